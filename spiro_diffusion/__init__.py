@@ -1,0 +1,3 @@
+"""Spiro-Diffusion: from raw NHANES spirometry to a proved generator of lung-function curves."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,87 @@
+"""Files that stages make: written whole or not at all, with the same bytes for the same content."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spiro_diffusion.errors import SpiroError
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name `path`, else it goes.
+
+    A reader sees the old file or the new one, never a part, and a hardlink into DVC's cache is
+    replaced instead of written through.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        os.replace(part, path)
+    except OSError as error:
+        raise SpiroError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with LF line ends."""
+    with atomic(path) as part:
+        part.write_bytes(text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys; a NaN or an infinity is refused (ValueError)."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises SpiroError where the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
+    except ValueError as error:
+        raise SpiroError(f"{path}: not a JSON file ({error})") from None
+
+
+@contextlib.contextmanager
+def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> Iterator[np.memmap]:
+    """Yield a writable memory map of an .npy file that takes the name `path` when the block ends."""
+    with atomic(path) as part:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        yield array
+        array.flush()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

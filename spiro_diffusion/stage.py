@@ -1,0 +1,110 @@
+"""What every stage shares: its section of params.yaml, its arguments, and how it ends on an error."""
+
+import argparse
+import dataclasses
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spiro_diffusion.errors import SpiroError
+
+P = typing.TypeVar("P")
+PARAMS_FILE = Path("params.yaml")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that also reads 1e-05 as a number, which YAML 1.1 takes for text and DVC writes."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
+    list("-+.0123456789"),
+)
+
+
+def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
+    """All sections of a params file as plain dictionaries."""
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise SpiroError(f"{file}: no such file; run from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise SpiroError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SpiroError(f"{file}: holds no sections")
+    return content
+
+
+def load_params(cls: type[P], section: str, file: Path = PARAMS_FILE) -> P:
+    """Read one section of a params file into the dataclass `cls`.
+
+    Every key of the section must be a field and every field without a default must be there, each
+    with the type that the field declares (an integer will do for a float).
+
+    Raises SpiroError that names the key and what was expected.
+    """
+    values = read_params(file).get(section)
+    if not isinstance(values, dict):
+        raise SpiroError(f"{file}: section '{section}' is missing or is no mapping")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise SpiroError(f"{file}: {section}.{key} is not a parameter; known: {', '.join(fields)}")
+    for name, field in fields.items():
+        if name not in values:
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise SpiroError(f"{file}: {section}.{name} is missing")
+            continue
+        values[name] = _checked(values[name], hints[name], f"{file}: {section}.{name}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise SpiroError(f"{file}: {section}: {error}") from None
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in options:
+            return None
+        (hint,) = [o for o in options if o is not type(None)]
+        return _checked(value, hint, where)
+    if origin is typing.Literal:
+        if value not in options:
+            raise SpiroError(f"{where} is {value!r}; expected one of {', '.join(map(repr, options))}")
+        return value
+    if origin is list:
+        if not isinstance(value, list):
+            raise SpiroError(f"{where} is {value!r}; expected a list")
+        return [_checked(v, options[0], where) for v in value]
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise SpiroError(f"{where} is {value!r}; expected {hint.__name__}")
+    return value
+
+
+def run_stage(function: Callable[..., None], params_class: type[P], argv: list[str] | None = None) -> None:
+    """Run a stage from the command line and exit.
+
+    `function(params, *, name: Path, ...)`: each keyword becomes the argument `--name PATH`, which
+    dvc.yaml passes; `params` is the section of params.yaml named as the function.
+    """
+    parser = argparse.ArgumentParser(prog=f"stages.{function.__name__}", description=inspect.getdoc(function))
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        required = parameter.default is inspect.Parameter.empty
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=required, default=parameter.default)
+    arguments = vars(parser.parse_args(argv))
+    try:
+        function(load_params(params_class, function.__name__), **arguments)
+    except SpiroError as error:
+        sys.exit(f"{function.__name__}: {' '.join(str(error).split())}")
