@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,27 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
         yield array
         array.flush()
+
+
+@contextlib.contextmanager
+def npy_rows(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends rows to an .npy file of `shape`; memory holds one piece at a time.
+
+    Raises ValueError where the rows appended are not as many as `shape` says.
+    """
+    with atomic(path) as part, part.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+
+        def append(rows: np.ndarray) -> None:
+            if rows.shape[1:] != shape[1:]:
+                raise ValueError(f"{path}: rows of shape {rows.shape[1:]}, expected {shape[1:]}")
+            file.write(np.ascontiguousarray(rows, dtype=dtype).data)
+
+        yield append
+        if file.tell() - start != int(np.prod(shape)) * np.dtype(dtype).itemsize:
+            raise ValueError(f"{path}: fewer or more rows than {shape[0]} were written")
 
 
 def sha256(path: Path) -> str:

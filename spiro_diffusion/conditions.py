@@ -1,0 +1,103 @@
+"""What the generator is told about a person and an effort, as numbers and then as tokens.
+
+Age, height and sex are always known when a curve is real; effort grade, test type and whether the
+effort is the person's best are optional. Anything left out is NaN here and a learned "unknown"
+token in the network, which is also what condition dropout shows it in training.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from spiro_diffusion.errors import SpiroError
+
+NUMBERS = {"age": (45.0, 22.0), "height": (163.0, 16.0)}  # years, cm: centre and spread near NHANES's, ages 6-79
+CATEGORIES: Mapping[str, tuple[object, ...]] = {
+    "sex": (1, 2),  # RIAGENDR: male, female
+    "grade": ("A", "B", "C", "D"),  # SPAQEFF
+    "test_type": ("Pre", "Bron"),  # SPATTYPE
+    "best": (False, True),  # the person's best acceptable effort before the bronchodilator
+}
+NAMES = (*NUMBERS, *CATEGORIES)
+
+
+def encode(people: pd.DataFrame) -> np.ndarray:
+    """Conditions of each row as float32 (n, 6): standardised numbers, category positions, NaN for unknown.
+
+    Columns that are absent are unknown.
+
+    Raises SpiroError where a category is none of its known values.
+    """
+    columns = []
+    for name, (centre, spread) in NUMBERS.items():
+        values = people[name].to_numpy(float) if name in people else np.full(len(people), np.nan)
+        columns.append((values - centre) / spread)
+    for name, known in CATEGORIES.items():
+        if name not in people:
+            columns.append(np.full(len(people), np.nan))
+            continue
+        values = people[name]
+        positions = values.map({value: float(i) for i, value in enumerate(known)}).astype(float)
+        foreign = values[positions.isna() & values.notna()]
+        if len(foreign):
+            raise SpiroError(
+                f"people: {name} is {foreign.iloc[0]!r} in row {foreign.index[0]}; expected one of "
+                + ", ".join(map(str, known))
+            )
+        columns.append(positions.to_numpy(float))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+class ConditionTokens(nn.Module):
+    """Six conditions (B, 6) with NaN for unknown → six tokens (B, 6, width).
+
+    Numbers pass through Fourier features (Tancik et al. 2020) of geometrically spaced, low
+    frequencies: lung function is a smooth function of age and height.
+    """
+
+    def __init__(self, width: int, frequencies: int = 8) -> None:
+        super().__init__()
+        octaves = torch.logspace(math.log2(0.125), math.log2(2.0), frequencies, base=2.0)  # cycles per spread
+        self.register_buffer("frequencies", 2 * math.pi * octaves, persistent=False)
+        self.numbers = nn.ModuleList(
+            nn.Sequential(nn.Linear(2 * frequencies + 1, width), nn.SiLU(), nn.Linear(width, width)) for _ in NUMBERS
+        )
+        self.categories = nn.ModuleList(nn.Embedding(len(known), width) for known in CATEGORIES.values())
+        self.unknown = nn.Parameter(torch.randn(len(NAMES), width) * 0.02)
+        self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, conditions: Tensor) -> Tensor:
+        missing = torch.isnan(conditions)
+        filled = torch.where(missing, 0.0, conditions)
+        tokens = []
+        for i, layer in enumerate(self.numbers):
+            value = filled[:, i : i + 1]
+            phase = value * self.frequencies
+            tokens.append(layer(torch.cat([value, phase.sin(), phase.cos()], dim=1)))
+        for i, table in enumerate(self.categories, start=len(self.numbers)):
+            tokens.append(table(filled[:, i].long()))
+        known = torch.stack(tokens, dim=1)  # (B, 6, width)
+        held = torch.where(missing[..., None], self.unknown.to(known.dtype), known)
+        # the age at which a height is reached differs by sex: let the tokens see each other once
+        return held + self.mix(held) + self.mix(held.mean(1, keepdim=True))
+
+
+def drop(conditions: Tensor, share: float, share_optional: float, generator: torch.Generator) -> Tensor:
+    """Condition dropout: all six at once with probability `share`, each optional one with `share_optional`."""
+    draw = torch.rand(conditions.shape, generator=generator, device=conditions.device)
+    every = torch.rand((len(conditions), 1), generator=generator, device=conditions.device) < share
+    optional = torch.tensor([name in ("grade", "test_type", "best") for name in NAMES], device=conditions.device)
+    return torch.where(every | (optional & (draw < share_optional)), torch.nan, conditions)
+
+
+def jitter(conditions: Tensor, age_years: float, height_cm: float, generator: torch.Generator) -> Tensor:
+    """Normal noise on age and height: age, height and sex nearly name a participant, and a network
+    that can tell people apart learns them by heart instead of the population."""
+    scale = torch.zeros(len(NAMES), device=conditions.device)
+    for i, (name, sd) in enumerate({"age": age_years, "height": height_cm}.items()):
+        scale[i] = sd / NUMBERS[name][1]
+    return conditions + scale * torch.randn(conditions.shape, generator=generator, device=conditions.device)

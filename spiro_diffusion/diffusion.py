@@ -1,0 +1,54 @@
+"""Diffusion on latents: the preconditioned denoiser and its loss (Karras et al. 2022, "EDM").
+
+The network sees noise-scaled input and predicts a mix of signal and noise, so that its target has
+unit variance at every noise level.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise levels (in units of the standardised latents' SD) at which the denoiser is trained and used."""
+
+    mean: float = 0.0  # of log sigma in training
+    sd: float = 1.4  # of log sigma in training
+    minimum: float = 0.01  # last level of a sampler before zero
+    maximum: float = 160.0  # first level of a sampler
+
+
+class Denoiser(nn.Module):
+    """Wrap a network F(x, c_noise, conditions) into D(x; sigma), the estimate of the clean latents."""
+
+    def __init__(self, network: nn.Module, sigma_data: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def forward(self, noisy: Tensor, sigma: Tensor, conditions: Tensor) -> Tensor:
+        """noisy (B, tokens, channels), sigma (B,), conditions (B, 6) → the same shape as noisy."""
+        s = sigma.to(torch.float32)[:, None, None]
+        total = (s**2 + self.sigma_data**2).sqrt()
+        c_skip, c_out = (self.sigma_data / total) ** 2, s * self.sigma_data / total
+        estimate = self.network(noisy / total, sigma.log() / 4, conditions)
+        return c_skip * noisy + c_out * estimate.to(torch.float32)
+
+
+def denoising_loss(
+    denoiser: Denoiser, latents: Tensor, conditions: Tensor, sigma: Tensor, noise: Tensor
+) -> Tensor:
+    """Weighted squared error of one noise level a row → (B,); 1 for a network that knows nothing."""
+    weight = (sigma**2 + denoiser.sigma_data**2) / (sigma * denoiser.sigma_data) ** 2
+    estimate = denoiser(latents + sigma[:, None, None] * noise, sigma, conditions)
+    return weight * ((estimate - latents) ** 2).mean(dim=(1, 2))
+
+
+def draw_sigma(rows: int, noise: Noise, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Log-normal noise levels (B,), spread evenly over the quantiles so that a batch covers them all."""
+    even = (torch.arange(rows, device=device) + torch.rand(rows, generator=generator, device=device)) / rows
+    order = torch.randperm(rows, generator=generator, device=device)
+    normal = torch.erfinv((2 * even[order] - 1).clamp(-0.999999, 0.999999)) * 2**0.5
+    return (noise.mean + noise.sd * normal).exp()

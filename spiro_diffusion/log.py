@@ -1,0 +1,48 @@
+"""Training logs: DVCLive where it is installed, else plain files of the same form."""
+
+from pathlib import Path
+from typing import Any
+
+from spiro_diffusion import artifacts
+
+try:
+    from dvclive import Live  # type: ignore[attr-defined]
+except ImportError:  # a bare GPU machine: training runs without it
+    Live = None
+
+
+class Log:
+    """One record an epoch under `folder`: `metrics.json` holds the last, `plots/metrics/*.tsv` all.
+
+    A record's key names its file; `epoch` is the step.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.live: Any = Live(str(folder), dvcyaml=False, save_dvc_exp=False, report=None) if Live else None
+        self.records: list[dict[str, float]] = []
+
+    def step(self, record: dict[str, float]) -> None:
+        self.records.append(record)
+        if self.live is None:
+            return
+        self.live.step = int(record["epoch"])
+        for key, value in record.items():
+            if key != "epoch":
+                self.live.log_metric(key, value)
+        self.live.make_summary()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.live is not None:
+            self.live.end()
+            return
+        last: dict[str, Any] = {}
+        keys = {key: None for record in self.records for key in record if key != "epoch"}
+        for key in keys:
+            rows = [(int(r["epoch"]), r[key]) for r in self.records if key in r]
+            last[key] = rows[-1][1]
+            text = f"step\t{key}\n" + "".join(f"{step}\t{value}\n" for step, value in rows)
+            artifacts.write_text(self.folder / "plots" / "metrics" / f"{key}.tsv", text)
+        last["step"] = int(self.records[-1]["epoch"])
+        artifacts.write_json(self.folder / "metrics.json", last)

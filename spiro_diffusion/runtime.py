@@ -1,0 +1,57 @@
+"""Where a stage computes: its section of params.yaml is one that no stage depends on."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.stage import load_params
+
+
+@dataclass(frozen=True)
+class RuntimeParams:
+    """The section `runtime`."""
+
+    device: str = "auto"  # auto, cpu, cuda
+    threads: int = 2  # of the CPU; other numbers give other last digits
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
+    workers: int = 1  # processes that train together
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device and its number type."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Mixed precision, where the number type asks for it."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def start() -> Runtime:
+    """Apply the section `runtime` of params.yaml to this process.
+
+    Raises SpiroError where the device is asked for but not there.
+    """
+    return configure(load_params(RuntimeParams, "runtime"))
+
+
+def configure(params: RuntimeParams) -> Runtime:
+    """Set threads and precision, and choose the device."""
+    torch.set_num_threads(params.threads)
+    name = params.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise SpiroError(f"params.yaml: runtime.device is {params.device!r}; expected auto, cpu or cuda")
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise SpiroError("params.yaml: runtime.device is cuda, but PyTorch sees no GPU; use auto or cpu")
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    half = params.precision == "bfloat16" or (params.precision == "auto" and name == "cuda")
+    return Runtime(torch.device(name), torch.bfloat16 if half else torch.float32)

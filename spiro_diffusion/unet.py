@@ -1,0 +1,157 @@
+"""1D U-Net over 64 tokens: step embedding by scale and shift, conditions by cross-attention.
+
+References: Ronneberger et al. 2015 (U-Net), Ho et al. 2020 and Dhariwal & Nichol 2021 (its use in
+diffusion, scale and shift of the norms), Rombach et al. 2022 (conditions as tokens that the network
+attends to). Layout between the layers is (B, tokens, channels), so that a norm, a linear layer and
+an attention need no transpose and a convolution is a channels-last one.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spiro_diffusion.conditions import ConditionTokens
+from spiro_diffusion.vqvae import CHANNELS
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """What decides the shapes of the network."""
+
+    width: int = 64  # channels at 64 tokens
+    multipliers: tuple[int, ...] = (1, 2, 2)  # channels at 64, 32, 16 tokens, in units of width
+    blocks: int = 1  # residual blocks a level, down and up
+    head: int = 32  # channels of an attention head
+    context: int = 64  # channels of step embedding and condition tokens
+    dropout: float = 0.0
+
+
+class Conv(nn.Module):
+    """Convolution over tokens, kernel 3, optionally to half as many tokens."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(inside, outside, 3, stride=stride, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.transpose(1, 2)).transpose(1, 2)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions; the context scales and shifts the second norm. Starts as the identity."""
+
+    def __init__(self, inside: int, outside: int, context: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.LayerNorm(inside), Conv(inside, outside)
+        self.norm2, self.conv2 = nn.LayerNorm(outside), Conv(outside, outside)
+        self.modulate = nn.Linear(context, 2 * outside)
+        self.skip = nn.Linear(inside, outside) if inside != outside else nn.Identity()
+        self.dropout = dropout
+        nn.init.zeros_(self.conv2.conv.weight)
+        nn.init.zeros_(self.conv2.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        scale, shift = self.modulate(context)[:, None].chunk(2, dim=-1)
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
+
+
+class Attention(nn.Module):
+    """Attention of tokens to themselves, or to condition tokens where these are given."""
+
+    def __init__(self, width: int, head: int, context: int | None = None) -> None:
+        super().__init__()
+        self.heads = max(1, width // head)
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.keys_values = nn.Linear(context or width, 2 * width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
+        h = self.norm(x)
+        query = self._split(self.query(h))
+        key, value = (self._split(t) for t in self.keys_values(h if tokens is None else tokens).chunk(2, dim=-1))
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, tokens, head)
+
+
+class Level(nn.Module):
+    """A residual block, then attention to the conditions, and to the tokens themselves where few are left."""
+
+    def __init__(self, inside: int, outside: int, config: UNetConfig, attend: bool) -> None:
+        super().__init__()
+        self.block = ResBlock(inside, outside, config.context, config.dropout)
+        self.cross = Attention(outside, config.head, config.context)
+        self.own = Attention(outside, config.head) if attend else None
+
+    def forward(self, x: Tensor, context: Tensor, tokens: Tensor) -> Tensor:
+        x = self.cross(self.block(x, context), tokens)
+        return x if self.own is None else self.own(x)
+
+
+class UNet(nn.Module):
+    """x (B, 64, 128), c_noise (B,), conditions (B, 6) with NaN for unknown → (B, 64, 128)."""
+
+    position: Tensor
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width * m for m in config.multipliers]
+        deepest = len(widths) - 1
+        self.conditions = ConditionTokens(config.context)
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(32.0), 32)), persistent=False
+        )  # of c_noise = log(sigma) / 4, which spans a few units
+        self.step = nn.Sequential(
+            nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context)
+        )
+        self.enter = nn.Linear(CHANNELS, widths[0])
+        self.place = nn.Parameter(torch.randn(64, widths[0]) * 0.02)  # a token's place in the blow
+        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        inside, kept = widths[0], []
+        for i, width in enumerate(widths):
+            for _ in range(config.blocks):
+                self.down.append(Level(inside, width, config, attend=i > 0))
+                inside = width
+                kept.append(width)
+            if i < deepest:
+                self.shrink.append(Conv(width, width, stride=2))
+        self.middle = Level(inside, inside, config, attend=True)
+        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        for i in range(deepest, -1, -1):
+            for _ in range(config.blocks):
+                self.up.append(Level(inside + kept.pop(), widths[i], config, attend=i > 0))
+                inside = widths[i]
+            if i > 0:
+                self.grow.append(Conv(inside, inside))
+        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), nn.Linear(inside, CHANNELS))
+        nn.init.zeros_(self.leave[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.leave[2].bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
+        tokens = self.conditions(conditions)
+        phase = c_noise.float()[:, None] * self.frequencies
+        context = F.silu(self.step(torch.cat([phase.sin(), phase.cos()], dim=1)) + tokens.mean(1))
+        h = self.enter(x) + self.place
+        levels, skips = len(self.config.multipliers), []
+        for i, level in enumerate(self.down):
+            h = level(h, context, tokens)
+            skips.append(h)
+            if (i + 1) % self.config.blocks == 0 and i // self.config.blocks < levels - 1:
+                h = self.shrink[i // self.config.blocks](h)
+        h = self.middle(h, context, tokens)
+        for i, level in enumerate(self.up):
+            h = level(torch.cat([h, skips.pop()], dim=-1), context, tokens)
+            if (i + 1) % self.config.blocks == 0 and i // self.config.blocks < levels - 1:
+                h = self.grow[i // self.config.blocks](h.repeat_interleave(2, dim=1))
+        return self.leave(h)

@@ -1,0 +1,237 @@
+"""VQ-VAE of forced expirations: 512 samples of flow → 64 tokens x 128 → flow and its spread.
+
+A curve is cut into 64 patches of 8 bins; residual convolutions between the patches encode it, a
+grouped quantiser (product quantisation, Jegou et al. 2011) names each token by one code a group, and
+the decoder gives the mean flow of each bin and the SD of what the codes do not tell (the tremor).
+
+References: van den Oord et al. 2017 (VQ-VAE, EMA codebook); Zeghidour et al. 2021 (k-means start,
+dead codes revived); Seitzer et al. 2022 (beta-NLL); Elfwing et al. 2018 (SiLU).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spiro_diffusion import distributed, grid
+from spiro_diffusion.checkpoint import load_checkpoint, load_weights
+
+TOKENS = 64
+CHANNELS = 128
+PATCH = grid.N_SAMPLES // TOKENS  # bins a token
+
+FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
+VOLUME_UNIT = 2.0  # L
+TAIL_FLOW = 0.1  # L/s: below it the asinh input is linear, so that the last second is seen too
+
+
+@dataclass(frozen=True)
+class VQVAEConfig:
+    """What decides the shapes of the network."""
+
+    width: int = 64  # channels between the patches
+    blocks: int = 4  # residual blocks in the encoder and in the decoder
+    groups: int = 8  # codes a token; each names 128 / groups channels
+    codes: int = 256  # entries of each group's codebook
+
+
+class Quantised(NamedTuple):
+    vectors: Tensor  # (B, 64, 128) codebook vectors; gradients pass to the encoder unchanged
+    codes: Tensor  # (B, 64, groups) positions in the codebooks
+    commitment: Tensor  # () mean squared distance of the encoder to its codes
+
+
+class Decoded(NamedTuple):
+    flow: Tensor  # (B, 512) mean flow, L/s
+    log_sd: Tensor  # (B, 512) logarithm of the SD of flow around it, L/s
+
+
+class Quantiser(nn.Module):
+    """Grouped nearest-code quantiser whose codebooks follow the data by exponential averages.
+
+    In training mode each call moves the codebooks; codes that are hardly used take the place of
+    vectors of the batch. In eval mode it is a fixed map, and quantising twice changes nothing.
+    """
+
+    DECAY = 0.99  # of the averages, as in van den Oord et al. 2017
+    DEAD = 0.1  # a code used less often than this share of an even use is revived
+
+    codebook: Tensor
+    uses: Tensor
+    sums: Tensor
+
+    def __init__(self, groups: int, codes: int) -> None:
+        super().__init__()
+        self.groups, self.codes = groups, codes
+        start = torch.randn(groups, codes, CHANNELS // groups)
+        self.register_buffer("codebook", start)
+        self.register_buffer("uses", torch.ones(groups, codes))
+        self.register_buffer("sums", start.clone())
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """Codes (groups, N) nearest to vectors (groups, N, d)."""
+        distance = (self.codebook**2).sum(-1)[:, None] - 2 * vectors @ self.codebook.transpose(1, 2)
+        return distance.argmin(-1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, 64, groups) → vectors (B, 64, 128)."""
+        flat = codes.reshape(-1, self.groups)
+        picked = [F.embedding(flat[:, g], self.codebook[g]) for g in range(self.groups)]
+        return torch.cat(picked, dim=1).reshape(*codes.shape[:-1], CHANNELS)
+
+    def forward(self, tokens: Tensor) -> Quantised:
+        tokens = tokens.float()
+        vectors = tokens.detach().reshape(-1, self.groups, CHANNELS // self.groups).transpose(0, 1)  # (G, N, d)
+        nearest = self.nearest(vectors)
+        codes = nearest.transpose(0, 1).reshape(*tokens.shape[:-1], self.groups)
+        quantised = self.lookup(codes)
+        if self.training:
+            self._follow(vectors, nearest)
+        commitment = ((tokens - quantised) ** 2).mean()
+        return Quantised(tokens + (quantised - tokens).detach(), codes, commitment)
+
+    @torch.no_grad()
+    def _follow(self, vectors: Tensor, nearest: Tensor) -> None:
+        chosen = F.one_hot(nearest, self.codes).to(vectors.dtype)  # (G, N, K)
+        uses = distributed.total(chosen.sum(1))
+        sums = distributed.total(chosen.transpose(1, 2) @ vectors)
+        self.uses.lerp_(uses, 1 - self.DECAY)
+        self.sums.lerp_(sums, 1 - self.DECAY)
+        self.codebook.copy_(self.sums / self.uses.clamp_min(1e-3)[..., None])
+        # a stride through the batch stands in for a random choice: its order is random already
+        stride = max(1, vectors.shape[1] // self.codes)
+        fresh = vectors[:, :: stride][:, : self.codes]
+        fresh = fresh.repeat(1, -(-self.codes // fresh.shape[1]), 1)[:, : self.codes]
+        fresh = distributed.from_first(fresh.contiguous())
+        even = self.uses.mean(1, keepdim=True)
+        dead = self.uses < self.DEAD * even
+        self.codebook.copy_(torch.where(dead[..., None], fresh, self.codebook))
+        self.sums.copy_(torch.where(dead[..., None], fresh * even[..., None], self.sums))
+        self.uses.copy_(torch.where(dead, even, self.uses))
+
+    @torch.no_grad()
+    def start(self, tokens: Tensor, generator: torch.Generator, iterations: int = 10) -> None:
+        """k-means (Lloyd) of encoder outputs (B, 64, 128) as the first codebooks."""
+        vectors = tokens.float().reshape(-1, self.groups, CHANNELS // self.groups).transpose(0, 1)
+        picked = torch.randperm(vectors.shape[1], generator=generator, device=vectors.device)[: 64 * self.codes]
+        vectors = vectors[:, picked]
+        centres = vectors[:, : self.codes]
+        if centres.shape[1] < self.codes:  # fewer vectors than codes: repeat them, apart by a little
+            centres = centres.repeat(1, -(-self.codes // centres.shape[1]), 1)[:, : self.codes]
+            noise = torch.randn(centres.shape, generator=generator, device=centres.device)
+            centres = centres + 1e-3 * noise
+        self.codebook.copy_(centres)
+        uses = torch.ones_like(self.uses)
+        for _ in range(iterations):
+            chosen = F.one_hot(self.nearest(vectors), self.codes).to(vectors.dtype)
+            uses = chosen.sum(1)
+            means = chosen.transpose(1, 2) @ vectors / uses.clamp_min(1)[..., None]
+            self.codebook.copy_(torch.where(uses[..., None] > 0, means, self.codebook))
+        self.uses.copy_(uses.clamp_min(1))
+        self.sums.copy_(self.codebook * self.uses[..., None])
+
+
+class Block(nn.Module):
+    """Residual block between patches: (B, width, 64) → the same."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, width)
+        self.spread = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.mix = nn.Conv1d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(F.silu(self.spread(F.silu(self.norm(x)))))
+
+
+def _blocks(width: int, number: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(width, 2 ** (i % 4)) for i in range(number)))  # dilation 1, 2, 4, 8: the whole blow
+
+
+class VQVAE(nn.Module):
+    """Encoder, quantiser, decoder; flow (B, 512) in L/s in and out."""
+
+    widths_s: Tensor
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, fine = config.width, 16
+        self.register_buffer("widths_s", torch.tensor(grid.WIDTHS_S, dtype=torch.float32), persistent=False)
+        self.patch = nn.Conv1d(3, width, PATCH, stride=PATCH)
+        self.encoder = _blocks(width, config.blocks)
+        self.to_tokens = nn.Linear(width, CHANNELS)
+        self.quantiser = Quantiser(config.groups, config.codes)
+        self.from_tokens = nn.Linear(CHANNELS, width)
+        self.decoder = _blocks(width, config.blocks)
+        self.unpatch = nn.ConvTranspose1d(width, fine, PATCH, stride=PATCH)
+        self.smooth = nn.Conv1d(fine, fine, 5, padding=2)
+        self.out = nn.Conv1d(fine, 2, 5, padding=2)
+
+    def volume(self, flow: Tensor) -> Tensor:
+        """Volume at each bin's end, L: (B, 512)."""
+        return (flow * self.widths_s).cumsum(-1)
+
+    def tokens(self, flow: Tensor) -> Tensor:
+        """Encoder output before the quantiser, (B, 64, 128), of unit size so that codebooks have a scale."""
+        seen = torch.stack(
+            [flow / FLOW_UNIT, self.volume(flow) / VOLUME_UNIT, torch.asinh(flow / TAIL_FLOW) / 3], dim=1
+        )  # (B, 3, 512)
+        hidden = self.encoder(self.patch(seen)).transpose(1, 2)  # (B, 64, width)
+        return F.layer_norm(self.to_tokens(hidden).float(), (CHANNELS,))
+
+    def encode(self, flow: Tensor) -> Tensor:
+        """flow (B, 512) → codebook vectors (B, 64, 128)."""
+        return self.quantiser(self.tokens(flow)).vectors
+
+    def decode(self, tokens: Tensor) -> Decoded:
+        """Tokens (B, 64, 128), taken as they are → flow and its log SD, (B, 512) each."""
+        hidden = self.decoder(self.from_tokens(tokens).transpose(1, 2))
+        fine = F.silu(self.unpatch(hidden))  # (B, 16, 512)
+        mean, spread = self.out(F.silu(self.smooth(fine))).float().unbind(1)
+        return Decoded(mean * FLOW_UNIT, 5.0 * torch.tanh(spread / 5.0 - 0.6))  # SD between 7 mL/s and 148 L/s
+
+    def forward(self, flow: Tensor, quantise: bool = True) -> tuple[Decoded, Quantised | None]:
+        tokens = self.tokens(flow)
+        if not quantise:
+            return self.decode(tokens), None
+        quantised = self.quantiser(tokens)
+        return self.decode(quantised.vectors), quantised
+
+
+class Losses(NamedTuple):
+    """Parts of the training loss, each () and already weighted."""
+
+    total: Tensor
+    flow: Tensor
+    volume: Tensor
+    commitment: Tensor
+
+
+def reconstruction_loss(
+    model: VQVAE, flow: Tensor, quantise: bool, volume_weight: float, commitment_weight: float, sd_power: float = 0.5
+) -> Losses:
+    """beta-NLL of the flow (each bin weighed by its own spread, so that the slow tail counts),
+    Huber loss of the volume in units of 20 mL, commitment."""
+    decoded, quantised = model(flow, quantise)
+    log_sd = decoded.log_sd
+    nll = 0.5 * ((flow - decoded.flow) * (-log_sd).exp()) ** 2 + log_sd
+    flow_loss = (nll * (sd_power * 2 * log_sd.detach()).exp()).mean()
+    volume_error = (model.volume(flow) - model.volume(decoded.flow)) / 0.02  # L
+    volume_loss = volume_weight * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
+    commitment = commitment_weight * quantised.commitment if quantised else torch.zeros_like(flow_loss)
+    return Losses(flow_loss + volume_loss + commitment, flow_loss, volume_loss, commitment)
+
+
+def load_vqvae(path: Path) -> VQVAE:
+    """The trained VQ-VAE, in eval mode on the CPU.
+
+    Raises SpiroError where the checkpoint is missing, damaged or of another kind.
+    """
+    tensors, config = load_checkpoint(path, "vqvae")
+    model = VQVAE(VQVAEConfig(**config["network"]))
+    load_weights(model, tensors, path)
+    return model.eval()

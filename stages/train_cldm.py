@@ -1,0 +1,137 @@
+"""Stage train_cldm: teach the U-Net to draw latents for a person and an effort."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from spiro_diffusion import artifacts, conditions, runtime, training
+from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.diffusion import Noise, denoising_loss, draw_sigma
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.log import Log
+from spiro_diffusion.signals import load_rows, rows_of
+from spiro_diffusion.stage import run_stage
+from spiro_diffusion.unet import UNetConfig
+from spiro_diffusion.vqvae import CHANNELS, TOKENS, load_vqvae
+
+
+@dataclass(frozen=True)
+class Params(training.Recipe):
+    """The section `train_cldm`: the recipe, the network, the noise levels, what the conditions go through."""
+
+    width: int
+    multipliers: list[int]
+    blocks: int
+    head: int
+    context: int
+    dropout: float
+    noise_mean: float
+    noise_sd: float
+    noise_minimum: float
+    noise_maximum: float
+    condition_dropout: float
+    optional_dropout: float
+    age_jitter: float
+    height_jitter: float
+
+    @property
+    def model(self) -> CLDMConfig:
+        """The part that decides shapes and noise levels."""
+        return CLDMConfig(
+            UNetConfig(self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout),
+            Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
+        )
+
+
+class CLDMTask:
+    """Denoising of latents; see `training.Task`."""
+
+    BATCH = 512  # curves a validation step
+
+    def __init__(
+        self, model: CLDM, latents: Tensor, known: Tensor, validation: Tensor, weights: Tensor, params: Params
+    ) -> None:
+        """`latents` (n, 64, 128) on any device, `known` conditions (n, 6) and `validation` rows on the model's;
+        `weights` of the validation rows make every participant count the same."""
+        self.model, self.latents, self.known, self.params = model, latents, known, params
+        self.validation, self.weights = validation, weights
+        generator = torch.Generator().manual_seed(params.seed)  # the same noise at every validation
+        n = len(validation)
+        self.fixed_sigma = draw_sigma(n, model.config.noise, generator, torch.device("cpu")).to(known.device)
+        self.fixed_noise = torch.randn((n, TOKENS, CHANNELS), generator=generator).to(known.device)
+
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        pass
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        device = self.known.device
+        sigma = draw_sigma(rows, self.model.config.noise, generator, device)
+        noise = torch.randn((rows, TOKENS, CHANNELS), generator=generator, device=device)
+        blank = torch.zeros((rows, self.known.shape[1]), device=device)
+        shift = conditions.jitter(blank, self.params.age_jitter, self.params.height_jitter, generator)
+        hide = conditions.drop(blank, self.params.condition_dropout, self.params.optional_dropout, generator)
+        return sigma, noise, shift + hide  # NaN where a condition is hidden
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        sigma, noise, change = draws
+        clean = self.model.standardise(self._latents(rows))
+        each = denoising_loss(self.model.denoiser, clean, self.known[rows] + change, sigma, noise)
+        return {"loss": each.mean()}
+
+    def validate(self) -> dict[str, float]:
+        parts = []
+        for part in training.batches(len(self.validation), self.BATCH):
+            rows = self.validation[part]
+            clean = self.model.standardise(self._latents(rows))
+            sigma, noise = self.fixed_sigma[part], self.fixed_noise[part]
+            parts.append(denoising_loss(self.model.denoiser, clean, self.known[rows], sigma, noise))
+        return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
+
+    def _latents(self, rows: Tensor) -> Tensor:
+        return self.latents[rows.to(self.latents.device)].to(self.known.device)
+
+
+def train_cldm(
+    params: Params, *, latents: Path, scale: Path, curves: Path, vqvae: Path, manifest: Path, cldm: Path, metrics: Path
+) -> None:
+    """Train the diffusion on the train participants; keep the averaged weights that denoise validation curves best."""
+    place = runtime.start()
+    run = training.fingerprint(params, [latents, curves])
+    load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
+    table = pd.read_parquet(curves)
+    held = torch.from_numpy(load_rows(latents, len(table), (TOKENS, CHANNELS)))
+    if place.device.type == "cuda":
+        held = held.to(place.device)
+    known = torch.from_numpy(conditions.encode(table)).to(place.device)
+    torch.manual_seed(params.seed)
+    model = CLDM(params.model).to(place.device)
+    channels = artifacts.read_json(scale)
+    if len(channels["mean"]) != CHANNELS:
+        raise SpiroError(f"{scale}: {len(channels['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
+    model.mean.copy_(torch.tensor(channels["mean"]))
+    model.sd.copy_(torch.tensor(channels["sd"]).clamp_min(1e-3))
+    train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
+    people = table["seqn"].to_numpy()[validation.cpu().numpy()]
+    _, person, efforts = np.unique(people, return_inverse=True, return_counts=True)
+    weights = torch.from_numpy(1 / efforts[person] / len(efforts)).to(place.device)
+    task = CLDMTask(model, held, known, validation, weights, params)
+    log = Log(metrics)
+    fitted = training.fit(task, params, train, place, "train_cldm", run, log)
+    made_from = {
+        "data": artifacts.read_json(manifest)["data"],
+        "participants": int(table.loc[table["split"] == "train", "seqn"].nunique()),
+        "curves": len(train),
+        "age": [float(table["age"].min()), float(table["age"].max())],
+        "height": [float(table["height"].min()), float(table["height"].max())],
+        "vqvae": artifacts.sha256(vqvae),
+    }
+    save_cldm(cldm, params.model, fitted.weights, made_from)
+    log.close()
+
+
+if __name__ == "__main__":
+    run_stage(train_cldm, Params)

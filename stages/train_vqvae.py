@@ -1,0 +1,124 @@
+"""Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from spiro_diffusion import grid, runtime, spirometry, training
+from spiro_diffusion.checkpoint import save_checkpoint
+from spiro_diffusion.log import Log
+from spiro_diffusion.signals import load_signals, rows_of
+from spiro_diffusion.stage import run_stage
+from spiro_diffusion.vqvae import VQVAE, VQVAEConfig, reconstruction_loss
+
+
+@dataclass(frozen=True)
+class Params(training.Recipe):
+    """The section `train_vqvae`: the recipe, the network, the loss."""
+
+    warmup_epochs: int  # epochs without the quantiser, before k-means
+    volume_weight: float
+    commitment_weight: float
+    width: int
+    blocks: int
+    groups: int
+    codes: int
+
+    @property
+    def network(self) -> VQVAEConfig:
+        """The part that decides shapes."""
+        return VQVAEConfig(self.width, self.blocks, self.groups, self.codes)
+
+
+class VQVAETask:
+    """Reconstruction of curves; see `training.Task`."""
+
+    START_CURVES = 2048  # curves whose tokens start the codebooks
+    BATCH = 1024  # curves a validation step
+
+    def __init__(self, model: VQVAE, flow: Tensor, train: Tensor, validation: Tensor, params: Params) -> None:
+        self.model, self.flow, self.params = model, flow, params
+        self.train, self.validation = train, validation
+        self.quantise = False
+
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        self.quantise = epoch >= self.params.warmup_epochs
+        if epoch == self.params.warmup_epochs:
+            rows = self.train[torch.randperm(len(self.train), generator=generator, device=self.train.device)]
+            with torch.no_grad():
+                self.model.quantiser.start(self.model.tokens(self.flow[rows[: self.START_CURVES]]), generator)
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return ()
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        losses = reconstruction_loss(
+            self.model, self.flow[rows], self.quantise, self.params.volume_weight, self.params.commitment_weight
+        )
+        return {"loss": losses.total, "flow": losses.flow, "volume": losses.volume, "commitment": losses.commitment}
+
+    def validate(self) -> dict[str, float]:
+        truth, found, codes = [], [], []
+        for part in training.batches(len(self.validation), self.BATCH):
+            flow = self.flow[self.validation[part]]
+            decoded, quantised = self.model(flow, self.quantise)
+            truth.append(flow.cpu())
+            found.append(decoded.flow.cpu())
+            if quantised is not None:
+                codes.append(quantised.codes.cpu())
+        real, read = torch.cat(truth).numpy(), torch.cat(found).numpy()
+        figures = _errors(real, read)
+        # before the codebooks are there nothing may be kept as the best
+        figures["score"] = (
+            figures["fev1_ml"] + figures["fvc_ml"] + 10 * (figures["pef_percent"] + figures["fef2575_percent"])
+        ) if codes else 1e9
+        if codes:
+            figures |= codebook_use(torch.cat(codes), self.params.codes)
+        return figures
+
+
+def _errors(real: np.ndarray, read: np.ndarray) -> dict[str, float]:
+    """Median absolute errors of the indices, and the RMSE of flow, of curves (n, 512)."""
+    a = spirometry.indices(grid.to_10ms(real))
+    b = spirometry.indices(grid.to_10ms(read))
+    figures = {
+        "fev1_ml": float(np.nanmedian(np.abs(a.fev1 - b.fev1))) * 1000,
+        "fvc_ml": float(np.nanmedian(np.abs(a.fvc - b.fvc))) * 1000,
+        "pef_percent": float(np.nanmedian(np.abs(b.pef / a.pef - 1))) * 100,
+        "fef2575_percent": float(np.nanmedian(np.abs(b.fef2575 / a.fef2575 - 1))) * 100,
+    }
+    squared = ((real - read) ** 2 * grid.WIDTHS_S).sum(1) / grid.WIDTHS_S.sum()
+    return figures | {"flow_rmse": float(np.sqrt(squared.mean()))}
+
+
+def codebook_use(codes: Tensor, size: int) -> dict[str, float]:
+    """Perplexity and share in use of codes (n, 64, groups), means over the groups."""
+    groups = codes.reshape(-1, codes.shape[-1])
+    counts = torch.stack([torch.bincount(groups[:, g], minlength=size) for g in range(groups.shape[1])]).double()
+    p = counts / counts.sum(1, keepdim=True)
+    entropy = -(p * p.clamp_min(1e-12).log()).sum(1)
+    return {"perplexity": entropy.exp().mean().item(), "codes_in_use": (counts > 0).double().mean().item()}
+
+
+def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
+    """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
+    place = runtime.start()
+    run = training.fingerprint(params, [signals, curves])
+    table = pd.read_parquet(curves, columns=["split"])
+    flow = load_signals(signals, len(table)).to(place.device)
+    torch.manual_seed(params.seed)
+    model = VQVAE(params.network).to(place.device)
+    train = rows_of(table, "train", place.device)
+    task = VQVAETask(model, flow, train, rows_of(table, "validation", place.device), params)
+    log = Log(metrics)
+    fitted = training.fit(task, params, train, place, "train_vqvae", run, log)
+    save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
+    log.close()
+
+
+if __name__ == "__main__":
+    run_stage(train_vqvae, Params)
