@@ -72,7 +72,7 @@ def to_grid(flow: NDArray, t0: NDArray, points: NDArray | None = None) -> NDArra
     return signals
 
 
-def leadspirometry.volume(flow: NDArray, t0: NDArray) -> NDArray[np.float64]:
+def lead_volume(flow: NDArray, t0: NDArray) -> NDArray[np.float64]:
     """Volume (n,) in L of flow (n, T) that passed before the window of `to_grid` opens."""
     opens = zero_sample(t0) - LEAD_SAMPLES
     lead = np.zeros(len(flow))
