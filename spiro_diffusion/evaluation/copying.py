@@ -1,0 +1,234 @@
+"""Does it copy: are generated curves nearer to the training curves than new people's curves are.
+
+Distance is the root mean square difference of flow over the first six seconds, after the counter. Curves
+of one participant are never compared with each other: a generated curve has the conditions of a held-out
+person, whose own curves are left out. The yardstick is the distance between two efforts of one person.
+"""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from spiro_diffusion import grid
+from spiro_diffusion.evaluation.bootstrap import Resamples, auc
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
+from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.two_sample import squared_distances
+
+SPAN_S = 6.0  # after time zero: later flow is small and adds noise alone
+WIDTH_S = 0.04  # of the bins compared: finer ones compare the tremor, which no two curves share
+NEAR_SHARE = 0.05  # a near copy is nearer than this share of the pairs of efforts of one person are
+KEPT_NEIGHBOURS = 24  # of each curve among the held-out participants: enough for every resample to hold one
+CHUNK = 256  # curves at a time against all training curves
+
+
+def shapes(signals: NDArray) -> NDArray[np.float32]:
+    """Points (n, d) whose Euclidean distance is the RMS difference of flow (L/s), of signals (n, 512)."""
+    bins = np.unique(np.searchsorted(grid.EDGES_S, _compared_edges() - 1e-9))
+    edges = grid.EDGES_S[bins]
+    at_edges = grid.volume(signals)[:, bins]
+    flow = np.diff(at_edges, axis=1) / np.diff(edges)
+    return (flow * np.sqrt(np.diff(edges) / (edges[-1] - edges[0]))).astype(np.float32)
+
+
+def of_measured(curves: Measured) -> NDArray[np.float32]:
+    """Shapes of curves after the counter."""
+    n = len(curves)
+    if not n:
+        return shapes(np.zeros((0, grid.N_SAMPLES), dtype=np.float32))
+    return shapes(grid.to_grid(curves.flow(), np.full(n, grid.LEAD_S)))
+
+
+def _compared_edges() -> NDArray[np.float64]:
+    return np.arange(-grid.LEAD_S, SPAN_S + WIDTH_S / 2, WIDTH_S)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Curves as points, sorted by participant."""
+
+    points: NDArray[np.float32]  # (n, d)
+    people: NDArray  # (people,) their seqn
+    starts: NDArray[np.int64]  # (people,) first row of each
+
+    @classmethod
+    def of(cls, points: NDArray, seqn: NDArray) -> "Cloud":
+        order = np.argsort(seqn, kind="stable")
+        people, starts = np.unique(seqn[order], return_index=True)
+        return cls(points[order], people, starts)
+
+    def nearest(self, points: NDArray, seqn: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Distance (n, people) in L/s to each participant's nearest curve, infinite to the own person's, and
+        the row (n,) of the nearest curve of all.
+        """
+
+        def chunk(i: int) -> tuple[NDArray, NDArray]:
+            rows = slice(i * CHUNK, (i + 1) * CHUNK)
+            d = np.sqrt(squared_distances(points[rows], self.points)).astype(np.float32)
+            by_person = np.minimum.reduceat(d, self.starts, axis=1)
+            own = np.searchsorted(self.people, seqn[rows])
+            known = (own < len(self.people)) & (self.people[np.minimum(own, len(self.people) - 1)] == seqn[rows])
+            at = np.flatnonzero(known)
+            by_person[at, own[at]] = np.inf
+            ends = np.append(self.starts[1:], len(self.points))
+            for row in at:
+                d[row, self.starts[own[row]] : ends[own[row]]] = np.inf
+            return by_person, d.argmin(axis=1)
+
+        parts = list(in_parallel(chunk, -(-len(points) // CHUNK)))
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def between_efforts(points: NDArray, seqn: NDArray) -> NDArray[np.float64]:
+    """Distances (pairs,) in L/s between two efforts of one person, of all persons."""
+    found = [np.zeros(0)]
+    for person in np.unique(seqn):
+        own = points[seqn == person].astype(np.float64)
+        i, j = np.triu_indices(len(own), 1)
+        found.append(np.sqrt(((own[i] - own[j]) ** 2).sum(axis=1)))
+    return np.concatenate(found)
+
+
+def copies(
+    candidate: NDArray,
+    candidate_groups: Resamples,
+    train: Cloud,
+    held: NDArray,
+    held_groups: Resamples,
+    pairs: NDArray,
+) -> dict[str, Figure]:
+    """How the candidate's curves lie between the training curves and the real held-out curves.
+
+    Args:
+        candidate, held: points (n, d) as `shapes` makes them.
+        pairs: distances between two efforts of one person, see `between_efforts`.
+
+    Returns:
+        nearest_share: share of curves whose nearest neighbour is a training curve rather than a held-out
+            one, with as many training participants as held-out ones (their choice averaged); 0.5 if nothing
+            was copied.
+        nearer_than_held: probability that a curve is nearer to its nearest training curve than a real
+            held-out curve is to its own.
+        authenticity: share of curves farther from their nearest training curve than that one is from the
+            nearest of another participant (Alaa et al. 2022).
+        near_copies: share of curves nearer to a training curve than 95 % of the pairs of efforts of one
+            person are.
+        distance_to_train, distance_between_efforts: medians, L/s.
+    """
+    seqn = candidate_groups.people[candidate_groups.person]
+    held_seqn = held_groups.people[held_groups.person]
+    if min(len(candidate_groups.people), len(held_groups.people), len(train.people)) < 2 * MIN_PEOPLE:
+        return {k: missing(f"fewer than {2 * MIN_PEOPLE} participants") for k in FIGURES}
+    to_train, nearest = train.nearest(candidate, seqn)
+    to_held, _ = Cloud.of(held, held_seqn).nearest(candidate, seqn)
+    held_to_train = train.nearest(held, held_seqn)[0].min(axis=1)
+    closest = to_train.min(axis=1)
+    result = {
+        "nearest_share": from_resamples(_nearest_share(to_train, to_held, candidate_groups, held_groups)),
+        "nearer_than_held": from_resamples(auc(-closest, candidate_groups, -held_to_train, held_groups)),
+        "authenticity": from_resamples(candidate_groups.means(_authentic(closest, nearest, train).astype(float))),
+        "distance_to_train": figure(float(np.median(closest))),
+    }
+    if len(pairs):
+        near = closest < np.quantile(pairs, NEAR_SHARE)
+        result["near_copies"] = from_resamples(candidate_groups.means(near.astype(float)))
+        result["distance_between_efforts"] = figure(float(np.median(pairs)))
+    else:
+        for name in ("near_copies", "distance_between_efforts"):
+            result[name] = missing("no participant has two efforts here")
+    return result
+
+
+FIGURES = (
+    "nearest_share",
+    "nearer_than_held",
+    "authenticity",
+    "near_copies",
+    "distance_to_train",
+    "distance_between_efforts",
+)
+
+
+def _authentic(closest: NDArray, nearest: NDArray, train: Cloud) -> NDArray[np.bool_]:
+    rows, back = np.unique(nearest, return_inverse=True)
+    person = np.searchsorted(train.starts, rows, side="right") - 1
+    between = train.nearest(train.points[rows], train.people[person])[0].min(axis=1)
+    return closest > between[back]
+
+
+def _nearest_share(to_train: NDArray, to_held: NDArray, candidate: Resamples, held: Resamples) -> NDArray[np.float64]:
+    """Share (1 + B,) whose nearest participant is a training one, over all choices of equally many of them.
+
+    A choice of s among P training participants misses the m that are nearer than the nearest held-out one
+    with the probability C(P - m, s) / C(P, s). In a resample the held-out participants that were not drawn
+    are away, and s shrinks with them.
+    """
+    kept = min(KEPT_NEIGHBOURS, to_held.shape[1])
+    order = np.argpartition(to_held, kept - 1, axis=1)[:, :kept]
+    distance = np.take_along_axis(to_held, order, axis=1)
+    rank = np.argsort(distance, axis=1)
+    order, distance = np.take_along_axis(order, rank, axis=1), np.take_along_axis(distance, rank, axis=1)
+    nearer = np.stack([np.searchsorted(np.sort(t), d) for t, d in zip(to_train, distance, strict=True)])
+    known = np.isin(candidate.people, held.people)[candidate.person]  # the own person is among the held-out
+    available = np.isfinite(to_train).sum(axis=1)
+    rows = np.arange(len(order))
+    share = np.empty(len(candidate.weights))
+    for b, (weights, drawn) in enumerate(zip(candidate.weights, held.weights > 0, strict=True)):
+        there = drawn[order]
+        first = there.argmax(axis=1)
+        own_drawn = drawn[np.searchsorted(held.people, candidate.people).clip(max=len(held.people) - 1)]
+        size = drawn.sum() - (known & own_drawn[candidate.person])
+        m = nearer[rows, first]
+        missed = _log_choose(available - m, size) - _log_choose(available, size)
+        near = 1 - np.where(m > available - size, 0.0, np.exp(missed))
+        w = weights[candidate.person] * there.any(axis=1)
+        share[b] = (w * near).sum() / w.sum()
+    return share
+
+
+def _log_choose(n: NDArray, k: NDArray) -> NDArray[np.float64]:
+    rest = np.maximum(n - k, 0)
+    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(rest + 1.0)
+
+
+def membership(
+    member: NDArray, member_groups: Resamples, other: NDArray, other_groups: Resamples
+) -> Figure:
+    """AUC of telling members of the training set from other people by a score (n,) that is lower for members.
+
+    The score of a participant is the mean over their curves.
+    """
+    if min(len(member_groups.people), len(other_groups.people)) < MIN_PEOPLE:
+        return missing(f"fewer than {MIN_PEOPLE} participants")
+    sides = []
+    for score, groups in ((member, member_groups), (other, other_groups)):
+        rows = np.isfinite(score)
+        sums = groups.restricted(rows).per_person(np.column_stack([np.ones(rows.sum()), score[rows]]))
+        with np.errstate(invalid="ignore"):
+            sides.append(sums[:, 1] / sums[:, 0])
+    by_person = [groups.of_people() for groups in (member_groups, other_groups)]
+    return from_resamples(auc(-sides[0], by_person[0], -sides[1], by_person[1]))
+
+
+def distance_membership(
+    candidate: NDArray,
+    candidate_seqn: NDArray,
+    members: NDArray,
+    member_groups: Resamples,
+    held: NDArray,
+    held_groups: Resamples,
+) -> Figure:
+    """Membership AUC by how near a person's real curves lie to the generated ones.
+
+    A held-out person's own conditions draw curves near to them, so those are left out; each member leaves
+    out those of one held-out person too, to be as far from as many.
+    """
+    if min(len(member_groups.people), len(held_groups.people)) < MIN_PEOPLE:
+        return missing(f"fewer than {MIN_PEOPLE} participants")
+    cloud = Cloud.of(candidate, candidate_seqn)
+    stand_in = held_groups.people[member_groups.person % len(held_groups.people)]
+    to_members = cloud.nearest(members, stand_in)[0].min(axis=1)
+    to_held = cloud.nearest(held, held_groups.people[held_groups.person])[0].min(axis=1)
+    return membership(np.log(to_members + 1e-6), member_groups, np.log(to_held + 1e-6), held_groups)

@@ -1,0 +1,167 @@
+"""Curves as the spirometer would have kept them: everything is compared after its counter.
+
+The counter's whole millilitres are what a classifier sees first, so a generated curve is brought to
+10 ms, counted with the person's own BTPS factor, and only then looked at. Real curves are cut to the same
+window: 20.48 s from half a second before time zero, with the volume before it in the first sample.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from spiro_diffusion import counter, grid, spirometry
+
+INDICES = ("fev1", "fvc", "pef", "fef2575")  # the four that every distribution is judged on; L, L/s
+CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
+KEPT = (*INDICES, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
+SECOND_PEAK_WIDTH = 10  # samples, 100 ms: shorter rises are tremor
+
+Sampler = Callable[[pd.DataFrame, int, int], NDArray]  # (people, draws, seed) -> signals (n, draws, 512), L/s
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """n curves after the counter.
+
+    `people`: one row a curve, with seqn, age, height, sex and what else is known of the effort.
+    `counts`: (n, 2048) int16, mL per 10 ms at ATPS, from 0.5 s before time zero.
+    `indices`: arrays (n,): all of `spirometry.Indices` and `ratio` (FEV1/FVC), `fall` (L, largest fall of
+    the volume below its earlier maximum), `second_peak` (L/s, largest rise of the 100 ms mean flow above
+    its earlier low after the peak).
+    """
+
+    people: pd.DataFrame
+    counts: NDArray[np.int16]
+    indices: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def seqn(self) -> NDArray:
+        return self.people["seqn"].to_numpy()
+
+    def take(self, rows: NDArray) -> "Measured":
+        """The curves of these rows (a mask or positions)."""
+        people = self.people.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(drop=True)
+        return Measured(people, self.counts[rows], {k: v[rows] for k, v in self.indices.items()})
+
+    def flow(self) -> NDArray[np.float32]:
+        """(n, 2048) L/s at BTPS."""
+        return counter.flow(self.counts, self.people["btps"].to_numpy())
+
+    def volumes(self, times: NDArray) -> NDArray[np.float64]:
+        """Volume (n, times) in L expired `times` seconds after the curve's own time zero."""
+        v = spirometry.volume(self.flow())
+        at = (self.indices["t0"][:, None] + np.asarray(times)) / spirometry.SAMPLE_PERIOD_S
+        return np.stack([spirometry.volume_at(v, column) for column in np.nan_to_num(at).T], axis=1)
+
+
+def real(people: pd.DataFrame, curves: Iterable[NDArray[np.int16]]) -> Measured:
+    """Real curves from their raw counts (mL per 10 ms), cut to the window of generated ones.
+
+    Args:
+        people: one row a curve, with `t0` in s from its first sample and `btps`.
+        curves: the counts of each row, in the same order.
+    """
+    zero = grid.zero_sample(people["t0"].to_numpy())
+    counts = np.zeros((len(people), grid.N_10MS), dtype=np.int16)
+    for row, (curve, start) in enumerate(zip(curves, zero - grid.LEAD_SAMPLES, strict=True)):
+        inside = curve[max(start, 0) : start + grid.N_10MS]
+        counts[row, max(-start, 0) : max(-start, 0) + len(inside)] = inside
+        if start > 0:
+            counts[row, 0] += curve[:start].sum()
+    return _measured(people, counts)
+
+
+def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
+    """What the spirometer would have kept of signals (n, 512) in L/s of these people."""
+    seeds = np.random.SeedSequence(seed).spawn(-(-len(people) // CHUNK))
+    btps = people["btps"].to_numpy()
+
+    def count(i: int) -> NDArray[np.int16]:
+        rows = slice(i * CHUNK, (i + 1) * CHUNK)
+        return counter.count(grid.to_10ms(signals[rows]), btps[rows], np.random.default_rng(seeds[i]))
+
+    parts = list(in_parallel(count, len(seeds)))
+    empty = np.zeros((0, grid.N_10MS), dtype=np.int16)
+    return _measured(people, np.concatenate(parts) if parts else empty)
+
+
+def draw(
+    sampler: Sampler, people: pd.DataFrame, draws: int, seed: int, name: str, batch: int = 16_384
+) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
+    """Draw curves for each row of `people`; keep the first draw whole and of the others what is read off them.
+
+    Draws are made and measured in batches of about `batch` curves, so that memory does not grow with their
+    number. Batches hold whole rows: a row's draws come from one call.
+
+    Returns:
+        The first draw of each row, and arrays (n, draws) of the indices named in KEPT.
+    """
+    rows = max(1, batch // draws)
+    first, tables = [], []
+    for number, start in enumerate(tqdm(range(0, len(people), rows), desc=name, unit="batch", leave=False)):
+        part = people.iloc[start : start + rows]
+        signals = sampler(part, draws, seed + number)
+        flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)
+        measured = generated(flat, part.loc[part.index.repeat(draws)], seed + number)
+        first.append(measured.take(np.arange(0, len(measured), draws)))
+        tables.append({k: measured.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT})
+    return join(first), {k: np.concatenate([t[k] for t in tables]) for k in KEPT}
+
+
+def join(parts: list[Measured]) -> Measured:
+    """Curves of several parts, one after the other."""
+    return Measured(
+        pd.concat([p.people for p in parts], ignore_index=True),
+        np.concatenate([p.counts for p in parts]),
+        {k: np.concatenate([p.indices[k] for p in parts]) for k in parts[0].indices},
+    )
+
+
+def _measured(people: pd.DataFrame, counts: NDArray[np.int16]) -> Measured:
+    btps = people["btps"].to_numpy()
+
+    def read(i: int) -> dict[str, NDArray[np.float64]]:
+        rows = slice(i * CHUNK, (i + 1) * CHUNK)
+        return _read(counter.flow(counts[rows], btps[rows]))
+
+    parts = list(in_parallel(read, max(1, -(-len(people) // CHUNK))))
+    indices = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    return Measured(people.reset_index(drop=True), counts, indices)
+
+
+def _read(flow: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """All indices of flow (n, 2048)."""
+    found = spirometry.indices(flow)
+    indices = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        indices["ratio"] = indices["fev1"] / indices["fvc"]
+    v = spirometry.volume(flow)
+    indices["fall"] = (np.maximum.accumulate(v, axis=1) - v).max(axis=1)
+    indices["second_peak"] = _second_peak(v, indices["t0"] + indices["t_pef"])
+    return indices
+
+
+def _second_peak(v: NDArray, t_peak: NDArray) -> NDArray[np.float64]:
+    """Largest rise (L/s) of the 100 ms mean flow above its earlier low, after the peak (s from the start)."""
+    w = SECOND_PEAK_WIDTH
+    mean = (v[:, w:] - v[:, :-w]) / (w * spirometry.SAMPLE_PERIOD_S)
+    after = np.arange(mean.shape[1]) >= np.nan_to_num(t_peak)[:, None] / spirometry.SAMPLE_PERIOD_S
+    lowest = np.minimum.accumulate(np.where(after, mean, np.inf), axis=1)
+    return np.where(after, mean - lowest, 0.0).max(axis=1)
+
+
+def in_parallel(function: Callable[[int], T], count: int) -> Iterator[T]:
+    """`function(i)` for each i in order, on all cores: numpy lets go of the interpreter while it computes."""
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 32)) as pool:
+        yield from pool.map(function, range(count))

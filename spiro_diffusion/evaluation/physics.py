@@ -1,0 +1,87 @@
+"""Is it physical: how often a curve cannot be, or is not what was asked for, against real curves."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.evaluation.bootstrap import Resamples
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
+
+FALL_L = 0.05  # volume may not fall by more: the counter and the tremor stay below 0.01 L
+SECOND_PEAK_L_S = 1.0  # rise of the 100 ms mean flow after the peak, and ...
+SECOND_PEAK_SHARE = 0.2  # ... share of the peak flow that it must reach too
+PLATEAU_L = 0.025  # largest volume in the last second (ATS/ERS 2019), or ...
+PLATEAU_S = 15.0  # ... an expiration of this length, ends an effort well
+BEV_SHARE, BEV_L = 0.05, 0.100  # of FVC; L: the larger is the limit of the back-extrapolated volume (ATS/ERS 2019)
+LIMITS = {"fvc": (0.2, 10.0), "fev1": (0.1, 8.0), "pef": (0.3, 20.0)}  # L, L, L/s: beyond any person of 6 to 79 years
+RATES = ("falling", "second_peak", "no_plateau", "large_bev", "implausible", "any")
+
+
+def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule asks nothing.
+
+    A plateau is asked of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
+    both are asked. `indices` are (n,) or (n, draws); so are the results.
+    """
+    shape = indices["fvc"].shape
+    column = (len(people), *(1,) * (len(shape) - 1))
+    grade = people["grade"].to_numpy() if "grade" in people else np.full(len(people), "A")
+
+    def asked(grades: str) -> NDArray[np.bool_]:
+        return np.isin(grade, list(grades)).reshape(column)
+
+    i = indices
+    with np.errstate(invalid="ignore"):
+        outside = np.zeros(shape, dtype=bool)
+        for name, (low, high) in LIMITS.items():
+            outside |= ~((i[name] >= low) & (i[name] <= high))  # not determined is outside too
+        found = {
+            "falling": i["fall"] > FALL_L,
+            "second_peak": (i["second_peak"] > SECOND_PEAK_L_S) & (i["second_peak"] > SECOND_PEAK_SHARE * i["pef"]),
+            "no_plateau": (i["last_second"] > PLATEAU_L) & (i["fet"] < PLATEAU_S),
+            "large_bev": i["bev"] > np.maximum(BEV_SHARE * i["fvc"], BEV_L),
+            "implausible": outside,
+        }
+    any_of = np.any(
+        [found["falling"], found["second_peak"], found["no_plateau"] & asked("AB"), found["large_bev"] & asked("ABC")]
+        + [outside],
+        axis=0,
+    )
+    result = {name: rule.astype(float) for name, rule in found.items()}
+    result["no_plateau"] = np.where(asked("AB"), result["no_plateau"], np.nan)
+    result["large_bev"] = np.where(asked("ABC"), result["large_bev"], np.nan)
+    result["any"] = any_of.astype(float)
+    return result
+
+
+def rates(
+    real: dict[str, NDArray],
+    real_weights: NDArray,
+    real_groups: Resamples,
+    candidate: dict[str, NDArray],
+    candidate_weights: NDArray,
+    candidate_groups: Resamples,
+) -> dict[str, Figure]:
+    """Share of violations of the candidate, of real curves, and their difference, for each rule."""
+    result = {}
+    for name in RATES:
+        sides = []
+        for values, weights, groups in (
+            (real[name], real_weights, real_groups),
+            (candidate[name], candidate_weights, candidate_groups),
+        ):
+            columns = values.reshape(len(values), -1)
+            asked = ~np.isnan(columns)
+            w = weights * asked.mean(axis=1)
+            mean = np.where(asked, columns, 0.0).sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
+            sides.append((groups.means(mean, w), len(np.unique(groups.person[w > 0]))))
+        people = min(count for _, count in sides)
+        if people < MIN_PEOPLE:
+            reason = f"{people} participants, fewer than {MIN_PEOPLE}"
+            result |= {k: missing(reason) for k in (name, f"{name}_real", f"{name}_difference")}
+            continue
+        (of_real, _), (of_candidate, _) = sides
+        result[name] = from_resamples(of_candidate)
+        result[f"{name}_real"] = from_resamples(of_real)
+        result[f"{name}_difference"] = from_resamples(of_candidate - of_real)
+    return result

@@ -1,0 +1,60 @@
+"""Does the autoencoder keep the medicine: real held-out curves through it and back."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion import grid
+from spiro_diffusion.evaluation.bootstrap import Resamples
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
+from spiro_diffusion.evaluation.measured import Measured
+
+ABSOLUTE = ("fev1", "fvc")  # mL
+RELATIVE = ("pef", "fef2575")  # % of the real value
+FIGURES = (
+    *(f"{name}_ml" for name in ABSOLUTE),
+    *(f"{name}_percent" for name in RELATIVE),
+    *(f"{name}_bias_ml" for name in ABSOLUTE),
+    *(f"{name}_bias_percent" for name in RELATIVE),
+    "flow_rmse",
+)
+
+
+def errors(real: Measured, again: Measured, groups: Resamples) -> dict[str, Figure]:
+    """Errors of the indices of the same curves after a round trip, both after the counter.
+
+    Returns:
+        fev1_ml, fvc_ml, pef_percent, fef2575_percent: median absolute error; *_p95: its 95th percentile;
+        *_bias_*: mean error; flow_rmse: L/s, root mean square over the 20.48 s window.
+    """
+    if len(groups.people) < MIN_PEOPLE:
+        return {k: missing(f"{len(groups.people)} participants, fewer than {MIN_PEOPLE}") for k in FIGURES}
+    result = {}
+    for name in (*ABSOLUTE, *RELATIVE):
+        unit = "ml" if name in ABSOLUTE else "percent"
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = again.indices[name] - real.indices[name]
+            error = error * 1000 if unit == "ml" else 100 * error / real.indices[name]
+        rows = np.isfinite(error)
+        if not rows.any():
+            result |= {k: missing("determined on no curve") for k in (f"{name}_{unit}", f"{name}_bias_{unit}")}
+            continue
+        own = groups.restricted(rows)
+        result[f"{name}_{unit}"] = from_resamples(_medians(np.abs(error[rows]), own))
+        result[f"{name}_{unit}_p95"] = figure(float(np.quantile(np.abs(error[rows]), 0.95)))
+        result[f"{name}_bias_{unit}"] = from_resamples(own.means(error[rows]))
+    squares = ((again.flow() - real.flow()) ** 2).mean(axis=1, dtype=np.float64)
+    result["flow_rmse"] = from_resamples(np.sqrt(groups.means(squares)))
+    return result
+
+
+def _medians(values: NDArray, groups: Resamples) -> NDArray[np.float64]:
+    """Median (1 + B,) of values (n,) in each resample."""
+    order = np.argsort(values)
+    cumulative = np.cumsum(groups.weights[:, groups.person[order]], axis=1)
+    at = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
+    return values[order][at]
+
+
+def grid_round_trip(curves: Measured) -> NDArray[np.float32]:
+    """Signals (n, 512) of real curves: what the grid alone keeps of them, the second floor of every figure."""
+    return grid.to_grid(curves.flow(), np.full(len(curves), grid.LEAD_S))

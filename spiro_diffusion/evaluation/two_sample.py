@@ -1,0 +1,172 @@
+"""Can a classifier tell generated curves from real ones, and do the two clouds of points overlap.
+
+Two embeddings: a clinical one (volumes at fixed times and indices: what a physician reads) and a fine one
+(random convolutions of the counts, after ROCKET, Dempster et al. 2020: what the sensor leaves).
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from spiro_diffusion.evaluation.bootstrap import Resamples, auc
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
+from spiro_diffusion.evaluation.measured import Measured, in_parallel
+
+VOLUME_TIMES_S = np.array([0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 10])  # after time zero
+CLINICAL = ("fev1", "fvc", "ratio", "pef", "fef2575", "fef50", "bev", "t_pef", "fet", "t99", "last_second", "cough")
+FOLDS = 5
+NEIGHBOURS = 5  # of precision, recall, density, coverage (Naeem et al. 2020)
+WINDOW = 1024  # samples, 10.24 s: the fine embedding looks at the counts of this time
+TAPS = 9  # length of a kernel (ROCKET)
+DILATIONS = 2 ** np.arange(7)  # 1 to 64 samples: kernels that span 0.09 to 5.1 s
+KERNELS = 64  # for each dilation
+RIDGE = 1e-3  # share of the mean variance of a feature added to it in the fine classifier
+COMPONENTS = 32  # principal components of the fine embedding in which neighbours are sought
+
+
+def clinical(curves: Measured) -> NDArray[np.float64]:
+    """Volumes in L at twelve times and twelve indices (n, 24); NaN where an index is not determined."""
+    return np.column_stack([curves.volumes(VOLUME_TIMES_S), *(curves.indices[name] for name in CLINICAL)])
+
+
+class Convolutions:
+    """Random kernels, fixed by the seed; their thresholds come from real curves.
+
+    Args:
+        counts: (n, 2048), real curves of which up to 256 set the thresholds.
+    """
+
+    def __init__(self, counts: NDArray, rng: np.random.Generator) -> None:
+        kernels = rng.normal(size=(len(DILATIONS), TAPS, KERNELS))
+        self.kernels = (kernels - kernels.mean(axis=1, keepdims=True)).astype(np.float32)
+        some = counts[rng.permutation(len(counts))[:256]]
+        levels = rng.uniform(0.1, 0.9, size=KERNELS)
+        self.thresholds = [
+            np.array([np.quantile(r[..., k], q) for k, q in enumerate(levels)], dtype=np.float32)
+            for r in (self._responses(some, i) for i in range(len(DILATIONS)))
+        ]
+
+    def __call__(self, counts: NDArray) -> NDArray[np.float32]:
+        """Embedding (n, 896): for each kernel the share of responses above its threshold, and the largest."""
+        size = 64
+        parts = in_parallel(lambda i: self._embed(counts[i * size : (i + 1) * size]), -(-len(counts) // size))
+        return np.concatenate(list(parts))
+
+    def _embed(self, counts: NDArray) -> NDArray[np.float32]:
+        found = []
+        for i, threshold in enumerate(self.thresholds):
+            responses = self._responses(counts, i)
+            found += [(responses > threshold).mean(axis=1, dtype=np.float32), responses.max(axis=1)]
+        return np.hstack(found)
+
+    def _responses(self, counts: NDArray, i: int) -> NDArray[np.float32]:
+        """(n, time, KERNELS)."""
+        span = (TAPS - 1) * int(DILATIONS[i]) + 1
+        windows = sliding_window_view(counts[:, :WINDOW], span, axis=1)[..., :: DILATIONS[i]]
+        return windows.astype(np.float32) @ self.kernels[i]
+
+
+def classifier_auc(
+    real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resamples], kind: str, rng: np.random.Generator
+) -> Figure:
+    """AUC of a classifier trained to tell the candidate's curves (m, d) from real ones (n, d), out of fold.
+
+    Folds are by participant: all curves of one, real and generated, are in one fold. `kind` is `trees`
+    (gradient boosting) or `linear` (ridge).
+    """
+    people = min(len(g.people) for g in groups)
+    if people < FOLDS:
+        return missing(f"{people} participants, fewer than {FOLDS} folds")
+    x = np.vstack([real, candidate])
+    y = np.repeat([0, 1], [len(real), len(candidate)])
+    seqn = np.concatenate([g.people[g.person] for g in groups])
+    everybody, person = np.unique(seqn, return_inverse=True)
+    fold = (rng.permutation(len(everybody)) % FOLDS)[person]
+    score = np.empty(len(x))
+    fit = _trees if kind == "trees" else _linear
+    for k in range(FOLDS):
+        test = fold == k
+        score[test] = fit(x[~test], y[~test], x[test], rng)
+    return from_resamples(auc(score[y == 1], groups[1], score[y == 0], groups[0]))
+
+
+def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # 1 s to import
+
+    model = HistGradientBoostingClassifier(
+        max_iter=100, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=int(rng.integers(2**31))
+    )
+    return model.fit(x, y).decision_function(new)
+
+
+def _linear(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
+    del rng  # a ridge draws nothing
+    mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-9
+    x, new = (x - mean) / sd, (new - mean) / sd
+    target = y - y.mean()
+    penalty = RIDGE * len(x)
+    if len(x) > x.shape[1]:
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ target)
+    else:
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), target)
+    return new @ weights
+
+
+def overlap(
+    real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resamples]
+) -> dict[str, Figure]:
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    The ball around a curve reaches to its fifth neighbour of another participant: with the efforts of one
+    person as neighbours, balls would measure how people repeat themselves.
+
+    Args:
+        real: (n, d), candidate: (m, d), points in which distance means something.
+    """
+    if min(len(g.people) for g in groups) <= NEIGHBOURS:
+        return {k: missing(f"no more than {NEIGHBOURS} participants") for k in OVERLAP_FIGURES}
+    real_radius = _radii(real, groups[0].person)
+    candidate_radius = _radii(candidate, groups[1].person)
+    between = squared_distances(candidate, real)  # (m, n)
+    inside_real = between <= real_radius
+    precision = groups[1].means(inside_real.any(axis=1))
+    density = groups[1].means(inside_real.sum(axis=1) / NEIGHBOURS)
+    recall = groups[0].means((between <= candidate_radius[:, None]).any(axis=0))
+    coverage = groups[0].means(inside_real.any(axis=0))
+    return {
+        "precision": from_resamples(precision),
+        "recall": from_resamples(recall),
+        "density": from_resamples(density),
+        "coverage": from_resamples(coverage),
+    }
+
+
+OVERLAP_FIGURES = ("precision", "recall", "density", "coverage")
+
+
+def standardised(real: NDArray, candidate: NDArray, components: int | None = None) -> tuple[NDArray, NDArray]:
+    """Both embeddings in units of the real curves' SD (their median where undetermined), or on the leading
+    principal components of that, so that distance means the same for every candidate.
+    """
+    with np.errstate(invalid="ignore"):
+        centre, sd = np.nanmedian(real, axis=0), np.nanstd(real, axis=0) + 1e-9
+    a, b = ((np.where(np.isnan(x), centre, x) - centre) / sd for x in (real, candidate))
+    if components is not None:
+        mean = a.mean(axis=0)
+        axes = np.linalg.svd(a - mean, full_matrices=False)[2][:components].T
+        a, b = (a - mean) @ axes, (b - mean) @ axes
+    return a, b
+
+
+def squared_distances(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+    """(n, m), without negative zeros."""
+    product = first @ second.T
+    d = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * product
+    return np.maximum(d, 0.0)
+
+
+def _radii(points: NDArray, person: NDArray) -> NDArray[np.float64]:
+    """Squared distance (n,) to the fifth neighbour of another participant."""
+    d = squared_distances(points, points)
+    d[person[:, None] == person] = np.inf
+    return np.partition(d, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
