@@ -1,0 +1,140 @@
+"""Write spiro_diffusion/population.py: what the simulator knows of the population, from the CDC's files.
+
+Usage: python benchmarks/calibrate_population.py FOLDER   (it holds DEMO_G.xpt, BMX_G.xpt and SPX_G.xpt)
+
+Only published values are read, no curves, and only summaries are written. The model of each value is
+
+    value = correction(sex, age) + slope x log(height / 165 cm) + shift(ethnicity) + spread(age) x e
+
+where e has a skewed marginal (its quantiles) and one correlation matrix holds the values together. FVC, PEF
+and the emptying after 1 s (FEV1/FVC) are logarithms over a reference value; the others are named in main.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyreadstat
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+from spiro_diffusion import reference
+from spiro_diffusion.expiration import LEFT
+
+AGES = [6, 8, 10, 12, 14, 16, 18, 21, 25, 35, 50, 65, 80]  # years: knots of the corrections
+SIZE_AGES = [2, 4, *AGES]  # of height and body-mass index
+SPREAD_AGES = [6, 12, 18, 30, 50, 80]  # of the spreads
+ETHNICITIES = [3, 1, 2, 4, 6, 7]  # RIDRETH3; the first is the one the others are compared with
+LOWER = [0.0005, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35]
+PROBABILITIES = [*LOWER, 0.5, *(1 - p for p in reversed(LOWER))]
+AGE_BANDS = [0, 6, 12, 20, 40, 60, 80, 81]
+TARGET = Path(__file__).parents[1] / "spiro_diffusion" / "population.py"
+
+HEAD = '''"""What the simulator knows of the population: summaries of the CDC's NHANES 2011-2012 files.
+
+Written by benchmarks/calibrate_population.py; its docstring has the model. Do not edit.
+"""
+'''
+
+
+def hats(x: pd.Series, knots: list[int]) -> NDArray[np.float64]:
+    """Design (n, knots) of a line from knot to knot."""
+    return np.stack([np.interp(x, knots, unit) for unit in np.eye(len(knots))], axis=1)
+
+
+def fit(y: pd.Series, people: pd.DataFrame, knots: list[int], with_height: bool) -> tuple[dict, NDArray[np.float64]]:
+    """The terms of the model for one value, and e (n,)."""
+    k = len(knots)
+    by_sex = [hats(people["age"], knots) * (people["sex"] == sex).to_numpy()[:, None] for sex in (1, 2)]
+    ethnicity = np.stack([people["ethnicity"] == e for e in ETHNICITIES[1:]], axis=1).astype(float)
+    height = np.log(people["height"] / 165).to_numpy()[:, None] if with_height else np.empty((len(people), 0))
+    design = np.concatenate([*by_sex, ethnicity, height], axis=1)
+    terms = np.linalg.lstsq(design, y.to_numpy(), rcond=None)[0]
+    residual = y - design @ terms
+    spread = np.sqrt(np.linalg.lstsq(hats(people["age"], SPREAD_AGES), residual**2, rcond=None)[0])
+    e = residual / (hats(people["age"], SPREAD_AGES) @ spread)
+    table = {
+        "correction": terms[: 2 * k].reshape(2, k),
+        "ethnicity": np.concatenate([[0.0], terms[2 * k : 2 * k + len(ETHNICITIES) - 1]]),
+        "height": terms[-1] if with_height else 0.0,
+        "spread": spread,
+        "quantiles": np.quantile(e, PROBABILITIES),
+    }
+    return table, np.asarray(e)
+
+
+def emptied(share: ArrayLike) -> NDArray[np.float64]:
+    """How far a lung has emptied that has given this share of FVC: 1 is the mean of an exponential's time."""
+    return np.log((1 + LEFT) / (1 + LEFT - np.asarray(share)))
+
+
+def logit(share: pd.Series) -> pd.Series:
+    """Log odds, of shares held within 0.02 and 0.995."""
+    share = share.clip(0.02, 0.995)
+    return np.log(share / (1 - share))
+
+
+def main(folder: Path) -> None:
+    """Read three files of `folder`, write population.py."""
+    demo, bmx, spx = [pyreadstat.read_xport(folder / f"{name}_G.xpt")[0] for name in ("DEMO", "BMX", "SPX")]
+    people = demo.merge(bmx, on="SEQN", how="left").merge(spx, on="SEQN", how="left")
+    names = {"RIDAGEYR": "age", "RIAGENDR": "sex", "RIDRETH3": "ethnicity", "BMXHT": "height", "BMXWT": "weight"}
+    people = people.rename(columns=names)
+    band = np.digitize(people["age"], AGE_BANDS) - 1
+    blown = people["SPXNFVC"].notna()
+    content = {
+        "AGE_BANDS": np.array(AGE_BANDS),
+        "AGE_BAND_SHARES": np.bincount(band) / len(people),
+        "BLOWN_SHARES": np.bincount(band, blown) / np.bincount(band),
+        "ETHNICITIES": np.array(ETHNICITIES),
+        "ETHNICITY_SHARES": people["ethnicity"].value_counts(normalize=True)[ETHNICITIES].to_numpy(),
+        "AGES": np.array(AGES),
+        "SIZE_AGES": np.array(SIZE_AGES),
+        "SPREAD_AGES": np.array(SPREAD_AGES),
+        "PROBABILITIES": np.array(PROBABILITIES),
+    }
+
+    measured = people[(people["age"] >= 2) & people["height"].notna() & people["weight"].notna()]
+    mass_index = measured["weight"] / (measured["height"] / 100) ** 2
+    content["HEIGHT"], _ = fit(np.log(measured["height"]), measured, SIZE_AGES, with_height=False)
+    content["MASS_INDEX"], _ = fit(np.log(mass_index), measured, SIZE_AGES, with_height=False)
+
+    good = people["SPXNQFVC"].isin(["A", "B"]) & people["SPXNQFV1"].isin(["A", "B"]) & people["height"].notna()
+    good &= people["SPXNEV"].notna()
+    people = people[good]
+    person = (people["age"], people["height"], people["sex"])
+    fvc, fet = people["SPXNFVC"] / 1000, people["SPXNFET"]
+    share = {name: (people[f"SPXNFEV{name}"] / 1000 / fvc).clip(upper=0.985) for name in "136"}
+    share["5"] = (people["SPXNFEV5"] / 1000 / fvc).clip(upper=0.97 * share["1"])
+    values = {
+        "fvc": np.log(fvc / reference.gli_global("fvc", *person).m),
+        "ratio": np.log(emptied(share["1"]) / emptied(reference.gli_global("ratio", *person).m)),
+        "pef": np.log(people["SPXNPEF"] / 1000 / reference.hankinson("pef", *person, 0, extend=True).m),
+        "early": np.log(np.log2(emptied(share["1"]) / emptied(share["5"]))),
+        "late": logit((share["3"] - share["1"]) / (1 - share["1"])).where(fet > 3.3),
+        "last": logit((share["6"] - share["3"]) / (1 - share["3"])).where(fet > 6.6),
+        "fet": np.log(fet),
+        "bev": np.log(np.maximum(people["SPXNEV"], 10) / 1000 / fvc),
+    }
+    content["VALUES"], scores = {}, {}
+    for name, value in pd.DataFrame(values, index=people.index).items():
+        known = value.notna()
+        content["VALUES"][name], e = fit(value[known], people[known], AGES, with_height=True)
+        scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (known.sum() + 1)), index=value.index[known])
+    content["CORRELATIONS"] = pd.DataFrame(scores).corr().to_numpy()
+
+    lines = [HEAD, "import numpy as np\n"]
+    lines += [f"{name} = {literal(value)}" for name, value in content.items()]
+    TARGET.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def literal(value: object) -> str:
+    """Python source of arrays, numbers and dictionaries of them, rounded to 4 digits."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {literal(item)}" for key, item in value.items()) + "}"
+    return f"np.array({np.round(value, 4).tolist()})" if np.ndim(value) else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

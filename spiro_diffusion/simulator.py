@@ -1,0 +1,382 @@
+"""The simulated source: people, sessions and curves like those of NHANES, drawn from a seed.
+
+Nobody here is real. Bodies and lung function follow the summaries in `population`, curves the model in
+`expiration`. A session repeats the test until it is good, as the technicians did, so that efforts below
+the best, stopped early, coughed or started late come with it. Every curve passes the spirometer's
+counter, and the published values (SPX) are read off the counted curves.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+from scipy.special import ndtr
+
+from spiro_diffusion import counter, expiration, population, reference, spirometry
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.nhanes import CYCLES
+from spiro_diffusion.spirometry import SAMPLE_PERIOD_S
+
+Floats = NDArray[np.float64]
+Rng = np.random.Generator
+
+BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
+EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
+NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
+ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
+MOST_POINTS = 2044  # SPXPTS: the record ends there
+BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
+CHUNK = 512  # efforts at a time
+
+
+def simulate(cycle: str, participants: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Draw the four files of a cycle.
+
+    Args:
+        cycle: `E`, `F` or `G`: it sets SEQN, and which columns hold ethnicity and age in months.
+        participants: people with curves, about 5.6 each; DEMO holds half as many more without.
+        seed: the same seed gives the same tables.
+
+    Returns:
+        `DEMO`, `BMX`, `SPX` and `SPXRAW` with NHANES's column names and codes: numbers are float64 with NaN
+        for missing, texts have "" for missing, SPXRAW.SPXRAW holds int16 arrays (mL per 10 ms at ATPS).
+
+    Raises:
+        SpiroError: an unknown cycle, or more participants than it has SEQN for, or none.
+    """
+    if cycle not in CYCLES:
+        raise SpiroError(f"cycle {cycle!r} is unknown; choose from {', '.join(CYCLES)}")
+    most = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * BLOWN_SHARE)
+    if not 1 <= participants <= most:
+        raise SpiroError(f"{participants} simulated participants in cycle {cycle}: choose from 1 to {most}")
+    rng = np.random.default_rng([seed, ord(cycle)])
+    people = _people(cycle, participants, rng)
+    blown = people[people["blown"]].reset_index(drop=True)
+    lungs, sessions = _sessions(blown, rng)
+    efforts = _efforts(sessions, rng)
+    curves = _curves(efforts, lungs, rng)
+    efforts["points"] = [len(curve) for curve in curves]
+    indices = _measured(efforts, curves)
+    return {
+        "DEMO": _demo(people, cycle, rng),
+        "BMX": _bmx(people),
+        "SPX": _spx(people, efforts, indices),
+        "SPXRAW": _spxraw(efforts, indices, curves),
+    }
+
+
+# People
+
+
+def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
+    """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they blew."""
+    first, last = CYCLES[cycle].first_seqn, CYCLES[cycle].last_seqn
+    n = min(round(participants / BLOWN_SHARE), last - first + 1)
+    blown = rng.permutation(n) < participants
+    shares = population.AGE_BAND_SHARES * np.where(blown[:, None], population.BLOWN_SHARES, 1 - population.BLOWN_SHARES)
+    band = _choose(shares, rng)
+    low, high = population.AGE_BANDS[band], population.AGE_BANDS[band + 1]
+    people = pd.DataFrame(
+        {
+            "seqn": first + np.sort(rng.choice(last - first + 1, n, replace=False)),
+            "blown": blown,
+            "examined": blown | (rng.random(n) < 1 - (1 - EXAMINED_SHARE) / (1 - BLOWN_SHARE)),
+            "age": rng.integers(low, high),
+            "sex": rng.integers(1, 3, n),
+            "ethnicity": rng.choice(population.ETHNICITIES, n, p=population.ETHNICITY_SHARES),
+        }
+    )
+    people["months"] = people["age"] * 12 + rng.integers(0, 12, n)
+    people["height"] = np.exp(_drawn(population.HEIGHT, population.SIZE_AGES, people, rng.standard_normal(n)))
+    mass_index = np.exp(_drawn(population.MASS_INDEX, population.SIZE_AGES, people, rng.standard_normal(n)))
+    people["weight"] = mass_index * (people["height"] / 100) ** 2
+    people["measured"] = people["examined"] & (people["age"] >= 2) & (rng.random(n) >= NO_HEIGHT_SHARE)
+    return people
+
+
+def _choose(weights: Floats, rng: Rng) -> NDArray[np.int64]:
+    """One column (n,) for each row of weights (n, k)."""
+    edges = np.cumsum(weights, axis=1)
+    return (rng.random((len(weights), 1)) * edges[:, -1:] >= edges[:, :-1]).sum(axis=1)
+
+
+def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: Floats) -> Floats:
+    """A value (n,) of the model in `population` at normal scores (n,)."""
+    age = people["age"].to_numpy()
+    by_sex = [np.interp(age, knots, row) for row in table["correction"]]
+    value = np.where(people["sex"] == 1, *by_sex)
+    place = (people["ethnicity"].to_numpy()[:, None] == population.ETHNICITIES).argmax(axis=1)
+    value += table["ethnicity"][place]
+    if table["height"]:
+        value += table["height"] * np.log(people["height"].to_numpy() / 165)
+    e = np.interp(ndtr(score), population.PROBABILITIES, table["quantiles"])
+    return value + np.interp(age, population.SPREAD_AGES, table["spread"]) * e
+
+
+# Sessions
+
+
+def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFrame]:
+    """Lungs, and one row for each session of efforts: before the bronchodilator, and for some after it."""
+    n = len(blown)
+    root = np.linalg.cholesky(population.CORRELATIONS)
+    scores = rng.standard_normal((n, len(root))) @ root.T
+    value = {
+        name: _drawn(table, population.AGES, blown, scores[:, i])
+        for i, (name, table) in enumerate(population.VALUES.items())
+    }
+    person = (blown["age"], blown["height"], blown["sex"])
+    left = expiration.LEFT
+    expected = np.log((1 + left) / (1 + left - reference.gli_global("ratio", *person).m))
+    sessions = blown[["seqn", "age"]].copy()
+    sessions["test_type"] = "Pre"
+    sessions["fvc"] = np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m
+    sessions["emptied"] = np.exp(value["ratio"]) * expected
+    sessions["pef"] = np.exp(value["pef"]) * reference.hankinson("pef", *person, 0, extend=True).m
+    sessions["early"] = np.exp(np.exp(value["early"]) * np.log(2))
+    sessions["late"], sessions["last"] = 1 / (1 + np.exp(-value["late"])), 1 / (1 + np.exp(-value["last"]))
+    sessions["fet"], sessions["bev"] = np.exp(value["fet"]), np.exp(value["bev"])
+    sessions["btps"] = np.clip(rng.normal(1.085, 0.012, n), 1.039, 1.129).round(3)
+    sessions["position"] = np.where(rng.random(n) < 0.995, "Standing", "Sitting")
+    sessions["trouble"] = rng.beta(1.1, 2.6, n)  # share of efforts that are not A or B
+    sessions["unsteady"] = 0.016 * np.exp(0.5 * rng.standard_normal(n))  # mean loss of an effort, of FVC
+
+    ratio = (1 + left) * -np.expm1(-sessions["emptied"])
+    obstructed = (ratio < reference.gli_global("ratio", *person).lln) & (rng.random(n) < BRONCHODILATOR_SHARE)
+    after = sessions[obstructed].copy()
+    opened = np.exp(rng.normal(0.10, 0.08, len(after)))
+    after["test_type"] = "Bron"
+    after["emptied"] *= opened
+    after["pef"] *= np.sqrt(opened)
+    after["fvc"] *= np.exp(rng.normal(0.01, 0.02, len(after)))
+    sessions = pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
+
+    fev1 = np.minimum((1 + left) * -np.expm1(-sessions["emptied"]), 0.985)
+    fev05 = (1 + left) * -np.expm1(-sessions["emptied"] / sessions["early"])
+    fev3 = fev1 + (1 - fev1) * sessions["late"]
+    fev6 = fev3 + (1 - fev3) * sessions["last"]
+    shares = [sessions["pef"] / sessions["fvc"], fev05, fev1, fev3, fev6, sessions["fet"], sessions["bev"]]
+    return expiration.lungs(*(np.asarray(share) for share in shares)), sessions
+
+
+_FAULTS = {  # what is wrong with an effort, by its grade: shares
+    "C": {"stopped": 0.86, "slow": 0.14},
+    "D": {"short": 0.28, "slow": 0.2, "cough": 0.2, "closed": 0.12, "weak": 0.14, "broken": 0.06},
+}
+
+
+def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
+    """One row an effort, by session: grade, what was wrong with it, and how it falls short of the best.
+
+    A session ends when three efforts are good and two of them agree within 150 mL, or after eight.
+    """
+    shape = (len(sessions), ATTEMPTS)
+    trouble, unsteady = sessions["trouble"].to_numpy()[:, None], sessions["unsteady"].to_numpy()[:, None]
+    draw = rng.random(shape)
+    grade = np.where(draw < 0.22 * trouble, "D", np.where(draw < trouble, "C", "A"))
+    loss = rng.exponential(unsteady, shape)
+    good = grade == "A"
+    grade[good & (rng.random(shape) < 0.24)] = "B"
+    enough = np.zeros(shape, dtype=bool)
+    for last in range(2, ATTEMPTS):
+        best = np.sort(np.where(good, loss, np.inf)[:, : last + 1], axis=1)[:, :3]
+        apart = np.where(np.isfinite(best[:, 1]), best[:, 1], 1) - np.where(np.isfinite(best[:, 0]), best[:, 0], 0)
+        agree = apart * sessions["fvc"].to_numpy() < 0.150
+        enough[:, last] = agree & np.isfinite(best[:, 2]) & (rng.random(shape[0]) < 0.8)
+    enough[:, -1] = True
+    done = np.arange(ATTEMPTS) <= enough.argmax(axis=1)[:, None]
+    counted = np.where(done & good, loss, np.inf).min(axis=1)
+    loss = np.maximum(loss - np.where(np.isfinite(counted), counted, 0)[:, None], 0)
+
+    session, attempt = np.nonzero(done)
+    efforts = sessions.iloc[session].reset_index(drop=True)
+    efforts["session"], efforts["number"] = session, attempt + 1
+    efforts["grade"], efforts["loss"] = grade[done], loss[done]
+    n = len(efforts)
+    fault = np.full(n, "", dtype=object)
+    for letter, kinds in _FAULTS.items():
+        rows = np.flatnonzero(efforts["grade"] == letter)
+        fault[rows] = rng.choice(list(kinds), len(rows), p=list(kinds.values()))
+    efforts["fault"] = fault
+    best = efforts["loss"].to_numpy() == 0
+    efforts["deficit"] = np.where(best, 0, rng.exponential(0.05, n))
+    efforts["deficit"] = np.where(fault == "weak", rng.uniform(0.3, 0.6, n), np.minimum(efforts["deficit"], 0.4))
+    efforts["slower"] = np.where(best, 1, np.exp(0.15 * rng.standard_normal(n)))
+    efforts.loc[fault == "slow", "slower"] = rng.uniform(2.2, 5, n)[fault == "slow"]
+    stop = np.where(fault == "stopped", np.maximum(efforts["fet"] * rng.uniform(0.12, 0.8, n), 1.1), np.inf)
+    stop = np.where(fault == "broken", rng.uniform(0.6, 1.0, n), stop)
+    efforts["stop"] = np.where(fault == "closed", rng.uniform(0.25, 1.4, n), stop)
+    return efforts
+
+
+# Curves
+
+
+def _curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> list[NDArray[np.int16]]:
+    """Counts of each effort."""
+    curves: list[NDArray[np.int16]] = []
+    for start in range(0, len(efforts), CHUNK):
+        curves += _some_curves(efforts.iloc[start : start + CHUNK], lungs, rng)
+    return curves
+
+
+def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> list[NDArray[np.int16]]:
+    n = len(efforts)
+    column = {name: efforts[name].to_numpy() for name in efforts}
+    share = column["pef"] / column["fvc"]
+    full = expiration.best_effort(share, column["bev"])
+    rise = np.minimum(full.rise * column["slower"], 0.9)
+    effort = expiration.Effort(rise, column["deficit"], column["loss"] / share)
+    onset = np.clip(rng.normal(0.25, 0.13, n), 0.02, 1.0)  # s of silence before the effort
+    ends = np.minimum(column["stop"] + 0.1, column["fet"])
+    ends = np.where(column["fault"] == "closed", column["fet"] * rng.uniform(0.3, 1, n), ends)
+    first = np.rint(onset / SAMPLE_PERIOD_S).astype(np.int64)
+    points = np.minimum(first + np.rint((rise / 2 + ends) / SAMPLE_PERIOD_S).astype(np.int64), MOST_POINTS)
+    samples = int(points.max())
+
+    flow = expiration.flow(expiration.take(lungs, column["session"]), effort, samples)
+    t = (np.arange(samples) + 0.5) * SAMPLE_PERIOD_S - rise[:, None] / 2  # after time zero
+    flow *= np.clip((column["stop"][:, None] - t) / 0.05, 0, 1)
+    coughs = np.flatnonzero(column["fault"] == "cough")
+    for row, at in zip(coughs, rng.uniform(0.2, 0.9, len(coughs)), strict=True):
+        flow[row] *= (
+            1 - 0.95 * np.exp(-(((t[row] - at) / 0.04) ** 2)) + 0.7 * np.exp(-(((t[row] - at - 0.09) / 0.03) ** 2))
+        )
+    flow *= column["fvc"][:, None] * (1 + _unrest(flow.shape, rng))
+    sample = np.arange(samples) - first[:, None]
+    flow = np.where(sample >= 0, np.take_along_axis(flow, np.maximum(sample, 0), axis=1), 0)
+    counts = counter.count(flow, column["btps"], rng)
+    curves = [row[:length] for row, length in zip(counts, points, strict=True)]
+    for row in np.flatnonzero(column["fault"] == "short"):
+        wander = lfilter([1], [1, -0.8], rng.normal(0, 1.5, rng.integers(1, 101)))
+        curves[row] = np.rint(wander).astype(np.int16)
+    return curves
+
+
+def _unrest(shape: tuple[int, ...], rng: Rng) -> Floats:
+    """Turbulence and the tremor of the muscles (10 Hz), as a share of flow."""
+    turbulence = lfilter([0.6], [1, -0.8], rng.standard_normal(shape), axis=1)  # SD 1, correlated over 50 ms
+    r, angle = 0.93, 2 * np.pi * 10 * SAMPLE_PERIOD_S
+    tremor = lfilter([0.3], [1, -2 * r * np.cos(angle), r * r], rng.standard_normal(shape), axis=1)
+    return 0.008 * turbulence + 0.008 * tremor
+
+
+def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.DataFrame:
+    """Indices of every curve, as counted."""
+    tables = []
+    for start in range(0, len(curves), CHUNK):
+        rows = slice(start, start + CHUNK)
+        points = efforts["points"].to_numpy()[rows]
+        counts = np.zeros((len(points), points.max()), dtype=np.int16)
+        for row, curve in zip(counts, curves[rows], strict=True):
+            row[: len(curve)] = curve
+        flow = counter.flow(counts, efforts["btps"].to_numpy()[rows])
+        tables.append(spirometry.indices(flow, points).to_pandas())
+    return pd.concat(tables, ignore_index=True)
+
+
+# Tables
+
+
+def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
+    n = len(people)
+    ethnicity = people["ethnicity"]
+    weight = np.exp(rng.normal(9.9, 0.6, n)) * np.where(ethnicity == 3, 2.2, 0.8)
+    table = {
+        "SEQN": people["seqn"],
+        "SDDSRVYR": {"E": 5, "F": 6, "G": 7}[cycle] + np.zeros(n),
+        "RIDSTATR": np.where(people["examined"], 2, 1),
+        "RIAGENDR": people["sex"],
+        "RIDAGEYR": people["age"],
+        "RIDRETH1": ethnicity.replace({6: 5, 7: 5}),
+    }
+    if cycle == "G":
+        table["RIDRETH3"] = ethnicity
+        table["RIDEXAGM"] = people["months"].where(people["examined"] & (people["age"] < 20))
+    else:
+        table["RIDAGEEX"] = people["months"].where(people["examined"] & (people["age"] < 80))
+    table["WTINT2YR"] = weight
+    table["WTMEC2YR"] = np.where(people["examined"], weight * 1.04, 0)
+    table["SDMVPSU"] = rng.integers(1, 3, n)
+    table["SDMVSTRA"] = rng.integers(90, 104, n)
+    return pd.DataFrame(table).astype(float)
+
+
+def _bmx(people: pd.DataFrame) -> pd.DataFrame:
+    people = people[people["examined"]]
+    height = people["height"].where(people["measured"]).round(1)
+    weight = people["weight"].round(1)
+    table = {
+        "SEQN": people["seqn"],
+        "BMDSTATS": np.where(people["measured"], 1, 3),
+        "BMXWT": weight,
+        "BMXHT": height,
+        "BMXBMI": (weight / (height / 100) ** 2).round(1),
+    }
+    return pd.DataFrame(table).astype(float).reset_index(drop=True)
+
+
+def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> pd.DataFrame:
+    """Published values: maxima over the acceptable curves; the rest from the best of them."""
+    invited = people["examined"] & people["age"].between(6, 79)
+    table = people.loc[invited, ["seqn", "blown"]].rename(columns={"seqn": "SEQN"}).reset_index(drop=True)
+    seqn = table["SEQN"]
+    for letter, test_type in (("N", "Pre"), ("B", "Bron")):
+        rows = (efforts["test_type"] == test_type).to_numpy()
+        usable = rows & efforts["grade"].isin(["A", "B", "C"]).to_numpy() & (efforts["points"] > 100).to_numpy()
+        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
+        by_person = curves.groupby("seqn")
+        highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef_instant"]].max().mul(1000).round()
+        best = curves.loc[by_person["sum"].idxmax()].set_index("seqn")
+        tried = seqn.isin(efforts.loc[rows, "seqn"])
+        status = np.where(seqn.isin(highest.index), 1, np.where(tried, 2, 3)).astype(float)
+        table[f"SPX{letter}STAT"] = np.where(tried | (letter == "N"), status, np.nan)
+        for name, index in _PUBLISHED.items():
+            source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
+            table[f"SPX{letter}{name}"] = seqn.map(source)
+        for name, index in (("QFVC", "fvc"), ("QFV1", "fev1")):
+            table[f"SPX{letter}{name}"] = seqn.map(_session_grades(curves, index)).fillna("")
+        table[f"SPD{letter}ACC"] = seqn.map(by_person.size()).where(seqn.isin(highest.index))
+        table[f"SPX{letter}QEFF"] = seqn.map(best["grade"]).fillna("")
+    table["SPDBRONC"] = np.where(table["SPXBFVC"].notna(), 1.0, 2.0)
+    table["SEQN"] = table["SEQN"].astype(float)
+    return table.drop(columns="blown")
+
+
+_PUBLISHED = {"FVC": "fvc", "EV": "bev", "FEV5": "fev05", "FEV7": "fev075", "FEV1": "fev1", "FEV3": "fev3"}
+_PUBLISHED |= {"FEV6": "fev6", "PEF": "pef_instant", "F257": "fef2575", "FET": "fet"}
+_SCALE = {"bev": 1000, "fef2575": 1000, "fet": 1}  # L to mL; s
+_DIGITS = {"bev": 0, "fef2575": 0, "fet": 1}
+
+
+def _session_grades(curves: pd.DataFrame, index: str) -> pd.Series:
+    """Quality attribute of each person, as NHANES has it: by the good efforts and how the best two agree."""
+    good = curves[curves["grade"] != "C"].sort_values(index, ascending=False).groupby("seqn")[index]
+    count = good.size()
+    gap = good.max() - good.apply(lambda values: values.iloc[1] if len(values) > 1 else np.nan)
+    grade = pd.Series("D", index=count.index)
+    grade[(count >= 2) & (gap <= 0.200)] = "C"
+    grade[(count >= 3) & (gap <= 0.150)] = "B"
+    grade[(count >= 3) & (gap <= 0.100)] = "A"
+    return grade.reindex(curves["seqn"].unique(), fill_value="F")
+
+
+def _spxraw(efforts: pd.DataFrame, indices: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.DataFrame:
+    plateau = (indices["last_second"] <= spirometry.PLATEAU_L) & (efforts["fault"] != "short")
+    table = pd.DataFrame(
+        {
+            "SEQN": efforts["seqn"].astype(float),
+            "SPAMANU": efforts["number"].astype(float),
+            "SPAFACT": efforts["btps"],
+            "SPXPTS": efforts["points"].astype(float),
+            "SPATTYPE": efforts["test_type"],
+            "SPAPOS": efforts["position"],
+            "SPAPLAT": np.where(plateau, "Y", "N"),
+            "SPAACC": np.where(efforts["grade"] == "D", "N", "Y"),
+            "SPAQEFF": efforts["grade"],
+        }
+    )
+    table["SPXRAW"] = pd.Series(curves, dtype=object)
+    return table
