@@ -1,0 +1,107 @@
+"""Reading tables and raw curves that earlier stages wrote, a batch at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from spiro_diffusion import counter
+from spiro_diffusion.artifacts import atomic
+from spiro_diffusion.errors import SpiroError
+
+BATCH = 2048  # curves at a time: 2,048 x 2,044 float32 is 17 MB
+
+
+class Batch(NamedTuple):
+    """Some curves of a table, in its order."""
+
+    rows: slice  # of the table
+    counts: NDArray[np.int16]  # (m, T) mL per 10 ms at ATPS, 0 after the last point
+    flow: NDArray[np.float32]  # (m, T) L/s at BTPS
+    points: NDArray[np.int64]  # (m,)
+
+
+def read_table(path: Path, columns: list[str] | None = None, optional: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A Parquet table, or some of its columns; of `optional` those that it has.
+
+    Raises SpiroError where the file is missing, is no Parquet file, or lacks a column.
+    """
+    try:
+        schema = pq.read_schema(path)
+        if columns is not None:
+            columns = columns + [name for name in optional if name in schema.names]
+            missing = [name for name in columns if name not in schema.names]
+            if missing:
+                raise SpiroError(f"{path}: has no column {missing[0]}; make it again with `dvc repro`")
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
+    except pa.ArrowInvalid as error:
+        raise SpiroError(f"{path}: not a Parquet table ({error}); make it again with `dvc repro --force`") from None
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet table, whole or not at all."""
+    with atomic(path) as part:
+        table.to_parquet(part, index=False, compression="zstd")
+
+
+def batches(repaired: Path, table: pd.DataFrame, label: str, size: int = BATCH) -> Iterator[Batch]:
+    """The raw curves of `table` (cycle, raw_row, btps, points), in its order, with a progress bar.
+
+    Memory does not grow with the table. Raises SpiroError where the table is not in the order of the files, or
+    a curve has not as many samples as `points` says.
+    """
+    with tqdm(total=len(table), desc=label, unit="curve", delay=1) as bar:
+        done = 0
+        for cycle in table["cycle"].unique():
+            part = table[table["cycle"] == cycle]
+            wanted = part["raw_row"].to_numpy()
+            if (np.diff(wanted) <= 0).any() or not (table["cycle"].iloc[done : done + len(part)] == cycle).all():
+                raise SpiroError(f"curves of cycle {cycle} are not in the order of SPXRAW_{cycle}; run `dvc repro`")
+            for start, counts, points in _raw(repaired / f"SPXRAW_{cycle}.parquet", wanted, size):
+                first = done + start
+                rows = slice(first, first + len(points))
+                wrong = np.flatnonzero(points != table["points"].to_numpy()[rows])
+                if len(wrong):
+                    row = first + int(wrong[0])
+                    raise SpiroError(
+                        f"SPXRAW_{cycle}: row {table['raw_row'].iloc[row]} has {points[wrong[0]]} samples, "
+                        f"the table says {table['points'].iloc[row]}; run `dvc repro`"
+                    )
+                yield Batch(rows, counts, counter.flow(counts, table["btps"].to_numpy()[rows]), points)
+                bar.update(len(points))
+            done += len(part)
+
+
+def _raw(path: Path, wanted: NDArray, size: int) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
+    """Counts and lengths of the wanted rows of a file, with the place of the first among them."""
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro`") from None
+    begin = 0
+    for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"]):
+        low, high = np.searchsorted(wanted, [begin, begin + len(batch)])
+        if high > low:
+            yield low, *_dense(batch.column(0), wanted[low:high] - begin)
+        begin += len(batch)
+    if len(wanted) and wanted[-1] >= begin:
+        raise SpiroError(f"{path}: has {begin} rows, row {wanted[-1]} is wanted; run `dvc repro`")
+
+
+def _dense(lists: pa.ListArray, rows: NDArray) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Lists of the given rows as an array (m, longest), 0 after each end, and their lengths (m,)."""
+    offsets = lists.offsets.to_numpy()
+    values = lists.values.to_numpy()
+    points = np.diff(offsets)[rows].astype(np.int64)
+    counts = np.zeros((len(rows), int(points.max(initial=0))), dtype=np.int16)
+    for line, start, length in zip(counts, offsets[rows], points, strict=True):
+        line[:length] = values[start : start + length]
+    return counts, points
