@@ -44,7 +44,9 @@ def load_checkpoint(path: Path, kind: str) -> Checkpoint:
         raise SpiroError(f"{path}: not a readable checkpoint ({error}); fetch it again with `dvc pull`") from None
     if not isinstance(head, dict) or head.get("kind") != kind or not isinstance(head.get("config"), dict):
         found = head.get("kind") if isinstance(head, dict) else None
-        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {found or 'another kind of file'})")
+        raise SpiroError(
+            f"{path}: is no '{kind}' checkpoint of this project (found: {found or 'another kind of file'})"
+        )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise SpiroError(f"{path}: tensor '{name}' holds values that are not finite; train again")

@@ -86,18 +86,25 @@ class ConditionTokens(nn.Module):
         return held + self.mix(held) + self.mix(held.mean(1, keepdim=True))
 
 
-def drop(conditions: Tensor, share: float, share_optional: float, generator: torch.Generator) -> Tensor:
-    """Condition dropout: all six at once with probability `share`, each optional one with `share_optional`."""
+def drop(conditions: Tensor, share: float, each: Tensor, generator: torch.Generator) -> Tensor:
+    """Condition dropout: all six at once with probability `share`, and one alone with its probability in `each`."""
     draw = torch.rand(conditions.shape, generator=generator, device=conditions.device)
     every = torch.rand((len(conditions), 1), generator=generator, device=conditions.device) < share
-    optional = torch.tensor([name in ("grade", "test_type", "best") for name in NAMES], device=conditions.device)
-    return torch.where(every | (optional & (draw < share_optional)), torch.nan, conditions)
+    return conditions.masked_fill(every | (draw < each), torch.nan)
 
 
-def jitter(conditions: Tensor, age_years: float, height_cm: float, generator: torch.Generator) -> Tensor:
-    """Normal noise on age and height: age, height and sex nearly name a participant, and a network
-    that can tell people apart learns them by heart instead of the population."""
-    scale = torch.zeros(len(NAMES), device=conditions.device)
-    for i, (name, sd) in enumerate({"age": age_years, "height": height_cm}.items()):
-        scale[i] = sd / NUMBERS[name][1]
+def optional(share: float) -> Tensor:
+    """`share` (6,) for the conditions that a user may leave out, 0 for the others."""
+    return torch.tensor([share if name in ("grade", "test_type", "best") else 0.0 for name in NAMES])
+
+
+def jitter(conditions: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal noise of SD `scale` (6,) on the conditions."""
     return conditions + scale * torch.randn(conditions.shape, generator=generator, device=conditions.device)
+
+
+def jitter_scale(age_years: float, height_cm: float) -> Tensor:
+    """Noise on age and height in their units (6,): age, height and sex nearly name a participant, and a
+    network that can tell people apart learns them by heart instead of the population."""
+    sd = {"age": age_years, "height": height_cm}
+    return torch.tensor([sd[name] / NUMBERS[name][1] if name in sd else 0.0 for name in NAMES])

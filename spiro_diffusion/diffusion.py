@@ -37,9 +37,7 @@ class Denoiser(nn.Module):
         return c_skip * noisy + c_out * estimate.to(torch.float32)
 
 
-def denoising_loss(
-    denoiser: Denoiser, latents: Tensor, conditions: Tensor, sigma: Tensor, noise: Tensor
-) -> Tensor:
+def denoising_loss(denoiser: Denoiser, latents: Tensor, conditions: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
     """Weighted squared error of one noise level a row → (B,); 1 for a network that knows nothing."""
     weight = (sigma**2 + denoiser.sigma_data**2) / (sigma * denoiser.sigma_data) ** 2
     estimate = denoiser(latents + sigma[:, None, None] * noise, sigma, conditions)

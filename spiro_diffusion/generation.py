@@ -70,9 +70,7 @@ class Generator:
                 out[part] = self.decode(latents, seed, part.start).cpu().numpy()
         return out.reshape(len(people), draws, 512)
 
-    def latents(
-        self, known: Tensor, seed: int, first: int, sampler: str, steps: int, guidance: float = 1.0
-    ) -> Tensor:
+    def latents(self, known: Tensor, seed: int, first: int, sampler: str, steps: int, guidance: float = 1.0) -> Tensor:
         """Codebook vectors (B, 64, 128) before they are snapped; `first` is the number of the first draw."""
         device, noise = self.place.device, self.cldm.config.noise
         known = known.to(device)

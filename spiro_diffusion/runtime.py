@@ -27,6 +27,10 @@ class Runtime:
     device: torch.device
     dtype: torch.dtype
 
+    def exact(self) -> "Runtime":
+        """The same place in float32, for what is small and counts millilitres."""
+        return Runtime(self.device, torch.float32)
+
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision, where the number type asks for it."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -4,6 +4,7 @@
 already scaled to sigmas[0], `sigmas` (steps + 1,) falling to 0. Returns the final x0.
 """
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,7 @@ def karras_sigmas(steps: int, minimum: float, maximum: float, rho: float = 7.0) 
 def euler(denoise: Denoise, start: Tensor, sigmas: Tensor) -> Tensor:
     """First order (DDIM, Song et al. 2021): one evaluation a step."""
     x = start
-    for now, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, following in itertools.pairwise(sigmas):
         clean = denoise(x, now)
         x = clean + (x - clean) * (following / now)
     return x
@@ -32,7 +33,7 @@ def euler(denoise: Denoise, start: Tensor, sigmas: Tensor) -> Tensor:
 def heun(denoise: Denoise, start: Tensor, sigmas: Tensor) -> Tensor:
     """Second order (Karras et al. 2022, algorithm 1): 2 x steps - 1 evaluations."""
     x = start
-    for i, (now, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (now, following) in enumerate(itertools.pairwise(sigmas)):
         slope = (x - denoise(x, now)) / now
         ahead = x + (following - now) * slope
         if i < len(sigmas) - 2:
@@ -45,7 +46,7 @@ def heun(denoise: Denoise, start: Tensor, sigmas: Tensor) -> Tensor:
 def dpmpp_2m(denoise: Denoise, start: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022): second order from the last step's estimate, one evaluation a step."""
     x, previous = start, None
-    for i, (now, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (now, following) in enumerate(itertools.pairwise(sigmas)):
         clean = denoise(x, now)
         if i == len(sigmas) - 2:  # the last step goes to sigma 0, where the multistep is undefined
             return clean

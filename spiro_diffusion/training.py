@@ -52,8 +52,8 @@ class Task(Protocol):
 
     model: nn.Module
 
-    def start_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Called before each epoch, for what changes between epochs."""
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
+        """Called before each epoch; whether the loss is computed in another way from here on."""
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Random numbers for a global batch; each tensor's first dimension is `rows`."""
@@ -161,7 +161,9 @@ class _Loop:
             weight_decay=recipe.weight_decay,
             betas=(0.9, 0.99),
             fused=True,
+            capturable=cuda,
         )
+        self.graph = StepGraph(self._compute) if cuda and distributed.world() == 1 else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.done = 0  # optimiser steps
@@ -169,7 +171,8 @@ class _Loop:
     def epoch(self, epoch: int) -> dict[str, float]:
         generator = torch.Generator(self.runtime.device).manual_seed(self.recipe.seed * 1_000_003 + epoch)
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch + (distributed.rank() << 40))  # dropout
-        self.task.start_epoch(epoch, generator)
+        if self.task.start_epoch(epoch, generator) and self.graph:
+            self.graph.forget()
         self.model.train()
         order = self.rows[torch.randperm(len(self.rows), generator=generator, device=self.rows.device)]
         sums: dict[str, Tensor] = {}
@@ -182,7 +185,9 @@ class _Loop:
         record = {k: distributed.total(v / self.steps).item() for k, v in sums.items()}
         record["epoch"] = epoch
         if not math.isfinite(record["loss"]):
-            raise SpiroError(f"training diverged in epoch {epoch}: the loss is {record['loss']}; lower the learning rate")
+            raise SpiroError(
+                f"training diverged in epoch {epoch}: the loss is {record['loss']}; lower the learning rate"
+            )
         last = epoch + 1 == self.recipe.epochs
         if last or (epoch + 1) % self.recipe.validate_every == 0:
             record |= self._validate()
@@ -190,19 +195,23 @@ class _Loop:
         return record
 
     def _step(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        self._set_rate(learning_rate(self.done, self.steps * self.recipe.epochs, self.recipe))
+        losses = self.graph(rows, draws) if self.graph else self._compute(rows, draws)
+        self.done += 1
+        if self.ema:
+            decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))  # short at first: the start is forgotten
+            torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
+        return losses
+
+    def _compute(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         share = len(rows) / self.batch  # a mean over this process's rows, as a part of the global mean
+        self.optimizer.zero_grad(set_to_none=True)
         with self.runtime.autocast():
             losses = self.task.loss(rows, draws)
         (losses["loss"] * share).backward()
         distributed.sum_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
-        self._set_rate(learning_rate(self.done, self.steps * self.recipe.epochs, self.recipe))
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.done += 1
-        if self.ema:
-            decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))  # short at first: the start is forgotten
-            torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
         return {k: v.detach() * share for k, v in losses.items()}
 
     def _set_rate(self, rate: float) -> None:
@@ -258,9 +267,50 @@ class _Loop:
         self.ema = [tensors[f"ema.{i}"] for i in range(len(self.ema))]
         for i, parameter in enumerate(self.parameters):
             state = named(f"adam.{i}.")
-            state["step"] = tensors[f"adam.{i}.step"].to("cpu" if self.runtime.device.type == "cpu" else parameter.device)
+            state["step"] = tensors[f"adam.{i}.step"].to(
+                "cpu" if self.runtime.device.type == "cpu" else parameter.device
+            )
             self.optimizer.state[parameter] = state
         self.history, self.done = config["history"], config["done"]
+
+
+class StepGraph:
+    """A training step as one CUDA graph: hundreds of small kernels for the price of one launch.
+
+    The first calls run the step as it is (they also warm up the libraries), then it is captured and
+    replayed with the arguments copied into the captured tensors.
+    """
+
+    WARM_UP = 3
+
+    def __init__(self, step: Callable[[Tensor, tuple[Tensor, ...]], dict[str, Tensor]]) -> None:
+        self.step = step
+        self.forget()
+
+    def forget(self) -> None:
+        """Capture anew, because the step computes something else from here on."""
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.calls = 0
+
+    def __call__(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        if self.graph is None:
+            if self.calls < self.WARM_UP:
+                self.calls += 1
+                side = torch.cuda.Stream()  # capture needs a stream of its own, and so does its warm-up
+                side.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(side):
+                    result = self.step(rows, draws)
+                torch.cuda.current_stream().wait_stream(side)
+                return result
+            self.rows, self.draws = rows.clone(), tuple(d.clone() for d in draws)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.result = self.step(self.rows, self.draws)
+        self.rows.copy_(rows)
+        for held, new in zip(self.draws, draws, strict=True):
+            held.copy_(new)
+        self.graph.replay()
+        return {k: v.clone() for k, v in self.result.items()}
 
 
 def batches(rows: int, size: int) -> Iterator[slice]:

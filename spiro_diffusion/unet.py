@@ -112,9 +112,7 @@ class UNet(nn.Module):
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(32.0), 32)), persistent=False
         )  # of c_noise = log(sigma) / 4, which spans a few units
-        self.step = nn.Sequential(
-            nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context)
-        )
+        self.step = nn.Sequential(nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context))
         self.enter = nn.Linear(CHANNELS, widths[0])
         self.place = nn.Parameter(torch.randn(64, widths[0]) * 0.02)  # a token's place in the blow
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()

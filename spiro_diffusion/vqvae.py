@@ -25,6 +25,7 @@ PATCH = grid.N_SAMPLES // TOKENS  # bins a token
 
 FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
 VOLUME_UNIT = 2.0  # L
+VOLUME_ERROR = 0.01  # L, the error of FEV1 and FVC that is aimed at
 TAIL_FLOW = 0.1  # L/s: below it the asinh input is linear, so that the last second is seen too
 
 
@@ -76,6 +77,10 @@ class Quantiser(nn.Module):
         distance = (self.codebook**2).sum(-1)[:, None] - 2 * vectors @ self.codebook.transpose(1, 2)
         return distance.argmin(-1)
 
+    def _chosen(self, nearest: Tensor, dtype: torch.dtype) -> Tensor:
+        """Codes (G, N) → one-hot (G, N, K): sums by matrix product have one order, unlike atomic adds on a GPU."""
+        return (nearest[..., None] == torch.arange(self.codes, device=nearest.device)).to(dtype)
+
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, 64, groups) → vectors (B, 64, 128)."""
         flat = codes.reshape(-1, self.groups)
@@ -95,7 +100,7 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def _follow(self, vectors: Tensor, nearest: Tensor) -> None:
-        chosen = F.one_hot(nearest, self.codes).to(vectors.dtype)  # (G, N, K)
+        chosen = self._chosen(nearest, vectors.dtype)
         uses = distributed.total(chosen.sum(1))
         sums = distributed.total(chosen.transpose(1, 2) @ vectors)
         self.uses.lerp_(uses, 1 - self.DECAY)
@@ -103,7 +108,7 @@ class Quantiser(nn.Module):
         self.codebook.copy_(self.sums / self.uses.clamp_min(1e-3)[..., None])
         # a stride through the batch stands in for a random choice: its order is random already
         stride = max(1, vectors.shape[1] // self.codes)
-        fresh = vectors[:, :: stride][:, : self.codes]
+        fresh = vectors[:, ::stride][:, : self.codes]
         fresh = fresh.repeat(1, -(-self.codes // fresh.shape[1]), 1)[:, : self.codes]
         fresh = distributed.from_first(fresh.contiguous())
         even = self.uses.mean(1, keepdim=True)
@@ -126,7 +131,7 @@ class Quantiser(nn.Module):
         self.codebook.copy_(centres)
         uses = torch.ones_like(self.uses)
         for _ in range(iterations):
-            chosen = F.one_hot(self.nearest(vectors), self.codes).to(vectors.dtype)
+            chosen = self._chosen(self.nearest(vectors), vectors.dtype)
             uses = chosen.sum(1)
             means = chosen.transpose(1, 2) @ vectors / uses.clamp_min(1)[..., None]
             self.codebook.copy_(torch.where(uses[..., None] > 0, means, self.codebook))
@@ -142,6 +147,8 @@ class Block(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.spread = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
         self.mix = nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mix(F.silu(self.spread(F.silu(self.norm(x)))))
@@ -167,6 +174,7 @@ class VQVAE(nn.Module):
         self.quantiser = Quantiser(config.groups, config.codes)
         self.from_tokens = nn.Linear(CHANNELS, width)
         self.decoder = _blocks(width, config.blocks)
+        self.straight = nn.Linear(width, PATCH)  # a linear way out, on which the rest improves
         self.unpatch = nn.ConvTranspose1d(width, fine, PATCH, stride=PATCH)
         self.smooth = nn.Conv1d(fine, fine, 5, padding=2)
         self.out = nn.Conv1d(fine, 2, 5, padding=2)
@@ -176,12 +184,12 @@ class VQVAE(nn.Module):
         return (flow * self.widths_s).cumsum(-1)
 
     def tokens(self, flow: Tensor) -> Tensor:
-        """Encoder output before the quantiser, (B, 64, 128), of unit size so that codebooks have a scale."""
+        """Encoder output before the quantiser, (B, 64, 128)."""
         seen = torch.stack(
             [flow / FLOW_UNIT, self.volume(flow) / VOLUME_UNIT, torch.asinh(flow / TAIL_FLOW) / 3], dim=1
         )  # (B, 3, 512)
         hidden = self.encoder(self.patch(seen)).transpose(1, 2)  # (B, 64, width)
-        return F.layer_norm(self.to_tokens(hidden).float(), (CHANNELS,))
+        return self.to_tokens(hidden).float()
 
     def encode(self, flow: Tensor) -> Tensor:
         """flow (B, 512) → codebook vectors (B, 64, 128)."""
@@ -192,10 +200,15 @@ class VQVAE(nn.Module):
         hidden = self.decoder(self.from_tokens(tokens).transpose(1, 2))
         fine = F.silu(self.unpatch(hidden))  # (B, 16, 512)
         mean, spread = self.out(F.silu(self.smooth(fine))).float().unbind(1)
+        mean = mean + self.straight(hidden.transpose(1, 2)).float().flatten(1)
         return Decoded(mean * FLOW_UNIT, 5.0 * torch.tanh(spread / 5.0 - 0.6))  # SD between 7 mL/s and 148 L/s
 
-    def forward(self, flow: Tensor, quantise: bool = True) -> tuple[Decoded, Quantised | None]:
+    def forward(
+        self, flow: Tensor, quantise: bool = True, noise: Tensor | None = None
+    ) -> tuple[Decoded, Quantised | None]:
         tokens = self.tokens(flow)
+        if noise is not None:  # in units of the tokens' SD, so that the encoder cannot outgrow it
+            tokens = tokens + noise * tokens.std()
         if not quantise:
             return self.decode(tokens), None
         quantised = self.quantiser(tokens)
@@ -212,15 +225,22 @@ class Losses(NamedTuple):
 
 
 def reconstruction_loss(
-    model: VQVAE, flow: Tensor, quantise: bool, volume_weight: float, commitment_weight: float, sd_power: float = 0.5
+    model: VQVAE,
+    flow: Tensor,
+    quantise: bool,
+    volume_weight: float,
+    commitment_weight: float,
+    noise: Tensor | None = None,
+    sd_power: float = 0.5,
 ) -> Losses:
     """beta-NLL of the flow (each bin weighed by its own spread, so that the slow tail counts),
-    Huber loss of the volume in units of 20 mL, commitment."""
-    decoded, quantised = model(flow, quantise)
+    Huber loss of the volume in units of 10 mL, commitment. `noise` on the tokens makes the encoder give what
+    matters most room, and near codes near curves: what the diffusion gets a little wrong stays small."""
+    decoded, quantised = model(flow, quantise, noise)
     log_sd = decoded.log_sd
     nll = 0.5 * ((flow - decoded.flow) * (-log_sd).exp()) ** 2 + log_sd
     flow_loss = (nll * (sd_power * 2 * log_sd.detach()).exp()).mean()
-    volume_error = (model.volume(flow) - model.volume(decoded.flow)) / 0.02  # L
+    volume_error = (model.volume(flow) - model.volume(decoded.flow)) / VOLUME_ERROR
     volume_loss = volume_weight * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
     commitment = commitment_weight * quantised.commitment if quantised else torch.zeros_like(flow_loss)
     return Losses(flow_loss + volume_loss + commitment, flow_loss, volume_loss, commitment)

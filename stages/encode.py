@@ -23,7 +23,7 @@ class Params:
 
 def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, scale: Path) -> None:
     """Write float32 (curves, 64, 128) codebook vectors as a stream, and the train curves' mean and SD a channel."""
-    place = runtime.start()
+    place = runtime.start().exact()
     model = load_vqvae(vqvae).to(place.device)
     split = pd.read_parquet(curves, columns=["split"])["split"].to_numpy()
     flow = load_signals(signals, len(split))

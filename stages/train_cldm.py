@@ -59,22 +59,23 @@ class CLDMTask:
         `weights` of the validation rows make every participant count the same."""
         self.model, self.latents, self.known, self.params = model, latents, known, params
         self.validation, self.weights = validation, weights
+        self.jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter).to(known.device)
+        self.hide = conditions.optional(params.optional_dropout).to(known.device)
         generator = torch.Generator().manual_seed(params.seed)  # the same noise at every validation
         n = len(validation)
         self.fixed_sigma = draw_sigma(n, model.config.noise, generator, torch.device("cpu")).to(known.device)
         self.fixed_noise = torch.randn((n, TOKENS, CHANNELS), generator=generator).to(known.device)
 
-    def start_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        pass
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
+        return False
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         device = self.known.device
         sigma = draw_sigma(rows, self.model.config.noise, generator, device)
         noise = torch.randn((rows, TOKENS, CHANNELS), generator=generator, device=device)
         blank = torch.zeros((rows, self.known.shape[1]), device=device)
-        shift = conditions.jitter(blank, self.params.age_jitter, self.params.height_jitter, generator)
-        hide = conditions.drop(blank, self.params.condition_dropout, self.params.optional_dropout, generator)
-        return sigma, noise, shift + hide  # NaN where a condition is hidden
+        change = conditions.jitter(blank, self.jitter, generator)
+        return sigma, noise, conditions.drop(change, self.params.condition_dropout, self.hide, generator)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         sigma, noise, change = draws

@@ -13,7 +13,7 @@ from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
 from spiro_diffusion.stage import run_stage
-from spiro_diffusion.vqvae import VQVAE, VQVAEConfig, reconstruction_loss
+from spiro_diffusion.vqvae import CHANNELS, TOKENS, VQVAE, VQVAEConfig, reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Params(training.Recipe):
     warmup_epochs: int  # epochs without the quantiser, before k-means
     volume_weight: float
     commitment_weight: float
+    token_noise: float  # SD of noise on the tokens in training, in units of theirs
     width: int
     blocks: int
     groups: int
@@ -45,19 +46,23 @@ class VQVAETask:
         self.train, self.validation = train, validation
         self.quantise = False
 
-    def start_epoch(self, epoch: int, generator: torch.Generator) -> None:
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
         self.quantise = epoch >= self.params.warmup_epochs
         if epoch == self.params.warmup_epochs:
             rows = self.train[torch.randperm(len(self.train), generator=generator, device=self.train.device)]
             with torch.no_grad():
                 self.model.quantiser.start(self.model.tokens(self.flow[rows[: self.START_CURVES]]), generator)
+        return epoch == self.params.warmup_epochs
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return ()
+        if not self.params.token_noise:
+            return ()
+        shape = (rows, TOKENS, CHANNELS)
+        return (self.params.token_noise * torch.randn(shape, generator=generator, device=self.flow.device),)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         losses = reconstruction_loss(
-            self.model, self.flow[rows], self.quantise, self.params.volume_weight, self.params.commitment_weight
+            self.model, self.flow[rows], self.quantise, self.params.volume_weight, self.params.commitment_weight, *draws
         )
         return {"loss": losses.total, "flow": losses.flow, "volume": losses.volume, "commitment": losses.commitment}
 
@@ -74,8 +79,10 @@ class VQVAETask:
         figures = _errors(real, read)
         # before the codebooks are there nothing may be kept as the best
         figures["score"] = (
-            figures["fev1_ml"] + figures["fvc_ml"] + 10 * (figures["pef_percent"] + figures["fef2575_percent"])
-        ) if codes else 1e9
+            (figures["fev1_ml"] + figures["fvc_ml"] + 10 * (figures["pef_percent"] + figures["fef2575_percent"]))
+            if codes
+            else 1e9
+        )
         if codes:
             figures |= codebook_use(torch.cat(codes), self.params.codes)
         return figures
@@ -106,7 +113,7 @@ def codebook_use(codes: Tensor, size: int) -> dict[str, float]:
 
 def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
     """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
-    place = runtime.start()
+    place = runtime.start().exact()
     run = training.fingerprint(params, [signals, curves])
     table = pd.read_parquet(curves, columns=["split"])
     flow = load_signals(signals, len(table)).to(place.device)
