@@ -27,6 +27,7 @@ PUBLISHED = {  # index: column of SPX, its units in one of ours
 }
 ROUND_TRIP = ["fev05", "fev075", "fev1", "fev3", "fev6", "fvc", "bev", "pef", "fef2575", "t99"]
 VOLUMES = {"fev05", "fev075", "fev1", "fev3", "fev6", "fvc", "bev"}
+DIGITS = 5  # of figures in L, mL, %: beyond them there is only rounding
 OUTLIER_L = 0.150  # two efforts of one person repeat within it (ATS/ERS 2019); a best effort should agree so well
 MATCH_L = 0.050  # an effort this near to a published volume is taken for its source
 RECORD_S = 0.5  # a record is cut short if the published expiratory time is so much longer
@@ -34,14 +35,10 @@ RECORD_S = 0.5  # a record is cut short if the published expiratory time is so m
 
 def published(repaired: Path, cycles: list[str]) -> pd.DataFrame:
     """Published best values before the bronchodilator, by participant: L, L/s, s under our names; missing NaN."""
-    needed = sorted({column for column, _ in PUBLISHED.values()})
-    tables = [
-        curves.read_table(repaired / f"SPX_{cycle}.parquet", ["SEQN", "SPXNFVC"], optional=tuple(needed))
-        for cycle in cycles
-    ]
-    spx = pd.concat([table.loc[:, ~table.columns.duplicated()] for table in tables], ignore_index=True)
-    spx = spx.reindex(columns=["SEQN", *needed])
-    values = {name: spx[column] / units for name, (column, units) in PUBLISHED.items()}
+    columns = ["SEQN", *dict.fromkeys(column for column, _ in PUBLISHED.values())]
+    tables = [curves.read_table(repaired / f"SPX_{cycle}.parquet", columns) for cycle in cycles]
+    spx = pd.concat(tables, ignore_index=True)
+    values = {name: spx[column].astype(float) / units for name, (column, units) in PUBLISHED.items()}
     return pd.DataFrame(values).set_axis(pd.Index(spx["SEQN"].astype(np.int64), name="seqn"))
 
 
@@ -57,14 +54,13 @@ def with_published(table: pd.DataFrame, best_values: pd.DataFrame) -> dict[str, 
         `median_absolute` in L, L/s or s, and `n`; `outliers` of FEV1 or FVC beyond 150 mL by reason.
     """
     best = table[table["best"]].set_index("seqn")
-    best = best[best.index.isin(best_values.index[best_values["fvc"].notna()])]
     known = best_values.reindex(best.index)
+    best, known = best[known["fvc"].notna()], known[known["fvc"].notna()]
     figures = {name: bland_altman(best[name].to_numpy(), known[name].to_numpy()) for name in PUBLISHED}
-    apart = ((best[["fev1", "fvc"]] - known[["fev1", "fvc"]]).abs() > OUTLIER_L).any(axis=1)
+    apart = ((best["fev1"] - known["fev1"]).abs() > OUTLIER_L) | ((best["fvc"] - known["fvc"]).abs() > OUTLIER_L)
     pre = table[(table["test_type"] == "Pre") & table["seqn"].isin(best.index[apart])]
-    efforts = {seqn: rows for seqn, rows in pre.groupby("seqn")}
     reasons = [
-        _reason(ours, theirs, efforts[ours.Index])
+        _reason(ours, theirs, pre[pre["seqn"] == ours.Index])
         for ours, theirs in zip(best[apart].itertuples(), known[apart].itertuples(), strict=True)
     ]
     counts = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
@@ -77,14 +73,14 @@ def bland_altman(ours: NDArray, theirs: NDArray) -> dict[str, float | int]:
     if len(difference) < 2:
         return {"n": len(difference)}
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
-    return {
-        "n": len(difference),
+    figures = {
         "bias": bias,
         "sd": sd,
         "lower": bias - 1.96 * sd,
         "upper": bias + 1.96 * sd,
         "median_absolute": float(np.median(np.abs(difference))),
     }
+    return {"n": len(difference)} | {name: round(value, DIGITS) for name, value in figures.items()}
 
 
 def _reason(best: Any, published: Any, efforts: pd.DataFrame) -> str:
@@ -109,12 +105,9 @@ def round_trip(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, dict[str,
     for name in ROUND_TRIP:
         error = errors(before, after, name)
         absolute = np.abs(error)
-        figures[name] = {
-            "bias": float(error.mean()),
-            "p50": float(np.percentile(absolute, 50)),
-            "p99": float(np.percentile(absolute, 99)),
-            "max": float(absolute.max()),
-        }
+        p50, p99, most = np.percentile(absolute, [50, 99, 100])
+        figure = {"bias": error.mean(), "p50": p50, "p99": p99, "max": most}
+        figures[name] = {key: round(float(value), DIGITS) for key, value in figure.items()}
     return figures
 
 

@@ -36,3 +36,11 @@ def resample(repaired: Path, table: pd.DataFrame, signals: NDArray[np.float32], 
             after.append(spirometry.indices(grid.from_stretch(signals[batch.rows], batch.points), batch.points))
     measured = pd.concat([indices.to_pandas() for indices in after], ignore_index=True)
     return Resampled(grid.zero_sample(t0), lead, measured)
+
+
+def edges(table: pd.DataFrame, row: int, name: GridName) -> NDArray[np.float64]:
+    """Edges (513,) of the bins of one curve: s after time zero, or after the first sample where it is stretched."""
+    if name == "warped":
+        return grid.EDGES_S
+    duration = table["points"].iloc[row] * spirometry.SAMPLE_PERIOD_S
+    return np.linspace(0, duration, grid.N_SAMPLES + 1)

@@ -25,7 +25,9 @@ def resample(
     with npy_stream(signals, (len(table), grid.N_SAMPLES)) as array:
         done = resampling.resample(repaired, table, array, params.grid)
         example = int((table["best"] & table["plateau"]).argmax())
-        data_plots.save(data_plots.round_trip(table, done.after, array[example]), plots / "grid_round_trip.png")
+        edges = resampling.edges(table, example, params.grid)
+        figure = data_plots.round_trip(table, done.after, array[example], edges)
+        data_plots.save(figure, plots / "grid_round_trip.png")
     table = table.assign(zero_sample=done.zero_sample, lead_volume=done.lead_volume)
     schema.check(table, schema.CURVES, curves)
     write_table(curves, table)
