@@ -1,6 +1,9 @@
 """What a file is, told by its first bytes and never by its name."""
 
+import re
 from enum import StrEnum
+
+SAS7BDAT_MAGIC = bytes.fromhex("000000000000000000000000c2ea8160b31411cfbd92080009c7318c181f1011")
 
 
 class Kind(StrEnum):
@@ -14,6 +17,9 @@ class Kind(StrEnum):
     SAS7BDAT = "SAS7BDAT"
     ZIP = "zip"
     GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    SEVEN_ZIP = "7-zip"
     HTML = "an HTML page"
     XML = "an XML document"
     JSON = "JSON"
@@ -24,15 +30,23 @@ class Kind(StrEnum):
     UNKNOWN = "of no known kind"
 
 
-HEAD = 4096  # bytes that `kind` wants to see
-_STARTS = (
-    (b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!", Kind.XPORT),
-    (b"HEADER RECORD*******LIBV8   HEADER RECORD!!!!!!!", Kind.XPORT8),
+HEAD = 8192  # bytes that `kind` wants to see; a header may lie behind text that is not the file's
+_ANYWHERE = (
+    (b"LIBRARY HEADER RECORD!!!!!!!", Kind.XPORT),
+    (b"MEMBER  HEADER RECORD!!!!!!!", Kind.XPORT),
+    (b"NAMESTR HEADER RECORD!!!!!!!", Kind.XPORT),
+    (b"LIBV8   HEADER RECORD!!!!!!!", Kind.XPORT8),
+    (b"MEMBV8  HEADER RECORD!!!!!!!", Kind.XPORT8),
+    (SAS7BDAT_MAGIC, Kind.SAS7BDAT),
+)
+_AT_START = (
     (b"**COMPRESSED** **COMPRESSED**", Kind.CPORT),
-    (b"\0" * 12 + b"\xc2\xea\x81\x60", Kind.SAS7BDAT),
     (b"PK\x03\x04", Kind.ZIP),
     (b"PK\x05\x06", Kind.ZIP),
     (b"\x1f\x8b", Kind.GZIP),
+    (b"BZh", Kind.BZIP2),
+    (b"\xfd7zXZ\0", Kind.XZ),
+    (b"7z\xbc\xaf\x27\x1c", Kind.SEVEN_ZIP),
     (b"PAR1", Kind.PARQUET),
     (b"%PDF", Kind.PDF),
 )
@@ -42,19 +56,32 @@ def kind(head: bytes) -> Kind:
     """The kind of a file from its first `HEAD` bytes."""
     if not head:
         return Kind.EMPTY
-    for start, found in _STARTS:
-        if head.startswith(start):
-            return found
     if not head.strip(b"\0"):
         return Kind.ZEROS
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in text[:1024]:
+    for mark, found in _AT_START:
+        if head.startswith(mark):
+            return found
+    for mark, found in _ANYWHERE:
+        if mark in head:
+            return found
+    return Kind.SAS7BDAT if head[84:92] == b"SAS FILE" else _kind_of_text(head)
+
+
+def _kind_of_text(head: bytes) -> Kind:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
-    if text.startswith(b"<"):
-        return Kind.XML
-    if text.startswith((b"{", b"[")):
-        return Kind.JSON
     if any(byte < 9 or 13 < byte < 32 or byte == 127 for byte in head):
         return Kind.UNKNOWN
+    if start.startswith(b"<"):
+        return Kind.XML
+    if start.startswith((b"{", b"[")):
+        return Kind.JSON
     first = head.splitlines()[0]
-    return Kind.CSV if any(first.count(mark) for mark in (b",", b";", b"\t")) else Kind.TEXT
+    return Kind.CSV if any(mark in first for mark in (b",", b";", b"\t")) else Kind.TEXT
+
+
+def page_title(head: bytes) -> str:
+    """The title of an HTML page, or nothing."""
+    found = re.search(rb"<title>\s*(.{1,80}?)\s*</title>", head, re.IGNORECASE | re.DOTALL)
+    return " ".join(found.group(1).decode("utf-8", "replace").split()) if found else ""

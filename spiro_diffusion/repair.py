@@ -1,137 +1,315 @@
-"""Raw files into verified tables: damage that can be undone exactly is undone, any other is refused."""
+"""Raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
 
-import gzip
-import zipfile
+The catalogue of damages is docs/repair.md. A file passes four doors: `unpack` takes it out of its archives
+and tells its kind by content; `xport_mend` or `sas7bdat` take its format apart and mend it; `spxraw` and
+`verify` hold every value against SPXPTS and the codebooks; this module compares the whole with what is known
+of the release, and writes.
+"""
+
+import contextlib
+import io
+import shutil
+import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
-from spiro_diffusion import sas7bdat, spxraw, xport
-from spiro_diffusion.artifacts import atomic
+from spiro_diffusion import nhanes, sas7bdat, spxraw, verify, xport, xport_mend
+from spiro_diffusion.artifacts import atomic, read_json, sha256
+from spiro_diffusion.download import MANIFEST, find
 from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.filekind import HEAD, Kind, kind
-from spiro_diffusion.nhanes import CYCLES, File
+from spiro_diffusion.filekind import Kind
+from spiro_diffusion.findings import Findings
+from spiro_diffusion.unpack import Content, opened
 
-PAGES_AT_ONCE = 64  # pages of SAS7BDAT parsed together: 8 MB, 704 curves
+ROWS_AT_ONCE = 704  # rows of SPXRAW held together: 64 pages, 8 MB
+SHORT_CURVE = 100  # points; efforts that were broken off can be equal by chance
+LARGEST_XPORT = 256 << 20  # bytes; XPORT is read whole, the largest of ours has 4 MB
+Values = dict[str, np.ndarray]  # numbers as float64, NaN where missing; texts as bytes ('S')
+
+_ADVICE = {
+    Kind.HTML: "the CDC answers moved addresses with a page: fetch it again (dvc repro -f download)",
+    Kind.CPORT: "only SAS reads it: PROC CIMPORT there, then give the CDC's own file",
+    Kind.CSV: "tables saved as text have lost what can be verified: give the CDC's own file",
+    Kind.BZIP2: "unpack it first",
+    Kind.XZ: "unpack it first",
+    Kind.SEVEN_ZIP: "unpack it first",
+}
 
 
-def repair_file(path: Path, file: File, out: Path) -> dict[str, Any]:
-    """Write the table in `path` as Parquet to `out`; what was found and done, for the metrics.
+def repair_file(
+    path: Path,
+    file: nhanes.File,
+    out: Path,
+    truncated: Literal["refuse", "keep"] = "refuse",
+    published: bool = True,
+) -> dict[str, Any]:
+    """Write the table in `path` as Parquet to `out`; return what was found and done.
 
-    Raises SpiroError that names the file, what it really is and what to do.
+    `truncated` keeps the whole rows of a truncated file, or refuses it. `published` says that the file
+    should be the CDC's, so that it is compared with what is known of its releases.
+
+    Keys of the result: `kind`, from the inside to the outside; `rows`, `columns`; `mended`, each damage that
+    was undone; `nulled`, sentinels that became missing; `rows_lost`; `release`, current, superseded or
+    unknown; `warnings`.
+
+    Raises SpiroError that names the file, what it really is or what is wrong with it, and what to do.
     """
+    findings = Findings()
     try:
-        with open_content(path) as (stream, found):
-            if found is Kind.XPORT:
-                rows = _write_xport(stream.read(), file, out)
-            elif found is Kind.SAS7BDAT:
-                rows = _write_sas7bdat(stream, file, out)
-            else:
-                raise SpiroError(f"is {found}; fetch it again: dvc repro -f download")
+        with opened(path) as content:
+            kind = content.what
+            try:
+                table = _write(_batches(content, file, truncated == "keep", findings), file, out, findings)
+            except sas7bdat.CompressedError:
+                kind = f"compressed {kind}"
+                findings = Findings()
+                with opened(path) as again:
+                    table = _write(_compressed_batches(again.stream), file, out, findings)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
-    return {"kind": str(found), "rows": rows}
+    release = _compare(table, file, findings) if published else "simulated"
+    return {
+        "kind": kind,
+        "rows": table.rows,
+        "columns": table.columns,
+        "mended": findings.mended,
+        "nulled": findings.nulled,
+        "rows_lost": findings.rows_lost,
+        "release": release,
+        "warnings": findings.warnings,
+    }
 
 
-@contextmanager
-def open_content(path: Path) -> Iterator[tuple[BinaryIO, Kind]]:
-    """Open a file, or the one file in a zip or gzip, with its kind."""
-    try:
-        with path.open("rb") as raw:
-            found = kind(raw.read(HEAD))
-            raw.seek(0)
-            if found is Kind.ZIP:
-                with zipfile.ZipFile(raw) as archive:
-                    members = [m for m in archive.infolist() if not m.is_dir()]
-                    if len(members) != 1:
-                        raise SpiroError(f"is a zip of {len(members)} files; one is expected")
-                    with archive.open(members[0]) as stream:
-                        found = kind(stream.read(HEAD))
-                    with archive.open(members[0]) as stream:
-                        yield cast(BinaryIO, stream), found
-            elif found is Kind.GZIP:
-                with gzip.open(raw) as stream:
-                    found = kind(stream.read(HEAD))
-                    stream.seek(0)
-                    yield cast(BinaryIO, stream), found
-            else:
-                yield raw, found
-    except FileNotFoundError:
-        raise SpiroError("no such file; make it with `dvc repro download`") from None
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError) as error:
-        raise SpiroError(f"is damaged ({error}); fetch it again: dvc repro -f download") from None
+# --- reading --------------------------------------------------------------------------------------------------
 
 
-def _write_xport(data: bytes, file: File, out: Path) -> int:
-    table = xport.read(data)
-    arrays = {}
-    for column in table.columns:
+def _batches(content: Content, file: nhanes.File, keep_truncated: bool, findings: Findings) -> Iterator[Values]:
+    if content.kind in (Kind.XPORT, Kind.XPORT8):
+        return _xport_batches(content.stream, file, keep_truncated, findings)
+    if content.kind is Kind.SAS7BDAT:
+        return _sas7bdat_batches(content.stream, file, keep_truncated, findings)
+    raise SpiroError(f"is {content.what}, not a SAS file; {_ADVICE.get(content.kind, 'fetch it again')}")
+
+
+def _xport_batches(
+    stream: io.BufferedReader, file: nhanes.File, keep_truncated: bool, findings: Findings
+) -> Iterator[Values]:
+    data = stream.read(LARGEST_XPORT + 1)
+    if len(data) > LARGEST_XPORT:
+        raise SpiroError(f"is an XPORT file of more than {LARGEST_XPORT:,} bytes; {file.filename} has some MB")
+    parts = xport_mend.take_apart(data, file, findings, keep_truncated)
+    values: Values = {}
+    for column in parts.columns:
         if column.text:
-            arrays[column.name] = pa.array(xport.texts(table.rows, column))
+            values[column.name] = xport.texts(parts.rows, column)
         else:
-            values = xport.numbers(table.rows, column)
-            arrays[column.name] = pa.array(values, mask=np.isnan(values))
-    seqn = arrays["SEQN"].to_numpy(zero_copy_only=False)
-    _check_seqn(seqn, file, unique=True)
-    with atomic(out) as part:
-        pq.write_table(pa.table(arrays), part)
-    return len(table.rows)
+            values[column.name], wrong = xport.from_ibm(xport.ibm_bits(parts.rows, column))
+            if wrong.any():
+                raise SpiroError(f"row {wrong.argmax()}: {column.name} is no IBM floating point number; fetch it again")
+    yield values
 
 
-def _check_seqn(seqn: np.ndarray, file: File, unique: bool) -> None:
-    cycle = CYCLES[file.cycle]
-    if np.isnan(seqn).any() or (seqn < cycle.first_seqn).any() or (seqn > cycle.last_seqn).any():
-        raise SpiroError(
-            f"holds SEQN {np.nanmin(seqn):.0f} to {np.nanmax(seqn):.0f}; "
-            f"cycle {file.cycle} has {cycle.first_seqn} to {cycle.last_seqn}: another cycle's file under this name?"
-        )
-    values, counts = np.unique(seqn, return_counts=True)
-    if unique and len(values) < len(seqn):
-        raise SpiroError(
-            f"holds SEQN {values[counts > 1][0]:.0f} {counts.max()} times; one row a participant is expected"
-        )
+def _sas7bdat_batches(
+    stream: io.BufferedReader, file: nhanes.File, keep_truncated: bool, findings: Findings
+) -> Iterator[Values]:
+    table, pages = sas7bdat.read(stream, findings, keep_truncated)
+    names, restored = verify.known_names([column.name for column in table.columns], file)
+    findings.mended += [f"name of column {name} restored" for name in restored]
+    for name, column in zip(names, table.columns, strict=True):
+        if nhanes.is_text(name) != column.text:
+            raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
+    for rows in _joined(pages):
+        yield {
+            name: table.texts(rows, column) if column.text else table.numbers(rows, column)
+            for name, column in zip(names, table.columns, strict=True)
+        }
 
 
-def _write_sas7bdat(stream: BinaryIO, file: File, out: Path) -> int:
-    table, batches = sas7bdat.read(stream)
-    writer, done = None, 0
-    with atomic(out) as part:
-        try:
-            for rows in _joined(batches):
-                arrays: dict[str, pa.Array] = {}
-                for column in table.columns:
-                    if not column.text:
-                        values = table.numbers(rows, column)
-                        arrays[column.name] = pa.array(values, mask=np.isnan(values))
-                    elif column.name != "SPXRAW":
-                        arrays[column.name] = pa.array(
-                            [t.decode("latin-1").rstrip() for t in table.texts(rows, column)]
-                        )
-                raw = next(c for c in table.columns if c.name == "SPXRAW")
-                points = arrays["SPXPTS"].to_numpy(zero_copy_only=False)
-                arrays["SPXRAW"] = spxraw.curves(table.texts(rows, raw), points, done)
-                _check_seqn(arrays["SEQN"].to_numpy(zero_copy_only=False), file, unique=False)
-                group = pa.table(arrays)
-                writer = writer or pq.ParquetWriter(part, group.schema)
-                writer.write_table(group)
-                done += len(rows)
-        finally:
-            if writer:
-                writer.close()
-    return done
-
-
-def _joined(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    waiting = []
-    for batch in batches:
-        waiting.append(batch)
-        if len(waiting) == PAGES_AT_ONCE:
+def _joined(pages: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    waiting: list[np.ndarray] = []
+    for rows in pages:
+        waiting.append(rows)
+        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
             yield np.concatenate(waiting)
             waiting = []
     if waiting:
         yield np.concatenate(waiting)
+
+
+def _compressed_batches(stream: io.BufferedReader) -> Iterator[Values]:
+    """Rows of a compressed SAS7BDAT, which pyreadstat unpacks; it needs a file to seek in."""
+    import pyreadstat  # noqa: PLC0415, slow to load and seldom needed
+
+    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:
+        shutil.copyfileobj(stream, file)
+        file.flush()
+        try:
+            announced = pyreadstat.read_sas7bdat(file.name, metadataonly=True)[1].number_rows
+            done = 0
+            for frame, _ in pyreadstat.read_file_in_chunks(pyreadstat.read_sas7bdat, file.name, ROWS_AT_ONCE):
+                done += len(frame)
+                yield {
+                    name: np.array([str(text).encode("latin-1", "replace") for text in frame[name]])
+                    if nhanes.is_text(name)
+                    else frame[name].to_numpy(np.float64)
+                    for name in frame.columns
+                }
+        except (pyreadstat.ReadstatError, ValueError) as error:
+            raise SpiroError(f"is a damaged compressed SAS7BDAT ({error}); fetch it again") from None
+        if done != announced:
+            raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
+
+
+# --- writing --------------------------------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    rows: int
+    columns: int
+    counts: dict[tuple[str, float | str | None], int]  # how often the values occur that the codebook counts
+
+
+def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Findings) -> _Table:
+    """Verify the batches and write them, a row group each."""
+    done, width = 0, 0
+    counts = {(column, value): 0 for column, value, _ in file.counts}
+    people: list[np.ndarray] = []
+    curves: set[tuple] = set()
+    with atomic(out) as part:
+        with contextlib.ExitStack() as stack:
+            writer: pq.ParquetWriter | None = None
+            for values in batches:
+                verify.needed(list(values), file)
+                verify.seqn(values["SEQN"], file, done)
+                group = pa.table({name: _verified(name, values, done, findings) for name in values})
+                if file.table == "SPXRAW":
+                    verify.complete(values, done)
+                    verify.efforts(group["SPAACC"].to_numpy(), group["SPAQEFF"].to_numpy(), done)
+                    _no_curve_twice(values, group["SPXRAW"].chunk(0), curves, done)
+                else:
+                    people.append(values["SEQN"])
+                for column, value in counts:
+                    if column in group.column_names:
+                        counts[column, value] += _count(group[column], value)
+                writer = writer or stack.enter_context(pq.ParquetWriter(part, group.schema))
+                writer.write_table(group)
+                done, width = done + len(group), group.num_columns
+        if not done:
+            raise SpiroError("holds no rows; fetch it again")
+        if people:
+            verify.one_row_each(np.concatenate(people))
+    return _Table(done, width, counts)
+
+
+def _verified(name: str, values: Values, first_row: int, findings: Findings) -> pa.Array:
+    """A column as an Arrow array, every value held against the codebook."""
+    column = values[name]
+    if name == "SPXRAW" and column.dtype.kind == "S":
+        return spxraw.curves(column, values["SPXPTS"], first_row)
+    if column.dtype.kind == "S":
+        texts = np.char.rstrip(np.char.decode(column, "latin-1"), " ")
+        verify.texts(name, texts, first_row)
+        return pa.array(texts)
+    if name in nhanes.ZERO_MEANS_MISSING and (column == 0).any():
+        findings.nulled[name] = findings.nulled.get(name, 0) + int((column == 0).sum())
+        column = np.where(column == 0, np.nan, column)
+    verify.numbers(name, column, first_row)
+    return pa.array(column, mask=np.isnan(column))
+
+
+def _no_curve_twice(values: Values, curves: pa.ListArray, seen: set[tuple], first_row: int) -> None:
+    """Refuse a row that has come before, which a page of SAS7BDAT written twice would bring."""
+    samples, ends = curves.flatten().to_numpy(), curves.offsets.to_numpy()
+    for row, (seqn, test, number) in enumerate(zip(values["SEQN"], values["SPATTYPE"], values["SPAMANU"], strict=True)):
+        key = (seqn, test, number, zlib.crc32(samples[ends[row] : ends[row + 1]]))
+        if key in seen and ends[row + 1] - ends[row] > SHORT_CURVE:
+            raise SpiroError(f"row {first_row + row}: SEQN {seqn:.0f} has this curve twice; fetch it again")
+        seen.add(key)
+
+
+def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
+    if value is None:
+        return len(column) - column.null_count
+    return int(pc.sum(pc.equal(column, value)).as_py() or 0)
+
+
+def _compare(table: _Table, file: nhanes.File, findings: Findings) -> str:
+    """Hold a table against what is known of its releases: current, superseded or unknown, with warnings."""
+    for release in file.releases:
+        if release.sha256 == findings.sha256:
+            if not release.current:
+                newest = next(r for r in file.releases if r.current)
+                findings.warnings.append(
+                    f"is an earlier release ({release.size:,} bytes); the CDC's current one has {newest.size:,}"
+                )
+            return "current" if release.current else "superseded"
+    if file.rows is not None and table.rows < file.rows:
+        findings.rows_lost = file.rows - table.rows
+        findings.warnings.append(f"holds {table.rows} rows, the codebook counts {file.rows}")
+    elif table.rows == file.rows:
+        for column, value, count in file.counts:
+            if table.counts[column, value] != count:
+                what = "not missing" if value is None else repr(value)
+                seen = table.counts[column, value]
+                findings.warnings.append(
+                    f"{column} is {what} in {seen} rows, in {count} by the codebook: not the CDC's"
+                )
+        if file.releases:
+            findings.warnings.append("is no release that is known here; altered values within the limits do not show")
+    return "unknown"
+
+
+# --- a folder of raw files ------------------------------------------------------------------------------------
+
+
+def repair_folder(raw: Path, repaired: Path, truncated: Literal["refuse", "keep"] = "refuse") -> dict[str, Any]:
+    """Repair the files that `download` brought into `raw`; return the report of each by name.
+
+    The tables take their places together when all are sound; tables of other cycles leave.
+
+    Raises SpiroError where one of a cycle's files is missing, is refused, or is not what the manifest says.
+    """
+    report: dict[str, Any] = {}
+    manifest = read_json(raw / MANIFEST) if (raw / MANIFEST).exists() else {}
+    repaired.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=repaired.parent, prefix=f".{repaired.name}.") as folder:
+        for file, path in tqdm(_files_in(raw), desc="repairing", unit="file"):
+            out = Path(folder) / f"{file.name}.parquet"
+            found = repair_file(path, file, out, truncated, published=manifest.get("source") != "simulated")
+            _unchanged(path, manifest.get("files", {}).get(path.name), found)
+            report[file.name] = found
+        repaired.mkdir(exist_ok=True)
+        for old in repaired.glob("*.parquet"):
+            if old.stem not in report:
+                old.unlink()
+        for name in report:
+            (Path(folder) / f"{name}.parquet").replace(repaired / f"{name}.parquet")
+    return report
+
+
+def _files_in(raw: Path) -> list[tuple[nhanes.File, Path]]:
+    """The files of each cycle that `raw` holds any file of."""
+    if not raw.is_dir():
+        raise SpiroError(f"{raw}: no such folder; make it with `dvc repro download`")
+    names = {path.name.split(".")[0].upper() for path in raw.iterdir()}
+    cycles = sorted({nhanes.FILES[name].cycle for name in names if name in nhanes.FILES})
+    if not cycles:
+        raise SpiroError(f"{raw}: holds no file of NHANES; make it with `dvc repro -f download`")
+    return [(file, find(raw, file)) for file in nhanes.files(cycles)]
+
+
+def _unchanged(path: Path, known: dict[str, Any] | None, found: dict[str, Any]) -> None:
+    """Compare a file with the manifest. Damage that was mended explains a difference; nothing else does."""
+    if known is None or sha256(path) == known.get("sha256"):
+        return
+    if not found["mended"]:
+        raise SpiroError(f"{path}: is not what download brought (its SHA-256 differs); dvc repro -f download")
+    found["warnings"].append("is not what download brought, the damage above excepted perhaps")

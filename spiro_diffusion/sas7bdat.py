@@ -12,14 +12,17 @@ import math
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedReader
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from spiro_diffusion.column import Column
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.filekind import HEAD
+from spiro_diffusion.filekind import SAS7BDAT_MAGIC as MAGIC
+from spiro_diffusion.findings import Findings
 
-MAGIC = bytes.fromhex("000000000000000000000000c2ea8160b31411cfbd92080009c7318c181f1011")
 HEADER_SIZE = 1024  # bytes; what SAS writes on Windows, and the least that holds every field
 PAGE_SIZE = 131072  # bytes; holds 11 rows of SPXRAW, as wide as NHANES writes them
 CREATED = 1_700_000_000.0  # seconds since 1960, SAS's epoch: fixed (2013-11-13), so that bytes are reproducible
@@ -28,6 +31,10 @@ COMPRESSION = (b"SASYZCRL", b"SASYZCR2")  # run-length and Ross: their marks in 
 ROW_SIZE, COLUMN_SIZE, COUNTS = 0xF7F7F7F7, 0xF6F6F6F6, 0xFFFFFC00
 TEXT, NAMES, ATTRIBUTES, FORMAT = 0xFFFFFFFD, 0xFFFFFFFF, 0xFFFFFFFC, 0xFFFFFBFE
 META, DATA, MIX = 0x0000, 0x0100, 0x0200  # page types
+OTHER_META = (0x0400, 0x4000, 0x9000)  # amendments, more subheaders, index: no rows in any of them
+DELETED = 0x0080  # added to the page type
+SHORTEST = {ROW_SIZE: 16, COLUMN_SIZE: 2, TEXT: 2}  # words of a subheader that we read
+NARROW_MARKS, WIDE_MARK = (0x22, 0x32), 0x33  # bytes 32 and 35 of the header
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Layout:
 
 
 def write(
-    out: BinaryIO,
+    out: IO[bytes],
     dataset: str,
     columns: list[Column],
     batches: Iterable[np.ndarray],
@@ -124,9 +131,7 @@ def _row_width(columns: list[Column]) -> int:
 def _header(dataset: str, pages: int, layout: Layout, page_size: int) -> bytes:
     head = bytearray(HEADER_SIZE)
     head[:32] = MAGIC
-    head[32] = head[35] = 0x33 if layout.wide else 0x22
-    if not layout.wide:
-        head[35] = 0x32
+    head[32], head[35] = (WIDE_MARK, WIDE_MARK) if layout.wide else NARROW_MARKS
     head[37] = int(layout.little)
     head[39] = ord("2")  # Windows
     head[70] = 20  # UTF-8
@@ -208,6 +213,14 @@ def _data_page(rows: np.ndarray, layout: Layout, page_size: int) -> bytes:
 # --- reader ---------------------------------------------------------------------------------------------------
 
 
+class CompressedError(SpiroError):
+    """The rows are compressed; pyreadstat reads such files."""
+
+
+class TruncatedError(SpiroError):
+    """The file ends inside a page."""
+
+
 @dataclass(frozen=True)
 class Table:
     """What the header and the subheaders say of a table."""
@@ -216,6 +229,7 @@ class Table:
     page_size: int
     pages: int
     rows: int
+    mix_rows: int  # most rows that a page with subheaders holds
     row_width: int
     columns: list[Column]
 
@@ -230,166 +244,177 @@ class Table:
         return field.view(f"S{column.width}")[:, 0]
 
 
-def read(stream: BinaryIO) -> tuple[Table, Iterator[np.ndarray]]:
-    """Open a table and stream its rows, as uint8 arrays of shape (any, row width).
+class _Page(NamedTuple):
+    number: int  # from 1
+    data: bytes
+    kind: int  # META, DATA or MIX
+    rows: int  # as its header counts them
+    pointers: int  # to subheaders
 
-    Every page is checked; the iterator raises at the end unless the rows are as many as the header says
-    and the file is as long as it says.
 
-    Raises SpiroError that tells what does not fit.
+def read(
+    stream: BufferedReader, findings: Findings, keep_truncated: bool = False
+) -> tuple[Table, Iterator[np.ndarray]]:
+    """Open a table and stream its rows, page by page, as uint8 arrays of shape (any, row width).
+
+    Every page is checked; at the end the rows have to be as many as the header says. `keep_truncated` ends
+    a truncated file with its last whole page and counts the lost rows in `findings`.
+
+    Raises SpiroError that tells what does not fit, CompressedError where the rows are compressed.
     """
-    layout, header_size, page_size, pages = _read_header(stream)
+    layout, page_size, pages = _read_header(stream, findings)
     subheaders: dict[int, list[bytes]] = {}
-    number, page, kind, rows, body = 0, b"", META, 0, b""
-    for number in range(1, pages + 1):
-        page = _read_page(stream, number, pages, page_size)
-        kind, rows, pointers = _page_counts(page, number, layout)
-        for code, subheader in _read_subheaders(page, number, pointers, layout):
+    page = _read_page(stream, 1, pages, page_size, layout)
+    while True:
+        for code, subheader in _subheaders_of(page, layout):
             subheaders.setdefault(code, []).append(subheader)
-        if kind != META:
+        if page.kind != META or page.number == pages:
             break
-    table, mix_rows = _described(subheaders, layout, page_size, pages)
-
-    def batches() -> Iterator[np.ndarray]:
-        total = 0
-        current, current_kind, current_number = page, kind, number
-        while True:
-            if current_kind in (DATA, MIX):
-                batch = _page_rows(current, current_number, current_kind, table, mix_rows)
-                total += len(batch)
-                yield batch
-            if current_number == pages:
-                break
-            current_number += 1
-            current = _read_page(stream, current_number, pages, page_size)
-            current_kind = _page_counts(current, current_number, layout)[0]
-        if total != table.rows:
-            raise SpiroError(f"its pages hold {total} rows, its header says {table.rows}")
-        if stream.read(1):
-            raise SpiroError(f"has bytes behind its last page ({pages} of {page_size} bytes)")
-
-    return table, batches()
+        page = _read_page(stream, page.number + 1, pages, page_size, layout)
+    table = _described(subheaders, layout, page_size, pages)
+    return table, _row_batches(stream, table, page, findings, keep_truncated)
 
 
-def _read_header(stream: BinaryIO) -> tuple[Layout, int, int, int]:
+def _row_batches(
+    stream: BufferedReader, table: Table, page: _Page, findings: Findings, keep_truncated: bool
+) -> Iterator[np.ndarray]:
+    total = 0
+    while True:
+        if page.kind != META:
+            rows = _rows_of(page, table)
+            total += len(rows)
+            yield rows
+        if page.number == table.pages:
+            break
+        try:
+            page = _read_page(stream, page.number + 1, table.pages, table.page_size, table.layout)
+        except TruncatedError:
+            if not (keep_truncated and 0 < total < table.rows):
+                raise
+            findings.rows_lost = table.rows - total
+            findings.mended.append(f"truncated: the first {total} of {table.rows} rows kept")
+            return
+    if total != table.rows:
+        raise SpiroError(f"its pages hold {total} rows, its header says {table.rows}; fetch it again")
+    behind = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+    if behind:
+        findings.mended.append(f"{behind} bytes behind the last page left out")
+
+
+def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, int, int]:
+    """Layout, page size and number of pages; the stream then stands at the first page."""
+    before = max(stream.peek(HEAD)[:HEAD].find(MAGIC), 0)
+    if before:
+        stream.read(before)
+        findings.mended.append(f"{before} bytes before the header removed")
     head = stream.read(HEADER_SIZE)
     if len(head) < HEADER_SIZE:
-        raise SpiroError(f"ends inside the header, after {len(head)} of {HEADER_SIZE} bytes")
+        raise TruncatedError(f"is truncated: its header has {len(head)} of {HEADER_SIZE} bytes; fetch it again")
     if head[:32] != MAGIC or head[84:92] != b"SAS FILE":
-        raise SpiroError("its SAS7BDAT header is damaged (the mark at its start)")
-    marks = head[32], head[35], head[37]
-    if marks[0] not in (0x22, 0x33) or marks[1] not in (0x22, 0x32, 0x33) or marks[2] not in (0, 1):
-        raise SpiroError(f"its SAS7BDAT header is damaged (alignment and byte order {marks})")
-    layout = Layout(wide=marks[0] == 0x33, little=marks[2] == 1)
-    shift = 4 if marks[1] == 0x33 else 0
-    header_size, page_size, pages = layout.unpack("IIW", head, 196 + shift)
-    plausible = header_size in range(HEADER_SIZE, 1 << 17, 1024) and page_size in range(1024, 1 << 25, 512)
-    if not plausible or not 0 < pages < 1 << 32:
-        raise SpiroError(f"its SAS7BDAT header is damaged (header {header_size}, {pages} pages of {page_size} bytes)")
-    if len(stream.read(header_size - HEADER_SIZE)) < header_size - HEADER_SIZE:
-        raise SpiroError("ends inside the header")
-    return layout, header_size, page_size, pages
+        findings.mended.append("marks at the start of the header restored")
+    wide, shifted, little = head[32], head[35], head[37]
+    layout = Layout(wide == WIDE_MARK, little == 1)
+    header_size, page_size, pages = layout.unpack("IIW", head, 200 if shifted == WIDE_MARK else 196)
+    marks = {wide, shifted} <= {*NARROW_MARKS, WIDE_MARK} and little in (0, 1)
+    sizes = header_size % 1024 == 0 and HEADER_SIZE <= header_size <= 1 << 17
+    sizes &= page_size % 512 == 0 and 1024 <= page_size <= 1 << 24 and 0 < pages < 1 << 24
+    if not (marks and sizes):
+        raise SpiroError("its SAS7BDAT header is damaged (alignment, byte order or sizes); fetch it again")
+    stream.read(header_size - HEADER_SIZE)
+    return layout, page_size, pages
 
 
-def _read_page(stream: BinaryIO, number: int, pages: int, page_size: int) -> bytes:
+def _read_page(stream: BufferedReader, number: int, pages: int, page_size: int, layout: Layout) -> _Page:
     page = stream.read(page_size)
     if len(page) < page_size:
-        raise SpiroError(f"is truncated: page {number} of {pages} has {len(page)} of {page_size} bytes")
-    return page
-
-
-def _page_counts(page: bytes, number: int, layout: Layout) -> tuple[int, int, int]:
-    """Type of a page, its rows (or blocks), its subheader pointers."""
+        raise TruncatedError(
+            f"is truncated: page {number} of {pages} has {len(page)} of {page_size} bytes; fetch it again"
+        )
     kind, blocks, pointers = layout.unpack("HHH", page, layout.page_header - 8)
-    if kind & 0x0080:
+    if kind & DELETED:
         raise SpiroError(f"page {number} holds rows that are marked as deleted; save it anew from SAS")
-    if kind == 0x9000 or kind == 0x4000 or kind == 0x0400:  # index, more subheaders: no rows in any of them
+    if kind in OTHER_META:
         kind = META
     if kind not in (META, DATA, MIX):
-        raise SpiroError(f"page {number} is damaged (its type is {kind:#06x})")
-    return kind, blocks, 0 if kind == DATA else pointers
+        raise SpiroError(f"page {number} is damaged (its type is {kind:#06x}); fetch it again")
+    return _Page(number, page, kind, blocks - pointers if kind == MIX else blocks, 0 if kind == DATA else pointers)
 
 
-def _read_subheaders(page: bytes, number: int, pointers: int, layout: Layout) -> Iterator[tuple[int, bytes]]:
-    for i in range(pointers):
+def _subheaders_of(page: _Page, layout: Layout) -> Iterator[tuple[int, bytes]]:
+    """Signature and bytes of each subheader."""
+    for i in range(page.pointers):
         at = layout.page_header + i * layout.pointer
-        if at + layout.pointer > len(page):
-            raise SpiroError(f"page {number} is damaged ({pointers} subheaders)")
-        offset, length, compression, _ = layout.unpack("WWBB", page, at)
-        if length == 0 or compression == 1:  # a pointer no longer in use
+        if at + layout.pointer > len(page.data):
+            raise SpiroError(f"page {page.number} is damaged ({page.pointers} subheaders); fetch it again")
+        offset, length, compression, _ = layout.unpack("WWBB", page.data, at)
+        if length == 0 or compression == 1:  # no longer in use
             continue
-        if compression != 0:
-            raise SpiroError("is a compressed SAS7BDAT")
-        if offset < layout.page_header or offset + length > len(page) or length < layout.word:
-            raise SpiroError(f"page {number} is damaged (a subheader of {length} bytes at {offset})")
-        subheader = page[offset : offset + length]
+        if compression == 4:
+            raise CompressedError("is a compressed SAS7BDAT")
+        if compression or offset < layout.page_header or offset + length > len(page.data) or length < layout.word:
+            raise SpiroError(f"page {page.number} is damaged (subheader of {length} bytes at {offset}); fetch it again")
+        subheader = page.data[offset : offset + length]
         code = layout.unpack("W", subheader, 0)[0]
-        if layout.wide and not layout.little and code >> 32 == ROW_SIZE:
-            code >>= 32
-        yield code & 0xFFFFFFFF, subheader
+        yield code & 0xFFFFFFFF or code >> 32, subheader  # wide and big-endian: some stand in the upper half
 
 
-def _described(subheaders: dict[int, list[bytes]], layout: Layout, page_size: int, pages: int) -> tuple[Table, int]:
-    """The table its subheaders describe, and the rows on a mixed page."""
+def _described(subheaders: dict[int, list[bytes]], layout: Layout, page_size: int, pages: int) -> Table:
+    """The table that its subheaders describe."""
     word = layout.word
     for code, name in {ROW_SIZE: "row size", COLUMN_SIZE: "column size", TEXT: "text"}.items():
-        if code not in subheaders:
-            raise SpiroError(f"its description is damaged (no {name} subheader)")
+        if code not in subheaders or len(subheaders[code][0]) < SHORTEST[code] * word:
+            raise SpiroError(f"its description is damaged (no {name} subheader); fetch it again")
     if any(mark in subheaders[TEXT][0][:64] for mark in COMPRESSION):
-        raise SpiroError("is a compressed SAS7BDAT")
+        raise CompressedError("is a compressed SAS7BDAT")
     row_size = subheaders[ROW_SIZE][0]
-    if len(row_size) < 16 * word:
-        raise SpiroError("its description is damaged (row size subheader)")
     row_width, rows = layout.unpack("WW", row_size, 5 * word)
     mix_rows = layout.unpack("W", row_size, 15 * word)[0]
     count = layout.unpack("W", subheaders[COLUMN_SIZE][0], word)[0]
-    names = [n for s in subheaders.get(NAMES, []) for n in _names(s, subheaders[TEXT], layout)]
-    places = [p for s in subheaders.get(ATTRIBUTES, []) for p in _places(s, layout)]
+    names = [name for s in subheaders.get(NAMES, []) for name in _names(s, subheaders[TEXT], layout)]
+    places = [place for s in subheaders.get(ATTRIBUTES, []) for place in _places(s, layout)]
     if not count == len(names) == len(places) or not count:
-        raise SpiroError(f"its description is damaged ({count} columns, {len(names)} names, {len(places)} places)")
+        raise SpiroError(
+            f"its description is damaged ({count} columns, {len(names)} names, {len(places)} places); fetch it again"
+        )
     columns = [Column(name, "", *place) for name, place in zip(names, places, strict=True)]
     end = 0
     for column in sorted(columns, key=lambda c: c.offset):
         if column.offset < end or column.width < 1 or not (column.text or column.width == 8):
-            raise SpiroError(f"its description is damaged (column {column.name}, {column.width} at {column.offset})")
+            raise SpiroError(f"its description is damaged (place of column {column.name}); fetch it again")
         end = column.offset + column.width
-    if end > row_width or not 0 < row_width <= page_size:
-        raise SpiroError(f"its description is damaged (columns end at {end}, rows are {row_width} wide)")
-    return Table(layout, page_size, pages, rows, row_width, columns), mix_rows
+    if end > row_width or row_width > page_size or len(set(names)) < count:
+        raise SpiroError(f"its description is damaged (row of {row_width} bytes, columns of {end}); fetch it again")
+    return Table(layout, page_size, pages, rows, mix_rows, row_width, columns)
 
 
-def _names(subheader: bytes, texts: list[bytes], layout: Layout) -> list[str]:
-    found = []
+def _names(subheader: bytes, texts: list[bytes], layout: Layout) -> Iterator[str]:
     for i in range((len(subheader) - 2 * layout.word - 12) // 8):
         index, offset, length = layout.unpack("HHH", subheader, layout.word + 8 * (i + 1))
-        if index >= len(texts) or offset + length + layout.word > len(texts[index]):
-            raise SpiroError(f"its description is damaged (the name of column {i + 1})")
-        name = texts[index][layout.word + offset : layout.word + offset + length]
-        if not name.isascii() or not name.decode().isidentifier():
-            raise SpiroError(f"its description is damaged (column {i + 1} is named {name!r})")
-        found.append(name.decode())
-    return found
+        start = layout.word + offset
+        name = texts[index][start : start + length] if index < len(texts) else b""
+        if len(name) < max(length, 1) or not name.isascii() or not name.decode().isidentifier():
+            raise SpiroError(f"its description is damaged (column {i + 1} is named {name[:40]!r}); fetch it again")
+        yield name.decode()
 
 
-def _places(subheader: bytes, layout: Layout) -> list[tuple[bool, int, int]]:
+def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[bool, int, int]]:
     """Whether text, width and offset of each column."""
-    found = []
-    for i in range((len(subheader) - 2 * layout.word - 12) // (layout.word + 8)):
-        offset, width, _, kind = layout.unpack("WIHB", subheader, layout.word + 8 + i * (layout.word + 8))
+    entry = layout.word + 8
+    for i in range((len(subheader) - 2 * layout.word - 12) // entry):
+        offset, width, _, kind = layout.unpack("WIHB", subheader, layout.word + 8 + i * entry)
         if kind not in (1, 2):
-            raise SpiroError(f"its description is damaged (column {i + 1} has type {kind})")
-        found.append((kind == 2, width, offset))
-    return found
+            raise SpiroError(f"its description is damaged (column {i + 1} has type {kind}); fetch it again")
+        yield kind == 2, width, offset
 
 
-def _page_rows(page: bytes, number: int, kind: int, table: Table, mix_rows: int) -> np.ndarray:
-    _, blocks, pointers = table.layout.unpack("HHH", page, table.layout.page_header - 8)
+def _rows_of(page: _Page, table: Table) -> np.ndarray:
     start = table.layout.page_header
-    rows = blocks
-    if kind == MIX:
-        start += pointers * table.layout.pointer
+    if page.kind == MIX:
+        start += page.pointers * table.layout.pointer
         start += -start % 8
-        rows = min(mix_rows, table.rows)
-    if rows < 1 or start + rows * table.row_width > len(page):
-        raise SpiroError(f"page {number} is damaged (it cannot hold {rows} rows of {table.row_width} bytes)")
-    return np.frombuffer(page, np.uint8, rows * table.row_width, start).reshape(rows, table.row_width)
+        if page.rows != min(table.mix_rows, table.rows):
+            raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
+    if page.rows < 1 or start + page.rows * table.row_width > len(page.data):
+        raise SpiroError(f"page {page.number} is damaged ({page.rows} rows do not fit in it); fetch it again")
+    rows = np.frombuffer(page.data, np.uint8, page.rows * table.row_width, start)
+    return rows.reshape(page.rows, table.row_width)

@@ -5,13 +5,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.nhanes import SAMPLE_LIMITS
 
-LOWEST, HIGHEST = -64, 192  # mL per 10 ms: the range of the SPXRAW_G codebook
-ALLOWED = np.isin(np.arange(256), np.frombuffer(b"0123456789,- \0", np.uint8))  # bytes of a curve's text
+ALLOWED = np.isin(np.arange(256), np.frombuffer(b"0123456789,- ", np.uint8))  # bytes of a curve's text
 
 
 def curves(texts: np.ndarray, points: np.ndarray, first_row: int = 0) -> pa.ListArray:
-    """Parse blank-padded texts ('S' array) and check each against its number of points (SPXPTS).
+    """Parse blank-padded texts ('S' array, shape (rows,)) and check each against its number of points (SPXPTS).
 
     Raises SpiroError that names the row, counted from `first_row`, and what is wrong with it.
     """
@@ -19,26 +19,29 @@ def curves(texts: np.ndarray, points: np.ndarray, first_row: int = 0) -> pa.List
     strange = ~ALLOWED[raw].all(axis=1)
     if strange.any():
         row = int(strange.argmax())
-        raise SpiroError(f"row {first_row + row}: SPXRAW is no list of numbers: {_excerpt(texts[row], ALLOWED)!r}")
-    binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(raw.shape[1]), len(raw), [None, pa.py_buffer(raw)])
-    strings = pc.ascii_rtrim(binary.cast(pa.binary()).cast(pa.string()), " \0")
-    parts = pc.split_pattern(strings, ",")
-    lengths = np.diff(parts.offsets.to_numpy())
+        at = int((~ALLOWED[raw[row]]).argmax())
+        near = raw[row, max(0, at - 10) : at + 10].tobytes().decode("latin-1")
+        raise _refusal(first_row + row, f"is no list of numbers: {near!r} at character {at}")
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(raw.shape[1]), len(raw), [None, pa.py_buffer(raw)])
+    parts = pc.split_pattern(pc.ascii_rtrim(fixed.cast(pa.binary()).cast(pa.string()), " "), ",")
+    offsets = parts.offsets.to_numpy()
+    lengths = np.diff(offsets)
     wrong = lengths != points
     if wrong.any():
         row = int(wrong.argmax())
-        raise SpiroError(f"row {first_row + row}: SPXRAW has {lengths[row]} values, SPXPTS says {points[row]:g}")
+        raise _refusal(first_row + row, f"has {lengths[row]} values, SPXPTS says {points[row]:g}")
     try:
         values = parts.flatten().cast(pa.int16())
     except pa.ArrowInvalid:
         row, value = _first_bad(parts)
-        raise SpiroError(f"row {first_row + row}: SPXRAW holds {value!r}, which is no whole number") from None
+        raise _refusal(first_row + row, f"holds {value!r:.40}, which is no number of mL") from None
+    lowest, highest = SAMPLE_LIMITS
     numbers = values.to_numpy()
-    outside = (numbers < LOWEST) | (numbers > HIGHEST)
+    outside = (numbers < lowest) | (numbers > highest)
     if outside.any():
         at = int(outside.argmax())
-        row = int(np.searchsorted(parts.offsets.to_numpy(), at, side="right")) - 1
-        raise SpiroError(f"row {first_row + row}: SPXRAW holds {numbers[at]}, outside {LOWEST} to {HIGHEST} mL")
+        row = int(np.searchsorted(offsets, at, side="right")) - 1
+        raise _refusal(first_row + row, f"holds {numbers[at]} mL, outside {lowest} to {highest}")
     return pa.ListArray.from_arrays(parts.offsets, values)
 
 
@@ -47,14 +50,14 @@ def text(curve: np.ndarray) -> bytes:
     return ",".join(map(str, curve.tolist())).encode()
 
 
-def _excerpt(value: bytes, allowed: np.ndarray) -> str:
-    at = next((i for i, byte in enumerate(value) if not allowed[byte]), 0)
-    return value[max(0, at - 10) : at + 10].decode("latin-1")
+def _refusal(row: int, what: str) -> SpiroError:
+    return SpiroError(f"row {row}: SPXRAW {what}; fetch it again")
 
 
 def _first_bad(parts: pa.ListArray) -> tuple[int, str]:
+    """Row and text of the first value that is no int16."""
     for row, values in enumerate(parts.to_pylist()):
         for value in values:
-            if not value.removeprefix("-").isdigit():
+            if not value.removeprefix("-").isdigit() or len(value) > 5:
                 return row, value
-    return 0, "a number too large"
+    return 0, ""

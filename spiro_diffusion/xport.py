@@ -1,4 +1,4 @@
-"""SAS XPORT version 5, the transport file in which the CDC publishes its tables: a reader and a writer.
+"""SAS XPORT version 5, the transport file in which the CDC publishes its tables: its parts, and a writer.
 
 Layout: SAS Institute, TS-140, "The Record Layout of a Data Set in SAS Transport (XPORT) Format". The file is
 a row of 80-byte records: fixed texts that announce each part, one 140-byte description (NAMESTR) a column,
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.column import Column, placed
-from spiro_diffusion.errors import SpiroError
 
 RECORD = 80  # bytes; every part of the file starts on a multiple
 NAMESTR = struct.Struct(">hhhh8s40s8shhh2s8shhi52s")  # TS-140: 140 bytes a column
@@ -23,11 +22,26 @@ MISSING = [ord(c) for c in "._ABCDEFGHIJKLMNOPQRSTUVWXYZ"]  # first bytes of mis
 TIMESTAMP = b"01JAN14:00:00:00"  # fixed, so that bytes are reproducible
 VERSION, SYSTEM = b"9.3     ", b"W32_7PRO"  # as in the CDC's files of 2013
 
-LIBRARY, MEMBER, DESCRIPTOR, NAMESTRS, OBSERVATIONS = (
-    b"HEADER RECORD*******" + name.ljust(8) + b"HEADER RECORD!!!!!!!"
-    for name in (b"LIBRARY", b"MEMBER", b"DSCRPTR", b"NAMESTR", b"OBS")
-)
 ZEROS = b"0" * 30 + b"  "
+
+
+class Announcements(NamedTuple):
+    """The fixed texts of a version, 48 bytes each, that announce the parts of the file."""
+
+    library: bytes
+    member: bytes
+    descriptor: bytes
+    namestrs: bytes
+    observations: bytes
+
+
+def _announcements(*names: str) -> Announcements:
+    return Announcements(*(b"HEADER RECORD*******%-8sHEADER RECORD!!!!!!!" % name.encode() for name in names))
+
+
+VERSION_5 = _announcements("LIBRARY", "MEMBER", "DSCRPTR", "NAMESTR", "OBS")
+VERSION_8 = _announcements("LIBV8", "MEMBV8", "DSCPTV8", "NAMSTV8", "OBSV8")
+MEMBER_AT, DESCRIPTOR_AT, NAMESTRS_AT = 240, 320, 560  # bytes from the start, both versions
 MEMBER_SIZES = b"0" * 17 + b"1600000000140  "  # 160 bytes of member description, 140 a NAMESTR
 
 
@@ -90,64 +104,39 @@ def _head(dataset: bytes, columns: list[Column]) -> bytes:
     )  # fmt: skip
     return b"".join(
         [
-            LIBRARY + ZEROS,
+            VERSION_5.library + ZEROS,
             b"SAS     SAS     SASLIB  " + system + TIMESTAMP,
             TIMESTAMP.ljust(RECORD),
-            MEMBER + MEMBER_SIZES,
-            DESCRIPTOR + ZEROS,
+            VERSION_5.member + MEMBER_SIZES,
+            VERSION_5.descriptor + ZEROS,
             b"SAS     " + dataset.ljust(8) + b"SASDATA " + system + TIMESTAMP,
             TIMESTAMP.ljust(RECORD),
-            NAMESTRS + b"000000%04d" % len(columns) + b"0" * 20 + b"  ",
+            VERSION_5.namestrs + b"000000%04d" % len(columns) + b"0" * 20 + b"  ",
             namestrs.ljust(padded_size(len(namestrs))),
-            OBSERVATIONS + ZEROS,
+            VERSION_5.observations + ZEROS,
         ]
     )
 
 
-# --- reader ---------------------------------------------------------------------------------------------------
+# --- reader's parts ---------------------------------------------------------------------------------------------
 
 
-class Table(NamedTuple):
-    """An XPORT file taken apart."""
+class Description(NamedTuple):
+    """One NAMESTR record as it stands in a file, whether it makes sense or not."""
 
-    dataset: str
-    columns: list[Column]
-    rows: np.ndarray  # uint8 (rows, width of a row)
-    rest: bytes  # what follows the last whole row: blanks up to a whole record in a sound file
-
-
-def read(data: bytes) -> Table:
-    """Take a file apart whose fixed texts are sound.
-
-    Raises SpiroError that tells what does not fit.
-    """
-    fixed = {0: LIBRARY, 240: MEMBER + MEMBER_SIZES, 320: DESCRIPTOR, 560: NAMESTRS + b"000000"}
-    for offset, expected in fixed.items():
-        if data[offset : offset + len(expected)] != expected:
-            raise SpiroError(f"its XPORT header is damaged at byte {offset}")
-    count = int(data[614:618]) if data[614:618].isdigit() else 0
-    start = NAMESTR_START + padded_size(count * NAMESTR.size)
-    if not count or data[start : start + len(OBSERVATIONS)] != OBSERVATIONS:
-        raise SpiroError(f"its XPORT header is damaged ({count} columns, no rows announced at byte {start})")
-    columns = [read_namestr(data, i, strict=True) for i in range(count)]
-    width = sum(c.width for c in columns)
-    body = np.frombuffer(data, np.uint8, offset=start + RECORD)
-    rows = len(body) // width
-    while rows and bytes(body[(rows - 1) * width : rows * width]).strip() == b"":  # the padding can hold narrow rows
-        rows -= 1
-    table = body[: rows * width].reshape(rows, width)
-    return Table(data[408:416].decode("latin-1").strip(), columns, table, bytes(body[rows * width :]))
+    kind: int  # NUMERIC or CHARACTER
+    width: int  # bytes
+    number: int  # from 1
+    name: str
+    label: str
+    offset: int  # in a row
 
 
-def read_namestr(data: bytes, index: int, strict: bool) -> Column:
-    """The description of one column, counted from 0; `strict` refuses one that cannot be."""
-    record = data[NAMESTR_START + index * NAMESTR.size :][: NAMESTR.size]
-    kind, _, width, number, name, label, *_, offset, _ = NAMESTR.unpack(record)
-    column = Column(name.decode("latin-1").rstrip(), label.decode("latin-1").rstrip(), kind == CHARACTER, width, offset)
-    fits = kind in (NUMERIC, CHARACTER) and number == index + 1 and width > 0
-    if strict and not (fits and column.name.isascii() and column.name.isidentifier()):
-        raise SpiroError(f"its XPORT header is damaged (column {index + 1}: {column.name!r}, {width} bytes)")
-    return column
+def read_namestr(record: bytes, long_names: bool = False) -> Description:
+    """Unpack one NAMESTR record; version 8 keeps names, which may be long there, behind the rest."""
+    kind, _, width, number, name, label, *_, offset, rest = NAMESTR.unpack(record)
+    name = rest[:32] if long_names else name
+    return Description(kind, width, number, _text(name), _text(label), offset)
 
 
 def padded_size(size: int) -> int:
@@ -155,32 +144,34 @@ def padded_size(size: int) -> int:
     return -(-size // RECORD) * RECORD
 
 
-def numbers(rows: np.ndarray, column: Column) -> np.ndarray:
-    """A numeric column of some rows as float64; missing values (`.`, `._`, `.A` to `.Z`) are NaN.
-
-    Raises SpiroError where the bytes are no IBM floating point number.
-    """
+def ibm_bits(rows: np.ndarray, column: Column) -> np.ndarray:
+    """A numeric column of some rows as uint64; columns of less than 8 bytes have zeros behind."""
     field = np.zeros((len(rows), 8), np.uint8)
     field[:, : column.width] = rows[:, column.offset : column.offset + column.width]
-    return from_ibm(field.view(">u8")[:, 0].astype(np.uint64), column.name)
+    return field.view(">u8")[:, 0].astype(np.uint64)
 
 
-def from_ibm(bits: np.ndarray, name: str = "") -> np.ndarray:
-    """float64 of IBM floating point numbers given as uint64; see `numbers`."""
+def from_ibm(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 values of IBM floating point numbers (uint64), and where the bits are no such number.
+
+    Missing values (`.`, `._`, `.A` to `.Z`) are NaN. SAS writes normalised numbers only: the first
+    hexadecimal digit of the fraction is not 0.
+    """
     exponent = (bits >> np.uint64(56)).astype(np.int64)
     fraction = bits & np.uint64(0x00FFFFFFFFFFFFFF)
     missing = (fraction == 0) & np.isin(exponent, MISSING)
-    unnormal = (bits != 0) & ~missing & (fraction >> np.uint64(52) == 0)
-    if unnormal.any():
-        row = int(unnormal.argmax())
-        raise SpiroError(f"row {row}: {name} is no IBM floating point number ({int(bits[row]):016x})")
-    value = np.ldexp(fraction.astype(np.float64), 4 * ((exponent & 0x7F) - 64) - 56)
-    value[exponent > 127] *= -1
-    value[missing] = np.nan
-    return value
+    wrong = (bits != 0) & ~missing & (fraction >> np.uint64(52) == 0)
+    values = np.ldexp(fraction.astype(np.float64), 4 * ((exponent & 0x7F) - 64) - 56)
+    values[exponent > 127] *= -1
+    values[missing | wrong] = np.nan
+    return values, wrong
 
 
-def texts(rows: np.ndarray, column: Column) -> list[str]:
-    """A text column of some rows, without the blanks behind."""
+def texts(rows: np.ndarray, column: Column) -> np.ndarray:
+    """A text column of some rows as bytes ('S', still blank-padded)."""
     field = np.ascontiguousarray(rows[:, column.offset : column.offset + column.width])
-    return [value.decode("latin-1").rstrip(" ") for value in field.view(f"S{column.width}")[:, 0]]
+    return field.view(f"S{column.width}")[:, 0]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").rstrip(" ")

@@ -1,11 +1,12 @@
 """The stage `repair`: each raw file, whatever its state, into one verified table."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from spiro_diffusion import nhanes
-from spiro_diffusion.artifacts import read_json, write_json
-from spiro_diffusion.repair import repair_file
+from spiro_diffusion.artifacts import write_json
+from spiro_diffusion.repair import repair_folder
 from spiro_diffusion.stage import run_stage
 
 
@@ -13,13 +14,15 @@ from spiro_diffusion.stage import run_stage
 class Params:
     """Section `repair` of params.yaml."""
 
+    truncated: Literal["refuse", "keep"]  # a file that breaks off: an error, or its whole rows
+
 
 def repair(params: Params, *, raw: Path, repaired: Path, metrics: Path) -> None:
-    """Turn the raw files into Parquet tables under their NHANES column names."""
-    report = {}
-    for filename in read_json(raw / "manifest.json")["files"]:
-        file = nhanes.FILES[filename.split(".")[0].upper()]
-        report[file.name] = repair_file(raw / filename, file, repaired / f"{file.name}.parquet")
+    """Turn the raw files into Parquet tables under their NHANES column names, each value verified."""
+    report = repair_folder(raw, repaired, params.truncated)
+    for name, found in report.items():
+        for line in [*found["mended"], *found["warnings"]]:
+            print(f"repair: {name}: {line}", file=sys.stderr)
     write_json(metrics, report)
 
 

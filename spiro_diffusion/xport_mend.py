@@ -1,0 +1,285 @@
+"""Reads an XPORT file in whatever state it is: damage that can be undone exactly is undone, any other refused.
+
+What helps is that an XPORT file of NHANES says most things twice. The fixed texts and the name records
+stand at known places; the number of columns follows from a text, from the place of the next text and from
+the name records themselves; a column's offset is the sum of the widths before it; the columns of each
+release are known (`nhanes`); and every row begins with a SEQN, a whole number within the cycle's range,
+which fails as soon as a row does not lie where it should. See docs/repair.md for the catalogue.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from spiro_diffusion import nhanes, verify, xport
+from spiro_diffusion.column import Column, placed
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.filekind import HEAD
+from spiro_diffusion.findings import Findings
+
+SEARCHED = HEAD + xport.NAMESTR_START  # bytes in which the header records may lie, behind text that is not the file's
+BLANK = b" "
+LEFT_BEHIND = b" \r\n\x1a"  # what programs write behind a file: blanks, line ends, Ctrl-Z
+REPLACEMENT = b"\xef\xbf\xbd"  # U+FFFD in UTF-8, which stands for bytes that were no text
+
+
+class Parts(NamedTuple):
+    """A file taken apart."""
+
+    columns: list[Column]
+    rows: np.ndarray  # uint8 (rows, width of a row)
+
+
+def take_apart(data: bytes, file: nhanes.File, findings: Findings, keep_truncated: bool = False) -> Parts:
+    """Find columns and rows; what was damaged and is undone goes into `findings`.
+
+    `keep_truncated` keeps the whole rows of a truncated file and counts the lost; else it is refused.
+
+    Raises SpiroError that tells what does not fit.
+    """
+    first: SpiroError | None = None
+    for candidate, note in _readings(data):
+        found = Findings(mended=note)
+        try:
+            parts = _take_apart(candidate, file, found, keep_truncated and not note)
+        except SpiroError as error:
+            first = first or error
+        else:
+            findings.mended += found.mended
+            findings.rows_lost, findings.sha256 = found.rows_lost, found.sha256
+            return parts
+    replaced = data.count(REPLACEMENT)
+    if replaced:
+        raise SpiroError(f"was saved as UTF-8 text, which lost {replaced} bytes for good; fetch it again")
+    raise first or SpiroError("cannot be read")
+
+
+def _readings(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
+    """The bytes as they are, then as they were before a program took them for text, where that can be told."""
+    yield data, []
+    lines = data.count(b"\n")
+    if lines and lines == data.count(b"\r\n"):
+        yield data.replace(b"\r\n", b"\n"), [f"the CR before each of {lines} LF removed"]
+    if not data.isascii() and REPLACEMENT not in data:
+        for encoding in ("latin-1", "cp1252"):
+            with contextlib.suppress(UnicodeError):
+                plain = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8").encode(encoding)
+                yield plain, [f"translation from {encoding} to UTF-8 undone"]
+
+
+def _take_apart(data: bytes, file: nhanes.File, found: Findings, keep_truncated: bool) -> Parts:
+    data, version = _from_start(data, found)
+    count, published, body = _header_end(data, file, version, found)
+    reasons = []
+    for columns, notes in _columns(data, count, file, version, found):
+        tried = Findings()
+        try:
+            rows = _rows(data[body:], columns, file, published, tried, keep_truncated)
+        except SpiroError as reason:
+            reasons.append(reason)
+        else:
+            found.mended += notes + tried.mended
+            found.rows_lost = tried.rows_lost
+            found.sha256 = _sha256(data[:body], columns, rows, version)
+            return Parts(columns, rows)
+    raise reasons[0]
+
+
+def _sha256(head: bytes, columns: list[Column], rows: np.ndarray, version: xport.Announcements) -> str:
+    """SHA-256 of the file as it was before the damage, as far as the header's free texts are sound."""
+    whole = bytearray(head)
+    whole[608:618] = b"%010d" % len(columns)
+    for i, column in enumerate(columns):
+        at = xport.NAMESTR_START + i * xport.NAMESTR.size
+        kind = xport.CHARACTER if column.text else xport.NUMERIC
+        struct.pack_into(">h", whole, at, kind)
+        struct.pack_into(">hh8s", whole, at + 4, column.width, i + 1, column.name[:8].encode("latin-1").ljust(8))
+        struct.pack_into(">i", whole, at + 84, column.offset)
+    whole[-xport.RECORD : -xport.RECORD + 48] = version.observations
+    body = rows.tobytes()
+    return hashlib.sha256(bytes(whole) + body.ljust(xport.padded_size(len(body)))).hexdigest()
+
+
+# --- header ---------------------------------------------------------------------------------------------------
+
+
+def _from_start(data: bytes, found: Findings) -> tuple[bytes, xport.Announcements]:
+    """The data from where the header begins, with the fixed texts as they should be."""
+    starts: Counter[tuple[int, xport.Announcements]] = Counter()
+    for version in (xport.VERSION_5, xport.VERSION_8):
+        for text, at in _fixed(version):
+            place = data.find(text[:48], 0, SEARCHED)
+            if place >= 0:
+                starts[place - at, version] += 1
+    ((start, version), witnesses) = starts.most_common(1)[0] if starts else ((0, xport.VERSION_5), 0)
+    if witnesses < 2:
+        raise SpiroError("its XPORT header is destroyed (the header records are not in their places); fetch it again")
+    if start > 0:
+        found.mended.append(f"{start} bytes before the header removed")
+        data = data[start:]
+    elif start < 0:
+        found.mended.append(f"{-start} bytes missing at the start restored")
+        data = BLANK * -start + data
+    whole = bytearray(data)
+    for text, at in _fixed(version):
+        if whole[at : at + len(text)] != text:
+            found.mended.append(f"header record at byte {at} restored")
+            whole[at : at + len(text)] = text
+    return bytes(whole), version
+
+
+def _fixed(version: xport.Announcements) -> list[tuple[bytes, int]]:
+    """The texts of a header that are the same in every file, and their places."""
+    return [
+        (version.library + xport.ZEROS, 0),
+        (version.member + xport.MEMBER_SIZES, xport.MEMBER_AT),
+        (version.descriptor + xport.ZEROS, xport.DESCRIPTOR_AT),
+        (version.namestrs, xport.NAMESTRS_AT),
+    ]
+
+
+class _HeaderEnd(NamedTuple):
+    columns: int
+    rows: int | None  # as far as they are known
+    body: int  # byte at which the rows begin
+
+
+def _header_end(data: bytes, file: nhanes.File, version: xport.Announcements, found: Findings) -> _HeaderEnd:
+    """The number of columns, on which two witnesses have to agree, and where the rows begin."""
+    written = int(data[608:618]) if data[608:618].isdigit() else -1
+    announced = data.find(version.observations, xport.NAMESTR_START)
+    in_place = announced > 0 and announced % xport.RECORD == 0
+    if version is xport.VERSION_8:
+        rows = data[announced + 48 : announced + xport.RECORD].strip()
+        if not (written > 0 and in_place and rows.isdigit()):
+            raise SpiroError("its XPORT v8 header is damaged; fetch it again")
+        return _HeaderEnd(written, int(rows), announced + xport.RECORD)
+    if written == 0 and announced == xport.NAMESTR_START:
+        raise SpiroError("holds a header and nothing else; fetch it again")
+
+    numbered = 0
+    while _description(data, numbered, version).number == numbered + 1:
+        numbered += 1
+    by_place = (announced - xport.NAMESTR_START) // xport.NAMESTR.size if in_place else -1
+    witnesses: Counter[int] = Counter()
+    for count in (written, by_place, numbered, *(len(columns) for columns in file.columns)):
+        if count > 0 and (not in_place or _rows_begin(count) == announced + xport.RECORD):
+            witnesses[count] += 1
+    count, agreeing = witnesses.most_common(1)[0] if witnesses else (0, 0)
+    if agreeing < 2 or len(data) < _rows_begin(count):
+        raise SpiroError("its XPORT header is damaged (the number of columns cannot be told); fetch it again")
+    if written != count:
+        found.mended.append(f"number of columns restored to {count}")
+    if announced != _rows_begin(count) - xport.RECORD:
+        found.mended.append("header record before the rows restored")
+    return _HeaderEnd(count, file.rows, _rows_begin(count))
+
+
+def _rows_begin(columns: int) -> int:
+    return xport.NAMESTR_START + xport.padded_size(columns * xport.NAMESTR.size) + xport.RECORD
+
+
+def _description(data: bytes, index: int, version: xport.Announcements) -> xport.Description:
+    at = xport.NAMESTR_START + index * xport.NAMESTR.size
+    record = data[at : at + xport.NAMESTR.size].ljust(xport.NAMESTR.size, b"\0")
+    return xport.read_namestr(record, long_names=version is xport.VERSION_8)
+
+
+def _columns(
+    data: bytes, count: int, file: nhanes.File, version: xport.Announcements, found: Findings
+) -> list[tuple[list[Column], list[str]]]:
+    """The columns, in each way that the name records can be read, with what each had to restore."""
+    records = [_description(data, i, version) for i in range(count)]
+    names, restored = verify.known_names([record.name for record in records], file)
+    texts = [nhanes.is_text(name) for name in names]
+    found.mended += [f"name of column {name} restored" for name in restored]
+    damaged = set(restored)
+    for i, (record, name, text) in enumerate(zip(records, names, texts, strict=True)):
+        if record.number != i + 1:
+            damaged.add(name)
+            found.mended.append(f"number of column {name} restored")
+        if record.kind != (xport.CHARACTER if text else xport.NUMERIC):
+            damaged.add(name)
+            found.mended.append(f"type of column {name} restored")
+
+    widths = [record.width for record in records]
+    offsets = [record.offset for record in records]
+    between = [b - a for a, b in itertools.pairwise(offsets)]
+    usual = [width if text else 8 for width, text in zip(widths, texts, strict=True)]  # NHANES: numbers of 8 bytes
+    readings: list[tuple[list[Column], list[str]]] = []
+    for choice in (widths, [*between, usual[-1]], usual):
+        if any(
+            not (1 <= width <= 32767 if text else 2 <= width <= 8) for width, text in zip(choice, texts, strict=True)
+        ):
+            continue
+        columns = placed(
+            [Column(name, "", text, width) for name, text, width in zip(names, texts, choice, strict=True)]
+        )
+        moved = {c.name for c, r in zip(columns, records, strict=True) if (c.width, c.offset) != (r.width, r.offset)}
+        if len(moved | damaged) <= max(1, count // verify.MOST_RESTORED):
+            readings.append((columns, [f"place of column {c.name} restored" for c in columns if c.name in moved]))
+    if not readings:
+        raise SpiroError("its name records are damaged (numbers, types, widths and places disagree); fetch it again")
+    return readings
+
+
+# --- rows -----------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    body: bytes, columns: list[Column], file: nhanes.File, published: int | None, found: Findings, keep_truncated: bool
+) -> np.ndarray:
+    """The rows, of which there are `published` where that is known."""
+    width = sum(column.width for column in columns)
+    seqn = next((column for column in columns if column.name == "SEQN"), None)
+    if seqn is None:
+        raise SpiroError(f"has no column SEQN; give {file.filename} as the CDC publishes it")
+    whole = len(body) // width
+    rows = np.frombuffer(body, np.uint8, whole * width).reshape(whole, width)
+    values, _ = xport.from_ibm(xport.ibm_bits(rows, seqn))
+    cycle = nhanes.CYCLES[file.cycle]
+    good = (values >= cycle.first_seqn) & (values <= cycle.last_seqn) & (values % 1 == 0)
+    count = whole if good.all() else int(good.argmin())
+    if count == 0:
+        raise SpiroError(_why_none(body, values, file))
+    if good[count:].any():
+        raise SpiroError(f"row {count}: SEQN is {values[count]:g}, which is none of cycle {file.cycle}; fetch it again")
+
+    rest = body[count * width :]
+    padding = -count * width % xport.RECORD
+    blanks = len(rest) - len(rest.lstrip(BLANK))
+    behind = rest[padding:]
+    ended = count == published or min(blanks, padding) > 0  # blanks stand behind the last row and nowhere else
+    if behind.startswith(b"HEADER RECORD"):
+        raise SpiroError("holds more than one table; give each as a file of its own")
+    if blanks >= padding and (ended or not behind.strip(LEFT_BEHIND)):
+        if behind:
+            found.mended.append(f"{len(behind)} bytes behind the last row removed")
+        return rows[:count]
+    if ended and blanks == len(rest):
+        found.mended.append(f"{padding - blanks} blanks behind the last row restored")
+        return rows[:count]
+    if len(rest) >= width and not keep_truncated:
+        raise SpiroError(f"row {count} is damaged (it does not begin with a SEQN); fetch it again")
+    if keep_truncated and count > 1:
+        kept = count - 1  # what was written behind the cut may begin in the last row
+        found.mended.append(f"truncated: the first {kept} rows kept")
+        found.rows_lost = max((published or 0) - kept, 1 + max(1, len(rest) // width))
+        return rows[:kept]
+    of = f" of {published}" if published else ""
+    raise SpiroError(f"is truncated behind row {count}{of}; fetch it again")
+
+
+def _why_none(body: bytes, values: np.ndarray, file: nhanes.File) -> str:
+    if not body.strip(LEFT_BEHIND + b"\0"):
+        return "holds a header and no rows; fetch it again"
+    for name, cycle in nhanes.CYCLES.items():
+        if len(values) and cycle.first_seqn <= values[0] <= cycle.last_seqn:
+            return f"is a file of cycle {name} (its first SEQN is {values[0]:.0f}); {file.name} is expected"
+    return f"row 0 has no SEQN of cycle {file.cycle}; give {file.filename} as the CDC publishes it"
