@@ -69,14 +69,14 @@ class Side(NamedTuple):
         """The same rows and resamples, with the weight of the other sex taken away."""
         return self._replace(weights=self.weights * (self.people["sex"].to_numpy() == code))
 
-    def count(self) -> int:
+    def participants(self) -> int:
         """Participants with weight."""
         return len(np.unique(self.resamples.person[self.weights > 0]))
 
 
 def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> dict[str, Figure]:
     """Explained variance and residual SD of log `name`, candidate against real."""
-    people = min(real.count(), candidate.count())
+    people = min(real.participants(), candidate.participants())
     if people < MIN_PEOPLE:
         return {k: missing(f"{people} participants, fewer than {MIN_PEOPLE}") for k in SPREAD_FIGURES}
     r, c = _moments(ruler, name, real), _moments(ruler, name, candidate)
@@ -91,7 +91,7 @@ def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> dict[str, Fi
     }
     for code, sex in SEXES.items():
         parts = [side.of_sex(code) for side in (real, candidate)]
-        people = min(side.count() for side in parts)
+        people = min(side.participants() for side in parts)
         if people < MIN_PEOPLE:
             result[f"residual_sd_ratio_{sex}"] = missing(f"{people} participants, fewer than {MIN_PEOPLE}")
             continue
@@ -128,14 +128,12 @@ def _moments(ruler: Ruler, name: str, side: Side) -> _Moments:
     rows = np.stack([v.sum(axis=1) for v in (w, w * log, w * log**2, w * residual, w * residual**2)], axis=1)
     sums = side.resamples.sums(rows)
     with np.errstate(invalid="ignore", divide="ignore"):
-        total, log1, log2, mean, square = (sums / sums[:, :1]).T
+        log1, log2, mean, square = (sums[:, 1:] / sums[:, :1]).T
         variance = square - mean**2
         return _Moments(1 - variance / (log2 - log1**2), np.sqrt(variance), mean)
 
 
-def calibration(
-    observed: NDArray, draws: NDArray, weights: NDArray, resamples: Resamples
-) -> dict[str, Figure]:
+def calibration(observed: NDArray, draws: NDArray, weights: NDArray, resamples: Resamples) -> dict[str, Figure]:
     """Coverage, PIT and CRPS of `observed` (n,) against its own `draws` (n, K).
 
     The rank of an observation among K exchangeable draws is uniform, so an interval's coverage comes from
@@ -195,7 +193,5 @@ def crps_ratio(
     if people < MIN_PEOPLE:
         return {k: missing(f"{people} participants, fewer than {MIN_PEOPLE}") for k in ("crps", "rival", "ratio")}
     safe = np.where(good, observed, 0.0)
-    own, other = (
-        resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, rival)
-    )
+    own, other = (resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, rival))
     return {"crps": from_resamples(own), "rival": from_resamples(other), "ratio": from_resamples(own / other)}

@@ -185,6 +185,7 @@ def _nearest_share(to_train: NDArray, to_held: NDArray, candidate: Resamples, he
         near = 1 - np.where(m > available - size, 0.0, np.exp(missed))
         w = weights[candidate.person] * there.any(axis=1)
         share[b] = (w * near).sum() / w.sum()
+    share[1:] += share[0] - share[1:].mean()  # resamples hold fewer different people: keep their spread alone
     return share
 
 
@@ -193,9 +194,7 @@ def _log_choose(n: NDArray, k: NDArray) -> NDArray[np.float64]:
     return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(rest + 1.0)
 
 
-def membership(
-    member: NDArray, member_groups: Resamples, other: NDArray, other_groups: Resamples
-) -> Figure:
+def membership(member: NDArray, member_groups: Resamples, other: NDArray, other_groups: Resamples) -> Figure:
     """AUC of telling members of the training set from other people by a score (n,) that is lower for members.
 
     The score of a participant is the mean over their curves.

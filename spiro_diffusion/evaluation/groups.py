@@ -17,6 +17,9 @@ from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, missi
 AGE_BANDS = ((6, 12), (13, 19), (20, 39), (40, 59), (60, 79))  # years, both ends included
 ETHNICITIES = {1: "mexican_american", 2: "other_hispanic", 3: "white", 4: "black", 5: "other"}  # RIDRETH1
 BINS = 512  # of the range of an index: its distribution is kept at their edges
+MARGIN = 0.25  # of the real range, on both sides: values farther out count as lying there
+TAIL = 0.05  # of the floor beyond the limit, shared by all groups and indices compared (Bonferroni)
+FIGURES = ("distance", "relative", "floor", "limit", "over_floor", "beyond")
 
 
 def sex_and_age(people: pd.DataFrame) -> NDArray[np.object_]:
@@ -30,15 +33,17 @@ def sex_and_age(people: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def ethnicity(people: pd.DataFrame) -> NDArray[np.object_]:
-    """Name (n,) of each curve's race and Hispanic origin (RIDRETH1)."""
+    """Name (n,) of each curve's race and Hispanic origin (RIDRETH1); None where unknown."""
     if "ethnicity" not in people:
         return np.full(len(people), None, dtype=object)
-    return people["ethnicity"].map(ETHNICITIES).astype(object).where(people["ethnicity"].notna(), None).to_numpy()
+    return np.array([ETHNICITIES.get(code) for code in people["ethnicity"]], dtype=object)
 
 
 def obstruction(obstructed: NDArray) -> NDArray[np.object_]:
     """Name (n,) of the group by FEV1/FVC below its lower limit (1.0), not below (0.0) or unknown (NaN)."""
-    return np.where(np.isnan(obstructed), None, np.where(obstructed == 1, "obstructed", "not_obstructed"))
+    names = np.where(obstructed == 1, "obstructed", "not_obstructed").astype(object)
+    names[np.isnan(obstructed)] = None
+    return names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,101 +51,118 @@ class Values:
     """One index of n curves with what groups them."""
 
     seqn: NDArray
-    values: NDArray  # (n,) or (n, draws)
+    values: NDArray  # (n,), or (n, draws) of a candidate
     weights: NDArray  # (n,)
-    groups: NDArray  # (n,) or (n, draws), names or None
+    groups: NDArray  # (n,), or (n, draws) of a candidate: names or None
 
 
-def distances(
-    real: Values, candidate: Values, train: Values, resamples: int, comparisons: int, rng: np.random.Generator
-) -> dict[str, dict[str, Figure]]:
-    """Wasserstein-1 distance to real curves for each of their groups.
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The real curves of one group: their distribution and how far people alone lie from it."""
+
+    truth: NDArray[np.float64]  # (edges,) distribution function
+    edges: NDArray[np.float64]
+    mean: float
+    floor: float  # mean distance of as many training participants
+    limit: float  # its upper end
+
+
+def reference(
+    real: Values, train: Values, resamples: int, comparisons: int, rng: np.random.Generator
+) -> dict[str, Group | str]:
+    """Each group of the real held-out curves with its floor, or the reason why it has none.
 
     Args:
-        real: held-out curves; candidate: what is judged, of one or several draws (their mean distance);
-            train: all training curves, from which the floor is drawn.
-        resamples: draws of the floor. comparisons: how many groups and indices share the 5 % of the limit
-            (Bonferroni).
+        train: all training curves. resamples: draws of the floor.
+        comparisons: how many groups and indices share the 5 % beyond the limit.
+    """
+    low, high = (f(f(v.values[np.isfinite(v.values)]) for v in (real, train)) for f in (min, max))
+    margin = MARGIN * max(high - low, 1e-6)
+    edges = np.linspace(low - margin, high + margin, BINS + 1)
+    found: dict[str, Group | str] = {}
+    for name in sorted({g for g in real.groups if g is not None}):
+        held, pool = _per_person(real, name, edges), _per_person(train, name, edges)
+        people = min(len(held), len(pool))
+        if people < MIN_PEOPLE:
+            found[name] = f"{people} participants, fewer than {MIN_PEOPLE}"
+            continue
+        truth = _distribution(held.sum(axis=0))
+        drawn = rng.multinomial(len(held), np.full(len(pool), 1 / len(pool)), size=resamples) @ pool
+        floor = _wasserstein(_distribution(drawn), truth, edges)
+        rows = (real.groups == name) & np.isfinite(real.values)
+        mean = float(np.average(real.values[rows], weights=real.weights[rows]))
+        found[name] = Group(truth, edges, mean, float(floor.mean()), _upper(floor, TAIL / comparisons))
+    return found
+
+
+def distances(candidate: Values, groups: dict[str, Group | str]) -> dict[str, dict[str, Figure]]:
+    """Wasserstein-1 distance of a candidate to the real curves of each group.
 
     Returns:
-        For each group: `distance` in the unit of the index; `relative`, over the group's real mean; `floor`
-        (mean of the drawn floor) and `limit` (its upper end); `over_floor`; `beyond`, 1 where the distance
-        passes the limit.
+        For each group: `distance` in the unit of the index (mean over the draws, each as many curves as the
+        real ones); `relative`, over the real mean; the `floor` and its `limit`; `over_floor`; `beyond`, 1
+        where the distance passes the limit.
     """
-    edges = _edges(real.values, candidate.values, train.values)
-    names = sorted({g for g in real.groups if g is not None})
+    return {name: _distance(candidate, name, group) for name, group in groups.items()}
+
+
+def summary(kind: str, branch: dict[str, dict[str, dict[str, Figure]]]) -> dict[str, Figure]:
+    """Mean of `over_floor` and number of `beyond` over the indices and groups (index → group) of one kind."""
+    every = [group for groups in branch.values() for group in groups.values()]
+    figures = [group for group in every if group["over_floor"]["value"] is not None]
+    if not figures:
+        return {k: missing("no group could be compared") for k in (f"{kind}_mean_over_floor", f"{kind}_beyond")}
     return {
-        name: _one(real, candidate, train, name, edges, resamples, comparisons, np.random.default_rng(s))
-        for name, s in zip(names, rng.integers(2**63, size=len(names)), strict=True)
+        f"{kind}_mean_over_floor": figure(float(np.mean([f["over_floor"]["value"] for f in figures]))),
+        f"{kind}_beyond": figure(float(sum(f["beyond"]["value"] for f in figures))),
     }
 
 
-FIGURES = ("distance", "relative", "floor", "limit", "over_floor", "beyond")
-
-
-def _one(
-    real: Values,
-    candidate: Values,
-    train: Values,
-    name: str,
-    edges: NDArray,
-    resamples: int,
-    comparisons: int,
-    rng: np.random.Generator,
-) -> dict[str, Figure]:
-    people = len(np.unique(real.seqn[real.groups == name]))
-    pool = len(np.unique(train.seqn[train.groups == name]))
-    drawn_from = min(people, pool)
-    if drawn_from < MIN_PEOPLE:
-        return {k: missing(f"{drawn_from} participants, fewer than {MIN_PEOPLE}") for k in FIGURES}
-    truth = _per_person(real, name, edges).sum(axis=0)
-    drawn = rng.multinomial(people, np.full(pool, 1 / pool), size=resamples) @ _per_person(train, name, edges)
-    floor = _wasserstein(_distribution(drawn), _distribution(truth), edges)
-    limit = _upper(floor, 0.05 / comparisons)
+def _distance(candidate: Values, name: str, group: Group | str) -> dict[str, Figure]:
+    if isinstance(group, str):
+        return {k: missing(group) for k in FIGURES}
     columns = candidate.values.reshape(len(candidate.seqn), -1)
-    groups = candidate.groups.reshape(len(candidate.seqn), -1)
+    names = np.broadcast_to(candidate.groups.reshape(len(candidate.seqn), -1), columns.shape)
     found = []
-    for j in range(columns.shape[1]):
-        one = Values(candidate.seqn, columns[:, j], candidate.weights, groups[:, min(j, groups.shape[1] - 1)])
-        if (one.groups == name).any():
-            of_draw = _per_person(one, name, edges).sum(axis=0)
-            found.append(_wasserstein(_distribution(of_draw), _distribution(truth), edges))
+    for values, groups in zip(columns.T, names.T, strict=True):
+        rows = (groups == name) & np.isfinite(values)
+        if candidate.weights[rows].sum() > 0:
+            own = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
+            found.append(float(_wasserstein(own, group.truth, group.edges)))
     if not found:
         return {k: missing("no curve of the candidate is in this group") for k in FIGURES}
     distance = float(np.mean(found))
-    rows = (real.groups == name) & np.isfinite(real.values)
-    mean = np.average(real.values[rows], weights=real.weights[rows])
     return {
         "distance": figure(distance),
-        "relative": figure(distance / mean),
-        "floor": figure(float(floor.mean())),
-        "limit": figure(limit),
-        "over_floor": figure(distance / float(floor.mean())),
-        "beyond": figure(float(distance > limit)),
+        "relative": figure(distance / group.mean),
+        "floor": figure(group.floor),
+        "limit": figure(group.limit),
+        "over_floor": figure(distance / group.floor),
+        "beyond": figure(float(distance > group.limit)),
     }
-
-
-def _edges(*values: NDArray) -> NDArray[np.float64]:
-    finite = [v[np.isfinite(v)] for v in values]
-    low = min(float(v.min()) for v in finite if v.size)
-    high = max(float(v.max()) for v in finite if v.size)
-    return np.linspace(low, max(high, low + 1e-9), BINS + 1)
 
 
 def _per_person(side: Values, name: str, edges: NDArray) -> NDArray[np.float64]:
     """Cumulative weight (people, edges) of the index in one group: sums of it are sums of distributions."""
-    rows = (side.groups == name) & np.isfinite(side.values)
-    people, person = np.unique(side.seqn[side.groups == name], return_inverse=True)
-    person = person[np.isfinite(side.values[side.groups == name])]
-    bins = np.clip(np.searchsorted(edges, side.values[rows], side="left"), 0, BINS)  # counted from this edge on
-    table = np.zeros((len(people), BINS + 1))
-    np.add.at(table, (person, bins), side.weights[rows])
-    return np.cumsum(table, axis=1)
+    rows = (side.groups == name) & np.isfinite(side.values) & (side.weights > 0)
+    people, person = np.unique(side.seqn[rows], return_inverse=True)
+    place = person * (BINS + 1) + _bins(side.values[rows], edges)
+    flat = np.bincount(place, side.weights[rows], minlength=len(people) * (BINS + 1))
+    return np.cumsum(flat.reshape(len(people), BINS + 1), axis=1)
+
+
+def _histogram(values: NDArray, weights: NDArray, edges: NDArray) -> NDArray[np.float64]:
+    return np.bincount(_bins(values, edges), weights, minlength=BINS + 1).astype(np.float64)
+
+
+def _bins(values: NDArray, edges: NDArray) -> NDArray[np.int64]:
+    """The edge from which on each value is counted."""
+    step = (edges[-1] - edges[0]) / BINS
+    return np.clip(np.ceil((values - edges[0]) / step), 0, BINS).astype(np.int64)
 
 
 def _distribution(cumulative: NDArray) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return cumulative / cumulative[..., -1:]
+    return cumulative / cumulative[..., -1:]
 
 
 def _wasserstein(first: NDArray, second: NDArray, edges: NDArray) -> NDArray[np.float64]:
@@ -153,8 +175,5 @@ def _upper(values: NDArray, tail: float) -> float:
 
     Drawn values do not reach tails of 1 in 800: their logarithm, close to normal, is carried on beyond.
     """
-    values = values[np.isfinite(values) & (values > 0)]
-    if not len(values):
-        return float("nan")
-    log = np.log(values)
+    log = np.log(np.maximum(values, 1e-9))
     return float(np.exp(log.mean() - ndtri(tail) * log.std()))

@@ -6,7 +6,6 @@ grid and back (the second floor). The result is a tree of figures under stable n
 """
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,12 +16,21 @@ from tqdm import tqdm
 
 from spiro_diffusion.evaluation import conditional, copying, groups, physics, two_sample, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import missing
+from spiro_diffusion.evaluation.candidates import Candidate, reference
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, curve, from_resamples, missing
 from spiro_diffusion.evaluation.measured import INDICES, Measured
+from spiro_diffusion.evaluation.real import (
+    GROUPINGS,
+    LEVELS,
+    WEIGHTINGS,
+    Real,
+    at_level,
+    embed,
+    group_names,
+    weights_of,
+)
 
-LEVELS = ("every", "best")  # every effort; each participant's best acceptable one before the bronchodilator
-WEIGHTINGS = ("unweighted", "weighted")  # weighted: by WTMEC2YR, for the population
-QUESTIONS = ("spread", "calibration", "crps_gli", "groups", "two_sample", "utility", "copying", "physics")
+RIVAL_INDICES = ("fev1", "fvc")
 DRAWS_OF_GROUPS = 20  # distances to single draws are averaged over at most so many
 OPEN = "the candidate gives no curves, only indices"
 NO_DRAWS = "the candidate gives no draws at each person's own conditions"
@@ -30,101 +38,34 @@ NO_DRAWS = "the candidate gives no draws at each person's own conditions"
 Tree = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Real:
-    """The real curves that a candidate is held against.
-
-    `held`: the held-out participants'. `members`: those of as many training participants, the floor.
-    `others`: those of as many again, what a model is trained on to compare with training on generated ones.
-    `train`, `train_indices`, `train_signals`: all training curves: table, indices of the 10 ms curve with
-    `ratio`, and signals (n, 512).
-    """
-
-    held: Measured
-    members: Measured
-    others: Measured
-    train: pd.DataFrame
-    train_indices: dict[str, NDArray]
-    train_signals: NDArray
-
-    @functools.cached_property
-    def train_shapes(self) -> NDArray[np.float32]:
-        return copying.shapes(self.train_signals)
-
-    @functools.cached_property
-    def held_shapes(self) -> NDArray[np.float32]:
-        return copying.of_measured(self.held)
-
-    @functools.cached_property
-    def pairs(self) -> NDArray[np.float64]:
-        return copying.between_efforts(self.held_shapes, self.held.seqn)
-
-    @functools.cached_property
-    def convolutions(self) -> two_sample.Convolutions:
-        return two_sample.Convolutions(self.held.counts, np.random.default_rng(0))
-
-    @functools.cached_property
-    def embedded(self) -> dict[str, NDArray]:
-        return embed(self.held, self.convolutions)
-
-    def ruler(self, best: bool) -> conditional.Ruler:
-        """Mean surface of the training participants that are not the floor's."""
-        rows = ~self.train["seqn"].isin(self.members.seqn).to_numpy()
-        if best:
-            rows &= self.train["best"].to_numpy(bool)
-        indices = {name: self.train_indices[name][rows] for name in INDICES}
-        return conditional.Ruler.fit(self.train[rows], indices, INDICES)
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """What is judged.
-
-    `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
-    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `asked`: the
-    same for its best efforts only, asked for as grade A. What is None leaves figures open, with the reason.
-    """
-
-    curves: Measured | None
-    draws: dict[str, NDArray] | None = None
-    asked: dict[str, NDArray] | None = None
-    paired: bool = True
-
-
-def embed(curves: Measured, convolutions: two_sample.Convolutions) -> dict[str, NDArray]:
-    """Both embeddings of some curves."""
-    return {"clinical": two_sample.clinical(curves), "fine": convolutions(curves.counts)}
-
-
 def judge(
     candidate: Candidate,
     real: Real,
     *,
-    gli: dict[str, NDArray] | None = None,
-    losses: tuple[NDArray, NDArray] | None = None,
     resamples: int = 1000,
     seed: int = 0,
-    questions: Iterable[str] = QUESTIONS,
+    questions: Iterable[str] | None = None,
     name: str = "judge",
 ) -> Tree:
     """All figures of a candidate.
 
     Args:
-        gli: draws (best efforts, K) of GLI Global for the best held-out efforts, the rival of `crps_gli`.
-        losses: denoising loss of the curves of `real.members` and of `real.held`, for membership.
-        resamples: of the participants, for each interval.
+        resamples: of the participants, for each interval. questions: some of QUESTIONS; all without it.
+        name: of the candidate, for the progress bar.
 
     Returns:
         question → level → … → figure (see `figures`); docs/evaluation.md lists them.
     """
-    questions = list(questions)
+    questions = list(QUESTIONS if questions is None else questions)
     tree: Tree = {q: {} for q in questions}
     steps = [(q, level) for level in LEVELS for q in questions]
-    views = {level: _View.of(candidate, real, level, losses, gli, resamples, seed) for level in LEVELS}
+    views = {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
     progress = tqdm(steps, desc=name, unit="question", leave=False)
     for question, level in progress:
         progress.set_postfix_str(f"{question}, {level}")
-        tree[question][level] = _ASK[question](views[level])
+        people = len(views[level].held_groups.people)
+        enough = people >= MIN_PEOPLE
+        tree[question][level] = QUESTIONS[question](views[level]) if enough else missing(f"{people} participants")
     return tree
 
 
@@ -141,8 +82,6 @@ class _View:
     rows: NDArray[np.bool_]  # of the candidate's curves
     held_groups: Resamples
     groups: Resamples
-    losses: tuple[NDArray, NDArray] | None
-    gli: dict[str, NDArray] | None
     resamples: int
     seed: int
 
@@ -152,24 +91,20 @@ class _View:
         candidate: Candidate,
         real: Real,
         level: str,
-        losses: tuple[NDArray, NDArray] | None,
-        gli: dict[str, NDArray] | None,
         resamples: int,
         seed: int,
     ) -> "_View":
-        held_rows = _rows(real.held.people, level)
+        held_rows = at_level(real.held.people, level)
         held = real.held.take(held_rows)
         rng = np.random.default_rng([seed, LEVELS.index(level)])
         held_groups = Resamples(held.seqn, resamples, rng)
         if candidate.paired or candidate.curves is None:
             rows, own = held_rows, held_groups
         else:
-            rows = _rows(candidate.curves.people, level)
+            rows = at_level(candidate.curves.people, level)
             own = Resamples(candidate.curves.seqn[rows], resamples, rng)
         curves = None if candidate.curves is None else candidate.curves.take(rows)
-        return cls(
-            candidate, real, level, held, curves, held_rows, rows, held_groups, own, losses, gli, resamples, seed
-        )
+        return cls(candidate, real, level, held, curves, held_rows, rows, held_groups, own, resamples, seed)
 
     def rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, LEVELS.index(self.level), 1, *key])
@@ -190,16 +125,6 @@ class _View:
         return self.held.people if self.curves is None else self.curves.people
 
 
-def _rows(people: pd.DataFrame, level: str) -> NDArray[np.bool_]:
-    return people["best"].to_numpy(bool) if level == "best" else np.ones(len(people), dtype=bool)
-
-
-def _weights(people: pd.DataFrame, weighting: str) -> NDArray[np.float64]:
-    if weighting == "unweighted":
-        return np.ones(len(people))
-    return np.nan_to_num(people["mec_weight"].to_numpy(float))
-
-
 def _spread(view: _View) -> Tree:
     ruler = view.real.ruler(view.level == "best")
     tree: Tree = {}
@@ -210,9 +135,9 @@ def _spread(view: _View) -> Tree:
             if values is None:
                 tree[weighting][name] = {k: missing(OPEN) for k in conditional.SPREAD_FIGURES}
                 continue
-            observed, weights = view.held.indices[name][:, None], _weights(view.held.people, weighting)
+            observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
-            own = conditional.Side(view.people, values, _weights(view.people, weighting), view.groups)
+            own = conditional.Side(view.people, values, weights_of(view.people, weighting), view.groups)
             tree[weighting][name] = conditional.spread(ruler, name, real, own)
     return tree
 
@@ -220,7 +145,7 @@ def _spread(view: _View) -> Tree:
 def _calibration(view: _View) -> Tree:
     tree: Tree = {}
     for weighting in WEIGHTINGS:
-        weights = _weights(view.held.people, weighting)
+        weights = weights_of(view.held.people, weighting)
         tree[weighting] = {}
         for name in INDICES:
             draws = view.draws(name)
@@ -233,99 +158,121 @@ def _calibration(view: _View) -> Tree:
 
 
 def _crps_gli(view: _View) -> Tree:
-    """Best efforts asked for as grade A, against GLI Global's distribution; the same tree on both levels."""
+    """Best efforts asked for as grade A, against GLI Global's distribution."""
     tree: Tree = {}
     if view.level != "best":
         return tree
-    for name in ("fev1", "fvc"):
-        if view.candidate.asked is None or view.gli is None:
+    for name in RIVAL_INDICES:
+        if view.candidate.asked is None:
             tree[name] = {k: missing(NO_DRAWS) for k in ("crps", "rival", "ratio")}
             continue
-        own, rival = view.candidate.asked[name], view.gli[name]
+        own = view.candidate.asked[name]
+        rival = reference(view.real, own.shape[1], view.seed).asked
+        assert rival is not None
         weights = np.ones(len(view.held))
-        tree[name] = conditional.crps_ratio(view.held.indices[name], own, rival, weights, view.held_groups)
+        tree[name] = conditional.crps_ratio(view.held.indices[name], own, rival[name], weights, view.held_groups)
     return tree
 
 
-def _groups(view: _View) -> Tree:
-    train_rows = _rows(view.real.train, view.level)
-    train = view.real.train[train_rows]
-    train_obstruction = groups.obstruction(
-        utility.obstructed(train, view.real.train_indices["ratio"][train_rows])
-    )
-    held_obstruction = groups.obstruction(utility.obstructed(view.held.people, view.held.indices["ratio"]))
-    ratio = view.values("ratio")
-    kinds = {
-        "sex_age": (groups.sex_and_age(view.held.people), groups.sex_and_age(train)),
-        "ethnicity": (groups.ethnicity(view.held.people), groups.ethnicity(train)),
-        "obstruction": (held_obstruction, train_obstruction),
-    }
+def _crps_people(view: _View) -> Tree:
+    """Sums of each participant's CRPS over all curves, for rivals to be compared with; see `rivals`."""
+    draws = {name: view.draws(name) for name in RIVAL_INDICES}
+    if view.level != "every" or any(d is None for d in draws.values()):
+        return {}
     tree: Tree = {}
-    for weighting, (kind, (held_names, train_names)) in ((w, k) for w in WEIGHTINGS for k in kinds.items()):
-        if kind == "obstruction" and ratio is not None:
-            own_names = groups.obstruction(utility.obstructed(view.people, ratio[:, :DRAWS_OF_GROUPS]))
-        else:
-            own_names = groups.sex_and_age(view.people) if kind == "sex_age" else groups.ethnicity(view.people)
-        branch: Tree = {}
-        comparisons = len({n for n in held_names if n is not None}) * len(INDICES)
-        for number, name in enumerate(INDICES):
-            values = view.values(name)
-            if values is None:
-                branch[name] = missing(OPEN)
-                continue
-            weight = [_weights(p, weighting) for p in (view.held.people, view.people, train)]
-            branch[name] = groups.distances(
-                groups.Values(view.held.seqn, view.held.indices[name], weight[0], held_names),
-                groups.Values(view.people["seqn"].to_numpy(), values[:, :DRAWS_OF_GROUPS], weight[1], own_names),
-                groups.Values(
-                    train["seqn"].to_numpy(), view.real.train_indices[name][train_rows], weight[2], train_names
-                ),
-                view.resamples,
-                comparisons,
-                view.rng(number),
-            )
-        tree.setdefault(weighting, {})[kind] = branch
+    for name, own in draws.items():
+        assert own is not None
+        observed = view.held.indices[name]
+        if not (np.isfinite(observed).all() and np.isfinite(own).all()):
+            tree[name] = missing("an index is not determined on some curve")
+            continue
+        tree[name] = curve(view.held_groups.per_person(conditional.crps(observed, own)[:, None]))
+    return tree
+
+
+def rivals(tree: Tree, others: dict[str, Tree], resamples: int, seed: int = 0) -> Tree:
+    """CRPS of a candidate over that of the best of its rivals, for FEV1 and FVC over all curves.
+
+    Args:
+        tree: of the candidate; others: the rivals' trees by name, of the same held-out participants.
+    """
+    result: Tree = {}
+    for name in RIVAL_INDICES:
+        own = tree.get("crps_people", {}).get("every", {}).get(name, missing("the candidate has no draws"))
+        found = {k: t.get("crps_people", {}).get("every", {}).get(name, {"value": None}) for k, t in others.items()}
+        usable = {k: v["value"] for k, v in found.items() if v["value"] and len(v["value"]) == len(own["value"] or [])}
+        if own["value"] is None or not usable:
+            result[name] = missing(own.get("reason", "no baseline was judged on these participants"))
+            continue
+        best = min(usable, key=lambda k: sum(usable[k]))
+        sums = np.column_stack([own["value"], usable[best]])
+        total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
+        result[name] = from_resamples(total[:, 0] / total[:, 1]) | {"rival": best}
+    return result
+
+
+def _groups(view: _View) -> Tree:
+    ratio = view.values("ratio")
+    tree: Tree = {}
+    for weighting in WEIGHTINGS:
+        tree[weighting] = {}
+        for kind in GROUPINGS:
+            branch: Tree = {}
+            for name in INDICES:
+                values = view.values(name)
+                reference = view.real.groups(view.level, weighting, kind, name, view.resamples)
+                if values is None or (kind == "obstruction" and (ratio is None or np.isnan(ratio).all())):
+                    branch[name] = {g: {k: missing(OPEN) for k in groups.FIGURES} for g in reference}
+                    continue
+                own = groups.Values(
+                    view.people["seqn"].to_numpy(),
+                    values[:, :DRAWS_OF_GROUPS],
+                    weights_of(view.people, weighting),
+                    group_names(kind, view.people, None if ratio is None else ratio[:, :DRAWS_OF_GROUPS]),
+                )
+                branch[name] = groups.distances(own, reference)
+            tree[weighting][kind] = branch
+            tree[weighting] |= groups.summary(kind, branch)
     return tree
 
 
 def _two_sample(view: _View) -> Tree:
+    kinds = ("clinical", *two_sample.WINDOWS)
     if view.curves is None:
-        names = ("auc", *two_sample.OVERLAP_FIGURES)
-        return {kind: {k: missing(OPEN) for k in names} for kind in ("clinical", "fine")}
+        return {kind: {k: missing(OPEN) for k in ("auc", *two_sample.OVERLAP_FIGURES)} for kind in kinds}
     own = embed(view.curves, view.real.convolutions)
     sides = (view.held_groups, view.groups)
     tree: Tree = {}
-    for number, (kind, classifier, components) in enumerate(
-        (("clinical", "trees", None), ("fine", "linear", two_sample.COMPONENTS))
-    ):
+    for number, kind in enumerate(kinds):
+        clinical = kind == "clinical"
         real = view.real.embedded[kind][view.held_rows]
+        classifier = "trees" if clinical else "linear"
         tree[kind] = {"auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number))}
-        tree[kind] |= two_sample.overlap(*two_sample.standardised(real, own[kind], components), sides)
+        points = two_sample.standardised(real, own[kind], None if clinical else two_sample.COMPONENTS)
+        tree[kind] |= two_sample.overlap(*points, sides)
     return tree
 
 
 def _utility(view: _View) -> Tree:
-    others = view.real.others.take(_rows(view.real.others.people, view.level))
+    others = view.real.others.take(at_level(view.real.others.people, view.level))
     if view.curves is None:
         return {"ratio": missing(OPEN)}
     truth = utility.obstructed(view.held.people, view.held.indices["ratio"])
     learned = []
     for train in (view.curves, others):
         label = utility.obstructed(train.people, train.indices["ratio"])
-        learned.append(
-            utility.trained_and_tested(train, label, view.held, truth, view.held_groups, seed=view.seed)
-        )
+        learned.append(utility.trained_and_tested(train, label, view.held, truth, view.held_groups, seed=view.seed))
     return utility.compare(*learned)
 
 
 def _copying(view: _View) -> Tree:
     if view.curves is None:
         return {k: missing(OPEN) for k in (*copying.FIGURES, "membership_distance_auc", "membership_loss_auc")}
-    rows = _rows(view.real.train, view.level)
+    rows = at_level(view.real.train, view.level)
     train = copying.Cloud.of(view.real.train_shapes[rows], view.real.train["seqn"].to_numpy()[rows])
     own, held = copying.of_measured(view.curves), view.real.held_shapes[view.held_rows]
     tree: Tree = copying.copies(own, view.groups, train, held, view.held_groups, view.real.pairs)
-    member_rows = _rows(view.real.members.people, view.level)
+    member_rows = at_level(view.real.members.people, view.level)
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
@@ -334,10 +281,10 @@ def _copying(view: _View) -> Tree:
         )
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")
-    if view.losses is None:
+    if view.candidate.losses is None:
         tree["membership_loss_auc"] = missing("the candidate has no loss")
     else:
-        of_members, of_held = view.losses[0][member_rows], view.losses[1][view.held_rows]
+        of_members, of_held = view.candidate.losses[0][member_rows], view.candidate.losses[1][view.held_rows]
         tree["membership_loss_auc"] = copying.membership(of_members, member_groups, of_held, view.held_groups)
     return tree
 
@@ -353,19 +300,20 @@ def _physics(view: _View) -> Tree:
     for weighting in WEIGHTINGS:
         tree[weighting] = physics.rates(
             real,
-            _weights(view.held.people, weighting),
+            weights_of(view.held.people, weighting),
             view.held_groups,
             own,
-            _weights(view.people, weighting),
+            weights_of(view.people, weighting),
             view.groups,
         )
     return tree
 
 
-_ASK = {
+QUESTIONS = {
     "spread": _spread,
     "calibration": _calibration,
     "crps_gli": _crps_gli,
+    "crps_people": _crps_people,
     "groups": _groups,
     "two_sample": _two_sample,
     "utility": _utility,

@@ -7,7 +7,7 @@ window: 20.48 s from half a second before time zero, with the volume before it i
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -65,21 +65,20 @@ class Measured:
         return np.stack([spirometry.volume_at(v, column) for column in np.nan_to_num(at).T], axis=1)
 
 
-def real(people: pd.DataFrame, curves: Iterable[NDArray[np.int16]]) -> Measured:
-    """Real curves from their raw counts (mL per 10 ms), cut to the window of generated ones.
+def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
+    """Real curves from their raw counts, cut to the window of generated ones.
 
     Args:
         people: one row a curve, with `t0` in s from its first sample and `btps`.
-        curves: the counts of each row, in the same order.
+        raw: (n, T), mL per 10 ms at ATPS, 0 after the last point.
     """
-    zero = grid.zero_sample(people["t0"].to_numpy())
-    counts = np.zeros((len(people), grid.N_10MS), dtype=np.int16)
-    for row, (curve, start) in enumerate(zip(curves, zero - grid.LEAD_SAMPLES, strict=True)):
-        inside = curve[max(start, 0) : start + grid.N_10MS]
-        counts[row, max(-start, 0) : max(-start, 0) + len(inside)] = inside
-        if start > 0:
-            counts[row, 0] += curve[:start].sum()
-    return _measured(people, counts)
+    start = grid.zero_sample(people["t0"].to_numpy())[:, None] - grid.LEAD_SAMPLES
+    total = np.zeros((len(raw), raw.shape[1] + 1), dtype=np.int64)
+    np.cumsum(raw, axis=1, out=total[:, 1:])
+    edges = np.clip(start + np.arange(grid.N_10MS + 1), 0, raw.shape[1])
+    edges[:, 0] = 0  # what came before the window is in its first sample
+    counts = np.diff(np.take_along_axis(total, edges, axis=1), axis=1)
+    return _measured(people, counts.astype(np.int16))
 
 
 def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:

@@ -42,15 +42,11 @@ def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, N
             "large_bev": i["bev"] > np.maximum(BEV_SHARE * i["fvc"], BEV_L),
             "implausible": outside,
         }
-    any_of = np.any(
-        [found["falling"], found["second_peak"], found["no_plateau"] & asked("AB"), found["large_bev"] & asked("ABC")]
-        + [outside],
-        axis=0,
-    )
+    counted = {**found, "no_plateau": found["no_plateau"] & asked("AB"), "large_bev": found["large_bev"] & asked("ABC")}
     result = {name: rule.astype(float) for name, rule in found.items()}
     result["no_plateau"] = np.where(asked("AB"), result["no_plateau"], np.nan)
     result["large_bev"] = np.where(asked("ABC"), result["large_bev"], np.nan)
-    result["any"] = any_of.astype(float)
+    result["any"] = np.any(list(counted.values()), axis=0).astype(float)
     return result
 
 
@@ -63,7 +59,7 @@ def rates(
     candidate_groups: Resamples,
 ) -> dict[str, Figure]:
     """Share of violations of the candidate, of real curves, and their difference, for each rule."""
-    result = {}
+    result: dict[str, Figure] = {}
     for name in RATES:
         sides = []
         for values, weights, groups in (

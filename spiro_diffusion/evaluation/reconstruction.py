@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured
@@ -28,7 +27,7 @@ def errors(real: Measured, again: Measured, groups: Resamples) -> dict[str, Figu
     """
     if len(groups.people) < MIN_PEOPLE:
         return {k: missing(f"{len(groups.people)} participants, fewer than {MIN_PEOPLE}") for k in FIGURES}
-    result = {}
+    result: dict[str, Figure] = {}
     for name in (*ABSOLUTE, *RELATIVE):
         unit = "ml" if name in ABSOLUTE else "percent"
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -55,6 +54,10 @@ def _medians(values: NDArray, groups: Resamples) -> NDArray[np.float64]:
     return values[order][at]
 
 
-def grid_round_trip(curves: Measured) -> NDArray[np.float32]:
-    """Signals (n, 512) of real curves: what the grid alone keeps of them, the second floor of every figure."""
-    return grid.to_grid(curves.flow(), np.full(len(curves), grid.LEAD_S))
+def codebook(codes: NDArray, size: int) -> dict[str, Figure]:
+    """Perplexity and share in use of codes (n, tokens, groups), means of the groups' codebooks of `size` entries."""
+    flat = codes.reshape(-1, codes.shape[-1])
+    counts = np.stack([np.bincount(column, minlength=size) for column in flat.T])
+    share = counts / counts.sum(axis=1, keepdims=True)
+    entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1)
+    return {"perplexity": figure(float(np.exp(entropy).mean())), "codes_in_use": figure(float((counts > 0).mean()))}

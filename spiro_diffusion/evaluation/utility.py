@@ -8,6 +8,7 @@ are tested on the real held-out curves.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
@@ -30,12 +31,17 @@ def obstructed(people: pd.DataFrame, ratio: NDArray) -> NDArray[np.float64]:
 
 
 def predictors(curves: Measured) -> NDArray[np.float64]:
-    """(n, 46): volumes in the first second and their logarithms, age, log height, sex and products."""
+    """(n, 50): volumes in the first second as shares of the whole second's, flows there, log FEV1, age, height, sex."""
     v = np.maximum(curves.volumes(FIRST_SECOND_S), 0.001)
+    share = v[:, :-1] / v[:, -1:]
+    flow = np.diff(v, axis=1) / v[:, -1:]
     age = curves.people["age"].to_numpy(float) / 20
     height = np.log(curves.people["height"].to_numpy(float) / 165)
     sex = curves.people["sex"].to_numpy(float) - 1.5
-    return np.column_stack([v, np.log(v), age, age**2, height, age * height, sex, sex * age])
+    size = np.log(v[:, -1])
+    return np.column_stack(
+        [share, flow, size, size - 2 * height, age, age**2, age**3, height, age * height, sex, sex * age, sex * height]
+    )
 
 
 def trained_and_tested(
@@ -74,7 +80,8 @@ def compare(
     own: tuple[dict[str, NDArray], dict[str, str]], real: tuple[dict[str, NDArray], dict[str, str]]
 ) -> dict[str, Figure]:
     """Scores of training on the candidate's curves, on real ones, and their ratio; the lowest ratio counts."""
-    result, ratios = {}, []
+    result: dict[str, Figure] = {}
+    ratios = []
     for name in FIGURES:
         reason = own[1].get(name) or real[1].get(name)
         if reason:
@@ -95,8 +102,6 @@ def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, cla
         a = (x - mean) / sd
         weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ (y - y.mean()))
         return (new - mean) / sd @ weights + y.mean()
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor  # 1 s to import
-
     options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
     if classify:
         return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)

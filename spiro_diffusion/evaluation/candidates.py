@@ -1,0 +1,79 @@
+"""What is judged: the generator, its rivals, and the two floors, all in one form."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion import grid
+from spiro_diffusion.evaluation import baselines, measured
+from spiro_diffusion.evaluation.measured import Measured, Sampler
+from spiro_diffusion.evaluation.real import Real
+
+GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
+ROUND_TRIP_QUESTIONS = ("spread", "groups", "two_sample", "physics")  # the others would compare curves with themselves
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """Curves and draws to be judged.
+
+    `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
+    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `asked`: the
+    same for its best efforts only, asked for as grade A. `losses`: denoising loss of the curves of
+    `Real.members` and of `Real.held`. What is None leaves figures open, with the reason.
+    """
+
+    curves: Measured | None
+    draws: dict[str, NDArray] | None = None
+    asked: dict[str, NDArray] | None = None
+    losses: tuple[NDArray, NDArray] | None = None
+    paired: bool = True
+
+
+def asked_people(real: Real) -> pd.DataFrame:
+    """The best held-out efforts, asked for as grade A."""
+    best = real.held.people["best"].to_numpy(bool)
+    return real.held.people[best].assign(grade=GRADE_ASKED)
+
+
+def of_sampler(
+    sampler: Sampler,
+    real: Real,
+    draws: int,
+    seed: int,
+    name: str,
+    losses: tuple[NDArray, NDArray] | None = None,
+) -> Candidate:
+    """A generator's draws at the conditions of every held-out curve."""
+    curves, own = measured.draw(sampler, real.held.people, draws, seed, name)
+    _, asked = measured.draw(sampler, asked_people(real), draws, seed + 1, f"{name}, best efforts")
+    return Candidate(curves, own, asked, losses)
+
+
+def reference(real: Real, draws: int, seed: int) -> Candidate:
+    """The published distributions: indices alone."""
+    rng = np.random.default_rng([seed, 3])
+    own = baselines.reference_draws(real.held.people, draws, rng)
+    return Candidate(None, own, baselines.reference_draws(asked_people(real), draws, rng))
+
+
+def floor(real: Real, draws: int, seed: int) -> Candidate:
+    """Real curves of as many training participants; its draws are real residuals around the real mean."""
+    rng = np.random.default_rng([seed, 4])
+    drawn = [
+        baselines.residual_draws(people, real.train, real.train_indices, draws, rng)
+        for people in (real.held.people, asked_people(real))
+    ]
+    return Candidate(real.members, drawn[0], drawn[1], paired=False)
+
+
+def round_trip(real: Real, seed: int) -> Candidate:
+    """The real held-out curves sent through the grid and back: what no model of 512 samples can better."""
+    return Candidate(measured.generated(signals(real.held), real.held.people, seed))
+
+
+def signals(curves: Measured) -> NDArray[np.float32]:
+    """Signals (n, 512) of real curves, as resample makes them."""
+    return grid.to_grid(curves.flow(), np.full(len(curves), grid.LEAD_S))

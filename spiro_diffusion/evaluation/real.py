@@ -1,0 +1,102 @@
+"""The real curves that every candidate is held against, and what is computed of them once."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.evaluation import conditional, copying, groups, two_sample, utility
+from spiro_diffusion.evaluation.measured import INDICES, Measured
+
+LEVELS = ("every", "best")  # every effort; each participant's best acceptable one before the bronchodilator
+WEIGHTINGS = ("unweighted", "weighted")  # weighted: by WTMEC2YR, for the population
+GROUPINGS = ("sex_age", "ethnicity", "obstruction")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Real:
+    """The real curves that a candidate is held against.
+
+    `held`: the held-out participants'. `members`: those of as many training participants, the floor.
+    `others`: those of as many again, what a model is trained on to compare with training on generated ones.
+    `train`, `train_indices`, `train_signals`: all training curves: table, indices of the 10 ms curve with
+    `ratio`, and signals (n, 512).
+    """
+
+    held: Measured
+    members: Measured
+    others: Measured
+    train: pd.DataFrame
+    train_indices: dict[str, NDArray]
+    train_signals: NDArray
+
+    @functools.cached_property
+    def train_shapes(self) -> NDArray[np.float32]:
+        return copying.shapes(self.train_signals)
+
+    @functools.cached_property
+    def held_shapes(self) -> NDArray[np.float32]:
+        return copying.of_measured(self.held)
+
+    @functools.cached_property
+    def pairs(self) -> NDArray[np.float64]:
+        return copying.between_efforts(self.held_shapes, self.held.seqn)
+
+    @functools.cached_property
+    def convolutions(self) -> dict[str, two_sample.Convolutions]:
+        return {
+            name: two_sample.Convolutions(self.held.counts, window, np.random.default_rng(0))
+            for name, window in two_sample.WINDOWS.items()
+        }
+
+    @functools.cached_property
+    def embedded(self) -> dict[str, NDArray]:
+        return embed(self.held, self.convolutions)
+
+    @functools.cache  # noqa: B019 (one object a run; the floors are the same for every candidate)
+    def groups(self, level: str, weighting: str, kind: str, name: str, resamples: int) -> dict[str, groups.Group | str]:
+        """The real groups of one kind with the floor of an index."""
+        sides = []
+        for people, indices in ((self.held.people, self.held.indices), (self.train, self.train_indices)):
+            chosen = at_level(people, level)
+            some = people[chosen]
+            found = group_names(kind, some, indices["ratio"][chosen])
+            sides.append(
+                groups.Values(some["seqn"].to_numpy(), indices[name][chosen], weights_of(some, weighting), found)
+            )
+        comparisons = len({g for g in sides[0].groups if g is not None}) * len(INDICES)
+        key = [LEVELS.index(level), WEIGHTINGS.index(weighting), GROUPINGS.index(kind), INDICES.index(name)]
+        return groups.reference(sides[0], sides[1], resamples, comparisons, np.random.default_rng(key))
+
+    def ruler(self, best: bool) -> conditional.Ruler:
+        """Mean surface of the training participants that are not the floor's."""
+        rows = ~self.train["seqn"].isin(self.members.seqn).to_numpy()
+        if best:
+            rows &= self.train["best"].to_numpy(bool)
+        indices = {name: self.train_indices[name][rows] for name in INDICES}
+        return conditional.Ruler.fit(self.train[rows], indices, INDICES)
+
+
+def embed(curves: Measured, convolutions: dict[str, two_sample.Convolutions]) -> dict[str, NDArray]:
+    """All embeddings of some curves."""
+    return {"clinical": two_sample.clinical(curves)} | {k: c(curves.counts) for k, c in convolutions.items()}
+
+
+def at_level(people: pd.DataFrame, level: str) -> NDArray[np.bool_]:
+    return people["best"].to_numpy(bool) if level == "best" else np.ones(len(people), dtype=bool)
+
+
+def weights_of(people: pd.DataFrame, weighting: str) -> NDArray[np.float64]:
+    if weighting == "unweighted":
+        return np.ones(len(people))
+    return np.nan_to_num(people["mec_weight"].to_numpy(float))
+
+
+def group_names(kind: str, people: pd.DataFrame, ratio: NDArray | None) -> NDArray[np.object_]:
+    """Names (n,), or (n, draws) for obstruction, of the groups of one kind."""
+    if kind == "obstruction":
+        assert ratio is not None
+        return groups.obstruction(utility.obstructed(people, ratio))
+    return groups.sex_and_age(people) if kind == "sex_age" else groups.ethnicity(people)
