@@ -36,4 +36,4 @@ def count(flow: NDArray, btps: NDArray | float, rng: np.random.Generator) -> NDA
 def flow(counts: NDArray, btps: NDArray | float) -> NDArray[np.float32]:
     """Flow (n, T) in L/s at BTPS of counts (n, T) in mL per 10 ms at ATPS."""
     scale = np.asarray(btps, dtype=np.float64) / (ML_PER_L * SAMPLE_PERIOD_S)
-    return counts * np.broadcast_to(scale, len(counts)).astype(np.float32)[:, None]
+    return np.multiply(counts, np.broadcast_to(scale, len(counts)).astype(np.float32)[:, None], dtype=np.float32)

@@ -98,8 +98,8 @@ def to_10ms(signals: NDArray) -> NDArray[np.float32]:
     flow = np.empty((len(signals), N_10MS), dtype=np.float32)
     for start in range(0, len(signals), CHUNK):
         rows = slice(start, start + CHUNK)
-        later = signals[rows].take(_NEXT, axis=1)
-        flow[rows] = later + _PART * (signals[rows].take(_BIN, axis=1) - later)
+        flow[rows] = _PART * signals[rows].take(_BIN, axis=1)
+        flow[rows] += (1 - _PART) * signals[rows].take(_NEXT, axis=1)
     return flow
 
 
@@ -108,17 +108,26 @@ def to_stretch(flow: NDArray, points: NDArray) -> NDArray[np.float32]:
 
     It needs `points` to come back, and then costs up to 0.2 % of FEV1 and 5 % of PEF.
     """
-    points = np.asarray(points)[:, None]
-    at_edges = _between(spirometry.volume(flow), points * (np.arange(N_SAMPLES + 1) / N_SAMPLES))
-    return (np.diff(at_edges, axis=1) / (points * (SAMPLE_PERIOD_S / N_SAMPLES))).astype(np.float32)
+    share = np.arange(N_SAMPLES + 1) / N_SAMPLES
+    signals = np.empty((len(flow), N_SAMPLES), dtype=np.float32)
+    for start in range(0, len(flow), CHUNK):
+        rows = slice(start, start + CHUNK)
+        end = np.asarray(points)[rows, None]
+        at_edges = _between(spirometry.volume(flow[rows]), end * share)
+        signals[rows] = np.diff(at_edges, axis=1) / (end * (SAMPLE_PERIOD_S / N_SAMPLES))
+    return signals
 
 
 def from_stretch(signals: NDArray, points: NDArray) -> NDArray[np.float32]:
     """Flow (n, 2048) in L/s of each 10 ms from the first sample, 0 after `points` (n,): back from `to_stretch`."""
-    points = np.asarray(points)[:, None]
-    v = spirometry.volume(signals) * (points / N_SAMPLES)
-    position = np.minimum(np.arange(N_10MS + 1) / points, 1) * N_SAMPLES
-    return (np.diff(_between(v, position), axis=1) / SAMPLE_PERIOD_S).astype(np.float32)
+    flow = np.empty((len(signals), N_10MS), dtype=np.float32)
+    for start in range(0, len(signals), CHUNK):
+        rows = slice(start, start + CHUNK)
+        end = np.asarray(points)[rows, None]
+        v = spirometry.volume(signals[rows]) * (end / N_SAMPLES)
+        position = np.minimum(np.arange(N_10MS + 1) / end, 1) * N_SAMPLES
+        flow[rows] = np.diff(_between(v, position), axis=1) / SAMPLE_PERIOD_S
+    return flow
 
 
 def _take(table: NDArray, column: NDArray) -> NDArray:

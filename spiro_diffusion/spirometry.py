@@ -108,6 +108,10 @@ def _chunk(flow: NDArray, points: NDArray | None) -> Floats:
     if samples < SLOPE_SAMPLES:
         return np.full((len(dataclasses.fields(Indices)), n), np.nan)
     v = volume(flow)
+    broken = ~np.isfinite(v[:, -1])
+    if broken.any():
+        flow = np.where(broken[:, None], 0, flow)
+        v = volume(flow)
     with np.errstate(invalid="ignore", divide="ignore"):
         fvc = v.max(axis=1)
 
@@ -116,7 +120,7 @@ def _chunk(flow: NDArray, points: NDArray | None) -> Floats:
         pef = rise[row, steepest] / (SLOPE_SAMPLES * SAMPLE_PERIOD_S)
         t0 = steepest - v[row, steepest] / (pef * SAMPLE_PERIOD_S)  # in samples, as all below
 
-        valid = (fvc > 0) & (pef > 0)  # false where a NaN is among the samples
+        valid = (fvc > 0) & (pef > 0)
         if points is not None:
             valid &= points >= SLOPE_SAMPLES
         t0 = np.where(valid, t0, 0.0)

@@ -1,0 +1,147 @@
+"""Indices of curves: waveforms with known ones, through the counter and the grid, and what cannot be known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from waveforms import Known, Waveform, all_waveforms, sampled, searched
+
+from spiro_diffusion import counter, grid, spirometry
+
+BTPS = 1.085
+
+
+def at_10_ms(flow: np.ndarray) -> spirometry.Indices:
+    return spirometry.indices(flow[None], np.array([len(flow)]))
+
+
+def through_the_counter(flow: np.ndarray) -> np.ndarray:
+    return counter.flow(counter.count(flow[None], BTPS, np.random.default_rng(0)), BTPS)[0]
+
+
+def through_the_grid(flow: np.ndarray) -> spirometry.Indices:
+    t0 = at_10_ms(flow).t0
+    return spirometry.indices(grid.to_10ms(grid.to_grid(flow[None], t0)))
+
+
+ROUTES = {
+    "at 10 ms": at_10_ms,
+    "with whole millilitres": lambda flow: at_10_ms(through_the_counter(flow)),
+    "through the grid": through_the_grid,
+    "through counter and grid": lambda flow: through_the_grid(through_the_counter(flow)),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("wave", "known"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
+def test_indices_are_those_of_the_formula(route: str, wave: Waveform, known: Known) -> None:
+    found = ROUTES[route](sampled(wave))
+    for name in ("fev05", "fev1", "fev6", "fvc"):
+        truth = getattr(known, name)
+        assert getattr(found, name)[0] == pytest.approx(truth, rel=0.002, abs=0.005), name
+    assert found.pef[0] == pytest.approx(known.pef, rel=0.015)
+    assert found.fef2575[0] == pytest.approx(known.fef2575, rel=0.005)
+    assert found.bev[0] == pytest.approx(known.bev, abs=0.010)
+
+
+@pytest.mark.parametrize(("wave", "known"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
+def test_time_zero_is_within_five_milliseconds_of_the_formula(wave: Waveform, known: Known) -> None:
+    assert at_10_ms(sampled(wave)).t0[0] == pytest.approx(known.t0, abs=0.005)
+
+
+def test_the_closed_forms_and_the_search_agree() -> None:
+    for wave, known in all_waveforms():
+        np.testing.assert_allclose(searched(wave), known, rtol=2e-3, atol=1e-3)
+
+
+def test_a_linear_rise_has_its_rise_time_and_a_plateau_ends_with_nothing() -> None:
+    wave, known = next((w, k) for w, k in all_waveforms() if w.name.startswith("trapezoid"))  # 0.1 s to the peak
+    found = at_10_ms(sampled(wave))
+    assert found.rise_time[0] == pytest.approx(0.08, abs=0.001)  # from 10 to 90 %
+    assert found.pef_instant[0] == pytest.approx(known.pef)
+    assert found.last_second[0] == pytest.approx(0, abs=1e-9)
+    assert found.fet[0] == pytest.approx(wave.seconds - known.t0, abs=0.002)
+    assert found.cough[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_cough_is_the_flow_it_gives_back() -> None:
+    flow = np.full(300, 5.0)
+    flow[:5] = 6.0  # a peak first, and a hole with 1 L/s for 100 ms
+    flow[40:50] = 1.0
+    assert at_10_ms(flow).cough[0] == pytest.approx(4.0)
+    assert at_10_ms(np.concatenate([np.zeros(120), flow])).cough[0] == pytest.approx(4.0)
+
+
+def test_samples_after_the_last_point_are_not_looked_at() -> None:
+    flow = sampled(all_waveforms()[0][0])
+    padded = np.full((1, 2044), np.nan)
+    padded[0, : len(flow)] = flow
+    whole, cut = at_10_ms(flow), spirometry.indices(padded, np.array([len(flow)]))
+    for name, values in vars(whole).items():
+        np.testing.assert_array_equal(getattr(cut, name), values, err_msg=name)
+
+
+def test_many_curves_at_once_are_each_as_alone() -> None:
+    flows = [sampled(wave) for wave, _ in all_waveforms()] * 60  # more than one chunk
+    points = np.array([len(flow) for flow in flows])
+    table = np.zeros((len(flows), points.max()))
+    for row, flow in zip(table, flows, strict=True):
+        row[: len(flow)] = flow
+    together = spirometry.indices(table, points)
+    for row in (0, 5, len(flows) - 1):
+        alone = at_10_ms(flows[row])
+        for name, values in vars(alone).items():
+            assert getattr(together, name)[row] == values[0], name
+
+
+def test_without_points_a_curve_ends_when_its_volume_is_out() -> None:
+    flow = np.concatenate([sampled(all_waveforms()[4][0]), np.zeros(500)])
+    found = spirometry.indices(flow[None])
+    assert found.fet[0] < 1.1  # the trapezoid lasts 1.1 s, of 11 s
+    assert found.last_second[0] > 1
+
+
+@pytest.mark.parametrize(
+    ("flow", "points"),
+    [
+        (np.zeros((1, 300)), [300]),
+        (np.full((1, 300), -0.5), [300]),
+        (np.ones((1, 300)), [7]),
+        (np.ones((1, 300)), [0]),
+        (np.where(np.arange(300) == 100, np.nan, 1.0)[None], [300]),
+        (np.ones((1, 5)), [5]),
+    ],
+    ids=["silence", "breath in", "too short", "no points", "a NaN inside", "narrow array"],
+)
+def test_what_cannot_be_determined_is_nan(flow: np.ndarray, points: list[int]) -> None:
+    found = spirometry.indices(flow, np.array(points))
+    assert all(np.isnan(values).all() for values in vars(found).values())
+
+
+def test_one_bad_curve_does_not_spoil_its_neighbours() -> None:
+    flow = np.stack([sampled(all_waveforms()[0][0])] * 3)
+    flow[1, 50] = np.nan
+    found = spirometry.indices(flow)
+    assert np.isnan(found.fev1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("points", [[301], [-1], [1, 2]])
+def test_points_that_do_not_fit_are_refused(points: list[int]) -> None:
+    with pytest.raises(ValueError, match="points must be 1 whole numbers from 0 to 300"):
+        spirometry.indices(np.ones((1, 300)), np.array(points))
+
+
+def test_no_curves_give_an_empty_table() -> None:
+    assert spirometry.indices(np.zeros((0, 100))).to_pandas().shape[0] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 12), st.integers(1, 80), st.floats(0.3, 3))
+def test_a_later_start_moves_time_zero_and_a_larger_lung_scales_volumes(which: int, later: int, size: float) -> None:
+    flow = sampled(all_waveforms()[which][0])
+    moved = size * np.concatenate([np.zeros(later), flow])
+    before, after = at_10_ms(flow), at_10_ms(moved)
+    assert after.t0[0] - before.t0[0] == pytest.approx(later * 0.01, abs=1e-9)
+    for name in ("fev1", "fvc", "pef", "fef2575", "bev", "fev6"):
+        assert getattr(after, name)[0] == pytest.approx(size * getattr(before, name)[0], rel=1e-9, abs=1e-12)
+    assert after.fet[0] == pytest.approx(before.fet[0], abs=1e-9)
