@@ -200,7 +200,8 @@ class _Loop:
         self.done += 1
         if self.ema:
             decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))  # short at first: the start is forgotten
-            torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
+            with torch.no_grad():
+                torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
         return losses
 
     def _compute(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
