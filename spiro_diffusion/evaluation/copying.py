@@ -6,6 +6,7 @@ person, whose own curves are left out. The yardstick is the distance between two
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
 from spiro_diffusion.evaluation.two_sample import squared_distances
+
+if TYPE_CHECKING:
+    from spiro_diffusion.evaluation.real import Real
 
 SPAN_S = 6.0  # after time zero: later flow is small and adds noise alone
 WIDTH_S = 0.04  # of the bins compared: finer ones compare the tremor, which no two curves share
@@ -79,6 +83,18 @@ class Cloud:
 
         parts = list(in_parallel(chunk, -(-len(points) // CHUNK)))
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def distances(real: "Real", curves: Measured) -> dict[str, NDArray[np.float64]]:
+    """Distances in L/s for a plot: of generated and of held-out curves to the nearest training curve of another
+    participant, and between two efforts of one person.
+    """
+    train = Cloud.of(real.train_shapes, real.train["seqn"].to_numpy())
+    return {
+        "generated": train.nearest(of_measured(curves), curves.seqn)[0].min(axis=1),
+        "real": train.nearest(real.held_shapes, real.held.seqn)[0].min(axis=1),
+        "between_efforts": real.pairs,
+    }
 
 
 def between_efforts(points: NDArray, seqn: NDArray) -> NDArray[np.float64]:

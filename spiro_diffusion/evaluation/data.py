@@ -1,17 +1,23 @@
 """The real curves the judge needs, from the files of the pipeline."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from spiro_diffusion import curves, grid
+from spiro_diffusion.artifacts import read_json
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import measured
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 from spiro_diffusion.evaluation.measured import INDICES, Measured
 from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.targets import Tree
 from spiro_diffusion.signals import load_rows
+
+SAME_L_S = 0.002  # largest difference of flow that rounding makes, in either the signals or the window's first sample
 
 
 def load_real(signals: Path, table_path: Path, repaired: Path, split: str, seed: int) -> Real:
@@ -37,15 +43,56 @@ def load_real(signals: Path, table_path: Path, repaired: Path, split: str, seed:
     chosen = np.random.default_rng(seed).permutation(pool)
     samples = [train[train["seqn"].isin(chosen[i * people : (i + 1) * people])] for i in range(2)]
     shapes = load_rows(signals, len(table), (grid.N_SAMPLES,))
+    judges = measure(held, repaired, f"{split} curves")
+    expected = grid.to_grid(judges.flow(), np.full(len(judges), grid.LEAD_S))
+    if not np.allclose(shapes[held.index.to_numpy()], expected, atol=SAME_L_S):
+        raise SpiroError(
+            f"{signals}: is not what the raw curves give on the grid aligned at time zero; only that grid can be "
+            "judged: set resample.grid to it and run `dvc repro`"
+        )
     return Real(
-        held=measure(held, repaired),
-        members=measure(samples[0], repaired),
-        others=measure(samples[1], repaired),
+        held=judges,
+        members=measure(samples[0], repaired, "floor"),
+        others=measure(samples[1], repaired, "training sample"),
         train=train.reset_index(drop=True),
         train_indices={name: train[name].to_numpy(float) for name in INDICES}
         | {"ratio": (train["fev1"] / train["fvc"]).to_numpy(float)},
         train_signals=np.asarray(shapes[train.index.to_numpy()]),
     )
+
+
+def about(real: Real, source: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What was judged, on whom, and how, for the record."""
+    people = real.held.people
+    return {
+        "source": source,
+        "participants": int(people["seqn"].nunique()),
+        "curves": len(people),
+        "best": int(people["best"].sum()),
+        "training_participants": int(real.train["seqn"].nunique()),
+        "training_curves": len(real.train),
+        **params,
+    }
+
+
+def load_baselines(folder: Path, real: Real) -> dict[str, Tree]:
+    """Figures of the baselines, by name, as the stage `baselines` wrote them; nothing where it has not run.
+
+    Raises:
+        SpiroError: they were judged by other participants.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        if content["data"]["seqn_sha256"] != fingerprint(real):
+            raise SpiroError(f"{path}: judged by other participants than these; run `dvc repro baselines`")
+        found[path.stem] = content["figures"]
+    return found
+
+
+def fingerprint(real: Real) -> str:
+    """SHA-256 of the held-out participants' numbers, one for each curve."""
+    return hashlib.sha256(real.held.seqn.astype("<i8").tobytes()).hexdigest()
 
 
 def measure(table: pd.DataFrame, repaired: Path, label: str = "raw curves") -> Measured:

@@ -60,9 +60,7 @@ def judge(
     tree: Tree = {q: {} for q in questions}
     steps = [(q, level) for level in LEVELS for q in questions]
     views = {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
-    progress = tqdm(steps, desc=name, unit="question", leave=False)
-    for question, level in progress:
-        progress.set_postfix_str(f"{question}, {level}")
+    for question, level in tqdm(steps, desc=f"judge {name}", unit="question", leave=False, mininterval=1, delay=1):
         people = len(views[level].held_groups.people)
         enough = people >= MIN_PEOPLE
         tree[question][level] = QUESTIONS[question](views[level]) if enough else missing(f"{people} participants")

@@ -76,7 +76,7 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
     total = np.zeros((len(raw), raw.shape[1] + 1), dtype=np.int64)
     np.cumsum(raw, axis=1, out=total[:, 1:])
     edges = np.clip(start + np.arange(grid.N_10MS + 1), 0, raw.shape[1])
-    edges[:, 0] = 0  # what came before the window is in its first sample
+    edges[:, 0], edges[:, -1] = 0, raw.shape[1]  # what came before the window is in its first sample, after in its last
     counts = np.diff(np.take_along_axis(total, edges, axis=1), axis=1)
     return _measured(people, counts.astype(np.int16))
 
@@ -108,7 +108,8 @@ def draw(
     """
     rows = max(1, batch // draws)
     first, tables = [], []
-    for number, start in enumerate(tqdm(range(0, len(people), rows), desc=name, unit="batch", leave=False)):
+    starts = range(0, len(people), rows)
+    for number, start in enumerate(tqdm(starts, desc=f"draw {name}", unit="batch", leave=False, delay=1)):
         part = people.iloc[start : start + rows]
         signals = sampler(part, draws, seed + number)
         flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)

@@ -201,6 +201,40 @@ def _over(found: Figure, floor: Figure) -> Figure:
     return {k: rounded(found[k] / floor["value"]) for k in ("value", "low", "high") if k in found}
 
 
+SUMMARY = {
+    f"{level}_{name}": path.format(level=level)
+    for level in ("every", "best")
+    for name, path in {
+        **{
+            f"{i}_explained_variance_difference": f"spread.{{level}}.unweighted.{i}.explained_variance_difference"
+            for i in INDICES
+        },
+        **{f"{i}_residual_sd_ratio": f"spread.{{level}}.unweighted.{i}.residual_sd_ratio" for i in INDICES},
+        **{f"{i}_coverage_80": f"calibration.{{level}}.unweighted.{i}.coverage_80" for i in INDICES},
+        **{f"{i}_crps": f"calibration.{{level}}.unweighted.{i}.crps" for i in INDICES},
+        "wasserstein_over_floor": "groups.{level}.unweighted.sex_age_mean_over_floor",
+        "auc_clinical": "two_sample.{level}.clinical.auc",
+        "auc_fine": "two_sample.{level}.fine.auc",
+        "utility_ratio": "utility.{level}.ratio",
+        "nearest_share": "copying.{level}.nearest_share",
+        "violations_above_real": "physics.{level}.unweighted.any_difference",
+    }.items()
+} | {
+    "fev1_crps_over_gli": "crps_gli.best.fev1.ratio",
+    "fvc_crps_over_gli": "crps_gli.best.fvc.ratio",
+    **{
+        f"vqvae_{name}": f"reconstruction.{name}"
+        for name in ("fev1_ml", "fvc_ml", "pef_percent", "fef2575_percent", "codes_in_use", "perplexity")
+    },
+}
+
+
+def summary(tree: Tree, judged: list[dict[str, Any]]) -> dict[str, float | None]:
+    """The headline figures under flat names, and how many targets have each verdict."""
+    counts = {f"targets_{v}": float(sum(t["verdict"] == v for t in judged)) for v in VERDICTS}
+    return counts | {name: at(tree, path)["value"] for name, path in SUMMARY.items()}
+
+
 def at(tree: Tree, path: str) -> Figure:
     """The figure at a path, or why there is none."""
     node: Any = tree

@@ -1,0 +1,105 @@
+"""Stage evaluate: judge the generator on participants that training never saw."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion import artifacts, gallery, report, runtime
+from spiro_diffusion.evaluation import candidates, data, measured, reconstruction, targets
+from spiro_diffusion.evaluation.bootstrap import Resamples
+from spiro_diffusion.evaluation.judge import judge, rivals
+from spiro_diffusion.generation import Generator
+from spiro_diffusion.stage import run_stage
+
+
+@dataclass(frozen=True)
+class Params:
+    """The section `evaluate`."""
+
+    split: Literal["validation", "test"]  # whose participants judge: test once, validation for trials
+    draws: int  # curves for each held-out curve
+    resamples: int  # of the participants, for the 95 % intervals
+    sampler: str
+    steps: int
+    guidance: float  # 1 samples the true conditional
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("draws", 2), ("resamples", 100), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+
+
+def evaluate(
+    params: Params,
+    *,
+    signals: Path,
+    curves: Path,
+    repaired: Path,
+    manifest: Path,
+    vqvae: Path,
+    cldm: Path,
+    align_metrics: Path,
+    filter_metrics: Path,
+    resample_metrics: Path,
+    resample_plots: Path,
+    vqvae_metrics: Path,
+    cldm_metrics: Path,
+    metrics: Path,
+    plots: Path,
+    report_file: Path,
+    baselines: Path | None = None,
+) -> None:
+    """Draw curves for the held-out participants, put every question to them, and show the answers."""
+    generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
+    real = data.load_real(signals, curves, repaired, params.split, params.seed)
+    rival_trees = data.load_baselines(baselines, real) if baselines else {}
+
+    def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
+        options = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
+        return generator.sample(people, draws, seed, **options, progress=False)  # type: ignore[arg-type]
+
+    held, members = candidates.signals(real.held), candidates.signals(real.members)
+    losses = (
+        generator.denoising_loss(members, real.members.people, params.seed),
+        generator.denoising_loss(held, real.held.people, params.seed),
+    )
+    own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses)
+    floor = candidates.floor(real, params.draws, params.seed)
+    trip = candidates.round_trip(real, params.seed)
+    again = measured.generated(generator.reconstruct(held), real.held.people, params.seed)
+    questions = candidates.ROUND_TRIP_QUESTIONS
+    trees: dict[str, Any] = {
+        "generator": judge(own, real, resamples=params.resamples, seed=params.seed, name="generator"),
+        "floor": judge(floor, real, resamples=params.resamples, seed=params.seed, name="floor"),
+        "grid_round_trip": judge(
+            trip, real, resamples=params.resamples, seed=params.seed, name="grid round trip", questions=questions
+        ),
+    }
+    assert trip.curves is not None
+    people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
+    trees["generator"]["reconstruction"] = {
+        **reconstruction.errors(real.held, again, people),
+        **reconstruction.codebook(generator.codes(held), generator.vqvae.quantiser.codes),
+    }
+    trees["grid_round_trip"]["reconstruction"] = reconstruction.errors(real.held, trip.curves, people)
+    trees["generator"]["crps_rivals"] = rivals(trees["generator"], rival_trees, params.resamples, params.seed)
+    verdicts = targets.verdicts(trees["generator"], trees["floor"])
+    about = data.about(real, artifacts.read_json(manifest)["source"], asdict(params))
+    result = {"data": about, **trees, "baselines": rival_trees, "targets": verdicts}
+    artifacts.write_json(metrics / "judge.json", result)
+    artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
+
+    logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "diffusion": cldm_metrics})
+    drawn = gallery.draw(plots, real, own, sampler, again, trees | rival_trees, logs, params.seed)
+    drawn |= {name: resample_plots / f"{name}.png" for name in ("bland_altman", "grid_round_trip")}
+    earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
+    page = report.render(result, drawn, {name: artifacts.read_json(path) for name, path in earlier.items()})
+    artifacts.write_text(report_file, page)
+
+
+if __name__ == "__main__":
+    run_stage(evaluate, Params)
