@@ -2,8 +2,7 @@
 
 References: Ronneberger et al. 2015 (U-Net), Ho et al. 2020 and Dhariwal & Nichol 2021 (its use in
 diffusion, scale and shift of the norms), Rombach et al. 2022 (conditions as tokens that the network
-attends to). Layout between the layers is (B, tokens, channels), so that a norm, a linear layer and
-an attention need no transpose and a convolution is a channels-last one.
+attends to).
 """
 
 import math
@@ -14,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
-from spiro_diffusion.vqvae import CHANNELS
+from spiro_diffusion.layers import Conv, zero_linear
+from spiro_diffusion.vqvae import CHANNELS, TOKENS
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,6 @@ class UNetConfig:
     dropout: float = 0.0
 
 
-class Conv(nn.Module):
-    """Convolution over tokens, kernel 3, optionally to half as many tokens."""
-
-    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(inside, outside, 3, stride=stride, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x.transpose(1, 2)).transpose(1, 2)
-
-
 class ResBlock(nn.Module):
     """Two convolutions; the context scales and shifts the second norm. Starts as the identity."""
 
@@ -50,8 +39,7 @@ class ResBlock(nn.Module):
         self.modulate = nn.Linear(context, 2 * outside)
         self.skip = nn.Linear(inside, outside) if inside != outside else nn.Identity()
         self.dropout = dropout
-        nn.init.zeros_(self.conv2.conv.weight)
-        nn.init.zeros_(self.conv2.conv.bias)  # type: ignore[arg-type]
+        self.conv2.zero()
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         scale, shift = self.modulate(context)[:, None].chunk(2, dim=-1)
@@ -69,9 +57,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.keys_values = nn.Linear(context or width, 2 * width)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_linear(width, width)
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         h = self.norm(x)
@@ -85,17 +71,19 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """A residual block, then attention to the conditions, and to the tokens themselves where few are left."""
+    """A residual block; where few tokens are left also attention to the conditions and to the tokens."""
 
     def __init__(self, inside: int, outside: int, config: UNetConfig, attend: bool) -> None:
         super().__init__()
         self.block = ResBlock(inside, outside, config.context, config.dropout)
-        self.cross = Attention(outside, config.head, config.context)
+        self.cross = Attention(outside, config.head, config.context) if attend else None
         self.own = Attention(outside, config.head) if attend else None
 
     def forward(self, x: Tensor, context: Tensor, tokens: Tensor) -> Tensor:
-        x = self.cross(self.block(x, context), tokens)
-        return x if self.own is None else self.own(x)
+        x = self.block(x, context)
+        if self.cross is not None and self.own is not None:
+            x = self.own(self.cross(x, tokens))
+        return x
 
 
 class UNet(nn.Module):
@@ -114,7 +102,7 @@ class UNet(nn.Module):
         )  # of c_noise = log(sigma) / 4, which spans a few units
         self.step = nn.Sequential(nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context))
         self.enter = nn.Linear(CHANNELS, widths[0])
-        self.place = nn.Parameter(torch.randn(64, widths[0]) * 0.02)  # a token's place in the blow
+        self.place = nn.Parameter(torch.randn(TOKENS, widths[0]) * 0.02)  # a token's place in the blow
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         inside, kept = widths[0], []
         for i, width in enumerate(widths):
@@ -132,9 +120,7 @@ class UNet(nn.Module):
                 inside = widths[i]
             if i > 0:
                 self.grow.append(Conv(inside, inside))
-        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), nn.Linear(inside, CHANNELS))
-        nn.init.zeros_(self.leave[2].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.leave[2].bias)  # type: ignore[arg-type]
+        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), zero_linear(inside, CHANNELS))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
         tokens = self.conditions(conditions)

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from spiro_diffusion import distributed, grid
 from spiro_diffusion.checkpoint import load_checkpoint, load_weights
+from spiro_diffusion.layers import Conv, zero_linear
 
 TOKENS = 64
 CHANNELS = 128
 PATCH = grid.N_SAMPLES // TOKENS  # bins a token
+FINE = 16  # channels of a bin in the decoder
 
 FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
 VOLUME_UNIT = 2.0  # L
@@ -74,8 +76,8 @@ class Quantiser(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Codes (groups, N) nearest to vectors (groups, N, d)."""
-        distance = (self.codebook**2).sum(-1)[:, None] - 2 * vectors @ self.codebook.transpose(1, 2)
-        return distance.argmin(-1)
+        size = (self.codebook**2).sum(-1)[:, None]
+        return torch.baddbmm(size, vectors, self.codebook.transpose(1, 2), alpha=-2).argmin(-1)
 
     def _chosen(self, nearest: Tensor, dtype: torch.dtype) -> Tensor:
         """Codes (G, N) → one-hot (G, N, K): sums by matrix product have one order, unlike atomic adds on a GPU."""
@@ -140,15 +142,13 @@ class Quantiser(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block between patches: (B, width, 64) → the same."""
+    """Residual block over patches: (B, 64, width) → the same. Starts as the identity."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, width)
-        self.spread = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.mix = nn.Conv1d(width, width, 1)
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
+        self.norm = nn.LayerNorm(width)
+        self.spread = Conv(width, width, dilation=dilation)
+        self.mix = zero_linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mix(F.silu(self.spread(F.silu(self.norm(x)))))
@@ -166,18 +166,18 @@ class VQVAE(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
-        width, fine = config.width, 16
+        width = config.width
         self.register_buffer("widths_s", torch.tensor(grid.WIDTHS_S, dtype=torch.float32), persistent=False)
-        self.patch = nn.Conv1d(3, width, PATCH, stride=PATCH)
+        self.patch = nn.Linear(3 * PATCH, width)
         self.encoder = _blocks(width, config.blocks)
         self.to_tokens = nn.Linear(width, CHANNELS)
         self.quantiser = Quantiser(config.groups, config.codes)
         self.from_tokens = nn.Linear(CHANNELS, width)
         self.decoder = _blocks(width, config.blocks)
         self.straight = nn.Linear(width, PATCH)  # a linear way out, on which the rest improves
-        self.unpatch = nn.ConvTranspose1d(width, fine, PATCH, stride=PATCH)
-        self.smooth = nn.Conv1d(fine, fine, 5, padding=2)
-        self.out = nn.Conv1d(fine, 2, 5, padding=2)
+        self.fine = nn.Linear(width, FINE * PATCH)
+        self.smooth = Conv(FINE, FINE)  # over bins, so that patches join
+        self.out = Conv(FINE, 2)
 
     def volume(self, flow: Tensor) -> Tensor:
         """Volume at each bin's end, L: (B, 512)."""
@@ -186,9 +186,9 @@ class VQVAE(nn.Module):
     def tokens(self, flow: Tensor) -> Tensor:
         """Encoder output before the quantiser, (B, 64, 128)."""
         seen = torch.stack(
-            [flow / FLOW_UNIT, self.volume(flow) / VOLUME_UNIT, torch.asinh(flow / TAIL_FLOW) / 3], dim=1
-        )  # (B, 3, 512)
-        hidden = self.encoder(self.patch(seen)).transpose(1, 2)  # (B, 64, width)
+            [flow / FLOW_UNIT, self.volume(flow) / VOLUME_UNIT, torch.asinh(flow / TAIL_FLOW) / 3], dim=-1
+        )  # (B, 512, 3)
+        hidden = self.encoder(self.patch(seen.reshape(len(flow), TOKENS, -1)))  # (B, 64, width)
         return self.to_tokens(hidden).float()
 
     def encode(self, flow: Tensor) -> Tensor:
@@ -197,10 +197,10 @@ class VQVAE(nn.Module):
 
     def decode(self, tokens: Tensor) -> Decoded:
         """Tokens (B, 64, 128), taken as they are → flow and its log SD, (B, 512) each."""
-        hidden = self.decoder(self.from_tokens(tokens).transpose(1, 2))
-        fine = F.silu(self.unpatch(hidden))  # (B, 16, 512)
-        mean, spread = self.out(F.silu(self.smooth(fine))).float().unbind(1)
-        mean = mean + self.straight(hidden.transpose(1, 2)).float().flatten(1)
+        hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
+        fine = F.silu(self.fine(hidden)).reshape(len(tokens), -1, FINE)  # (B, 512, FINE)
+        mean, spread = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
+        mean = mean + self.straight(hidden).float().flatten(1)
         return Decoded(mean * FLOW_UNIT, 5.0 * torch.tanh(spread / 5.0 - 0.6))  # SD between 7 mL/s and 148 L/s
 
     def forward(

@@ -123,7 +123,7 @@ def train_cldm(
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_cldm", run, log)
     made_from = {
-        "data": artifacts.read_json(manifest)["data"],
+        "data": artifacts.read_json(manifest)["source"],
         "participants": int(table.loc[table["split"] == "train", "seqn"].nunique()),
         "curves": len(train),
         "age": [float(table["age"].min()), float(table["age"].max())],

@@ -1,0 +1,34 @@
+"""Layers that both networks use. Between layers the layout is (B, tokens, channels)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Conv(nn.Module):
+    """Convolution over tokens, kernel 3: (B, T, inside) → (B, T / stride, outside).
+
+    Computed as a channels-last image of height 1: the tokens need no copy, and this is the layout that
+    oneDNN and the tensor cores of a GPU want (2.4 times Conv1d on one CPU core, see docs/experiments.md).
+    """
+
+    def __init__(self, inside: int, outside: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            inside, outside, (1, 3), stride=(1, stride), padding=(0, dilation), dilation=(1, dilation)
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
+
+    def zero(self) -> None:
+        """Start as a map to zero, so that a residual branch starts as the identity."""
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+
+def zero_linear(inside: int, outside: int) -> nn.Linear:
+    """A linear layer that starts as a map to zero."""
+    layer = nn.Linear(inside, outside)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
