@@ -6,8 +6,9 @@ Only published values are read, no curves, and only summaries are written. The m
 
     value = correction(sex, age) + slope x log(height / 165 cm) + shift(ethnicity) + spread(age) x e
 
-where e has a skewed marginal (its quantiles) and one correlation matrix holds the values together. FVC, PEF
-and the emptying after 1 s (FEV1/FVC) are logarithms over a reference value; the others are named in main.
+where e has a skewed marginal (its quantiles). As normal scores the values are held together by a covariance
+matrix and by a bend each, a multiple of the ratio's squared score less 1: in obstruction and in very fast
+emptying the others do not follow the line of the middle. FVC, PEF and the emptying after 1 s (FEV1/FVC) are logarithms over a reference value; the others are named in main.
 """
 
 import sys
@@ -28,7 +29,7 @@ SPREAD_AGES = [6, 12, 18, 30, 50, 80]  # of the spreads
 ETHNICITIES = [3, 1, 2, 4, 6, 7]  # RIDRETH3; the first is the one the others are compared with
 LOWER = [0.0005, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35]
 PROBABILITIES = [*LOWER, 0.5, *(1 - p for p in reversed(LOWER))]
-AGE_BANDS = [0, 6, 12, 20, 40, 60, 80, 81]
+AGE_BANDS = [0, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 50, 60, 65, 70, 75, 80, 81]
 TARGET = Path(__file__).parents[1] / "spiro_diffusion" / "population.py"
 
 HEAD = '''"""What the simulator knows of the population: summaries of the CDC's NHANES 2011-2012 files.
@@ -111,7 +112,7 @@ def main(folder: Path) -> None:
         "fvc": np.log(fvc / reference.gli_global("fvc", *person).m),
         "ratio": np.log(emptied(share["1"]) / emptied(reference.gli_global("ratio", *person).m)),
         "pef": np.log(people["SPXNPEF"] / 1000 / reference.hankinson("pef", *person, 0, extend=True).m),
-        "early": np.log(np.log2(emptied(share["1"]) / emptied(share["5"]))),
+        "early": logit(share["5"] / share["1"]),
         "late": logit((share["3"] - share["1"]) / (1 - share["1"])).where(fet > 3.3),
         "last": logit((share["6"] - share["3"]) / (1 - share["3"])).where(fet > 6.6),
         "fet": np.log(fet),
@@ -122,7 +123,11 @@ def main(folder: Path) -> None:
         known = value.notna()
         content["VALUES"][name], e = fit(value[known], people[known], AGES, with_height=True)
         scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (known.sum() + 1)), index=value.index[known])
-    content["CORRELATIONS"] = pd.DataFrame(scores).corr().to_numpy()
+    bent = pd.DataFrame(scores)
+    bow = bent["ratio"] ** 2 - 1
+    content["BENDS"] = bent.mul(bow, axis=0).mean().to_numpy() / 2
+    content["BENDS"][bent.columns.get_loc("ratio")] = 0.0
+    content["COVARIANCES"] = (bent - np.outer(bow, content["BENDS"])).cov().to_numpy()
 
     lines = [HEAD, "import numpy as np\n"]
     lines += [f"{name} = {literal(value)}" for name, value in content.items()]

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 LEFT = 0.004  # a: air left at the end of expiration, over FVC
 FIRST_KNOT_S = 0.02  # before it emptying is linear in time: flow is near its peak
-RISE_OF_BEV = 9.2  # R = this x BEV / PEF, from the model's own curves
+RISE_OF_BEV = 11.8  # R = this x BEV / PEF, from the model's own curves
 PEAK_STEPS, PEAK_SAMPLES = 5, 60  # corrections of the first knot; the peak lies in the first 0.6 s
 
 

@@ -103,7 +103,9 @@ def gli_2012(name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, group
     return _gli("gli_2012", name, age, height, sex, group)
 
 
-def hankinson(name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, group: ArrayLike) -> LMS:
+def hankinson(
+    name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, group: ArrayLike, extend: bool = False
+) -> LMS:
     """NHANES III, 8 to 80 years: Hankinson et al. 1999, doi 10.1164/ajrccm.159.1.9712108.
 
     A normal distribution (L is 1); ages are counted in completed years, as the equations were made.
@@ -112,6 +114,7 @@ def hankinson(name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, grou
         name: `fev1`, `fvc`, `fev6`, `pef` or `fef2575`.
         age, height, sex: (n,) or one number each.
         group: places in HANKINSON_GROUPS, as `HANKINSON_GROUP_OF_RIDRETH1[ethnicity - 1]` gives them.
+        extend: carry the equations beyond the heights they were made from, and hold the ages at 8 and 80.
 
     Raises:
         ValueError: an unknown name, sex or group.
@@ -119,6 +122,8 @@ def hankinson(name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, grou
     equation = _named(name, HANKINSON_NAMES, "Hankinson 1999")
     people = _people(age, height, sex, group, HANKINSON_GROUPS)
     years, height = np.floor(people.age), people.height
+    if extend:
+        years = np.clip(years, *HANKINSON_AGES)
     in_range = (years >= HANKINSON_AGES[0]) & (years <= HANKINSON_AGES[1])
     table = _table("hankinson_1999_coefficients_t4_t5").set_index(["parameter", "sex", "ethnicity", "age_group"])
     predicted, lower = np.full(years.shape, np.nan), np.full(years.shape, np.nan)
@@ -126,7 +131,8 @@ def hankinson(name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, grou
         rows = in_range & (people.sex == {v: k for k, v in SEXES.items()}[sex_name])
         rows &= people.group == HANKINSON_GROUPS.index(group_name)
         rows &= (years <= HANKINSON_CHILD[sex_name]) == (stage == "child")
-        rows &= (height >= low) & (height <= high)
+        if not extend:
+            rows &= (height >= low) & (height <= high)
         c = table.loc[[(equation, sex_name, group_name, stage)]].iloc[0]
         base = c["a0_pred"] + c["a1_age"] * years[rows] + c["a2_age2"] * years[rows] ** 2
         predicted[rows] = base + c["a3_ht2_pred"] * height[rows] ** 2

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.special import ndtr
+from scipy.special import expit, ndtri
 
 from spiro_diffusion import counter, expiration, population, reference, spirometry
 from spiro_diffusion.errors import SpiroError
@@ -25,6 +25,10 @@ Rng = np.random.Generator
 BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
+# Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
+# the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
+OWN_SPREAD = {"fvc": 0.98, "ratio": 0.97}
+BEST_OF_FVC = 0.994
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
 BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
@@ -102,8 +106,8 @@ def _choose(weights: Floats, rng: Rng) -> NDArray[np.int64]:
     return (rng.random((len(weights), 1)) * edges[:, -1:] >= edges[:, :-1]).sum(axis=1)
 
 
-def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: Floats) -> Floats:
-    """A value (n,) of the model in `population` at normal scores (n,)."""
+def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: Floats, own: float = 1) -> Floats:
+    """A value (n,) of the model in `population` at normal scores (n,), with `own` of its spread."""
     age = people["age"].to_numpy()
     by_sex = [np.interp(age, knots, row) for row in table["correction"]]
     value = np.where(people["sex"] == 1, *by_sex)
@@ -111,8 +115,8 @@ def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: F
     value += table["ethnicity"][place]
     if table["height"]:
         value += table["height"] * np.log(people["height"].to_numpy() / 165)
-    e = np.interp(ndtr(score), population.PROBABILITIES, table["quantiles"])
-    return value + np.interp(age, population.SPREAD_AGES, table["spread"]) * e
+    e = np.interp(score, ndtri(population.PROBABILITIES), table["quantiles"])
+    return value + own * np.interp(age, population.SPREAD_AGES, table["spread"]) * e
 
 
 # Sessions
@@ -121,10 +125,16 @@ def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: F
 def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFrame]:
     """Lungs, and one row for each session of efforts: before the bronchodilator, and for some after it."""
     n = len(blown)
-    root = np.linalg.cholesky(population.CORRELATIONS)
+    root = np.linalg.cholesky(population.COVARIANCES)
     scores = rng.standard_normal((n, len(root))) @ root.T
+    names = list(population.VALUES)
+    ratio = scores[:, names.index("ratio")]
+    scores += np.outer(ratio**2 - 1, population.BENDS)
+    obstruction = np.maximum(-1 - ratio, 0)  # in it FVC is lower and more varied than the bend says
+    scores[:, names.index("fvc")] *= 1 + 0.15 * obstruction
+    scores[:, names.index("fvc")] -= 0.1 * obstruction
     value = {
-        name: _drawn(table, population.AGES, blown, scores[:, i])
+        name: _drawn(table, population.AGES, blown, scores[:, i], OWN_SPREAD.get(name, 1))
         for i, (name, table) in enumerate(population.VALUES.items())
     }
     person = (blown["age"], blown["height"], blown["sex"])
@@ -132,16 +142,19 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFr
     expected = np.log((1 + left) / (1 + left - reference.gli_global("ratio", *person).m))
     sessions = blown[["seqn", "age"]].copy()
     sessions["test_type"] = "Pre"
-    sessions["fvc"] = np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m
+    sessions["fvc"] = np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m / BEST_OF_FVC
     sessions["emptied"] = np.exp(value["ratio"]) * expected
     sessions["pef"] = np.exp(value["pef"]) * reference.hankinson("pef", *person, 0, extend=True).m
-    sessions["early"] = np.exp(np.exp(value["early"]) * np.log(2))
-    sessions["late"], sessions["last"] = 1 / (1 + np.exp(-value["late"])), 1 / (1 + np.exp(-value["last"]))
+    for name in ("early", "late", "last"):
+        sessions[name] = expit(value[name])
     sessions["fet"], sessions["bev"] = np.exp(value["fet"]), np.exp(value["bev"])
     sessions["btps"] = np.clip(rng.normal(1.085, 0.012, n), 1.039, 1.129).round(3)
     sessions["position"] = np.where(rng.random(n) < 0.995, "Standing", "Sitting")
-    sessions["trouble"] = rng.beta(1.1, 2.6, n)  # share of efforts that are not A or B
-    sessions["unsteady"] = 0.016 * np.exp(0.5 * rng.standard_normal(n))  # mean loss of an effort, of FVC
+    harder = np.interp(
+        blown["age"], [6, 8.5, 10, 14, 20, 55, 80], [6, 3.2, 2, 1.3, 0.85, 0.9, 1.5]
+    )  # for small children and the old
+    sessions["trouble"] = rng.beta(1.8, 4.2, n)  # share of efforts that are not A or B
+    sessions["unsteady"] = 0.075 * harder * np.exp(0.3 * rng.standard_normal(n))  # mean loss of an effort, of FVC
 
     ratio = (1 + left) * -np.expm1(-sessions["emptied"])
     obstructed = (ratio < reference.gli_global("ratio", *person).lln) & (rng.random(n) < BRONCHODILATOR_SHARE)
@@ -154,7 +167,7 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFr
     sessions = pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
 
     fev1 = np.minimum((1 + left) * -np.expm1(-sessions["emptied"]), 0.985)
-    fev05 = (1 + left) * -np.expm1(-sessions["emptied"] / sessions["early"])
+    fev05 = fev1 * sessions["early"]
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
     shares = [sessions["pef"] / sessions["fvc"], fev05, fev1, fev3, fev6, sessions["fet"], sessions["bev"]]
@@ -176,7 +189,7 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     trouble, unsteady = sessions["trouble"].to_numpy()[:, None], sessions["unsteady"].to_numpy()[:, None]
     draw = rng.random(shape)
     grade = np.where(draw < 0.22 * trouble, "D", np.where(draw < trouble, "C", "A"))
-    loss = rng.exponential(unsteady, shape)
+    loss = rng.gamma(4, unsteady / 4, shape)
     good = grade == "A"
     grade[good & (rng.random(shape) < 0.24)] = "B"
     enough = np.zeros(shape, dtype=bool)
@@ -184,7 +197,7 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
         best = np.sort(np.where(good, loss, np.inf)[:, : last + 1], axis=1)[:, :3]
         apart = np.where(np.isfinite(best[:, 1]), best[:, 1], 1) - np.where(np.isfinite(best[:, 0]), best[:, 0], 0)
         agree = apart * sessions["fvc"].to_numpy() < 0.150
-        enough[:, last] = agree & np.isfinite(best[:, 2]) & (rng.random(shape[0]) < 0.8)
+        enough[:, last] = agree & np.isfinite(best[:, 2]) & (rng.random(shape[0]) < 0.7)
     enough[:, -1] = True
     done = np.arange(ATTEMPTS) <= enough.argmax(axis=1)[:, None]
     counted = np.where(done & good, loss, np.inf).min(axis=1)
@@ -329,7 +342,7 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
         curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
         by_person = curves.groupby("seqn")
         highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef_instant"]].max().mul(1000).round()
-        best = curves.loc[by_person["sum"].idxmax()].set_index("seqn")
+        best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
         tried = seqn.isin(efforts.loc[rows, "seqn"])
         status = np.where(seqn.isin(highest.index), 1, np.where(tried, 2, 3)).astype(float)
         table[f"SPX{letter}STAT"] = np.where(tried | (letter == "N"), status, np.nan)
