@@ -62,7 +62,7 @@ def draw(
         "spread": lambda: plots.spread(own, floor),
         "calibration": lambda: plots.calibration(own, floor),
         "wasserstein": lambda: plots.wasserstein(own),
-        "two_sample": lambda: plots.two_sample(trees),
+        "two_sample": lambda: plots.two_sample({k.replace("_", " "): tree for k, tree in trees.items()}),
         "copying": lambda: plots.copying(distances),
         "violations": lambda: plots.violations(own),
     }

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from spiro_diffusion import spirometry
 from spiro_diffusion.artifacts import atomic
@@ -64,15 +65,16 @@ def volume_time(real: Sequence[Measured], generated: Sequence[Measured]) -> Canv
     return _side_by_side(real, generated, "time (s)", "volume (L)", _spirogram)
 
 
-def _loop(flow: NDArray, volume: NDArray, t0: float) -> tuple[NDArray, NDArray]:
-    del t0
+def _loop(flow: NDArray, volume: NDArray, t0: float, fet: float) -> tuple[NDArray, NDArray]:
+    del t0, fet
     smooth = np.convolve(flow, np.ones(3) / 3, mode="same")  # 30 ms, as a spirometer's screen shows it
     return volume[1:], smooth
 
 
-def _spirogram(flow: NDArray, volume: NDArray, t0: float) -> tuple[NDArray, NDArray]:
+def _spirogram(flow: NDArray, volume: NDArray, t0: float, fet: float) -> tuple[NDArray, NDArray]:
+    del flow
     time = np.arange(len(volume)) * spirometry.SAMPLE_PERIOD_S - (t0 if np.isfinite(t0) else 0.0)
-    shown = (time > -0.3) & (time < SHOWN_S)
+    shown = (time > -0.3) & (time < min(SHOWN_S, fet if np.isfinite(fet) else SHOWN_S))
     return time[shown], volume[shown]
 
 
@@ -92,7 +94,9 @@ def _side_by_side(
             flow = curves.flow()
             volume = spirometry.volume(flow)
             for i in range(len(curves)):
-                ax.plot(*line(flow[i], volume[i], curves.indices["t0"][i]), color=colour, lw=1.0, alpha=0.8)
+                x_line, y_line = line(flow[i], volume[i], curves.indices["t0"][i], curves.indices["fet"][i])
+                ax.plot(x_line, y_line, color=colour, lw=1.0, alpha=0.8)
+                ax.plot(x_line[-1:], y_line[-1:], ".", color=colour, ms=4)  # where the effort ends
             ax.axhline(0, color="#cccccc", lw=0.6, zorder=0)
         axes[1, column].set_xlabel(x)
     axes[0, 0].set_ylabel(f"real\n{y}", color=REAL)
@@ -123,7 +127,8 @@ def percentiles(
         x = people[against].to_numpy(float)[own]
         if not own.any():
             continue
-        grid = np.linspace(max(x.min(), at_train.min()), min(x.max(), at_train.max()), 60)
+        spaced = np.geomspace if against == "age" else np.linspace  # childhood needs more places than old age
+        grid = spaced(max(x.min(), at_train.min()), min(x.max(), at_train.max()), 60)
         for column, name in enumerate(names):
             ax: Axes = axes[row, column]
             values = draws[name][own]
@@ -157,11 +162,13 @@ def _smooth_quantiles(grid: NDArray, x: NDArray, values: NDArray, against: str) 
     good = np.isfinite(values)
     order = np.argsort(values[good])
     x, values = x[good][order], values[good][order]
-    width = 0.8 + 0.09 * grid if against == "age" else np.full_like(grid, 3.5)  # years (children grow fast); cm
+    # SD of the window: years, narrow where children grow; cm
+    width = 0.5 + 0.09 * np.maximum(grid - 8, 0) if against == "age" else np.full_like(grid, 3.0)
     weight = np.exp(-0.5 * ((grid[:, None] - x) / width[:, None]) ** 2)
     cumulative = np.cumsum(weight, axis=1)
     share = (cumulative - 0.5 * weight) / cumulative[:, -1:]
-    return np.array([[np.interp(p / 100, s, values) for s in share] for p in PERCENTILES])
+    lines = np.array([[np.interp(p / 100, s, values) for s in share] for p in PERCENTILES])
+    return gaussian_filter1d(lines, 2.0, axis=1, mode="nearest")  # few people make steps
 
 
 def calibration(tree: Tree, floor: Tree) -> Canvas:
@@ -232,6 +239,8 @@ def spread(tree: Tree, floor: Tree) -> Canvas:
                 ax, x + (k - 1) * 0.2, found, GENERATED, marker, {"": "all", "_male": "male", "_female": "female"}[part]
             )
         ax.set_xticks(x, LABELS.values())
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.16 * (high - low))
         ax.legend(loc="upper left", ncols=3, handletextpad=0.2, columnspacing=0.8)
         axes[row, 0].set_ylabel(label)
     axes[0, 0].set_title("explained variance of the logarithm")
@@ -303,7 +312,7 @@ def two_sample(trees: dict[str, Tree]) -> Canvas:
 
 def copying(distances: dict[str, NDArray]) -> Canvas:
     """Distances to the nearest training curve, and between two efforts of one person, as distributions."""
-    canvas, axes = _canvas(1, 1, 7.0, 3.8)
+    canvas, axes = _canvas(1, 1, 7.0, 4.6)
     ax: Axes = axes[0, 0]
     labels = {
         "generated": ("generated, to the nearest training curve", GENERATED, "-"),
@@ -319,7 +328,7 @@ def copying(distances: dict[str, NDArray]) -> Canvas:
     ax.set_xlabel("root mean square difference of flow over 6 s (L/s)")
     ax.set_ylabel("share of curves at most so far (%)")
     ax.set_ylim(0, 100)
-    ax.legend(loc="upper left")
+    canvas.legend(loc="outside lower center", ncols=1)
     return canvas
 
 
@@ -357,7 +366,7 @@ def reconstruction(real: Measured, again: Measured, chosen: Sequence[int]) -> Ca
     for column, row in enumerate(chosen):
         ax: Axes = axes[0, column]
         for flow, colour, label in ((flows, REAL, "real"), (flows_again, GENERATED, "read back")):
-            x, y = _loop(flow[row], spirometry.volume(flow[row][None])[0], 0.0)
+            x, y = _loop(flow[row], spirometry.volume(flow[row][None])[0], 0.0, 0.0)
             ax.plot(x, y, color=colour, lw=1.0, label=label)
         person = real.people.iloc[row]
         ax.set_title(f"grade {person['grade']}, {person['age']:.0f} y")

@@ -30,7 +30,7 @@ VERDICTS = {
     "missed": "missed",
     "open": "open",
 }
-LEVELS = {"every": "every effort", "best": "best effort", "all": ""}
+LEVELS = {"every": "every effort", "best": "best effort", "all": "overall"}
 INDICES = {"fev1": "FEV1", "fvc": "FVC", "pef": "PEF", "fef2575": "FEF25-75"}
 
 
@@ -162,7 +162,7 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         data=result["data"],
         source=label,
         explanation=explanation,
-        targets=[_target(t) for t in result["targets"]],
+        targets=_by_text([_target(t) for t in result["targets"]]),
         counts={v: sum(t["verdict"] == v for t in result["targets"]) for v in VERDICTS},
         verdicts=VERDICTS,
         candidates=list(candidates),
@@ -202,6 +202,15 @@ def _target(target: dict[str, Any]) -> dict[str, Any]:
         "of": len(figures),
         "reasons": reasons,
     }
+
+
+def _by_text(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Targets under their text, with what was found on each level."""
+    rows: dict[str, dict[str, Any]] = {}
+    for target in judged:
+        row = rows.setdefault(target["name"], {"text": target["text"], "levels": []})
+        row["levels"].append(target)
+    return list(rows.values())
 
 
 def _what(path: str) -> str:

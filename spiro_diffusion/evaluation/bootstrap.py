@@ -63,9 +63,18 @@ def paired_sums(first: Resamples, second: Resamples, table: NDArray) -> NDArray[
 
 
 def auc(score: NDArray, positive: Resamples, negative_score: NDArray, negative: Resamples) -> NDArray[np.float64]:
-    """Probability (1 + B,) that a row of the positives scores above a row of the negatives; ties count half.
+    """Probability (1 + B,) that a row of the positives scores above a row of the negatives; ties count half."""
+    wins, pairs = auc_pairs(score, positive, negative_score, negative)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return wins / pairs
 
-    The pairs are summed per pair of participants first, so that a resample is a product of matrices.
+
+def auc_pairs(
+    score: NDArray, positive: Resamples, negative_score: NDArray, negative: Resamples
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pairs (1 + B,) of a positive and a negative row in which the positive scores higher, and all pairs.
+
+    They are summed per pair of participants first, so that a resample is a product of matrices.
     """
     # For each positive row and each negative participant: how many of its rows score below.
     below = np.zeros((len(score), len(negative.people)))
@@ -76,5 +85,4 @@ def auc(score: NDArray, positive: Resamples, negative_score: NDArray, negative: 
     pairs = (positive.weights @ np.bincount(positive.person, minlength=len(positive.people))) * (
         negative.weights @ np.bincount(negative.person, minlength=len(negative.people))
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return wins / pairs
+    return wins, pairs

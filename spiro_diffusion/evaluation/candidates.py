@@ -71,7 +71,7 @@ def floor(real: Real, draws: int, seed: int) -> Candidate:
 
 def round_trip(real: Real, seed: int) -> Candidate:
     """The real held-out curves sent through the grid and back: what no model of 512 samples can better."""
-    return Candidate(measured.generated(signals(real.held), real.held.people, seed))
+    return Candidate(measured.aligned(measured.generated(signals(real.held), real.held.people, seed)))
 
 
 def signals(curves: Measured) -> NDArray[np.float32]:

@@ -95,6 +95,15 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
     return _measured(people, np.concatenate(parts) if parts else empty)
 
 
+def aligned(curves: Measured) -> Measured:
+    """Curves moved by whole samples so that each one's own time zero lies where that of real curves does."""
+    known = np.isfinite(curves.indices["t0"])
+    if (grid.zero_sample(curves.indices["t0"][known]) == grid.LEAD_SAMPLES).all():
+        return curves
+    t0 = np.where(known, curves.indices["t0"], grid.LEAD_S)
+    return real(curves.people.assign(t0=t0), curves.counts)
+
+
 def draw(
     sampler: Sampler, people: pd.DataFrame, draws: int, seed: int, name: str, batch: int = 16_384
 ) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
@@ -114,7 +123,7 @@ def draw(
         signals = sampler(part, draws, seed + number)
         flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)
         measured = generated(flat, part.loc[part.index.repeat(draws)], seed + number)
-        first.append(measured.take(np.arange(0, len(measured), draws)))
+        first.append(aligned(measured.take(np.arange(0, len(measured), draws))))
         tables.append({k: measured.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT})
     return join(first), {k: np.concatenate([t[k] for t in tables]) for k in KEPT}
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from spiro_diffusion import grid
-from spiro_diffusion.evaluation.bootstrap import Resamples, auc
+from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
 from spiro_diffusion.evaluation.figures import Figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
 
@@ -81,23 +81,36 @@ def classifier_auc(
 ) -> Figure:
     """AUC of a classifier trained to tell the candidate's curves (m, d) from real ones (n, d), out of fold.
 
-    Folds are by participant: all curves of one, real and generated, are in one fold. `kind` is `trees`
-    (gradient boosting) or `linear` (ridge).
+    Folds are by participant: all curves of one, real and generated, are in one fold. Scores are compared
+    within a fold alone: those of another fold come from another classifier. `kind` is `trees` (gradient
+    boosting) or `linear` (ridge).
     """
     people = min(len(g.people) for g in groups)
     if people < FOLDS:
         return missing(f"{people} participants, fewer than {FOLDS} folds")
-    x = np.vstack([real, candidate])
-    y = np.repeat([0, 1], [len(real), len(candidate)])
-    seqn = np.concatenate([g.people[g.person] for g in groups])
-    everybody, person = np.unique(seqn, return_inverse=True)
-    fold = (rng.permutation(len(everybody)) % FOLDS)[person]
-    score = np.empty(len(x))
-    fit = _trees if kind == "trees" else _linear
+    fold_of = _folds(groups, rng)
+    wins, pairs = np.zeros(len(groups[0].weights)), np.zeros(len(groups[0].weights))
     for k in range(FOLDS):
-        test = fold == k
-        score[test] = fit(x[~test], y[~test], x[test], rng)
-    return from_resamples(auc(score[y == 1], groups[1], score[y == 0], groups[0]))
+        test = [fold == k for fold in fold_of]
+        x = np.vstack([real[~test[0]], candidate[~test[1]]])
+        y = np.repeat([0, 1], [(~test[0]).sum(), (~test[1]).sum()])
+        new = np.vstack([real[test[0]], candidate[test[1]]])
+        score = _trees(x, y, new, rng) if kind == "trees" else _linear(x, y, new)
+        of_real, of_candidate = np.split(score, [test[0].sum()])
+        found = auc_pairs(of_candidate, groups[1].restricted(test[1]), of_real, groups[0].restricted(test[0]))
+        wins, pairs = wins + found[0], pairs + found[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return from_resamples(wins / pairs)
+
+
+def _folds(groups: tuple[Resamples, Resamples], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Fold of each row of both sides; a participant of both sides is in the same fold on both."""
+    shared = np.isin(groups[1].people, groups[0].people)
+    first = rng.permutation(len(groups[0].people)) % FOLDS
+    second = rng.permutation(len(groups[1].people)) % FOLDS
+    at = np.searchsorted(groups[0].people, groups[1].people).clip(max=len(first) - 1)
+    second = np.where(shared, first[at], second)
+    return [first[groups[0].person], second[groups[1].person]]
 
 
 def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -107,8 +120,7 @@ def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> ND
     return model.fit(x, y).decision_function(new)
 
 
-def _linear(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
-    del rng  # a ridge draws nothing
+def _linear(x: NDArray, y: NDArray, new: NDArray) -> NDArray[np.float64]:
     mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-9
     x, new = (x - mean) / sd, (new - mean) / sd
     target = y - y.mean()

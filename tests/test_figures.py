@@ -1,0 +1,171 @@
+"""The figures of the judge against what is known of them: closed forms, other libraries, brute force."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, wasserstein_distance
+from sklearn.metrics import roc_auc_score
+
+from spiro_diffusion.evaluation import conditional, copying, figures, groups, reconstruction, two_sample
+from spiro_diffusion.evaluation.bootstrap import Resamples, auc
+from spiro_diffusion.evaluation.targets import Rule
+
+
+def everybody(n, seed=0, count=200):
+    return Resamples(np.arange(n), count, np.random.default_rng(seed))
+
+
+def test_a_figure_that_is_no_number_is_null_with_a_reason():
+    assert figures.figure(float("nan"))["value"] is None
+    assert figures.figure(float("nan"))["reason"]
+    assert figures.from_resamples(np.full(100, np.inf))["value"] is None
+    assert figures.figure(0.123456789)["value"] == 0.123457
+
+
+def test_resamples_take_all_efforts_of_a_drawn_person():
+    seqn = np.repeat([10, 20, 30], [1, 2, 3])
+    resamples = Resamples(seqn, 500, np.random.default_rng(0))
+    sums = resamples.sums(np.column_stack([seqn == s for s in (10, 20, 30)]))
+    assert (sums[0] == [1, 2, 3]).all()
+    assert (sums[:, 1] % 2 == 0).all()
+    assert (sums[:, 2] % 3 == 0).all()
+    assert np.allclose(sums @ [1, 1 / 2, 1 / 3], 3)
+
+
+def test_clustered_intervals_are_as_wide_as_the_people_are_few():
+    rng = np.random.default_rng(0)
+    value = rng.normal(size=100).repeat(10)  # ten equal efforts each: a hundred facts, not a thousand
+    clustered = figures.from_resamples(Resamples(np.arange(100).repeat(10), 1000, rng).means(value))
+    width = clustered["high"] - clustered["low"]
+    assert width == pytest.approx(2 * 1.96 * value.std() / 10, rel=0.15)
+
+
+@given(st.integers(0, 10_000))
+def test_auc_is_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 6, 20) + 0.5 * rng.integers(0, 2, 20), rng.integers(0, 6, 30)  # with ties
+    ours = auc(first, everybody(20, count=1), second, everybody(30, count=1))[0]
+    truth = roc_auc_score(np.repeat([1, 0], [20, 30]), np.concatenate([first, second]))
+    assert ours == pytest.approx(truth)
+
+
+def test_crps_of_a_normal_forecast_has_its_closed_form():
+    rng = np.random.default_rng(0)
+    observed = rng.normal(size=4000)
+    exact = observed * (2 * norm.cdf(observed) - 1) + 2 * norm.pdf(observed) - 1 / np.sqrt(np.pi)
+    for k in (5, 50):  # the fair form does not depend on the number of draws
+        found = conditional.crps(observed, rng.normal(size=(4000, k)))
+        assert found.mean() == pytest.approx(exact.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("draws", [5, 20, 100])
+def test_coverage_of_a_perfect_forecast_is_nominal_at_any_number_of_draws(draws):
+    rng = np.random.default_rng(draws)
+    n = 6000
+    centre = rng.normal(size=(n, 1))
+    found = conditional.calibration(
+        (centre + rng.normal(size=(n, 1)))[:, 0], centre + rng.normal(size=(n, draws)), np.ones(n), everybody(n)
+    )
+    for nominal in (50, 80, 90):
+        assert found[f"coverage_{nominal}"]["value"] == pytest.approx(nominal / 100, abs=0.02)
+    assert sum(found["pit"]["value"]) == pytest.approx(1, abs=1e-4)
+    assert found["pit_distance"]["value"] < 0.02
+
+
+def test_a_ruler_keeps_few_people_from_looking_narrow():
+    rng = np.random.default_rng(0)
+
+    def people(n):
+        return pd.DataFrame(
+            {"age": rng.uniform(8, 79, n), "height": rng.normal(165, 10, n), "sex": rng.integers(1, 3, n)}
+        )
+
+    train, few = people(4000), people(40)
+    ruler = conditional.Ruler.fit(train, {"fev1": np.exp(rng.normal(1, 0.2, 4000))}, ("fev1",))
+    ratios = []
+    for _ in range(40):
+        sides = [
+            conditional.Side(few, np.exp(rng.normal(1, 0.2, (40, k))), np.ones(40), everybody(40, count=2))
+            for k in (1, 50)
+        ]
+        ratios.append(conditional.spread(ruler, "fev1", *sides)["residual_sd_ratio"]["value"])
+    assert np.mean(ratios) == pytest.approx(1, abs=0.05)  # a surface of their own (12 columns) would make it 1.2
+
+
+def test_wasserstein_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(3, 1, 400), rng.normal(3.4, 1.2, 400)
+    group = np.full(400, "all", dtype=object)
+    real = groups.Values(np.arange(400), a, np.ones(400), group)
+    train = groups.Values(np.arange(400), rng.normal(3, 1, 400), np.ones(400), group)
+    floor = groups.reference(real, train, 300, 1, rng)
+    found = groups.distances(groups.Values(np.arange(400), b, np.ones(400), group), floor)["all"]
+    assert found["distance"]["value"] == pytest.approx(wasserstein_distance(a, b), rel=0.02)
+    assert found["beyond"]["value"] == 1
+    same = groups.distances(groups.Values(np.arange(400), a, np.ones(400), group), floor)["all"]
+    assert same["over_floor"]["value"] < 0.05
+
+
+def test_the_floor_s_limit_is_passed_by_one_in_twenty():
+    rng = np.random.default_rng(0)
+    group = np.full(80, "all", dtype=object)
+    beyond = []
+    for _ in range(150):
+        train = groups.Values(np.arange(800), rng.normal(size=800), np.ones(800), np.full(800, "all", dtype=object))
+        real = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
+        new = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
+        beyond.append(groups.distances(new, groups.reference(real, train, 200, 1, rng))["all"]["beyond"]["value"])
+    assert np.mean(beyond) < 0.12
+
+
+def test_a_group_of_four_has_no_distance():
+    group = np.full(4, "all", dtype=object)
+    values = groups.Values(np.arange(4), np.arange(4.0), np.ones(4), group)
+    assert groups.reference(values, values, 10, 1, np.random.default_rng(0)) == {"all": "4 participants, fewer than 5"}
+
+
+def test_the_nearest_share_is_that_of_all_choices_of_training_people():
+    rng = np.random.default_rng(0)
+    train, held, new = rng.normal(size=(40, 3)), rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
+    cloud = copying.Cloud.of(train, np.arange(1000, 1040))
+    ours = copying.copies(new, everybody(30), cloud, held, Resamples(np.arange(500, 512), 200, rng), np.array([1.0]))[
+        "nearest_share"
+    ]["value"]
+
+    def distance(a, b):
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
+
+    to_train, to_held = distance(new, train), distance(new, held).min(axis=1)
+    shares = [(to_train[:, rng.permutation(40)[:12]].min(axis=1) < to_held).mean() for _ in range(4000)]
+    assert ours == pytest.approx(np.mean(shares), abs=0.01)
+
+
+def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve():
+    rng = np.random.default_rng(0)
+    real, sides = rng.normal(size=(200, 4)), (everybody(200), everybody(200))
+    far = two_sample.overlap(real, rng.normal(size=(200, 4)) + 8, sides)
+    assert far["precision"]["value"] == 0
+    one = two_sample.overlap(real, 0.01 * rng.normal(size=(200, 4)), sides)
+    assert one["precision"]["value"] > 0.95
+    assert one["recall"]["value"] < 0.1
+    alike = two_sample.overlap(real, rng.normal(size=(200, 4)), sides)
+    assert min(figure["value"] for figure in alike.values()) > 0.8
+
+
+def test_a_codebook_half_in_use_says_so():
+    codes = np.arange(64).reshape(1, 64, 1) % 8
+    found = reconstruction.codebook(codes, 16)
+    assert found["codes_in_use"]["value"] == 0.5
+    assert found["perplexity"]["value"] == pytest.approx(8)
+
+
+def test_verdicts():
+    rule = Rule(0.95, 1.05, holds=1.0)
+    assert rule.verdict({"value": 1.01, "low": 0.97, "high": 1.04}) == "met"
+    assert rule.verdict({"value": 1.08, "low": 0.98, "high": 1.2}) == "within_noise"
+    assert rule.verdict({"value": 1.04, "low": 1.01, "high": 1.07}) == "missed"  # surely not 1
+    assert rule.verdict({"value": None, "reason": "too few"}) == "open"
+    assert Rule(high=0.55).verdict({"value": 0.57, "low": 0.54, "high": 0.6}) == "within_noise"
+    assert Rule(high=0.55).verdict({"value": 0.6, "low": 0.58, "high": 0.62}) == "missed"

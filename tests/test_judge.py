@@ -1,0 +1,188 @@
+"""The judge judged: what is real scores at the floor, and each way of being wrong is called by its name."""
+
+import json
+
+import judge_world as world
+import numpy as np
+import pytest
+
+from spiro_diffusion.evaluation import candidates, judge, targets
+from spiro_diffusion.evaluation.measured import INDICES
+from spiro_diffusion.evaluation.targets import at
+
+DRAWS = 20
+SPREAD = ("spread", "calibration", "groups")
+
+
+@pytest.fixture(scope="module")
+def real():
+    return world.real(held=150, each=3, seed=2)
+
+
+@pytest.fixture(scope="module")
+def floor(real):
+    return judged(real, candidates.floor(real, DRAWS, 0))
+
+
+def judged(real, candidate, questions=None):
+    return judge.judge(candidate, real, resamples=200, questions=questions)
+
+
+def of(real, sampler, questions=None):
+    return judged(real, candidates.of_sampler(sampler, real, DRAWS, 0, "test"), questions)
+
+
+def interval_holds(figure, value):
+    return figure["low"] <= value <= figure["high"]
+
+
+def missed(tree, floor, level="every"):
+    return {t["name"] for t in targets.verdicts(tree, floor) if t["level"] == level and t["verdict"] == "missed"}
+
+
+def test_real_training_curves_score_as_real(floor):
+    held = []  # 95 % intervals that hold what they should
+    for level in ("every", "best"):
+        for index in INDICES:
+            held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.residual_sd_ratio"), 1))
+            held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.mean_shift"), 0))
+            held.append(interval_holds(at(floor, f"calibration.{level}.unweighted.{index}.coverage_80"), 0.8))
+        assert at(floor, f"groups.{level}.unweighted.sex_age_beyond")["value"] == 0
+        for kind in ("clinical", "fine", "whole"):
+            assert abs(at(floor, f"two_sample.{level}.{kind}.auc")["value"] - 0.5) < 0.08
+            assert at(floor, f"two_sample.{level}.{kind}.precision")["value"] > 0.85
+        assert at(floor, f"utility.{level}.ratio")["value"] > 0.93
+        assert interval_holds(at(floor, f"copying.{level}.nearest_share"), 0.5)
+        assert interval_holds(at(floor, f"copying.{level}.nearer_than_held"), 0.5)
+        assert interval_holds(at(floor, f"physics.{level}.unweighted.any_difference"), 0)
+    assert np.mean(held) > 0.8
+
+
+def test_new_held_out_people_score_at_the_floor(real, floor):
+    fresh, _ = world.measure(world.people(150, 77, first=900_000), 3, 77)
+    tree = judged(real, candidates.Candidate(fresh, paired=False))
+    assert at(tree, "two_sample.every.clinical.auc")["value"] < 0.58
+    assert at(tree, "two_sample.every.fine.auc")["value"] < 0.58
+    assert at(tree, "groups.every.unweighted.sex_age_beyond")["value"] == 0
+    assert interval_holds(at(tree, "copying.every.nearest_share"), 0.5)
+    assert at(tree, "utility.every.ratio")["value"] > 0.93
+    assert at(tree, "calibration.every.unweighted.fev1.crps")["value"] is None  # real people have no draws
+
+
+def test_a_generator_that_knows_the_laws_passes(real, floor):
+    tree = of(real, world.perfect)
+    # among two dozen targets with 95 % intervals one or two are missed by chance
+    assert len(missed(tree, floor, "every") | missed(tree, floor, "best")) <= 2
+    assert at(tree, "groups.every.unweighted.sex_age_mean_over_floor")["value"] < 1
+    assert at(tree, "two_sample.every.fine.auc")["value"] < 0.58
+
+
+def test_a_spread_narrowed_by_a_fifth_is_seen(real, floor):
+    def narrowed(people, draws, seed):
+        rng = np.random.default_rng(seed)
+        many = people.loc[people.index.repeat(draws)].reset_index(drop=True)
+        deviation = 0.8 * rng.standard_normal((len(many), 3)) * np.hypot(world.PERSON_SD, world.EFFORT_SD)
+        return world.signals(many, deviation, rng).reshape(len(people), draws, -1)
+
+    tree = of(real, narrowed, SPREAD)
+    assert {"residual_sd", "explained_variance", "coverage_80", "coverage_90"} <= missed(tree, floor)
+    for index in INDICES:
+        ratio = at(tree, f"spread.every.unweighted.{index}.residual_sd_ratio")
+        assert ratio["high"] < 1
+        pit = at(tree, f"calibration.every.unweighted.{index}.pit")["value"]
+        assert pit[0] + pit[-1] > 1.5 * (pit[9] + pit[10])  # the truth lies outside the draws too often
+
+
+def test_shuffled_conditions_are_seen(real, floor):
+    def shuffled(people, draws, seed):
+        order = np.random.default_rng(seed).permutation(len(people))
+        return world.perfect(people.iloc[order].reset_index(drop=True), draws, seed)
+
+    tree = of(real, shuffled, SPREAD)
+    assert {"residual_sd", "explained_variance", "coverage_50", "wasserstein", "wasserstein_groups"} <= missed(
+        tree, floor
+    )
+    assert at(tree, "spread.every.unweighted.fev1.explained_variance")["value"] < 0.1
+
+
+def test_one_sex_s_curves_for_both_are_seen(real, floor):
+    tree = of(real, lambda people, draws, seed: world.perfect(people.assign(sex=1), draws, seed), SPREAD)
+    assert "wasserstein_groups" in missed(tree, floor)
+    beyond = [
+        path.split(".")[-2]
+        for path, figure in targets.leaves(tree["groups"]["every"]["unweighted"]["sex_age"])
+        if path.endswith("beyond") and figure["value"]
+    ]
+    assert beyond
+    assert all(group.startswith("female") for group in beyond)
+
+
+def test_copies_of_training_curves_are_seen(real, floor):
+    def copied(people, draws, seed):
+        rows = np.random.default_rng(seed).integers(len(real.train), size=(len(people), draws))
+        return real.train_signals[rows]
+
+    tree = of(real, copied, ("copying",))
+    assert "nearest_share" in missed(tree, floor)
+    copying = tree["copying"]["every"]
+    assert copying["nearest_share"]["low"] > 0.5
+    assert copying["nearer_than_held"]["value"] > 0.95
+    assert copying["authenticity"]["value"] < 0.05
+    assert copying["near_copies"]["value"] > 0.95
+
+
+def test_curves_without_tremor_are_seen(real, monkeypatch):
+    monkeypatch.setattr(world, "TREMOR_L_S", 0.0)
+    tree = of(real, world.perfect, ("two_sample",))
+    assert at(tree, "two_sample.every.fine.auc")["value"] > 0.85
+
+
+def test_impossible_curves_are_counted(real):
+    def falling(people, draws, seed):
+        signals = world.perfect(people, draws, seed)
+        signals[..., 250:270] -= 0.6  # the volume falls by a third of a litre
+        return signals
+
+    tree = of(real, falling, ("physics",))
+    assert at(tree, "physics.every.unweighted.falling_difference")["low"] > 0.9
+
+
+def test_a_loss_that_knows_its_training_curves_gives_members_away(real):
+    rng = np.random.default_rng(0)
+    curves, losses = real.held, (rng.normal(0.9, 0.2, len(real.members)), rng.normal(1.1, 0.2, len(real.held)))
+    told = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
+    assert told["copying"]["every"]["membership_loss_auc"]["low"] > 0.6
+    blind = (rng.normal(size=len(real.members)), rng.normal(size=len(real.held)))
+    tree = judged(real, candidates.Candidate(curves, losses=blind), ("copying",))
+    assert interval_holds(tree["copying"]["every"]["membership_loss_auc"], 0.5)
+
+
+def test_indices_without_curves_leave_figures_open_with_a_reason(real, floor):
+    tree = judged(real, candidates.reference(real, DRAWS, 0))
+    json.dumps(tree, allow_nan=False)
+    assert tree["calibration"]["best"]["unweighted"]["fev1"]["crps"]["value"] > 0
+    for path, figure in targets.leaves(tree):
+        assert figure["value"] is not None or figure["reason"], path
+    assert tree["two_sample"]["every"]["fine"]["auc"]["reason"]
+    assert tree["calibration"]["best"]["unweighted"]["fef2575"]["crps"]["value"] is None
+
+
+def test_four_people_are_too_few_and_the_judge_says_so():
+    real = world.real(held=4)
+    tree = judged(real, candidates.of_sampler(world.perfect, real, DRAWS, 0, "test"))
+    found = dict(targets.leaves(tree))
+    assert all(figure["value"] is None and "4 participants" in figure["reason"] for figure in found.values())
+
+
+def test_the_same_seed_gives_the_same_figures():
+    trees = [of(world.real(held=30), world.perfect) for _ in range(2)]
+    assert trees[0] == trees[1]
+
+
+def test_the_best_rival_by_crps_is_the_one_to_beat(real):
+    good = of(real, world.perfect, ("crps_people",))
+    poor = of(real, lambda p, d, s: world.perfect(p.iloc[::-1].reset_index(drop=True), d, s), ("crps_people",))
+    against = judge.rivals(poor, {"good": good, "poor": poor}, resamples=200)
+    assert against["fev1"]["rival"] == "good"
+    assert against["fev1"]["low"] > 1.2
+    assert judge.rivals(good, {}, resamples=200)["fev1"]["value"] is None
