@@ -63,6 +63,7 @@ ALIGNED: dict[str, Column] = {
     "fet": Column("float", -1, 26, "s", missing=True),
     "t99": Column("float", -5, 26, "s", missing=True),
     "last_second": Column("float", -5, 12, "L", missing=True),
+    "end_flow": Column("float", 0, 25, "L/s", missing=True),
     "cough": Column("float", 0, 25, "L/s", missing=True),
 }
 KNOWN = {"age", "height", "sex", "t0", "fvc", "fev1", "pef", "mec_weight"}  # must be there from filter on

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import expit, ndtri
 
-from spiro_diffusion import counter, expiration, population, reference, spirometry
+from spiro_diffusion import counter, expiration, population, quality, reference, spirometry
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.nhanes import CYCLES
 from spiro_diffusion.spirometry import SAMPLE_PERIOD_S
@@ -31,6 +31,7 @@ OWN_SPREAD = {"fvc": 0.98, "ratio": 0.97}
 BEST_OF_FVC = 0.994
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
+OBSTRUCTED_RATIO = 0.70  # FEV1/FVC below this, or below its lower limit, selects for the bronchodilator
 BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
 CHUNK = 512  # efforts at a time
 
@@ -157,8 +158,8 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFr
     sessions["unsteady"] = 0.075 * harder * np.exp(0.3 * rng.standard_normal(n))  # mean loss of an effort, of FVC
 
     ratio = (1 + left) * -np.expm1(-sessions["emptied"])
-    obstructed = (ratio < reference.gli_global("ratio", *person).lln) & (rng.random(n) < BRONCHODILATOR_SHARE)
-    after = sessions[obstructed].copy()
+    sessions["selected"] = ratio < np.maximum(reference.gli_global("ratio", *person).lln, OBSTRUCTED_RATIO)
+    after = sessions[sessions["selected"] & (rng.random(n) < BRONCHODILATOR_SHARE)].copy()
     opened = np.exp(rng.normal(0.10, 0.08, len(after)))
     after["test_type"] = "Bron"
     after["emptied"] *= opened
@@ -343,17 +344,19 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
         by_person = curves.groupby("seqn")
         highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef_instant"]].max().mul(1000).round()
         best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
-        tried = seqn.isin(efforts.loc[rows, "seqn"])
-        status = np.where(seqn.isin(highest.index), 1, np.where(tried, 2, 3)).astype(float)
-        table[f"SPX{letter}STAT"] = np.where(tried | (letter == "N"), status, np.nan)
         for name, index in _PUBLISHED.items():
             source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
             table[f"SPX{letter}{name}"] = seqn.map(source)
         for name, index in (("QFVC", "fvc"), ("QFV1", "fev1")):
-            table[f"SPX{letter}{name}"] = seqn.map(_session_grades(curves, index)).fillna("")
+            grades = quality.session_grades_nhanes(curves[index], curves["grade"] != "C", curves["seqn"])
+            table[f"SPX{letter}{name}"] = seqn.map(grades).fillna("")
+        whole = table[[f"SPX{letter}QFVC", f"SPX{letter}QFV1"]].isin(["A", "B", "C"]).all(axis=1)
+        tried = seqn.isin(efforts.loc[rows, "seqn"])
+        table[f"SPX{letter}STAT"] = np.where(tried, np.where(whole, 1.0, 2.0), 3.0 if letter == "N" else np.nan)
         table[f"SPD{letter}ACC"] = seqn.map(by_person.size()).where(seqn.isin(highest.index))
         table[f"SPX{letter}QEFF"] = seqn.map(best["grade"]).fillna("")
-    table["SPDBRONC"] = np.where(table["SPXBFVC"].notna(), 1.0, 2.0)
+    selected = seqn.isin(efforts.loc[efforts["selected"], "seqn"])
+    table["SPDBRONC"] = np.where(selected, 1.0, np.where(table["blown"], 2.0, np.nan))
     table["SEQN"] = table["SEQN"].astype(float)
     return table.drop(columns="blown")
 
@@ -362,18 +365,6 @@ _PUBLISHED = {"FVC": "fvc", "EV": "bev", "FEV5": "fev05", "FEV7": "fev075", "FEV
 _PUBLISHED |= {"FEV6": "fev6", "PEF": "pef_instant", "F257": "fef2575", "FET": "fet"}
 _SCALE = {"bev": 1000, "fef2575": 1000, "fet": 1}  # L to mL; s
 _DIGITS = {"bev": 0, "fef2575": 0, "fet": 1}
-
-
-def _session_grades(curves: pd.DataFrame, index: str) -> pd.Series:
-    """Quality attribute of each person, as NHANES has it: by the good efforts and how the best two agree."""
-    good = curves[curves["grade"] != "C"].sort_values(index, ascending=False).groupby("seqn")[index]
-    count = good.size()
-    gap = good.max() - good.apply(lambda values: values.iloc[1] if len(values) > 1 else np.nan)
-    grade = pd.Series("D", index=count.index)
-    grade[(count >= 2) & (gap <= 0.200)] = "C"
-    grade[(count >= 3) & (gap <= 0.150)] = "B"
-    grade[(count >= 3) & (gap <= 0.100)] = "A"
-    return grade.reindex(curves["seqn"].unique(), fill_value="F")
 
 
 def _spxraw(efforts: pd.DataFrame, indices: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.DataFrame:

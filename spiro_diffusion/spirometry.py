@@ -46,6 +46,7 @@ class Indices:
     fet: Floats  # s from time zero to the end of the record
     t99: Floats  # s from time zero to 99 % of FVC
     last_second: Floats  # L expired in the last second of the record; at most 0.025 is a plateau
+    end_flow: Floats  # L/s, mean of the 100 ms before all but 1 mL is out: large where flow is cut off
     cough: Floats  # L/s, largest rise of flow (50 ms means) after the peak within the first second
 
     def to_pandas(self) -> pd.DataFrame:
@@ -131,7 +132,9 @@ def _chunk(flow: NDArray, points: NDArray | None) -> Floats:
         half = SLOPE_SAMPLES / 2
         fef50 = (volume_at(v, t50 + half) - volume_at(v, t50 - half)) / (SLOPE_SAMPLES * SAMPLE_PERIOD_S)
 
-        end = _crossing(v, fvc - END_VOLUME_L) if points is None else points.astype(np.float64)
+        out = _crossing(v, fvc - END_VOLUME_L)
+        end_flow = (volume_at(v, out) - volume_at(v, out - 0.1 / SAMPLE_PERIOD_S)) / 0.1
+        end = out if points is None else points.astype(np.float64)
         last_second = volume_at(v, end) - volume_at(v, end - 1 / SAMPLE_PERIOD_S)
 
         peak = flow.argmax(axis=1)
@@ -143,7 +146,7 @@ def _chunk(flow: NDArray, points: NDArray | None) -> Floats:
     s = SAMPLE_PERIOD_S
     volumes = [bev, *fev, fvc]
     flows = [pef, pef_instant, (t_pef - t0) * s, rise_time, fef2575, fef50]
-    ends = [(end - t0) * s, (t99 - t0) * s, last_second]
+    ends = [(end - t0) * s, (t99 - t0) * s, last_second, end_flow]
     table = np.stack([t0 * s, *volumes, *flows, *ends, cough])
     table[:, ~valid] = np.nan
     return table

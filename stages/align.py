@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from spiro_diffusion import cohort, schema
+from spiro_diffusion import cohort, quality, schema
 from spiro_diffusion.artifacts import write_json, write_text
 from spiro_diffusion.curves import write_table
 from spiro_diffusion.stage import run_stage
@@ -41,7 +41,7 @@ def align(params: Params, *, repaired: Path, aligned: Path, metadata: Path, metr
     write_table(aligned, table)
     write_text(metadata, cohort.metadata(table))
     flow = {"raw": cohort.size(raw), "dropped": dropped, "aligned": cohort.size(table)}
-    write_json(metrics, {"flow": flow, "cycles": by_cycle})
+    write_json(metrics, {"flow": flow, "cycles": by_cycle, "accepted_by_grade": quality.summary(table)})
 
 
 if __name__ == "__main__":
