@@ -45,7 +45,7 @@ def encode(people: pd.DataFrame) -> np.ndarray:
         foreign = values[positions.isna() & values.notna()]
         if len(foreign):
             raise SpiroError(
-                f"people: {name} is {foreign.iloc[0]!r} in row {foreign.index[0]}; expected one of "
+                f"people: {name} is {foreign.iloc[0]} in row {foreign.index[0]}; expected one of "
                 + ", ".join(map(str, known))
             )
         columns.append(positions.to_numpy(float))

@@ -98,7 +98,7 @@ class Quantiser(nn.Module):
         if self.training:
             self._follow(vectors, nearest)
         commitment = ((tokens - quantised) ** 2).mean()
-        return Quantised(tokens + (quantised - tokens).detach(), codes, commitment)
+        return Quantised(quantised + (tokens - tokens.detach()), codes, commitment)
 
     @torch.no_grad()
     def _follow(self, vectors: Tensor, nearest: Tensor) -> None:

@@ -1,0 +1,31 @@
+# Two commands: `make repro` runs the pipeline, `make test` the tests. Both set up .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test full lint setup clean
+
+repro: setup  ## the nine stages on the simulated source
+	dvc repro
+	@echo "report: metrics/evaluate/report.html"
+
+test: setup  ## ruff, mypy and the tests
+	ruff check . && ruff format --check . && mypy
+	pytest
+
+full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
+	dvc exp run $(foreach s,$(shell $(BIN)/python -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --upgrade pip
+	python -m pip install --quiet --requirement requirements.lock
+	python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .scratch

@@ -1,0 +1,61 @@
+"""Files are whole or absent, and the same content gives the same bytes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spiro_diffusion import artifacts
+from spiro_diffusion.errors import SpiroError
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    artifacts.write_json(file, {"kept": 1})
+    with pytest.raises(RuntimeError), artifacts.atomic(file) as part:
+        part.write_text("half")
+        raise RuntimeError("killed")
+    assert artifacts.read_json(file) == {"kept": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_hardlink_into_the_cache_is_not_written_through(tmp_path: Path) -> None:
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    cache.write_text("old")
+    os.link(cache, out)
+    artifacts.write_text(out, "new")
+    assert (cache.read_text(), out.read_text()) == ("old", "new")
+
+
+def test_json_does_not_hide_a_nan_and_does_not_depend_on_order(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a", {"x": np.float32(1), "y": np.arange(2)})
+    artifacts.write_json(tmp_path / "b", {"y": [0, 1], "x": 1.0})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "a", {"x": float("nan")})
+    assert artifacts.read_json(tmp_path / "a") == {"x": 1.0, "y": [0, 1]}
+
+
+def test_rows_appended_as_a_stream_are_what_numpy_would_save(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(10, 3, 4)).astype(np.float32)
+    with artifacts.npy_rows(tmp_path / "stream.npy", array.shape) as append:
+        append(array[:7])
+        append(array[7:])
+    np.save(tmp_path / "whole.npy", array)
+    assert (tmp_path / "stream.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_a_stream_of_too_few_rows_takes_no_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fewer or more rows"):
+        with artifacts.npy_rows(tmp_path / "stream.npy", (10, 3)) as append:
+            append(np.zeros((9, 3), np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_or_foreign_json_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("<html>")
+    with pytest.raises(SpiroError, match="not a JSON file"):
+        artifacts.read_json(tmp_path / "a.json")
+    with pytest.raises(SpiroError, match="no such file"):
+        artifacts.read_json(tmp_path / "b.json")

@@ -1,0 +1,159 @@
+"""The networks: shapes, the quantiser's identities, a codebook that stays alive, conditions that may be unknown."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spiro_diffusion import conditions
+from spiro_diffusion.cldm import CLDM, CLDMConfig
+from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.unet import UNet, UNetConfig
+from spiro_diffusion.vqvae import VQVAE, Quantiser, VQVAEConfig, reconstruction_loss
+
+TINY_VQVAE = VQVAEConfig(width=16, blocks=2, groups=4, codes=16)
+TINY_UNET = UNetConfig(width=16, multipliers=(1, 2), blocks=1, head=16, context=16)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_vqvae_maps_512_bins_to_64_tokens_and_back() -> None:
+    torch.manual_seed(0)
+    model = VQVAE(TINY_VQVAE).eval()
+    flow = torch.rand(3, 512)
+    tokens = model.encode(flow)
+    decoded = model.decode(tokens)
+    assert tokens.shape == (3, 64, 128)
+    assert decoded.flow.shape == decoded.log_sd.shape == (3, 512)
+
+
+def test_quantising_twice_changes_nothing_in_eval_mode() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(groups=4, codes=16).eval()
+    before = quantiser.codebook.clone()
+    once = quantiser(torch.randn(2, 64, 128))
+    twice = quantiser(once.vectors)
+    assert torch.equal(once.codes, twice.codes)
+    assert torch.allclose(once.vectors, twice.vectors)
+    assert torch.equal(quantiser.lookup(once.codes), once.vectors)
+    assert torch.equal(quantiser.codebook, before)
+
+
+def test_the_nearest_code_is_nearest() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(groups=2, codes=8)
+    vectors = torch.randn(2, 50, 64)
+    brute = torch.cdist(vectors, quantiser.codebook).argmin(-1)
+    assert torch.equal(quantiser.nearest(vectors), brute)
+
+
+def test_gradients_pass_the_quantiser_as_if_it_were_not_there() -> None:
+    quantiser = Quantiser(groups=4, codes=16).eval()
+    tokens = torch.randn(2, 64, 128, requires_grad=True)
+    weight = torch.randn(2, 64, 128)
+    (quantiser(tokens).vectors * weight).sum().backward()
+    assert torch.allclose(tokens.grad, weight)  # type: ignore[arg-type]
+
+
+def test_a_dead_codebook_comes_back_to_life() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(groups=4, codes=32)
+    quantiser.codebook += 100.0  # far from all data: one code would win every time
+    quantiser.sums.copy_(quantiser.codebook)
+    data = torch.randn(64, 64, 128)
+    quantiser.train()
+    for _ in range(60):
+        quantiser(data)
+    used = quantiser.eval()(data).codes.reshape(-1, 4)
+    assert min(len(used[:, g].unique()) for g in range(4)) >= 30
+
+
+def test_kmeans_starts_codebooks_that_fit_better_than_chance() -> None:
+    torch.manual_seed(0)
+    centres = torch.randn(32, 128) * 3  # 32 kinds of token, each a little blurred
+    data = centres[torch.randint(0, 32, (32, 64), generator=generator())] + 0.1 * torch.randn(32, 64, 128)
+    quantiser = Quantiser(groups=4, codes=64).eval()
+    chance = quantiser(data).commitment
+    quantiser.start(data, generator())
+    assert quantiser(data).commitment < 0.1 * chance
+
+
+def test_the_reconstruction_loss_falls_when_the_curve_is_read_right() -> None:
+    torch.manual_seed(0)
+    model = VQVAE(TINY_VQVAE)
+    flow = torch.rand(4, 512)
+    first = reconstruction_loss(model, flow, False, 0.03, 0.25).total.item()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        reconstruction_loss(model, flow, False, 0.03, 0.25).total.backward()
+        optimizer.step()
+    assert reconstruction_loss(model, flow, False, 0.03, 0.25).total.item() < 0.5 * first
+
+
+def people() -> pd.DataFrame:
+    return pd.DataFrame({"age": [30.0, 60.0], "height": [170.0, 160.0], "sex": [1, 2], "grade": ["A", None]})
+
+
+def test_conditions_left_out_are_unknown() -> None:
+    known = conditions.encode(people())
+    assert known.shape == (2, 6)
+    assert np.isnan(known).tolist() == [[False, False, False, False, True, True], [False, False, False, True, True, True]]
+
+
+def test_a_category_nobody_knows_is_refused() -> None:
+    with pytest.raises(SpiroError, match="sex is 3 in row 1; expected one of 1, 2"):
+        conditions.encode(people().assign(sex=[1, 3]))
+
+
+def test_dropout_and_jitter_touch_what_they_should() -> None:
+    blank = torch.zeros(4000, 6)
+    hidden = torch.isnan(conditions.drop(blank, 0.1, conditions.optional(0.2), generator())).float().mean(0)
+    assert torch.allclose(hidden[:3], torch.full((3,), 0.1), atol=0.02)
+    assert torch.allclose(hidden[3:], torch.full((3,), 0.28), atol=0.03)
+    moved = conditions.jitter(blank, conditions.jitter_scale(2.2, 1.6), generator()).std(0)
+    assert torch.allclose(moved, torch.tensor([0.1, 0.1, 0, 0, 0, 0]), atol=0.01)
+
+
+def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
+    torch.manual_seed(0)
+    network = UNet(TINY_UNET)
+    for parameter in network.parameters():  # branches start at zero: move them
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, known = torch.randn(1, 64, 128), torch.from_numpy(conditions.encode(people()))[:1]
+    here = network(x, torch.zeros(1), known)
+    assert here.shape == x.shape
+    assert not torch.allclose(here, network(x, torch.ones(1), known), atol=1e-3)
+    for i in range(4):
+        other = known.clone()
+        other[0, i] = torch.nan
+        assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)
+
+
+def test_a_network_that_knows_nothing_has_loss_one_at_every_noise_level() -> None:
+    """EDM's preconditioning: the target of F has unit variance whatever sigma is."""
+    torch.manual_seed(0)
+    denoiser = Denoiser(UNet(TINY_UNET))  # its last layer starts at zero
+    clean, noise = torch.randn(2, 500, 64, 128)
+    known = torch.full((500, 6), torch.nan)
+    for level in (0.05, 1.0, 20.0):
+        with torch.no_grad():
+            loss = denoising_loss(denoiser, clean, known, torch.full((500,), level), noise).mean()
+        assert loss.item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_noise_levels_follow_their_distribution() -> None:
+    levels = draw_sigma(10_000, Noise(mean=0.4, sd=1.2), generator(), torch.device("cpu")).log()
+    assert levels.mean().item() == pytest.approx(0.4, abs=0.01)
+    assert levels.std().item() == pytest.approx(1.2, abs=0.01)
+
+
+def test_standardised_latents_return() -> None:
+    model = CLDM(CLDMConfig(TINY_UNET, Noise()))
+    model.mean.normal_()
+    model.sd.uniform_(0.5, 2.0)
+    latents = torch.randn(2, 64, 128)
+    assert torch.allclose(model.restore(model.standardise(latents)), latents, atol=1e-5)

@@ -1,0 +1,126 @@
+"""The training loop: a killed run ends as an unbroken one, and nobody writes beside another."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spiro_diffusion import training
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.log import Log
+from spiro_diffusion.runtime import Runtime
+
+CPU = Runtime(torch.device("cpu"), torch.float32)
+RECIPE = training.Recipe(
+    epochs=6, batch=8, lr=0.3, warmup=0.1, weight_decay=0.0, clip=1.0, ema=0.9, validate_every=2, seed=3
+)
+
+
+class Line:
+    """Fit y = 2 x with noise on x, so that batches and draws both matter."""
+
+    def __init__(self, die_in_epoch: int | None = None, rate: float = 1.0) -> None:
+        torch.manual_seed(0)
+        self.model: nn.Module = nn.Linear(1, 1)
+        self.x = torch.linspace(-1, 1, 40)[:, None]
+        self.die_in_epoch, self.rate = die_in_epoch, rate
+        self.started: list[int] = []
+
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
+        if epoch == self.die_in_epoch:
+            raise KeyboardInterrupt
+        self.started.append(epoch)
+        return False
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return (0.1 * torch.randn((rows, 1), generator=generator),)
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        x = self.x[rows] + draws[0]
+        return {"loss": self.rate * ((self.model(x) - 2 * self.x[rows]) ** 2).mean()}
+
+    def validate(self) -> dict[str, float]:
+        return {"score": ((self.model(self.x) - 2 * self.x) ** 2).mean().item()}
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+
+
+def fit(task: Line, run: str = "run", log: Log | None = None) -> training.Fitted:
+    return training.fit(task, RECIPE, torch.arange(40), CPU, "toy", run, log)
+
+
+def test_it_learns_and_keeps_the_best_validated_weights() -> None:
+    fitted = fit(Line())
+    scores = [h["score"] for h in fitted.history if "score" in h]
+    assert len(scores) == 3
+    task = Line()
+    task.model.load_state_dict(fitted.weights)
+    assert task.validate()["score"] == pytest.approx(min(scores))
+    assert min(scores) < 0.2
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes() -> None:
+    unbroken = fit(Line())
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(die_in_epoch=4))
+    again = Line()
+    resumed = fit(again)
+    assert again.started == [4, 5]
+    assert resumed.history == unbroken.history
+    assert all(torch.equal(resumed.weights[k], unbroken.weights[k]) for k in unbroken.weights)
+    assert not list(Path(".scratch/toy").glob("*.safetensors")), "a finished run leaves no state behind"
+
+
+def test_another_run_does_not_go_on_from_this_one() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(die_in_epoch=4))
+    other = Line()
+    fit(other, run="other params")
+    assert other.started == list(range(6))
+
+
+def test_a_second_writer_is_refused() -> None:
+    with (
+        training.only_writer(Path(".scratch/toy")),
+        pytest.raises(SpiroError, match="another run is training here"),
+    ):
+        fit(Line())
+
+
+def test_a_loss_that_is_not_finite_ends_the_training() -> None:
+    with pytest.raises(SpiroError, match="training diverged in epoch 0: the loss is nan; lower the learning rate"):
+        fit(Line(rate=float("nan")))
+
+
+def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def files(folder: str) -> dict[str, str]:
+        return {p.relative_to(folder).as_posix(): p.read_text() for p in Path(folder).rglob("*.tsv")}
+
+    log = Log(Path("a"))
+    fit(Line(), log=log)
+    log.close()
+    log = Log(Path("b"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(die_in_epoch=3), log=log)
+    log = Log(Path("b"))
+    fit(Line(), log=log)
+    log.close()
+    monkeypatch.setattr("spiro_diffusion.log.Live", None)
+    log = Log(Path("c"))
+    fit(Line(), log=log)
+    log.close()
+    assert set(files("a")) == {"plots/metrics/loss.tsv", "plots/metrics/score.tsv"}
+    assert files("a") == files("b") == files("c")
+    assert len(files("a")["plots/metrics/loss.tsv"].splitlines()) == 1 + RECIPE.epochs
+
+
+def test_the_rate_rises_then_falls_to_nothing() -> None:
+    rates = [training.learning_rate(step, 100, RECIPE) for step in range(100)]
+    assert max(rates) == pytest.approx(RECIPE.lr)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 0.001 * RECIPE.lr
