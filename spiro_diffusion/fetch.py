@@ -94,7 +94,7 @@ def check(path: Path, file: nhanes.File) -> None:
     """Refuse content that is not the table `file`, read to its end so that an archive's checksum is tested."""
     with opened(path) as content:
         if content.kind in (Kind.XPORT, Kind.XPORT8):
-            xport_mend.take_apart(content.stream.read(), file, Findings())
+            xport_mend.take_apart(content.stream.read(), file, Findings(), file.rows)
         elif content.kind is Kind.SAS7BDAT:
             while content.stream.read(1 << 20):
                 pass

@@ -9,6 +9,5 @@ class Findings:
 
     mended: list[str] = field(default_factory=list)  # damage that was undone exactly
     nulled: dict[str, int] = field(default_factory=dict)  # sentinels that became missing, by column
-    rows_lost: int = 0  # rows of a truncated file that it no longer holds, at least
     sha256: str = ""  # of the sound XPORT file, after mending
     warnings: list[str] = field(default_factory=list)  # what a reader of the table should know

@@ -95,15 +95,15 @@ def _texts(*values: str) -> Texts:
 # The limits of a measurement are the codebooks' own ("hard edits") or, where they give only what occurred,
 # the largest of the three cycles with room above.
 CODE = Numbers(0, 200)  # any column not named here; the highest code is 122 (SPXNCMT), the highest stratum 103
-_VOLUME = Numbers(0, 12_000)  # mL; the largest FVC is 9,361 (F)
-_BODY_MEASURE = Numbers(0, 500, 1)  # cm, mm or kg
+_VOLUME = Numbers(1, 12_000)  # mL; the largest FVC is 9,361 (F)
+_BODY_MEASURE = Numbers(1, 500, 1)  # cm, mm or kg
 _GRADE = _texts("", "A", "B", "C", "D", "F")
 _BEST_LIMITS: dict[str, Numbers | Texts] = {
     **{best: _VOLUME for best in _BEST if best.startswith("F")},
     "EV": Numbers(0, 1_000),  # mL; 321 (E)
-    "PEF": Numbers(0, 25_000),  # mL/s; 19,024 (G)
-    "F257": Numbers(0, 20_000),  # mL/s; 12,776 (E)
-    "FET": Numbers(0, 60, 1),  # s; 32.8 (E)
+    "PEF": Numbers(1, 25_000),  # mL/s; 19,024 (G)
+    "F257": Numbers(1, 20_000),  # mL/s; 12,776 (E)
+    "FET": Numbers(0.1, 60, 1),  # s; 32.8 (E)
     "QFVC": _GRADE,
     "QFV1": _GRADE,
 }
@@ -121,9 +121,9 @@ CODEBOOK: dict[str, Numbers | Texts] = {
     "WTINT2YR": Numbers(0, 1e6, None),  # people that a participant stands for; 233,000 in G
     "WTMEC2YR": Numbers(0, 1e6, None),
     **{name: _BODY_MEASURE for name in {*BMX_EF, *BMX_G} if name.startswith("BMX") or name == "BMDAVSAD"},
-    "BMXBMI": Numbers(0, 300, 2),  # kg/m2
+    "BMXBMI": Numbers(1, 300, 2),  # kg/m2
     "BMXHT": Numbers(70, 208.4, 1),  # cm
-    "BMXWT": Numbers(0, 440, 1),  # kg
+    "BMXWT": Numbers(1, 440, 1),  # kg
     "SPXNQEFF": _GRADE,
     "SPXBQEFF": _GRADE,
     **{f"SPX{test}{best}": limits for test in "NB" for best, limits in _BEST_LIMITS.items()},

@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from spiro_diffusion.download import MANIFEST, find
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.filekind import Kind
 from spiro_diffusion.findings import Findings
-from spiro_diffusion.unpack import Content, opened
+from spiro_diffusion.unpack import LARGEST, Content, opened
 
 ROWS_AT_ONCE = 704  # rows of SPXRAW held together: 64 pages, 8 MB
 SHORT_CURVE = 100  # points; efforts that were broken off can be equal by chance
@@ -48,41 +48,40 @@ def repair_file(
     path: Path,
     file: nhanes.File,
     out: Path,
-    truncated: Literal["refuse", "keep"] = "refuse",
-    published: bool = True,
+    published: bool = False,
+    largest: int = LARGEST,
 ) -> dict[str, Any]:
     """Write the table in `path` as Parquet to `out`; return what was found and done.
 
-    `truncated` keeps the whole rows of a truncated file, or refuses it. `published` says that the file
-    should be the CDC's, so that it is compared with what is known of its releases.
+    `published` says that the file should be the CDC's, so that its rows have to be as many as published.
+    `largest` is the most that an archive may unpack to, in bytes.
 
     Keys of the result: `kind`, from the inside to the outside; `rows`, `columns`; `mended`, each damage that
-    was undone; `nulled`, sentinels that became missing; `rows_lost`; `release`, current, superseded or
-    unknown; `warnings`.
+    was undone; `nulled`, sentinels that became missing, by column; `release`, current, superseded or unknown;
+    `warnings`.
 
     Raises SpiroError that names the file, what it really is or what is wrong with it, and what to do.
     """
     findings = Findings()
     try:
-        with opened(path) as content:
+        with opened(path, largest) as content:
             kind = content.what
             try:
-                table = _write(_batches(content, file, truncated == "keep", findings), file, out, findings)
+                table = _write(_batches(content, file, findings, published), file, out, findings, published)
             except sas7bdat.CompressedError:
                 kind = f"compressed {kind}"
                 findings = Findings()
-                with opened(path) as again:
-                    table = _write(_compressed_batches(again.stream), file, out, findings)
+                with opened(path, largest) as again:
+                    table = _write(_compressed_batches(again.stream), file, out, findings, published)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
-    release = _compare(table, file, findings) if published else "simulated"
+    release = _release(table, file, findings, published)
     return {
         "kind": kind,
         "rows": table.rows,
         "columns": table.columns,
         "mended": findings.mended,
         "nulled": findings.nulled,
-        "rows_lost": findings.rows_lost,
         "release": release,
         "warnings": findings.warnings,
     }
@@ -91,21 +90,21 @@ def repair_file(
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def _batches(content: Content, file: nhanes.File, keep_truncated: bool, findings: Findings) -> Iterator[Values]:
+def _batches(content: Content, file: nhanes.File, findings: Findings, published: bool) -> Iterator[Values]:
     if content.kind in (Kind.XPORT, Kind.XPORT8):
-        return _xport_batches(content.stream, file, keep_truncated, findings)
+        return _xport_batches(content.stream, file, findings, file.rows if published else None)
     if content.kind is Kind.SAS7BDAT:
-        return _sas7bdat_batches(content.stream, file, keep_truncated, findings)
+        return _sas7bdat_batches(content.stream, file, findings)
     raise SpiroError(f"is {content.what}, not a SAS file; {_ADVICE.get(content.kind, 'fetch it again')}")
 
 
 def _xport_batches(
-    stream: io.BufferedReader, file: nhanes.File, keep_truncated: bool, findings: Findings
+    stream: io.BufferedReader, file: nhanes.File, findings: Findings, rows: int | None
 ) -> Iterator[Values]:
     data = stream.read(LARGEST_XPORT + 1)
     if len(data) > LARGEST_XPORT:
         raise SpiroError(f"is an XPORT file of more than {LARGEST_XPORT:,} bytes; {file.filename} has some MB")
-    parts = xport_mend.take_apart(data, file, findings, keep_truncated)
+    parts = xport_mend.take_apart(data, file, findings, rows)
     values: Values = {}
     for column in parts.columns:
         if column.text:
@@ -117,10 +116,8 @@ def _xport_batches(
     yield values
 
 
-def _sas7bdat_batches(
-    stream: io.BufferedReader, file: nhanes.File, keep_truncated: bool, findings: Findings
-) -> Iterator[Values]:
-    table, pages = sas7bdat.read(stream, findings, keep_truncated)
+def _sas7bdat_batches(stream: io.BufferedReader, file: nhanes.File, findings: Findings) -> Iterator[Values]:
+    table, pages = sas7bdat.read(stream, findings)
     names, restored = verify.known_names([column.name for column in table.columns], file)
     findings.mended += [f"name of column {name} restored" for name in restored]
     for name, column in zip(names, table.columns, strict=True):
@@ -177,7 +174,7 @@ class _Table(NamedTuple):
     counts: dict[tuple[str, float | str | None], int]  # how often the values occur that the codebook counts
 
 
-def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Findings) -> _Table:
+def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Findings, published: bool) -> _Table:
     """Verify the batches and write them, a row group each."""
     done, width = 0, 0
     counts = {(column, value): 0 for column, value, _ in file.counts}
@@ -204,8 +201,12 @@ def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Fi
                 done, width = done + len(group), group.num_columns
         if not done:
             raise SpiroError("holds no rows; fetch it again")
+        if published and file.rows not in (done, None):
+            raise SpiroError(f"holds {done} rows, {file.rows} were published; fetch it again")
         if people:
             verify.one_row_each(np.concatenate(people))
+            if published:
+                verify.ascending(np.concatenate(people))
     return _Table(done, width, counts)
 
 
@@ -241,24 +242,22 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
     return int(pc.sum(pc.equal(column, value)).as_py() or 0)
 
 
-def _compare(table: _Table, file: nhanes.File, findings: Findings) -> str:
+def _release(table: _Table, file: nhanes.File, findings: Findings, published: bool) -> str:
     """Hold a table against what is known of its releases: current, superseded or unknown, with warnings."""
     for release in file.releases:
         if release.sha256 == findings.sha256:
-            if not release.current:
-                newest = next(r for r in file.releases if r.current)
-                findings.warnings.append(
-                    f"is an earlier release ({release.size:,} bytes); the CDC's current one has {newest.size:,}"
-                )
-            return "current" if release.current else "superseded"
-    if file.rows is not None and table.rows < file.rows:
-        findings.rows_lost = file.rows - table.rows
-        findings.warnings.append(f"holds {table.rows} rows, the codebook counts {file.rows}")
-    elif table.rows == file.rows:
+            if release.current:
+                return "current"
+            newest = next(r for r in file.releases if r.current)
+            findings.warnings.append(
+                f"is an earlier release ({release.size:,} bytes); the CDC's current one has {newest.size:,}"
+            )
+            return "superseded"
+    if published:
         for column, value, count in file.counts:
-            if table.counts[column, value] != count:
+            seen = table.counts[column, value]
+            if seen != count:
                 what = "not missing" if value is None else repr(value)
-                seen = table.counts[column, value]
                 findings.warnings.append(
                     f"{column} is {what} in {seen} rows, in {count} by the codebook: not the CDC's"
                 )
@@ -270,7 +269,7 @@ def _compare(table: _Table, file: nhanes.File, findings: Findings) -> str:
 # --- a folder of raw files ------------------------------------------------------------------------------------
 
 
-def repair_folder(raw: Path, repaired: Path, truncated: Literal["refuse", "keep"] = "refuse") -> dict[str, Any]:
+def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str, Any]:
     """Repair the files that `download` brought into `raw`; return the report of each by name.
 
     The tables take their places together when all are sound; tables of other cycles leave.
@@ -283,7 +282,7 @@ def repair_folder(raw: Path, repaired: Path, truncated: Literal["refuse", "keep"
     with tempfile.TemporaryDirectory(dir=repaired.parent, prefix=f".{repaired.name}.") as folder:
         for file, path in tqdm(_files_in(raw), desc="repairing", unit="file"):
             out = Path(folder) / f"{file.name}.parquet"
-            found = repair_file(path, file, out, truncated, published=manifest.get("source") != "simulated")
+            found = repair_file(path, file, out, _is_published(raw, file.cycle, manifest), largest)
             _unchanged(path, manifest.get("files", {}).get(path.name), found)
             report[file.name] = found
         repaired.mkdir(exist_ok=True)
@@ -306,10 +305,20 @@ def _files_in(raw: Path) -> list[tuple[nhanes.File, Path]]:
     return [(file, find(raw, file)) for file in nhanes.files(cycles)]
 
 
+def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
+    """Whether a cycle's files are the CDC's, which a folder does not say: its SPXRAW has the published rows."""
+    if manifest.get("source") in ("simulated", "nhanes"):
+        return bool(manifest["source"] == "nhanes")
+    file = nhanes.FILES[f"SPXRAW_{cycle}"]
+    with contextlib.suppress(SpiroError), opened(find(raw, file)) as content:
+        return content.kind is Kind.SAS7BDAT and sas7bdat.read(content.stream, Findings())[0].rows == file.rows
+    return False
+
+
 def _unchanged(path: Path, known: dict[str, Any] | None, found: dict[str, Any]) -> None:
     """Compare a file with the manifest. Damage that was mended explains a difference; nothing else does."""
     if known is None or sha256(path) == known.get("sha256"):
         return
     if not found["mended"]:
         raise SpiroError(f"{path}: is not what download brought (its SHA-256 differs); dvc repro -f download")
-    found["warnings"].append("is not what download brought, the damage above excepted perhaps")
+    found["warnings"].append("is not what download brought, which the damage above may explain")

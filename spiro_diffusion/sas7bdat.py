@@ -217,10 +217,6 @@ class CompressedError(SpiroError):
     """The rows are compressed; pyreadstat reads such files."""
 
 
-class TruncatedError(SpiroError):
-    """The file ends inside a page."""
-
-
 @dataclass(frozen=True)
 class Table:
     """What the header and the subheaders say of a table."""
@@ -252,13 +248,10 @@ class _Page(NamedTuple):
     pointers: int  # to subheaders
 
 
-def read(
-    stream: BufferedReader, findings: Findings, keep_truncated: bool = False
-) -> tuple[Table, Iterator[np.ndarray]]:
+def read(stream: BufferedReader, findings: Findings) -> tuple[Table, Iterator[np.ndarray]]:
     """Open a table and stream its rows, page by page, as uint8 arrays of shape (any, row width).
 
-    Every page is checked; at the end the rows have to be as many as the header says. `keep_truncated` ends
-    a truncated file with its last whole page and counts the lost rows in `findings`.
+    Every page is checked; at the end the rows have to be as many as the header says.
 
     Raises SpiroError that tells what does not fit, CompressedError where the rows are compressed.
     """
@@ -272,12 +265,10 @@ def read(
             break
         page = _read_page(stream, page.number + 1, pages, page_size, layout)
     table = _described(subheaders, layout, page_size, pages)
-    return table, _row_batches(stream, table, page, findings, keep_truncated)
+    return table, _row_batches(stream, table, page, findings)
 
 
-def _row_batches(
-    stream: BufferedReader, table: Table, page: _Page, findings: Findings, keep_truncated: bool
-) -> Iterator[np.ndarray]:
+def _row_batches(stream: BufferedReader, table: Table, page: _Page, findings: Findings) -> Iterator[np.ndarray]:
     total = 0
     while True:
         if page.kind != META:
@@ -286,14 +277,7 @@ def _row_batches(
             yield rows
         if page.number == table.pages:
             break
-        try:
-            page = _read_page(stream, page.number + 1, table.pages, table.page_size, table.layout)
-        except TruncatedError:
-            if not (keep_truncated and 0 < total < table.rows):
-                raise
-            findings.rows_lost = table.rows - total
-            findings.mended.append(f"truncated: the first {total} of {table.rows} rows kept")
-            return
+        page = _read_page(stream, page.number + 1, table.pages, table.page_size, table.layout)
     if total != table.rows:
         raise SpiroError(f"its pages hold {total} rows, its header says {table.rows}; fetch it again")
     behind = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
@@ -309,7 +293,7 @@ def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, in
         findings.mended.append(f"{before} bytes before the header removed")
     head = stream.read(HEADER_SIZE)
     if len(head) < HEADER_SIZE:
-        raise TruncatedError(f"is truncated: its header has {len(head)} of {HEADER_SIZE} bytes; fetch it again")
+        raise SpiroError(f"is truncated: its header has {len(head)} of {HEADER_SIZE} bytes; fetch it again")
     if head[:32] != MAGIC or head[84:92] != b"SAS FILE":
         findings.mended.append("marks at the start of the header restored")
     wide, shifted, little = head[32], head[35], head[37]
@@ -327,9 +311,7 @@ def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, in
 def _read_page(stream: BufferedReader, number: int, pages: int, page_size: int, layout: Layout) -> _Page:
     page = stream.read(page_size)
     if len(page) < page_size:
-        raise TruncatedError(
-            f"is truncated: page {number} of {pages} has {len(page)} of {page_size} bytes; fetch it again"
-        )
+        raise SpiroError(f"is truncated: page {number} of {pages} has {len(page)} of {page_size} bytes; fetch it again")
     kind, blocks, pointers = layout.unpack("HHH", page, layout.page_header - 8)
     if kind & DELETED:
         raise SpiroError(f"page {number} holds rows that are marked as deleted; save it anew from SAS")

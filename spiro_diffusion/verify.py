@@ -63,6 +63,14 @@ def one_row_each(values: np.ndarray) -> None:
         raise SpiroError(f"holds SEQN {again:.0f} {len(rows)} times ({where}); one row a participant is expected")
 
 
+def ascending(values: np.ndarray) -> None:
+    """Refuse rows that do not stand in the order of SEQN, as the CDC's do: parts have changed places."""
+    falls = np.diff(values) < 0
+    if falls.any():
+        row = int(falls.argmax()) + 1
+        raise SpiroError(f"row {row}: SEQN {values[row]:.0f} stands behind {values[row - 1]:.0f}; fetch it again")
+
+
 def efforts(acceptable: np.ndarray, grade: np.ndarray, first_row: int = 0) -> None:
     """Refuse curves whose SPAACC and SPAQEFF contradict each other."""
     wrong = (acceptable == "Y") != np.isin(grade, nhanes.ACCEPTABLE_GRADES)

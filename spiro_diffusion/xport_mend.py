@@ -25,7 +25,7 @@ from spiro_diffusion.findings import Findings
 
 SEARCHED = HEAD + xport.NAMESTR_START  # bytes in which the header records may lie, behind text that is not the file's
 BLANK = b" "
-LEFT_BEHIND = b" \r\n\x1a"  # what programs write behind a file: blanks, line ends, Ctrl-Z
+LINE_ENDS = (10, 13)  # LF and CR; also the numbers of two columns
 REPLACEMENT = b"\xef\xbf\xbd"  # U+FFFD in UTF-8, which stands for bytes that were no text
 
 
@@ -36,23 +36,24 @@ class Parts(NamedTuple):
     rows: np.ndarray  # uint8 (rows, width of a row)
 
 
-def take_apart(data: bytes, file: nhanes.File, findings: Findings, keep_truncated: bool = False) -> Parts:
+def take_apart(data: bytes, file: nhanes.File, findings: Findings, rows: int | None = None) -> Parts:
     """Find columns and rows; what was damaged and is undone goes into `findings`.
 
-    `keep_truncated` keeps the whole rows of a truncated file and counts the lost; else it is refused.
+    `rows` is how many there have to be, where that is known: the format does not say it, and a stretch that
+    is lost from the middle, as long as some rows, shows in nothing else.
 
     Raises SpiroError that tells what does not fit.
     """
     first: SpiroError | None = None
-    for candidate, note in _readings(data):
+    for candidate, note in _readings(data, file):
         found = Findings(mended=note)
         try:
-            parts = _take_apart(candidate, file, found, keep_truncated and not note)
+            parts = _take_apart(candidate, file, found, rows)
         except SpiroError as error:
             first = first or error
         else:
             findings.mended += found.mended
-            findings.rows_lost, findings.sha256 = found.rows_lost, found.sha256
+            findings.sha256 = found.sha256
             return parts
     replaced = data.count(REPLACEMENT)
     if replaced:
@@ -60,8 +61,13 @@ def take_apart(data: bytes, file: nhanes.File, findings: Findings, keep_truncate
     raise first or SpiroError("cannot be read")
 
 
-def _readings(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
-    """The bytes as they are, then as they were before a program took them for text, where that can be told."""
+def _readings(data: bytes, file: nhanes.File) -> Iterator[tuple[bytes, list[str]]]:
+    """A known release in the bytes; the bytes as they are; the bytes before a program took them for text."""
+    start = max(data.find(xport.VERSION_5.library, 0, SEARCHED), 0)
+    for release in file.releases:
+        piece = data[start : start + release.size]
+        if len(data) > len(piece) and hashlib.sha256(piece).hexdigest() == release.sha256:
+            yield piece, [f"{len(data) - len(piece)} bytes around the CDC's file removed"]
     yield data, []
     lines = data.count(b"\n")
     if lines and lines == data.count(b"\r\n"):
@@ -73,19 +79,18 @@ def _readings(data: bytes) -> Iterator[tuple[bytes, list[str]]]:
                 yield plain, [f"translation from {encoding} to UTF-8 undone"]
 
 
-def _take_apart(data: bytes, file: nhanes.File, found: Findings, keep_truncated: bool) -> Parts:
+def _take_apart(data: bytes, file: nhanes.File, found: Findings, known_rows: int | None) -> Parts:
     data, version = _from_start(data, found)
-    count, published, body = _header_end(data, file, version, found)
+    count, announced, body = _header_end(data, file, version, found)
     reasons = []
     for columns, notes in _columns(data, count, file, version, found):
         tried = Findings()
         try:
-            rows = _rows(data[body:], columns, file, published, tried, keep_truncated)
+            rows = _rows(data[body:], columns, file, known_rows if announced is None else announced, tried)
         except SpiroError as reason:
             reasons.append(reason)
         else:
             found.mended += notes + tried.mended
-            found.rows_lost = tried.rows_lost
             found.sha256 = _sha256(data[:body], columns, rows, version)
             return Parts(columns, rows)
     raise reasons[0]
@@ -146,7 +151,7 @@ def _fixed(version: xport.Announcements) -> list[tuple[bytes, int]]:
 
 class _HeaderEnd(NamedTuple):
     columns: int
-    rows: int | None  # as far as they are known
+    rows: int | None  # as version 8 tells them
     body: int  # byte at which the rows begin
 
 
@@ -178,7 +183,7 @@ def _header_end(data: bytes, file: nhanes.File, version: xport.Announcements, fo
         found.mended.append(f"number of columns restored to {count}")
     if announced != _rows_begin(count) - xport.RECORD:
         found.mended.append("header record before the rows restored")
-    return _HeaderEnd(count, file.rows, _rows_begin(count))
+    return _HeaderEnd(count, None, _rows_begin(count))
 
 
 def _rows_begin(columns: int) -> int:
@@ -199,6 +204,11 @@ def _columns(
     names, restored = verify.known_names([record.name for record in records], file)
     texts = [nhanes.is_text(name) for name in names]
     found.mended += [f"name of column {name} restored" for name in restored]
+    numbers = [record.number for record in records]
+    if sorted(numbers) == list(range(1, count + 1)) != numbers:
+        raise SpiroError("its name records are out of order; fetch it again")
+    if any(number in LINE_ENDS and i + 1 in LINE_ENDS and number != i + 1 for i, number in enumerate(numbers)):
+        raise SpiroError("was taken for text: CR and LF stand for each other, in the values as well; fetch it again")
     damaged = set(restored)
     for i, (record, name, text) in enumerate(zip(records, names, texts, strict=True)):
         if record.number != i + 1:
@@ -232,10 +242,8 @@ def _columns(
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
-def _rows(
-    body: bytes, columns: list[Column], file: nhanes.File, published: int | None, found: Findings, keep_truncated: bool
-) -> np.ndarray:
-    """The rows, of which there are `published` where that is known."""
+def _rows(body: bytes, columns: list[Column], file: nhanes.File, known: int | None, found: Findings) -> np.ndarray:
+    """The rows, of which there have to be `known`, where that is known."""
     width = sum(column.width for column in columns)
     seqn = next((column for column in columns if column.name == "SEQN"), None)
     if seqn is None:
@@ -250,34 +258,35 @@ def _rows(
         raise SpiroError(_why_none(body, values, file))
     if good[count:].any():
         raise SpiroError(f"row {count}: SEQN is {values[count]:g}, which is none of cycle {file.cycle}; fetch it again")
+    if known is not None and count != known:
+        raise SpiroError(f"holds {count} rows, {known} are expected; fetch it again")
+    _end_of(body[count * width :], -count * width % xport.RECORD, count, known is not None, found)
+    return rows[:count]
 
-    rest = body[count * width :]
-    padding = -count * width % xport.RECORD
+
+def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings) -> None:
+    """Tell what stands behind the last row: nothing but `padding` blanks in a sound file.
+
+    Blanks too few or too many can also come from rows lost further up, unless their number is known.
+    """
     blanks = len(rest) - len(rest.lstrip(BLANK))
     behind = rest[padding:]
-    ended = count == published or min(blanks, padding) > 0  # blanks stand behind the last row and nowhere else
     if behind.startswith(b"HEADER RECORD"):
         raise SpiroError("holds more than one table; give each as a file of its own")
-    if blanks >= padding and (ended or not behind.strip(LEFT_BEHIND)):
-        if behind:
-            found.mended.append(f"{len(behind)} bytes behind the last row removed")
-        return rows[:count]
-    if ended and blanks == len(rest):
+    if blanks == len(rest) == padding:
+        return
+    ended = min(blanks, padding) > 0  # blanks stand behind the last row and nowhere else
+    only_ends = not behind.strip(b"\r\n\x1a")  # line ends and Ctrl-Z, which programs write behind a text
+    if ended and known and blanks == len(rest) < padding:
         found.mended.append(f"{padding - blanks} blanks behind the last row restored")
-        return rows[:count]
-    if len(rest) >= width and not keep_truncated:
-        raise SpiroError(f"row {count} is damaged (it does not begin with a SEQN); fetch it again")
-    if keep_truncated and count > 1:
-        kept = count - 1  # what was written behind the cut may begin in the last row
-        found.mended.append(f"truncated: the first {kept} rows kept")
-        found.rows_lost = max((published or 0) - kept, 1 + max(1, len(rest) // width))
-        return rows[:kept]
-    of = f" of {published}" if published else ""
-    raise SpiroError(f"is truncated behind row {count}{of}; fetch it again")
+    elif blanks >= padding and (only_ends or (ended and (known or behind.strip(BLANK)))):
+        found.mended.append(f"{len(behind)} bytes behind the last row removed")
+    else:
+        raise SpiroError(f"is truncated or damaged behind row {count - 1} ({len(rest)} bytes remain); fetch it again")
 
 
 def _why_none(body: bytes, values: np.ndarray, file: nhanes.File) -> str:
-    if not body.strip(LEFT_BEHIND + b"\0"):
+    if not body.strip(b"\0 \r\n\x1a"):
         return "holds a header and no rows; fetch it again"
     for name, cycle in nhanes.CYCLES.items():
         if len(values) and cycle.first_seqn <= values[0] <= cycle.last_seqn:
