@@ -93,14 +93,14 @@ def people_shown(held: Measured) -> list[Measured]:
 
 
 def training_logs(folders: dict[str, Path]) -> Logs:
-    """Loss series of training logs as `log.Log` writes them, by model; empty where there are none."""
+    """Loss series of the folders of `*.tsv` that `log.Log` writes, by model; empty where there are none."""
     logs: Logs = {}
     for model, folder in folders.items():
         series = {}
-        for path in sorted((folder / "plots" / "metrics").glob("*.tsv")):
-            if path.stem in ("loss", "score", "train_loss", "validation_loss"):
+        for path in sorted(folder.glob("*.tsv")):
+            if path.stem in ("loss", "score"):
                 table = pd.read_csv(path, sep="\t")
-                series[path.stem.replace("_", " ")] = (
+                series[path.stem] = (
                     table.iloc[:, 0].to_numpy(float),
                     table.iloc[:, -1].to_numpy(float),
                 )

@@ -394,17 +394,18 @@ def reconstruction(real: Measured, again: Measured, chosen: Sequence[int]) -> Ca
 
 
 def training(logs: dict[str, dict[str, tuple[NDArray, NDArray]]]) -> Canvas:
-    """Loss curves: for each model the series of its log, name → (epochs, values)."""
-    canvas, axes = _canvas(1, max(len(logs), 1), 10.5, 3.6)
-    for ax, (model, series) in zip(axes[0], logs.items(), strict=False):
-        for k, (name, (epoch, value)) in enumerate(series.items()):
-            ax.plot(epoch, value, label=name, color=SERIES[(0, 3, 4, 5)[k % 4]], lw=1.3)
-        if any((value > 0).all() for _, value in series.values()):
-            ax.set_yscale("log")
-        ax.set_title(model)
-        ax.set_xlabel("epoch")
-        ax.legend()
-    axes[0, 0].set_ylabel("loss")
+    """Loss by epoch: for each model its `loss` on training and its `score` on validation curves: (epochs, values)."""
+    kinds = {"loss": ("training loss", GENERATED), "score": ("validation error", ALERT)}
+    canvas, axes = _canvas(1, 2 * len(logs), 10.5, 3.0)
+    for column, (model, series) in enumerate(logs.items()):
+        for ax, (kind, (label, colour)) in zip(axes[0, 2 * column :], kinds.items(), strict=False):
+            epoch, value = series.get(kind, (np.zeros(0), np.zeros(0)))
+            ax.plot(epoch, value, color=colour, lw=1.3, marker="." if len(value) < 20 else None)
+            if len(value) > 4:  # the first epochs would hide the rest
+                low, high = value.min(), np.percentile(value, 90)
+                ax.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+            ax.set_title(f"{model}: {label}")
+            ax.set_xlabel("epoch")
     return canvas
 
 

@@ -103,17 +103,25 @@ RECONSTRUCTION = [
 ]
 
 
-def write(figure: Figure, form: str) -> str:
-    """A figure as text, with its interval."""
+class Cell(NamedTuple):
+    """A figure as text."""
+
+    value: str
+    interval: str = ""
+
+
+def write(figure: Figure, form: str) -> Cell:
+    """A figure and its interval as text."""
     if figure["value"] is None:
-        return "–"
-    text = _number(figure["value"], form)
-    if "low" in figure:
-        text += f" ({_number(figure['low'], form, bare=True)} to {_number(figure['high'], form, bare=True)})"
-    return text
+        return Cell("–")
+    value = _number(figure["value"], form)
+    if "low" not in figure:
+        return Cell(value)
+    return Cell(value, f"{_number(figure['low'], form, bare=True)} to {_number(figure['high'], form, bare=True)}")
 
 
 def _number(value: float, form: str, bare: bool = False) -> str:
+    value = 0.0 if abs(value) < 5e-6 else value  # no negative zeros
     if form == "percent":
         return f"{100 * value:.1f}" + ("" if bare else " %")
     if form == "points":
@@ -196,7 +204,7 @@ def _target(target: dict[str, Any]) -> dict[str, Any]:
         **target,
         "level_label": LEVELS[target["level"]],
         "verdict_label": VERDICTS[target["verdict"]],
-        "shown": "" if worst is None or worst["value"] is None else write(worst, "number"),
+        "shown": None if worst is None or worst["value"] is None else write(worst, "number"),
         "what": "" if worst is None else _what(worst["path"]),
         "met": met,
         "of": len(figures),

@@ -3,8 +3,12 @@
 A curve is a short rise and a two-speed fall; its size is log-normal around a surface of age, height and sex.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from spiro_diffusion import counter, grid, spirometry
 from spiro_diffusion.evaluation import measured
@@ -99,3 +103,17 @@ def real(held: int = 150, each: int = 3, seed: int = 0) -> Real:
         train_indices={k: train.indices[k] for k in (*measured.INDICES, "ratio")},
         train_signals=shapes,
     )
+
+
+def write_files(folder: Path, held: int, train: int) -> None:
+    """The world as the pipeline's files: signals, table of curves, raw counts."""
+    everybody = people(held + train, 5)
+    curves, shapes = measure(everybody, 3, 5)
+    table = curves.people.assign(raw_row=np.arange(len(curves)), points=grid.N_10MS)
+    table = table.assign(**curves.indices)  # time zero, too: the counts are cut to the window
+    table["split"] = np.where(table["seqn"] <= held, "test", "train")
+    (folder / "repaired").mkdir(parents=True)
+    raw = pa.table({"SPXRAW": pa.array(list(curves.counts)), "SPXPTS": pa.array(table["points"].astype(float))})
+    pq.write_table(raw, folder / "repaired" / "SPXRAW_G.parquet")
+    table.to_parquet(folder / "curves.parquet")
+    np.save(folder / "signals_L512.npy", shapes)

@@ -84,9 +84,9 @@ def load_baselines(folder: Path, real: Real) -> dict[str, Tree]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
-        if content["data"]["seqn_sha256"] != fingerprint(real):
+        if content["data"]["held"] != fingerprint(real):
             raise SpiroError(f"{path}: judged by other participants than these; run `dvc repro baselines`")
-        found[path.stem] = content["figures"]
+        found[content["name"]] = content["figures"]
     return found
 
 
