@@ -7,8 +7,8 @@ the file has changed, and does without the server where it cannot be reached.
 
 import json
 import re
+import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +26,8 @@ from spiro_diffusion.findings import Findings
 from spiro_diffusion.unpack import opened
 
 CACHE = Path(".scratch/download")
-BLOCK = 1 << 16  # bytes
+FAILING = (429, 500, 502, 503, 504)  # answers after which it is worth asking again
+BLOCK = 1 << 13  # bytes; what came of an unfinished block is asked for again
 LONGEST = 100 << 20  # bytes; eight times the largest file of the CDC (SPXRAW_G.zip, 12.3 MB)
 
 
@@ -56,7 +57,7 @@ class _NotThere(SpiroError):
 
 
 class _Unreachable(SpiroError):
-    """No answer, or none that could be read to its end."""
+    """No answer, or none that could be read to its end; another address of the same server will not help."""
 
 
 def fetch(
@@ -73,20 +74,21 @@ def fetch(
     kept = _kept(path, record)
     session = _session(patience)
     failures = []
-    unreachable = False
     for place in file.paths:
         address = host.rstrip("/") + place
         try:
-            fetched = _fetch_one(session, address, path, kept, lambda part: check(part, file), patience)
-        except (_NotThere, _Unreachable) as error:
-            unreachable |= isinstance(error, _Unreachable)
+            fetched = _fetch_one(session, address, path, kept, file, patience)
+        except _NotThere as error:
             failures.append(f"{address} {error}")
+        except _Unreachable as error:
+            if kept:
+                tqdm.write(f"download: {address} {error}; {file.filename} as fetched before serves", file=sys.stderr)
+                return path, kept
+            failures.append(f"{address} {error}")
+            break
         else:
             write_json(record, asdict(fetched))
             return path, fetched
-    if kept and unreachable:
-        tqdm.write(f"download: {file.filename}: no answer from {urlsplit(host).netloc}; the copy fetched before serves")
-        return path, kept
     raise SpiroError(f"{file.filename} cannot be fetched: {'; '.join(failures)}; or give download.source a folder")
 
 
@@ -117,7 +119,7 @@ def _session(patience: Patience) -> requests.Session:
     retry = Retry(
         total=patience.attempts - 1,
         backoff_factor=patience.pause,
-        status_forcelist=(429, 500, 502, 503, 504),
+        status_forcelist=FAILING,
         raise_on_status=False,
     )
     for scheme in ("http://", "https://"):
@@ -126,13 +128,9 @@ def _session(patience: Patience) -> requests.Session:
 
 
 def _fetch_one(
-    session: requests.Session,
-    address: str,
-    path: Path,
-    kept: Fetched | None,
-    check: Callable[[Path], None],
-    patience: Patience,
+    session: requests.Session, address: str, path: Path, kept: Fetched | None, file: nhanes.File, patience: Patience
 ) -> Fetched:
+    """Fetch from one address, in as many attempts as it may take to get a whole body with sound content."""
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     reason = ""
@@ -141,18 +139,19 @@ def _fetch_one(
             time.sleep(patience.pause * 2 ** (attempt - 1))
         try:
             fetched = _attempt(session, address, part, kept, patience)
-            if fetched is kept and kept:
-                return kept
-            check(part)
-        except _NotThere:
-            part.unlink(missing_ok=True)
-            raise
-        except requests.RequestException as error:
-            reason = _in_words(error)
         except _Unreachable as error:
             reason = str(error)
-        except SpiroError as error:  # complete by its length, but damaged
-            part.unlink(missing_ok=True)
+            continue
+        except requests.RequestException as error:  # after the attempts of the session
+            raise _Unreachable(_in_words(error)) from None
+        if fetched is kept and kept:
+            return kept
+        try:
+            check(part, file)
+        except SpiroError as error:
+            part.unlink()
+            if isinstance(error, _NotThere):
+                raise
             reason = f"gave a file that {error}"
         else:
             part.replace(path)
@@ -178,11 +177,9 @@ def _attempt(session: requests.Session, address: str, part: Path, kept: Fetched 
         elif answer.status_code == requests.codes.ok:
             have, total = 0, int(answer.headers.get("Content-Length", 0))
         else:
-            part.unlink(missing_ok=True)
-            refused = requests.codes.bad_request <= answer.status_code < requests.codes.server_error
-            again = answer.status_code in (requests.codes.requested_range_not_satisfiable, requests.codes.too_many)
-            error = _NotThere if refused and not again else _Unreachable
-            raise error(f"answered {answer.status_code} {answer.reason}")
+            unchanged.unlink(missing_ok=True)
+            busy = answer.status_code in FAILING or answer.status_code == requests.codes.range_not_satisfiable
+            raise (_Unreachable if busy else _NotThere)(f"answered {answer.status_code} {answer.reason}")
         etag, last_modified = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
         write_json(unchanged, [address, last_modified if etag.startswith("W/") else etag or last_modified])
         _receive(answer, part, have, total)
@@ -214,11 +211,14 @@ def _receive(answer: requests.Response, part: Path, have: int, total: int) -> No
         part.open("ab" if have else "wb") as out,
         tqdm(desc=answer.url.rsplit("/", 1)[-1], initial=have, total=total or None, unit="B", unit_scale=True) as bar,
     ):
-        for block in answer.iter_content(BLOCK):
-            out.write(block)
-            bar.update(len(block))
-            if out.tell() > (total or LONGEST):
-                break
+        try:
+            for block in answer.iter_content(BLOCK):
+                out.write(block)
+                bar.update(len(block))
+                if out.tell() > (total or LONGEST):
+                    break
+        except requests.RequestException as error:
+            raise _Unreachable("stalled" if _timed_out(error) else "broke off") from None
     size = part.stat().st_size
     if (total and size != total) or size > LONGEST:
         if size > total:
@@ -227,10 +227,12 @@ def _receive(answer: requests.Response, part: Path, have: int, total: int) -> No
 
 
 def _in_words(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
+    if _timed_out(error):
         return "was silent for too long"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "broke off"
     if isinstance(error, requests.ConnectionError):
         return "cannot be reached"
     return f"failed ({type(error).__name__})"
+
+
+def _timed_out(error: requests.RequestException) -> bool:
+    return "timed out" in str(error)  # requests wraps the timeouts of a body, and of a retry, in other errors
