@@ -8,7 +8,8 @@ Only published values are read, no curves, and only summaries are written. The m
 
 where e has a skewed marginal (its quantiles). As normal scores the values are held together by a covariance
 matrix and by a bend each, a multiple of the ratio's squared score less 1: in obstruction and in very fast
-emptying the others do not follow the line of the middle. FVC, PEF and the emptying after 1 s (FEV1/FVC) are logarithms over a reference value; the others are named in main.
+emptying the others leave the line of the middle. FVC, PEF and the emptying after 1 s (FEV1/FVC) are
+logarithms over a reference value; the others are named in main.
 """
 
 import sys

@@ -83,9 +83,16 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
 
 def measured(repaired: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The table with the indices of each raw curve (see spirometry.Indices) as further columns."""
-    parts = [spirometry.indices(b.flow, b.points).to_pandas() for b in curves.batches(repaired, table, "align")]
-    indices = pd.concat(parts, ignore_index=True) if parts else spirometry.indices(np.zeros((0, 8))).to_pandas()
-    return pd.concat([table.reset_index(drop=True), indices], axis=1)
+
+    indices = spirometry.empty(len(table))
+
+    def read_off(batch: curves.Batch) -> None:
+        for group in curves.by_length(batch):
+            spirometry.put(indices, group.rows, spirometry.indices(group.flow, group.points))
+
+    for _ in curves.each(read_off, curves.batches(repaired, table, "align")):
+        pass
+    return pd.concat([table.reset_index(drop=True), indices.to_pandas()], axis=1)
 
 
 def best_efforts(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -46,7 +46,8 @@ def save(figure: Figure, path: Path) -> None:
 def bland_altman(best: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """Difference against mean of four indices: each participant's best effort and the published value."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 7.2), layout="constrained")
+        figure = Figure(figsize=(10, 7.6))
+        figure.subplots_adjust(left=0.08, right=0.92, bottom=0.07, top=0.89, wspace=0.38, hspace=0.38)
         for axes, name in zip(figure.subplots(2, 2).flat, ("fev1", "fvc", "pef", "fef2575"), strict=True):
             _bland_altman(axes, best[name].to_numpy(), published[name].to_numpy(), name)
         figure.suptitle("Best acceptable effort before the bronchodilator, less the published value", color=INK)
@@ -89,7 +90,8 @@ def round_trip(before: pd.DataFrame, after: pd.DataFrame, signal: NDArray, edges
         signal: (512,), L/s, one curve on the grid; `edges`: (513,), s, of its bins.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 7), layout="constrained")
+        figure = Figure(figsize=(10, 7.2))
+        figure.subplots_adjust(left=0.12, right=0.98, bottom=0.07, top=0.89, wspace=0.4, hspace=0.38)
         flow_volume, volume_time, volumes, flows = figure.subplots(2, 2).flat
         v = np.concatenate([[0], np.cumsum(signal * np.diff(edges))])
         flow_volume.stairs(signal, v, color=INK, linewidth=1, baseline=None)

@@ -88,18 +88,19 @@ def volume(signals: NDArray) -> NDArray[np.float64]:
     return v
 
 
-def to_10ms(signals: NDArray) -> NDArray[np.float32]:
-    """Flow (n, 2048) in L/s of each 10 ms from 0.5 s before time zero, of signals (n, 512) in L/s.
+def to_10ms(signals: NDArray, samples: int = N_10MS) -> NDArray[np.float32]:
+    """Flow (n, samples) in L/s of each 10 ms from 0.5 s before time zero, of signals (n, 512) in L/s.
 
     Volume runs straight between the edges of the grid: FEF25-75, FVC and the last second come back as
     well as with any spline tried (docs/spirometry.md), and no flow is made that was not there.
     """
     signals = np.asarray(signals, dtype=np.float32)
-    flow = np.empty((len(signals), N_10MS), dtype=np.float32)
+    flow = np.empty((len(signals), samples), dtype=np.float32)
+    here, after, part = _BIN[:samples], _NEXT[:samples], _PART[:samples]
     for start in range(0, len(signals), CHUNK):
         rows = slice(start, start + CHUNK)
-        flow[rows] = _PART * signals[rows].take(_BIN, axis=1)
-        flow[rows] += (1 - _PART) * signals[rows].take(_NEXT, axis=1)
+        flow[rows] = part * signals[rows].take(here, axis=1)
+        flow[rows] += (1 - part) * signals[rows].take(after, axis=1)
     return flow
 
 

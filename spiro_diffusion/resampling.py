@@ -8,9 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion import grid, spirometry
-from spiro_diffusion.curves import batches
+from spiro_diffusion.curves import Batch, batches, by_length, each
 
 GridName = Literal["warped", "stretch"]
+
+WIDEST_BIN = 16  # samples of 10 ms
 
 
 class Resampled(NamedTuple):
@@ -24,18 +26,30 @@ class Resampled(NamedTuple):
 def resample(repaired: Path, table: pd.DataFrame, signals: NDArray[np.float32], name: GridName) -> Resampled:
     """Fill `signals` (n, 512) with the curves of `table`, and measure them again at 10 ms."""
     t0 = table["t0"].to_numpy()
-    lead, after = np.zeros(len(table)), []
-    for batch in batches(repaired, table, "resample"):
-        zero = t0[batch.rows]
-        if name == "warped":
-            signals[batch.rows] = grid.to_grid(batch.flow, zero, batch.points)
-            lead[batch.rows] = grid.lead_volume(batch.flow, zero)
-            after.append(spirometry.indices(grid.to_10ms(signals[batch.rows])))
-        else:
-            signals[batch.rows] = grid.to_stretch(batch.flow, batch.points)
-            after.append(spirometry.indices(grid.from_stretch(signals[batch.rows], batch.points), batch.points))
-    measured = pd.concat([indices.to_pandas() for indices in after], ignore_index=True)
-    return Resampled(grid.zero_sample(t0), lead, measured)
+    lead = np.zeros(len(table))
+
+    after = spirometry.empty(len(table))
+
+    def fill(batch: Batch) -> None:
+        for group in by_length(batch):
+            rows, points, flow = group.rows, group.points, group.flow
+            if name == "stretch":
+                signals[rows] = some = grid.to_stretch(flow, points)
+                spirometry.put(after, rows, spirometry.indices(grid.from_stretch(some, points), points))
+                continue
+            signals[rows] = some = grid.to_grid(flow, t0[rows], points)
+            lead[rows] = grid.lead_volume(flow, t0[rows])
+            spirometry.put(after, rows, spirometry.indices(grid.to_10ms(some, _samples(points, t0[rows]))))
+
+    for _ in each(fill, batches(repaired, table, "resample")):
+        pass
+    return Resampled(grid.zero_sample(t0), lead, after.to_pandas())
+
+
+def _samples(points: NDArray, t0: NDArray) -> int:
+    """Samples of 10 ms in the window until the last of some curves has ended, with the bin it ended in."""
+    end = points - grid.zero_sample(t0) + grid.LEAD_SAMPLES
+    return int(np.clip(end.max() + WIDEST_BIN, spirometry.SLOPE_SAMPLES, grid.N_10MS))
 
 
 def edges(table: pd.DataFrame, row: int, name: GridName) -> NDArray[np.float64]:

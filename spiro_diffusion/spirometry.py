@@ -54,6 +54,17 @@ class Indices:
         return pd.DataFrame({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
+def empty(n: int) -> Indices:
+    """Indices of n curves, all NaN, to `put` those of some rows in."""
+    return Indices(*(np.full(n, np.nan) for _ in dataclasses.fields(Indices)))
+
+
+def put(into: Indices, rows: slice | NDArray, some: Indices) -> None:
+    """Set the indices of some rows."""
+    for field in dataclasses.fields(Indices):
+        getattr(into, field.name)[rows] = getattr(some, field.name)
+
+
 def indices(flow: NDArray, points: NDArray | None = None) -> Indices:
     """All indices of n curves.
 
@@ -83,10 +94,11 @@ def indices(flow: NDArray, points: NDArray | None = None) -> Indices:
 
 def volume(flow: NDArray) -> Floats:
     """Volume (n, T + 1) in L at the ends of the samples of flow (n, T) in L/s; 0 before the first."""
-    result = np.zeros((flow.shape[0], flow.shape[1] + 1))
-    np.cumsum(flow, axis=1, dtype=np.float64, out=result[:, 1:])
+    result = np.empty((flow.shape[0], flow.shape[1] + 1))
+    result[:, 0] = 0
+    result[:, 1:] = flow
     result *= SAMPLE_PERIOD_S
-    return result
+    return np.cumsum(result, axis=1, out=result)
 
 
 def volume_at(v: Floats, position: Floats) -> Floats:
