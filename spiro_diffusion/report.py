@@ -121,7 +121,7 @@ def write(figure: Figure, form: str) -> Cell:
 
 
 def _number(value: float, form: str, bare: bool = False) -> str:
-    value = 0.0 if abs(value) < 5e-6 else value  # no negative zeros
+    value = 0.0 if abs(value) < 5e-4 and form in ("signed", "ratio") else value  # no negative zeros
     if form == "percent":
         return f"{100 * value:.1f}" + ("" if bare else " %")
     if form == "points":

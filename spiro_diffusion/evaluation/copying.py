@@ -25,7 +25,7 @@ SPAN_S = 6.0  # after time zero: later flow is small and adds noise alone
 WIDTH_S = 0.04  # of the bins compared: finer ones compare the tremor, which no two curves share
 NEAR_SHARE = 0.05  # a near copy is nearer than this share of the pairs of efforts of one person are
 KEPT_NEIGHBOURS = 24  # of each curve among the held-out participants: enough for every resample to hold one
-CHUNK = 256  # curves at a time against all training curves
+CHUNK = 64  # curves at a time against all training curves: 64 x 29,000 float32 is 7 MB
 
 
 def shapes(signals: NDArray) -> NDArray[np.float32]:

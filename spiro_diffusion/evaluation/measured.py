@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from spiro_diffusion import counter, grid, spirometry
@@ -155,7 +156,7 @@ def _read(flow: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     indices = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
     with np.errstate(invalid="ignore", divide="ignore"):
         indices["ratio"] = indices["fev1"] / indices["fvc"]
-    v = spirometry.volume(flow)
+    v = spirometry.volume(flow).astype(np.float32)
     indices["fall"] = (np.maximum.accumulate(v, axis=1) - v).max(axis=1)
     indices["second_peak"] = _second_peak(v, indices["t0"] + indices["t_pef"])
     return indices
@@ -164,13 +165,18 @@ def _read(flow: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
 def _second_peak(v: NDArray, t_peak: NDArray) -> NDArray[np.float64]:
     """Largest rise (L/s) of the 100 ms mean flow above its earlier low, after the peak (s from the start)."""
     w = SECOND_PEAK_WIDTH
-    mean = (v[:, w:] - v[:, :-w]) / (w * spirometry.SAMPLE_PERIOD_S)
-    after = np.arange(mean.shape[1]) >= np.nan_to_num(t_peak)[:, None] / spirometry.SAMPLE_PERIOD_S
-    lowest = np.minimum.accumulate(np.where(after, mean, np.inf), axis=1)
-    return np.where(after, mean - lowest, 0.0).max(axis=1)
+    mean = v[:, w:] - v[:, :-w]
+    before = np.arange(mean.shape[1]) < np.nan_to_num(t_peak)[:, None] / spirometry.SAMPLE_PERIOD_S
+    mean[before] = v.max(initial=1.0) + 1  # above all that follows
+    rise = (mean - np.minimum.accumulate(mean, axis=1)).max(axis=1)
+    return rise.astype(np.float64) / (w * spirometry.SAMPLE_PERIOD_S)
 
 
 def in_parallel(function: Callable[[int], T], count: int) -> Iterator[T]:
-    """`function(i)` for each i in order, on all cores: numpy lets go of the interpreter while it computes."""
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 32)) as pool:
+    """`function(i)` for each i in order, on all cores: numpy lets go of the interpreter while it computes.
+
+    Each call has one core, so that its last digits do not depend on how many there are.
+    """
+    workers = min(os.cpu_count() or 1, 32)
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
         yield from pool.map(function, range(count))
