@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -154,15 +155,19 @@ def _compressed_batches(stream: io.BufferedReader) -> Iterator[Values]:
             for frame, _ in pyreadstat.read_file_in_chunks(pyreadstat.read_sas7bdat, file.name, ROWS_AT_ONCE):
                 done += len(frame)
                 yield {
-                    name: np.array([str(text).encode("latin-1", "replace") for text in frame[name]])
-                    if nhanes.is_text(name)
-                    else frame[name].to_numpy(np.float64)
+                    name: _as_bytes(frame[name]) if nhanes.is_text(name) else frame[name].to_numpy(np.float64)
                     for name in frame.columns
                 }
         except (pyreadstat.ReadstatError, ValueError) as error:
             raise SpiroError(f"is a damaged compressed SAS7BDAT ({error}); fetch it again") from None
         if done != announced:
             raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
+
+
+def _as_bytes(texts: pd.Series) -> np.ndarray:
+    """Texts as blank-padded bytes ('S')."""
+    array = np.array([str(text).encode("latin-1", "replace") for text in texts])
+    return np.char.ljust(array, array.dtype.itemsize)
 
 
 # --- writing --------------------------------------------------------------------------------------------------

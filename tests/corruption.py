@@ -117,8 +117,8 @@ def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame) -> np.ndarra
 def zipped(data: bytes, name: str = "table.sas7bdat") -> bytes:
     """A zip of one member."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(name), data)
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
