@@ -53,6 +53,12 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
             return np.full(len(raw), np.nan)
         return np.where(at >= 0, people[name].to_numpy(dtype=np.float64)[at], np.nan)
 
+    nameless = (at_demo >= 0) & np.isnan(joined(demo, at_demo, "RIDRETH1"))
+    if nameless.any():
+        row = int(at_demo[nameless][0])
+        raise SpiroError(
+            f"DEMO_{cycle}: row {row} (SEQN {demo['SEQN'][row]:.0f}): RIDRETH1 is missing, expected 1 to 5"
+        )
     months = [joined(demo, at_demo, name) for name in AGE_MONTHS]
     return pd.DataFrame(
         {

@@ -26,6 +26,11 @@ class Column(NamedTuple):
     values: tuple[str, ...] = ()  # of texts
 
 
+# What counts of -64 to 192 mL in 2,044 samples can give at all, before curves that no lung blew have left.
+_LITRES = Column("float", -450, 450, "L", missing=True)
+_FLOW = Column("float", -25, 25, "L/s", missing=True)
+_SECONDS = Column("float", -1000, 1000, "s", missing=True)
+
 ALIGNED: dict[str, Column] = {
     "seqn": Column("int", 1, 99_999),
     "cycle": Column("text", values=tuple(CYCLES)),
@@ -46,37 +51,43 @@ ALIGNED: dict[str, Column] = {
     "ethnicity": Column("int", 1, 5),
     "ethnicity3": Column("float", 1, 7, missing=True),
     "mec_weight": Column("float", 0, 1e6, "people", missing=True),
-    "t0": Column("float", -5, 21, "s", missing=True),
-    "bev": Column("float", -1, 12, "L", missing=True),
-    "fev05": Column("float", -1, 12, "L", missing=True),
-    "fev075": Column("float", -1, 12, "L", missing=True),
-    "fev1": Column("float", -1, 12, "L", missing=True),
-    "fev3": Column("float", -1, 12, "L", missing=True),
-    "fev6": Column("float", -1, 12, "L", missing=True),
-    "fvc": Column("float", 0, 12, "L", missing=True),
-    "pef": Column("float", 0, 25, "L/s", missing=True),
-    "pef_instant": Column("float", 0, 25, "L/s", missing=True),
-    "t_pef": Column("float", -5, 21, "s", missing=True),
+    "t0": _SECONDS,
+    "bev": _LITRES,
+    "fev05": _LITRES,
+    "fev075": _LITRES,
+    "fev1": _LITRES,
+    "fev3": _LITRES,
+    "fev6": _LITRES,
+    "fvc": _LITRES,
+    "pef": _FLOW,
+    "pef_instant": _FLOW,
+    "t_pef": _SECONDS,
     "rise_time": Column("float", 0, 1, "s", missing=True),
-    "fef2575": Column("float", 0, 25, "L/s", missing=True),
-    "fef50": Column("float", -10, 25, "L/s", missing=True),
-    "fet": Column("float", -1, 26, "s", missing=True),
-    "t99": Column("float", -5, 26, "s", missing=True),
-    "last_second": Column("float", -5, 12, "L", missing=True),
-    "end_flow": Column("float", 0, 25, "L/s", missing=True),
-    "cough": Column("float", 0, 25, "L/s", missing=True),
+    "fef2575": _FLOW,
+    "fef50": _FLOW,
+    "fet": _SECONDS,
+    "t99": _SECONDS,
+    "last_second": _LITRES,
+    "end_flow": _FLOW,
+    "cough": _FLOW,
 }
+LARGEST_FVC_L = 12.0  # a curve with more is no expiration: the largest published FVC is 9.4 L (SPX_F)
+LARGEST_PEF_LPS = 25.0  # the largest published PEF is 19.0 L/s (SPX_G)
 KNOWN = {"age", "height", "sex", "t0", "fvc", "fev1", "pef", "mec_weight"}  # must be there from filter on
 FILTERED: dict[str, Column] = {
     **{name: column._replace(missing=column.missing and name not in KNOWN) for name, column in ALIGNED.items()},
     "split": Column("text", values=("train", "validation", "test")),
     "best": Column("bool"),
 }
-FILTERED["sex"] = Column("int", 1, 2)
+FILTERED |= {
+    "sex": Column("int", 1, 2),
+    "fvc": Column("float", 0, LARGEST_FVC_L, "L"),
+    "pef": Column("float", 0, LARGEST_PEF_LPS, "L/s"),
+}
 CURVES: dict[str, Column] = {
     **FILTERED,
-    "zero_sample": Column("int", -500, 2100, "samples of 10 ms"),
-    "lead_volume": Column("float", -12, 12, "L"),
+    "zero_sample": Column("int", -100_000, 100_000, "samples of 10 ms"),
+    "lead_volume": Column("float", -450, 450, "L"),
 }
 
 

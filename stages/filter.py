@@ -39,6 +39,7 @@ def filter(params: Params, *, aligned: Path, filtered: Path, metrics: Path) -> N
         "no_sex": table["sex"].isna(),
         "no_height": table["height"].isna(),
         "no_time_zero": table["t0"].isna(),
+        "impossible": (table["fvc"] > schema.LARGEST_FVC_L) | (table["pef"] > schema.LARGEST_PEF_LPS),
         "grade": ~table["grade"].isin(params.grades),
         "test_type": ~table["test_type"].isin(params.test_types),
         "no_plateau": ~table["plateau"] & params.plateau_only,

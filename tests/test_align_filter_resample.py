@@ -160,6 +160,15 @@ def test_a_value_out_of_range_is_named_with_its_row(tables: dict, tmp_path: Path
         align(raw, tmp_path)
 
 
+def test_a_missing_ethnicity_is_named(tables: dict, tmp_path: Path) -> None:
+    demo = tables["DEMO"].copy()
+    row = int((demo["SEQN"] == tables["SPXRAW"]["SEQN"][0]).to_numpy().argmax())
+    demo.loc[row, "RIDRETH1"] = np.nan
+    raw = repaired.write(tmp_path / "raw", tables | {"DEMO": demo}, "G")
+    with pytest.raises(SpiroError, match=rf"DEMO_G: row {row} \(SEQN \d+\): RIDRETH1 is missing, expected 1 to 5"):
+        align(raw, tmp_path)
+
+
 def test_cycles_follow_each_other_and_keep_their_own_columns(tables: dict, tmp_path: Path) -> None:
     raw = repaired.write(tmp_path / "raw", tables, "G")
     repaired.write(raw, simulate("E", 12, seed=5), "E")
@@ -262,6 +271,15 @@ def test_a_curve_without_time_zero_leaves(raw: Path, tables: dict, tmp_path: Pat
     align(repaired.write(tmp_path / "raw", tables | {"SPXRAW": silent}, "G"), tmp_path)
     dropped = {entry["reason"]: entry["curves"] for entry in filtered(tmp_path)["flow"]["dropped"]}
     assert dropped["no_time_zero"] == 1
+
+
+def test_a_curve_that_no_lung_blew_leaves_and_stops_nothing(tables: dict, tmp_path: Path) -> None:
+    leak = tables["SPXRAW"].copy()
+    at = int((leak["SPXPTS"] > 900).to_numpy().argmax())
+    leak.at[at, "SPXRAW"] = np.full(int(leak["SPXPTS"][at]), 20, np.int16)  # 2 L/s for as long as it lasts
+    align(repaired.write(tmp_path / "raw", tables | {"SPXRAW": leak}, "G"), tmp_path)
+    dropped = {entry["reason"]: entry["curves"] for entry in filtered(tmp_path)["flow"]["dropped"]}
+    assert dropped["impossible"] == 1
 
 
 # resample
