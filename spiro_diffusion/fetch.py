@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -72,6 +72,8 @@ def fetch(
     path = cache / urlsplit(host).netloc.replace(":", "_") / file.filename
     record = path.with_name(path.name + ".json")
     kept = _kept(path, record)
+    if kept:
+        patience = replace(patience, attempts=1)  # nobody waits long for what is there already
     session = _session(patience)
     failures = []
     for place in file.paths:
