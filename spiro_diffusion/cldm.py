@@ -1,15 +1,17 @@
-"""The conditional latent diffusion model as it is saved: denoiser, scale of the latents, noise levels."""
+"""The conditional latent diffusion model as it is saved: denoiser, axes of the latents, noise levels."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spiro_diffusion.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from spiro_diffusion.diffusion import Denoiser, Noise
 from spiro_diffusion.unet import UNet, UNetConfig
+from spiro_diffusion.vqvae import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -20,26 +22,56 @@ class CLDMConfig:
     noise: Noise
 
 
+EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only
+
+
+class Axes(NamedTuple):
+    """The space in which the diffusion works: latents = mean + (x * scale) @ axes.
+
+    `axes` (r, 128) are the principal axes of the latents that carry variance: codes of few numbers
+    fill only a few of the 128 dimensions. One scale for all keeps their geometry, in which a direction
+    is as long as it matters to the decoder.
+    """
+
+    mean: Tensor  # (128,)
+    axes: Tensor  # (r, 128), orthonormal rows
+    scale: Tensor  # (), so that x has mean square 1
+
+
+def principal_axes(mean: np.ndarray, covariance: np.ndarray) -> Axes:
+    """Axes of latents with this mean (128,) and covariance (128, 128), the largest variance first."""
+    variance, vectors = np.linalg.eigh(covariance)
+    variance, vectors = variance[::-1], vectors[:, ::-1]
+    kept = variance > EMPTY * variance[0]
+    axes = vectors[:, kept].T
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]  # eigh leaves the sign open
+    scale = np.sqrt(variance[kept].mean())
+    return Axes(*(torch.tensor(np.array(a), dtype=torch.float32) for a in (mean, axes, scale)))
+
+
 class CLDM(nn.Module):
-    """Denoiser of standardised latents; `mean` and `sd` (128,) return them to codebook vectors."""
+    """Denoiser of latents in their principal axes."""
 
     mean: Tensor
-    sd: Tensor
+    axes: Tensor
+    scale: Tensor
 
     def __init__(self, config: CLDMConfig) -> None:
         super().__init__()
         self.config = config
+        channels = config.network.channels
         self.denoiser = Denoiser(UNet(config.network))
-        self.register_buffer("mean", torch.zeros(128))
-        self.register_buffer("sd", torch.ones(128))
+        self.register_buffer("mean", torch.zeros(CHANNELS))
+        self.register_buffer("axes", torch.eye(channels, CHANNELS))
+        self.register_buffer("scale", torch.ones(()))
 
     def standardise(self, latents: Tensor) -> Tensor:
-        """Codebook vectors → mean 0, SD 1 a channel."""
-        return (latents - self.mean) / self.sd
+        """Latents (..., 128) → (..., r), mean 0 and mean square 1."""
+        return (latents - self.mean) @ self.axes.T / self.scale
 
     def restore(self, standardised: Tensor) -> Tensor:
         """The inverse of `standardise`."""
-        return standardised * self.sd + self.mean
+        return self.mean + (standardised * self.scale) @ self.axes
 
 
 def save_cldm(path: Path, config: CLDMConfig, weights: dict[str, Tensor], made_from: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.runtime import Runtime
 from spiro_diffusion.samplers import SAMPLERS, karras_sigmas
 from spiro_diffusion.training import batches
-from spiro_diffusion.vqvae import CHANNELS, TOKENS, VQVAE, load_vqvae
+from spiro_diffusion.vqvae import TOKENS, VQVAE, load_vqvae
 
 NOISE_BLOCK = 64  # draws that share one seeded noise generator: what decides the curves, whatever the batch
 
@@ -71,8 +71,9 @@ class Generator:
         return out.reshape(len(people), draws, 512)
 
     def latents(self, known: Tensor, seed: int, first: int, sampler: str, steps: int, guidance: float = 1.0) -> Tensor:
-        """Codebook vectors (B, 64, 128) before they are snapped; `first` is the number of the first draw."""
+        """Tokens (B, 64, 128) before they are snapped to codes; `first` is the number of the first draw."""
         device, noise = self.place.device, self.cldm.config.noise
+        noise_channels = self.cldm.config.network.channels
         known = known.to(device)
         blank = torch.full_like(known, torch.nan)
 
@@ -86,31 +87,27 @@ class Generator:
             return clean
 
         sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(device)
-        start = self._noise((TOKENS, CHANNELS), len(known), seed, first, stream=0) * sigmas[0]
+        start = self._noise((TOKENS, noise_channels), len(known), seed, first, stream=0) * sigmas[0]
         return self.cldm.restore(SAMPLERS[sampler](denoise, start, sigmas))
 
     def decode(self, latents: Tensor, seed: int, first: int) -> Tensor:
         """Latents (B, 64, 128) → signals (B, 512): nearest codes, mean flow, tremor of the learned size."""
-        decoded = self.vqvae.decode(self.vqvae.quantiser(latents).vectors)
+        decoded = self.vqvae.decode(self.vqvae.snap(latents))
         tremor = self._noise((512,), len(latents), seed, first, stream=1)
-        return decoded.flow + decoded.log_sd.exp() * tremor
+        return decoded.until_end(decoded.flow + decoded.log_sd.exp() * tremor)
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""
         with torch.inference_mode():
-            parts = [
-                self.vqvae.decode(self.vqvae.encode(self._flow(signals[part]))).flow.cpu()
-                for part in batches(len(signals), batch)
+            read = [
+                self.vqvae.decode(self.vqvae.encode(self._flow(signals[part]))) for part in batches(len(signals), batch)
             ]
-        return torch.cat(parts).numpy()
+            return torch.cat([r.until_end(r.flow).cpu() for r in read]).numpy()
 
     def codes(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Codes (n, 64, groups) of curves."""
         with torch.inference_mode():
-            parts = [
-                self.vqvae.quantiser(self.vqvae.tokens(self._flow(signals[part]))).codes.cpu()
-                for part in batches(len(signals), batch)
-            ]
+            parts = [self.vqvae.codes(self._flow(signals[part])).cpu() for part in batches(len(signals), batch)]
         return torch.cat(parts).numpy()
 
     def denoising_loss(self, signals: np.ndarray, people: pd.DataFrame, seed: int, batch: int = 512) -> np.ndarray:
@@ -123,7 +120,7 @@ class Generator:
                 clean = self.cldm.standardise(self.vqvae.encode(self._flow(signals[part])))
                 losses = torch.zeros(len(clean), device=self.place.device)
                 for i, level in enumerate(levels):
-                    noise = self._noise((TOKENS, CHANNELS), len(clean), seed + i, part.start, stream=2)
+                    noise = self._noise((TOKENS, clean.shape[-1]), len(clean), seed + i, part.start, stream=2)
                     sigma = torch.full((len(clean),), level, device=self.place.device)
                     with self.place.autocast():
                         losses += denoising_loss(self.cldm.denoiser, clean, known[part], sigma, noise)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
 from spiro_diffusion.layers import Conv, zero_linear
-from spiro_diffusion.vqvae import CHANNELS, TOKENS
+from spiro_diffusion.vqvae import TOKENS
 
 
 @dataclass(frozen=True)
 class UNetConfig:
     """What decides the shapes of the network."""
 
+    channels: int = 8  # of the input and output
     width: int = 64  # channels at 64 tokens
     multipliers: tuple[int, ...] = (1, 2, 2)  # channels at 64, 32, 16 tokens, in units of width
     blocks: int = 1  # residual blocks a level, down and up
@@ -87,7 +88,7 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """x (B, 64, 128), c_noise (B,), conditions (B, 6) with NaN for unknown → (B, 64, 128)."""
+    """x (B, 64, channels), c_noise (B,), conditions (B, 6) with NaN for unknown → as x."""
 
     position: Tensor
 
@@ -101,7 +102,7 @@ class UNet(nn.Module):
             "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(32.0), 32)), persistent=False
         )  # of c_noise = log(sigma) / 4, which spans a few units
         self.step = nn.Sequential(nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context))
-        self.enter = nn.Linear(CHANNELS, widths[0])
+        self.enter = nn.Linear(config.channels, widths[0])
         self.place = nn.Parameter(torch.randn(TOKENS, widths[0]) * 0.02)  # a token's place in the blow
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         inside, kept = widths[0], []
@@ -120,7 +121,7 @@ class UNet(nn.Module):
                 inside = widths[i]
             if i > 0:
                 self.grow.append(Conv(inside, inside))
-        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), zero_linear(inside, CHANNELS))
+        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
         tokens = self.conditions(conditions)

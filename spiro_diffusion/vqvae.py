@@ -1,11 +1,12 @@
 """VQ-VAE of forced expirations: 512 samples of flow → 64 tokens x 128 → flow and its spread.
 
 A curve is cut into 64 patches of 8 bins; residual convolutions between the patches encode it, a
-grouped quantiser (product quantisation, Jegou et al. 2011) names each token by one code a group, and
-the decoder gives the mean flow of each bin and the SD of what the codes do not tell (the tremor).
+grouped quantiser (product quantisation, Jegou et al. 2011) names each token by one narrow code a group, and
+the decoder gives the mean flow of each bin, the SD of what the codes do not tell (the tremor), and where
+the effort ends.
 
 References: van den Oord et al. 2017 (VQ-VAE, EMA codebook); Zeghidour et al. 2021 (k-means start,
-dead codes revived); Seitzer et al. 2022 (beta-NLL); Elfwing et al. 2018 (SiLU).
+dead codes revived); Yu et al. 2022 (narrow codes); Seitzer et al. 2022 (beta-NLL); Elfwing et al. 2018 (SiLU).
 """
 
 from dataclasses import dataclass
@@ -37,12 +38,13 @@ class VQVAEConfig:
 
     width: int = 64  # channels between the patches
     blocks: int = 4  # residual blocks in the encoder and in the decoder
-    groups: int = 8  # codes a token; each names 128 / groups channels
+    groups: int = 2  # codes a token
+    code_width: int = 4  # numbers a code stands for; few, so that codes are looked up by what matters (Yu et al. 2022)
     codes: int = 256  # entries of each group's codebook
 
 
 class Quantised(NamedTuple):
-    vectors: Tensor  # (B, 64, 128) codebook vectors; gradients pass to the encoder unchanged
+    vectors: Tensor  # (B, 64, groups x code_width) entries of the codebooks; gradients pass unchanged
     codes: Tensor  # (B, 64, groups) positions in the codebooks
     commitment: Tensor  # () mean squared distance of the encoder to its codes
 
@@ -50,6 +52,11 @@ class Quantised(NamedTuple):
 class Decoded(NamedTuple):
     flow: Tensor  # (B, 512) mean flow, L/s
     log_sd: Tensor  # (B, 512) logarithm of the SD of flow around it, L/s
+    going: Tensor  # (B, 512) logit that the effort has not ended before this bin
+
+    def until_end(self, flow: Tensor) -> Tensor:
+        """`flow` (B, 512) with zeros after the effort's end: a spirometer counts nothing then."""
+        return flow * (self.going > 0).cumprod(1)
 
 
 class Quantiser(nn.Module):
@@ -60,16 +67,16 @@ class Quantiser(nn.Module):
     """
 
     DECAY = 0.99  # of the averages, as in van den Oord et al. 2017
-    DEAD = 0.1  # a code used less often than this share of an even use is revived
+    DEAD = 0.02  # a code used less often than this share of an even use is revived; half of all tokens are silence
 
     codebook: Tensor
     uses: Tensor
     sums: Tensor
 
-    def __init__(self, groups: int, codes: int) -> None:
+    def __init__(self, groups: int, code_width: int, codes: int) -> None:
         super().__init__()
-        self.groups, self.codes = groups, codes
-        start = torch.randn(groups, codes, CHANNELS // groups)
+        self.groups, self.code_width, self.codes = groups, code_width, codes
+        start = torch.randn(groups, codes, code_width)
         self.register_buffer("codebook", start)
         self.register_buffer("uses", torch.ones(groups, codes))
         self.register_buffer("sums", start.clone())
@@ -84,14 +91,14 @@ class Quantiser(nn.Module):
         return (nearest[..., None] == torch.arange(self.codes, device=nearest.device)).to(dtype)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """codes (B, 64, groups) → vectors (B, 64, 128)."""
+        """codes (B, 64, groups) → vectors (B, 64, groups x code_width)."""
         flat = codes.reshape(-1, self.groups)
         picked = [F.embedding(flat[:, g], self.codebook[g]) for g in range(self.groups)]
-        return torch.cat(picked, dim=1).reshape(*codes.shape[:-1], CHANNELS)
+        return torch.cat(picked, dim=1).reshape(*codes.shape[:-1], -1)
 
     def forward(self, tokens: Tensor) -> Quantised:
         tokens = tokens.float()
-        vectors = tokens.detach().reshape(-1, self.groups, CHANNELS // self.groups).transpose(0, 1)  # (G, N, d)
+        vectors = tokens.detach().reshape(-1, self.groups, self.code_width).transpose(0, 1)  # (G, N, d)
         nearest = self.nearest(vectors)
         codes = nearest.transpose(0, 1).reshape(*tokens.shape[:-1], self.groups)
         quantised = self.lookup(codes)
@@ -121,8 +128,8 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def start(self, tokens: Tensor, generator: torch.Generator, iterations: int = 10) -> None:
-        """k-means (Lloyd) of encoder outputs (B, 64, 128) as the first codebooks."""
-        vectors = tokens.float().reshape(-1, self.groups, CHANNELS // self.groups).transpose(0, 1)
+        """k-means (Lloyd) of encoder outputs (B, 64, groups x code_width) as the first codebooks."""
+        vectors = tokens.float().reshape(-1, self.groups, self.code_width).transpose(0, 1)
         picked = torch.randperm(vectors.shape[1], generator=generator, device=vectors.device)[: 64 * self.codes]
         vectors = vectors[:, picked]
         centres = vectors[:, : self.codes]
@@ -170,49 +177,62 @@ class VQVAE(nn.Module):
         self.register_buffer("widths_s", torch.tensor(grid.WIDTHS_S, dtype=torch.float32), persistent=False)
         self.patch = nn.Linear(3 * PATCH, width)
         self.encoder = _blocks(width, config.blocks)
-        self.to_tokens = nn.Linear(width, CHANNELS)
-        self.quantiser = Quantiser(config.groups, config.codes)
+        self.narrow = nn.Linear(width, config.groups * config.code_width)
+        self.quantiser = Quantiser(config.groups, config.code_width, config.codes)
+        self.widen = nn.Linear(
+            config.groups * config.code_width, CHANNELS, bias=False
+        )  # codes → the token that is kept
+        nn.init.orthogonal_(self.widen.weight)
         self.from_tokens = nn.Linear(CHANNELS, width)
         self.decoder = _blocks(width, config.blocks)
         self.straight = nn.Linear(width, PATCH)  # a linear way out, on which the rest improves
         self.fine = nn.Linear(width, FINE * PATCH)
         self.smooth = Conv(FINE, FINE)  # over bins, so that patches join
-        self.out = Conv(FINE, 2)
+        self.out = Conv(FINE, 3)
 
     def volume(self, flow: Tensor) -> Tensor:
         """Volume at each bin's end, L: (B, 512)."""
         return (flow * self.widths_s).cumsum(-1)
 
-    def tokens(self, flow: Tensor) -> Tensor:
-        """Encoder output before the quantiser, (B, 64, 128)."""
+    def narrowed(self, flow: Tensor) -> Tensor:
+        """Encoder output before the quantiser, (B, 64, groups x code_width)."""
         seen = torch.stack(
             [flow / FLOW_UNIT, self.volume(flow) / VOLUME_UNIT, torch.asinh(flow / TAIL_FLOW) / 3], dim=-1
         )  # (B, 512, 3)
         hidden = self.encoder(self.patch(seen.reshape(len(flow), TOKENS, -1)))  # (B, 64, width)
-        return self.to_tokens(hidden).float()
+        return self.narrow(hidden).float()
+
+    def codes(self, flow: Tensor) -> Tensor:
+        """flow (B, 512) → codes (B, 64, groups)."""
+        return self.quantiser(self.narrowed(flow)).codes
 
     def encode(self, flow: Tensor) -> Tensor:
-        """flow (B, 512) → codebook vectors (B, 64, 128)."""
-        return self.quantiser(self.tokens(flow)).vectors
+        """flow (B, 512) → tokens (B, 64, 128)."""
+        return self.widen(self.quantiser(self.narrowed(flow)).vectors)
+
+    def snap(self, tokens: Tensor) -> Tensor:
+        """The tokens of codes that are nearest to any tokens (B, 64, 128)."""
+        narrow = tokens.float() @ torch.linalg.pinv(self.widen.weight.float()).T
+        return self.widen(self.quantiser(narrow).vectors)
 
     def decode(self, tokens: Tensor) -> Decoded:
         """Tokens (B, 64, 128), taken as they are → flow and its log SD, (B, 512) each."""
         hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
         fine = F.silu(self.fine(hidden)).reshape(len(tokens), -1, FINE)  # (B, 512, FINE)
-        mean, spread = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
+        mean, spread, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
-        return Decoded(mean * FLOW_UNIT, 5.0 * torch.tanh(spread / 5.0 - 0.6))  # SD between 7 mL/s and 148 L/s
+        return Decoded(mean * FLOW_UNIT, 4.0 * torch.tanh(spread / 4.0) - 3.0, going)  # SD between 1 mL/s and 2.7 L/s
 
     def forward(
         self, flow: Tensor, quantise: bool = True, noise: Tensor | None = None
     ) -> tuple[Decoded, Quantised | None]:
-        tokens = self.tokens(flow)
-        if noise is not None:  # in units of the tokens' SD, so that the encoder cannot outgrow it
-            tokens = tokens + noise * tokens.std()
+        narrow = self.narrowed(flow)
+        if noise is not None:  # in units of their SD, so that the encoder cannot outgrow it
+            narrow = narrow + noise * narrow.std()
         if not quantise:
-            return self.decode(tokens), None
-        quantised = self.quantiser(tokens)
-        return self.decode(quantised.vectors), quantised
+            return self.decode(self.widen(narrow)), None
+        quantised = self.quantiser(narrow)
+        return self.decode(self.widen(quantised.vectors)), quantised
 
 
 class Losses(NamedTuple):
@@ -221,29 +241,43 @@ class Losses(NamedTuple):
     total: Tensor
     flow: Tensor
     volume: Tensor
+    end: Tensor
     commitment: Tensor
 
 
+@dataclass(frozen=True)
+class LossWeights:
+    """What the parts count beside the flow's likelihood."""
+
+    volume: float
+    commitment: float
+    end: float = 1.0
+    sd_power: float = 0.5  # beta of beta-NLL
+
+
+def going_on(flow: Tensor) -> Tensor:
+    """Whether a real effort has not ended before each bin: (B, 512), 1 up to the last bin with flow."""
+    return flow.ne(0).flip(1).cummax(1).values.flip(1).to(flow.dtype)
+
+
 def reconstruction_loss(
-    model: VQVAE,
-    flow: Tensor,
-    quantise: bool,
-    volume_weight: float,
-    commitment_weight: float,
-    noise: Tensor | None = None,
-    sd_power: float = 0.5,
+    model: VQVAE, flow: Tensor, quantise: bool, weights: LossWeights, noise: Tensor | None = None
 ) -> Losses:
-    """beta-NLL of the flow (each bin weighed by its own spread, so that the slow tail counts),
-    Huber loss of the volume in units of 10 mL, commitment. `noise` on the tokens makes the encoder give what
-    matters most room, and near codes near curves: what the diffusion gets a little wrong stays small."""
+    """beta-NLL of the flow up to its end (each bin weighed by its own spread, so that the slow tail
+    counts), Huber loss of the volume in units of 10 mL, cross-entropy of the end, commitment.
+
+    `noise` on the codes makes the encoder give what matters most room, and near codes near curves: what
+    the diffusion gets a little wrong stays small.
+    """
     decoded, quantised = model(flow, quantise, noise)
-    log_sd = decoded.log_sd
+    going, log_sd = going_on(flow), decoded.log_sd
     nll = 0.5 * ((flow - decoded.flow) * (-log_sd).exp()) ** 2 + log_sd
-    flow_loss = (nll * (sd_power * 2 * log_sd.detach()).exp()).mean()
-    volume_error = (model.volume(flow) - model.volume(decoded.flow)) / VOLUME_ERROR
-    volume_loss = volume_weight * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
-    commitment = commitment_weight * quantised.commitment if quantised else torch.zeros_like(flow_loss)
-    return Losses(flow_loss + volume_loss + commitment, flow_loss, volume_loss, commitment)
+    flow_loss = (going * nll * (weights.sd_power * 2 * log_sd.detach()).exp()).mean()
+    volume_error = (model.volume(flow) - model.volume(going * decoded.flow)) / VOLUME_ERROR
+    volume = weights.volume * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
+    end = weights.end * F.binary_cross_entropy_with_logits(decoded.going, going)
+    commitment = weights.commitment * quantised.commitment if quantised else torch.zeros_like(flow_loss)
+    return Losses(flow_loss + volume + end + commitment, flow_loss, volume, end, commitment)
 
 
 def load_vqvae(path: Path) -> VQVAE:

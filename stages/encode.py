@@ -1,4 +1,4 @@
-"""Stage encode: every curve as its 64 tokens, with the channels' mean and scale."""
+"""Stage encode: every curve as its 64 tokens, with the channels' mean and covariance."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +21,22 @@ class Params:
     batch: int  # curves at a time
 
 
-def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, scale: Path) -> None:
-    """Write float32 (curves, 64, 128) codebook vectors as a stream, and the train curves' mean and SD a channel."""
+def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, moments: Path) -> None:
+    """Write float32 (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels."""
     place = runtime.start().exact()
     model = load_vqvae(vqvae).to(place.device)
     split = pd.read_parquet(curves, columns=["split"])["split"].to_numpy()
     flow = load_signals(signals, len(split))
-    count, total, squares = 0, np.zeros(CHANNELS), np.zeros(CHANNELS)
+    count, total, products = 0, np.zeros(CHANNELS), np.zeros((CHANNELS, CHANNELS))
     with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS)) as append, torch.inference_mode():
         for part in tqdm(list(training.batches(len(flow), params.batch)), desc="encode", unit="batch", mininterval=1):
             vectors = model.encode(flow[part].to(place.device)).cpu().numpy()
             append(vectors)
             seen = vectors[split[part] == "train"].reshape(-1, CHANNELS).astype(np.float64)
-            count, total, squares = count + len(seen), total + seen.sum(0), squares + (seen**2).sum(0)
+            count, total, products = count + len(seen), total + seen.sum(0), products + seen.T @ seen
     mean = total / count
-    artifacts.write_json(scale, {"mean": mean, "sd": np.sqrt(np.maximum(squares / count - mean**2, 1e-12))})
+    covariance = products / count - np.outer(mean, mean)
+    artifacts.write_json(moments, {"mean": mean, "covariance": covariance})
 
 
 if __name__ == "__main__":

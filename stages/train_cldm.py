@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spiro_diffusion import artifacts, conditions, runtime, training
-from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.diffusion import Noise, denoising_loss, draw_sigma
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
@@ -38,11 +38,12 @@ class Params(training.Recipe):
     age_jitter: float
     height_jitter: float
 
-    @property
-    def model(self) -> CLDMConfig:
+    def model(self, channels: int) -> CLDMConfig:
         """The part that decides shapes and noise levels."""
         return CLDMConfig(
-            UNetConfig(self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout),
+            UNetConfig(
+                channels, self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout
+            ),
             Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
         )
 
@@ -59,12 +60,13 @@ class CLDMTask:
         `weights` of the validation rows make every participant count the same."""
         self.model, self.latents, self.known, self.params = model, latents, known, params
         self.validation, self.weights = validation, weights
+        self.channels = model.config.network.channels
         self.jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter).to(known.device)
         self.hide = conditions.optional(params.optional_dropout).to(known.device)
         generator = torch.Generator().manual_seed(params.seed)  # the same noise at every validation
         n = len(validation)
         self.fixed_sigma = draw_sigma(n, model.config.noise, generator, torch.device("cpu")).to(known.device)
-        self.fixed_noise = torch.randn((n, TOKENS, CHANNELS), generator=generator).to(known.device)
+        self.fixed_noise = torch.randn((n, TOKENS, self.channels), generator=generator).to(known.device)
 
     def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
         return False
@@ -72,7 +74,7 @@ class CLDMTask:
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         device = self.known.device
         sigma = draw_sigma(rows, self.model.config.noise, generator, device)
-        noise = torch.randn((rows, TOKENS, CHANNELS), generator=generator, device=device)
+        noise = torch.randn((rows, TOKENS, self.channels), generator=generator, device=device)
         blank = torch.zeros((rows, self.known.shape[1]), device=device)
         change = conditions.jitter(blank, self.jitter, generator)
         return sigma, noise, conditions.drop(change, self.params.condition_dropout, self.hide, generator)
@@ -97,24 +99,36 @@ class CLDMTask:
 
 
 def train_cldm(
-    params: Params, *, latents: Path, scale: Path, curves: Path, vqvae: Path, manifest: Path, cldm: Path, metrics: Path
+    params: Params,
+    *,
+    latents: Path,
+    moments: Path,
+    curves: Path,
+    vqvae: Path,
+    manifest: Path,
+    cldm: Path,
+    metrics: Path,
 ) -> None:
     """Train the diffusion on the train participants; keep the averaged weights that denoise validation curves best."""
     place = runtime.start()
-    run = training.fingerprint(params, [latents, curves])
+    run = training.fingerprint(params, [latents, moments, curves])
     load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
     table = pd.read_parquet(curves)
     held = torch.from_numpy(load_rows(latents, len(table), (TOKENS, CHANNELS)))
     if place.device.type == "cuda":
         held = held.to(place.device)
     known = torch.from_numpy(conditions.encode(table)).to(place.device)
+    held_moments = artifacts.read_json(moments)
+    if len(held_moments["mean"]) != CHANNELS:
+        raise SpiroError(
+            f"{moments}: {len(held_moments['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`"
+        )
+    axes = principal_axes(np.array(held_moments["mean"]), np.array(held_moments["covariance"]))
     torch.manual_seed(params.seed)
-    model = CLDM(params.model).to(place.device)
-    channels = artifacts.read_json(scale)
-    if len(channels["mean"]) != CHANNELS:
-        raise SpiroError(f"{scale}: {len(channels['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
-    model.mean.copy_(torch.tensor(channels["mean"]))
-    model.sd.copy_(torch.tensor(channels["sd"]).clamp_min(1e-3))
+    model = CLDM(params.model(len(axes.axes))).to(place.device)
+    model.mean.copy_(axes.mean)
+    model.axes.copy_(axes.axes)
+    model.scale.copy_(axes.scale)
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
     people = table["seqn"].to_numpy()[validation.cpu().numpy()]
     _, person, efforts = np.unique(people, return_inverse=True, return_counts=True)
@@ -130,7 +144,7 @@ def train_cldm(
         "height": [float(table["height"].min()), float(table["height"].max())],
         "vqvae": artifacts.sha256(vqvae),
     }
-    save_cldm(cldm, params.model, fitted.weights, made_from)
+    save_cldm(cldm, model.config, fitted.weights, made_from)
     log.close()
 
 

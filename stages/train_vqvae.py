@@ -13,7 +13,7 @@ from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
 from spiro_diffusion.stage import run_stage
-from spiro_diffusion.vqvae import CHANNELS, TOKENS, VQVAE, VQVAEConfig, reconstruction_loss
+from spiro_diffusion.vqvae import TOKENS, VQVAE, LossWeights, VQVAEConfig, reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,18 @@ class Params(training.Recipe):
     width: int
     blocks: int
     groups: int
+    code_width: int
     codes: int
+
+    @property
+    def weights(self) -> LossWeights:
+        """Of the parts of the loss."""
+        return LossWeights(self.volume_weight, self.commitment_weight)
 
     @property
     def network(self) -> VQVAEConfig:
         """The part that decides shapes."""
-        return VQVAEConfig(self.width, self.blocks, self.groups, self.codes)
+        return VQVAEConfig(self.width, self.blocks, self.groups, self.code_width, self.codes)
 
 
 class VQVAETask:
@@ -51,20 +57,20 @@ class VQVAETask:
         if epoch == self.params.warmup_epochs:
             rows = self.train[torch.randperm(len(self.train), generator=generator, device=self.train.device)]
             with torch.no_grad():
-                self.model.quantiser.start(self.model.tokens(self.flow[rows[: self.START_CURVES]]), generator)
+                self.model.quantiser.start(self.model.narrowed(self.flow[rows[: self.START_CURVES]]), generator)
         return epoch == self.params.warmup_epochs
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         if not self.params.token_noise:
             return ()
-        shape = (rows, TOKENS, CHANNELS)
+        shape = (rows, TOKENS, self.params.groups * self.params.code_width)
         return (self.params.token_noise * torch.randn(shape, generator=generator, device=self.flow.device),)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        losses = reconstruction_loss(
-            self.model, self.flow[rows], self.quantise, self.params.volume_weight, self.params.commitment_weight, *draws
-        )
-        return {"loss": losses.total, "flow": losses.flow, "volume": losses.volume, "commitment": losses.commitment}
+        noise = draws[0] if draws else None
+        losses = reconstruction_loss(self.model, self.flow[rows], self.quantise, self.params.weights, noise)
+        parts = losses._asdict()
+        return {"loss": parts.pop("total")} | parts
 
     def validate(self) -> dict[str, float]:
         truth, found, codes = [], [], []
@@ -72,7 +78,7 @@ class VQVAETask:
             flow = self.flow[self.validation[part]]
             decoded, quantised = self.model(flow, self.quantise)
             truth.append(flow.cpu())
-            found.append(decoded.flow.cpu())
+            found.append(decoded.until_end(decoded.flow).cpu())
             if quantised is not None:
                 codes.append(quantised.codes.cpu())
         real, read = torch.cat(truth).numpy(), torch.cat(found).numpy()

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from spiro_diffusion import conditions
-from spiro_diffusion.cldm import CLDM, CLDMConfig
+from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes
 from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.unet import UNet, UNetConfig
-from spiro_diffusion.vqvae import VQVAE, Quantiser, VQVAEConfig, reconstruction_loss
+from spiro_diffusion.vqvae import VQVAE, LossWeights, Quantiser, VQVAEConfig, going_on, reconstruction_loss
 
-TINY_VQVAE = VQVAEConfig(width=16, blocks=2, groups=4, codes=16)
-TINY_UNET = UNetConfig(width=16, multipliers=(1, 2), blocks=1, head=16, context=16)
+TINY_VQVAE = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
+TINY_UNET = UNetConfig(channels=8, width=16, multipliers=(1, 2), blocks=1, head=16, context=16)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -32,9 +32,9 @@ def test_the_vqvae_maps_512_bins_to_64_tokens_and_back() -> None:
 
 def test_quantising_twice_changes_nothing_in_eval_mode() -> None:
     torch.manual_seed(0)
-    quantiser = Quantiser(groups=4, codes=16).eval()
+    quantiser = Quantiser(groups=4, code_width=4, codes=16).eval()
     before = quantiser.codebook.clone()
-    once = quantiser(torch.randn(2, 64, 128))
+    once = quantiser(torch.randn(2, 64, 16))
     twice = quantiser(once.vectors)
     assert torch.equal(once.codes, twice.codes)
     assert torch.allclose(once.vectors, twice.vectors)
@@ -44,26 +44,26 @@ def test_quantising_twice_changes_nothing_in_eval_mode() -> None:
 
 def test_the_nearest_code_is_nearest() -> None:
     torch.manual_seed(0)
-    quantiser = Quantiser(groups=2, codes=8)
-    vectors = torch.randn(2, 50, 64)
+    quantiser = Quantiser(groups=2, code_width=6, codes=8)
+    vectors = torch.randn(2, 50, 6)
     brute = torch.cdist(vectors, quantiser.codebook).argmin(-1)
     assert torch.equal(quantiser.nearest(vectors), brute)
 
 
 def test_gradients_pass_the_quantiser_as_if_it_were_not_there() -> None:
-    quantiser = Quantiser(groups=4, codes=16).eval()
-    tokens = torch.randn(2, 64, 128, requires_grad=True)
-    weight = torch.randn(2, 64, 128)
+    quantiser = Quantiser(groups=4, code_width=4, codes=16).eval()
+    tokens = torch.randn(2, 64, 16, requires_grad=True)
+    weight = torch.randn(2, 64, 16)
     (quantiser(tokens).vectors * weight).sum().backward()
     assert torch.allclose(tokens.grad, weight)  # type: ignore[arg-type]
 
 
 def test_a_dead_codebook_comes_back_to_life() -> None:
     torch.manual_seed(0)
-    quantiser = Quantiser(groups=4, codes=32)
+    quantiser = Quantiser(groups=4, code_width=4, codes=32)
     quantiser.codebook += 100.0  # far from all data: one code would win every time
     quantiser.sums.copy_(quantiser.codebook)
-    data = torch.randn(64, 64, 128)
+    data = torch.randn(64, 64, 16)
     quantiser.train()
     for _ in range(60):
         quantiser(data)
@@ -73,9 +73,9 @@ def test_a_dead_codebook_comes_back_to_life() -> None:
 
 def test_kmeans_starts_codebooks_that_fit_better_than_chance() -> None:
     torch.manual_seed(0)
-    centres = torch.randn(32, 128) * 3  # 32 kinds of token, each a little blurred
-    data = centres[torch.randint(0, 32, (32, 64), generator=generator())] + 0.1 * torch.randn(32, 64, 128)
-    quantiser = Quantiser(groups=4, codes=64).eval()
+    centres = torch.randn(32, 16) * 3  # 32 kinds of token, each a little blurred
+    data = centres[torch.randint(0, 32, (32, 64), generator=generator())] + 0.1 * torch.randn(32, 64, 16)
+    quantiser = Quantiser(groups=4, code_width=4, codes=64).eval()
     chance = quantiser(data).commitment
     quantiser.start(data, generator())
     assert quantiser(data).commitment < 0.1 * chance
@@ -85,13 +85,13 @@ def test_the_reconstruction_loss_falls_when_the_curve_is_read_right() -> None:
     torch.manual_seed(0)
     model = VQVAE(TINY_VQVAE)
     flow = torch.rand(4, 512)
-    first = reconstruction_loss(model, flow, False, 0.03, 0.25).total.item()
+    first = reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.item()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(30):
         optimizer.zero_grad()
-        reconstruction_loss(model, flow, False, 0.03, 0.25).total.backward()
+        reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.backward()
         optimizer.step()
-    assert reconstruction_loss(model, flow, False, 0.03, 0.25).total.item() < 0.5 * first
+    assert reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.item() < 0.5 * first
 
 
 def people() -> pd.DataFrame:
@@ -101,7 +101,10 @@ def people() -> pd.DataFrame:
 def test_conditions_left_out_are_unknown() -> None:
     known = conditions.encode(people())
     assert known.shape == (2, 6)
-    assert np.isnan(known).tolist() == [[False, False, False, False, True, True], [False, False, False, True, True, True]]
+    assert np.isnan(known).tolist() == [
+        [False, False, False, False, True, True],
+        [False, False, False, True, True, True],
+    ]
 
 
 def test_a_category_nobody_knows_is_refused() -> None:
@@ -123,7 +126,7 @@ def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
     network = UNet(TINY_UNET)
     for parameter in network.parameters():  # branches start at zero: move them
         torch.nn.init.normal_(parameter, std=0.1)
-    x, known = torch.randn(1, 64, 128), torch.from_numpy(conditions.encode(people()))[:1]
+    x, known = torch.randn(1, 64, 8), torch.from_numpy(conditions.encode(people()))[:1]
     here = network(x, torch.zeros(1), known)
     assert here.shape == x.shape
     assert not torch.allclose(here, network(x, torch.ones(1), known), atol=1e-3)
@@ -137,7 +140,7 @@ def test_a_network_that_knows_nothing_has_loss_one_at_every_noise_level() -> Non
     """EDM's preconditioning: the target of F has unit variance whatever sigma is."""
     torch.manual_seed(0)
     denoiser = Denoiser(UNet(TINY_UNET))  # its last layer starts at zero
-    clean, noise = torch.randn(2, 500, 64, 128)
+    clean, noise = torch.randn(2, 500, 64, 8)
     known = torch.full((500, 6), torch.nan)
     for level in (0.05, 1.0, 20.0):
         with torch.no_grad():
@@ -151,9 +154,30 @@ def test_noise_levels_follow_their_distribution() -> None:
     assert levels.std().item() == pytest.approx(1.2, abs=0.01)
 
 
-def test_standardised_latents_return() -> None:
+def test_latents_return_from_their_principal_axes() -> None:
+    """Codes of eight numbers fill eight of the 128 dimensions: nothing is lost, and the scale is one."""
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 128)) + rng.normal(size=128)
+    axes = principal_axes(latents.mean(0), np.cov(latents.T, bias=True))
+    assert axes.axes.shape == (8, 128)
     model = CLDM(CLDMConfig(TINY_UNET, Noise()))
-    model.mean.normal_()
-    model.sd.uniform_(0.5, 2.0)
-    latents = torch.randn(2, 64, 128)
-    assert torch.allclose(model.restore(model.standardise(latents)), latents, atol=1e-5)
+    for name, value in axes._asdict().items():
+        getattr(model, name).copy_(value)
+    x = torch.tensor(latents, dtype=torch.float32)
+    assert torch.allclose(model.restore(model.standardise(x)), x, atol=1e-4)
+    assert model.standardise(x).pow(2).mean().item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_an_effort_goes_on_up_to_its_last_bin_with_flow() -> None:
+    flow = torch.zeros(2, 512)
+    flow[0, 50], flow[0, 200] = 3.0, -0.1
+    assert going_on(flow)[0].nonzero().flatten().tolist() == list(range(201))
+    assert going_on(flow)[1].sum() == 0
+
+
+def test_snapping_tokens_to_codes_keeps_the_codes_and_mends_small_errors() -> None:
+    torch.manual_seed(0)
+    model = VQVAE(TINY_VQVAE).eval()
+    tokens = model.encode(torch.rand(3, 512))
+    assert torch.allclose(model.snap(tokens), tokens, atol=1e-4)
+    assert torch.allclose(model.snap(tokens + 1e-3 * torch.randn_like(tokens)), tokens, atol=1e-4)
