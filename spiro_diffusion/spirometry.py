@@ -16,6 +16,7 @@ SAMPLE_PERIOD_S = 0.01  # NHANES SPXRAW: one value each 10 ms (SPXRAW codebook)
 SLOPE_SAMPLES = 8  # 80 ms: steepest mean slope for time zero and PEF (ATS/ERS 2019); argued in docs/spirometry.md
 PLATEAU_L = 0.025  # at most so much in the last second is a plateau (ATS/ERS 2019)
 RISE_LOOKBACK = 100  # samples, 1 s: the flow rises from 10 to 90 % of its peak within this time or has no rise time
+EQUAL = 1e-6  # slopes that differ by less are equal, as whole millilitres often make them: the first counts
 END_VOLUME_L = 0.001  # one count of the spirometer: a curve of unknown length ends when all but this is out
 CHUNK = 512  # curves at a time: 512 x 2044 float64 is 8 MB; larger is no faster and takes more memory
 
@@ -129,7 +130,7 @@ def _chunk(flow: NDArray, points: NDArray | None) -> Floats:
         fvc = v.max(axis=1)
 
         rise = v[:, SLOPE_SAMPLES:] - v[:, :-SLOPE_SAMPLES]
-        steepest = rise.argmax(axis=1)
+        steepest = (rise >= rise.max(axis=1)[:, None] * (1 - EQUAL)).argmax(axis=1)
         pef = rise[row, steepest] / (SLOPE_SAMPLES * SAMPLE_PERIOD_S)
         t0 = steepest - v[row, steepest] / (pef * SAMPLE_PERIOD_S)  # in samples, as all below
 

@@ -30,3 +30,9 @@ def test_type_unit_range_and_missing_rule_are_those_of_the_schema(name: str) -> 
         assert allowed == ", ".join(column.values)
     elif column.high is not None:
         assert allowed == f"{column.low:g} to {column.high:g}"
+
+
+def test_the_example_of_the_spirometry_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (PAGE.parent / "spirometry.md").read_text()
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert capsys.readouterr().out.splitlines()[1] == "acceptable: True"
