@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -42,14 +43,24 @@ def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
     Raises SpiroError for an archive that is damaged, holds no or several tables, names a member outside of
     the folder it would be unpacked in, or unpacks beyond `largest` bytes.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            raw = stack.enter_context(io.BufferedReader(io.FileIO(path), BUFFER))
+        except FileNotFoundError:
+            raise SpiroError("no such file; make it with `dvc repro download`") from None
+        except OSError as error:
+            raise SpiroError(f"cannot be read: {error.strerror}") from None
+        with _damage_told():
+            content = _unwrapped(raw, (), largest, stack)
+        yield content
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """What zipfile and gzip raise at damaged archives, which is much, as one line."""
     try:
-        with contextlib.ExitStack() as stack:
-            try:
-                raw = stack.enter_context(io.BufferedReader(io.FileIO(path), BUFFER))
-            except FileNotFoundError:
-                raise SpiroError("no such file; make it with `dvc repro download`") from None
-            yield _unwrapped(raw, (), largest, stack)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+        yield
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
         raise SpiroError(f"is a damaged archive ({str(error) or 'it ends too early'}); fetch it again") from None
 
 
@@ -116,7 +127,8 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self.stream.read(len(buffer))
+        with _damage_told():
+            block = self.stream.read(len(buffer))
         self.left -= len(block)
         if self.left < 0:
             raise SpiroError(f"unpacks beyond {self.largest:,} bytes, the most that are read")
