@@ -99,7 +99,8 @@ def _reason(best: Any, published: Any, efforts: pd.DataFrame) -> str:
 def round_trip(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Errors of indices of curves that went through the grid: mL for volumes, % for flows, ms for times.
 
-    For each index `bias`, and percentiles `p50`, `p99` and `max` of the absolute error.
+    For each index `bias`, percentiles `p50`, `p99` and `max` of the absolute error, and how many curves have it
+    `undetermined` only after the grid.
     """
     figures = {}
     for name in ROUND_TRIP:
@@ -107,7 +108,8 @@ def round_trip(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, dict[str,
         absolute = np.abs(error)
         p50, p99, most = np.percentile(absolute, [50, 99, 100])
         figure = {"bias": error.mean(), "p50": p50, "p99": p99, "max": most}
-        figures[name] = {key: round(float(value), DIGITS) for key, value in figure.items()}
+        lost = int((after[name].isna() & before[name].notna()).sum())
+        figures[name] = {key: round(float(value), DIGITS) for key, value in figure.items()} | {"undetermined": lost}
     return figures
 
 

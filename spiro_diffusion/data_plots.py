@@ -58,6 +58,7 @@ def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None
     known = ~np.isnan(ours - theirs)
     mean, difference = (ours[known] + theirs[known]) / 2, ours[known] - theirs[known]
     figures = agreement.bland_altman(ours, theirs)
+    axes.set_title(TITLES[name], loc="left", pad=16)
     axes.set_xlabel(f"mean of the two ({UNITS[name]})")
     axes.set_ylabel(f"difference ({UNITS[name]})")
     if "sd" not in figures:
@@ -79,7 +80,6 @@ def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None
     if (~inside).any():
         note += f"; {(~inside).sum()} beyond the axis, drawn as diamonds"
     axes.text(0, 1.005, note, transform=axes.transAxes, fontsize=8, color=SOFT, va="bottom")
-    axes.set_title(TITLES[name], loc="left", pad=16)
 
 
 def round_trip(before: pd.DataFrame, after: pd.DataFrame, signal: NDArray, edges: NDArray) -> Figure:
@@ -98,7 +98,7 @@ def round_trip(before: pd.DataFrame, after: pd.DataFrame, signal: NDArray, edges
         flow_volume.set(title="One curve of 512 samples", xlabel="volume (L)", ylabel="flow (L/s)")
         volume_time.plot(edges, v, color=INK, linewidth=1)
         volume_time.plot(edges[::8], v[::8], "|", color=ACCENT, markersize=6, markeredgewidth=0.8)
-        volume_time.set(title="Its volume; marks: every eighth edge of the grid", xlabel="time (s)", xlim=(-0.6, 10))
+        volume_time.set(title="Its volume; every eighth edge marked", xlabel="time (s)", xlim=(-0.6, 10))
         volume_time.set_ylabel("volume (L)")
         _errors(volumes, before, after, ["fvc", "fev6", "fev3", "fev1", "fev075", "fev05", "bev"])
         _errors(flows, before, after, ["fef2575", "pef"])
@@ -121,4 +121,4 @@ def _errors(axes: Axes, before: pd.DataFrame, after: pd.DataFrame, names: list[s
     axes.set_xlim(shown * 0.7)
     axes.set_yticks(range(len(names)), [TITLES.get(name, name.upper()) for name in names])
     axes.set(title=f"Absolute error ({unit}); {shown:g} or less at the left", ylim=(-0.6, len(names) - 0.4))
-    axes.legend(frameon=False, fontsize=8, loc="center right" if len(names) < 4 else "lower right")
+    axes.legend(frameon=False, fontsize=8, loc="center right" if len(names) < 4 else "upper right")

@@ -316,6 +316,17 @@ def test_best_efforts_agree_with_the_published_values(made: Path) -> None:
     assert sum(reasons.values()) == report["outliers"]["participants"]
 
 
+def test_without_a_best_effort_there_is_nothing_to_compare_and_nothing_breaks(
+    raw: Path, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "aligned.parquet").write_bytes((made / "aligned.parquet").read_bytes())
+    filtered(tmp_path, test_types=["Bron"])
+    report = resample(raw, tmp_path)
+    assert report["best_efforts"] == report["published"]["participants"] == 0
+    assert report["published"]["indices"]["fev1"] == {"n": 0}
+    assert report["round_trip"]["fvc"]["undetermined"] == 0
+
+
 def test_plots_are_pictures(made: Path) -> None:
     for name in ("bland_altman.png", "grid_round_trip.png"):
         assert (made / "plots" / name).read_bytes().startswith(b"\x89PNG")
