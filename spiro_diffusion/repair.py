@@ -181,7 +181,7 @@ class _Table(NamedTuple):
 
 def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Findings, published: bool) -> _Table:
     """Verify the batches and write them, a row group each."""
-    done, width = 0, 0
+    done, width, twice = 0, 0, 0
     counts = {(column, value): 0 for column, value, _ in file.counts}
     people: list[np.ndarray] = []
     curves: set[tuple] = set()
@@ -195,7 +195,7 @@ def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Fi
                 if file.table == "SPXRAW":
                     verify.complete(values, done)
                     verify.efforts(group["SPAACC"].to_numpy(), group["SPAQEFF"].to_numpy(), done)
-                    _no_curve_twice(values, group["SPXRAW"].chunk(0), curves, done)
+                    twice += _twice(values, group["SPXRAW"].chunk(0), curves)
                 else:
                     people.append(values["SEQN"])
                 for column, value in counts:
@@ -208,6 +208,8 @@ def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Fi
             raise SpiroError("holds no rows; fetch it again")
         if published and file.rows not in (done, None):
             raise SpiroError(f"holds {done} rows, {file.rows} were published; fetch it again")
+        if twice:
+            findings.warnings.append(f"holds {twice} curves twice; a part may have been written over another")
         if people:
             verify.one_row_each(np.concatenate(people))
             if published:
@@ -231,14 +233,15 @@ def _verified(name: str, values: Values, first_row: int, findings: Findings) -> 
     return pa.array(column, mask=np.isnan(column))
 
 
-def _no_curve_twice(values: Values, curves: pa.ListArray, seen: set[tuple], first_row: int) -> None:
-    """Refuse a row that has come before, which a page of SAS7BDAT written twice would bring."""
+def _twice(values: Values, curves: pa.ListArray, seen: set[tuple]) -> int:
+    """Number of rows that have come before, as a page of SAS7BDAT written over another would bring."""
     samples, ends = curves.flatten().to_numpy(), curves.offsets.to_numpy()
+    twice = 0
     for row, (seqn, test, number) in enumerate(zip(values["SEQN"], values["SPATTYPE"], values["SPAMANU"], strict=True)):
         key = (seqn, test, number, zlib.crc32(samples[ends[row] : ends[row + 1]]))
-        if key in seen and ends[row + 1] - ends[row] > SHORT_CURVE:
-            raise SpiroError(f"row {first_row + row}: SEQN {seqn:.0f} has this curve twice; fetch it again")
+        twice += key in seen and ends[row + 1] - ends[row] > SHORT_CURVE
         seen.add(key)
+    return twice
 
 
 def _count(column: pa.ChunkedArray, value: float | str | None) -> int:

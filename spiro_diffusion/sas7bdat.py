@@ -26,6 +26,7 @@ from spiro_diffusion.findings import Findings
 HEADER_SIZE = 1024  # bytes; what SAS writes on Windows, and the least that holds every field
 PAGE_SIZE = 131072  # bytes; holds 11 rows of SPXRAW, as wide as NHANES writes them
 CREATED = 1_700_000_000.0  # seconds since 1960, SAS's epoch: fixed (2013-11-13), so that bytes are reproducible
+LEFT_BEHIND = b"\0 \r\n\x1a"  # what programs write behind a file: zeros, blanks, line ends, Ctrl-Z
 COMPRESSION = (b"SASYZCRL", b"SASYZCR2")  # run-length and Ross: their marks in the first text subheader
 
 ROW_SIZE, COLUMN_SIZE, COUNTS = 0xF7F7F7F7, 0xF6F6F6F6, 0xFFFFFC00
@@ -280,7 +281,11 @@ def _row_batches(stream: BufferedReader, table: Table, page: _Page, findings: Fi
         page = _read_page(stream, page.number + 1, table.pages, table.page_size, table.layout)
     if total != table.rows:
         raise SpiroError(f"its pages hold {total} rows, its header says {table.rows}; fetch it again")
-    behind = sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+    behind = 0
+    while block := stream.read(1 << 20):
+        behind += len(block)
+        if block.strip(LEFT_BEHIND):  # perhaps pages, and one of those above should not be there
+            raise SpiroError(f"has more bytes than its {table.pages} pages; fetch it again")
     if behind:
         findings.mended.append(f"{behind} bytes behind the last page left out")
 

@@ -13,6 +13,8 @@ ALLOWED = np.isin(np.arange(256), np.frombuffer(b"0123456789,- ", np.uint8))  # 
 def curves(texts: np.ndarray, points: np.ndarray, first_row: int = 0) -> pa.ListArray:
     """Parse blank-padded texts ('S' array, shape (rows,)) and check each against its number of points (SPXPTS).
 
+    Blanks behind commas and a comma at the end change nothing.
+
     Raises SpiroError that names the row, counted from `first_row`, and what is wrong with it.
     """
     raw = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), -1)
@@ -23,7 +25,10 @@ def curves(texts: np.ndarray, points: np.ndarray, first_row: int = 0) -> pa.List
         near = raw[row, max(0, at - 10) : at + 10].tobytes().decode("latin-1")
         raise _refusal(first_row + row, f"is no list of numbers: {near!r} at character {at}")
     fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(raw.shape[1]), len(raw), [None, pa.py_buffer(raw)])
-    parts = pc.split_pattern(pc.ascii_rtrim(fixed.cast(pa.binary()).cast(pa.string()), " "), ",")
+    strings = pc.ascii_trim(fixed.cast(pa.binary()).cast(pa.string()), " ")
+    if pc.any(pc.match_substring(strings, ", ")).as_py():
+        strings = pc.replace_substring_regex(strings, ", +", ",")
+    parts = pc.split_pattern(pc.ascii_rtrim(strings, ","), ",")
     offsets = parts.offsets.to_numpy()
     lengths = np.diff(offsets)
     wrong = lengths != points

@@ -298,6 +298,15 @@ def test_a_curve_that_is_no_list_of_numbers_is_refused(text: bytes, message: str
     assert message in refusal(CURVES, curves_changed(SPXRAW=with_curve(5, text)), tmp_path)
 
 
+@pytest.mark.parametrize("text", [b", ", b",  "])
+def test_blanks_behind_commas_and_a_comma_at_the_end_change_nothing(text: bytes, tmp_path: Path) -> None:
+    curves = [text.join(str(value).encode() for value in curve) + b"," for curve in CURVES.table["SPXRAW"]]
+    (tmp_path / "raw.bin").write_bytes(curves_changed(SPXRAW=curves))
+    repair_file(tmp_path / "raw.bin", CURVES.file, tmp_path / "t.parquet")
+    found = pq.read_table(tmp_path / "t.parquet")["SPXRAW"].to_pylist()
+    assert found == [curve.tolist() for curve in CURVES.table["SPXRAW"]]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -310,7 +319,7 @@ def test_a_curve_that_is_no_list_of_numbers_is_refused(text: bytes, message: str
 )
 def test_a_value_that_no_spirometer_gave_is_refused(value: bytes, message: str, tmp_path: Path) -> None:
     points = int(CURVES.table["SPXPTS"][5])
-    text = b",".join([b"1"] * (points - 1) + [value])
+    text = b",".join([value] + [b"1"] * (points - 1))
     assert message in refusal(CURVES, curves_changed(SPXRAW=with_curve(5, text)), tmp_path)
 
 
@@ -337,9 +346,17 @@ def test_a_grade_that_contradicts_acceptability_is_refused(tmp_path: Path) -> No
     assert "row 0: SPAACC is" in refusal(CURVES, curves_changed(SPAACC=turned), tmp_path)
 
 
-def test_a_page_that_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_a_page_written_over_another_is_told(tmp_path: Path) -> None:
     again = CURVES.data[:9216] + CURVES.data[5120:9216] + CURVES.data[13312:]
-    assert "has this curve twice" in refusal(CURVES, again, tmp_path)
+    (tmp_path / "raw.bin").write_bytes(again)
+    report = repair_file(tmp_path / "raw.bin", CURVES.file, tmp_path / "t.parquet")
+    assert "holds 6 curves twice" in report["warnings"][0]
+
+
+def test_a_page_too_many_is_refused(tmp_path: Path) -> None:
+    full = sas7bdat_sample(42, 4)  # pages of 6 rows, so that the last one is as full as the others
+    again = full.data[:9216] + full.data[5120:]
+    assert "more bytes than its 8 pages" in refusal(full, again, tmp_path)
 
 
 # --- what is known of the release -----------------------------------------------------------------------------
