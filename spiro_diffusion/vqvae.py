@@ -92,9 +92,8 @@ class Quantiser(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, 64, groups) → vectors (B, 64, groups x code_width)."""
-        flat = codes.reshape(-1, self.groups)
-        picked = [F.embedding(flat[:, g], self.codebook[g]) for g in range(self.groups)]
-        return torch.cat(picked, dim=1).reshape(*codes.shape[:-1], -1)
+        picked = self._picked(codes.reshape(-1, self.groups).T)
+        return picked.transpose(0, 1).reshape(*codes.shape[:-1], -1)
 
     def forward(self, tokens: Tensor) -> Quantised:
         tokens = tokens.float()
@@ -115,16 +114,22 @@ class Quantiser(nn.Module):
         self.uses.lerp_(uses, 1 - self.DECAY)
         self.sums.lerp_(sums, 1 - self.DECAY)
         self.codebook.copy_(self.sums / self.uses.clamp_min(1e-3)[..., None])
-        # a stride through the batch stands in for a random choice: its order is random already
-        stride = max(1, vectors.shape[1] // self.codes)
-        fresh = vectors[:, ::stride][:, : self.codes]
-        fresh = fresh.repeat(1, -(-self.codes // fresh.shape[1]), 1)[:, : self.codes]
-        fresh = distributed.from_first(fresh.contiguous())
+        # half of all tokens are silence: what is revived must be what the codebook serves worst
+        missed = ((vectors - self._picked(nearest)) ** 2).sum(-1)  # (G, N)
+        worst = missed.topk(min(self.codes, missed.shape[1]), dim=1).indices
+        fresh = vectors.gather(1, worst[..., None].expand(-1, -1, self.code_width))
+        fresh = F.pad(fresh, (0, 0, 0, self.codes - fresh.shape[1]))
+        fresh = distributed.from_first(fresh)
         even = self.uses.mean(1, keepdim=True)
         dead = self.uses < self.DEAD * even
+        little = 2 * self.DEAD * even.expand_as(self.uses)  # it lives on only if it is used soon
         self.codebook.copy_(torch.where(dead[..., None], fresh, self.codebook))
-        self.sums.copy_(torch.where(dead[..., None], fresh * even[..., None], self.sums))
-        self.uses.copy_(torch.where(dead, even, self.uses))
+        self.sums.copy_(torch.where(dead[..., None], fresh * little[..., None], self.sums))
+        self.uses.copy_(torch.where(dead, little, self.uses))
+
+    def _picked(self, nearest: Tensor) -> Tensor:
+        """Codes (G, N) → their vectors (G, N, code_width)."""
+        return self.codebook.gather(1, nearest[..., None].expand(-1, -1, self.code_width))
 
     @torch.no_grad()
     def start(self, tokens: Tensor, generator: torch.Generator, iterations: int = 10) -> None:

@@ -1,0 +1,66 @@
+"""dvc.yaml tells the truth: DVC does not follow imports, and a param that nothing reads changes nothing."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from imports import closure
+
+from spiro_diffusion.runtime import RuntimeParams
+from spiro_diffusion.stage import load_params, read_params
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+MAIN = ["download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"]
+
+
+def test_the_nine_stages_are_there_in_order() -> None:
+    assert [name for name in STAGES if name in MAIN] == MAIN
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_every_module_that_it_imports(name: str) -> None:
+    imported = closure(ROOT, f"stages/{name}.py")
+    data = [d for d in STAGES[name]["deps"] if d.endswith(".html.j2") or d.endswith(".json.gz")]
+    declared = [d for d in STAGES[name]["deps"] if d.startswith(("spiro_diffusion/", "stages/")) and d not in data]
+    assert declared == imported
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_a_description_a_section_and_a_constant_command(name: str) -> None:
+    stage = STAGES[name]
+    assert stage["desc"]
+    assert stage["params"] == [name]
+    assert stage["cmd"].startswith(f"python -m stages.{name} ")
+    assert "${" not in stage["cmd"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_path_of_a_command_is_declared(name: str) -> None:
+    stage = STAGES[name]
+    paths = [word for word in stage["cmd"].split()[3:] if not word.startswith("--")]
+    listed = [*stage["deps"], *stage["outs"]]
+    for entry in [*stage.get("metrics", []), *stage.get("plots", [])]:
+        listed += list(entry) if isinstance(entry, dict) else [entry]
+    for path in paths:
+        assert any(known == path or known.startswith(f"{path}/") for known in listed), path
+
+
+def test_every_section_of_params_is_read_whole_by_its_stage() -> None:
+    sections = read_params(ROOT / "params.yaml")
+    assert set(sections) == {*STAGES, "runtime"}
+    for name in STAGES:
+        cls = importlib.import_module(f"stages.{name}").Params
+        load_params(cls, name, ROOT / "params.yaml")
+        assert set(sections[name]) == {field.name for field in dataclasses.fields(cls)}, name
+    load_params(RuntimeParams, "runtime", ROOT / "params.yaml")
+    assert "runtime" not in {param for stage in STAGES.values() for param in stage["params"]}
+
+
+def test_the_preset_changes_parameters_that_exist() -> None:
+    sections = read_params(ROOT / "params.yaml")
+    for section, values in read_params(ROOT / "presets" / "full.yaml").items():
+        assert set(values) <= set(sections[section]), section
