@@ -93,8 +93,7 @@ class Generator:
     def decode(self, latents: Tensor, seed: int, first: int) -> Tensor:
         """Latents (B, 64, 128) → signals (B, 512): nearest codes, mean flow, tremor of the learned size."""
         decoded = self.vqvae.decode(self.vqvae.snap(latents))
-        tremor = self._noise((512,), len(latents), seed, first, stream=1)
-        return decoded.until_end(decoded.flow + decoded.log_sd.exp() * tremor)
+        return self.vqvae.draw(decoded, self._noise((512,), len(latents), seed, first, stream=1))
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""

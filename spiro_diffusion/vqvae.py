@@ -24,6 +24,7 @@ from spiro_diffusion.layers import Conv, zero_linear
 TOKENS = 64
 CHANNELS = 128
 PATCH = grid.N_SAMPLES // TOKENS  # bins a token
+TREMOR_TAPS = 32  # bins over which the tremor remembers itself
 FINE = 16  # channels of a bin in the decoder
 
 FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
@@ -174,11 +175,13 @@ class VQVAE(nn.Module):
     """Encoder, quantiser, decoder; flow (B, 512) in L/s in and out."""
 
     widths_s: Tensor
+    tremor: Tensor
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
+        self.register_buffer("tremor", F.one_hot(torch.tensor(0), TREMOR_TAPS).float())  # white, until it is measured
         self.register_buffer("widths_s", torch.tensor(grid.WIDTHS_S, dtype=torch.float32), persistent=False)
         self.patch = nn.Linear(3 * PATCH, width)
         self.encoder = _blocks(width, config.blocks)
@@ -227,6 +230,35 @@ class VQVAE(nn.Module):
         mean, spread, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
         return Decoded(mean * FLOW_UNIT, 4.0 * torch.tanh(spread / 4.0) - 3.0, going)  # SD between 1 mL/s and 2.7 L/s
+
+    def draw(self, decoded: Decoded, white: Tensor) -> Tensor:
+        """An effort's flow (B, 512): the mean, the tremor made of `white` noise (B, 512), and the end."""
+        coloured = F.conv1d(F.pad(white, (TREMOR_TAPS - 1, 0))[:, None], self.tremor.flip(0)[None, None])[:, 0]
+        return decoded.until_end(decoded.flow + decoded.log_sd.exp() * coloured)
+
+    @torch.no_grad()
+    def measure_tremor(self, flow: Tensor, order: int = 8) -> None:
+        """Set `tremor` from what the codes leave of curves (B, 512): the impulse response, of unit energy, of an
+        autoregression fitted to the standardised residuals of the 10 ms bins (Yule 1927, Walker 1931)."""
+        decoded = self.decode(self.encode(flow))
+        there = going_on(flow)[:, : grid.FINE_BINS].double()
+        residual = (flow - decoded.flow).double()[:, : grid.FINE_BINS] * (-decoded.log_sd.double()).exp()[
+            :, : grid.FINE_BINS
+        ]
+        residual = residual.clamp(-5, 5) * there
+        lags = range(order + 1)
+        pairs = [(residual[:, k:] * residual[:, : grid.FINE_BINS - k]).sum() for k in lags]
+        counts = [(there[:, k:] * there[:, : grid.FINE_BINS - k]).sum() for k in lags]
+        covariance = torch.stack([p / n for p, n in zip(pairs, counts, strict=True)]).cpu()
+        toeplitz = covariance[(torch.arange(order)[:, None] - torch.arange(order)).abs()]
+        weights = torch.linalg.solve(toeplitz, covariance[1:])
+        response = torch.zeros(TREMOR_TAPS, dtype=torch.float64)
+        response[0] = 1.0
+        for i in range(1, TREMOR_TAPS):
+            past = response[max(0, i - order) : i].flip(0)
+            response[i] = (weights[: len(past)] * past).sum()
+        # the residuals' own variance, which log_sd gives only on average, is kept
+        self.tremor.copy_((response / response.norm() * covariance[0].sqrt()).float())
 
     def forward(
         self, flow: Tensor, quantise: bool = True, noise: Tensor | None = None

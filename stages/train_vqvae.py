@@ -129,7 +129,9 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     task = VQVAETask(model, flow, train, rows_of(table, "validation", place.device), params)
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_vqvae", run, log)
-    save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
+    model.load_state_dict(fitted.weights)
+    model.eval().measure_tremor(flow[train[: VQVAETask.START_CURVES]])
+    save_checkpoint(vqvae, "vqvae", model.state_dict(), {"network": asdict(params.network)})
     log.close()
 
 

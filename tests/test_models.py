@@ -181,3 +181,22 @@ def test_snapping_tokens_to_codes_keeps_the_codes_and_mends_small_errors() -> No
     tokens = model.encode(torch.rand(3, 512))
     assert torch.allclose(model.snap(tokens), tokens, atol=1e-4)
     assert torch.allclose(model.snap(tokens + 1e-3 * torch.randn_like(tokens)), tokens, atol=1e-4)
+
+
+def test_the_tremor_is_as_the_residuals_are() -> None:
+    """Residuals made by a known autoregression come back with its variance and its correlation."""
+    torch.manual_seed(0)
+    model = VQVAE(TINY_VQVAE).eval()
+    silent = torch.full((2000, 512), 1e-6)
+    decoded = model.decode(model.encode(silent))
+    white = torch.randn(2000, 512)
+    residual = torch.zeros_like(white)
+    for i in range(1, 512):
+        residual[:, i] = 0.6 * residual[:, i - 1] + 0.8 * white[:, i]
+    model.encode = lambda flow: torch.zeros(len(flow), 64, 128)  # type: ignore[method-assign]
+    decoded = model.decode(model.encode(silent))
+    model.measure_tremor((decoded.flow + decoded.log_sd.exp() * residual).detach())
+    again = torch.nn.functional.conv1d(torch.randn(500, 1, 512), model.tremor.flip(0)[None, None])[:, 0]
+    assert again.var().item() == pytest.approx(1.0, abs=0.05)
+    lag = (again[:, 1:] * again[:, :-1]).mean() / again.var()
+    assert lag.item() == pytest.approx(0.6, abs=0.03)
