@@ -91,8 +91,8 @@ def volume(signals: NDArray) -> NDArray[np.float64]:
 def to_10ms(signals: NDArray, samples: int = N_10MS) -> NDArray[np.float32]:
     """Flow (n, samples) in L/s of each 10 ms from 0.5 s before time zero, of signals (n, 512) in L/s.
 
-    Volume runs straight between the edges of the grid: FEF25-75, FVC and the last second come back as
-    well as with any spline tried (docs/spirometry.md), and no flow is made that was not there.
+    Volume runs straight between the edges of the grid: linear in the signal, no flow that was not there, and the
+    indices come back as well as with splines (docs/spirometry.md).
     """
     signals = np.asarray(signals, dtype=np.float32)
     flow = np.empty((len(signals), samples), dtype=np.float32)

@@ -27,7 +27,7 @@ EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examina
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
 # Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
 # the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.98, "ratio": 0.97}
+OWN_SPREAD = {"fvc": 0.98, "ratio": 0.98}
 BEST_OF_FVC = 0.994
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
@@ -123,42 +123,60 @@ def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: F
 # Sessions
 
 
-def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFrame]:
-    """Lungs, and one row for each session of efforts: before the bronchodilator, and for some after it."""
-    n = len(blown)
-    root = np.linalg.cholesky(population.COVARIANCES)
-    scores = rng.standard_normal((n, len(root))) @ root.T
+def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
+    """What the best effort of each person gives, before the bronchodilator."""
     names = list(population.VALUES)
-    ratio = scores[:, names.index("ratio")]
+    root = np.linalg.cholesky(population.COVARIANCES)
+    scores = rng.standard_normal((len(blown), len(root))) @ root.T
+    ratio, fvc = scores[:, names.index("ratio")].copy(), scores[:, names.index("fvc")]  # fvc stays part of scores
     scores += np.outer(ratio**2 - 1, population.BENDS)
     obstruction = np.maximum(-1 - ratio, 0)  # in it FVC is lower and more varied than the bend says
-    scores[:, names.index("fvc")] *= 1 + 0.15 * obstruction
-    scores[:, names.index("fvc")] -= 0.1 * obstruction
+    fvc *= 1 + 0.15 * obstruction
+    fvc -= 0.10 * obstruction
     value = {
         name: _drawn(table, population.AGES, blown, scores[:, i], OWN_SPREAD.get(name, 1))
         for i, (name, table) in enumerate(population.VALUES.items())
     }
     person = (blown["age"], blown["height"], blown["sex"])
-    left = expiration.LEFT
-    expected = np.log((1 + left) / (1 + left - reference.gli_global("ratio", *person).m))
-    sessions = blown[["seqn", "age"]].copy()
+    expected = _emptied(reference.gli_global("ratio", *person).m)
+    table = {
+        "fvc": np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m / BEST_OF_FVC,
+        "pef": np.exp(value["pef"]) * reference.hankinson("pef", *person, 0, extend=True).m,
+        "emptied": np.exp(value["ratio"]) * expected,  # after 1 s
+        "early": expit(value["early"]),  # FEV0.5 over FEV1
+        "late": expit(value["late"]),  # FEV3 - FEV1 over FVC - FEV1
+        "last": expit(value["last"]),  # FEV6 - FEV3 over FVC - FEV3
+        "fet": np.exp(value["fet"]),
+        "bev": np.exp(value["bev"]),  # over FVC
+    }
+    return pd.DataFrame(table)
+
+
+def _emptied(share: Floats) -> Floats:
+    """How far a lung has emptied that gave this share of FVC (see `expiration`)."""
+    return np.log((1 + expiration.LEFT) / (1 + expiration.LEFT - share))
+
+
+def _share(emptied: pd.Series) -> pd.Series:
+    """The inverse of `_emptied`, held below what can still be drawn through."""
+    return (-(1 + expiration.LEFT) * np.expm1(-emptied)).clip(upper=0.985)
+
+
+def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFrame]:
+    """Lungs, and one row for each session of efforts: before the bronchodilator, and for some after it."""
+    n = len(blown)
+    sessions = pd.concat([blown[["seqn", "age"]], _lung_function(blown, rng)], axis=1)
     sessions["test_type"] = "Pre"
-    sessions["fvc"] = np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m / BEST_OF_FVC
-    sessions["emptied"] = np.exp(value["ratio"]) * expected
-    sessions["pef"] = np.exp(value["pef"]) * reference.hankinson("pef", *person, 0, extend=True).m
-    for name in ("early", "late", "last"):
-        sessions[name] = expit(value[name])
-    sessions["fet"], sessions["bev"] = np.exp(value["fet"]), np.exp(value["bev"])
     sessions["btps"] = np.clip(rng.normal(1.085, 0.012, n), 1.039, 1.129).round(3)
     sessions["position"] = np.where(rng.random(n) < 0.995, "Standing", "Sitting")
-    harder = np.interp(
-        blown["age"], [6, 8.5, 10, 14, 20, 55, 80], [6, 3.2, 2, 1.3, 0.85, 0.9, 1.5]
-    )  # for small children and the old
-    sessions["trouble"] = rng.beta(1.8, 4.2, n)  # share of efforts that are not A or B
-    sessions["unsteady"] = 0.075 * harder * np.exp(0.3 * rng.standard_normal(n))  # mean loss of an effort, of FVC
+    # Small children and the old find it harder: shares of efforts that are not A or B, mean losses of FVC.
+    trouble = np.interp(blown["age"], [6, 8, 10, 14, 20, 55, 80], [0.60, 0.45, 0.38, 0.31, 0.22, 0.22, 0.32])
+    sessions["trouble"] = rng.beta(6 * trouble, 6 * (1 - trouble))
+    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.067, 0.067, 0.09])
+    sessions["unsteady"] = unsteady * np.exp(0.3 * rng.standard_normal(n))
 
-    ratio = (1 + left) * -np.expm1(-sessions["emptied"])
-    sessions["selected"] = ratio < np.maximum(reference.gli_global("ratio", *person).lln, OBSTRUCTED_RATIO)
+    lower_limit = reference.gli_global("ratio", blown["age"], blown["height"], blown["sex"]).lln
+    sessions["selected"] = _share(sessions["emptied"]) < np.maximum(lower_limit, OBSTRUCTED_RATIO)
     after = sessions[sessions["selected"] & (rng.random(n) < BRONCHODILATOR_SHARE)].copy()
     opened = np.exp(rng.normal(0.10, 0.08, len(after)))
     after["test_type"] = "Bron"
@@ -167,12 +185,12 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFr
     after["fvc"] *= np.exp(rng.normal(0.01, 0.02, len(after)))
     sessions = pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
 
-    fev1 = np.minimum((1 + left) * -np.expm1(-sessions["emptied"]), 0.985)
-    fev05 = fev1 * sessions["early"]
+    fev1 = _share(sessions["emptied"])
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
-    shares = [sessions["pef"] / sessions["fvc"], fev05, fev1, fev3, fev6, sessions["fet"], sessions["bev"]]
-    return expiration.lungs(*(np.asarray(share) for share in shares)), sessions
+    pef = sessions["pef"] / sessions["fvc"]
+    wanted = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
+    return expiration.lungs(*(column.to_numpy() for column in wanted)), sessions
 
 
 _FAULTS = {  # what is wrong with an effort, by its grade: shares
@@ -195,10 +213,9 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     grade[good & (rng.random(shape) < 0.24)] = "B"
     enough = np.zeros(shape, dtype=bool)
     for last in range(2, ATTEMPTS):
-        best = np.sort(np.where(good, loss, np.inf)[:, : last + 1], axis=1)[:, :3]
-        apart = np.where(np.isfinite(best[:, 1]), best[:, 1], 1) - np.where(np.isfinite(best[:, 0]), best[:, 0], 0)
-        agree = apart * sessions["fvc"].to_numpy() < 0.150
-        enough[:, last] = agree & np.isfinite(best[:, 2]) & (rng.random(shape[0]) < 0.7)
+        first, second, third = np.sort(np.where(good, loss, 9.0)[:, : last + 1], axis=1)[:, :3].T  # 9: not good
+        agree = (second - first) * sessions["fvc"].to_numpy() < 0.150
+        enough[:, last] = agree & (third < 9.0) & (rng.random(shape[0]) < 0.6)
     enough[:, -1] = True
     done = np.arange(ATTEMPTS) <= enough.argmax(axis=1)[:, None]
     counted = np.where(done & good, loss, np.inf).min(axis=1)
