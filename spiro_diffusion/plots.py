@@ -285,7 +285,7 @@ def wasserstein(tree: Tree) -> Canvas:
 def two_sample(trees: dict[str, Tree]) -> Canvas:
     """AUC of the classifiers and overlap of the clouds, for every candidate that was judged."""
     canvas, axes = _canvas(2, 2, 10.5, 6.2)
-    kinds = {"clinical": "clinical", "fine": "fine\n(to 1 s)", "whole": "fine\n(to 10 s)"}
+    kinds = {"clinical": "clinical", "detailed": "detailed", "fine": "fine\n(to 1 s)", "whole": "fine\n(to 10 s)"}
     measures = ("precision", "recall", "density", "coverage")
     for row, (level, label) in enumerate(LEVELS.items()):
         for column, keys in enumerate((list(kinds), list(measures))):

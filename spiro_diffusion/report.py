@@ -77,6 +77,7 @@ def lines(level: str) -> list[Line]:
         ),
         Line("groups by sex and age beyond the limit", f"{groups}.sex_age_beyond", "count"),
         Line("two-sample AUC, clinical", f"two_sample.{level}.clinical.auc", "ratio"),
+        Line("two-sample AUC, detailed", f"two_sample.{level}.detailed.auc", "ratio"),
         Line("two-sample AUC, fine, to 1 s", f"two_sample.{level}.fine.auc", "ratio"),
         Line("two-sample AUC, fine, to 10 s", f"two_sample.{level}.whole.auc", "ratio"),
         *(

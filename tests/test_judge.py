@@ -48,8 +48,8 @@ def test_real_training_curves_score_as_real(floor):
             held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.mean_shift"), 0))
             held.append(interval_holds(at(floor, f"calibration.{level}.unweighted.{index}.coverage_80"), 0.8))
         assert at(floor, f"groups.{level}.unweighted.sex_age_beyond")["value"] == 0
-        for kind in ("clinical", "fine", "whole"):
-            assert abs(at(floor, f"two_sample.{level}.{kind}.auc")["value"] - 0.5) < 0.08
+        for kind in ("clinical", "detailed", "fine", "whole"):
+            assert at(floor, f"two_sample.{level}.{kind}.auc")["value"] < 0.58
             assert at(floor, f"two_sample.{level}.{kind}.precision")["value"] > 0.85
         assert at(floor, f"utility.{level}.ratio")["value"] > 0.93
         assert interval_holds(at(floor, f"copying.{level}.nearest_share"), 0.5)

@@ -235,18 +235,18 @@ def _groups(view: _View) -> Tree:
 
 
 def _two_sample(view: _View) -> Tree:
-    kinds = ("clinical", *two_sample.WINDOWS)
+    kinds = (*two_sample.TABLES, *two_sample.WINDOWS)
     if view.curves is None:
         return {kind: {k: missing(OPEN) for k in ("auc", *two_sample.OVERLAP_FIGURES)} for kind in kinds}
     own = embed(view.curves, view.real.convolutions)
     sides = (view.held_groups, view.groups)
     tree: Tree = {}
     for number, kind in enumerate(kinds):
-        clinical = kind == "clinical"
+        tabular = kind in two_sample.TABLES
         real = view.real.embedded[kind][view.held_rows]
-        classifier = "trees" if clinical else "linear"
+        classifier = "trees" if tabular else "linear"
         tree[kind] = {"auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number))}
-        points = two_sample.standardised(real, own[kind], None if clinical else two_sample.COMPONENTS)
+        points = two_sample.standardised(real, own[kind], None if tabular else two_sample.COMPONENTS)
         tree[kind] |= two_sample.overlap(*points, sides)
     return tree
 

@@ -81,7 +81,8 @@ class Real:
 
 def embed(curves: Measured, convolutions: dict[str, two_sample.Convolutions]) -> dict[str, NDArray]:
     """All embeddings of some curves."""
-    return {"clinical": two_sample.clinical(curves)} | {k: c(curves.counts) for k, c in convolutions.items()}
+    tables = {kind: two_sample.table(curves, kind) for kind in two_sample.TABLES}
+    return tables | {kind: convolve(curves.counts) for kind, convolve in convolutions.items()}
 
 
 def at_level(people: pd.DataFrame, level: str) -> NDArray[np.bool_]:
