@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from corruption import FAILED, KINDS, OUTCOMES, Sample, damaged, judge, samples
 
 
-def fuzz(mutations: int, seed: int, counted: bool) -> tuple[Counter, list[str]]:
+def fuzz(mutations: int, seed: int, known: bool) -> tuple[Counter, list[str]]:
     """Outcomes by kind of damage, and what failed."""
     files: list[Sample] = samples()
     outcomes: Counter[tuple[str, str]] = Counter()
@@ -30,7 +30,7 @@ def fuzz(mutations: int, seed: int, counted: bool) -> tuple[Counter, list[str]]:
             rng = np.random.default_rng([seed, i])
             sample, kind = files[i % len(files)], KINDS[i // len(files) % len(KINDS)]
             try:
-                verdict = judge(sample, damaged(sample, kind, rng), Path(folder), counted)
+                verdict = judge(sample, damaged(sample, kind, rng), Path(folder), known)
             except Exception as error:  # what is looked for
                 failures.append(f"seed [{seed}, {i}] {sample.name} {kind}: {type(error).__name__}: {error}")
                 outcomes[kind, FAILED] += 1
@@ -56,9 +56,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=24_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--uncounted", action="store_true", help="as if the number of rows were not published")
+    parser.add_argument("--unknown", action="store_true", help="as if no rows and no SHA-256 were published")
     arguments = parser.parse_args()
-    outcomes, failures = fuzz(arguments.mutations, arguments.seed, not arguments.uncounted)
+    outcomes, failures = fuzz(arguments.mutations, arguments.seed, not arguments.unknown)
     print(table(outcomes))
     print("\n".join(failures[:50]))
     sys.exit(bool(failures))

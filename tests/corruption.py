@@ -1,11 +1,13 @@
 """Small files in the CDC's formats, and a thousand ways to damage them; shared by the tests and benchmarks/fuzz_repair.
 
 `judge` judges: a damaged file may become the exact table or a refusal in one line; where bytes of values were
-changed in their places, a table that differs in the cells of those bytes alone. Anything else is a failure.
+changed in their places, a table that differs in the cells of those bytes alone, with a warning where the sound
+file's SHA-256 is known. Anything else is a failure.
 """
 
 import dataclasses
 import gzip
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -85,7 +87,8 @@ def xport_sample(table: str, rows: int, seed: int) -> Sample:
     cells = np.full(len(data), -1)
     body = np.arange(rows)[:, None] * len(widths) + columns
     cells[header : header + body.size] = body.ravel()
-    return Sample(file.name, file, data, frame, header, cells)
+    release = nhanes.Release(len(data), hashlib.sha256(data).hexdigest(), file.columns[0])
+    return Sample(file.name, dataclasses.replace(file, releases=(release,)), data, frame, header, cells)
 
 
 def sas7bdat_sample(rows: int, seed: int) -> Sample:
@@ -294,14 +297,14 @@ def damaged(sample: Sample, kind: str, rng: Rng) -> bytes:
 
 # --- judge ----------------------------------------------------------------------------------------------------
 
-EXACT, MENDED, REFUSED, ALTERED, FAILED = (
+EXACT, MENDED, REFUSED, TOLD, ALTERED, FAILED = OUTCOMES = (
     "exact, nothing to mend",
     "exact, mended",
     "refused",
-    "values altered in place within the codebook",
+    "altered in place, warned of",
+    "altered in place, not seen",
     "FAILED",
 )
-OUTCOMES = (EXACT, MENDED, REFUSED, ALTERED, FAILED)
 
 
 class Verdict(NamedTuple):
@@ -309,12 +312,16 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def judge(sample: Sample, data: bytes, folder: Path, counted: bool = True) -> Verdict:
-    """Repair damaged bytes and say what became of them; `counted` tells repair how many rows there should be."""
+def judge(sample: Sample, data: bytes, folder: Path, known: bool = True) -> Verdict:
+    """Repair damaged bytes and say what became of them.
+
+    `known` tells repair how many rows there should be and, of XPORT, the SHA-256 of the sound file.
+    """
     path, out = folder / "damaged.bin", folder / "table.parquet"
     path.write_bytes(data)
+    file = sample.file if known else dataclasses.replace(sample.file, rows=None, releases=())
     try:
-        report = repair_file(path, sample.file, out, published=counted)
+        report = repair_file(path, file, out, published=known)
     except SpiroError as error:
         told = str(error).startswith(str(path)) and "\n" not in str(error)
         return Verdict(REFUSED if told else FAILED, str(error))
@@ -323,7 +330,10 @@ def judge(sample: Sample, data: bytes, folder: Path, counted: bool = True) -> Ve
         return Verdict(FAILED, f"{found.shape} instead of {sample.table.shape}, {report}")
     wrong = _differing(found, sample.table)
     if wrong.size:
-        return Verdict(ALTERED if set(wrong) <= _touched(sample, data) else FAILED, f"cells {wrong[:5]}, {report}")
+        in_place = set(wrong) <= _touched(sample, data)
+        seen = any("no release that is known" in warning for warning in report["warnings"])
+        outcome = TOLD if seen else FAILED if file.releases else ALTERED
+        return Verdict(outcome if in_place else FAILED, f"cells {wrong[:5]}, {report}")
     return Verdict(MENDED if report["mended"] else EXACT, "; ".join(report["mended"]))
 
 
