@@ -32,10 +32,10 @@ def encode(people: pd.DataFrame) -> np.ndarray:
 
     Raises SpiroError where a category is none of its known values.
     """
-    columns = []
+    columns: list[np.ndarray] = []
     for name, (centre, spread) in NUMBERS.items():
-        values = people[name].to_numpy(float) if name in people else np.full(len(people), np.nan)
-        columns.append((values - centre) / spread)
+        numbers = people[name].to_numpy(float) if name in people else np.full(len(people), np.nan)
+        columns.append((numbers - centre) / spread)
     for name, known in CATEGORIES.items():
         if name not in people:
             columns.append(np.full(len(people), np.nan))
@@ -58,6 +58,8 @@ class ConditionTokens(nn.Module):
     Numbers pass through Fourier features (Tancik et al. 2020) of geometrically spaced, low
     frequencies: lung function is a smooth function of age and height.
     """
+
+    frequencies: Tensor
 
     def __init__(self, width: int, frequencies: int = 8) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ def share(rows: int) -> slice:
     return slice(rows * rank() // world(), rows * (rank() + 1) // world())
 
 
-def sum_gradients(parameters: list[torch.nn.Parameter]) -> None:
+def sum_gradients(parameters: list[Tensor]) -> None:
     """Add up the gradients of all processes, in one message."""
     if not dist.is_initialized():
         return

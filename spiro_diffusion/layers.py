@@ -15,7 +15,8 @@ class Conv(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(
             inside, outside, (1, 3), stride=(1, stride), padding=(0, dilation), dilation=(1, dilation)
-        ).to(memory_format=torch.channels_last)
+        )
+        self.conv.weight.data = self.conv.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)

@@ -1,14 +1,14 @@
 """Training logs: DVCLive where it is installed, else plain files of the same form."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from spiro_diffusion import artifacts
 
-try:
-    from dvclive import Live  # type: ignore[attr-defined]
-except ImportError:  # a bare GPU machine: training runs without it
-    Live = None
+Live: Any = None
+with contextlib.suppress(ImportError):  # a bare GPU machine has no DVCLive
+    from dvclive import Live
 
 
 class Log:

@@ -50,7 +50,9 @@ class Recipe:
 class Task(Protocol):
     """What `fit` trains: a model, its draws and its loss."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
         """Called before each epoch; whether the loss is computed in another way from here on."""
@@ -152,7 +154,7 @@ class _Loop:
         self.rows = train_rows
         self.batch = min(recipe.batch, len(train_rows))
         self.steps = len(train_rows) // self.batch  # a rest smaller than a batch waits for another shuffle
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters: list[Tensor] = [p for p in self.model.parameters() if p.requires_grad]
         self.ema = [p.detach().clone() for p in self.parameters] if recipe.ema else []
         cuda = runtime.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(

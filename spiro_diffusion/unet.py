@@ -90,7 +90,7 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """x (B, 64, channels), c_noise (B,), conditions (B, 6) with NaN for unknown → as x."""
 
-    position: Tensor
+    frequencies: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()

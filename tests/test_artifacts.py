@@ -13,9 +13,14 @@ from spiro_diffusion.errors import SpiroError
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     artifacts.write_json(file, {"kept": 1})
-    with pytest.raises(RuntimeError), artifacts.atomic(file) as part:
-        part.write_text("half")
-        raise RuntimeError("killed")
+
+    def die_in_the_middle() -> None:
+        with artifacts.atomic(file) as part:
+            part.write_text("half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        die_in_the_middle()
     assert artifacts.read_json(file) == {"kept": 1}
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -47,9 +52,11 @@ def test_rows_appended_as_a_stream_are_what_numpy_would_save(tmp_path: Path) -> 
 
 
 def test_a_stream_of_too_few_rows_takes_no_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fewer or more rows"):
-        with artifacts.npy_rows(tmp_path / "stream.npy", (10, 3)) as append:
-            append(np.zeros((9, 3), np.float32))
+    with (
+        pytest.raises(ValueError, match="fewer or more rows"),
+        artifacts.npy_rows(tmp_path / "stream.npy", (10, 3)) as append,
+    ):
+        append(np.zeros((9, 3), np.float32))
     assert not list(tmp_path.iterdir())
 
 

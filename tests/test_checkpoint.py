@@ -51,7 +51,7 @@ def test_damaged_foreign_and_missing_files_are_refused_in_words(tmp_path: Path) 
         with pytest.raises(SpiroError, match=said):
             load_checkpoint(file, "toy")
     file.write_bytes(whole)
-    with pytest.raises(SpiroError, match="is no 'cldm' checkpoint of this project .found: toy"):
+    with pytest.raises(SpiroError, match=r"is no 'cldm' checkpoint of this project \(found: toy"):
         load_checkpoint(file, "cldm")
     file.unlink()
     with pytest.raises(SpiroError, match="dvc pull train_vqvae train_cldm"):
