@@ -20,6 +20,7 @@ from spiro_diffusion import spirometry
 from spiro_diffusion.artifacts import atomic
 from spiro_diffusion.evaluation.conditional import PIT_BINS
 from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.real import GROUPINGS
 from spiro_diffusion.evaluation.targets import Tree, at
 
 REAL, GENERATED, FLOOR, ALERT = "#3b3b3b", "#0072b2", "#b5b5b5", "#d55e00"
@@ -251,32 +252,34 @@ def spread(tree: Tree, floor: Tree) -> Canvas:
 
 
 def wasserstein(tree: Tree) -> Canvas:
-    """Distance of each index in each sex and age band, over its floor, as a heat map."""
-    canvas, axes = _canvas(1, 2, 10.5, 4.6)
+    """Distance of each index in each group, over its floor, as a heat map."""
+    canvas, axes = _canvas(1, 2, 10.5, 6.4)
     image = None
     for column, (level, label) in enumerate(LEVELS.items()):
         ax: Axes = axes[0, column]
-        base = f"groups.{level}.unweighted.sex_age"
-        branch = at(tree, base)
-        names = _age_order(set().union(*(branch[i] for i in LABELS))) if "fev1" in branch else []
-        if not names:
+        base = f"groups.{level}.unweighted"
+        places = _groups(at(tree, base))
+        if not places:
             _empty(ax)
             continue
-        table = np.array([[_number(at(tree, f"{base}.{i}.{g}.over_floor")) for i in LABELS] for g in names])
-        image = ax.imshow(np.log2(table), cmap="RdBu_r", vmin=-1.6, vmax=1.6, aspect="auto")
-        for r, group in enumerate(names):
-            for c, index in enumerate(LABELS):
-                beyond = at(tree, f"{base}.{index}.{group}.beyond")["value"]
-                text = "–" if np.isnan(table[r, c]) else f"{table[r, c]:.2f}" + (" !" if beyond else "")
-                dark = abs(np.log2(table[r, c])) > 1.1 if np.isfinite(table[r, c]) else False
-                ax.text(c, r, text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
+        table = np.array([[_number(at(tree, f"{base}.{p[0]}.{i}.{p[1]}.over_floor")) for i in LABELS] for p in places])
+        image = ax.imshow(np.log2(np.maximum(table, 1e-3)), cmap="RdBu_r", vmin=-1.6, vmax=1.6, aspect="auto")
+        for (r, c), value in np.ndenumerate(table):
+            kind, group = places[r]
+            beyond = at(tree, f"{base}.{kind}.{list(LABELS)[c]}.{group}.beyond")["value"]
+            text = "–" if np.isnan(value) else f"{value:.2f}" + (" !" if beyond else "")
+            dark = np.isfinite(value) and abs(np.log2(max(value, 1e-3))) > 1.1
+            ax.text(c, r, text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
+        for r in range(1, len(places)):
+            if places[r][0] != places[r - 1][0]:
+                ax.axhline(r - 0.5, color="white", lw=6)
         ax.set_xticks(range(len(LABELS)), LABELS.values())
-        ax.set_yticks(range(len(names)), [_group_label(n) for n in names] if column == 0 else [""] * len(names))
+        ax.set_yticks(range(len(places)), [_group_label(*p) for p in places] if column == 0 else [""] * len(places))
         ax.set_title(label)
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
     if image is not None:
-        bar = canvas.colorbar(image, ax=axes[0, :], shrink=0.8, ticks=[-1, 0, 1])
+        bar = canvas.colorbar(image, ax=axes[0, :], shrink=0.6, ticks=[-1, 0, 1])
         bar.set_ticklabels(["half the floor", "the floor", "twice the floor"])
         bar.outline.set_visible(False)
     return canvas
@@ -431,10 +434,17 @@ def _empty(ax: Axes) -> None:
     ax.set_yticks([])
 
 
-def _age_order(names: set[str]) -> list[str]:
-    return sorted(names, key=lambda n: (n.split("_")[0], int(n.split("_")[1])))
+def _groups(branch: Tree) -> list[tuple[str, str]]:
+    """Kind and name of the groups of a branch of the tree, in order of kind, sex and age."""
+    if "sex_age" not in branch:
+        return []
+    by_kind = {kind: branch[kind]["fev1"] for kind in GROUPINGS}
+    by_age = sorted(by_kind["sex_age"], key=lambda n: (n.split("_")[0], int(n.split("_")[1])))
+    return [("sex_age", n) for n in by_age] + [(k, n) for k in GROUPINGS[1:] for n in sorted(by_kind[k])]
 
 
-def _group_label(name: str) -> str:
+def _group_label(kind: str, name: str) -> str:
+    if kind != "sex_age":
+        return name.replace("_", " ")
     sex, low, high = name.split("_")
     return f"{sex}, {low} to {high} y"

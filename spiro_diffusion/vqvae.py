@@ -264,12 +264,11 @@ class VQVAE(nn.Module):
         self, flow: Tensor, quantise: bool = True, noise: Tensor | None = None
     ) -> tuple[Decoded, Quantised | None]:
         narrow = self.narrowed(flow)
-        if noise is not None:  # in units of their SD, so that the encoder cannot outgrow it
-            narrow = narrow + noise * narrow.std()
-        if not quantise:
-            return self.decode(self.widen(narrow)), None
-        quantised = self.quantiser(narrow)
-        return self.decode(self.widen(quantised.vectors)), quantised
+        quantised = self.quantiser(narrow) if quantise else None
+        vectors = quantised.vectors if quantised else narrow
+        if noise is not None:  # in units of the codes' SD, so that the encoder cannot outgrow it
+            vectors = vectors + noise * narrow.std()
+        return self.decode(self.widen(vectors)), quantised
 
 
 class Losses(NamedTuple):

@@ -6,6 +6,7 @@ import judge_world as world
 import numpy as np
 import pytest
 
+from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import candidates, judge, targets
 from spiro_diffusion.evaluation.measured import INDICES
 from spiro_diffusion.evaluation.targets import at
@@ -172,6 +173,11 @@ def test_four_people_are_too_few_and_the_judge_says_so():
     tree = judged(real, candidates.of_sampler(world.perfect, real, DRAWS, 0, "test"))
     found = dict(targets.leaves(tree))
     assert all(figure["value"] is None and "4 participants" in figure["reason"] for figure in found.values())
+
+
+def test_a_diverged_generator_ends_with_one_line(real):
+    with pytest.raises(SpiroError, match="9000 of 9000 generated curves are not finite"):
+        of(real, lambda people, draws, seed: np.full((len(people), draws, 512), np.nan), ("spread",))
 
 
 def test_the_same_seed_gives_the_same_figures():

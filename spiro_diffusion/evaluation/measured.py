@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from spiro_diffusion import counter, grid, spirometry
+from spiro_diffusion.errors import SpiroError
 
 INDICES = ("fev1", "fvc", "pef", "fef2575")  # the four that every distribution is judged on; L, L/s
 CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
@@ -83,7 +84,16 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
 
 
 def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
-    """What the spirometer would have kept of signals (n, 512) in L/s of these people."""
+    """What the spirometer would have kept of signals (n, 512) in L/s of these people.
+
+    Raises:
+        SpiroError: a signal is not finite.
+    """
+    broken = int((~np.isfinite(signals)).any(axis=1).sum())
+    if broken:
+        raise SpiroError(
+            f"{broken} of {len(signals)} generated curves are not finite: the training diverged; lower its lr"
+        )
     seeds = np.random.SeedSequence(seed).spawn(-(-len(people) // CHUNK))
     btps = people["btps"].to_numpy()
 
