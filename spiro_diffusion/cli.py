@@ -1,0 +1,285 @@
+"""The command line `spiro`: draw curves for people, read one's own, see what the model is.
+
+What it does lies in `people`, `output` and `own_curves`; torch is imported by the commands that need it.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spiro_diffusion import __version__
+from spiro_diffusion.errors import SpiroError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
+ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
+LIMITS = (
+    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
+    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
+    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
+)
+HEADERS = {  # columns of indices on the screen; CSV and JSON have more
+    "fev1": "FEV1",
+    "fvc": "FVC",
+    "ratio": "ratio",
+    "pef": "PEF",
+    "fef2575": "FEF25-75",
+    "fev1_z": "zFEV1",
+    "fvc_z": "zFVC",
+    "ratio_z": "zratio",
+    "acceptable_fev1": "FEV1 ok",
+    "acceptable_fvc": "FVC ok",
+}
+FIGURES = {  # of metrics/evaluate/summary.json, best acceptable efforts of held-out participants: what it says, ideal
+    "best_fev1_residual_sd_ratio": ("spread of FEV1 at given age, height, sex, over the real", "1"),
+    "best_fvc_residual_sd_ratio": ("spread of FVC, over the real", "1"),
+    "best_pef_residual_sd_ratio": ("spread of PEF, over the real", "1"),
+    "best_fev1_coverage_80": ("share of real FEV1 in the generated 80 % interval", "0.80"),
+    "best_fvc_coverage_80": ("share of real FVC in the generated 80 % interval", "0.80"),
+    "best_wasserstein_over_floor": ("distance of the distributions by sex and age, over chance", "1"),
+    "best_auc_clinical": ("generated told from real by their indices (AUC)", "0.5"),
+    "best_auc_fine": ("generated told from real by their samples (AUC)", "0.5"),
+    "best_utility_ratio": ("use for training a predictor, over real curves", "1"),
+    "best_nearest_share": ("curves nearer to a training than to a held-out curve", "0.5"),
+}
+
+app = typer.Typer(
+    name="spiro",
+    help="Lung-function curves for people of a given age, height and sex. Not for diagnosis.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Models = Annotated[Path, typer.Option(help="Folder with vqvae.safetensors and cldm.safetensors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
+Age = Annotated[float | None, typer.Option(help="Years.")]
+Height = Annotated[float | None, typer.Option(help="Standing height in cm.")]
+Sex = Annotated[str | None, typer.Option(help="male or female.")]
+
+
+@app.command(epilog="Example: spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
+def generate(
+    age: Age = None,
+    height: Height = None,
+    sex: Sex = None,
+    people: Annotated[Path | None, typer.Option(help="CSV: age, height, sex; optional grade, test_type.")] = None,
+    draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Curves for each person.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same curves.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Curves as .csv, .parquet or .npz; *_indices.csv beside.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the curves, .png.")] = None,
+    models: Models = Path("models"),
+    grade: Annotated[str | None, typer.Option(help="Effort grade A, B, C or D; A unless said.")] = None,
+    test_type: Annotated[str | None, typer.Option(help="Pre or Bron (after the bronchodilator); Pre.")] = None,
+    any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """Draw curves: best acceptable efforts before a bronchodilator, unless asked for others.
+
+    Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
+    """
+    from spiro_diffusion import output  # noqa: PLC0415 (pandas: `spiro --help` does without)
+    from spiro_diffusion.people import check_range, conditioned  # noqa: PLC0415
+
+    table = conditioned(_people(people, age, height, sex), grade=grade, test_type=test_type, any_effort=any_effort)
+    output.check_columns(table)
+    if len(table) * draws > MOST_CURVES:
+        raise SpiroError(
+            f"{len(table) * draws} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
+        )
+    files = []
+    if out:
+        output.check_ending(out, output.ENDINGS)
+        files += [out, output.indices_path(out)]
+    if plot:
+        output.check_ending(plot, (".png",))
+        files.append(plot)
+    output.check_paths(files, force)
+
+    from spiro_diffusion import runtime  # noqa: PLC0415 (torch)
+    from spiro_diffusion.generation import Generator  # noqa: PLC0415
+
+    place = runtime.configure(runtime.RuntimeParams())
+    generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
+    for warning in check_range(table, generator.made_from):
+        _say(f"warning: {warning}")
+    progress = not as_json and sys.stderr.isatty()
+    curves = output.from_signals(generator.sample(table, draws, seed, progress=progress), table)
+    indices = output.indices(curves)
+    if out:
+        output.write_curves(out, curves, progress)
+        output.write_indices(output.indices_path(out), indices)
+    if plot:
+        output.plot(plot, curves)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, "curves": _records(indices)})
+        return
+    title = output.describe(table.iloc[0]) if len(table) == 1 else f"{len(table)} people"
+    _print_indices(indices.drop(columns=["age", "height", "sex"]), f"{len(curves)} curves: {title}", ["person", "draw"])
+    for file in files:
+        typer.echo(f"wrote {file}")
+
+
+@app.command(epilog="Example: spiro indices mine.csv --age 45 --height 175 --sex male")
+def indices(
+    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l; optional curve.")],
+    age: Age = None,
+    height: Height = None,
+    sex: Sex = None,
+    as_json: AsJson = False,
+) -> None:
+    """Indices of your own curves, with age, height and sex also GLI Global z-scores and acceptability.
+
+    Time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive.
+    """
+    from spiro_diffusion import output  # noqa: PLC0415
+    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+
+    given = [value is not None for value in (age, height, sex)]
+    if any(given) and not all(given):
+        raise SpiroError("z-scores need --age, --height and --sex, all three")
+    own = read_own(file)
+    table = output.person_table(own.flow, own.points, age, height, sex)
+    table.insert(0, "curve", own.names)
+    if as_json:
+        _print_json({"notes": own.notes, "curves": _records(table)})
+        return
+    _print_indices(table, str(file), ["curve"])
+    for note in own.notes:
+        _say(f"note: {note}")
+
+
+@app.command(epilog="Example: spiro info --json")
+def info(
+    models: Models = Path("models"),
+    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate/summary.json beside models.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the model was trained on, how good it is, and what it must not be used for."""
+    from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.checkpoint import load_checkpoint  # noqa: PLC0415
+
+    made_from = load_checkpoint(models / "cldm.safetensors", "cldm").config["made_from"]
+    summary = metrics or models.parent / "metrics" / "evaluate" / "summary.json"
+    figures = read_json(summary) if metrics or summary.exists() else {}
+    if as_json:
+        _print_json({"version": __version__, "made_from": made_from, "figures": figures, "limits": LIMITS})
+        return
+    source = made_from["data"]
+    typer.echo(f"spiro {__version__}")
+    typer.echo(
+        f"trained on {made_from['curves']} curves of {made_from['participants']} participants, source '{source}'"
+        + (" (no people: every curve was simulated)" if source == "simulated" else "")
+    )
+    typer.echo("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
+    if figures:
+        rows = [(what, f"{figures[k]:.2f}", best) for k, (what, best) in FIGURES.items() if figures.get(k) is not None]
+        _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
+        verdicts = ("met", "within_noise", "missed", "open")
+        counts = [f"{figures[f'targets_{v}']:.0f} {v}" for v in verdicts if f"targets_{v}" in figures]
+        typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
+    else:
+        typer.echo(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
+    for limit in LIMITS:
+        typer.echo(f"- {limit}")
+
+
+@app.callback(invoke_without_command=True)
+def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `spiro`; the exit status: 0, 1 on bad input, 2 on a wrong option, 130 when interrupted."""
+    try:
+        return int(app(argv, standalone_mode=False) or 0)
+    except SpiroError as error:
+        _say(str(error))
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        return 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what click raises on a wrong option
+            raise
+        _say(f"{error.format_message()} (see spiro --help)")
+        return 2
+
+
+def _people(file: Path | None, age: float | None, height: float | None, sex: str | None) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415
+
+    from spiro_diffusion.people import read_people  # noqa: PLC0415
+
+    given = {"age": age, "height": height, "sex": sex}
+    if file is not None:
+        if any(value is not None for value in given.values()):
+            raise SpiroError("give --people or --age, --height and --sex, not both")
+        return read_people(file)
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if missing:
+        raise SpiroError(f"{', '.join(missing)} missing; give --age, --height and --sex, or --people FILE")
+    return pd.DataFrame([given])
+
+
+def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows as dictionaries, None for what is not determined."""
+    return [{str(k): _plain(v) for k, v in row.items()} for row in table.to_dict(orient="records")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+def _print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
+    table = table[[name for name in (*keys, *HEADERS) if name in table]]
+    if len(table) > ROWS_SHOWN:
+        columns = table.drop(columns=keys).select_dtypes("number")
+        shown = columns.quantile([0.05, 0.5, 0.95])
+        shown.insert(0, "percentile", ["5", "50", "95"])
+        table = shown
+    rows = [tuple(_cell(v) for v in row) for row in table.to_numpy(dtype=object)]
+    _print_table(f"{title} (volumes L, flows L/s)", tuple(HEADERS.get(str(name), str(name)) for name in table), rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"spiro: {' '.join(line.split())}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Who curves are drawn for: a table of people as a user gives it, checked against what the model was trained on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion.errors import SpiroError
+
+SEXES = {"male": 1, "m": 1, "1": 1, "1.0": 1, "female": 2, "f": 2, "2": 2, "2.0": 2}  # RIAGENDR
+GRADES = ("A", "B", "C", "D")  # SPAQEFF
+TEST_TYPES = ("Pre", "Bron")  # SPATTYPE
+REQUIRED = ("age", "height", "sex")
+UNITS = {"age": "years", "height": "cm"}
+NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
+
+
+def read_people(path: Path) -> pd.DataFrame:
+    """A table of people from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
+
+    Other columns are kept as they are.
+
+    Raises SpiroError where the file cannot be read or lacks a column.
+    """
+    table = read_csv(path)
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise SpiroError(
+            f"{path}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
+            f"and found {', '.join(map(str, table.columns))}"
+        )
+    if table.empty:
+        raise SpiroError(f"{path}: holds no people; give one row a person")
+    return table
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV with lower-case column names.
+
+    Raises SpiroError where there is none to read.
+    """
+    try:
+        table = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file") from None
+    except (
+        OSError,
+        ValueError,
+        pd.errors.ParserError,
+    ) as error:  # EmptyDataError and UnicodeDecodeError are ValueErrors
+        raise SpiroError(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
+    return table.rename(columns=lambda name: str(name).strip().lower())
+
+
+def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
+    """A column as finite float64 (n,).
+
+    Raises SpiroError that names the first cell that is no number, by its row counted from 1.
+    """
+    values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise SpiroError(f"{where}: {name} is {table[name].iloc[bad[0]]!r} in row {bad[0] + 1}; expected a number")
+    return values
+
+
+def conditioned(
+    people: pd.DataFrame, *, grade: str | None = None, test_type: str | None = None, any_effort: bool = False
+) -> pd.DataFrame:
+    """The table with age and height as numbers, sex as 1 or 2, and the kind of effort to draw.
+
+    The kind is the best acceptable effort before the bronchodilator, grade A, where the table's own cells,
+    `grade` and `test_type` say nothing else; `any_effort` leaves grade and best open. No effort of
+    grade D, and none after the bronchodilator, is such a best.
+
+    Raises SpiroError where a cell is none of its known values.
+    """
+    out = people.reset_index(drop=True)
+    for name in UNITS:
+        out[name] = numbers(out, name, "people")
+    out["sex"] = [_known(value, SEXES, "sex", row) for row, value in enumerate(out["sex"])]
+    defaults: dict[str, tuple[str | None, tuple[str, ...]]] = {
+        "grade": (grade or (None if any_effort else "A"), GRADES),
+        "test_type": (test_type or "Pre", TEST_TYPES),
+    }
+    for name, (default, values) in defaults.items():
+        known = {value.lower(): value for value in values}
+        cells: list[Any] = list(out[name]) if name in out else [None] * len(out)
+        column = [default if pd.isna(cell) else cell for cell in cells]
+        out[name] = pd.Series(
+            [None if c is None else _known(c, known, name, i) for i, c in enumerate(column)], dtype=object
+        )
+    lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
+    out["best"] = pd.Series([False if less else (None if any_effort else True) for less in lesser], dtype=object)
+    return out
+
+
+def _known(value: Any, known: dict[str, Any], name: str, row: int) -> Any:
+    key = str(value).strip().lower()
+    if key not in known:
+        expected = ["male", "female"] if name == "sex" else list(known.values())
+        raise SpiroError(f"people: {name} is {value} in row {row + 1}; expected one of {', '.join(expected)}")
+    return known[key]
+
+
+def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> list[str]:
+    """Warnings on people near the ends of the trained ages (years) and heights (cm).
+
+    `trained` holds `age` and `height`, each [lowest, highest]; `of` says in the message whose they are.
+
+    Raises SpiroError that names the first person beyond them.
+    """
+    warnings = []
+    for name, unit in UNITS.items():
+        low, high = trained[name]
+        values = people[name].to_numpy(np.float64)
+        beyond = np.flatnonzero((values < low) | (values > high))
+        if len(beyond):
+            value = values[beyond[0]]
+            hint = "; give centimetres, not metres" if name == "height" and value < 3 else ""
+            raise SpiroError(
+                f"people: {name} is {value:g} in row {beyond[0] + 1}; {of} {low:g} to {high:g} {unit}{hint}"
+            )
+        near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
+        if near:
+            warnings.append(
+                f"{near} of {len(values)} people are within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+                f"({low:g} to {high:g}), where the model saw few curves"
+            )
+    return warnings

@@ -1,0 +1,296 @@
+"""`spiro` as its users meet it: curves for people, indices of one's own curves, errors in one line."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spiro_diffusion import artifacts, output
+from spiro_diffusion.checkpoint import save_checkpoint
+from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.cli import main
+from spiro_diffusion.diffusion import Noise
+from spiro_diffusion.people import conditioned
+from spiro_diffusion.unet import UNetConfig
+from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
+
+MAN = ["--age", "45", "--height", "175", "--sex", "male"]
+Spiro = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints of tiny, untrained networks: everything but the curves' looks is as in trained ones."""
+    folder = tmp_path_factory.mktemp("trained") / "models"
+    torch.manual_seed(0)
+    network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
+    vqvae = folder / "vqvae.safetensors"
+    save_checkpoint(vqvae, "vqvae", VQVAE(network).state_dict(), {"network": asdict(network)})
+    config = CLDMConfig(UNetConfig(channels=8, width=16, multipliers=(1, 2), blocks=1, head=16, context=16), Noise())
+    made_from = {
+        "data": "simulated",
+        "participants": 3,
+        "curves": 9,
+        "age": [6.0, 79.0],
+        "height": [108.0, 195.0],
+        "vqvae": artifacts.sha256(vqvae),
+    }
+    save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
+    return folder
+
+
+@pytest.fixture
+def spiro(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Spiro:
+    """Run a command in an empty folder that has `models`: status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("models").symlink_to(models)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        status = main(list(argv))
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    """One line on stderr that holds the words, status 1, nothing on stdout."""
+    status, out, err = result
+    assert (status, out, err.count("\n")) == (1, "", 1), err
+    for word in words:
+        assert word in err
+
+
+def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.DataFrame:
+    """Volume of a curve that empties with a time constant of 0.5 s from 0.2 s on."""
+    time = np.arange(0, seconds, period)
+    return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
+
+
+def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:
+    for ending in ("csv", "parquet", "npz"):
+        status, _, err = spiro("generate", *MAN, "-n", "3", "--seed", "5", "--out", f"c.{ending}", "--force")
+        assert (status, err) == (0, "")
+    long = pd.read_csv("c.csv")
+    assert list(long) == ["person", "draw", "time_s", "flow_l_s", "volume_l"]
+    pd.testing.assert_frame_equal(long, pd.read_parquet("c.parquet"))
+    held = np.load("c.npz", allow_pickle=False)
+    assert held["flow_l_s"].shape == held["volume_l"].shape == (3, 2048)
+    np.testing.assert_allclose(held["flow_l_s"].ravel(), long["flow_l_s"], atol=1e-4)
+    np.testing.assert_allclose(np.diff(held["volume_l"]), held["flow_l_s"][:, :-1] * 0.01, atol=1e-5)
+    assert held["time_s"][[0, 50]].tolist() == [-0.5, 0.0]
+    assert (held["person"].tolist(), held["age"].tolist(), held["grade"].tolist()) == ([0, 0, 0], [45.0], ["A"])
+    table = pd.read_csv("c_indices.csv")
+    assert {"person", "draw", "fev1", "fvc", "ratio", "pef", "fef2575", "fev1_z", "fvc_z", "ratio_z"} <= set(table)
+
+
+def test_a_seed_gives_the_same_bytes_and_another_seed_others(spiro: Spiro) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert (
+            spiro("generate", *MAN, "-n", "2", "--seed", seed, "--out", f"{name}.npz", "--plot", f"{name}.png")[0] == 0
+        )
+    a, b, c = (Path(f"{name}.npz").read_bytes() for name in "abc")
+    assert a == b != c
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
+def test_a_table_of_people_may_say_which_effort(spiro: Spiro) -> None:
+    Path("people.csv").write_text(
+        "id,Age,height,sex,grade,test_type\nx,30,180,m,,\ny,8,130,Female,d,\nz,60,160,2,B,Bron\n"
+    )
+    assert spiro("generate", "--people", "people.csv", "-n", "2", "--out", "c.npz")[0] == 0
+    held = np.load("c.npz", allow_pickle=False)
+    assert held["person"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert held["id"].tolist() == ["x", "y", "z"]
+    assert held["sex"].tolist() == [1, 2, 2]
+    assert held["grade"].tolist() == ["A", "D", "B"]
+    assert held["test_type"].tolist() == ["Pre", "Pre", "Bron"]
+    assert held["best"].tolist() == ["True", "False", "False"]
+
+
+def test_any_effort_leaves_grade_and_best_open() -> None:
+    people = pd.DataFrame({"age": [45], "height": [175], "sex": ["male"]})
+    best, other = conditioned(people).iloc[0], conditioned(people, any_effort=True).iloc[0]
+    assert (best["grade"], best["test_type"], best["best"]) == ("A", "Pre", True)
+    assert (other["grade"], other["test_type"], other["best"]) == (None, "Pre", None)
+
+
+def test_json_holds_indices_and_files(spiro: Spiro) -> None:
+    status, out, _ = spiro("generate", *MAN, "-n", "2", "--json", "--out", "c.csv")
+    said = json.loads(out)
+    assert status == 0
+    assert said["files"] == ["c.csv", "c_indices.csv"]
+    assert [c["draw"] for c in said["curves"]] == [0, 1]
+
+
+def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
+    status, _, err = spiro("generate", "--age", "78.5", "--height", "175", "--sex", "f", "-n", "1")
+    assert status == 0
+    assert err.startswith("spiro: warning: 1 of 1 people are within 2 years")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--age", "80", "--height", "175", "--sex", "male"], ["age is 80", "6 to 79 years"]),
+        (["--age", "5.9", "--height", "115", "--sex", "male"], ["age is 5.9", "6 to 79 years"]),
+        (["--age", "45", "--height", "1.75", "--sex", "male"], ["height is 1.75", "108 to 195 cm", "not metres"]),
+        (["--age", "45", "--height", "175", "--sex", "3"], ["sex is 3", "male, female"]),
+        (["--age", "nan", "--height", "175", "--sex", "male"], ["age is nan", "expected a number"]),
+        (["--age", "45"], ["--height, --sex missing"]),
+        ([*MAN, "--grade", "E"], ["grade is E", "A, B, C, D"]),
+        ([*MAN, "--out", "c.xlsx"], ["'.xlsx'", ".csv, .parquet, .npz"]),
+        ([*MAN, "-n", "1000000"], ["1000000 curves", "50000"]),
+        ([*MAN, "--models", "nowhere"], ["no such checkpoint", "dvc pull", "make repro"]),
+        (["--people", "nobody.csv"], ["nobody.csv: no such file"]),
+        (["--people", "people.csv", *MAN], ["not both"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_line(spiro: Spiro, arguments: list[str], words: list[str]) -> None:
+    refused(spiro("generate", *arguments), *words)
+
+
+def test_a_foreign_checkpoint_is_refused(spiro: Spiro, models: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "vqvae.safetensors").write_bytes((models / "vqvae.safetensors").read_bytes())
+    (other / "cldm.safetensors").write_bytes(b"not a checkpoint")
+    refused(spiro("generate", *MAN, "--models", str(other)), "not a readable checkpoint")
+
+
+@pytest.mark.parametrize("there", ["c.csv", "c_indices.csv", "c.png"])
+def test_nothing_is_written_over_without_force(spiro: Spiro, there: str) -> None:
+    Path(there).write_text("mine")
+    command = ["generate", *MAN, "-n", "1", "--out", "c.csv", "--plot", "c.png"]
+    refused(spiro(*command), there, "--force")
+    assert Path(there).read_text() == "mine"
+    assert spiro(*command, "--force")[0] == 0
+    assert Path(there).read_bytes() != b"mine"
+
+
+def test_people_without_a_column_are_refused(spiro: Spiro) -> None:
+    Path("people.csv").write_text("age,size,sex\n45,175,male\n")
+    refused(spiro("generate", "--people", "people.csv"), "no column height", "found age, size, sex")
+
+
+def test_indices_of_a_known_curve(spiro: Spiro) -> None:
+    blow().to_csv("mine.csv", index=False)
+    status, out, _ = spiro("indices", "mine.csv", *MAN, "--json")
+    (curve,) = json.loads(out)["curves"]
+    assert status == 0
+    assert curve["fvc"] == pytest.approx(4.0, abs=0.002)
+    assert curve["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)  # an exponential has FEV1/FVC 1 - e^-2
+    assert curve["fet"] == pytest.approx(7.8, abs=0.05)
+    assert curve["acceptable_fev1"] is True
+    assert curve["acceptable_fvc"] is True
+    assert curve["fvc_z"] < curve["ratio_z"]
+    assert "fev1_z" not in json.loads(spiro("indices", "mine.csv", "--json")[1])["curves"][0]
+
+
+@pytest.mark.parametrize("period", [0.001, 0.005, 0.02])
+def test_other_periods_are_resampled_and_it_says_so(spiro: Spiro, period: float) -> None:
+    blow(period).to_csv("mine.csv", index=False)
+    said = json.loads(spiro("indices", "mine.csv", "--json")[1])
+    assert f"resampled from a period of {1000 * period:g} ms" in said["notes"][0]
+    assert said["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
+    assert said["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
+
+
+def test_several_curves_of_different_length_in_flow(spiro: Spiro) -> None:
+    parts = []
+    for name, fvc, seconds in (("first", 4.0, 8.0), ("second", 3.0, 5.0)):
+        curve = blow(seconds=seconds, fvc=fvc)
+        flow = np.diff(curve["volume_l"], append=curve["volume_l"].iloc[-1]) / 0.01
+        parts.append(pd.DataFrame({"curve": name, "time_s": curve["time_s"], "flow_l_s": flow}))
+    pd.concat(parts).to_csv("mine.csv", index=False)
+    curves = json.loads(spiro("indices", "mine.csv", "--json")[1])["curves"]
+    assert [c["curve"] for c in curves] == ["first", "second"]
+    assert [c["fvc"] for c in curves] == pytest.approx([4.0, 3.0], abs=0.002)
+    assert [c["fet"] for c in curves] == pytest.approx([7.8, 4.8], abs=0.05)
+
+
+def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: Spiro) -> None:
+    volume = blow(seconds=20.49)["volume_l"].to_numpy()[:2049]
+    flow = np.diff(volume).astype(np.float32)[None] / 0.01
+    flow[:, 900:] = 0
+    people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
+    one = np.zeros(1, np.int64)
+    time = np.arange(2048) * 0.01 - 0.5
+    curves = output.Curves(people, one, one, time, flow, np.cumsum(flow, axis=1) * np.float32(0.01))
+    output.write_curves(tmp_path / "c.csv", curves)
+    again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
+    first = output.indices(curves).iloc[0]
+    for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
+        assert again[name] == pytest.approx(first[name], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.rename(columns={"volume_l": "volume"}), ["columns are time_s, volume", "volume_l"]),
+        (lambda t: t.assign(volume_l=1000 * t["volume_l"]), ["more than a lung can", "not mL"]),
+        (lambda t: t.assign(volume_l=t["volume_l"] / 1000), ["in litres"]),
+        (lambda t: t.assign(time_s=1000 * t["time_s"]), ["milliseconds"]),
+        (lambda t: t.assign(volume_l=-t["volume_l"]), ["expiration counts as positive"]),
+        (lambda t: pd.concat([t, t]), ["does not grow evenly", "'curve'"]),
+        (lambda t: t.iloc[::10], ["0.1 s is too few"]),
+        (lambda t: t.drop(index=100), ["does not grow evenly"]),
+        (lambda t: t.assign(volume_l=t["volume_l"].where(t.index != 7)), ["volume_l is nan in row 8"]),
+        (lambda t: t.iloc[:5], ["5 samples are no curve"]),
+        (lambda t: t.iloc[:0], ["holds no samples"]),
+    ],
+)
+def test_a_file_that_holds_no_curve_is_refused(
+    spiro: Spiro, spoil: Callable[[pd.DataFrame], pd.DataFrame], words: list[str]
+) -> None:
+    spoil(blow()).to_csv("mine.csv", index=False)
+    refused(spiro("indices", "mine.csv"), "mine.csv", *words)
+
+
+def test_files_that_are_no_tables_are_refused(spiro: Spiro) -> None:
+    Path("empty.csv").write_text("")
+    Path("picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
+    for name in ("empty.csv", "picture.csv", "nothing.csv", "."):
+        refused(spiro("indices", name), name)
+
+
+def test_z_scores_need_the_whole_person(spiro: Spiro) -> None:
+    blow().to_csv("mine.csv", index=False)
+    refused(spiro("indices", "mine.csv", "--age", "45"), "--age, --height and --sex")
+    refused(
+        spiro("indices", "mine.csv", "--age", "99", "--height", "175", "--sex", "f"), "GLI Global holds for 3 to 95"
+    )
+
+
+def test_info_says_what_the_model_is(spiro: Spiro, models: Path) -> None:
+    _, out, _ = spiro("info")
+    assert "9 curves of 3 participants, source 'simulated'" in out
+    assert "no figures" in out
+    assert "Not for diagnosis" in out
+    Path("summary.json").write_text('{"best_fev1_residual_sd_ratio": 1.07, "targets_met": 5.0}')
+    _, out, _ = spiro("info", "--metrics", "summary.json")
+    assert "1.07" in out
+    assert "targets: 5 met" in out
+    assert json.loads(spiro("info", "--json")[1])["made_from"]["age"] == [6.0, 79.0]
+
+
+def test_a_wrong_option_ends_in_a_line(spiro: Spiro) -> None:
+    status, out, err = spiro("generate", "--nonsense")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--nonsense" in err
+
+
+def test_help_and_version_do_without_torch() -> None:
+    program = (
+        "import sys; from spiro_diffusion.cli import main; main(['--help']); main(['--version']); "
+        "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "generate" in ran.stdout
