@@ -62,7 +62,7 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
     values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise SpiroError(f"{where}: {name} is {table[name].iloc[bad[0]]!r} in row {bad[0] + 1}; expected a number")
+        raise SpiroError(f"{where}: {name} is {table[name].iloc[bad[0]]} in row {bad[0] + 1}; expected a number")
     return values
 
 

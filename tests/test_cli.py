@@ -218,7 +218,7 @@ def test_several_curves_of_different_length_in_flow(spiro: Spiro) -> None:
 def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: Spiro) -> None:
     volume = blow(seconds=20.49)["volume_l"].to_numpy()[:2049]
     flow = np.diff(volume).astype(np.float32)[None] / 0.01
-    flow[:, 900:] = 0
+    flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     one = np.zeros(1, np.int64)
     time = np.arange(2048) * 0.01 - 0.5
