@@ -108,7 +108,7 @@ def generate(
     from spiro_diffusion import runtime  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import Generator  # noqa: PLC0415
 
-    place = runtime.configure(runtime.RuntimeParams(threads=1))  # one thread: the same digits anywhere
+    place = runtime.configure(runtime.RuntimeParams(threads=1))  # the same digits on any number of cores
     generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
     for warning in check_range(table, generator.made_from):
         _say(f"warning: {warning}")

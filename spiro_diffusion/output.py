@@ -20,7 +20,7 @@ RESERVED = ("time_s", "flow_l_s", "volume_l", "person", "draw")  # names of our 
 SHOWN = ("fev1", "fvc", "ratio", "pef", "fef2575", "fev6", "bev", "fet")  # L, L, -, L/s, L/s, L, L, s
 Z_SCORES = ("fev1", "fvc", "ratio")  # GLI Global has no others
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
-GLI_RANGE = {"age": (3.0, 95.0), "height": (80.0, 220.0)}  # years (Bowerman 2023); cm, the wider of its people
+GLI_RANGE = {"age": (3.0, 95.0), "height": (60.0, 230.0)}  # years (Bowerman 2023); cm: only to catch another unit
 LEGEND = 6  # people; with more, colours cannot be told apart
 SHOWN_S = 10.0  # of a curve in the picture
 
@@ -86,7 +86,7 @@ def person_table(
     if age is None:
         return indices_table(flow, points)
     person = conditioned(pd.DataFrame({"age": [age], "height": [height], "sex": [sex]})).iloc[0]
-    check_range(person.to_frame().T, GLI_RANGE, "GLI Global holds for")
+    check_range(person.to_frame().T, GLI_RANGE, "z-scores are given for")
     table = indices_table(flow, points, person["age"], person["height"], person["sex"])
     judged = quality.judge_2019(spirometry.indices(flow, points), np.full(len(flow), age))
     return table.assign(acceptable_fev1=judged.fev1, acceptable_fvc=judged.fvc)

@@ -264,7 +264,7 @@ def test_z_scores_need_the_whole_person(spiro: Spiro) -> None:
     blow().to_csv("mine.csv", index=False)
     refused(spiro("indices", "mine.csv", "--age", "45"), "--age, --height and --sex")
     refused(
-        spiro("indices", "mine.csv", "--age", "99", "--height", "175", "--sex", "f"), "GLI Global holds for 3 to 95"
+        spiro("indices", "mine.csv", "--age", "99", "--height", "175", "--sex", "f"), "z-scores are given for 3 to 95"
     )
 
 
