@@ -45,7 +45,7 @@ def draw(
     assert candidate.draws is not None
     own, floor = trees["generator"], trees["floor"]
     shown = people_shown(real.held)
-    made = [measured.generated(_single(sampler, p.people, seed), p.people, seed) for p in shown]
+    made = [measured.generated(sampler(p.people, 1, seed + i)[:, 0], p.people, seed) for i, p in enumerate(shown)]
     best = real.held.people["best"].to_numpy(bool)
     people = real.held.people[best]
     of_real = {name: real.held.indices[name][best] for name in INDICES}
@@ -107,10 +107,6 @@ def training_logs(folders: dict[str, Path]) -> Logs:
         if series:
             logs[model] = series
     return logs
-
-
-def _single(sampler: Sampler, people: pd.DataFrame, seed: int) -> NDArray:
-    return sampler(people, 1, seed)[:, 0]
 
 
 def _of_each_grade(people: pd.DataFrame) -> list[int]:

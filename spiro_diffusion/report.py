@@ -198,15 +198,15 @@ def _inline(path: Path) -> str:
 def _target(target: dict[str, Any]) -> dict[str, Any]:
     """A target with its worst figure in words."""
     figures = [f for f in target["figures"] if f["value"] is not None]
-    worst = next((f for f in target["figures"] if f["verdict"] == target["verdict"]), None)
+    worst = next(f for f in target["figures"] if f["path"] == target["worst"])
     met = sum(f["verdict"] in ("met", "within_noise") for f in figures)
     reasons = sorted({f["reason"] for f in target["figures"] if f["value"] is None})
     return {
         **target,
         "level_label": LEVELS[target["level"]],
         "verdict_label": VERDICTS[target["verdict"]],
-        "shown": None if worst is None or worst["value"] is None else write(worst, "number"),
-        "what": "" if worst is None else _what(worst["path"]),
+        "shown": None if worst["value"] is None else write(worst, "number"),
+        "what": _what(worst["path"]),
         "met": met,
         "of": len(figures),
         "reasons": reasons,

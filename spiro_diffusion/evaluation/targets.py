@@ -35,6 +35,14 @@ class Rule:
             return "met"
         return "within_noise" if low <= self.high and high >= self.low else "missed"
 
+    def excess(self, figure: Figure) -> float:
+        """How far the value lies from what is asked, in units of the figure; 0 where it could not be computed."""
+        value: float | None = figure["value"]
+        if value is None:
+            return 0.0
+        outside = max(self.low - value, value - self.high, 0.0)
+        return outside + (0.0 if self.holds is None else abs(value - self.holds))
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -171,8 +179,8 @@ def verdicts(tree: Tree, floor: Tree) -> list[dict[str, Any]]:
     """Every target with its figures and its verdict: the worst of its figures'.
 
     Returns:
-        A list of `name`, `level` (`every`, `best` or `all`), `text`, `verdict`, and `figures`: path, value,
-        interval, verdict each.
+        A list of `name`, `level` (`every`, `best` or `all`), `text`, `verdict`, `worst` (the path of the figure
+        that decides it), and `figures`: path, value, interval, verdict each.
     """
     return [
         _judged(target, level, tree, floor)
@@ -189,8 +197,15 @@ def _judged(target: Target, level: str, tree: Tree, floor: Tree) -> dict[str, An
         if target.over_floor:
             found = _over(found, at(floor, path))
         figures.append({"path": path, **found, "verdict": target.rule.verdict(found)})
-    worst = min((f["verdict"] for f in figures), key=VERDICTS.index)
-    return {"name": target.name, "level": level, "text": target.text, "verdict": worst, "figures": figures}
+    worst = min(figures, key=lambda f: (VERDICTS.index(f["verdict"]), -target.rule.excess(f)))
+    return {
+        "name": target.name,
+        "level": level,
+        "text": target.text,
+        "verdict": worst["verdict"],
+        "worst": worst["path"],
+        "figures": figures,
+    }
 
 
 def _over(found: Figure, floor: Figure) -> Figure:

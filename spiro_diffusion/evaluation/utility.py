@@ -57,7 +57,11 @@ def trained_and_tested(
     scores, reasons = {}, {}
     rows, held = usable(train.indices["fvc"]), usable(test.indices["fvc"])
     y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(held, test.indices["fvc"], 1.0))
+    measured = len(np.unique(train.seqn[rows]))
     for model in MODELS:
+        if measured < MIN_PEOPLE:
+            reasons[f"r2_{model}"] = f"an FVC in {measured} participants, fewer than {MIN_PEOPLE}"
+            continue
         predicted = _predict(model, x[rows], y[rows], new, seed, classify=False)
         scores[f"r2_{model}"] = _r2(target, predicted, held.astype(float), resamples)
     known, tested = ~np.isnan(obstructed), ~np.isnan(truth)
