@@ -17,11 +17,30 @@ ROOT = Path(__file__).parents[1]
 MAIN = ["download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"]
 TINY = {
     "download": {"participants": 150},
-    "train_vqvae": {"epochs": 3, "warmup_epochs": 1, "validate_every": 1, "width": 16, "blocks": 1, "codes": 16},
-    "train_cldm": {"epochs": 2, "validate_every": 1, "width": 16, "multipliers": [1, 2], "head": 16, "context": 16},
-    "evaluate": {"draws": 2, "resamples": 100, "steps": 4},
+    "train_vqvae": {
+        "epochs": 10,
+        "batch": 16,
+        "lr": 0.005,
+        "warmup_epochs": 2,
+        "validate_every": 2,
+        "width": 32,
+        "blocks": 1,
+        "codes": 16,
+    },
+    "train_cldm": {
+        "epochs": 8,
+        "batch": 16,
+        "lr": 0.003,
+        "ema": 0.95,
+        "validate_every": 2,
+        "width": 16,
+        "multipliers": [1, 2],
+        "head": 16,
+        "context": 16,
+    },
+    "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
     "runtime": {"threads": 1},
-}
+}  # the least that draws curves with an FVC
 
 
 class Repository:
