@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
 from spiro_diffusion.evaluation.figures import Figure, from_resamples, missing
-from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.measured import Measured, few_threads, in_parallel
 
 # Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly told from real ones by
 # the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
@@ -126,7 +126,8 @@ def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> ND
     model = HistGradientBoostingClassifier(
         max_iter=100, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=int(rng.integers(2**31))
     )
-    return model.fit(x, y).decision_function(new)
+    with few_threads(len(x)):
+        return model.fit(x, y).decision_function(new)
 
 
 def _linear(x: NDArray, y: NDArray, new: NDArray) -> NDArray[np.float64]:

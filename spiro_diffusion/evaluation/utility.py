@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
-from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.measured import Measured, few_threads
 from spiro_diffusion.reference import gli_global
 
 FIRST_SECOND_S = np.arange(0.05, 1.001, 0.05)  # after time zero: volumes there are the flow of the first second
@@ -107,9 +107,10 @@ def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, cla
         weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ (y - y.mean()))
         return (new - mean) / sd @ weights + y.mean()
     options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
-    if classify:
-        return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)
-    return HistGradientBoostingRegressor(**options, random_state=seed).fit(x, y).predict(new)
+    with few_threads(len(x)):
+        if classify:
+            return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)
+        return HistGradientBoostingRegressor(**options, random_state=seed).fit(x, y).predict(new)
 
 
 def _r2(target: NDArray, predicted: NDArray, weight: NDArray, resamples: Resamples) -> NDArray[np.float64]:
