@@ -162,7 +162,8 @@ def _header_end(data: bytes, file: nhanes.File, version: xport.Announcements, fo
     in_place = announced > 0 and announced % xport.RECORD == 0
     if version is xport.VERSION_8:
         rows = data[announced + 48 : announced + xport.RECORD].strip()
-        if not (written > 0 and in_place and rows.isdigit()):
+        described = xport.NAMESTR_START + written * xport.NAMESTR.size
+        if not (written > 0 and in_place and described <= announced and rows.isdigit()):
             raise SpiroError("its XPORT v8 header is damaged; fetch it again")
         return _HeaderEnd(written, int(rows), announced + xport.RECORD)
     if written == 0 and announced == xport.NAMESTR_START:

@@ -9,6 +9,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pyreadstat
 
 from spiro_diffusion import nhanes, sas7bdat, xport
 from spiro_diffusion.column import Column
@@ -89,6 +91,21 @@ def xport_sample(table: str, rows: int, seed: int) -> Sample:
     cells[header : header + body.size] = body.ravel()
     release = nhanes.Release(len(data), hashlib.sha256(data).hexdigest(), file.columns[0])
     return Sample(file.name, dataclasses.replace(file, releases=(release,)), data, frame, header, cells)
+
+
+def version_8_sample(rows: int, seed: int) -> Sample:
+    """BMX_G in XPORT v8, as pyreadstat writes it."""
+    sample = xport_sample("BMX", rows, seed)
+    with tempfile.NamedTemporaryFile(suffix=".xpt") as file:
+        pyreadstat.write_xport(sample.table, file.name, file_format_version=8, table_name="BMX_G")
+        data = Path(file.name).read_bytes()
+    for at in (144, 160, 464, 480):  # the times, which would make every file another
+        data = _overwrite(data, at, xport.TIMESTAMP)
+    header = data.index(xport.VERSION_8.observations) + xport.RECORD
+    cells = np.full(len(data), -1)
+    cells[header : header + 8 * sample.table.size] = np.repeat(np.arange(sample.table.size), 8)
+    unreleased = dataclasses.replace(sample.file, releases=())
+    return Sample("BMX_G, version 8", unreleased, data, sample.table, header, cells)
 
 
 def sas7bdat_sample(rows: int, seed: int) -> Sample:
@@ -368,4 +385,5 @@ def samples() -> list[Sample]:
         xport_sample("BMX", 40, 2),
         xport_sample("SPX", 30, 3),
         sas7bdat_sample(40, 4),
+        version_8_sample(40, 5),
     ]

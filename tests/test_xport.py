@@ -107,6 +107,14 @@ def test_a_version_8_file_that_lost_rows_is_refused(tmp_path: Path) -> None:
         xport_mend.take_apart(data[: -80 * 13], nhanes.FILES["BMX_G"], Findings())
 
 
+def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Path) -> None:
+    table = invented(nhanes.FILES["BMX_G"], 40, np.random.default_rng(1))
+    pyreadstat.write_xport(table, tmp_path / "bmx.xpt", file_format_version=8, table_name="BMX_G")
+    data = (tmp_path / "bmx.xpt").read_bytes()
+    with pytest.raises(SpiroError, match="v8 header is damaged"):
+        xport_mend.take_apart(data[:608] + b"9000000026" + data[618:], nhanes.FILES["BMX_G"], Findings())
+
+
 @real_files
 @pytest.mark.parametrize("name", ["DEMO_G", "BMX_G", "SPX_G"])
 def test_the_cdcs_files_read_as_pyreadstat_reads_them(name: str) -> None:
