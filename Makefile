@@ -15,7 +15,7 @@ test: setup  ## ruff, mypy and the tests
 	pytest
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
-	dvc exp run $(foreach s,$(shell $(BIN)/python -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
 setup: .venv/ready
 

@@ -1,0 +1,94 @@
+"""Every block of code in README.md runs, the set-up commands aside, which CI runs."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from repository import ROOT, Repository
+
+from spiro_diffusion import grid
+
+BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+
+
+def commands(start: str) -> list[str]:
+    """Commands of the one block that holds a line beginning with `start`."""
+    (block,) = [b for b in BLOCKS if any(line.startswith(start) for line in b.splitlines())]
+    return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
+
+
+def test_there_are_the_blocks_that_these_tests_know() -> None:
+    assert len(BLOCKS) == 6
+
+
+def test_the_two_commands_come_first_and_exist() -> None:
+    assert [c.split("   #")[0].strip() for c in commands("make repro")] == ["make repro", "make test"]
+    targets = (ROOT / "Makefile").read_text()
+    assert "\nrepro: setup" in targets
+    assert "\ntest: setup" in targets
+
+
+def test_the_commands_by_hand_are_those_of_the_makefile() -> None:
+    recipe = (ROOT / "Makefile").read_text().replace("--quiet ", "").replace("--requirement", "-r")
+    for command in commands("python -m pip install --upgrade pip")[1:-1]:
+        assert command.replace("-e .", "--editable .") in recipe, command
+
+
+def test_dvc_commands(done: Repository) -> None:
+    for command in commands("dvc exp show"):
+        if not command.startswith(". "):
+            done(*shlex.split(command))
+    done("git", "checkout", "--quiet", ".")
+    done("dvc", "checkout", "--quiet")
+
+
+def test_commands_of_the_trained_model(done: Repository) -> None:
+    generate, indices, info = commands("spiro info")
+    done(*shlex.split(generate))
+    assert (done.folder / "curves.csv").stat().st_size > 10_000
+    assert (done.folder / "curves.png").is_file()
+    # a model trained for seconds may draw what is no expiration: the second command reads real efforts
+    flow = grid.to_10ms(np.load(done.folder / "data/signals_L512.npy")[:3])
+    time_s = np.tile(np.arange(flow.shape[1]) * 0.01 - grid.LEAD_S, 3)
+    efforts = {"curve": np.repeat([1, 2, 3], flow.shape[1]), "time_s": time_s.round(2), "flow_l_s": flow.ravel()}
+    pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
+    assert "fev1" in done(*shlex.split(indices)).lower()
+    assert "diagnosis" in done(*shlex.split(info))
+    for name in ("curves.csv", "curves_indices.csv", "curves.png"):
+        (done.folder / name).unlink()
+
+
+def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None:
+    """A folder of files in the CDC's formats; the CDC itself and a GPU are out of reach here."""
+    folder = tmp_path / "files"
+    shutil.copytree(done.folder / "data/raw", folder)
+    (folder / "manifest.json").unlink()
+    line = next(c for c in commands("dvc exp run -S download.source=path") if "path/to/folder" in c)
+    said = done(*shlex.split(line.replace("path/to/folder", str(folder))))
+    assert "Running stage 'download'" in said
+    done("git", "checkout", "--quiet", ".")
+    done("dvc", "checkout", "--quiet")
+    full = next(c for c in commands("make full") if c.startswith("make full"))
+    dry = done(*shlex.split(full), "--dry-run")
+    assert '-S "train_cldm.epochs=' in dry
+    assert "-S download.source=path/to/folder" in dry
+
+
+def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
+    (line,) = commands("python -m spiro_diffusion.bare")
+    folder = tmp_path / "files"
+    shutil.copytree(done.folder / "data/raw", folder)
+    (folder / "manifest.json").unlink()
+    said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "--last", "resample")
+    assert "== resample" in said
+    assert (done.folder / "runs/full/data/signals_L512.npy").is_file()
+    shutil.rmtree(done.folder / "runs")
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text()))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (ROOT / link).is_file()
