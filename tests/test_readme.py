@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,18 @@ def test_the_commands_by_hand_are_those_of_the_makefile() -> None:
     recipe = (ROOT / "Makefile").read_text().replace("--quiet ", "").replace("--requirement", "-r")
     for command in commands("python -m pip install --upgrade pip")[1:-1]:
         assert command.replace("-e .", "--editable .") in recipe, command
+
+
+def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
+    (drawn,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    now = subprocess.run(
+        [Path(sys.executable).parent / "dvc", "dag", "--mermaid"],
+        cwd=done.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert drawn.split() == now.split()
 
 
 def test_dvc_commands(done: Repository) -> None:
