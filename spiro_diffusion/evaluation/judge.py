@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from spiro_diffusion.evaluation import conditional, copying, groups, physics, two_sample, utility
@@ -60,10 +61,12 @@ def judge(
     tree: Tree = {q: {} for q in questions}
     steps = [(q, level) for level in LEVELS for q in questions]
     views = {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
-    for question, level in tqdm(steps, desc=f"judge {name}", unit="question", leave=False, mininterval=1, delay=1):
-        people = len(views[level].held_groups.people)
-        enough = people >= MIN_PEOPLE
-        tree[question][level] = QUESTIONS[question](views[level]) if enough else missing(f"{people} participants")
+    progress = tqdm(steps, desc=f"judge {name}", unit="question", leave=False, mininterval=1, delay=1)
+    with threadpool_limits(limits=1, user_api="blas"):  # small matrices; and the same digits on any machine
+        for question, level in progress:
+            people = len(views[level].held_groups.people)
+            enough = people >= MIN_PEOPLE
+            tree[question][level] = QUESTIONS[question](views[level]) if enough else missing(f"{people} participants")
     return tree
 
 
