@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -27,16 +26,17 @@ def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents:
     model = load_vqvae(vqvae).to(place.device)
     split = pd.read_parquet(curves, columns=["split"])["split"].to_numpy()
     flow = load_signals(signals, len(split))
-    count, total, products = 0, np.zeros(CHANNELS), np.zeros((CHANNELS, CHANNELS))
+    # sums in torch, whose thread count is fixed: NumPy's may differ between runs, and with it the last digits
+    count, total, products = 0, torch.zeros(CHANNELS).double(), torch.zeros(CHANNELS, CHANNELS).double()
     with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS)) as append, torch.inference_mode():
         for part in tqdm(list(training.batches(len(flow), params.batch)), desc="encode", unit="batch", mininterval=1):
-            vectors = model.encode(flow[part].to(place.device)).cpu().numpy()
-            append(vectors)
-            seen = vectors[split[part] == "train"].reshape(-1, CHANNELS).astype(np.float64)
+            vectors = model.encode(flow[part].to(place.device)).cpu()
+            append(vectors.numpy())
+            seen = vectors[torch.from_numpy(split[part] == "train")].reshape(-1, CHANNELS).double()
             count, total, products = count + len(seen), total + seen.sum(0), products + seen.T @ seen
     mean = total / count
-    covariance = products / count - np.outer(mean, mean)
-    artifacts.write_json(moments, {"mean": mean, "covariance": covariance})
+    covariance = products / count - torch.outer(mean, mean)
+    artifacts.write_json(moments, {"mean": mean.tolist(), "covariance": covariance.tolist()})
 
 
 if __name__ == "__main__":
