@@ -1,4 +1,4 @@
-"""The conditional latent diffusion model as it is saved: denoiser, axes of the latents, noise levels."""
+"""The conditional latent diffusion model as it is saved: facts, denoiser, axes of the latents, noise levels."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spiro_diffusion.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from spiro_diffusion.diffusion import Denoiser, Noise
+from spiro_diffusion.facts import Facts, FactsConfig
 from spiro_diffusion.unet import UNet, UNetConfig
 from spiro_diffusion.vqvae import CHANNELS
 
@@ -20,6 +21,8 @@ class CLDMConfig:
 
     network: UNetConfig
     noise: Noise
+    facts: FactsConfig
+    facts_noise: Noise
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only
@@ -50,7 +53,8 @@ def principal_axes(mean: np.ndarray, covariance: np.ndarray) -> Axes:
 
 
 class CLDM(nn.Module):
-    """Denoiser of latents in their principal axes."""
+    """Two denoisers: of the facts of an effort given the person, and of its latents, in their principal axes,
+    given person and facts."""
 
     mean: Tensor
     axes: Tensor
@@ -60,6 +64,7 @@ class CLDM(nn.Module):
         super().__init__()
         self.config = config
         channels = config.network.channels
+        self.facts = Facts(config.facts)
         self.denoiser = Denoiser(UNet(config.network))
         self.register_buffer("mean", torch.zeros(CHANNELS))
         self.register_buffer("axes", torch.eye(channels, CHANNELS))
@@ -86,6 +91,7 @@ def load_cldm(path: Path) -> tuple[CLDM, dict[str, Any]]:
     """
     tensors, config = load_checkpoint(path, "cldm")
     network = config["network"] | {"multipliers": tuple(config["network"]["multipliers"])}
-    model = CLDM(CLDMConfig(UNetConfig(**network), Noise(**config["noise"])))
+    facts, noise, facts_noise = FactsConfig(**config["facts"]), Noise(**config["noise"]), Noise(**config["facts_noise"])
+    model = CLDM(CLDMConfig(UNetConfig(**network), noise, facts, facts_noise))
     load_weights(model, tensors, path)
     return model.eval(), config["made_from"]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.layers import GroupedLinear
 
 NUMBERS = {"age": (45.0, 22.0), "height": (163.0, 16.0)}  # years, cm: centre and spread near NHANES's, ages 6-79
 CATEGORIES: Mapping[str, tuple[object, ...]] = {
@@ -53,43 +54,45 @@ def encode(people: pd.DataFrame) -> np.ndarray:
 
 
 class ConditionTokens(nn.Module):
-    """Six conditions (B, 6) with NaN for unknown → six tokens (B, 6, width).
+    """Conditions (B, 6 + facts) with NaN for unknown → as many tokens (B, 6 + facts, width).
 
-    Numbers pass through Fourier features (Tancik et al. 2020) of geometrically spaced, low
+    The first six are those of `encode`, the others numbers of about unit spread (`facts`). Numbers pass
+    through Fourier features (Tancik et al. 2020) of geometrically spaced, low
     frequencies: lung function is a smooth function of age and height.
     """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, frequencies: int = 8) -> None:
+    def __init__(self, width: int, facts: int = 0, frequencies: int = 8) -> None:
         super().__init__()
+        self.places = [*range(len(NUMBERS)), *range(len(NAMES), len(NAMES) + facts)]  # of the numbers
         octaves = torch.logspace(math.log2(0.125), math.log2(2.0), frequencies, base=2.0)  # cycles per spread
         self.register_buffer("frequencies", 2 * math.pi * octaves, persistent=False)
-        self.numbers = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * frequencies + 1, width), nn.SiLU(), nn.Linear(width, width)) for _ in NUMBERS
+        self.numbers = nn.Sequential(
+            GroupedLinear(len(self.places), 2 * frequencies + 1, width),
+            nn.SiLU(),
+            GroupedLinear(len(self.places), width, width),
         )
         self.categories = nn.ModuleList(nn.Embedding(len(known), width) for known in CATEGORIES.values())
-        self.unknown = nn.Parameter(torch.randn(len(NAMES), width) * 0.02)
+        self.unknown = nn.Parameter(torch.randn(len(NAMES) + facts, width) * 0.02)
         self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, conditions: Tensor) -> Tensor:
         missing = torch.isnan(conditions)
         filled = torch.where(missing, 0.0, conditions)
-        tokens = []
-        for i, layer in enumerate(self.numbers):
-            value = filled[:, i : i + 1]
-            phase = value * self.frequencies
-            tokens.append(layer(torch.cat([value, phase.sin(), phase.cos()], dim=1)))
-        for i, table in enumerate(self.categories, start=len(self.numbers)):
-            tokens.append(table(filled[:, i].long()))
-        known = torch.stack(tokens, dim=1)  # (B, 6, width)
+        value = filled[:, self.places].T[..., None]  # (numbers, B, 1)
+        phase = value * self.frequencies
+        numbers = self.numbers(torch.cat([value, phase.sin(), phase.cos()], dim=-1)).transpose(0, 1)
+        first = len(NUMBERS)
+        categories = [table(filled[:, i].long()) for i, table in enumerate(self.categories, start=first)]
+        known = torch.cat([numbers[:, :first], torch.stack(categories, dim=1), numbers[:, first:]], dim=1)
         held = torch.where(missing[..., None], self.unknown.to(known.dtype), known)
         # the age at which a height is reached differs by sex: let the tokens see each other once
         return held + self.mix(held) + self.mix(held.mean(1, keepdim=True))
 
 
 def drop(conditions: Tensor, share: float, each: Tensor, generator: torch.Generator) -> Tensor:
-    """Condition dropout: all six at once with probability `share`, and one alone with its probability in `each`."""
+    """Condition dropout: all of a row with probability `share`, and each alone with its probability in `each`."""
     draw = torch.rand(conditions.shape, generator=generator, device=conditions.device)
     every = torch.rand((len(conditions), 1), generator=generator, device=conditions.device) < share
     return conditions.masked_fill(every | (draw < each), torch.nan)

@@ -1,5 +1,6 @@
 """The trained generator as one object: people in, curves out."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spiro_diffusion import artifacts, conditions
+from spiro_diffusion import artifacts, conditions, facts, surface
 from spiro_diffusion.cldm import CLDM, load_cldm
-from spiro_diffusion.diffusion import denoising_loss
+from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.runtime import Runtime
 from spiro_diffusion.samplers import SAMPLERS, karras_sigmas
@@ -19,6 +20,8 @@ from spiro_diffusion.training import batches
 from spiro_diffusion.vqvae import TOKENS, VQVAE, load_vqvae
 
 NOISE_BLOCK = 64  # draws that share one seeded noise generator: what decides the curves, whatever the batch
+LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
+FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
 
 
 class Generator:
@@ -53,12 +56,12 @@ class Generator:
         batch: int = 512,
         progress: bool = True,
     ) -> np.ndarray:
-        """Signals float32 (people, draws, 512), L/s, with the tremor of a real effort.
+        """Signals float32 (people, draws, 512), L/s: what passes the mouth, before any counter.
 
         A row's draws depend on the seed and its place in the table, not on the batch size. `guidance` 1
-        samples the conditional distribution; more narrows it towards the typical.
+        samples the conditional distribution; more overstates what the conditions say.
         """
-        known = torch.from_numpy(conditions.encode(people))
+        known, features = _tensors(people)
         total = len(people) * draws
         out = np.empty((total, 512), np.float32)
         step = max(1, batch // NOISE_BLOCK) * NOISE_BLOCK
@@ -66,34 +69,45 @@ class Generator:
         with torch.inference_mode():
             for part in tqdm(parts, desc="generate", unit="batch", disable=not progress, mininterval=1):
                 rows = torch.arange(part.start, part.stop) // draws
-                latents = self.latents(known[rows], seed, part.start, sampler, steps, guidance)
-                out[part] = self.decode(latents, seed, part.start).cpu().numpy()
+                latents = self.latents(known[rows], features[rows], seed, part.start, sampler, steps, guidance)
+                out[part] = self.vqvae.decode(self.vqvae.snap(latents)).flow.cpu().numpy()
         return out.reshape(len(people), draws, 512)
 
-    def latents(self, known: Tensor, seed: int, first: int, sampler: str, steps: int, guidance: float = 1.0) -> Tensor:
+    def latents(
+        self,
+        known: Tensor,
+        features: Tensor,
+        seed: int,
+        first: int,
+        sampler: str,
+        steps: int,
+        guidance: float = 1.0,
+    ) -> Tensor:
         """Tokens (B, 64, 128) before they are snapped to codes; `first` is the number of the first draw."""
-        device, noise = self.place.device, self.cldm.config.noise
-        noise_channels = self.cldm.config.network.channels
-        known = known.to(device)
-        blank = torch.full_like(known, torch.nan)
+        model, device = self.cldm, self.place.device
+        known, features = known.to(device), features.to(device)
 
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            level = sigma.expand(len(x))
-            with self.place.autocast():
-                clean = self.cldm.denoiser(x, level, known)
+        def draw(denoiser: Denoiser, known: Tensor, noise: Noise, shape: tuple[int, ...], stream: int) -> Tensor:
+            blank = torch.full_like(known, torch.nan)
+
+            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+                level = sigma.expand(len(x))
+                clean = denoiser(x, level, known)
                 if guidance != 1.0:
-                    free = self.cldm.denoiser(x, level, blank)
+                    free = denoiser(x, level, blank)
                     clean = free + guidance * (clean - free)
-            return clean
+                return clean
 
-        sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(device)
-        start = self._noise((TOKENS, noise_channels), len(known), seed, first, stream=0) * sigmas[0]
-        return self.cldm.restore(SAMPLERS[sampler](denoise, start, sigmas))
+            sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(device)
+            start = self._noise(shape, len(known), seed, first, stream) * sigmas[0]
+            return SAMPLERS[sampler](denoise, start, sigmas)
 
-    def decode(self, latents: Tensor, seed: int, first: int) -> Tensor:
-        """Latents (B, 64, 128) → signals (B, 512): nearest codes, mean flow, tremor of the learned size."""
-        decoded = self.vqvae.decode(self.vqvae.snap(latents))
-        return self.vqvae.draw(decoded, self._noise((512,), len(latents), seed, first, stream=1))
+        shape = (1, len(facts.NAMES))
+        logs = model.facts.restore(draw(model.facts.denoiser, known, model.config.facts_noise, shape, 1), features)
+        known = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
+        with self.place.autocast():
+            shape = (TOKENS, model.config.network.channels)
+            return model.restore(draw(model.denoiser, known, model.config.noise, shape, 0).float())
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""
@@ -101,7 +115,7 @@ class Generator:
             read = [
                 self.vqvae.decode(self.vqvae.encode(self._flow(signals[part]))) for part in batches(len(signals), batch)
             ]
-            return torch.cat([r.until_end(r.flow).cpu() for r in read]).numpy()
+            return torch.cat([r.flow.cpu() for r in read]).numpy()
 
     def codes(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Codes (n, 64, groups) of curves."""
@@ -110,21 +124,38 @@ class Generator:
         return torch.cat(parts).numpy()
 
     def denoising_loss(self, signals: np.ndarray, people: pd.DataFrame, seed: int, batch: int = 512) -> np.ndarray:
-        """Mean denoising loss (n,) of curves over eight fixed noise levels, for membership inference."""
-        known = torch.from_numpy(conditions.encode(people)).to(self.place.device)
-        levels = torch.exp(torch.linspace(-1.0, 2.5, 8)).tolist()
+        """Denoising loss (n,) of curves and of their facts over eight fixed noise levels each, for membership
+        inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
+        device, model = self.place.device, self.cldm
+        known, features = (t.to(device) for t in _tensors(people))
+        logs = torch.from_numpy(facts.read(people)).float().to(device)
         out = []
         with torch.inference_mode():
             for part in batches(len(signals), batch // NOISE_BLOCK * NOISE_BLOCK):
-                clean = self.cldm.standardise(self.vqvae.encode(self._flow(signals[part])))
-                losses = torch.zeros(len(clean), device=self.place.device)
-                for i, level in enumerate(levels):
-                    noise = self._noise((TOKENS, clean.shape[-1]), len(clean), seed + i, part.start, stream=2)
-                    sigma = torch.full((len(clean),), level, device=self.place.device)
-                    with self.place.autocast():
-                        losses += denoising_loss(self.cldm.denoiser, clean, known[part], sigma, noise)
-                out.append((losses / len(levels)).cpu())
+                losses = self._loss(
+                    model.facts.denoiser,
+                    model.facts.standardise(logs[part], features[part]),
+                    known[part],
+                    (seed, part.start, FACT_LEVELS),
+                )
+                clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
+                both = torch.cat([known[part], model.facts.as_conditions(logs[part])], dim=1)
+                with self.place.autocast():
+                    losses += self._loss(model.denoiser, clean, both, (seed, part.start, LEVELS))
+                out.append(torch.where(logs[part].isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
+
+    def _loss(
+        self, denoiser: Denoiser, clean: Tensor, known: Tensor, levels: tuple[int, int, tuple[float, ...]]
+    ) -> Tensor:
+        """Mean loss (B,) over noise levels; `levels` are seed, number of the first row, log sigmas."""
+        seed, first, logs = levels
+        losses = torch.zeros(len(clean), device=clean.device)
+        for i, level in enumerate(logs):
+            noise = self._noise(tuple(clean.shape[1:]), len(clean), seed + i, first, stream=2)
+            sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
+            losses += denoising_loss(denoiser, clean, known, sigma, noise)
+        return losses / len(logs)
 
     def _flow(self, signals: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.place.device)
@@ -138,3 +169,8 @@ class Generator:
             generator = torch.Generator(device).manual_seed(int(name >> np.uint64(1)))
             blocks.append(torch.randn((NOISE_BLOCK, *shape), generator=generator, device=device))
         return torch.cat(blocks)[:rows]
+
+
+def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
+    """Conditions (n, 6) and features of the mean surface (n, 12)."""
+    return torch.from_numpy(conditions.encode(people)), torch.from_numpy(surface.features(people)).float()

@@ -1,4 +1,6 @@
-"""Layers that both networks use. Between layers the layout is (B, tokens, channels)."""
+"""Layers that several networks use. Between layers the layout is (B, tokens, channels)."""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,27 @@ class Conv(nn.Module):
         """Start as a map to zero, so that a residual branch starts as the identity."""
         nn.init.zeros_(self.conv.weight)
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+
+def step_phase(c_noise: Tensor) -> Tensor:
+    """Fourier features (B, 64) of a noise level's c_noise = log(sigma) / 4 (B,), which spans a few units."""
+    low, high = math.log(0.25), math.log(32.0)
+    frequencies = torch.exp(torch.linspace(low, high, 32, device=c_noise.device))
+    phase = c_noise.float()[:, None] * frequencies
+    return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class GroupedLinear(nn.Module):
+    """A linear layer of its own for each of G groups: (G, B, inside) → (G, B, outside), in one product."""
+
+    def __init__(self, groups: int, inside: int, outside: int) -> None:
+        super().__init__()
+        bound = inside**-0.5  # as nn.Linear starts
+        self.weight = nn.Parameter(torch.empty(groups, inside, outside).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(groups, 1, outside).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype))
 
 
 def zero_linear(inside: int, outside: int) -> nn.Linear:

@@ -5,7 +5,6 @@ diffusion, scale and shift of the norms), Rombach et al. 2022 (conditions as tok
 attends to).
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
-from spiro_diffusion.layers import Conv, zero_linear
+from spiro_diffusion.layers import Conv, step_phase, zero_linear
 from spiro_diffusion.vqvae import TOKENS
 
 
@@ -28,6 +27,7 @@ class UNetConfig:
     head: int = 32  # channels of an attention head
     context: int = 64  # channels of step embedding and condition tokens
     dropout: float = 0.0
+    facts: int = 0  # numbers of the effort that are conditions too, behind the six of `conditions`
 
 
 class ResBlock(nn.Module):
@@ -88,19 +88,14 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """x (B, 64, channels), c_noise (B,), conditions (B, 6) with NaN for unknown → as x."""
-
-    frequencies: Tensor
+    """x (B, 64, channels), c_noise (B,), conditions (B, 6 + facts) with NaN for unknown → as x."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
         widths = [config.width * m for m in config.multipliers]
         deepest = len(widths) - 1
-        self.conditions = ConditionTokens(config.context)
-        self.register_buffer(
-            "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(32.0), 32)), persistent=False
-        )  # of c_noise = log(sigma) / 4, which spans a few units
+        self.conditions = ConditionTokens(config.context, config.facts)
         self.step = nn.Sequential(nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context))
         self.enter = nn.Linear(config.channels, widths[0])
         self.place = nn.Parameter(torch.randn(TOKENS, widths[0]) * 0.02)  # a token's place in the blow
@@ -125,8 +120,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
         tokens = self.conditions(conditions)
-        phase = c_noise.float()[:, None] * self.frequencies
-        context = F.silu(self.step(torch.cat([phase.sin(), phase.cos()], dim=1)) + tokens.mean(1))
+        context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x) + self.place
         levels, skips = len(self.config.multipliers), []
         for i, level in enumerate(self.down):

@@ -2,8 +2,8 @@
 
 A curve is cut into 64 patches of 8 bins; residual convolutions between the patches encode it, a
 grouped quantiser (product quantisation, Jegou et al. 2011) names each token by one narrow code a group, and
-the decoder gives the mean flow of each bin, the SD of what the codes do not tell (the tremor), and where
-the effort ends.
+the decoder gives the mean flow of each bin, the SD of what the codes do not tell, and where the effort
+begins and ends.
 
 References: van den Oord et al. 2017 (VQ-VAE, EMA codebook); Zeghidour et al. 2021 (k-means start,
 dead codes revived); Yu et al. 2022 (narrow codes); Seitzer et al. 2022 (beta-NLL); Elfwing et al. 2018 (SiLU).
@@ -24,7 +24,6 @@ from spiro_diffusion.layers import Conv, zero_linear
 TOKENS = 64
 CHANNELS = 128
 PATCH = grid.N_SAMPLES // TOKENS  # bins a token
-TREMOR_TAPS = 32  # bins over which the tremor remembers itself
 FINE = 16  # channels of a bin in the decoder
 
 FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
@@ -51,13 +50,15 @@ class Quantised(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    flow: Tensor  # (B, 512) mean flow, L/s
+    mean: Tensor  # (B, 512) mean flow while the effort lasts, L/s
     log_sd: Tensor  # (B, 512) logarithm of the SD of flow around it, L/s
+    begun: Tensor  # (B, 512) logit that the effort has begun by this bin
     going: Tensor  # (B, 512) logit that the effort has not ended before this bin
 
-    def until_end(self, flow: Tensor) -> Tensor:
-        """`flow` (B, 512) with zeros after the effort's end: a spirometer counts nothing then."""
-        return flow * (self.going > 0).cumprod(1)
+    @property
+    def flow(self) -> Tensor:
+        """The effort, (B, 512) L/s: zero before it begins and after it ends, when a spirometer counts nothing."""
+        return self.mean * (self.begun > 0).cummax(1).values * (self.going > 0).cumprod(1)
 
 
 class Quantiser(nn.Module):
@@ -175,13 +176,11 @@ class VQVAE(nn.Module):
     """Encoder, quantiser, decoder; flow (B, 512) in L/s in and out."""
 
     widths_s: Tensor
-    tremor: Tensor
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
-        self.register_buffer("tremor", F.one_hot(torch.tensor(0), TREMOR_TAPS).float())  # white, until it is measured
         self.register_buffer("widths_s", torch.tensor(grid.WIDTHS_S, dtype=torch.float32), persistent=False)
         self.patch = nn.Linear(3 * PATCH, width)
         self.encoder = _blocks(width, config.blocks)
@@ -196,7 +195,7 @@ class VQVAE(nn.Module):
         self.straight = nn.Linear(width, PATCH)  # a linear way out, on which the rest improves
         self.fine = nn.Linear(width, FINE * PATCH)
         self.smooth = Conv(FINE, FINE)  # over bins, so that patches join
-        self.out = Conv(FINE, 3)
+        self.out = Conv(FINE, 4)
 
     def volume(self, flow: Tensor) -> Tensor:
         """Volume at each bin's end, L: (B, 512)."""
@@ -224,41 +223,13 @@ class VQVAE(nn.Module):
         return self.widen(self.quantiser(narrow).vectors)
 
     def decode(self, tokens: Tensor) -> Decoded:
-        """Tokens (B, 64, 128), taken as they are → flow and its log SD, (B, 512) each."""
+        """Tokens (B, 64, 128), taken as they are → what is read from them, (B, 512) each."""
         hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
         fine = F.silu(self.fine(hidden)).reshape(len(tokens), -1, FINE)  # (B, 512, FINE)
-        mean, spread, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
+        mean, spread, begun, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
-        return Decoded(mean * FLOW_UNIT, 4.0 * torch.tanh(spread / 4.0) - 3.0, going)  # SD between 1 mL/s and 2.7 L/s
-
-    def draw(self, decoded: Decoded, white: Tensor) -> Tensor:
-        """An effort's flow (B, 512): the mean, the tremor made of `white` noise (B, 512), and the end."""
-        coloured = F.conv1d(F.pad(white, (TREMOR_TAPS - 1, 0))[:, None], self.tremor.flip(0)[None, None])[:, 0]
-        return decoded.until_end(decoded.flow + decoded.log_sd.exp() * coloured)
-
-    @torch.no_grad()
-    def measure_tremor(self, flow: Tensor, order: int = 8) -> None:
-        """Set `tremor` from what the codes leave of curves (B, 512): the impulse response, of unit energy, of an
-        autoregression fitted to the standardised residuals of the 10 ms bins (Yule 1927, Walker 1931)."""
-        decoded = self.decode(self.encode(flow))
-        there = going_on(flow)[:, : grid.FINE_BINS].double()
-        residual = (flow - decoded.flow).double()[:, : grid.FINE_BINS] * (-decoded.log_sd.double()).exp()[
-            :, : grid.FINE_BINS
-        ]
-        residual = residual.clamp(-5, 5) * there
-        lags = range(order + 1)
-        pairs = [(residual[:, k:] * residual[:, : grid.FINE_BINS - k]).sum() for k in lags]
-        counts = [(there[:, k:] * there[:, : grid.FINE_BINS - k]).sum() for k in lags]
-        covariance = torch.stack([p / n for p, n in zip(pairs, counts, strict=True)]).cpu()
-        toeplitz = covariance[(torch.arange(order)[:, None] - torch.arange(order)).abs()]
-        weights = torch.linalg.solve(toeplitz, covariance[1:])
-        response = torch.zeros(TREMOR_TAPS, dtype=torch.float64)
-        response[0] = 1.0
-        for i in range(1, TREMOR_TAPS):
-            past = response[max(0, i - order) : i].flip(0)
-            response[i] = (weights[: len(past)] * past).sum()
-        # the residuals' own variance, which log_sd gives only on average, is kept
-        self.tremor.copy_((response / response.norm() * covariance[0].sqrt()).float())
+        log_sd = 4.0 * torch.tanh(spread / 4.0) - 3.0  # SD between 1 mL/s and 2.7 L/s
+        return Decoded(mean * FLOW_UNIT, log_sd, begun, going)
 
     def forward(
         self, flow: Tensor, quantise: bool = True, noise: Tensor | None = None
@@ -277,7 +248,7 @@ class Losses(NamedTuple):
     total: Tensor
     flow: Tensor
     volume: Tensor
-    end: Tensor
+    ends: Tensor
     commitment: Tensor
 
 
@@ -287,33 +258,45 @@ class LossWeights:
 
     volume: float
     commitment: float
-    end: float = 1.0
+    ends: float = 1.0
     sd_power: float = 0.5  # beta of beta-NLL
 
 
-def going_on(flow: Tensor) -> Tensor:
-    """Whether a real effort has not ended before each bin: (B, 512), 1 up to the last bin with flow."""
-    return flow.ne(0).flip(1).cummax(1).values.flip(1).to(flow.dtype)
+class Lasting(NamedTuple):
+    """Where a real effort lies among the bins, (B, 512) each, 0 or 1."""
+
+    begun: Tensor  # 1 from the first bin with flow on
+    going: Tensor  # 1 up to the last bin with flow
+
+    @classmethod
+    def of(cls, flow: Tensor) -> "Lasting":
+        """Of real curves (B, 512)."""
+        there = flow.ne(0)
+        return cls(there.cummax(1).values.to(flow.dtype), there.flip(1).cummax(1).values.flip(1).to(flow.dtype))
 
 
 def reconstruction_loss(
     model: VQVAE, flow: Tensor, quantise: bool, weights: LossWeights, noise: Tensor | None = None
 ) -> Losses:
-    """beta-NLL of the flow up to its end (each bin weighed by its own spread, so that the slow tail
-    counts), Huber loss of the volume in units of 10 mL, cross-entropy of the end, commitment.
+    """beta-NLL of the flow while the effort lasts (each bin weighed by its own spread, so that the slow tail
+    counts), Huber loss of the volume in units of 10 mL, cross-entropy of begin and end, commitment.
 
     `noise` on the codes makes the encoder give what matters most room, and near codes near curves: what
     the diffusion gets a little wrong stays small.
     """
     decoded, quantised = model(flow, quantise, noise)
-    going, log_sd = going_on(flow), decoded.log_sd
-    nll = 0.5 * ((flow - decoded.flow) * (-log_sd).exp()) ** 2 + log_sd
-    flow_loss = (going * nll * (weights.sd_power * 2 * log_sd.detach()).exp()).mean()
-    volume_error = (model.volume(flow) - model.volume(going * decoded.flow)) / VOLUME_ERROR
+    lasting, log_sd = Lasting.of(flow), decoded.log_sd
+    there = lasting.begun * lasting.going
+    nll = 0.5 * ((flow - decoded.mean) * (-log_sd).exp()) ** 2 + log_sd
+    flow_loss = (there * nll * (weights.sd_power * 2 * log_sd.detach()).exp()).mean()
+    volume_error = (model.volume(flow) - model.volume(there * decoded.mean)) / VOLUME_ERROR
     volume = weights.volume * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
-    end = weights.end * F.binary_cross_entropy_with_logits(decoded.going, going)
+    ends = weights.ends * (
+        F.binary_cross_entropy_with_logits(decoded.begun, lasting.begun)
+        + F.binary_cross_entropy_with_logits(decoded.going, lasting.going)
+    )
     commitment = weights.commitment * quantised.commitment if quantised else torch.zeros_like(flow_loss)
-    return Losses(flow_loss + volume + end + commitment, flow_loss, volume, end, commitment)
+    return Losses(flow_loss + volume + ends + commitment, flow_loss, volume, ends, commitment)
 
 
 def load_vqvae(path: Path) -> VQVAE:

@@ -1,4 +1,4 @@
-"""Stage train_cldm: teach the U-Net to draw latents for a person and an effort."""
+"""Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import artifacts, conditions, runtime, training
+from spiro_diffusion import artifacts, conditions, facts, runtime, surface, training
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
-from spiro_diffusion.diffusion import Noise, denoising_loss, draw_sigma
+from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_rows, rows_of
 from spiro_diffusion.stage import run_stage
 from spiro_diffusion.unet import UNetConfig
 from spiro_diffusion.vqvae import CHANNELS, TOKENS, load_vqvae
+
+FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
+STANDARDISED = 2048  # curves at a time
 
 
 @dataclass(frozen=True)
@@ -37,65 +40,118 @@ class Params(training.Recipe):
     optional_dropout: float
     age_jitter: float
     height_jitter: float
+    facts_jitter: float
+    facts_epochs: int
+    facts_batch: int
+    facts_lr: float
+    facts_width: int
+    facts_blocks: int
+    facts_dropout: float
+    facts_noise_mean: float
+    facts_noise_sd: float
 
     def model(self, channels: int) -> CLDMConfig:
         """The part that decides shapes and noise levels."""
+        multipliers = tuple(self.multipliers)
         return CLDMConfig(
             UNetConfig(
-                channels, self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout
+                channels,
+                self.width,
+                multipliers,
+                self.blocks,
+                self.head,
+                self.context,
+                self.dropout,
+                len(facts.NAMES),
             ),
             Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
+            facts.FactsConfig(self.facts_width, self.facts_blocks, self.facts_dropout),
+            Noise(self.facts_noise_mean, self.facts_noise_sd, facts.NOISE_MINIMUM, facts.NOISE_MAXIMUM),
+        )
+
+    @property
+    def facts_recipe(self) -> training.Recipe:
+        """What differs for the facts: epochs, batch and rate."""
+        return training.Recipe(
+            self.facts_epochs,
+            self.facts_batch,
+            self.facts_lr,
+            self.warmup,
+            self.weight_decay,
+            self.clip,
+            self.ema,
+            self.validate_every,
+            self.seed,
         )
 
 
-class CLDMTask:
-    """Denoising of latents; see `training.Task`."""
+@dataclass(frozen=True)
+class Change:
+    """What the conditions (B, k) go through in training."""
 
-    BATCH = 512  # curves a validation step
+    jitter: Tensor  # (k,) SD of noise
+    hidden: Tensor  # (k,) probability that one is hidden
+    all_hidden: float  # probability that all of a row are
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """What is added to conditions: noise, and NaN where one is hidden."""
+        blank = torch.zeros((rows, len(self.jitter)), device=self.jitter.device)
+        noisy = conditions.jitter(blank, self.jitter, generator)
+        return conditions.drop(noisy, self.all_hidden, self.hidden, generator)
+
+    def extended(self, jitter: float, number: int) -> "Change":
+        """For `number` more conditions of one jitter, hidden only with all others."""
+        more = torch.ones(number, device=self.jitter.device)
+        return Change(torch.cat([self.jitter, jitter * more]), torch.cat([self.hidden, 0 * more]), self.all_hidden)
+
+
+class DenoisingTask:
+    """Denoising of clean rows given their conditions; see `training.Task`."""
+
+    BATCH = 4096  # rows a validation step
 
     def __init__(
-        self, model: CLDM, latents: Tensor, known: Tensor, validation: Tensor, weights: Tensor, params: Params
+        self,
+        denoiser: Denoiser,
+        clean: Tensor,
+        known: Tensor,
+        noise: Noise,
+        change: Change,
+        validation: Tensor,
+        weights: Tensor,
+        seed: int,
+        repeats: int = 1,
     ) -> None:
-        """`latents` (n, 64, 128) on any device, `known` conditions (n, 6) and `validation` rows on the model's;
-        `weights` of the validation rows make every participant count the same."""
-        self.model, self.latents, self.known, self.params = model, latents, known, params
-        self.validation, self.weights = validation, weights
-        self.channels = model.config.network.channels
-        self.jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter).to(known.device)
-        self.hide = conditions.optional(params.optional_dropout).to(known.device)
-        generator = torch.Generator().manual_seed(params.seed)  # the same noise at every validation
-        n = len(validation)
-        self.fixed_sigma = draw_sigma(n, model.config.noise, generator, torch.device("cpu")).to(known.device)
-        self.fixed_noise = torch.randn((n, TOKENS, self.channels), generator=generator).to(known.device)
+        """`clean` (n, tokens, channels) and their conditions `known` (n, k); rows of `validation`, each denoised
+        at `repeats` levels, with `weights` that make every participant count the same."""
+        self.model, self.clean, self.known, self.noise, self.change = denoiser, clean, known, noise, change
+        self.validation = validation.repeat(repeats)
+        self.weights = weights.repeat(repeats) / repeats
+        generator = torch.Generator().manual_seed(seed)  # the same noise at every validation
+        n = len(self.validation)
+        self.fixed_sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(known.device)
+        self.fixed_noise = torch.randn((n, *clean.shape[1:]), generator=generator).to(known.device)
 
     def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
         return False
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         device = self.known.device
-        sigma = draw_sigma(rows, self.model.config.noise, generator, device)
-        noise = torch.randn((rows, TOKENS, self.channels), generator=generator, device=device)
-        blank = torch.zeros((rows, self.known.shape[1]), device=device)
-        change = conditions.jitter(blank, self.jitter, generator)
-        return sigma, noise, conditions.drop(change, self.params.condition_dropout, self.hide, generator)
+        sigma = draw_sigma(rows, self.noise, generator, device)
+        noise = torch.randn((rows, *self.clean.shape[1:]), generator=generator, device=device)
+        return sigma, noise, self.change.draw(rows, generator)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         sigma, noise, change = draws
-        clean = self.model.standardise(self._latents(rows))
-        each = denoising_loss(self.model.denoiser, clean, self.known[rows] + change, sigma, noise)
-        return {"loss": each.mean()}
+        return {"loss": denoising_loss(self.model, self.clean[rows], self.known[rows] + change, sigma, noise).mean()}
 
     def validate(self) -> dict[str, float]:
         parts = []
         for part in training.batches(len(self.validation), self.BATCH):
             rows = self.validation[part]
-            clean = self.model.standardise(self._latents(rows))
             sigma, noise = self.fixed_sigma[part], self.fixed_noise[part]
-            parts.append(denoising_loss(self.model.denoiser, clean, self.known[rows], sigma, noise))
+            parts.append(denoising_loss(self.model, self.clean[rows], self.known[rows], sigma, noise))
         return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
-
-    def _latents(self, rows: Tensor) -> Tensor:
-        return self.latents[rows.to(self.latents.device)].to(self.known.device)
 
 
 def train_cldm(
@@ -109,33 +165,68 @@ def train_cldm(
     cldm: Path,
     metrics: Path,
 ) -> None:
-    """Train the diffusion on the train participants; keep the averaged weights that denoise validation curves best."""
+    """Train both diffusions on the train participants; keep the averaged weights that denoise validation best."""
     place = runtime.start()
     run = training.fingerprint(params, [latents, moments, curves])
     load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
     table = pd.read_parquet(curves)
     held = torch.from_numpy(load_rows(latents, len(table), (TOKENS, CHANNELS)))
-    if place.device.type == "cuda":
-        held = held.to(place.device)
-    known = torch.from_numpy(conditions.encode(table)).to(place.device)
-    held_moments = artifacts.read_json(moments)
-    if len(held_moments["mean"]) != CHANNELS:
-        raise SpiroError(
-            f"{moments}: {len(held_moments['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`"
-        )
-    axes = principal_axes(np.array(held_moments["mean"]), np.array(held_moments["covariance"]))
-    torch.manual_seed(params.seed)
-    model = CLDM(params.model(len(axes.axes))).to(place.device)
-    model.mean.copy_(axes.mean)
-    model.axes.copy_(axes.axes)
-    model.scale.copy_(axes.scale)
+    logs = facts.read(table)
+    table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))  # an effort without facts teaches nothing
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
+    learned = train.cpu().numpy()
+
+    torch.manual_seed(params.seed)
+    axes = principal_axes(*_moments(moments))
+    model = CLDM(params.model(len(axes.axes)))
+    for name, value in axes._asdict().items():
+        getattr(model, name).copy_(value)
+    model.facts.fit_scales(logs[learned], table.iloc[learned])
+    tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
+    clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
+    parts = training.batches(len(table), STANDARDISED)
+    clean = torch.cat([model.standardise(held[part]) for part in parts]).to(place.device)
+    model.to(place.device)
+
+    known = torch.from_numpy(conditions.encode(table)).to(place.device)
     people = table["seqn"].to_numpy()[validation.cpu().numpy()]
     _, person, efforts = np.unique(people, return_inverse=True, return_counts=True)
     weights = torch.from_numpy(1 / efforts[person] / len(efforts)).to(place.device)
-    task = CLDMTask(model, held, known, validation, weights, params)
+    jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter)
+    hidden = conditions.optional(params.optional_dropout)
+    change = Change(jitter.to(place.device), hidden.to(place.device), params.condition_dropout)
+
+    task = DenoisingTask(
+        model.facts.denoiser,
+        clean_facts.to(place.device),
+        known,
+        model.config.facts_noise,
+        change,
+        validation,
+        weights,
+        params.seed,
+        FACTS_REPEATS,
+    )
+    log = Log(metrics / "facts")
+    exact = place.exact()  # a few small layers: nothing to gain from short numbers
+    fitted = training.fit(task, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
+    model.facts.denoiser.load_state_dict(fitted.weights)
+    log.close()
+
+    both = torch.cat([known, fact_conditions.to(place.device)], dim=1)
+    task = DenoisingTask(
+        model.denoiser,
+        clean,
+        both,
+        model.config.noise,
+        change.extended(params.facts_jitter, len(facts.NAMES)),
+        validation,
+        weights,
+        params.seed,
+    )
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_cldm", run, log)
+    model.denoiser.load_state_dict(fitted.weights)
     made_from = {
         "data": artifacts.read_json(manifest)["source"],
         "participants": int(table.loc[table["split"] == "train", "seqn"].nunique()),
@@ -144,8 +235,19 @@ def train_cldm(
         "height": [float(table["height"].min()), float(table["height"].max())],
         "vqvae": artifacts.sha256(vqvae),
     }
-    save_cldm(cldm, model.config, fitted.weights, made_from)
+    save_cldm(cldm, model.config, model.state_dict(), made_from)
     log.close()
+
+
+def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (128,) and covariance (128, 128) of the latents' channels.
+
+    Raises SpiroError where they are of another number of channels.
+    """
+    held = artifacts.read_json(path)
+    if len(held["mean"]) != CHANNELS:
+        raise SpiroError(f"{path}: {len(held['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
+    return np.array(held["mean"]), np.array(held["covariance"])
 
 
 if __name__ == "__main__":

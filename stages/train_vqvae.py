@@ -78,7 +78,7 @@ class VQVAETask:
             flow = self.flow[self.validation[part]]
             decoded, quantised = self.model(flow, self.quantise)
             truth.append(flow.cpu())
-            found.append(decoded.until_end(decoded.flow).cpu())
+            found.append(decoded.flow.cpu())
             if quantised is not None:
                 codes.append(quantised.codes.cpu())
         real, read = torch.cat(truth).numpy(), torch.cat(found).numpy()
@@ -129,9 +129,7 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     task = VQVAETask(model, flow, train, rows_of(table, "validation", place.device), params)
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_vqvae", run, log)
-    model.load_state_dict(fitted.weights)
-    model.eval().measure_tremor(flow[train[: VQVAETask.START_CURVES]])
-    save_checkpoint(vqvae, "vqvae", model.state_dict(), {"network": asdict(params.network)})
+    save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
     log.close()
 
 

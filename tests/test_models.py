@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import conditions
+from spiro_diffusion import conditions, facts, surface
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes
 from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.samplers import heun, karras_sigmas
 from spiro_diffusion.unet import UNet, UNetConfig
-from spiro_diffusion.vqvae import VQVAE, LossWeights, Quantiser, VQVAEConfig, going_on, reconstruction_loss
+from spiro_diffusion.vqvae import VQVAE, Decoded, Lasting, LossWeights, Quantiser, VQVAEConfig, reconstruction_loss
 
 TINY_VQVAE = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
 TINY_UNET = UNetConfig(channels=8, width=16, multipliers=(1, 2), blocks=1, head=16, context=16)
@@ -160,7 +161,7 @@ def test_latents_return_from_their_principal_axes() -> None:
     latents = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 128)) + rng.normal(size=128)
     axes = principal_axes(latents.mean(0), np.cov(latents.T, bias=True))
     assert axes.axes.shape == (8, 128)
-    model = CLDM(CLDMConfig(TINY_UNET, Noise()))
+    model = CLDM(CLDMConfig(TINY_UNET, Noise(), facts.FactsConfig(), Noise()))
     for name, value in axes._asdict().items():
         getattr(model, name).copy_(value)
     x = torch.tensor(latents, dtype=torch.float32)
@@ -168,11 +169,23 @@ def test_latents_return_from_their_principal_axes() -> None:
     assert model.standardise(x).pow(2).mean().item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_an_effort_goes_on_up_to_its_last_bin_with_flow() -> None:
+def test_an_effort_lasts_from_its_first_bin_with_flow_to_its_last() -> None:
     flow = torch.zeros(2, 512)
     flow[0, 50], flow[0, 200] = 3.0, -0.1
-    assert going_on(flow)[0].nonzero().flatten().tolist() == list(range(201))
-    assert going_on(flow)[1].sum() == 0
+    lasting = Lasting.of(flow)
+    there = lasting.begun * lasting.going
+    assert there[0].nonzero().flatten().tolist() == list(range(50, 201))
+    assert there[1].sum() == 0
+
+
+def test_no_flow_is_read_before_the_begin_and_after_the_end() -> None:
+    """One bin's doubt does not tear an effort: it begins once and ends once."""
+    yes, no = torch.ones(1, 512), -torch.ones(1, 512)
+    begun, going = no.clone(), yes.clone()
+    begun[0, 40], begun[0, 45:] = 1, 1
+    going[0, 300], going[0, 400:] = -1, -1
+    flow = Decoded(yes, yes, begun, going).flow
+    assert flow[0].nonzero().flatten().tolist() == list(range(40, 300))
 
 
 def test_snapping_tokens_to_codes_keeps_the_codes_and_mends_small_errors() -> None:
@@ -183,20 +196,55 @@ def test_snapping_tokens_to_codes_keeps_the_codes_and_mends_small_errors() -> No
     assert torch.allclose(model.snap(tokens + 1e-3 * torch.randn_like(tokens)), tokens, atol=1e-4)
 
 
-def test_the_tremor_is_as_the_residuals_are() -> None:
-    """Residuals made by a known autoregression come back with its variance and its correlation."""
+def facts_of_a_world(n: int) -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame(
+        {"age": rng.uniform(6, 79, n), "height": rng.uniform(120, 190, n), "sex": rng.integers(1, 3, n)}
+    )
+    means = surface.features(people) @ rng.normal(size=(12, len(facts.NAMES)))
+    return people, means + rng.normal(size=means.shape) * np.linspace(0.1, 0.7, len(facts.NAMES))
+
+
+def test_facts_return_from_what_the_surface_leaves() -> None:
+    people, logs = facts_of_a_world(500)
+    model = facts.Facts(facts.FactsConfig(width=16, blocks=1))
+    model.fit_scales(logs, people)
+    x, features = torch.tensor(logs).float(), torch.tensor(surface.features(people)).float()
+    left = model.standardise(x, features)
+    assert left.shape == (500, 1, len(facts.NAMES))
+    assert torch.allclose(left.std((0, 1)), torch.ones(len(facts.NAMES)), atol=0.03)
+    assert torch.allclose(model.restore(left, features), x, atol=1e-4)
+    assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(facts.NAMES)), atol=0.03)
+
+
+def test_an_untrained_network_draws_facts_around_the_surface() -> None:
+    people, logs = facts_of_a_world(4000)
+    model = facts.Facts(facts.FactsConfig(width=16, blocks=1)).eval()
+    model.fit_scales(logs, people)
+    known, features = torch.from_numpy(conditions.encode(people)), torch.tensor(surface.features(people)).float()
+    sigmas = karras_sigmas(40, facts.NOISE_MINIMUM, facts.NOISE_MAXIMUM)
+    start = torch.randn(4000, 1, len(facts.NAMES), generator=generator()) * sigmas[0]
+    with torch.no_grad():
+        drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
+    left = model.restore(drawn, features) - features @ model.coefficients
+    assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(facts.NAMES)), atol=0.04)
+    assert left.mean(0).abs().max() < 0.05
+
+
+def test_an_effort_without_a_fact_has_none() -> None:
+    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in facts.NAMES})
+    curves.loc[1, "fef2575"], curves.loc[2, "bev"] = np.nan, 0.0
+    assert np.isfinite(facts.read(curves)).all(axis=1).tolist() == [True, False, False]
+
+
+def test_a_network_told_the_facts_sees_each_of_them() -> None:
     torch.manual_seed(0)
-    model = VQVAE(TINY_VQVAE).eval()
-    silent = torch.full((2000, 512), 1e-6)
-    decoded = model.decode(model.encode(silent))
-    white = torch.randn(2000, 512)
-    residual = torch.zeros_like(white)
-    for i in range(1, 512):
-        residual[:, i] = 0.6 * residual[:, i - 1] + 0.8 * white[:, i]
-    model.encode = lambda flow: torch.zeros(len(flow), 64, 128)  # type: ignore[method-assign]
-    decoded = model.decode(model.encode(silent))
-    model.measure_tremor((decoded.flow + decoded.log_sd.exp() * residual).detach())
-    again = torch.nn.functional.conv1d(torch.randn(500, 1, 512), model.tremor.flip(0)[None, None])[:, 0]
-    assert again.var().item() == pytest.approx(1.0, abs=0.05)
-    lag = (again[:, 1:] * again[:, :-1]).mean() / again.var()
-    assert lag.item() == pytest.approx(0.6, abs=0.03)
+    network = UNet(UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=3))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, known = torch.randn(1, 64, 8), torch.zeros(1, 9)
+    here = network(x, torch.zeros(1), known)
+    for i in range(6, 9):
+        other = known.clone()
+        other[0, i] = 1.0
+        assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from spiro_diffusion import grid, reference
-from spiro_diffusion.evaluation.conditional import Ruler, features, usable
+from spiro_diffusion.evaluation.conditional import Ruler, usable
 from spiro_diffusion.evaluation.measured import INDICES, KEPT
+from spiro_diffusion.surface import features
 
 COMPONENTS = 24
 NEIGHBOURS_POWER = 0.4  # of the number of training curves: 23 of 2,600, 61 of 29,000; the best CRPS of those tried
