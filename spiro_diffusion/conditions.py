@@ -65,13 +65,13 @@ class ConditionTokens(nn.Module):
 
     def __init__(self, width: int, facts: int = 0, frequencies: int = 8) -> None:
         super().__init__()
-        self.places = [*range(len(NUMBERS)), *range(len(NAMES), len(NAMES) + facts)]  # of the numbers
+        numbers = len(NUMBERS) + facts
         octaves = torch.logspace(math.log2(0.125), math.log2(2.0), frequencies, base=2.0)  # cycles per spread
         self.register_buffer("frequencies", 2 * math.pi * octaves, persistent=False)
         self.numbers = nn.Sequential(
-            GroupedLinear(len(self.places), 2 * frequencies + 1, width),
+            GroupedLinear(numbers, 2 * frequencies + 1, width),
             nn.SiLU(),
-            GroupedLinear(len(self.places), width, width),
+            GroupedLinear(numbers, width, width),
         )
         self.categories = nn.ModuleList(nn.Embedding(len(known), width) for known in CATEGORIES.values())
         self.unknown = nn.Parameter(torch.randn(len(NAMES) + facts, width) * 0.02)
@@ -80,7 +80,7 @@ class ConditionTokens(nn.Module):
     def forward(self, conditions: Tensor) -> Tensor:
         missing = torch.isnan(conditions)
         filled = torch.where(missing, 0.0, conditions)
-        value = filled[:, self.places].T[..., None]  # (numbers, B, 1)
+        value = torch.cat([filled[:, : len(NUMBERS)], filled[:, len(NAMES) :]], dim=1).T[..., None]  # (numbers, B, 1)
         phase = value * self.frequencies
         numbers = self.numbers(torch.cat([value, phase.sin(), phase.cos()], dim=-1)).transpose(0, 1)
         first = len(NUMBERS)
