@@ -159,8 +159,10 @@ def percentiles(
 
 
 def _smooth_quantiles(grid: NDArray, x: NDArray, values: NDArray, against: str) -> NDArray:
-    """Percentiles (5, len(grid)) of values near each place, weighted by a Gaussian window."""
+    """Percentiles (5, len(grid)) of values near each place, weighted by a Gaussian window; NaN without any value."""
     good = np.isfinite(values)
+    if not good.any():
+        return np.full((len(PERCENTILES), len(grid)), np.nan)
     order = np.argsort(values[good])
     x, values = x[good][order], values[good][order]
     # SD of the window: years, narrow where children grow; cm

@@ -51,12 +51,10 @@ def evaluate(
     metrics: Path,
     plots: Path,
     report_file: Path,
-    baselines: Path | None = None,
 ) -> None:
     """Draw curves for the held-out participants, put every question to them, and show the answers."""
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
     real = data.load_real(signals, curves, repaired, params.split, params.seed)
-    rival_trees = data.load_baselines(baselines, real) if baselines else {}
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         options = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
@@ -86,15 +84,15 @@ def evaluate(
         **reconstruction.codebook(generator.codes(held), generator.vqvae.quantiser.codes),
     }
     trees["grid_round_trip"]["reconstruction"] = reconstruction.errors(real.held, trip.curves, people)
-    trees["generator"]["crps_rivals"] = rivals(trees["generator"], rival_trees, params.resamples, params.seed)
+    trees["generator"]["crps_rivals"] = rivals(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])
     about = data.about(real, artifacts.read_json(manifest)["source"], asdict(params))
-    result = {"data": about, **trees, "baselines": rival_trees, "targets": verdicts}
+    result = {"data": about, **trees, "baselines": {}, "targets": verdicts}  # the stage baselines adds them
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
 
     logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "diffusion": cldm_metrics})
-    drawn = gallery.draw(plots, real, own, sampler, again, trees | rival_trees, logs, params.seed)
+    drawn = gallery.draw(plots, real, own, sampler, again, trees, logs, params.seed)
     drawn |= {name: resample_plots / f"{name}.png" for name in ("bland_altman", "grid_round_trip")}
     earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
     page = report.render(result, drawn, {name: artifacts.read_json(path) for name, path in earlier.items()})

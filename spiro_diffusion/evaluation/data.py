@@ -1,6 +1,5 @@
 """The real curves the judge needs, from the files of the pipeline."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,11 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion import curves, grid
-from spiro_diffusion.artifacts import read_json
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import measured
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 from spiro_diffusion.evaluation.measured import INDICES, Measured
 from spiro_diffusion.evaluation.real import Real
-from spiro_diffusion.evaluation.targets import Tree
 from spiro_diffusion.signals import load_rows
 
 SAME_L_S = 0.002  # largest difference of flow that rounding makes, in either the signals or the window's first sample
@@ -73,26 +70,6 @@ def about(real: Real, source: str, params: dict[str, Any]) -> dict[str, Any]:
         "training_curves": len(real.train),
         **params,
     }
-
-
-def load_baselines(folder: Path, real: Real) -> dict[str, Tree]:
-    """Figures of the baselines, by name, as the stage `baselines` wrote them; nothing where it has not run.
-
-    Raises:
-        SpiroError: they were judged by other participants.
-    """
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        content = read_json(path)
-        if content["data"]["held"] != fingerprint(real):
-            raise SpiroError(f"{path}: judged by other participants than these; run `dvc repro baselines`")
-        found[content["name"]] = content["figures"]
-    return found
-
-
-def fingerprint(real: Real) -> str:
-    """SHA-256 of the held-out participants' numbers, one for each curve."""
-    return hashlib.sha256(real.held.seqn.astype("<i8").tobytes()).hexdigest()
 
 
 def measure(table: pd.DataFrame, repaired: Path, label: str = "raw curves") -> Measured:

@@ -203,7 +203,7 @@ def rivals(tree: Tree, others: dict[str, Tree], resamples: int, seed: int = 0) -
         found = {k: t.get("crps_people", {}).get("every", {}).get(name, {"value": None}) for k, t in others.items()}
         usable = {k: v["value"] for k, v in found.items() if v["value"] and len(v["value"]) == len(own["value"] or [])}
         if own["value"] is None or not usable:
-            result[name] = missing(own.get("reason", "no baseline was judged on these participants"))
+            result[name] = missing(own.get("reason", "no baseline was judged yet: dvc repro baselines/dvc.yaml"))
             continue
         best = min(usable, key=lambda k: sum(usable[k]))
         sums = np.column_stack([own["value"], usable[best]])
