@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -35,6 +36,15 @@ def step_phase(c_noise: Tensor) -> Tensor:
     frequencies = torch.exp(torch.linspace(low, high, 32, device=c_noise.device))
     phase = c_noise.float()[:, None] * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class Norm(nn.LayerNorm):
+    """Layer norm that stays in the number type of its input (its sums are float32 anyway): under autocast,
+    PyTorch's own gives float32, and all that follows up to the next product moves twice the bytes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 class GroupedLinear(nn.Module):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
-from spiro_diffusion.layers import Conv, step_phase, zero_linear
+from spiro_diffusion.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.vqvae import TOKENS
 
 
@@ -35,8 +35,8 @@ class ResBlock(nn.Module):
 
     def __init__(self, inside: int, outside: int, context: int, dropout: float) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.LayerNorm(inside), Conv(inside, outside)
-        self.norm2, self.conv2 = nn.LayerNorm(outside), Conv(outside, outside)
+        self.norm1, self.conv1 = Norm(inside), Conv(inside, outside)
+        self.norm2, self.conv2 = Norm(outside), Conv(outside, outside)
         self.modulate = nn.Linear(context, 2 * outside)
         self.skip = nn.Linear(inside, outside) if inside != outside else nn.Identity()
         self.dropout = dropout
@@ -55,7 +55,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, head: int, context: int | None = None) -> None:
         super().__init__()
         self.heads = max(1, width // head)
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.query = nn.Linear(width, width)
         self.keys_values = nn.Linear(context or width, 2 * width)
         self.out = zero_linear(width, width)
@@ -116,12 +116,13 @@ class UNet(nn.Module):
                 inside = widths[i]
             if i > 0:
                 self.grow.append(Conv(inside, inside))
-        self.leave = nn.Sequential(nn.LayerNorm(inside), nn.SiLU(), zero_linear(inside, config.channels))
+        self.leave = nn.Sequential(Norm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
         tokens = self.conditions(conditions)
         context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
-        h = self.enter(x) + self.place
+        h = self.enter(x)
+        h = h + self.place.to(h.dtype)
         levels, skips = len(self.config.multipliers), []
         for i, level in enumerate(self.down):
             h = level(h, context, tokens)

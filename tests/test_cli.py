@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import artifacts, output
+from spiro_diffusion import artifacts, facts, output
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
 from spiro_diffusion.cli import main
@@ -33,7 +33,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
     vqvae = folder / "vqvae.safetensors"
     save_checkpoint(vqvae, "vqvae", VQVAE(network).state_dict(), {"network": asdict(network)})
-    config = CLDMConfig(UNetConfig(channels=8, width=16, multipliers=(1, 2), blocks=1, head=16, context=16), Noise())
+    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(facts.NAMES))
+    config = CLDMConfig(unet, Noise(), facts.FactsConfig(width=16, blocks=1), Noise())
     made_from = {
         "data": "simulated",
         "participants": 3,
