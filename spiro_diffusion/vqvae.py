@@ -276,20 +276,26 @@ class Lasting(NamedTuple):
 
 
 def reconstruction_loss(
-    model: VQVAE, flow: Tensor, quantise: bool, weights: LossWeights, noise: Tensor | None = None
+    model: VQVAE,
+    flow: Tensor,
+    target: Tensor,
+    quantise: bool,
+    weights: LossWeights,
+    noise: Tensor | None = None,
 ) -> Losses:
     """beta-NLL of the flow while the effort lasts (each bin weighed by its own spread, so that the slow tail
     counts), Huber loss of the volume in units of 10 mL, cross-entropy of begin and end, commitment.
 
-    `noise` on the codes makes the encoder give what matters most room, and near codes near curves: what
-    the diffusion gets a little wrong stays small.
+    `target` (B, 512) is what is to be read back from curves `flow`: the same before the spirometer's counter
+    (`uncounted.before`), whose rounding no token needs to hold. `noise` on the codes makes the encoder give what
+    matters most room, and near codes near curves: what the diffusion gets a little wrong stays small.
     """
     decoded, quantised = model(flow, quantise, noise)
     lasting, log_sd = Lasting.of(flow), decoded.log_sd
     there = lasting.begun * lasting.going
-    nll = 0.5 * ((flow - decoded.mean) * (-log_sd).exp()) ** 2 + log_sd
+    nll = 0.5 * ((target - decoded.mean) * (-log_sd).exp()) ** 2 + log_sd
     flow_loss = (there * nll * (weights.sd_power * 2 * log_sd.detach()).exp()).mean()
-    volume_error = (model.volume(flow) - model.volume(there * decoded.mean)) / VOLUME_ERROR
+    volume_error = (model.volume(target) - model.volume(there * decoded.mean)) / VOLUME_ERROR
     volume = weights.volume * F.huber_loss(volume_error, torch.zeros_like(volume_error), delta=5.0)
     ends = weights.ends * (
         F.binary_cross_entropy_with_logits(decoded.begun, lasting.begun)

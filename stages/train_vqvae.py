@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import grid, runtime, spirometry, training
+from spiro_diffusion import grid, runtime, spirometry, training, uncounted
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
@@ -47,8 +47,11 @@ class VQVAETask:
     START_CURVES = 2048  # curves whose tokens start the codebooks
     BATCH = 1024  # curves a validation step
 
-    def __init__(self, model: VQVAE, flow: Tensor, train: Tensor, validation: Tensor, params: Params) -> None:
-        self.model, self.flow, self.params = model, flow, params
+    def __init__(
+        self, model: VQVAE, flow: Tensor, target: Tensor, train: Tensor, validation: Tensor, params: Params
+    ) -> None:
+        """Curves `flow` (n, 512) and what is to be read back, `target` (n, 512), see `uncounted.before`."""
+        self.model, self.flow, self.target, self.params = model, flow, target, params
         self.train, self.validation = train, validation
         self.quantise = False
 
@@ -68,7 +71,8 @@ class VQVAETask:
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         noise = draws[0] if draws else None
-        losses = reconstruction_loss(self.model, self.flow[rows], self.quantise, self.params.weights, noise)
+        curves = self.flow[rows], self.target[rows]
+        losses = reconstruction_loss(self.model, *curves, self.quantise, self.params.weights, noise)
         parts = losses._asdict()
         return {"loss": parts.pop("total")} | parts
 
@@ -121,12 +125,14 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
     place = runtime.start().exact()
     run = training.fingerprint(params, [signals, curves])
-    table = pd.read_parquet(curves, columns=["split"])
-    flow = load_signals(signals, len(table)).to(place.device)
+    table = pd.read_parquet(curves, columns=["split", "btps"])
+    counted = load_signals(signals, len(table))
+    target = torch.from_numpy(uncounted.before(counted.numpy(), table["btps"].to_numpy())).to(place.device)
+    flow = counted.to(place.device)
     torch.manual_seed(params.seed)
     model = VQVAE(params.network).to(place.device)
     train = rows_of(table, "train", place.device)
-    task = VQVAETask(model, flow, train, rows_of(table, "validation", place.device), params)
+    task = VQVAETask(model, flow, target, train, rows_of(table, "validation", place.device), params)
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_vqvae", run, log)
     save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})

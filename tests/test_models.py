@@ -86,13 +86,13 @@ def test_the_reconstruction_loss_falls_when_the_curve_is_read_right() -> None:
     torch.manual_seed(0)
     model = VQVAE(TINY_VQVAE)
     flow = torch.rand(4, 512)
-    first = reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.item()
+    first = reconstruction_loss(model, flow, flow, False, LossWeights(0.03, 0.25)).total.item()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(30):
         optimizer.zero_grad()
-        reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.backward()
+        reconstruction_loss(model, flow, flow, False, LossWeights(0.03, 0.25)).total.backward()
         optimizer.step()
-    assert reconstruction_loss(model, flow, False, LossWeights(0.03, 0.25)).total.item() < 0.5 * first
+    assert reconstruction_loss(model, flow, flow, False, LossWeights(0.03, 0.25)).total.item() < 0.5 * first
 
 
 def people() -> pd.DataFrame:
