@@ -401,16 +401,16 @@ def reconstruction(real: Measured, again: Measured, chosen: Sequence[int]) -> Ca
 def training(logs: dict[str, dict[str, tuple[NDArray, NDArray]]]) -> Canvas:
     """Loss by epoch: for each model its `loss` on training and its `score` on validation curves: (epochs, values)."""
     kinds = {"loss": ("training loss", GENERATED), "score": ("validation error", ALERT)}
-    canvas, axes = _canvas(1, 2 * len(logs), 10.5, 3.0)
+    canvas, axes = _canvas(len(kinds), len(logs), 10.5, 5.4, sharex="col")
     for column, (model, series) in enumerate(logs.items()):
-        for ax, (kind, (label, colour)) in zip(axes[0, 2 * column :], kinds.items(), strict=False):
+        for ax, (kind, (label, colour)) in zip(axes[:, column], kinds.items(), strict=True):
             epoch, value = series.get(kind, (np.zeros(0), np.zeros(0)))
             ax.plot(epoch, value, color=colour, lw=1.3, marker="." if len(value) < 20 else None)
             if len(value) > 4:  # the first epochs would hide the rest
                 low, high = value.min(), np.percentile(value, 90)
                 ax.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
             ax.set_title(f"{model}: {label}")
-            ax.set_xlabel("epoch")
+        axes[-1, column].set_xlabel("epoch")
     return canvas
 
 

@@ -126,14 +126,13 @@ def baselines(
     trees = {}
     for name, make in BASELINES.items():
         trees[name] = judge(make(task), real, resamples=resamples, seed=seed, name=name)
-        artifacts.write_json(
-            metrics / f"{make.__name__}.json", {"data": about | asdict(params), "figures": trees[name]}
-        )
 
     generator, floor = result["generator"], result["floor"]
     generator["crps_rivals"] = against_rivals(generator, trees, resamples, seed)
     verdicts = targets.verdicts(generator, floor)
     result |= {"baselines": trees, "targets": verdicts}
+    result["data"]["baselines"] = asdict(params)
+    artifacts.write_json(metrics / "judge.json", result)
     headlines = {name: targets.summary(tree, []) for name, tree in trees.items()}
     artifacts.write_json(metrics / "summary.json", {"generator": targets.summary(generator, verdicts), **headlines})
 

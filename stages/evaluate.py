@@ -48,6 +48,7 @@ def evaluate(
     resample_plots: Path,
     vqvae_metrics: Path,
     cldm_metrics: Path,
+    facts_metrics: Path,
     metrics: Path,
     plots: Path,
     report_file: Path,
@@ -91,7 +92,7 @@ def evaluate(
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
 
-    logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "diffusion": cldm_metrics})
+    logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "facts": facts_metrics, "latents": cldm_metrics})
     drawn = gallery.draw(plots, real, own, sampler, again, trees, logs, params.seed)
     drawn |= {name: resample_plots / f"{name}.png" for name in ("bland_altman", "grid_round_trip")}
     earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}

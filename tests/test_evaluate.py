@@ -97,6 +97,7 @@ def run(files: Path, out: Path, **options) -> Path:
         "resample_plots": files / "plots",
         "vqvae_metrics": files / "log",
         "cldm_metrics": files / "log",
+        "facts_metrics": files / "log",
     }
     evaluate_stage.evaluate(
         PARAMS, **(inputs | options), metrics=out, plots=out / "plots", report_file=out / "report.html"

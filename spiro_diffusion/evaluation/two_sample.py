@@ -27,8 +27,8 @@ TABLES = {
 FOLDS = 5
 NEIGHBOURS = 5  # of precision, recall, density, coverage (Naeem et al. 2020)
 # Samples of 10 ms that the random convolutions look at. `fine` ends 1 s after time zero: so far the grid's bins
-# are the sensor's own samples. `whole` runs on to 9.74 s, where its bins are wide and the tremor inside them
-# is lost: real curves sent through the grid and back are told apart there, and no 512-sample model can pass.
+# are the sensor's own samples. `whole` runs on to 9.74 s, where the bins are wide: real curves sent through the grid
+# and back are told apart there, by rounding that lies within the bins and is then rounded again.
 WINDOWS = {"fine": grid.FINE_BINS, "whole": 1024}
 TAPS = 9  # length of a kernel (ROCKET)
 MAX_DILATION = 64  # samples: kernels that span 0.09 to 5.1 s, as far as the window holds them

@@ -1,0 +1,126 @@
+"""Publish a full-size run: its figures to metrics/full/, and the page docs/results.md that shows them.
+
+    python benchmarks/results_page.py runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..."
+
+Reads what `spiro_diffusion.bare` left in the folder. Nothing is computed here, and nothing written by hand.
+"""
+
+import argparse
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spiro_diffusion import artifacts, report
+from spiro_diffusion.evaluation.targets import at
+
+SECTIONS = ("train_vqvae", "train_cldm", "evaluate")
+
+
+def targets_table(result: dict[str, Any]) -> list[str]:
+    """A line a target: what is asked, on which level, the verdict, how many figures pass, the worst figure."""
+    lines = ["| target | level | verdict | figures that pass | worst figure |", "| --- | --- | --- | --- | --- |"]
+    for target in result["targets"]:
+        known = [f for f in target["figures"] if f["value"] is not None]
+        passed = sum(f["verdict"] in ("met", "within_noise") for f in known)
+        worst = next(f for f in target["figures"] if f["path"] == target["worst"])
+        shown = worst.get("reason", "")
+        if worst["value"] is not None:
+            cell = report.write(worst, "number")
+            shown = f"{worst['path']}: {cell.value}" + (f" ({cell.interval})" if cell.interval else "")
+        verdict = report.VERDICTS[target["verdict"]]
+        level = report.LEVELS[target["level"]]
+        lines.append(f"| {target['text']} | {level} | **{verdict}** | {passed} of {len(known)} | {shown} |")
+    return lines
+
+
+def figures_table(result: dict[str, Any], level: str) -> list[str]:
+    """The table of the report for one level: generator, floor, round trip, rivals."""
+    trees = {
+        "generator": result["generator"],
+        "floor": result["floor"],
+        "grid round trip": result["grid_round_trip"],
+        **result["baselines"],
+    }
+    lines = ["| figure | " + " | ".join(trees) + " |", "| --- " * (len(trees) + 1) + "|"]
+    for line in report.lines(level):
+        cells = [report.write(at(tree, line.path), line.form) for tree in trees.values()]
+        lines.append(
+            f"| {line.label} | " + " | ".join(f"{c.value} {_bracketed(c.interval)}".strip() for c in cells) + " |"
+        )
+    return lines
+
+
+def _bracketed(interval: str) -> str:
+    return f"({interval})" if interval else ""
+
+
+def page(result: dict[str, Any], about: dict[str, Any]) -> str:
+    """The page as Markdown."""
+    data, counts = result["data"], {v: sum(t["verdict"] == v for t in result["targets"]) for v in report.VERDICTS}
+    said = ", ".join(f"{n} {report.VERDICTS[v]}" for v, n in counts.items())
+    reconstruction = [
+        f"| {line.label} | {cell.value} {_bracketed(cell.interval)} |"
+        for line in report.RECONSTRUCTION
+        for cell in [report.write(at(result["generator"], line.path), line.form)]
+    ]
+    return "\n".join(
+        [
+            "# Results at full size",
+            "",
+            "*Written by `benchmarks/results_page.py` from a run's files; `metrics/full/` holds the figures as JSON.*",
+            "",
+            f"Data: **{about['data']}**. {data['training_curves']:,} efforts of {data['training_participants']:,} "
+            f"participants trained the models; {data['curves']:,} efforts of {data['participants']} {data['split']} "
+            f"participants judge, each against {data['draws']} draws at its own conditions.",
+            f"Machine: {about['machine']}. Commit {about['commit']}.",
+            *([about["note"]] if about["note"] else []),
+            "",
+            f"Of {len(result['targets'])} targets: {said}. What each figure is: [evaluation.md](evaluation.md).",
+            "",
+            *targets_table(result),
+            "",
+            "## The autoencoder",
+            "",
+            "| held-out efforts, read back | |",
+            "| --- | --- |",
+            *reconstruction,
+            *[
+                line
+                for level in ("every", "best")
+                for line in ("", f"## {report.LEVELS[level].capitalize()}", "", *figures_table(result, level))
+            ],
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of the run")
+    parser.add_argument("--machine", required=True)
+    parser.add_argument("--data", required=True, help="what the files are; a stand-in is called one")
+    parser.add_argument(
+        "--commit",
+        default=subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip(),
+    )
+    parser.add_argument("--note", default="")
+    asked = parser.parse_args()
+    rivals = asked.folder / "metrics/baselines/judge.json"
+    result = artifacts.read_json(rivals if rivals.is_file() else asked.folder / "metrics/evaluate/judge.json")
+    params = yaml.safe_load((asked.folder / "params.yaml").read_text(encoding="utf-8"))
+    about = {"machine": asked.machine, "data": asked.data, "commit": asked.commit, "note": asked.note}
+    full = Path("metrics/full")
+    artifacts.write_json(
+        full / "about.json", about | {"judged": result["data"], "params": {s: params[s] for s in SECTIONS}}
+    )
+    artifacts.write_json(full / "targets.json", result["targets"])
+    artifacts.write_json(full / "summary.json", artifacts.read_json(asked.folder / "metrics/evaluate/summary.json"))
+    artifacts.write_text(Path("docs/results.md"), page(result, about))
+
+
+if __name__ == "__main__":
+    main()
