@@ -29,12 +29,16 @@ TINY = {
         "lr": 0.003,
         "ema": 0.95,
         "validate_every": 2,
+        "facts_epochs": 8,
+        "facts_batch": 64,
+        "facts_width": 32,
         "width": 16,
         "multipliers": [1, 2],
         "head": 16,
         "context": 16,
     },
     "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
+    "baselines": {"draws": 2, "origin_vqvae_epochs": 1, "origin_epochs": 1, "origin_steps": 4},
     "runtime": {"threads": 1},
 }  # the least that draws curves with an FVC
 
@@ -87,7 +91,7 @@ class Repository:
 
     def repro(self, *arguments: str, fails: bool = False) -> list[str]:
         """The stages that ran."""
-        return re.findall(r"Running stage '(\w+)'", self("dvc", "repro", *arguments, fails=fails))
+        return re.findall(r"Running stage '(?:[\w/.]+:)?(\w+)'", self("dvc", "repro", *arguments, fails=fails))
 
     def lock(self) -> dict[str, dict[str, str]]:
         """Hash of every output, by stage."""

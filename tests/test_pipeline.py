@@ -35,6 +35,14 @@ def test_a_second_run_does_nothing(done: Repository) -> None:
     assert done.repro() == []
 
 
+def test_the_rivals_are_judged_only_when_asked(done: Repository) -> None:
+    assert done.repro() == []
+    assert done.repro("baselines/dvc.yaml") == ["baselines"]
+    assert done.repro("baselines/dvc.yaml") == []
+    summary = json.loads((done.folder / "metrics/baselines/summary.json").read_text())
+    assert set(summary) == {"generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe"}
+
+
 def test_a_changed_parameter_runs_what_depends_on_it_and_no_more(done: Repository) -> None:
     done.set({"evaluate": {"seed": 2}})
     assert done.repro() == ["evaluate"]
