@@ -1,22 +1,40 @@
-"""The few collective operations that training needs; without torchrun each is the identity."""
+"""Several processes that train together: how they begin, and the few collective operations that training needs.
 
+Without torchrun each operation is the identity.
+"""
+
+import atexit
 import os
+import sys
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 
-def start(device: torch.device) -> None:
-    """Join the group that torchrun describes in the environment, if it describes one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "WORLD_SIZE" in os.environ
+
+
+def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
+    """Become torchrun, which starts `workers` processes of `python -m module arguments` on this host."""
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    os.execv(sys.executable, [*program, "-m", "--", module, *arguments])  # "--": torchrun has options like ours
+
+
+def start(device: torch.device) -> torch.device:
+    """Join the group that torchrun describes in the environment, if it describes one; this process's device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-
-
-def stop() -> None:
-    """Leave the group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    return device
 
 
 def rank() -> int:

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from spiro_diffusion import artifacts
+from spiro_diffusion import artifacts, distributed
 
 Live: Any = None
 with contextlib.suppress(ImportError):  # a bare GPU machine has no DVCLive
@@ -14,12 +14,14 @@ with contextlib.suppress(ImportError):  # a bare GPU machine has no DVCLive
 class Log:
     """One record an epoch under `folder`: `metrics.json` holds the last, `plots/metrics/*.tsv` all.
 
-    A record's key names its file; `epoch` is the step.
+    Of several processes the first writes. A record's key names its file; `epoch` is the step.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.live: Any = Live(str(folder), dvcyaml=False, save_dvc_exp=False, report=None) if Live else None
+        self.writes = distributed.rank() == 0
+        quiet = {"dvcyaml": False, "save_dvc_exp": False, "report": None}
+        self.live: Any = Live(str(folder), **quiet) if Live and self.writes else None
         self.records: list[dict[str, float]] = []
 
     def step(self, record: dict[str, float]) -> None:
@@ -36,6 +38,7 @@ class Log:
         """Write what is left."""
         if self.live is not None:
             self.live.end()
+        if self.live is not None or not self.writes:
             return
         last: dict[str, Any] = {}
         keys = {key: None for record in self.records for key in record if key != "epoch"}

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from spiro_diffusion import distributed
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.stage import load_params
 
@@ -17,7 +18,7 @@ class RuntimeParams:
     device: str = "auto"  # auto, cpu, cuda
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
-    workers: int = 1  # processes that train together
+    workers: int = 1  # processes of this host that train together, one a GPU; 1 for those that torchrun started
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Runtime:
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision, where the number type asks for it."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def spread(module: str, arguments: list[str]) -> None:
+    """Start a training stage anew as several processes, where the section `runtime` asks for them."""
+    workers = load_params(RuntimeParams, "runtime").workers
+    if workers > 1 and not distributed.launched():
+        distributed.launch(workers, module, arguments)
 
 
 def start() -> Runtime:
@@ -57,5 +65,6 @@ def configure(params: RuntimeParams) -> Runtime:
             raise SpiroError("params.yaml: runtime.device is cuda, but PyTorch sees no GPU; use auto or cpu")
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+    device = distributed.start(torch.device(name))
     half = params.precision == "bfloat16" or (params.precision == "auto" and name == "cuda")
-    return Runtime(torch.device(name), torch.bfloat16 if half else torch.float32)
+    return Runtime(device, torch.bfloat16 if half else torch.float32)

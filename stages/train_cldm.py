@@ -1,5 +1,6 @@
 """Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import artifacts, conditions, facts, runtime, surface, training
+from spiro_diffusion import artifacts, conditions, distributed, facts, runtime, surface, training
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
 from spiro_diffusion.errors import SpiroError
@@ -235,7 +236,8 @@ def train_cldm(
         "height": [float(table["height"].min()), float(table["height"].max())],
         "vqvae": artifacts.sha256(vqvae),
     }
-    save_cldm(cldm, model.config, model.state_dict(), made_from)
+    if distributed.rank() == 0:
+        save_cldm(cldm, model.config, model.state_dict(), made_from)
     log.close()
 
 
@@ -251,4 +253,5 @@ def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
+    runtime.spread("stages.train_cldm", sys.argv[1:])
     run_stage(train_cldm, Params)

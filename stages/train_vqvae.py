@@ -1,5 +1,6 @@
 """Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import grid, runtime, spirometry, training, uncounted
+from spiro_diffusion import distributed, grid, runtime, spirometry, training, uncounted
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
@@ -135,9 +136,11 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     task = VQVAETask(model, flow, target, train, rows_of(table, "validation", place.device), params)
     log = Log(metrics)
     fitted = training.fit(task, params, train, place, "train_vqvae", run, log)
-    save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
+    if distributed.rank() == 0:
+        save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
     log.close()
 
 
 if __name__ == "__main__":
+    runtime.spread("stages.train_vqvae", sys.argv[1:])
     run_stage(train_vqvae, Params)
