@@ -1,6 +1,7 @@
 """Run the stages of dvc.yaml one after the other without DVC, for a machine that has only PyTorch.
 
     python -m spiro_diffusion.bare --preset presets/full.yaml --set download.source=nhanes --folder runs/full
+    python -m spiro_diffusion.bare ... --first baselines --last baselines
 
 The folder gets its own params.yaml (the repository's, with the preset and the settings applied) and
 `data/`, `models/`, `metrics/` as the pipeline has them, and `times.json`.
@@ -21,6 +22,8 @@ from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.stage import read_params
 
 ROOT = Path(__file__).parents[1]
+PIPELINES = ("dvc.yaml", "baselines/dvc.yaml")
+MAIN_ENDS = "evaluate"  # the stage that a run ends with unless another is asked for
 
 
 def settings(preset: Path) -> list[str]:
@@ -47,21 +50,24 @@ def merged(params: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return result
 
 
-def run(folder: Path, changes: list[str], first: str | None, last: str | None) -> None:
+def run(folder: Path, changes: list[str], first: str | None = None, last: str = MAIN_ENDS) -> None:
     """Run the stages from `first` to `last` in `folder`, and write how long each took.
 
     Raises SpiroError where a stage fails; what came before it stays.
     """
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, Any] = {}
+    for file in PIPELINES:
+        stages |= yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"]
     names = list(stages)
     for name in (first, last):
         if name is not None and name not in names:
             raise SpiroError(f"no stage {name}; there are {', '.join(names)}")
     params = merged(read_params(ROOT / "params.yaml"), changes)
     artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
-    times: dict[str, float] = {}
+    record = folder / "times.json"
+    times: dict[str, float] = artifacts.read_json(record) if first and record.is_file() else {}
     paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    for name in names[names.index(first) if first else 0 : names.index(last) + 1 if last else None]:
+    for name in names[names.index(first) if first else 0 : names.index(last) + 1]:
         began = time.monotonic()
         command = stages[name]["cmd"].split()
         print(f"== {name}", flush=True)
@@ -72,7 +78,7 @@ def run(folder: Path, changes: list[str], first: str | None, last: str | None) -
             raise SpiroError(f"stage {name} ended with exit status {done.returncode}")
         times[name] = round(time.monotonic() - began, 2)
         print(f"   {times[name]:.1f} s", flush=True)
-        artifacts.write_json(folder / "times.json", times)
+        artifacts.write_json(record, times)
     print(f"== {sum(times.values()):.1f} s in all", flush=True)
 
 
@@ -83,7 +89,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--folder", type=Path, default=Path("runs/full"))
     parser.add_argument("--first", help="stage to begin with")
-    parser.add_argument("--last", help="stage to end with")
+    parser.add_argument("--last", default=MAIN_ENDS, help="stage to end with")
     parser.add_argument("--print", action="store_true", help="print the preset as settings and end")
     asked = parser.parse_args()
     try:

@@ -26,7 +26,7 @@ class Params:
 
     draws: int  # curves for each held-out curve
     origin_vqvae_epochs: int
-    origin_epochs: int
+    origin_epochs: int  # 0 leaves the origin's recipe out, which takes a GPU at full size
     origin_batch: int
     origin_lr: float
     origin_steps: int  # of the DDPM
@@ -124,7 +124,8 @@ def baselines(
         raise SpiroError(f"{judged}: was judged on other participants than these; run `dvc repro evaluate`")
     task = Task(real, params, seed, signals, curves)
     trees = {}
-    for name, make in BASELINES.items():
+    chosen = {name: make for name, make in BASELINES.items() if make is not origin or params.origin_epochs}
+    for name, make in chosen.items():
         trees[name] = judge(make(task), real, resamples=resamples, seed=seed, name=name)
 
     generator, floor = result["generator"], result["floor"]
