@@ -11,7 +11,8 @@ import io
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,6 +180,15 @@ class _Table(NamedTuple):
     counts: dict[tuple[str, float | str | None], int]  # how often the values occur that the codebook counts
 
 
+def _ahead(batches: Iterator[Values]) -> Generator[Values, None, None]:
+    """The same batches; while one is used the next is unpacked and taken apart, on another core."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, batches, None)
+        while (values := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield values
+
+
 def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Findings, published: bool) -> _Table:
     """Verify the batches and write them, a row group each."""
     done, width, twice = 0, 0, 0
@@ -188,7 +198,7 @@ def _write(batches: Iterator[Values], file: nhanes.File, out: Path, findings: Fi
     with atomic(out) as part:
         with contextlib.ExitStack() as stack:
             writer: pq.ParquetWriter | None = None
-            for values in batches:
+            for values in stack.enter_context(contextlib.closing(_ahead(batches))):
                 verify.needed(list(values), file)
                 verify.seqn(values["SEQN"], file, done)
                 group = pa.table({name: _verified(name, values, done, findings) for name in values})
