@@ -57,8 +57,15 @@ class Decoded(NamedTuple):
 
     @property
     def flow(self) -> Tensor:
-        """The effort, (B, 512) L/s: zero before it begins and after it ends, when a spirometer counts nothing."""
-        return self.mean * (self.begun > 0).cummax(1).values * (self.going > 0).cumprod(1)
+        """The effort, (B, 512) L/s: zero before it begins and after it ends, when a spirometer counts nothing.
+
+        Both bins are the likeliest ones given all 512 logits, so that a doubt about one bin ends no effort: the
+        likelihood of a change at a bin is the sum of the logits on its side of it.
+        """
+        begin = F.pad(self.begun.cumsum(1), (1, 0)).argmin(1, keepdim=True)
+        end = F.pad(self.going.cumsum(1), (1, 0)).argmax(1, keepdim=True)
+        bins = torch.arange(self.mean.shape[1], device=self.mean.device)
+        return self.mean * ((bins >= begin) & (bins < end))
 
 
 class Quantiser(nn.Module):

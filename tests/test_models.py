@@ -179,13 +179,13 @@ def test_an_effort_lasts_from_its_first_bin_with_flow_to_its_last() -> None:
 
 
 def test_no_flow_is_read_before_the_begin_and_after_the_end() -> None:
-    """One bin's doubt does not tear an effort: it begins once and ends once."""
+    """A doubt about one bin, even a strong one, neither begins nor ends an effort."""
     yes, no = torch.ones(1, 512), -torch.ones(1, 512)
     begun, going = no.clone(), yes.clone()
-    begun[0, 40], begun[0, 45:] = 1, 1
-    going[0, 300], going[0, 400:] = -1, -1
+    begun[0, 20], begun[0, 45:] = 9, 1
+    going[0, 10], going[0, 400:] = -30, -1
     flow = Decoded(yes, yes, begun, going).flow
-    assert flow[0].nonzero().flatten().tolist() == list(range(40, 300))
+    assert flow[0].nonzero().flatten().tolist() == list(range(45, 400))
 
 
 def test_snapping_tokens_to_codes_keeps_the_codes_and_mends_small_errors() -> None:
