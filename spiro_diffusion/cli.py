@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,13 +18,7 @@ from spiro_diffusion.errors import SpiroError
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
-LIMITS = (
-    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
-    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
-    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
-)
 HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "fev1": "FEV1",
     "fvc": "FVC",
@@ -64,6 +58,7 @@ Force = Annotated[bool, typer.Option("--force", help="Write over files that are 
 Age = Annotated[float | None, typer.Option(help="Years.")]
 Height = Annotated[float | None, typer.Option(help="Standing height in cm.")]
 Sex = Annotated[str | None, typer.Option(help="male or female.")]
+Grid = Literal["10ms", "512"]
 
 
 @app.command(epilog="Example: spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
@@ -82,20 +77,16 @@ def generate(
     any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
     as_json: AsJson = False,
     force: Force = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Table of one row a curve, columns t_-0.50 ...")] = False,
+    grid: Annotated[Grid, typer.Option(help="In the file: a sample each 10 ms, or the model's 512.")] = "10ms",
 ) -> None:
     """Draw curves: best acceptable efforts before a bronchodilator, unless asked for others.
 
     Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
     """
     from spiro_diffusion import output  # noqa: PLC0415 (pandas: `spiro --help` does without)
-    from spiro_diffusion.people import check_range, conditioned  # noqa: PLC0415
 
-    table = conditioned(_people(people, age, height, sex), grade=grade, test_type=test_type, any_effort=any_effort)
-    output.check_columns(table)
-    if len(table) * draws > MOST_CURVES:
-        raise SpiroError(
-            f"{len(table) * draws} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
-        )
+    table = _people(people, age, height, sex)
     files = []
     if out:
         output.check_ending(out, output.ENDINGS)
@@ -103,30 +94,37 @@ def generate(
     if plot:
         output.check_ending(plot, (".png",))
         files.append(plot)
+    if wide and (out is None or out.suffix.lower() == ".npz"):
+        raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
+    if grid != "10ms" and out is None:
+        raise SpiroError("--grid says what --out holds; give --out too")
     output.check_paths(files, force)
 
-    from spiro_diffusion import runtime  # noqa: PLC0415 (torch)
-    from spiro_diffusion.generation import Generator  # noqa: PLC0415
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
-    place = runtime.configure(runtime.RuntimeParams(threads=1))  # the same digits on any number of cores
-    generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
-    for warning in check_range(table, generator.made_from):
-        _say(f"warning: {warning}")
     progress = not as_json and sys.stderr.isatty()
-    curves = output.from_signals(generator.sample(table, draws, seed, progress=progress), table)
-    indices = output.indices(curves)
+    curves = SpiroGenerator.from_checkpoint(models).generate(
+        table,
+        grade=grade,
+        test_type=test_type,
+        any_effort=any_effort,
+        n=draws,
+        seed=seed,
+        progress=progress,
+        tell=lambda warning: _say(f"warning: {warning}"),
+    )
+    indices = curves.indices()
     if out:
-        output.write_curves(out, curves, progress)
+        output.write_curves(out, curves, progress, wide=wide, grid=grid)
         output.write_indices(output.indices_path(out), indices)
     if plot:
-        output.plot(plot, curves)
+        curves.plot(plot)
     if as_json:
         _print_json({"files": [str(f) for f in files], "seed": seed, "curves": _records(indices)})
         return
-    title = output.describe(table.iloc[0]) if len(table) == 1 else f"{len(table)} people"
-    _print_indices(indices.drop(columns=["age", "height", "sex"]), f"{len(curves)} curves: {title}", ["person", "draw"])
-    for file in files:
-        typer.echo(f"wrote {file}")
+    title = f"{len(curves)} curves: {output.who(curves.people)}"
+    _print_indices(indices.drop(columns=["age", "height", "sex"]), title, ["person", "draw"])
+    _wrote(files)
 
 
 @app.command(epilog="Example: spiro indices mine.csv --age 45 --height 175 --sex male")
@@ -165,6 +163,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
+    from spiro_diffusion.api import LIMITS  # noqa: PLC0415
     from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
     from spiro_diffusion.checkpoint import load_checkpoint  # noqa: PLC0415
 
@@ -230,6 +229,11 @@ def _people(file: Path | None, age: float | None, height: float | None, sex: str
     if missing:
         raise SpiroError(f"{', '.join(missing)} missing; give --age, --height and --sex, or --people FILE")
     return pd.DataFrame([given])
+
+
+def _wrote(files: list[Path]) -> None:
+    for file in files:
+        typer.echo(f"wrote {file}")
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -4,47 +4,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from spiro_diffusion import artifacts, facts, output
-from spiro_diffusion.checkpoint import save_checkpoint
-from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion import grid, output
 from spiro_diffusion.cli import main
-from spiro_diffusion.diffusion import Noise
 from spiro_diffusion.people import conditioned
-from spiro_diffusion.unet import UNetConfig
-from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
 
 MAN = ["--age", "45", "--height", "175", "--sex", "male"]
 Spiro = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of tiny, untrained networks: everything but the curves' looks is as in trained ones."""
-    folder = tmp_path_factory.mktemp("trained") / "models"
-    torch.manual_seed(0)
-    network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
-    vqvae = folder / "vqvae.safetensors"
-    save_checkpoint(vqvae, "vqvae", VQVAE(network).state_dict(), {"network": asdict(network)})
-    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(facts.NAMES))
-    config = CLDMConfig(unet, Noise(), facts.FactsConfig(width=16, blocks=1), Noise())
-    made_from = {
-        "data": "simulated",
-        "participants": 3,
-        "curves": 9,
-        "age": [6.0, 79.0],
-        "height": [108.0, 195.0],
-        "vqvae": artifacts.sha256(vqvae),
-    }
-    save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
-    return folder
 
 
 @pytest.fixture
@@ -222,11 +193,10 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
     flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     one = np.zeros(1, np.int64)
-    time = np.arange(2048) * 0.01 - 0.5
-    curves = output.Curves(people, one, one, time, flow, np.cumsum(flow, axis=1) * np.float32(0.01))
+    curves = output.Curves(people, one, one, grid.to_grid(flow, np.array([0.3])))
     output.write_curves(tmp_path / "c.csv", curves)
     again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
-    first = output.indices(curves).iloc[0]
+    first = curves.indices().iloc[0]
     for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
         assert again[name] == pytest.approx(first[name], abs=2e-3)
 
