@@ -117,6 +117,13 @@ class SpiroGenerator:
         return output.from_signals(self._generator.sample(table, n, seed, batch=batch, progress=progress), table)
 
 
+def trained_on(made_from: Mapping[str, Any]) -> str:
+    """In words, what a model was trained on."""
+    source = made_from["data"]
+    simulated = " (no people: every curve was simulated)" if source == "simulated" else ""
+    return f"{made_from['curves']} curves of {made_from['participants']} participants, source '{source}'{simulated}"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
     """The pipeline's n curves, or those of one split.

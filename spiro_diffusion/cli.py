@@ -1,6 +1,6 @@
-"""The command line `spiro`: draw curves for people, read one's own, see what the model is.
+"""The command line `spiro`: draw curves for people or a population, read one's own, judge the model, see what it is.
 
-What it does lies in `people`, `output` and `own_curves`; torch is imported by the commands that need it.
+What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
 import json
@@ -44,6 +44,8 @@ FIGURES = {  # of metrics/evaluate/summary.json, best acceptable efforts of held
     "best_nearest_share": ("curves nearer to a training than to a held-out curve", "0.5"),
 }
 
+EVALUATED = Path("metrics/evaluate")  # of a folder of the pipeline, as in dvc.yaml
+
 app = typer.Typer(
     name="spiro",
     help="Lung-function curves for people of a given age, height and sex. Not for diagnosis.",
@@ -59,6 +61,7 @@ Age = Annotated[float | None, typer.Option(help="Years.")]
 Height = Annotated[float | None, typer.Option(help="Standing height in cm.")]
 Sex = Annotated[str | None, typer.Option(help="male or female.")]
 Grid = Literal["10ms", "512"]
+Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]
 
 
 @app.command(epilog="Example: spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
@@ -163,7 +166,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
-    from spiro_diffusion.api import LIMITS  # noqa: PLC0415
+    from spiro_diffusion.api import LIMITS, trained_on  # noqa: PLC0415
     from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
     from spiro_diffusion.checkpoint import load_checkpoint  # noqa: PLC0415
 
@@ -173,23 +176,80 @@ def info(
     if as_json:
         _print_json({"version": __version__, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return
-    source = made_from["data"]
     typer.echo(f"spiro {__version__}")
-    typer.echo(
-        f"trained on {made_from['curves']} curves of {made_from['participants']} participants, source '{source}'"
-        + (" (no people: every curve was simulated)" if source == "simulated" else "")
-    )
+    typer.echo(f"trained on {trained_on(made_from)}")
     typer.echo("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
     if figures:
-        rows = [(what, f"{figures[k]:.2f}", best) for k, (what, best) in FIGURES.items() if figures.get(k) is not None]
-        _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
-        verdicts = ("met", "within_noise", "missed", "open")
-        counts = [f"{figures[f'targets_{v}']:.0f} {v}" for v in verdicts if f"targets_{v}" in figures]
-        typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
+        _print_figures(figures, summary)
     else:
         typer.echo(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
     for limit in LIMITS:
         typer.echo(f"- {limit}")
+
+
+@app.command(epilog="Example: spiro cohort -n 1000 --seed 0 --out cohort.parquet")
+def cohort(
+    people: Annotated[int, typer.Option("-n", "--people", min=1, help="How many.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same people and curves.")] = 0,
+    out: Annotated[Path, typer.Option(help="Efforts, .parquet; *_card.md beside.")] = Path("cohort.parquet"),
+    models: Models = Path("models"),
+    data: Annotated[Path, typer.Option(help="Folder with curves.parquet, from whose participants it draws.")] = Path(
+        "data"
+    ),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
+    from spiro_diffusion import output  # noqa: PLC0415
+
+    output.check_ending(out, (".parquet",))
+    files = [out, out.with_name(f"{out.stem}_card.md")]
+    output.check_paths(files, force)
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.synthetic import write_cohort  # noqa: PLC0415
+
+    progress = not as_json and sys.stderr.isatty()
+    table = write_cohort(out, SpiroGenerator.from_checkpoint(models), data, people, seed, progress)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
+        return
+    best = table[table["best"].astype(bool)].drop(columns=["age", "height", "sex", "grade", "test_type", "best"])
+    title = f"{people} people, {len(table)} efforts; {len(best)} best ones"
+    _print_indices(best, title, ["person", "effort"])
+    _wrote(files)
+
+
+@app.command(epilog="Example: spiro evaluate --folder runs/full")
+def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = False) -> None:
+    """Judge the models of a folder by its held-out participants: the stage `evaluate`, without DVC.
+
+    Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
+    """
+    from spiro_diffusion import bare  # noqa: PLC0415
+    from spiro_diffusion.output import check_paths  # noqa: PLC0415
+
+    check_paths([folder / EVALUATED / name for name in ("summary.json", "report.html")], force)
+    status = bare.run_one("evaluate", folder)
+    if status:
+        raise typer.Exit(1)  # the stage has said why
+    report(folder, as_json)
+
+
+@app.command(epilog="Example: spiro report --json")
+def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
+    """Where the report of an evaluation is, and its headline figures."""
+    from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
+
+    summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
+    if not summary.is_file():
+        raise SpiroError(f"{summary}: no such file; make it with `dvc repro evaluate` or `spiro evaluate`")
+    figures, there = read_json(summary), page.is_file()
+    if as_json:
+        _print_json({"report": str(page) if there else None, "figures": figures})
+        return
+    _print_figures(figures, summary)
+    typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
 @app.callback(invoke_without_command=True)
@@ -234,6 +294,14 @@ def _people(file: Path | None, age: float | None, height: float | None, sex: str
 def _wrote(files: list[Path]) -> None:
     for file in files:
         typer.echo(f"wrote {file}")
+
+
+def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
+    rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
+    _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
+    verdicts = ("met", "within_noise", "missed", "open")
+    counts = [f"{v:.0f} {word}" for word in verdicts if (v := figures.get(f"targets_{word}")) is not None]
+    typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
