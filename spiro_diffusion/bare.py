@@ -50,15 +50,32 @@ def merged(params: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return result
 
 
+def stages() -> dict[str, Any]:
+    """The stages of both pipelines, in order."""
+    found: dict[str, Any] = {}
+    for file in PIPELINES:
+        found |= yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"]
+    return found
+
+
+def run_one(name: str, folder: Path) -> int:
+    """Run one stage with the paths of dvc.yaml in `folder`, which has a params.yaml; its exit status.
+
+    Raises SpiroError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise SpiroError(f"{folder}: no such folder")
+    paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, *stages()[name]["cmd"].split()[1:]]
+    return subprocess.run(command, check=False, cwd=folder, env=os.environ | {"PYTHONPATH": paths}).returncode
+
+
 def run(folder: Path, changes: list[str], first: str | None = None, last: str = MAIN_ENDS) -> None:
     """Run the stages from `first` to `last` in `folder`, and write how long each took.
 
     Raises SpiroError where a stage fails; what came before it stays.
     """
-    stages: dict[str, Any] = {}
-    for file in PIPELINES:
-        stages |= yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"]
-    names = list(stages)
+    names = list(stages())
     for name in (first, last):
         if name is not None and name not in names:
             raise SpiroError(f"no stage {name}; there are {', '.join(names)}")
@@ -66,16 +83,12 @@ def run(folder: Path, changes: list[str], first: str | None = None, last: str = 
     artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     record = folder / "times.json"
     times: dict[str, float] = artifacts.read_json(record) if first and record.is_file() else {}
-    paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
     for name in names[names.index(first) if first else 0 : names.index(last) + 1]:
         began = time.monotonic()
-        command = stages[name]["cmd"].split()
         print(f"== {name}", flush=True)
-        done = subprocess.run(
-            [sys.executable, *command[1:]], check=False, cwd=folder, env=os.environ | {"PYTHONPATH": paths}
-        )
-        if done.returncode:
-            raise SpiroError(f"stage {name} ended with exit status {done.returncode}")
+        status = run_one(name, folder)
+        if status:
+            raise SpiroError(f"stage {name} ended with exit status {status}")
         times[name] = round(time.monotonic() - began, 2)
         print(f"   {times[name]:.1f} s", flush=True)
         artifacts.write_json(record, times)

@@ -1,6 +1,6 @@
-"""The command line `spiro`: draw curves for people, read one's own, see what the model is.
+"""The command line `spiro`: draw curves for people or a population, read one's own, judge the model, see what it is.
 
-What it does lies in `people`, `output` and `own_curves`; torch is imported by the commands that need it.
+What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
 import json
@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,13 +18,7 @@ from spiro_diffusion.errors import SpiroError
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
-LIMITS = (
-    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
-    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
-    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
-)
 HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "fev1": "FEV1",
     "fvc": "FVC",
@@ -50,6 +44,8 @@ FIGURES = {  # of metrics/evaluate/summary.json, best acceptable efforts of held
     "best_nearest_share": ("curves nearer to a training than to a held-out curve", "0.5"),
 }
 
+EVALUATED = Path("metrics/evaluate")  # of a folder of the pipeline, as in dvc.yaml
+
 app = typer.Typer(
     name="spiro",
     help="Lung-function curves for people of a given age, height and sex. Not for diagnosis.",
@@ -64,6 +60,8 @@ Force = Annotated[bool, typer.Option("--force", help="Write over files that are 
 Age = Annotated[float | None, typer.Option(help="Years.")]
 Height = Annotated[float | None, typer.Option(help="Standing height in cm.")]
 Sex = Annotated[str | None, typer.Option(help="male or female.")]
+Grid = Literal["10ms", "512"]
+Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]
 
 
 @app.command(epilog="Example: spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
@@ -82,20 +80,16 @@ def generate(
     any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
     as_json: AsJson = False,
     force: Force = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Table of one row a curve, columns t_-0.50 ...")] = False,
+    grid: Annotated[Grid, typer.Option(help="In the file: a sample each 10 ms, or the model's 512.")] = "10ms",
 ) -> None:
     """Draw curves: best acceptable efforts before a bronchodilator, unless asked for others.
 
     Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
     """
     from spiro_diffusion import output  # noqa: PLC0415 (pandas: `spiro --help` does without)
-    from spiro_diffusion.people import check_range, conditioned  # noqa: PLC0415
 
-    table = conditioned(_people(people, age, height, sex), grade=grade, test_type=test_type, any_effort=any_effort)
-    output.check_columns(table)
-    if len(table) * draws > MOST_CURVES:
-        raise SpiroError(
-            f"{len(table) * draws} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
-        )
+    table = _people(people, age, height, sex)
     files = []
     if out:
         output.check_ending(out, output.ENDINGS)
@@ -103,30 +97,37 @@ def generate(
     if plot:
         output.check_ending(plot, (".png",))
         files.append(plot)
+    if wide and (out is None or out.suffix.lower() == ".npz"):
+        raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
+    if grid != "10ms" and out is None:
+        raise SpiroError("--grid says what --out holds; give --out too")
     output.check_paths(files, force)
 
-    from spiro_diffusion import runtime  # noqa: PLC0415 (torch)
-    from spiro_diffusion.generation import Generator  # noqa: PLC0415
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
-    place = runtime.configure(runtime.RuntimeParams(threads=1))  # the same digits on any number of cores
-    generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
-    for warning in check_range(table, generator.made_from):
-        _say(f"warning: {warning}")
     progress = not as_json and sys.stderr.isatty()
-    curves = output.from_signals(generator.sample(table, draws, seed, progress=progress), table)
-    indices = output.indices(curves)
+    curves = SpiroGenerator.from_checkpoint(models).generate(
+        table,
+        grade=grade,
+        test_type=test_type,
+        any_effort=any_effort,
+        n=draws,
+        seed=seed,
+        progress=progress,
+        tell=lambda warning: _say(f"warning: {warning}"),
+    )
+    indices = curves.indices()
     if out:
-        output.write_curves(out, curves, progress)
+        output.write_curves(out, curves, progress, wide=wide, grid=grid)
         output.write_indices(output.indices_path(out), indices)
     if plot:
-        output.plot(plot, curves)
+        curves.plot(plot)
     if as_json:
         _print_json({"files": [str(f) for f in files], "seed": seed, "curves": _records(indices)})
         return
-    title = output.describe(table.iloc[0]) if len(table) == 1 else f"{len(table)} people"
-    _print_indices(indices.drop(columns=["age", "height", "sex"]), f"{len(curves)} curves: {title}", ["person", "draw"])
-    for file in files:
-        typer.echo(f"wrote {file}")
+    title = f"{len(curves)} curves: {output.who(curves.people)}"
+    _print_indices(indices.drop(columns=["age", "height", "sex"]), title, ["person", "draw"])
+    _wrote(files)
 
 
 @app.command(epilog="Example: spiro indices mine.csv --age 45 --height 175 --sex male")
@@ -165,6 +166,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
+    from spiro_diffusion.api import LIMITS, trained_on  # noqa: PLC0415
     from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
     from spiro_diffusion.checkpoint import load_checkpoint  # noqa: PLC0415
 
@@ -174,23 +176,80 @@ def info(
     if as_json:
         _print_json({"version": __version__, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return
-    source = made_from["data"]
     typer.echo(f"spiro {__version__}")
-    typer.echo(
-        f"trained on {made_from['curves']} curves of {made_from['participants']} participants, source '{source}'"
-        + (" (no people: every curve was simulated)" if source == "simulated" else "")
-    )
+    typer.echo(f"trained on {trained_on(made_from)}")
     typer.echo("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
     if figures:
-        rows = [(what, f"{figures[k]:.2f}", best) for k, (what, best) in FIGURES.items() if figures.get(k) is not None]
-        _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
-        verdicts = ("met", "within_noise", "missed", "open")
-        counts = [f"{figures[f'targets_{v}']:.0f} {v}" for v in verdicts if f"targets_{v}" in figures]
-        typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
+        _print_figures(figures, summary)
     else:
         typer.echo(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
     for limit in LIMITS:
         typer.echo(f"- {limit}")
+
+
+@app.command(epilog="Example: spiro cohort -n 1000 --seed 0 --out cohort.parquet")
+def cohort(
+    people: Annotated[int, typer.Option("-n", "--people", min=1, help="How many.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same people and curves.")] = 0,
+    out: Annotated[Path, typer.Option(help="Efforts, .parquet; *_card.md beside.")] = Path("cohort.parquet"),
+    models: Models = Path("models"),
+    data: Annotated[Path, typer.Option(help="Folder with curves.parquet, from whose participants it draws.")] = Path(
+        "data"
+    ),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
+    from spiro_diffusion import output  # noqa: PLC0415
+
+    output.check_ending(out, (".parquet",))
+    files = [out, out.with_name(f"{out.stem}_card.md")]
+    output.check_paths(files, force)
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.synthetic import write_cohort  # noqa: PLC0415
+
+    progress = not as_json and sys.stderr.isatty()
+    table = write_cohort(out, SpiroGenerator.from_checkpoint(models), data, people, seed, progress)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
+        return
+    best = table[table["best"].astype(bool)].drop(columns=["age", "height", "sex", "grade", "test_type", "best"])
+    title = f"{people} people, {len(table)} efforts; {len(best)} best ones"
+    _print_indices(best, title, ["person", "effort"])
+    _wrote(files)
+
+
+@app.command(epilog="Example: spiro evaluate --folder runs/full")
+def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = False) -> None:
+    """Judge the models of a folder by its held-out participants: the stage `evaluate`, without DVC.
+
+    Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
+    """
+    from spiro_diffusion import bare  # noqa: PLC0415
+    from spiro_diffusion.output import check_paths  # noqa: PLC0415
+
+    check_paths([folder / EVALUATED / name for name in ("summary.json", "report.html")], force)
+    status = bare.run_one("evaluate", folder)
+    if status:
+        raise typer.Exit(1)  # the stage has said why
+    report(folder, as_json)
+
+
+@app.command(epilog="Example: spiro report --json")
+def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
+    """Where the report of an evaluation is, and its headline figures."""
+    from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
+
+    summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
+    if not summary.is_file():
+        raise SpiroError(f"{summary}: no such file; make it with `dvc repro evaluate` or `spiro evaluate`")
+    figures, there = read_json(summary), page.is_file()
+    if as_json:
+        _print_json({"report": str(page) if there else None, "figures": figures})
+        return
+    _print_figures(figures, summary)
+    typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
 @app.callback(invoke_without_command=True)
@@ -230,6 +289,19 @@ def _people(file: Path | None, age: float | None, height: float | None, sex: str
     if missing:
         raise SpiroError(f"{', '.join(missing)} missing; give --age, --height and --sex, or --people FILE")
     return pd.DataFrame([given])
+
+
+def _wrote(files: list[Path]) -> None:
+    for file in files:
+        typer.echo(f"wrote {file}")
+
+
+def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
+    rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
+    _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
+    verdicts = ("met", "within_noise", "missed", "open")
+    counts = [f"{v:.0f} {word}" for word in verdicts if (v := figures.get(f"targets_{word}")) is not None]
+    typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:

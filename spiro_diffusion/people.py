@@ -24,15 +24,39 @@ def read_people(path: Path) -> pd.DataFrame:
 
     Raises SpiroError where the file cannot be read or lacks a column.
     """
-    table = read_csv(path)
+    return _checked(read_csv(path), str(path))
+
+
+def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: Any) -> pd.DataFrame:
+    """A table of people from a table, from a mapping of column to values (a list, or one for all), or from one
+    `person` by keywords: age (years), height (cm), sex.
+
+    Raises SpiroError where both or neither are given, or a column is missing.
+    """
+    said = {name: value for name, value in person.items() if value is not None}
+    if people is not None and said:
+        raise SpiroError(f"people: give a table of people or {', '.join(said)}, not both")
+    if isinstance(people, pd.DataFrame):
+        table = people
+    else:
+        columns = said if people is None else dict(people)
+        several = any(np.ndim(values) for values in columns.values())
+        try:
+            table = pd.DataFrame(columns, index=None if several else [0])
+        except ValueError as error:
+            raise SpiroError(f"people: {error}") from None
+    return _checked(table.rename(columns=lambda name: str(name).strip().lower()), "people")
+
+
+def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise SpiroError(
-            f"{path}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
-            f"and found {', '.join(map(str, table.columns))}"
+            f"{where}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
+            f"and found {', '.join(map(str, table.columns)) or 'none'}"
         )
     if table.empty:
-        raise SpiroError(f"{path}: holds no people; give one row a person")
+        raise SpiroError(f"{where}: holds no people; give one row a person")
     return table
 
 

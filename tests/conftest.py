@@ -1,6 +1,9 @@
 """Fixtures that several stories share."""
 
+from pathlib import Path
+
 import pytest
+import tiny
 from repository import MAIN, Repository
 
 
@@ -11,3 +14,15 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     assert repository.repro() == MAIN
     repository.commit("run")
     return repository
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny, untrained checkpoints."""
+    return tiny.models(tmp_path_factory.mktemp("trained") / "models")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `data` of a few simulated people."""
+    return tiny.data(tmp_path_factory.mktemp("made") / "data")

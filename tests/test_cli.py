@@ -4,47 +4,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from spiro_diffusion import artifacts, facts, output
-from spiro_diffusion.checkpoint import save_checkpoint
-from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion import grid, output, synthetic
 from spiro_diffusion.cli import main
-from spiro_diffusion.diffusion import Noise
+from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.people import conditioned
-from spiro_diffusion.unet import UNetConfig
-from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
 
 MAN = ["--age", "45", "--height", "175", "--sex", "male"]
 Spiro = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of tiny, untrained networks: everything but the curves' looks is as in trained ones."""
-    folder = tmp_path_factory.mktemp("trained") / "models"
-    torch.manual_seed(0)
-    network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
-    vqvae = folder / "vqvae.safetensors"
-    save_checkpoint(vqvae, "vqvae", VQVAE(network).state_dict(), {"network": asdict(network)})
-    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(facts.NAMES))
-    config = CLDMConfig(unet, Noise(), facts.FactsConfig(width=16, blocks=1), Noise())
-    made_from = {
-        "data": "simulated",
-        "participants": 3,
-        "curves": 9,
-        "age": [6.0, 79.0],
-        "height": [108.0, 195.0],
-        "vqvae": artifacts.sha256(vqvae),
-    }
-    save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
-    return folder
 
 
 @pytest.fixture
@@ -222,11 +194,10 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
     flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     one = np.zeros(1, np.int64)
-    time = np.arange(2048) * 0.01 - 0.5
-    curves = output.Curves(people, one, one, time, flow, np.cumsum(flow, axis=1) * np.float32(0.01))
+    curves = output.Curves(people, one, one, grid.to_grid(flow, np.array([0.3])))
     output.write_curves(tmp_path / "c.csv", curves)
     again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
-    first = output.indices(curves).iloc[0]
+    first = curves.indices().iloc[0]
     for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
         assert again[name] == pytest.approx(first[name], abs=2e-3)
 
@@ -295,3 +266,124 @@ def test_help_and_version_do_without_torch() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "generate" in ran.stdout
+
+
+def test_wide_tables_have_a_row_a_curve(spiro: Spiro) -> None:
+    command = ["generate", *MAN, "-n", "3", "--seed", "5"]
+    for name in ("w.csv", "w.parquet"):
+        assert spiro(*command, "--wide", "--out", name, "--force")[0] == 0
+    spiro(*command, "--out", "c.npz")
+    wide = pd.read_csv("w.csv")
+    pd.testing.assert_frame_equal(wide, pd.read_parquet("w.parquet"))
+    assert list(wide)[:7] == ["person", "draw", "age", "height", "sex", "t_-0.50", "t_-0.49"]
+    np.testing.assert_allclose(wide.filter(like="t_"), np.load("c.npz")["flow_l_s"], atol=1e-4)
+
+
+def test_the_512_samples_come_with_their_edges(spiro: Spiro) -> None:
+    command = ["generate", *MAN, "-n", "2", "--grid", "512"]
+    for name in ("c.npz", "c.csv"):
+        assert spiro(*command, "--out", name, "--force")[0] == 0
+    held = np.load("c.npz", allow_pickle=False)
+    assert (held["flow_l_s"].shape, held["edges_s"].shape) == ((2, 512), (513,))
+    expired = (held["flow_l_s"] * np.diff(held["edges_s"])).cumsum(axis=1)
+    np.testing.assert_allclose(held["volume_l"][:, 1:], expired[:, :-1], atol=1e-4)
+    np.testing.assert_allclose(pd.read_csv("c.csv")["time_s"][:512], held["edges_s"][:-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wide", "--out", "c.npz"], ["--wide", ".csv or .parquet"]),
+        (["--wide"], ["--wide", "--out"]),
+        (["--grid", "512"], ["--grid", "--out"]),
+    ],
+)
+def test_forms_of_a_file_that_there_is_none_of_are_refused(
+    spiro: Spiro, arguments: list[str], words: list[str]
+) -> None:
+    refused(spiro("generate", *MAN, *arguments), *words)
+
+
+def test_a_cohort_is_drawn_as_the_survey_weighs_and_says_what_it_is(spiro: Spiro, data: Path) -> None:
+    command = ["cohort", "-n", "60", "--seed", "1", "--data", str(data)]
+    status, out, err = spiro(*command, "--out", "a.parquet")
+    assert (status, err) == (0, "")
+    assert "wrote a_card.md" in out
+    table, card = pd.read_parquet("a.parquet"), Path("a_card.md").read_text()
+    assert table["person"].nunique() == 60
+    assert (table.groupby("person")[["age", "height", "sex"]].nunique() == 1).all(axis=None)
+    assert table.groupby("person")["best"].sum().max() == 1
+    flow = table["flow_l_s"].iloc[0]
+    assert np.cumsum(flow).max() * 0.01 == pytest.approx(table["fvc"].iloc[0], abs=0.001)
+    for words in (f"60 people, {len(table)} efforts, seed 1", "every curve was simulated", "not for diagnosis"):
+        assert words in card
+    said = json.loads(spiro(*command, "--out", "b.parquet", "--json")[1])
+    assert said["efforts"] == len(table)
+    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
+
+
+def test_a_cohort_needs_people_and_writes_over_nothing(spiro: Spiro, data: Path) -> None:
+    refused(spiro("cohort", "-n", "5"), "data/curves.parquet: no such file", "dvc repro")
+    refused(spiro("cohort", "-n", "5", "--out", "c.csv"), ".parquet")
+    assert not Path("cohort.parquet").exists()
+    Path("cohort_card.md").write_text("mine")
+    refused(spiro("cohort", "-n", "5", "--data", str(data)), "cohort_card.md", "--force")
+    assert Path("cohort_card.md").read_text() == "mine"
+
+
+def test_a_cohort_has_the_population_of_its_survey() -> None:
+    """Of two participants the one that stands for nine times as many people is drawn nine times as often."""
+    curves = pd.DataFrame(
+        {
+            "seqn": [8, 8, 8, 5, 3],
+            "age": [40.0, 40, 40, 70, 90],
+            "height": [180.0, 180, 180, 160, 170],
+            "sex": [1, 1, 1, 2, 2],
+            "mec_weight": [900.0, 900, 900, 100, 5000],
+            "grade": ["A", "B", "D", "C", "A"],
+            "test_type": ["Pre", "Pre", "Bron", "Pre", "Pre"],
+            "best": [True, False, False, True, True],
+        }
+    )
+    trained = {"age": [6.0, 79.0], "height": [108.0, 195.0]}
+    efforts = synthetic.draw_people(curves, 4000, trained, np.random.default_rng(0))
+    people = efforts.drop_duplicates("person")
+    assert (people["sex"] == 1).mean() == pytest.approx(0.9, abs=0.02)
+    man = efforts[efforts["sex"] == 1]
+    assert man["grade"].iloc[:3].tolist() == ["A", "B", "D"]
+    assert man["effort"].iloc[:6].tolist() == [1, 2, 3, 1, 2, 3]
+    assert man["age"].mean() == pytest.approx(40, abs=0.05)
+    assert man["age"].std() == pytest.approx(synthetic.JITTER["age"], abs=0.05)
+    assert efforts["age"].max() < 79  # who is beyond the trained ages gives no one his place
+    with pytest.raises(SpiroError, match="no participant"):
+        synthetic.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
+
+
+def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
+    refused(spiro("report"), "metrics/evaluate/summary.json: no such file", "spiro evaluate")
+    folder = Path("run/metrics/evaluate")
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text('{"best_fev1_residual_sd_ratio": 1.07, "targets_met": 5.0}')
+    assert "report.html is not there" in spiro("report", "--folder", "run")[1]
+    (folder / "report.html").write_text("<p>")
+    status, out, _ = spiro("report", "--folder", "run")
+    assert status == 0
+    for words in ("1.07", "targets: 5 met", "report: run/metrics/evaluate/report.html"):
+        assert words in out
+    said = json.loads(spiro("report", "--folder", "run", "--json")[1])
+    assert said == {
+        "report": "run/metrics/evaluate/report.html",
+        "figures": {"best_fev1_residual_sd_ratio": 1.07, "targets_met": 5.0},
+    }
+
+
+def test_evaluate_ends_as_its_stage_does_and_writes_over_nothing(spiro: Spiro) -> None:
+    refused(spiro("evaluate", "--folder", "nowhere"), "nowhere: no such folder")
+    ran = subprocess.run(
+        [sys.executable, "-m", "spiro_diffusion.cli", "evaluate"], capture_output=True, text=True, check=False
+    )
+    line = "evaluate: params.yaml: no such file; run from the root of the repository\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", line)
+    Path("metrics/evaluate").mkdir(parents=True)
+    Path("metrics/evaluate/summary.json").write_text("{}")
+    refused(spiro("evaluate"), "summary.json", "--force")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from repository import ROOT, Repository
 
 from spiro_diffusion import grid
 
-BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
 
 
 def commands(start: str) -> list[str]:
@@ -43,7 +45,7 @@ def test_the_commands_by_hand_are_those_of_the_makefile() -> None:
 def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
     (drawn,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     now = subprocess.run(
-        [Path(sys.executable).parent / "dvc", "dag", "--mermaid"],
+        [Path(sys.executable).parent / "dvc", "dag", "--mermaid", "evaluate"],
         cwd=done.folder,
         capture_output=True,
         text=True,
@@ -61,7 +63,7 @@ def test_dvc_commands(done: Repository) -> None:
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
-    generate, indices, info = commands("spiro info")
+    generate, indices, info, cohort, evaluate, report = commands("spiro info")
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
@@ -72,8 +74,33 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
     assert "fev1" in done(*shlex.split(indices)).lower()
     assert "diagnosis" in done(*shlex.split(info))
-    for name in ("curves.csv", "curves_indices.csv", "curves.png"):
+    done(*shlex.split(cohort.replace("1000", "20")))
+    assert "not for diagnosis" in (done.folder / "cohort_card.md").read_text()
+    assert "report: metrics/evaluate/report.html" in done(*shlex.split(evaluate))
+    assert "targets:" in done(*shlex.split(report))
+    for name in ("curves.csv", "curves_indices.csv", "curves.png", "cohort.parquet", "cohort_card.md"):
         (done.folder / name).unlink()
+    done("git", "checkout", "--quiet", ".")
+    done("dvc", "checkout", "--quiet", "--force")
+
+
+def test_the_python_block_runs_as_it_stands(
+    models: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    (tmp_path / "models").symlink_to(models)
+    (tmp_path / "data").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    held: dict[str, Any] = {}
+    exec(block, held)
+    assert held["curves"].flow.shape == held["curves"].volume.shape == (20, 2048)
+    assert held["data"].signals.shape == (len(held["data"].table), 512)
+    assert len(capsys.readouterr().out.splitlines()) == -(-len(held["data"]) // 1024)
+    assert (tmp_path / "curves.png").is_file()
 
 
 def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Curves in a few lines of Python: those of the trained generator, and those of the pipeline's data.
+
+    generator = SpiroGenerator.from_checkpoint("models")
+    curves = generator.generate(age=45, height=175, sex="male", n=20, seed=0)
+    curves.flow, curves.indices(), curves.to_pandas(), curves.plot("curves.png")
+
+    for batch in load_curves("train").flow():
+        batch.flow
+
+What the command line draws it draws through here.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion import curves as raw
+from spiro_diffusion import output, runtime
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.generation import Generator
+from spiro_diffusion.grid import N_SAMPLES
+from spiro_diffusion.output import Curves
+from spiro_diffusion.people import as_table, check_range, conditioned
+from spiro_diffusion.signals import load_rows
+
+__all__ = ["Curves", "Data", "SpiroGenerator", "load_curves"]
+
+MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
+SPLITS = ("train", "validation", "test")
+LIMITS = (
+    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
+    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
+    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
+)
+
+
+class SpiroGenerator:
+    """The trained generator: people in, curves out. Not for diagnosis.
+
+    `made_from` says what it was trained on: `data` (the source), `participants`, `curves`, `age` and `height`
+    (lowest and highest, years and cm).
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        self.made_from: dict[str, Any] = generator.made_from
+
+    @classmethod
+    def from_checkpoint(cls, folder: str | Path = "models", device: str = "auto") -> "SpiroGenerator":
+        """Load `vqvae.safetensors` and `cldm.safetensors` of a folder; `device` is auto, cpu or cuda.
+
+        Sets PyTorch to one thread: the same digits on any number of cores.
+
+        Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
+        there.
+        """
+        place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
+        folder = Path(folder)
+        return cls(Generator.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place))
+
+    def generate(
+        self,
+        people: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        age: float | None = None,
+        height: float | None = None,
+        sex: str | int | None = None,
+        grade: str | None = None,
+        test_type: str | None = None,
+        any_effort: bool = False,
+        n: int = 1,
+        seed: int = 0,
+        batch: int | None = None,
+        progress: bool = False,
+        tell: Callable[[str], object] = warnings.warn,
+    ) -> Curves:
+        """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless asked for others.
+
+        Args:
+            people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
+                optionally grade and test_type; or, for one person, `age`, `height` and `sex`.
+            grade: A, B, C or D of all whose own cell says nothing; A unless said.
+            test_type: Pre or Bron (after the bronchodilator), likewise; Pre.
+            any_effort: any effort, not a person's best.
+            seed: the same seed and people give the same curves, whatever the batch.
+            batch: curves in the network at once; without it, what suits the device.
+            progress: show a bar.
+            tell: gets each warning on people near the ends of what was trained.
+
+        Raises SpiroError where a person is no person, is beyond the trained ages and heights, or the curves are too
+        many at once.
+        """
+        table = as_table(people, age=age, height=height, sex=sex)
+        table = conditioned(table, grade=grade, test_type=test_type, any_effort=any_effort)
+        output.check_columns(table)
+        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+            if value < least:
+                raise SpiroError(f"{name} is {value}; expected {least} or more")
+        if len(table) * n > MOST_CURVES:
+            raise SpiroError(
+                f"{len(table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
+            )
+        for warning in check_range(table, self.made_from):
+            tell(warning)
+        return self.draw(table, n, seed, batch=batch, progress=progress)
+
+    def draw(
+        self, table: pd.DataFrame, n: int, seed: int, *, batch: int | None = None, progress: bool = False
+    ) -> Curves:
+        """`n` curves for each row of a table as `people.conditioned` makes it: age, height, sex (1 or 2), grade,
+        test_type and best, None where unknown. Nothing is checked.
+        """
+        return output.from_signals(self._generator.sample(table, n, seed, batch=batch, progress=progress), table)
+
+
+def trained_on(made_from: Mapping[str, Any]) -> str:
+    """In words, what a model was trained on."""
+    source = made_from["data"]
+    simulated = " (no people: every curve was simulated)" if source == "simulated" else ""
+    return f"{made_from['curves']} curves of {made_from['participants']} participants, source '{source}'{simulated}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """The pipeline's n curves, or those of one split.
+
+    `table`: a row a curve (docs/data.md). `signals` (n, 512) float32: mean flow of each bin of the grid, L/s at BTPS.
+    """
+
+    table: pd.DataFrame
+    signals: NDArray[np.float32]
+    repaired: Path
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def flow(self, size: int = raw.BATCH) -> Iterator[raw.Batch]:
+        """The raw curves, up to `size` at a time: `rows` of the table, `flow` (m, T) in L/s at BTPS of each 10 ms,
+        0 after `points` (m,), `counts` (m, T) in mL at ATPS.
+
+        Memory does not grow with the table. Raises SpiroError where the raw curves are missing or others.
+        """
+        return raw.batches(self.repaired, self.table, "read", size)
+
+
+def load_curves(split: str | None = None, folder: str | Path = "data") -> Data:
+    """The curves that the pipeline made in `folder`, of one split (train, validation, test) or all.
+
+    Raises SpiroError where there are none, or `split` is no split.
+    """
+    folder = Path(folder)
+    table = raw.read_table(folder / "curves.parquet")
+    signals = load_rows(folder / "signals_L512.npy", len(table), (N_SAMPLES,))
+    if split is not None:
+        if split not in SPLITS:
+            raise SpiroError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
+        rows = np.flatnonzero(table["split"] == split)
+        table, signals = table.iloc[rows].reset_index(drop=True), signals[rows]
+    return Data(table, signals, folder / "repaired")

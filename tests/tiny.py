@@ -1,0 +1,70 @@
+"""Checkpoints of tiny, untrained networks, and the data of a few simulated people, in seconds."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import repaired
+import torch
+
+from spiro_diffusion import artifacts, facts
+from spiro_diffusion.checkpoint import save_checkpoint
+from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.diffusion import Noise
+from spiro_diffusion.simulator import simulate
+from spiro_diffusion.stage import load_params
+from spiro_diffusion.unet import UNetConfig
+from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
+from stages import align, filter, resample
+
+ROOT = Path(__file__).parents[1]
+
+
+def models(folder: Path) -> Path:
+    """Everything but the curves' looks is as in trained ones; something flows in each from begin to end."""
+    torch.manual_seed(0)
+    network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
+    vqvae, untrained = folder / "vqvae.safetensors", VQVAE(network)
+    untrained.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going
+    save_checkpoint(vqvae, "vqvae", untrained.state_dict(), {"network": asdict(network)})
+    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(facts.NAMES))
+    config = CLDMConfig(unet, Noise(), facts.FactsConfig(width=16, blocks=1), Noise())
+    made_from = {
+        "data": "simulated",
+        "participants": 3,
+        "curves": 9,
+        "age": [6.0, 79.0],
+        "height": [108.0, 195.0],
+        "vqvae": artifacts.sha256(vqvae),
+    }
+    save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
+    return folder
+
+
+def data(folder: Path, people: int = 40) -> Path:
+    """`data/` as the stages repair to resample leave it."""
+    raw = repaired.write(folder / "repaired", simulate("G", people, seed=3), "G")
+    aligned, filtered, trash = folder / "aligned.parquet", folder / "filtered.parquet", folder / "metrics"
+    params = ROOT / "params.yaml"
+    align.align(
+        load_params(align.Params, "align", params),
+        repaired=raw,
+        aligned=aligned,
+        metadata=folder / "metadata_aligned.csv",
+        metrics=trash / "align.json",
+    )
+    filter.filter(
+        load_params(filter.Params, "filter", params),
+        aligned=aligned,
+        filtered=filtered,
+        metrics=trash / "filter.json",
+    )
+    resample.resample(
+        load_params(resample.Params, "resample", params),
+        repaired=raw,
+        filtered=filtered,
+        signals=folder / "signals_L512.npy",
+        curves=folder / "curves.parquet",
+        metrics=trash / "resample.json",
+        plots=trash / "plots",
+    )
+    return folder
