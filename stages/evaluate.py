@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion import artifacts, gallery, report, runtime
+from spiro_diffusion import artifacts, codebook, gallery, report, runtime
 from spiro_diffusion.evaluation import candidates, data, measured, reconstruction, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
+from spiro_diffusion.evaluation.figures import figure
 from spiro_diffusion.evaluation.judge import judge, rivals
 from spiro_diffusion.generation import Generator
 from spiro_diffusion.stage import run_stage
@@ -82,7 +83,7 @@ def evaluate(
     people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
     trees["generator"]["reconstruction"] = {
         **reconstruction.errors(real.held, again, people),
-        **reconstruction.codebook(generator.codes(held), generator.vqvae.quantiser.codes),
+        **{k: figure(v) for k, v in codebook.use(generator.codes(held), generator.vqvae.quantiser.codes).items()},
     }
     trees["grid_round_trip"]["reconstruction"] = reconstruction.errors(real.held, trip.curves, people)
     trees["generator"]["crps_rivals"] = rivals(trees["generator"], {}, params.resamples, params.seed)

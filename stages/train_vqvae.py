@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import distributed, grid, runtime, spirometry, training, uncounted
+from spiro_diffusion import codebook, distributed, grid, runtime, spirometry, training, uncounted
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
@@ -95,7 +95,7 @@ class VQVAETask:
             else 1e9
         )
         if codes:
-            figures |= codebook_use(torch.cat(codes), self.params.codes)
+            figures |= codebook.use(torch.cat(codes).numpy(), self.params.codes)
         return figures
 
 
@@ -111,15 +111,6 @@ def _errors(real: np.ndarray, read: np.ndarray) -> dict[str, float]:
     }
     squared = ((real - read) ** 2 * grid.WIDTHS_S).sum(1) / grid.WIDTHS_S.sum()
     return figures | {"flow_rmse": float(np.sqrt(squared.mean()))}
-
-
-def codebook_use(codes: Tensor, size: int) -> dict[str, float]:
-    """Perplexity and share in use of codes (n, 64, groups), means over the groups."""
-    groups = codes.reshape(-1, codes.shape[-1])
-    counts = torch.stack([torch.bincount(groups[:, g], minlength=size) for g in range(groups.shape[1])]).double()
-    p = counts / counts.sum(1, keepdim=True)
-    entropy = -(p * p.clamp_min(1e-12).log()).sum(1)
-    return {"perplexity": entropy.exp().mean().item(), "codes_in_use": (counts > 0).double().mean().item()}
 
 
 def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:

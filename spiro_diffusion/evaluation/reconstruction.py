@@ -52,12 +52,3 @@ def _medians(values: NDArray, groups: Resamples) -> NDArray[np.float64]:
     cumulative = np.cumsum(groups.weights[:, groups.person[order]], axis=1)
     at = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
     return values[order][at]
-
-
-def codebook(codes: NDArray, size: int) -> dict[str, Figure]:
-    """Perplexity and share in use of codes (n, tokens, groups), means of the groups' codebooks of `size` entries."""
-    flat = codes.reshape(-1, codes.shape[-1])
-    counts = np.stack([np.bincount(column, minlength=size) for column in flat.T])
-    share = counts / counts.sum(axis=1, keepdims=True)
-    entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1)
-    return {"perplexity": figure(float(np.exp(entropy).mean())), "codes_in_use": figure(float((counts > 0).mean()))}
