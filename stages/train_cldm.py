@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion import artifacts, conditions, distributed, facts, runtime, surface, training
+from spiro_diffusion import artifacts, conditions, denoising, distributed, facts, runtime, surface, training
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
-from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
+from spiro_diffusion.denoising import Change, DenoisingTask
+from spiro_diffusion.diffusion import Noise
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_rows, rows_of
@@ -86,75 +87,6 @@ class Params(training.Recipe):
         )
 
 
-@dataclass(frozen=True)
-class Change:
-    """What the conditions (B, k) go through in training."""
-
-    jitter: Tensor  # (k,) SD of noise
-    hidden: Tensor  # (k,) probability that one is hidden
-    all_hidden: float  # probability that all of a row are
-
-    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
-        """What is added to conditions: noise, and NaN where one is hidden."""
-        blank = torch.zeros((rows, len(self.jitter)), device=self.jitter.device)
-        noisy = conditions.jitter(blank, self.jitter, generator)
-        return conditions.drop(noisy, self.all_hidden, self.hidden, generator)
-
-    def extended(self, jitter: float, number: int) -> "Change":
-        """For `number` more conditions of one jitter, hidden only with all others."""
-        more = torch.ones(number, device=self.jitter.device)
-        return Change(torch.cat([self.jitter, jitter * more]), torch.cat([self.hidden, 0 * more]), self.all_hidden)
-
-
-class DenoisingTask:
-    """Denoising of clean rows given their conditions; see `training.Task`."""
-
-    BATCH = 4096  # rows a validation step
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        clean: Tensor,
-        known: Tensor,
-        noise: Noise,
-        change: Change,
-        validation: Tensor,
-        weights: Tensor,
-        seed: int,
-        repeats: int = 1,
-    ) -> None:
-        """`clean` (n, tokens, channels) and their conditions `known` (n, k); rows of `validation`, each denoised
-        at `repeats` levels, with `weights` that make every participant count the same."""
-        self.model, self.clean, self.known, self.noise, self.change = denoiser, clean, known, noise, change
-        self.validation = validation.repeat(repeats)
-        self.weights = weights.repeat(repeats) / repeats
-        generator = torch.Generator().manual_seed(seed)  # the same noise at every validation
-        n = len(self.validation)
-        self.fixed_sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(known.device)
-        self.fixed_noise = torch.randn((n, *clean.shape[1:]), generator=generator).to(known.device)
-
-    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
-        return False
-
-    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        device = self.known.device
-        sigma = draw_sigma(rows, self.noise, generator, device)
-        noise = torch.randn((rows, *self.clean.shape[1:]), generator=generator, device=device)
-        return sigma, noise, self.change.draw(rows, generator)
-
-    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        sigma, noise, change = draws
-        return {"loss": denoising_loss(self.model, self.clean[rows], self.known[rows] + change, sigma, noise).mean()}
-
-    def validate(self) -> dict[str, float]:
-        parts = []
-        for part in training.batches(len(self.validation), self.BATCH):
-            rows = self.validation[part]
-            sigma, noise = self.fixed_sigma[part], self.fixed_noise[part]
-            parts.append(denoising_loss(self.model, self.clean[rows], self.known[rows], sigma, noise))
-        return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
-
-
 def train_cldm(
     params: Params,
     *,
@@ -178,11 +110,12 @@ def train_cldm(
     learned = train.cpu().numpy()
 
     torch.manual_seed(params.seed)
-    axes = principal_axes(*_moments(moments))
-    model = CLDM(params.model(len(axes.axes)))
+    with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
+        axes = principal_axes(*_moments(moments))
+        model = CLDM(params.model(len(axes.axes)))
+        model.facts.fit_scales(logs[learned], table.iloc[learned])
     for name, value in axes._asdict().items():
         getattr(model, name).copy_(value)
-    model.facts.fit_scales(logs[learned], table.iloc[learned])
     tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
     clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
     parts = training.batches(len(table), STANDARDISED)
@@ -190,9 +123,7 @@ def train_cldm(
     model.to(place.device)
 
     known = torch.from_numpy(conditions.encode(table)).to(place.device)
-    people = table["seqn"].to_numpy()[validation.cpu().numpy()]
-    _, person, efforts = np.unique(people, return_inverse=True, return_counts=True)
-    weights = torch.from_numpy(1 / efforts[person] / len(efforts)).to(place.device)
+    weights = denoising.equal_people(table["seqn"].to_numpy()[validation.cpu().numpy()]).to(place.device)
     jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter)
     hidden = conditions.optional(params.optional_dropout)
     change = Change(jitter.to(place.device), hidden.to(place.device), params.condition_dropout)
