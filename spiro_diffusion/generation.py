@@ -70,7 +70,9 @@ class Generator:
         step = max(1, batch // NOISE_BLOCK) * NOISE_BLOCK
         parts = list(batches(total, step))
         with torch.inference_mode():
-            for part in tqdm(parts, desc="generate", unit="batch", disable=not progress, mininterval=1):
+            for part in tqdm(
+                parts, "generate", unit="batch", disable=not progress, mininterval=1, delay=1, leave=False
+            ):
                 rows = torch.arange(part.start, part.stop) // draws
                 latents = self.latents(known[rows], features[rows], seed, part.start, sampler, steps, guidance)
                 out[part] = self.vqvae.decode(self.vqvae.snap(latents)).flow.cpu().numpy()
@@ -113,7 +115,8 @@ class Generator:
         known = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
         with self.place.autocast():
             shape = (TOKENS, model.config.network.channels)
-            return model.restore(draw(model.denoiser, known, model.config.noise, steps, shape, 0).float())
+            drawn = draw(model.denoiser, known, model.config.noise, steps, shape, 0)
+        return model.restore(drawn.float())
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""

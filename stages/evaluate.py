@@ -60,7 +60,7 @@ def evaluate(
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         options = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
-        return generator.sample(people, draws, seed, **options, progress=False)  # type: ignore[arg-type]
+        return generator.sample(people, draws, seed, **options)  # type: ignore[arg-type]
 
     held, members = candidates.signals(real.held), candidates.signals(real.members)
     losses = (
