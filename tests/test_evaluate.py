@@ -183,9 +183,9 @@ def test_the_rivals_stand_in_one_table_with_the_generator(rivals):
     hardly_trained = crps["origin's recipe"]  # four steps after two epochs: worse curves, or some without an FEV1
     assert hardly_trained is None or crps["generator"] < hardly_trained
     assert summary["GLI and Hankinson"]["every_auc_clinical"] is None, "it gives no curves"
-    page = (rivals / "report.html").read_text()
+    page = html.unescape((rivals / "report.html").read_text())
     for name in names:
-        assert html.escape(name) in page
+        assert name in page
     assert "the baselines have not been judged" not in page.lower()
 
 
