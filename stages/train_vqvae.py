@@ -130,6 +130,7 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     if distributed.rank() == 0:
         save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
     log.close()
+    training.done(run, "train_vqvae")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion import training
+from spiro_diffusion import artifacts, training
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
 from spiro_diffusion.runtime import Runtime
 
-CPU = Runtime(torch.device("cpu"), torch.float32)
+CPU = Runtime(torch.device("cpu"), torch.float32, save_every=0.0)
 RECIPE = training.Recipe(
     epochs=6, batch=8, lr=0.3, warmup=0.1, weight_decay=0.0, clip=1.0, ema=0.9, validate_every=2, seed=3
 )
@@ -47,7 +47,6 @@ class Line:
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
 
 
 def fit(task: Line, run: str = "run", log: Log | None = None) -> training.Fitted:
@@ -66,6 +65,7 @@ def test_it_learns_and_keeps_the_best_validated_weights() -> None:
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes() -> None:
     unbroken = fit(Line())
+    training.done("run", "toy")
     with pytest.raises(KeyboardInterrupt):
         fit(Line(die_in_epoch=4))
     again = Line()
@@ -73,6 +73,10 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes() -> Non
     assert again.started == [4, 5]
     assert resumed.history == unbroken.history
     assert all(torch.equal(resumed.weights[k], unbroken.weights[k]) for k in unbroken.weights)
+    once_more = Line()
+    assert fit(once_more).history == unbroken.history, "killed before its stage had written the model"
+    assert once_more.started == []
+    training.done("run", "toy")
     assert not list(Path(".scratch/toy").glob("*.safetensors")), "a finished run leaves no state behind"
 
 
@@ -85,8 +89,9 @@ def test_another_run_does_not_go_on_from_this_one() -> None:
 
 
 def test_a_second_writer_is_refused() -> None:
+    Path(".scratch/toy").mkdir(parents=True)
     with (
-        training.only_writer(Path(".scratch/toy")),
+        artifacts.locked(Path(".scratch/toy/lock"), ""),
         pytest.raises(SpiroError, match="another run is training here"),
     ):
         fit(Line())
@@ -104,12 +109,14 @@ def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pyt
     log = Log(Path("a"))
     fit(Line(), log=log)
     log.close()
+    training.done("run", "toy")
     log = Log(Path("b"))
     with pytest.raises(KeyboardInterrupt):
         fit(Line(die_in_epoch=3), log=log)
     log = Log(Path("b"))
     fit(Line(), log=log)
     log.close()
+    training.done("run", "toy")
     monkeypatch.setattr("spiro_diffusion.log.Live", None)
     log = Log(Path("c"))
     fit(Line(), log=log)
