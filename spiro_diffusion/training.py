@@ -260,13 +260,14 @@ class _Loop:
 
         self.model.load_state_dict(named("model."))
         self.best = named("best.")
-        self.ema = [tensors[f"ema.{i}"] for i in range(len(self.ema))]
+        for i, average in enumerate(self.ema):
+            average.copy_(tensors[f"ema.{i}"])
         for i, parameter in enumerate(self.parameters):
             state = named(f"adam.{i}.")
-            state["step"] = tensors[f"adam.{i}.step"].to(
-                "cpu" if self.runtime.device.type == "cpu" else parameter.device
-            )
-            self.optimizer.state[parameter] = state
+            step = state.pop("step").to("cpu" if self.runtime.device.type == "cpu" else parameter.device)
+            # laid out in memory as the parameter: the fused optimiser pairs numbers by their place there
+            moments = {k: torch.empty_like(parameter, requires_grad=False).copy_(v) for k, v in state.items()}
+            self.optimizer.state[parameter] = {"step": step, **moments}
         self.history, self.done = config["history"], config["done"]
 
 

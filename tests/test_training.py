@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spiro_diffusion import artifacts, training
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.layers import Conv
 from spiro_diffusion.log import Log
 from spiro_diffusion.runtime import Runtime
 
@@ -44,6 +45,15 @@ class Line:
         return {"score": ((self.model(self.x) - 2 * self.x) ** 2).mean().item()}
 
 
+class Kernel(Line):
+    """The same with a convolution whose weights do not lie in memory as their shape says."""
+
+    def __init__(self, die_in_epoch: int | None = None) -> None:
+        super().__init__(die_in_epoch)
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(1, 6), nn.Unflatten(1, (3, 2)), Conv(2, 2), nn.Flatten(1), nn.Linear(6, 1))
+
+
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -63,17 +73,18 @@ def test_it_learns_and_keeps_the_best_validated_weights() -> None:
     assert min(scores) < 0.2
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes() -> None:
-    unbroken = fit(Line())
+@pytest.mark.parametrize("kind", [Line, Kernel])
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(kind: type[Line]) -> None:
+    unbroken = fit(kind())
     training.done("run", "toy")
     with pytest.raises(KeyboardInterrupt):
-        fit(Line(die_in_epoch=4))
-    again = Line()
+        fit(kind(die_in_epoch=4))
+    again = kind()
     resumed = fit(again)
     assert again.started == [4, 5]
     assert resumed.history == unbroken.history
     assert all(torch.equal(resumed.weights[k], unbroken.weights[k]) for k in unbroken.weights)
-    once_more = Line()
+    once_more = kind()
     assert fit(once_more).history == unbroken.history, "killed before its stage had written the model"
     assert once_more.started == []
     training.done("run", "toy")
