@@ -33,6 +33,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import killing
+import psutil
 from killing import Stage
 from repository import Repository
 
@@ -79,49 +80,28 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
     killing.forget(repository, stage)
     mode = rng.choices(list(MODES), list(MODES.values()))[0]
     aimed = rng.random() < 0.5
-    after, writes = (3 * seconds, rng.randint(1, MOST_WRITES)) if aimed else (rng.uniform(0, seconds), 0)
-    found: dict[str, Any] = {"stage": stage.name, "mode": mode, "aimed": aimed}
-    with tempfile.TemporaryDirectory() as name:
-        log, second = Path(name) / "log", Path(name) / "second"
+    moment = (3 * seconds, rng.randint(1, MOST_WRITES)) if aimed else (rng.uniform(0, seconds), 0)
+    with tempfile.TemporaryDirectory() as logs:
+        log = Path(logs) / "log"
         with killing.started(repository, repro("--single-item", stage.address), log) as dvc:
             process = killing.stage_process(dvc, stage)
             if process is None:
                 raise SystemExit(f"dvc repro ended before the stage: {log.read_text()}")
             began = time.monotonic()
-            killing.until(lambda: killing.alive(process), repository, stage, after, writes)
+            killing.until(lambda: killing.alive(process), repository, stage, *moment)
             if not killing.alive(process):
                 dvc.wait()
                 return None
             process.send_signal(signal.SIGSTOP)  # what is seen now is what the kill leaves
-            found["after_s"] = round(time.monotonic() - began, 3)
-            left = killing.contents(repository, stage)
-            found["parts"], found["states"] = len(killing.parts(repository)), len(killing.states(repository))
-            found["finals"] = len(left)
-            found["half_written"] = killing.half_written(left, whole)
-            found["growing_logs"] = sum(map(bool, (killing.LOGS.fullmatch(n) and left[n] != whole[n] for n in left)))
-            if mode in ("dvc", "all"):
-                dvc.kill()
-                dvc.wait()
-            if mode in ("stage", "all"):
-                process.kill()
-            if mode == "stage":
-                dvc.wait()
-            if mode == "dvc":
-                with killing.started(repository, repro(*_file(stage)), second) as other:
-                    other.wait()
-                found["refused"] = other.returncode != 0 and killing.REFUSED in second.read_text()
-                process.send_signal(signal.SIGCONT)
-                while killing.alive(process):
-                    time.sleep(killing.POLL_S)
+            found = {"stage": stage.name, "mode": mode, "aimed": aimed, "after_s": round(time.monotonic() - began, 3)}
+            found |= _left(repository, stage, whole)
+            found |= _end(repository, stage, mode, dvc, process, Path(logs) / "second")
         began = time.monotonic()
         with killing.started(repository, repro(*_file(stage)), log) as dvc:
             status = dvc.wait()
-        found["again_s"] = round(time.monotonic() - began, 2)
-        said = log.read_text()
+        found["again_s"], said = round(time.monotonic() - began, 2), log.read_text()
     ran = [line.split("'")[1].rpartition(":")[2] for line in said.splitlines() if line.startswith("Running stage")]
-    found["resumed"] = "epoch/s" in said and found["states"] > 0
-    same = status == 0 and killing.locks(repository) == lock
-    same = same and killing.digest(killing.contents(repository, stage)) == killing.digest(whole)
+    same = killing.locks(repository) == lock and killing.contents(repository, stage) == whole
     wrong = {
         "half-written": bool(found["half_written"]),
         "failed": status != 0,
@@ -131,9 +111,44 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
         "a second writer": found.get("refused") is False,
     }
     found["wrong"] = [name for name, is_so in wrong.items() if is_so]
-    if found["wrong"]:
-        found["said"] = said[-3000:]
-    return found
+    return found | ({"said": said[-3000:]} if found["wrong"] else {})
+
+
+def _left(repository: Repository, stage: Stage, whole: dict[str, bytes]) -> dict[str, Any]:
+    """What lies there at the moment of the kill."""
+    left = killing.contents(repository, stage)
+    return {
+        "parts": len(killing.parts(repository)),
+        "states": len(killing.states(repository)),
+        "finals": len(left),
+        "half_written": killing.half_written(left, whole),
+        "growing_logs": sum(bool(killing.LOGS.fullmatch(name)) and left[name] != whole[name] for name in left),
+    }
+
+
+def _end(
+    repository: Repository, stage: Stage, mode: str, dvc: subprocess.Popen, process: psutil.Process, second: Path
+) -> dict[str, Any]:
+    """Kill; where only DVC is killed, whether a second writer was refused while the stage was still there."""
+    if mode in ("dvc", "all"):
+        dvc.kill()
+        dvc.wait()
+    if mode in ("stage", "all"):
+        process.kill()
+        dvc.wait()
+        return {}
+    with killing.started(repository, repro(*_file(stage)), second) as other:
+        other.wait()
+    process.send_signal(signal.SIGCONT)
+    while killing.alive(process):
+        time.sleep(killing.POLL_S)
+    return {"refused": other.returncode != 0 and killing.REFUSED in second.read_text()}
+
+
+def restored(repository: Repository) -> None:
+    """The repository as after the unbroken run."""
+    repository("git", "checkout", "--quiet", "--", "dvc.lock", "baselines/dvc.lock")
+    repository("dvc", "checkout", "--quiet", "--force")
 
 
 def _file(stage: Stage) -> list[str]:
@@ -189,7 +204,7 @@ def main() -> None:
                     bar.update()
                 if found and found["wrong"]:
                     print(json.dumps(found, indent=2))
-                    subprocess.run(["dvc", "repro"], cwd=repository.folder, check=False, capture_output=True)
+                    restored(repository)
     records = [json.loads(line) for line in record.read_text().splitlines()]
     print(table(records))
     sys.exit(any(r["wrong"] for r in records))
