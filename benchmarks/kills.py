@@ -8,7 +8,8 @@ For each kill one stage is taken out of dvc.lock, as before its first run, start
 
 - `stage`: the process of the stage, as a lack of memory does;
 - `all`: DVC and the stage, as a scheduler does; nothing is left running;
-- `dvc`: DVC alone, while the stage goes on; then a second `dvc repro` has to be refused.
+- `dvc`: DVC alone, while the stage is held; then a second `dvc repro` has to be refused, or to do the work where the
+  stage had not begun, but was loading its modules. Then the stage goes on to its end.
 
 Half of the moments are uniform over the stage's time, half are aimed at a change in the folders that it writes to.
 At the moment of the kill no file may lie half-written under its final name; training logs, which grow while a
@@ -106,9 +107,9 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
         "half-written": bool(found["half_written"]),
         "failed": status != 0,
         "other bytes": not same,
-        "other stages ran": ran != [stage.name],
+        "other stages ran": ran != [stage.name] and not (found.get("refused") is False and not ran),
         "left behind": bool(killing.parts(repository) or killing.states(repository)),
-        "a second writer": found.get("refused") is False,
+        "a second writer": found.get("refused", found["begun"]) != found["begun"],
     }
     found["wrong"] = [name for name, is_so in wrong.items() if is_so]
     return found | ({"said": said[-3000:]} if found["wrong"] else {})
@@ -118,6 +119,7 @@ def _left(repository: Repository, stage: Stage, whole: dict[str, bytes]) -> dict
     """What lies there at the moment of the kill."""
     left = killing.contents(repository, stage)
     return {
+        "begun": killing.locked(repository, stage),
         "parts": len(killing.parts(repository)),
         "states": len(killing.states(repository)),
         "finals": len(left),
@@ -167,7 +169,7 @@ def table(records: list[dict[str, Any]]) -> str:
         cells = [len(rows), *(modes[m] for m in MODES), sum(r["parts"] > 0 for r in rows)]
         cells += [sum(r["states"] > 0 for r in rows), sum(not r["wrong"] for r in rows)]
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + f" | {again:.1f} |")
-    refused = [r["refused"] for r in records if "refused" in r]
+    refused = [r["refused"] for r in records if "refused" in r and r["begun"]]
     half = sum(len(r["half_written"]) for r in records)
     finals = sum(r["finals"] for r in records)
     lines.append(f"\nSecond writers refused: {sum(refused)} of {len(refused)}. ")

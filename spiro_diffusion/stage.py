@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from spiro_diffusion.artifacts import SCRATCH, locked
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.errors import SpiroError, shown
 
 P = typing.TypeVar("P")
 PARAMS_FILE = Path("params.yaml")
@@ -58,21 +58,29 @@ def load_params(cls: type[P], section: str, file: Path = PARAMS_FILE) -> P:
     values = read_params(file).get(section)
     if not isinstance(values, dict):
         raise SpiroError(f"{file}: section '{section}' is missing or is no mapping")
+    try:
+        return filled(cls, values, f"{file}: {section}.")
+    except ValueError as error:
+        raise SpiroError(f"{file}: {section}: {error}") from None
+
+
+def filled(cls: type[P], values: dict[str, Any], where: str) -> P:
+    """The dataclass `cls` with `values`, checked as `load_params` says; `where` is put before a key's name.
+
+    Raises SpiroError that names a wrong key, ValueError where the class refuses a value.
+    """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise SpiroError(f"{file}: {section}.{key} is not a parameter; known: {', '.join(fields)}")
+            raise SpiroError(f"{where}{shown(key)} is not a parameter; known: {', '.join(fields)}")
+    held = {}
     for name, field in fields.items():
-        if name not in values:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise SpiroError(f"{file}: {section}.{name} is missing")
-            continue
-        values[name] = _checked(values[name], hints[name], f"{file}: {section}.{name}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise SpiroError(f"{file}: {section}: {error}") from None
+        if name in values:
+            held[name] = _checked(values[name], hints[name], f"{where}{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise SpiroError(f"{where}{name} is missing")
+    return cls(**held)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
@@ -84,16 +92,16 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return _checked(value, hint, where)
     if origin is typing.Literal:
         if value not in options:
-            raise SpiroError(f"{where} is {value!r}; expected one of {', '.join(map(repr, options))}")
+            raise SpiroError(f"{where} is {shown(repr(value))}; expected one of {', '.join(map(repr, options))}")
         return value
-    if origin is list:
+    if origin in (list, tuple):  # YAML and JSON have lists only
         if not isinstance(value, list):
-            raise SpiroError(f"{where} is {value!r}; expected a list")
-        return [_checked(v, options[0], where) for v in value]
+            raise SpiroError(f"{where} is {shown(repr(value))}; expected a list")
+        return origin(_checked(v, options[0], where) for v in value)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise SpiroError(f"{where} is {value!r}; expected {hint.__name__}")
+        raise SpiroError(f"{where} is {shown(repr(value))}; expected {hint.__name__}")
     return value
 
 

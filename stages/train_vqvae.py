@@ -31,6 +31,9 @@ class Params(training.Recipe):
     code_width: int
     codes: int
 
+    def __post_init__(self) -> None:
+        assert self.network  # whose values are checked before anything is read
+
     @property
     def weights(self) -> LossWeights:
         """Of the parts of the loss."""

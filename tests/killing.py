@@ -1,6 +1,7 @@
 """Kill the stages of a repository at chosen moments, and see what is left and what the next run makes of it."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -85,6 +86,19 @@ def parts(repository: Repository) -> list[str]:
 def states(repository: Repository) -> list[Path]:
     """States that a training would go on from."""
     return sorted((repository.folder / ".scratch").glob("*/*.safetensors"))
+
+
+def locked(repository: Repository, stage: Stage) -> bool:
+    """Whether a process holds the stage's lock: it has loaded its modules and begun."""
+    path = repository.folder / ".scratch" / stage.name / "stage"
+    if not path.is_file():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def seen(repository: Repository, stage: Stage) -> tuple[tuple[str, int, int], ...]:
