@@ -168,9 +168,9 @@ def info(
     """What the model was trained on, how good it is, and what it must not be used for."""
     from spiro_diffusion.api import LIMITS, trained_on  # noqa: PLC0415
     from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
-    from spiro_diffusion.checkpoint import load_checkpoint  # noqa: PLC0415
+    from spiro_diffusion.cldm import load_cldm  # noqa: PLC0415
 
-    made_from = load_checkpoint(models / "cldm.safetensors", "cldm").config["made_from"]
+    made_from = load_cldm(models / "cldm.safetensors")[1]
     summary = metrics or models.parent / "metrics" / "evaluate" / "summary.json"
     figures = read_json(summary) if metrics or summary.exists() else {}
     if as_json:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spiro_diffusion.errors import within
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -18,6 +20,11 @@ class Noise:
     sd: float = 1.4  # of log sigma in training
     minimum: float = 0.01  # last level of a sampler before zero
     maximum: float = 160.0  # first level of a sampler
+
+    def __post_init__(self) -> None:
+        within(self, mean=(-20, 20), sd=(0, 20), minimum=(1e-6, 1e6), maximum=(1e-6, 1e6))
+        if self.minimum >= self.maximum:
+            raise ValueError(f"the least noise level {self.minimum:g} is not below the largest, {self.maximum:g}")
 
 
 class Denoiser(nn.Module):

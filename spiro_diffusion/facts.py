@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from spiro_diffusion import surface
 from spiro_diffusion.conditions import ConditionTokens
 from spiro_diffusion.diffusion import Denoiser
+from spiro_diffusion.errors import within
 from spiro_diffusion.layers import step_phase, zero_linear
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
@@ -38,6 +39,9 @@ class FactsConfig:
     width: int = 128
     blocks: int = 3
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        within(self, width=(1, 4096), blocks=(0, 64), dropout=(0, 1))
 
 
 class FactsNet(nn.Module):

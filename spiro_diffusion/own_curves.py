@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion import spirometry
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.errors import SpiroError, shown
 from spiro_diffusion.output import ends
 from spiro_diffusion.people import numbers, read_csv
 from spiro_diffusion.spirometry import SAMPLE_PERIOD_S
@@ -18,6 +18,7 @@ SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s
 COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
 FASTEST_L_S = 20.0  # no lung blows faster
+MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 SMALLEST_L, LARGEST_L = 0.2, 12.0  # nor breathes out less, at 3 years, or more
 
 
@@ -43,8 +44,9 @@ def read_own(path: Path) -> OwnCurves:
     table = read_csv(path)
     value = next((name for name in ("flow_l_s", "volume_l") if name in table), None)
     if "time_s" not in table or value is None:
+        columns = shown(", ".join(map(str, table.columns)), 200)
         raise SpiroError(
-            f"{path}: columns are {', '.join(map(str, table.columns))}; expected time_s (s) and flow_l_s (L/s) or "
+            f"{path}: columns are {columns}; expected time_s (s) and flow_l_s (L/s) or "
             "volume_l (L), and curve where there are several"
         )
     if table.empty:
@@ -56,10 +58,13 @@ def read_own(path: Path) -> OwnCurves:
     names = table[keys].astype(str).agg("/".join, axis=1) if keys else pd.Series("1", index=table.index)
     curves, periods = {}, set()
     for name, rows in clean.groupby(names.to_numpy(), sort=False):
-        where = f"{path}: curve {name}" if keys else str(path)
+        where = f"{path}: curve {shown(name)}" if keys else str(path)
         curves[str(name)], period = _flow(rows["time"].to_numpy(), rows["value"].to_numpy(), value, where)
         periods.add(round(1000 * period, 3))
-    flow = np.zeros((len(curves), max(map(len, curves.values()))))
+    longest = max(map(len, curves.values()))
+    if len(curves) * longest > MOST_SAMPLES:
+        raise SpiroError(f"{path}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
+    flow = np.zeros((len(curves), longest))
     for i, curve in enumerate(curves.values()):
         flow[i, : len(curve)] = curve
     points = np.array([len(curve) for curve in curves.values()]) if keys != ["person", "draw"] else ends(flow)

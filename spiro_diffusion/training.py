@@ -8,7 +8,6 @@ the device inside an epoch.
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
@@ -27,9 +26,6 @@ from spiro_diffusion.checkpoint import load_checkpoint, save_checkpoint
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
 from spiro_diffusion.runtime import Runtime
-
-SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
-SAVE_EVERY_S = 10.0  # least time between two resume states
 
 
 @dataclass(frozen=True)
@@ -82,34 +78,22 @@ def fingerprint(params: Any, inputs: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two runs never write one result.
-
-    Raises SpiroError where another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SpiroError(f"{folder}: another run is training here; wait for it or end it") from None
-        yield
-
-
 def fit(
     task: Task, recipe: Recipe, train_rows: Tensor, runtime: Runtime, name: str, run: str, log: Log | None = None
 ) -> Fitted:
     """Train `task.model` on `train_rows` and return the weights with the best validation score.
 
-    `name` is the stage, `run` its fingerprint: a run that was killed goes on from its last state in
-    `.scratch/<name>/<run>.safetensors`.
+    `name` is the model, `run` the fingerprint of its stage: a run that was killed goes on from its last state in
+    `.scratch/<name>/<run>.safetensors`. The state stays until the stage has written what it makes and says `done`.
+
+    Raises SpiroError where another process trains the same, or the loss is not finite.
     """
     first = distributed.rank() == 0
-    folder = SCRATCH / name
-    with only_writer(folder) if first else contextlib.nullcontext():
+    state = _state(name, run)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    refusal = f"{state.parent}: another run is training here; wait for it or end it"
+    with artifacts.locked(state.parent / "lock", refusal) if first else contextlib.nullcontext():
         loop = _Loop(task, recipe, train_rows, runtime)
-        state = folder / f"{run}.safetensors"
         if state.is_file():
             loop.restore(state)
         for record in loop.history:
@@ -123,13 +107,22 @@ def fit(
             record = loop.epoch(epoch)
             bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k in ("loss", "score")}, refresh=False)
             _write(log, record)
-            if first and epoch + 1 < recipe.epochs and time.monotonic() - saved > SAVE_EVERY_S:
+            last = epoch + 1 == recipe.epochs
+            if first and (last or time.monotonic() - saved > runtime.save_every):
                 loop.save(state)
                 saved = time.monotonic()
-        weights = loop.kept()
-        if first:
-            state.unlink(missing_ok=True)
-        return Fitted(weights, loop.history)
+        return Fitted(loop.kept(), loop.history)
+
+
+def done(run: str, *names: str) -> None:
+    """Forget the states of these models: what was made of them is written."""
+    if distributed.rank() == 0:
+        for name in names:
+            _state(name, run).unlink(missing_ok=True)
+
+
+def _state(name: str, run: str) -> Path:
+    return artifacts.SCRATCH / name / f"{run}.safetensors"
 
 
 def _write(log: Log | None, record: dict[str, float]) -> None:
@@ -267,13 +260,14 @@ class _Loop:
 
         self.model.load_state_dict(named("model."))
         self.best = named("best.")
-        self.ema = [tensors[f"ema.{i}"] for i in range(len(self.ema))]
+        for i, average in enumerate(self.ema):
+            average.copy_(tensors[f"ema.{i}"])
         for i, parameter in enumerate(self.parameters):
             state = named(f"adam.{i}.")
-            state["step"] = tensors[f"adam.{i}.step"].to(
-                "cpu" if self.runtime.device.type == "cpu" else parameter.device
-            )
-            self.optimizer.state[parameter] = state
+            step = state.pop("step").to("cpu" if self.runtime.device.type == "cpu" else parameter.device)
+            # laid out in memory as the parameter: the fused optimiser pairs numbers by their place there
+            moments = {k: torch.empty_like(parameter, requires_grad=False).copy_(v) for k, v in state.items()}
+            self.optimizer.state[parameter] = {"step": step, **moments}
         self.history, self.done = config["history"], config["done"]
 
 

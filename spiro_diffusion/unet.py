@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
+from spiro_diffusion.errors import within
 from spiro_diffusion.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.vqvae import TOKENS
 
@@ -28,6 +29,15 @@ class UNetConfig:
     context: int = 64  # channels of step embedding and condition tokens
     dropout: float = 0.0
     facts: int = 0  # numbers of the effort that are conditions too, behind the six of `conditions`
+
+    def __post_init__(self) -> None:
+        within(self, channels=(1, 128), width=(1, 4096), blocks=(1, 16), head=(1, 4096), context=(1, 4096))
+        within(self, dropout=(0, 1), facts=(0, 64))
+        if not 1 <= len(self.multipliers) <= 6 or not all(1 <= m <= 64 for m in self.multipliers):
+            raise ValueError(f"multipliers is {list(self.multipliers)}; expected 1 to 6 numbers from 1 to 64")
+        for width in (self.width * m for m in self.multipliers):
+            if width % max(1, width // self.head):
+                raise ValueError(f"head is {self.head}; {width} channels do not share out to heads of that size")
 
 
 class ResBlock(nn.Module):

@@ -89,7 +89,9 @@ def origin(task: Task) -> Candidate:
     fitted = training.fit(second, params.recipe(params.origin_epochs), train, place, "origin", run)
     unet.load_state_dict(fitted.weights)
     model = recipe.Origin(vqvae, unet, schedule, place)
-    return candidates.of_sampler(model.sample, task.real, params.origin_draws, task.seed, "origin")
+    drawn = candidates.of_sampler(model.sample, task.real, params.origin_draws, task.seed, "origin")
+    training.done(run, "origin_vqvae", "origin")
+    return drawn
 
 
 BASELINES: dict[str, Callable[[Task], Candidate]] = {

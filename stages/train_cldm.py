@@ -170,6 +170,7 @@ def train_cldm(
     if distributed.rank() == 0:
         save_cldm(cldm, model.config, model.state_dict(), made_from)
     log.close()
+    training.done(run, "train_cldm_facts", "train_cldm")
 
 
 def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:

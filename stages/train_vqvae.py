@@ -31,6 +31,9 @@ class Params(training.Recipe):
     code_width: int
     codes: int
 
+    def __post_init__(self) -> None:
+        assert self.network  # whose values are checked before anything is read
+
     @property
     def weights(self) -> LossWeights:
         """Of the parts of the loss."""
@@ -130,6 +133,7 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     if distributed.rank() == 0:
         save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
     log.close()
+    training.done(run, "train_vqvae")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,13 @@ class Repository:
         self("git", "init", "--quiet")
         self.commit("start")
 
+    @classmethod
+    def at(cls, folder: Path) -> "Repository":
+        """One that was made before."""
+        repository = cls.__new__(cls)
+        repository.folder = folder
+        return repository
+
     def __call__(self, *command: str, fails: bool = False) -> str:
         own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         identity = {
