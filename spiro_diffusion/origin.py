@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spiro_diffusion import conditions
+from spiro_diffusion.batching import batches
 from spiro_diffusion.runtime import Runtime
-from spiro_diffusion.training import batches
 
 TOKENS, CHANNELS, CODES = 64, 128, 512
 FLOW_UNIT = 2.0  # L/s
