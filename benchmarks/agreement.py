@@ -21,10 +21,10 @@ from spiro_diffusion.unet import UNet, UNetConfig
 from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
 from stages.train_vqvae import Params, VQVAETask
 
-CURVES, BATCH, EPOCHS = 96, 16, 4  # six steps an epoch: three that warm up, then three of a graph
-NETWORK = UNetConfig(channels=8, width=32, multipliers=(1, 2), head=16, context=32, facts=len(NAMES))
+CURVES, BATCH, EPOCHS = 48, 8, 4  # six steps an epoch: three that warm up, then three of a graph
+NETWORK = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(NAMES))
 RECIPE = training.Recipe(
-    epochs=100, batch=BATCH, lr=1e-3, warmup=0.0, weight_decay=0.01, clip=1.0, ema=0.9, validate_every=100, seed=1
+    epochs=100, batch=BATCH, lr=1e-2, warmup=0.0, weight_decay=0.01, clip=1.0, ema=0.9, validate_every=100, seed=1
 )
 VQVAE_PARAMS = Params(
     **vars(RECIPE),
@@ -45,7 +45,8 @@ def unet_losses(place: Runtime) -> np.ndarray:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     denoiser = Denoiser(UNet(NETWORK)).to(place.device)
-    clean = torch.randn((CURVES, 64, NETWORK.channels), generator=generator).to(place.device)
+    alike, own = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
+    clean = (alike + 0.1 * own).to(place.device)  # what is alike is soon learned
     known = torch.zeros((CURVES, 6 + len(NAMES)), device=place.device)
     zeros = torch.zeros(known.shape[1], device=place.device)
     rows = torch.arange(CURVES, device=place.device)
@@ -82,21 +83,25 @@ def curves(place: Runtime) -> np.ndarray:
     return generator.sample(people, 100, 0, steps=4, batch=64, progress=False)
 
 
-def _relative(found: np.ndarray, plain: np.ndarray) -> float:
-    return float(np.abs(found - plain).max() / np.abs(plain).max())
+def apart(found: np.ndarray, plain: np.ndarray) -> float:
+    """Largest difference, over the range of the plain values."""
+    return float(np.abs(found - plain).max() / np.ptp(plain))
 
 
 def checks(place: Runtime) -> list[dict[str, Any]]:
-    """Largest difference of each fast path from the plain one, over the largest value, and what rounding allows."""
-    exact, found = replace(place, dtype=torch.float32, graphs=False), []
+    """How far each fast path is from the plain one in float32, and what rounding allows."""
+    exact = replace(place, dtype=torch.float32, graphs=False)
     short = replace(exact, dtype=torch.bfloat16)
-    plain_unet, plain_vqvae, plain_curves = unet_losses(exact), vqvae_losses(exact), curves(exact)
-    found.append(("U-Net training in bfloat16", _relative(unet_losses(short), plain_unet), 0.02))
+    found = [("U-Net training in bfloat16", unet_losses, short, 0.15)]
     if place.graphs:
-        graphs = replace(exact, graphs=True)
-        found.append(("U-Net training as a CUDA graph", _relative(unet_losses(graphs), plain_unet), 1e-3))
-        found.append(("VQ-VAE training as a CUDA graph", _relative(vqvae_losses(graphs), plain_vqvae), 1e-2))
-        found.append(("sampling as a CUDA graph", _relative(curves(graphs), plain_curves), 1e-3))
-        both = replace(short, graphs=True)
-        found.append(("U-Net training as a CUDA graph in bfloat16", _relative(unet_losses(both), plain_unet), 0.02))
-    return [{"path": name, "difference": difference, "allowed": allowed} for name, difference, allowed in found]
+        found += [
+            ("U-Net training as a CUDA graph", unet_losses, replace(exact, graphs=True), 1e-2),
+            ("U-Net training as a CUDA graph in bfloat16", unet_losses, replace(short, graphs=True), 0.15),
+            ("VQ-VAE training as a CUDA graph", vqvae_losses, replace(exact, graphs=True), 1e-2),
+            ("sampling as a CUDA graph", curves, replace(exact, graphs=True), 1e-3),
+        ]
+    plain = {function: function(exact) for _, function, _, _ in found}
+    return [
+        {"path": name, "difference": apart(function(fast), plain[function]), "allowed": allowed}
+        for name, function, fast, allowed in found
+    ]

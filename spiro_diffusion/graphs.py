@@ -52,13 +52,13 @@ class Graph:
 
     def _capture(self, *arguments: Tensor) -> None:
         self.arguments = tuple(a.clone() for a in arguments)
-        graph = torch.cuda.CUDAGraph()
         try:
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self.result = self.function(*self.arguments)
         except RuntimeError as error:  # an operation that cannot be captured, or no memory for a second copy
             said = str(error).splitlines()[0]
-            print(f"no CUDA graph ({said}); going on without, runtime.graphs: off says so at once", file=sys.stderr)
+            print(f"no CUDA graph ({said}); going on without; `runtime.graphs: off` asks for none", file=sys.stderr)
             self.possible = False
             return
         self.graph = graph

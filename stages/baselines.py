@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from spiro_diffusion import artifacts, plots, report, runtime, training
+from spiro_diffusion import artifacts, report, runtime, training
 from spiro_diffusion import origin as recipe
 from spiro_diffusion.batching import batches
 from spiro_diffusion.errors import SpiroError
@@ -137,6 +137,8 @@ def baselines(
     artifacts.write_json(metrics / "judge.json", result)
     headlines = {name: targets.summary(tree, []) for name, tree in trees.items()}
     artifacts.write_json(metrics / "summary.json", {"generator": targets.summary(generator, verdicts), **headlines})
+
+    from spiro_diffusion import plots  # noqa: PLC0415 (Matplotlib: half a second that work does not wait for)
 
     shown = {"generator": generator, "floor": floor, "grid round trip": result["grid_round_trip"], **trees}
     compared = metrics / "plots" / "two_sample.png"

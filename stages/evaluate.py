@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion import artifacts, codebook, distributed, gallery, report, runtime
+from spiro_diffusion import artifacts, codebook, distributed, report, runtime
 from spiro_diffusion.evaluation import candidates, data, measured, reconstruction, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import figure
@@ -96,6 +96,8 @@ def evaluate(
     result = {"data": about, **trees, "baselines": {}, "targets": verdicts}  # the stage baselines adds them
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
+
+    from spiro_diffusion import gallery  # noqa: PLC0415 (Matplotlib: half a second that work does not wait for)
 
     logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "facts": facts_metrics, "latents": cldm_metrics})
     drawn = gallery.draw(plots, real, own, sampler, again, trees, logs, params.seed)
