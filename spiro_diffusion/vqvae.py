@@ -228,9 +228,13 @@ class VQVAE(nn.Module):
         """flow (B, 512) → tokens (B, 64, 128)."""
         return self.widen(self.quantiser(self.narrowed(flow)).vectors)
 
-    def snap(self, tokens: Tensor) -> Tensor:
-        """The tokens of codes that are nearest to any tokens (B, 64, 128)."""
-        narrow = tokens.float() @ torch.linalg.pinv(self.widen.weight.float()).T
+    def narrower(self) -> Tensor:
+        """The inverse of `widen`, (128, groups x code_width): tokens times it are what they were made from."""
+        return torch.linalg.pinv(self.widen.weight.float()).T
+
+    def snap(self, tokens: Tensor, narrower: Tensor | None = None) -> Tensor:
+        """The tokens of codes that are nearest to any tokens (B, 64, 128); who snaps often passes `narrower()`."""
+        narrow = tokens.float() @ (self.narrower() if narrower is None else narrower)
         return self.widen(self.quantiser(narrow).vectors)
 
     def decode(self, tokens: Tensor) -> Decoded:
