@@ -252,6 +252,26 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
+@app.command(epilog="Example: spiro verify; spiro verify --remote beside")
+def verify(
+    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+) -> None:
+    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    from spiro_diffusion.stored import examine  # noqa: PLC0415
+
+    found = examine(folder, remote, remove)
+    bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
+    for s in bad:
+        typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
+    typer.echo(f"{sum(s.state == 'whole' for s in found)} whole, {len(bad)} damaged or missing")
+    if bad:
+        mend = f"dvc push -r {remote}` where they are whole" if remote else "dvc pull`"
+        again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; mend them by {again}`{mend}")
+
+
 @app.callback(invoke_without_command=True)
 def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
