@@ -65,10 +65,10 @@ class Repository:
 
     @classmethod
     def at(cls, folder: Path) -> "Repository":
-        """One that lies there already: a copy or a clone."""
-        there = cls.__new__(cls)
-        there.folder = folder
-        return there
+        """One that was made before."""
+        repository = cls.__new__(cls)
+        repository.folder = folder
+        return repository
 
     @classmethod
     def copy(cls, other: "Repository", folder: Path) -> "Repository":
@@ -97,10 +97,7 @@ class Repository:
         done = subprocess.run(  # noqa: PLW1510 (checked below, with its output)
             command,
             cwd=self.folder,
-            env=os.environ
-            | identity
-            | {"PATH": own, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-            | environment,
+            env=os.environ | identity | own | environment,
             capture_output=True,
             text=True,
         )

@@ -7,7 +7,8 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
@@ -19,7 +20,6 @@ from repository import MAIN, ROOT, Repository
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/remotes.md").read_text(), flags=re.S)
 MODELS = ("models/cldm.safetensors", "models/vqvae.safetensors")
-SECRETS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def block(start: str) -> list[str]:
@@ -57,6 +57,7 @@ class Remote:
 
     def join(self, machine: Repository) -> None:
         """What each machine says for itself: the page's settings that git does not carry."""
+        machine("dvc", "config", "--local", "core.remote", self.name)
         for command in self.page:
             if "--local" in command:
                 machine(*shlex.split(command))
@@ -114,14 +115,38 @@ def bucket(here: Path) -> Iterator[Remote]:
         yield Remote("bucket", page.splitlines(), bucket=objects, wire=wire, over_wire=over)
 
 
-@pytest.fixture(scope="module", params=[beside, lab, bucket], ids=["folder", "ssh", "s3"])
-def remote(request: pytest.FixtureRequest, machine_a: Repository, here: Path) -> Iterator[Remote]:
-    """A remote to which machine A has pushed, by the commands of the page, and committed its address."""
-    with request.param(here) as one:
-        for command in one.page:
-            machine_a(*shlex.split(command))
-        machine_a.commit(f"remote {one.name}")
-        yield one
+@pytest.fixture(scope="module")
+def remotes(machine_a: Repository, here: Path) -> Iterator[Callable[[str], Remote]]:
+    """Remotes to which machine A has pushed, by the commands of the page, and whose addresses it has committed."""
+    opened: dict[str, Remote] = {}
+    with contextlib.ExitStack() as servers_that_run:
+
+        def remote(kind: str) -> Remote:
+            if kind not in opened:
+                opened[kind] = servers_that_run.enter_context(KINDS[kind](here))
+                for command in opened[kind].page:
+                    machine_a(*shlex.split(command))
+                machine_a.commit(f"remote {kind}")
+            return opened[kind]
+
+        yield remote
+
+
+KINDS = {"folder": beside, "ssh": lab, "s3": bucket}
+
+
+@pytest.fixture
+def machine_b(machine_a: Repository, here: Path) -> Iterator[Callable[[Remote], Repository]]:
+    """Another machine: a clone that has joined a remote. It lies where `beside` is beside it too."""
+
+    def clone(remote: Remote, joined: bool = True) -> Repository:
+        b = machine_a.clone(here / "b")
+        if joined:
+            remote.join(b)
+        return b
+
+    yield clone
+    shutil.rmtree(here / "b", ignore_errors=True)
 
 
 def oid(machine: Repository, out: str) -> str:
@@ -142,11 +167,12 @@ def whole(machine: Repository) -> int:
     return len(files)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_machine_takes_the_models_then_everything_and_runs_only_what_it_changes(
-    remote: Remote, machine_a: Repository, tmp_path: Path
+    remotes: Any, machine_a: Repository, machine_b: Any, kind: str
 ) -> None:
-    b = machine_a.clone(tmp_path / "b") if remote.name != "beside" else machine_a.clone(machine_a.folder.parent / "b")
-    remote.join(b)
+    remote = remotes(kind)
+    b = machine_b(remote)
     models, nothing, everything, nothing_again = block("dvc pull train_vqvae")
     b(*shlex.split(models))
     assert {str(f.relative_to(b.folder)) for f in (b.folder / "models").glob("*.safetensors")} == set(MODELS)
@@ -164,12 +190,12 @@ def test_another_machine_takes_the_models_then_everything_and_runs_only_what_it_
     assert b.repro("--dry") == MAIN[MAIN.index("filter") :]
 
 
-@pytest.mark.parametrize("remote", [lab, bucket], ids=["ssh", "s3"], indirect=True)
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
 def test_a_pull_that_is_cut_fails_and_the_next_one_mends_it(
-    remote: Remote, machine_a: Repository, tmp_path: Path
+    remotes: Any, machine_a: Repository, machine_b: Any, kind: str
 ) -> None:
-    b = machine_a.clone(tmp_path / "b")
-    remote.join(b)
+    remote = remotes(kind)
+    b = machine_b(remote)
     b(*remote.over_wire)
     assert remote.wire
     size = len(remote.read(oid(machine_a, MODELS[0])))
@@ -185,12 +211,13 @@ def test_a_pull_that_is_cut_fails_and_the_next_one_mends_it(
     assert md5((b.folder / MODELS[0]).read_bytes()).hexdigest() == oid(machine_a, MODELS[0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("damage", [flip, lambda content: content[: len(content) // 2]], ids=["flipped", "truncated"])
 def test_a_damaged_object_in_the_remote_is_noticed_named_and_mended(
-    remote: Remote, machine_a: Repository, tmp_path: Path, damage: Any
+    remotes: Any, machine_a: Repository, machine_b: Any, kind: str, damage: Any
 ) -> None:
-    b = machine_a.clone(tmp_path / "b") if remote.name != "beside" else machine_a.clone(machine_a.folder.parent / "c")
-    remote.join(b)
+    remote = remotes(kind)
+    b = machine_b(remote)
     remote.write(oid(b, MODELS[1]), damage(remote.read(oid(b, MODELS[1]))))
     said = b("dvc", "pull", "train_vqvae", fails=True)
     assert MODELS[1] in said
@@ -203,14 +230,11 @@ def test_a_damaged_object_in_the_remote_is_noticed_named_and_mended(
     assert " 0 damaged" in b("spiro", "verify", "--remote", remote.name)
 
 
-@pytest.mark.parametrize(
-    ("remote", "said"),
-    [(lab, "Permission denied"), (bucket, "Unable to locate credentials")],
-    ids=["ssh", "s3"],
-    indirect=["remote"],
-)
-def test_without_credentials_a_pull_says_so(remote: Remote, machine_a: Repository, tmp_path: Path, said: str) -> None:
-    b = machine_a.clone(tmp_path / "b")
+@pytest.mark.parametrize(("kind", "said"), [("ssh", "Permission denied"), ("s3", "Unable to locate credentials")])
+def test_without_credentials_a_pull_says_so(remotes: Any, machine_b: Any, tmp_path: Path, kind: str, said: str) -> None:
+    remote = remotes(kind)
+    b = machine_b(remote, joined=False)
+    b("dvc", "config", "--local", "core.remote", remote.name)
     nobody = {"HOME": str(tmp_path), "SSH_AUTH_SOCK": "", "AWS_EC2_METADATA_DISABLED": "true"}
     failed = b("dvc", "pull", "train_vqvae", fails=True, **nobody)
     assert said in failed
@@ -223,9 +247,8 @@ def test_without_credentials_a_pull_says_so(remote: Remote, machine_a: Repositor
 
 def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(machine_a: Repository, here: Path) -> None:
     """DVC alone would trust it: it is read-only, and its name is right."""
-    machine_a("dvc", "push", "-r", "beside")
-    b = machine_a.clone(here / "d")
-    b("dvc", "pull", "-r", "beside", "dvc.yaml")
+    b = machine_b(remotes("folder"))
+    b("dvc", "pull", "dvc.yaml")
     table = next((b.folder / "data/repaired").glob("*.parquet"))
     spoiled = [(b.folder / MODELS[1]), table]
     hashes = [md5(file.read_bytes()).hexdigest() for file in spoiled]
@@ -243,23 +266,21 @@ def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(mach
         assert f"damaged: {file.relative_to(b.folder)}: workspace: " in said
     assert "`spiro verify --remove`, then `dvc pull`" in said
     b("spiro", "verify", "--remove", fails=True)
-    b("dvc", "pull", "-r", "beside", "dvc.yaml")
+    b("dvc", "pull", "dvc.yaml")
     assert [md5(file.read_bytes()).hexdigest() for file in spoiled] == hashes
     assert " 0 damaged" in b("spiro", "verify")
     assert b.repro() == []
 
 
-def test_a_damaged_file_of_a_folder_in_the_remote_is_pushed_again(machine_a: Repository, here: Path) -> None:
+def test_a_damaged_file_of_a_folder_in_the_remote_is_pushed_again(remotes: Any, machine_a: Repository) -> None:
     """DVC would take a listing that is there for all of its files."""
-    machine_a("dvc", "push", "-r", "beside")
+    remote = remotes("folder")
     file = next((machine_a.folder / "data/repaired").glob("*.parquet"))
     name = md5(file.read_bytes()).hexdigest()
-    stored = here / f"spiro-diffusion-remote/files/md5/{name[:2]}/{name[2:]}"
-    stored.chmod(0o644)
-    stored.write_bytes(b"")
+    remote.write(name, b"")
     assert "whole, 1 damaged" in machine_a("spiro", "verify", "--remote", "beside", "--remove", fails=True)
     machine_a("dvc", "push", "-r", "beside")
-    assert md5(stored.read_bytes()).hexdigest() == name
+    assert md5(remote.read(name)).hexdigest() == name
 
 
 def test_a_folder_elsewhere_is_set_up_by_the_commands_of_the_page(machine_a: Repository, tmp_path: Path) -> None:
