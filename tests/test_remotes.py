@@ -50,8 +50,10 @@ class Remote:
     def write(self, oid: str, content: bytes) -> None:
         key = f"files/md5/{oid[:2]}/{oid[2:]}"
         if self.objects:
+            mode = (self.objects / key).stat().st_mode
             (self.objects / key).unlink()
             (self.objects / key).write_bytes(content)
+            (self.objects / key).chmod(mode)  # DVC trusts what is read-only
         else:
             self.bucket.Object(f"spiro/{key}").put(Body=content)
 
@@ -77,7 +79,7 @@ def machine_a(done: Repository, here: Path) -> Repository:
 @contextlib.contextmanager
 def beside(here: Path) -> Iterator[Remote]:
     """The one that .dvc/config names as it is shipped."""
-    yield Remote("beside", ["dvc push"], objects=here / "spiro-diffusion-remote")
+    yield Remote("beside", ["dvc remote default beside", "dvc push"], objects=here / "spiro-diffusion-remote")
 
 
 @contextlib.contextmanager
@@ -159,6 +161,11 @@ def flip(content: bytes) -> bytes:
     return content[:-10] + bytes([content[-10] ^ 1]) + content[-9:]
 
 
+def halve(content: bytes) -> bytes:
+    """Its first half, as of an upload that was cut."""
+    return content[: len(content) // 2]
+
+
 def whole(machine: Repository) -> int:
     """How many objects a machine's cache holds, each under the name that its bytes have."""
     files = [f for f in (machine.folder / ".dvc/cache/files").rglob("*") if f.is_file() and not f.name.endswith(".tmp")]
@@ -185,9 +192,8 @@ def test_another_machine_takes_the_models_then_everything_and_runs_only_what_it_
     assert b.repro(*shlex.split(nothing_again)[2:]) == []
     assert b.lock() == machine_a.lock()
     b.set({"train_cldm": {"lr": 1e-3}})
-    assert b.repro("--dry") == ["train_cldm", "evaluate"]
-    b.set({"filter": {"min_age": 10}})
-    assert b.repro("--dry") == MAIN[MAIN.index("filter") :]
+    assert b.repro("train_cldm") == ["train_cldm"]
+    assert b.repro("--dry") == ["evaluate"]
 
 
 @pytest.mark.parametrize("kind", ["ssh", "s3"])
@@ -200,7 +206,7 @@ def test_a_pull_that_is_cut_fails_and_the_next_one_mends_it(
     assert remote.wire
     size = len(remote.read(oid(machine_a, MODELS[0])))
     remote.wire.cut(after=size // 2)
-    said = b("dvc", "pull", MODELS[0], fails=True)
+    said = b("dvc", "pull", MODELS[0], fails=True, AWS_MAX_ATTEMPTS="1")  # else S3's client tries for half a minute
     assert remote.wire.broken
     assert "ERROR" in said
     assert not (b.folder / MODELS[0]).exists()
@@ -211,8 +217,7 @@ def test_a_pull_that_is_cut_fails_and_the_next_one_mends_it(
     assert md5((b.folder / MODELS[0]).read_bytes()).hexdigest() == oid(machine_a, MODELS[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("damage", [flip, lambda content: content[: len(content) // 2]], ids=["flipped", "truncated"])
+@pytest.mark.parametrize(("kind", "damage"), [("folder", flip), ("ssh", halve), ("s3", halve)])
 def test_a_damaged_object_in_the_remote_is_noticed_named_and_mended(
     remotes: Any, machine_a: Repository, machine_b: Any, kind: str, damage: Any
 ) -> None:
@@ -245,7 +250,7 @@ def test_without_credentials_a_pull_says_so(remotes: Any, machine_b: Any, tmp_pa
     assert (b.folder / MODELS[1]).is_file()
 
 
-def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(machine_a: Repository, here: Path) -> None:
+def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(remotes: Any, machine_b: Any) -> None:
     """DVC alone would trust it: it is read-only, and its name is right."""
     b = machine_b(remotes("folder"))
     b("dvc", "pull", "dvc.yaml")
