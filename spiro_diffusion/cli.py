@@ -6,6 +6,7 @@ What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imp
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -265,11 +266,12 @@ def verify(
     bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
     for s in bad:
         typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
-    typer.echo(f"{sum(s.state == 'whole' for s in found)} whole, {len(bad)} damaged or missing")
+    counts = Counter(s.state for s in found)
+    typer.echo(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing")))
     if bad:
-        mend = f"dvc push -r {remote}` where they are whole" if remote else "dvc pull`"
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
-        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; mend them by {again}`{mend}")
+        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
 
 
 @app.callback(invoke_without_command=True)

@@ -8,13 +8,17 @@ A bit that flips in any of them goes unseen, and `dvc pull` does not bring an ob
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from spiro_diffusion.errors import SpiroError
+
+LISTING = ".dir"  # how the name of an object ends that lists a folder's files
 
 
 @dataclass(frozen=True)
@@ -35,61 +39,66 @@ def examine(folder: Path, remote: str | None = None, remove: bool = False) -> li
 
     Raises SpiroError where DVC is not installed, `folder` is no DVC repository, or the remote cannot be reached.
     """
-    repo = _open(folder)
-    with repo:
+    with _open(folder) as repo:
         store = _remote(repo, remote) if remote else repo.cache.local
         found: list[Stored] = []
         outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
         for out in tqdm(outs, desc="read", unit="output", leave=False, delay=1):
-            found += _examine(out, store, remote, os.path.relpath(out.fs_path, folder), remove)
-    return found
-
-
-def _examine(out: Any, store: Any, remote: str | None, path: str, remove: bool) -> list[Stored]:
-    where, found, damaged = remote or "cache", [], False
-
-    def look(name: str, oid: str) -> str:
-        nonlocal damaged
-        file = store.oid_to_path(oid)
-        state = _state(lambda: store.fs.open(file, "rb"), oid)
-        found.append(Stored(name, where, file, state))
-        if state == "damaged":
-            damaged = True
+            path = os.path.relpath(out.fs_path, folder)
+            objects, files = _objects(store, remote or "cache", path, out.hash_info.value)
+            found += objects
             if remove:
-                store.fs.remove(file)
-        if not remote and (folder := Path(out.fs_path)).exists():
-            here = folder / Path(name).relative_to(path)
-            if (state := _state(lambda: here.open("rb"), oid)) != "missing":
-                found.append(Stored(name, "workspace", name, state))
-                if state == "damaged" and remove:
-                    here.unlink()
-        return file
-
-    oid = out.hash_info.value
-    if not out.hash_info.isdir:
-        look(path, oid)
-        return found
-    listing = store.oid_to_path(oid)
-    state = _state(lambda: store.fs.open(listing, "rb"), oid.removesuffix(".dir"))
-    found.append(Stored(path, where, listing, state))
-    if state == "whole":
-        with store.fs.open(listing, "rb") as source:
-            for entry in json.load(source):
-                look(os.path.join(path, entry["relpath"]), entry["md5"])
-    if remove and (damaged or state == "damaged"):  # else DVC takes a listing that is there for all of its files
-        store.fs.remove(listing)
+                _remove_objects(store, objects)
+            if not remote:
+                found += _files(folder, files, remove)
     return found
 
 
-def _state(opened: Any, md5: str) -> str:
+def _objects(store: Any, where: str, path: str, oid: str) -> tuple[list[Stored], dict[str, str]]:
+    """The objects of one output, a folder's listing first; and the MD5 of each of its files, by path."""
+
+    def read(name: str, oid: str) -> Stored:
+        file = store.oid_to_path(oid)
+        return Stored(name, where, file, _state(partial(store.fs.open, file, "rb"), oid.removesuffix(LISTING)))
+
+    first = read(path, oid)
+    if not oid.endswith(LISTING):
+        return [first], {path: oid}
+    files = {}
+    if first.state == "whole":
+        with store.fs.open(first.file, "rb") as source:
+            files = {os.path.join(path, entry["relpath"]): entry["md5"] for entry in json.load(source)}
+    return [first, *(read(name, md5) for name, md5 in files.items())], files
+
+
+def _remove_objects(store: Any, objects: list[Stored]) -> None:
+    """Delete what is damaged, and the listing of a folder that is not whole: DVC takes a listing for all its files."""
+    listing = {objects[0].file} if any(s.state != "whole" for s in objects) and objects[0].state != "missing" else set()
+    for file in listing | {s.file for s in objects if s.state == "damaged"}:
+        store.fs.remove(file)
+
+
+def _files(folder: Path, files: dict[str, str], remove: bool) -> list[Stored]:
+    """The files that are there in the workspace."""
+    found = []
+    for path, md5 in files.items():
+        state = _state(partial((folder / path).open, "rb"), md5)
+        if state != "missing":
+            found.append(Stored(path, "workspace", path, state))
+        if state == "damaged" and remove:
+            (folder / path).unlink()
+    return found
+
+
+def _state(opened: Callable[[], Any], md5: str) -> str:
+    read = hashlib.md5(usedforsecurity=False)
     try:
-        read = hashlib.md5(usedforsecurity=False)
         with opened() as source:
             while part := source.read(1 << 20):
                 read.update(part)
-        return "whole" if read.hexdigest() == md5 else "damaged"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
+    return "whole" if read.hexdigest() == md5 else "damaged"
 
 
 def _open(folder: Path) -> Any:
