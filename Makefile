@@ -10,9 +10,11 @@ repro: setup  ## the nine stages on the simulated source
 	dvc repro
 	@echo "report: metrics/evaluate/report.html"
 
-test: setup  ## ruff, mypy and the tests
-	ruff check . && ruff format --check . && mypy
+test: setup lint  ## ruff, mypy and the tests
 	pytest
+
+lint: setup  ## ruff and mypy
+	ruff check . && ruff format --check . && mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)

@@ -6,6 +6,7 @@ What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imp
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -250,6 +251,27 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
         return
     _print_figures(figures, summary)
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
+
+
+@app.command(epilog="Example: spiro verify; spiro verify --remote beside")
+def verify(
+    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+) -> None:
+    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    from spiro_diffusion.stored import examine  # noqa: PLC0415
+
+    found = examine(folder, remote, remove)
+    bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
+    for s in bad:
+        typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
+    counts = Counter(s.state for s in found)
+    typer.echo(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing")))
+    if bad:
+        again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
+        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
 
 
 @app.callback(invoke_without_command=True)

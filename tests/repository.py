@@ -70,15 +70,34 @@ class Repository:
         repository.folder = folder
         return repository
 
-    def __call__(self, *command: str, fails: bool = False) -> str:
-        own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    @classmethod
+    def copy(cls, other: "Repository", folder: Path) -> "Repository":
+        """All of another one, its cache too, as it was committed; for stories that leave traces."""
+        shutil.copytree(other.folder, folder, symlinks=True)
+        copy = cls.at(folder)
+        copy("git", "checkout", "--quiet", ".")
+        copy("git", "clean", "--quiet", "--force", "-d")
+        copy("dvc", "checkout", "--quiet", "--force", "dvc.yaml")
+        return copy
+
+    def clone(self, folder: Path) -> "Repository":
+        """What git alone knows of it, as another machine gets it."""
+        self("git", "clone", "--quiet", ".", str(folder))
+        return Repository.at(folder)
+
+    def __call__(self, *command: str, fails: bool = False, **environment: str) -> str:
+        own = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+        }
         identity = {
             f"GIT_{who}_{what}": "test@example.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         done = subprocess.run(  # noqa: PLW1510 (checked below, with its output)
             command,
             cwd=self.folder,
-            env=os.environ | identity | {"PATH": own, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
+            env=os.environ | identity | own | environment,
             capture_output=True,
             text=True,
         )
