@@ -252,6 +252,24 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
+@app.command(name="app", epilog="Example: spiro app --port 8050")
+def page(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    models: Models = Path("models"),
+) -> None:
+    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    try:
+        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (torch, dash)
+    except ModuleNotFoundError as error:
+        raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
+    server = open_server(models, port)
+    typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
 @app.callback(invoke_without_command=True)
 def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

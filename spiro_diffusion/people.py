@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -53,29 +53,36 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if missing:
         raise SpiroError(
             f"{where}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
-            f"and found {', '.join(map(str, table.columns)) or 'none'}"
+            f"and found {listed(table)}"
         )
     if table.empty:
         raise SpiroError(f"{where}: holds no people; give one row a person")
     return table
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with lower-case column names.
+def read_csv(source: Path | BinaryIO, where: str | None = None) -> pd.DataFrame:
+    """A CSV with lower-case column names, of a path or an open file; `where` names it in errors, else the path.
 
     Raises SpiroError where there is none to read.
     """
+    where = where or str(source)
     try:
-        table = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig")
+        table = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig")
     except FileNotFoundError:
-        raise SpiroError(f"{path}: no such file") from None
+        raise SpiroError(f"{where}: no such file") from None
     except (
         OSError,
         ValueError,
         pd.errors.ParserError,
     ) as error:  # EmptyDataError and UnicodeDecodeError are ValueErrors
-        raise SpiroError(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
+        raise SpiroError(f"{where}: not a readable CSV table ({' '.join(str(error).split())})") from None
     return table.rename(columns=lambda name: str(name).strip().lower())
+
+
+def listed(table: pd.DataFrame) -> str:
+    """The columns of a table in words, the first eight of them and each cut to 40 characters."""
+    names = [str(name)[:40] for name in table.columns[:8]]
+    return ", ".join(names) + (f" and {table.shape[1] - 8} more" if table.shape[1] > 8 else "") or "none"
 
 
 def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
@@ -86,7 +93,9 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
     values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise SpiroError(f"{where}: {name} is {table[name].iloc[bad[0]]} in row {bad[0] + 1}; expected a number")
+        raise SpiroError(
+            f"{where}: {name} is {str(table[name].iloc[bad[0]])[:40]} in row {bad[0] + 1}; expected a number"
+        )
     return values
 
 
@@ -149,8 +158,9 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
             )
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
+            whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
             warnings.append(
-                f"{near} of {len(values)} people are within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+                f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return warnings
