@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from spiro_diffusion.app.view import Line, Shown, View
+from spiro_diffusion.app.view import Limit, Line, Shown, View
 
 INK, SOFT, GRID = "#20262c", "#5c6670", "#e6eaee"
 GENERATED, OWN, LIMIT = "#0072b2", "#d55e00", "#20262c"
@@ -18,9 +18,9 @@ def flow_volume(view: View) -> go.Figure:
     figure = _figure(view.loop, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
     figure.update_xaxes(dtick=1, constrain="domain")
     figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain")
-    lln = view.lln("fvc")
-    _limit(figure, x=[lln, lln], y=[0, 0.09 * view.loop.y[1]])
-    _name(figure, lln, 0.09 * view.loop.y[1], f"LLN FVC {lln:.2f} L", xanchor="center", yanchor="bottom")
+    (fvc,) = view.loop.limits
+    side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
+    _name(figure, fvc, text=f" {fvc.words} ", xanchor=side, yanchor="top")
     return figure
 
 
@@ -29,12 +29,11 @@ def volume_time(view: View) -> go.Figure:
     figure = _figure(view.spirogram, "Time (s)", "Volume (L)", "%{x:.2f} s, %{y:.2f} L")
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(dtick=1)
-    fev1, fvc, end = view.lln("fev1"), view.lln("fvc"), view.spirogram.x[1]
-    _limit(figure, x=[0.75, 1.25], y=[fev1, fev1])
-    _name(figure, 1.35, fev1, f"LLN FEV₁ {fev1:.2f} L", xanchor="left", yanchor="top")
-    _limit(figure, x=[6, end], y=[fvc, fvc])
-    _name(figure, end, fvc, f"LLN FVC {fvc:.2f} L", xanchor="right", yanchor="top")
     figure.add_vline(x=1, line={"color": SOFT, "width": 1, "dash": "dot"}, layer="below")
+    fev1, fvc = view.spirogram.limits
+    leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": SOFT, "ax": 34, "ay": 60}
+    _name(figure, fev1, x=1, xanchor="left", yanchor="middle", **leader)
+    _name(figure, fvc, xanchor="right", yanchor="top")
     return figure
 
 
@@ -59,7 +58,11 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
             line={"color": OWN, "width": 2.4},
             hovertemplate=f"your curve: {hover}<extra></extra>",
         )
-    figure.update_traces(mode="lines")
+    for limit in shown.limits:
+        style = {"color": LIMIT, "width": 1.5, "dash": "5px,3px"}
+        figure.add_scatter(x=limit.x, y=limit.y, line=style, hoverinfo="skip")
+    figure.update_traces(mode="lines", line_simplify=False)
+    title = {"standoff": 8, "font": {"size": 13}}
     axis = {"gridcolor": GRID, "linecolor": SOFT, "ticks": "outside", "tickcolor": SOFT, "ticklen": 4}
     figure.update_layout(
         template=None,
@@ -71,8 +74,8 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         margin={"l": 52, "r": 14, "t": 10, "b": 46},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="white",
-        xaxis={**axis, "title": {"text": x, "standoff": 8}, "range": shown.x, "zeroline": False},
-        yaxis={**axis, "title": {"text": y, "standoff": 8}, "range": shown.y, "zerolinecolor": SOFT, "zeroline": True},
+        xaxis={**axis, "title": {"text": x} | title, "range": shown.x, "zeroline": False},
+        yaxis={**axis, "title": {"text": y} | title, "range": shown.y, "zerolinecolor": SOFT, "zeroline": True},
     )
     return figure
 
@@ -89,17 +92,8 @@ def _joined(lines: list[Line]) -> Line:
     return Line(x.astype(np.float32), y.astype(np.float32))
 
 
-def _limit(figure: go.Figure, x: list[float], y: list[float]) -> None:
-    figure.add_scatter(x=x, y=y, mode="lines", line={"color": LIMIT, "width": 1.8, "dash": "6px,3px"}, hoverinfo="skip")
-
-
-def _name(figure: go.Figure, x: float, y: float, text: str, **anchors: str) -> None:
-    figure.add_annotation(
-        x=x,
-        y=y,
-        text=text,
-        showarrow=False,
-        font={"size": 12, "color": INK},
-        bgcolor="rgba(255,255,255,0.75)",
-        **anchors,
-    )
+def _name(figure: go.Figure, limit: Limit, **options: Any) -> None:
+    """The words of a limit at its end, or as `options` of the annotation say."""
+    place = {"x": limit.x[1], "y": limit.y[1], "text": limit.words}
+    style = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": "rgba(255,255,255,0.7)"}
+    figure.add_annotation(**place | style | options)

@@ -20,7 +20,7 @@ GRAPH: Any = {
     "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
     "doubleClick": "reset",
 }
-DOWNLOADS = {"curves": "Curves (CSV)", "indices": "Indices (CSV)", "picture": "Picture (PNG)"}
+DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
 LEGEND = {
     "line": "one curve",
     "narrow": "25–75 %",
@@ -208,9 +208,13 @@ def _controls(made_from: Mapping[str, Any]) -> Component:
 
 
 def _results() -> Component:
-    legend = [html.Li([html.Span(className=f"swatch {key}"), text]) for key, text in LEGEND.items()]
+    legend = [
+        html.Li([html.Span(className=f"swatch {key}"), text], className=f"of-{key}") for key, text in LEGEND.items()
+    ]
     plots = [
-        html.Figure([html.Figcaption(title), dcc.Graph(id=key, config=GRAPH, responsive=True, className="plot")])
+        html.Figure(
+            [html.Figcaption(title), html.Div(dcc.Graph(id=key, config=GRAPH, responsive=True), className="chart")]
+        )
         for key, title in (("generate-loop", "Flow–volume"), ("generate-spirogram", "Volume–time"))
     ]
     saves = [html.Button(label, id=f"generate-save-{name}") for name, label in DOWNLOADS.items()]
@@ -253,7 +257,7 @@ def _judged(seen: View) -> list[Component]:
         return []
     fev1, fvc = ("acceptable" if good else "not acceptable" for good in seen.acceptable)
     words = f"Your effort by ATS/ERS 2019, as far as a curve tells: FEV₁ {fev1}, FVC {fvc}."
-    return [html.P(words, className="note")]
+    return [html.P(words, className="said" if all(seen.acceptable) else "note")]
 
 
 def _note(text: str) -> Component:

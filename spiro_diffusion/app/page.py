@@ -38,7 +38,6 @@ def make(draws: Draws, panels: Sequence[Panel] = PANELS) -> Dash:
 
 
 def _frame(draws: Draws, panels: Sequence[Panel]) -> Component:
-    made_from = draws.generator.made_from
     links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels] if len(panels) > 1 else []
     sections = [
         html.Section([*([html.H2(panel.title)] if links else []), panel.layout(draws)], id=panel.key)
@@ -51,13 +50,13 @@ def _frame(draws: Draws, panels: Sequence[Panel]) -> Component:
                     html.H1("Spiro-Diffusion"),
                     html.P("Forced expirations of a trained generator", className="what"),
                     html.P("Not for diagnosis", className="badge"),
+                    html.P(f"Trained on {trained_on(draws.generator.made_from)}.", className="source"),
                     html.Nav(links),
                 ]
             ),
             html.Main(sections),
             html.Div(
                 [
-                    html.P(["Trained on ", trained_on(made_from), "."], id="trained-on"),
                     html.Ul([html.Li(limit) for limit in LIMITS]),
                     html.P(f"spiro {__version__}"),
                 ],

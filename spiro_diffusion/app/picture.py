@@ -1,7 +1,6 @@
 """The view as a picture to keep: both plots, the lower limits of normal, what drew it."""
 
 import io
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,25 +9,22 @@ from matplotlib.figure import Figure
 from spiro_diffusion import plots
 from spiro_diffusion.app.view import PERCENTILES, Shown, View
 
+DPI = 180
+
 
 def png(view: View, source: str) -> bytes:
     """A PNG of 1,980 by 990 pixels; `source` says below what the model was trained on."""
     with mpl.rc_context(plots.STYLE):
-        canvas = Figure(figsize=(11, 5.5), dpi=180, layout="constrained")
+        canvas = Figure(figsize=(11, 5.5), layout="constrained")
         loop, spirogram = canvas.subplots(1, 2)
         _draw(loop, view.loop, "volume (L)", "flow (L/s)")
         loop.set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS asks
         _draw(spirogram, view.spirogram, "time (s)", "volume (L)")
-        fev1, fvc = view.lln("fev1"), view.lln("fvc")
-        style: Any = {"color": plots.REAL, "lw": 1.4, "ls": "--"}
-        loop.plot([fvc, fvc], [0, 0.09 * view.loop.y[1]], **style)
-        spirogram.plot([0.75, 1.25], [fev1, fev1], **style)
-        spirogram.plot([6, view.spirogram.x[1]], [fvc, fvc], **style, label="GLI Global LLN of FEV1 and FVC")
         spirogram.legend(loc="lower right")
         canvas.suptitle(f"{view.n} generated curves: {view.who}", fontsize=12)
         canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color="#5c6670")
         held = io.BytesIO()
-        canvas.savefig(held, format="png", metadata={"Software": None}, facecolor="white")
+        canvas.savefig(held, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
     return held.getvalue()
 
 
@@ -40,6 +36,8 @@ def _draw(ax: Axes, shown: Shown, x: str, y: str) -> None:
     for line in shown.lines:
         ax.plot(line.x, line.y, color=plots.GENERATED, lw=0.5, alpha=0.4)
     ax.plot(shown.band.x, middle, color=plots.GENERATED, lw=1.8, label="median")
+    for limit in shown.limits:
+        ax.plot(limit.x, limit.y, color=plots.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
     if shown.own:
         ax.plot(shown.own.x, shown.own.y, color=plots.ALERT, lw=1.8, label="own curve")
     ax.axhline(0, color="#cccccc", lw=0.6, zorder=0)

@@ -17,9 +17,11 @@ def table(view: View) -> html.Table:
     """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the own curve's where there
     is one."""
     own = view.acceptable is not None
-    names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN", *(["Your curve", "z-score"] if own else [])]
-    head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
-    return html.Table([head, html.Tbody([_row(row, own) for row in view.rows])], className="indices")
+    names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN"]
+    head = [html.Th(name, scope="col") for name in names]
+    head += [html.Th(name, scope="col", className="own") for name in ("Your curve", "z-score") if own]
+    rows = html.Tbody([_row(row, own) for row in view.rows])
+    return html.Table([html.Thead(html.Tr(head)), rows], className="indices with-own" if own else "indices")
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -39,10 +41,9 @@ def _row(row: Row, own: bool) -> html.Tr:
     ]
     if own:
         warned = [html.Br(), html.Small("below LLN")] if row.below else []
-        mine = "own below" if row.below else "own"
         cells += [
-            html.Td([number(row.own, row.decimals), *warned], className=mine),
-            html.Td(number(row.own_z, 2), className=mine),
+            html.Td([number(row.own, row.decimals), *warned], className="own"),
+            html.Td(number(row.own_z, 2), className="own"),
         ]
     return html.Tr(cells)
 

@@ -46,12 +46,21 @@ class Band(NamedTuple):
     percentiles: Floats
 
 
+class Limit(NamedTuple):
+    """A lower limit of normal: in words, and the straight line that shows it, from and to `x` and `y`."""
+
+    words: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+
 class Shown(NamedTuple):
-    """One plot: the generated curves, their band, the user's own curve, and the ends of both axes."""
+    """One plot: the generated curves, their band, the user's own curve, GLI Global's limits, the ends of both axes."""
 
     lines: list[Line]
     band: Band
     own: Line | None
+    limits: list[Limit]
     x: tuple[float, float]
     y: tuple[float, float]
 
@@ -93,11 +102,6 @@ class View:
     rows: list[Row]
     acceptable: tuple[bool, bool] | None
 
-    def lln(self, name: str) -> float:
-        """GLI Global's lower limit of normal of `fev1`, `fvc` or `ratio`."""
-        (found,) = [row.lln for row in self.rows if row.name == name]
-        return math.nan if found is None else found
-
 
 def view(curves: Curves, own: Effort | None = None) -> View:
     """What to show of some curves of one person, and of an own effort as if it were that person's.
@@ -109,12 +113,12 @@ def view(curves: Curves, own: Effort | None = None) -> View:
     judged = _own_table(own, person) if own else None
     t0 = _own_t0(own) if own else 0.0
     rows = [_row(name, table, judged, person) for name in INDICES]
-    limits = max(row.lln or 0.0 for row in rows if row.unit == "L")
+    lln = {row.name: row.lln for row in rows if row.lln is not None}
     return View(
         who=output.describe(person),
         n=len(curves),
-        loop=_loop_view(curves, own, limits),
-        spirogram=_spirogram_view(curves, own, t0, limits),
+        loop=_loop_view(curves, own, lln["fvc"]),
+        spirogram=_spirogram_view(curves, own, t0, lln["fev1"], lln["fvc"]),
         rows=rows,
         acceptable=(bool(judged["acceptable_fev1"]), bool(judged["acceptable_fvc"])) if judged is not None else None,
     )
@@ -133,25 +137,26 @@ def loop_band(loops: list[Line], last: float) -> Band:
     return Band(at, np.percentile(flows, PERCENTILES, axis=0))
 
 
-def _loop_view(curves: Curves, own: Effort | None, limit: float) -> Shown:
+def _loop_view(curves: Curves, own: Effort | None, fvc: float) -> Shown:
     ends = output.ends(curves.flow)
     loops = [loop(flow[:end].astype(np.float64)) for flow, end in zip(curves.flow, ends, strict=True) if end]
     mine = loop(own.flow) if own else None
     every = [*loops, mine] if mine else loops
-    right = max(limit, *(float(line.x.max()) for line in every))
+    right = max(fvc, *(float(line.x.max()) for line in every))
     top = max(float(line.y.max()) for line in every)
     bottom = min(0.0, float(mine.y.min())) if mine else 0.0
-    kept = _kept(curves.time)
+    kept, ceiling = _kept(curves.time), _beyond(top, 1.0)
     return Shown(
         lines=[Line(x[kept[kept < len(x)]], y[kept[kept < len(y)]]) for x, y in loops],
         band=loop_band(loops, right),
         own=mine,
+        limits=[Limit(_words("fvc", fvc), (fvc, fvc), (0.0, ceiling))],
         x=(0.0, _beyond(right, 0.5)),
-        y=(math.floor(bottom) if bottom < -0.3 else 0.0, _beyond(top, 1.0)),
+        y=(math.floor(bottom) if bottom < -0.3 else 0.0, ceiling),
     )
 
 
-def _spirogram_view(curves: Curves, own: Effort | None, t0: float, limit: float) -> Shown:
+def _spirogram_view(curves: Curves, own: Effort | None, t0: float, fev1: float, fvc: float) -> Shown:
     kept = _kept(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
     ends = output.ends(curves.flow)
@@ -160,14 +165,23 @@ def _spirogram_view(curves: Curves, own: Effort | None, t0: float, limit: float)
         axis = np.arange(len(own.flow) + 1) * spirometry.SAMPLE_PERIOD_S - t0
         shown = (axis >= -BEFORE_S) & (axis <= SHOWN_S)
         mine = Line(axis[shown], spirometry.volume(own.flow[None])[0][shown])
-    top = max(limit, float(volume.max()), float(mine.y.max()) if mine else 0.0)
+    top = max(fvc, float(volume.max()), float(mine.y.max()) if mine else 0.0)
     return Shown(
         lines=[Line(time[kept <= end], row[kept <= end]) for row, end in zip(volume, ends, strict=True)],
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
         own=mine,
+        limits=[
+            Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
+            Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
+        ],
         x=(-BEFORE_S, SHOWN_S),
         y=(0.0, _beyond(top, 0.5)),
     )
+
+
+def _words(name: str, lln: float) -> str:
+    label, unit, decimals = INDICES[name]
+    return f"LLN {label} {lln:.{decimals}f} {unit}"
 
 
 def _kept(time: Floats) -> NDArray[np.int64]:
