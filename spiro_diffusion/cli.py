@@ -3,6 +3,7 @@
 What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
+import contextlib
 import json
 import math
 import sys
@@ -259,15 +260,16 @@ def page(
 ) -> None:
     """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
     try:
-        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (torch, dash)
+        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
     except ModuleNotFoundError as error:
         raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
-    server = open_server(models, port)
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.app.asked import Draws  # noqa: PLC0415
+
+    server = open_server(Draws(SpiroGenerator.from_checkpoint(models)), port)
     typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
-    try:
+    with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
-    finally:
-        server.server_close()
 
 
 @app.callback(invoke_without_command=True)

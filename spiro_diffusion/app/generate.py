@@ -172,7 +172,13 @@ def _controls(made_from: Mapping[str, Any]) -> Component:
             html.Div(
                 [
                     dcc.Input(
-                        first.seed, type="number", id=CONTROLS["seed"], min=asked.SEEDS[0], max=asked.SEEDS[1], step=1
+                        first.seed,
+                        type="number",
+                        id=CONTROLS["seed"],
+                        min=asked.SEEDS[0],
+                        max=asked.SEEDS[1],
+                        step=1,
+                        debounce=True,
                     ),
                     html.Button("Draw others", id="generate-again"),
                 ],

@@ -2,13 +2,11 @@
 
 import logging
 import socket
-from pathlib import Path
 
 from dash import Dash
 from flask import Flask, Response, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.app import own, page
 from spiro_diffusion.app.asked import Asked, Draws
 from spiro_diffusion.errors import SpiroError
@@ -19,12 +17,11 @@ BASE64 = 4 / 3  # how much an upload grows on its way
 BESIDES = 8 * 2**20  # bytes of a request besides an upload: the efforts that the browser kept
 
 
-def open_server(models: Path, port: int) -> BaseWSGIServer:
-    """A server of the page with the models of a folder; port 0 takes any that is free. `serve_forever` runs it.
+def open_server(draws: Draws, port: int) -> BaseWSGIServer:
+    """A server of the page at 127.0.0.1; port 0 takes any that is free. `serve_forever` runs it.
 
-    Raises SpiroError where the models cannot be loaded or the port is taken.
+    Raises SpiroError where the port is taken.
     """
-    draws = Draws(SpiroGenerator.from_checkpoint(models))
     draws(Asked.first(draws.generator.made_from))  # the first draw takes longest
     app = guarded(page.make(draws))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request

@@ -20,3 +20,8 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
     },
   },
 });
+
+// Enter in the number beside a slider counts, as leaving it does.
+document.addEventListener("keydown", function (event) {
+  if (event.key === "Enter" && event.target.matches(".dash-range-slider-input")) event.target.blur();
+});
