@@ -76,6 +76,7 @@ class SpiroGenerator:
         any_effort: bool = False,
         n: int = 1,
         seed: int = 0,
+        guidance: float = 1.0,
         batch: int | None = None,
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
@@ -89,6 +90,8 @@ class SpiroGenerator:
             test_type: Pre or Bron (after the bronchodilator), likewise; Pre.
             any_effort: any effort, not a person's best.
             seed: the same seed and people give the same curves, whatever the batch.
+            guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
+                twice the time.
             batch: curves in the network at once; without it, what suits the device.
             progress: show a bar.
             tell: gets each warning on people near the ends of what was trained.
@@ -99,8 +102,8 @@ class SpiroGenerator:
         table = as_table(people, age=age, height=height, sex=sex)
         table = conditioned(table, grade=grade, test_type=test_type, any_effort=any_effort)
         output.check_columns(table)
-        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-            if value < least:
+        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("guidance", guidance, 0)):
+            if not value >= least:  # NaN neither
                 raise SpiroError(f"{name} is {value}; expected {least} or more")
         if len(table) * n > MOST_CURVES:
             raise SpiroError(
@@ -108,15 +111,23 @@ class SpiroGenerator:
             )
         for warning in check_range(table, self.made_from):
             tell(warning)
-        return self.draw(table, n, seed, batch=batch, progress=progress)
+        return self.draw(table, n, seed, guidance=guidance, batch=batch, progress=progress)
 
     def draw(
-        self, table: pd.DataFrame, n: int, seed: int, *, batch: int | None = None, progress: bool = False
+        self,
+        table: pd.DataFrame,
+        n: int,
+        seed: int,
+        *,
+        guidance: float = 1.0,
+        batch: int | None = None,
+        progress: bool = False,
     ) -> Curves:
         """`n` curves for each row of a table as `people.conditioned` makes it: age, height, sex (1 or 2), grade,
         test_type and best, None where unknown. Nothing is checked.
         """
-        return output.from_signals(self._generator.sample(table, n, seed, batch=batch, progress=progress), table)
+        signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
+        return output.from_signals(signals, table)
 
 
 def trained_on(made_from: Mapping[str, Any]) -> str:

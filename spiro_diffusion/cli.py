@@ -3,6 +3,7 @@
 What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
+import contextlib
 import json
 import math
 import sys
@@ -272,6 +273,25 @@ def verify(
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
         raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
+
+
+@app.command(name="app", epilog="Example: spiro app --port 8050")
+def page(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    models: Models = Path("models"),
+) -> None:
+    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    try:
+        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
+    except ModuleNotFoundError as error:
+        raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.app.asked import Draws  # noqa: PLC0415
+
+    server = open_server(Draws(SpiroGenerator.from_checkpoint(models)), port)
+    typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 @app.callback(invoke_without_command=True)
