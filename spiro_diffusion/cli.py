@@ -252,6 +252,31 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
+@app.command(epilog="Example: spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for the networks, their numbers and sample.py.")] = Path("onnx"),
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
+    from spiro_diffusion import onnx_export, output  # noqa: PLC0415 (torch)
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
+
+    output.check_paths([out / name for name in onnx_export.FILES], force)
+    generator = SpiroGenerator.from_checkpoint(models, device="cpu")
+    files = generator.export(out)
+    difference = onnx_export.largest_difference(generator, out)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "largest_difference_l_s": difference})
+        return
+    _wrote(files)
+    if difference is None:
+        typer.echo("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
+    else:
+        typer.echo(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")
+
+
 @app.callback(invoke_without_command=True)
 def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
