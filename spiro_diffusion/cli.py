@@ -31,19 +31,6 @@ HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "acceptable": "ok",
     "session": "grade",
 }
-FIGURES = {  # of metrics/evaluate/summary.json, best acceptable efforts of held-out participants: what it says, ideal
-    "best_fev1_residual_sd_ratio": ("spread of FEV1 at given age, height, sex, over the real", "1"),
-    "best_fvc_residual_sd_ratio": ("spread of FVC, over the real", "1"),
-    "best_pef_residual_sd_ratio": ("spread of PEF, over the real", "1"),
-    "best_fev1_coverage_80": ("share of real FEV1 in the generated 80 % interval", "0.80"),
-    "best_fvc_coverage_80": ("share of real FVC in the generated 80 % interval", "0.80"),
-    "best_wasserstein_over_floor": ("distance of the distributions by sex and age, over chance", "1"),
-    "best_auc_clinical": ("generated told from real by their indices (AUC)", "0.5"),
-    "best_auc_fine": ("generated told from real by their samples (AUC)", "0.5"),
-    "best_utility_ratio": ("use for training a predictor, over real curves", "1"),
-    "best_nearest_share": ("curves nearer to a training than to a held-out curve", "0.5"),
-}
-
 EVALUATED = Path("metrics/evaluate")  # of a folder of the pipeline, as in dvc.yaml
 
 app = typer.Typer(
@@ -158,7 +145,7 @@ def indices(
         output.check_ending(out, (".csv",))
         output.check_paths([out], force)
     if is_nhanes(file):
-        own, about = read_nhanes(file, seqn)
+        own, about = read_nhanes(file, seqn, people=age is None)
         table = about.join(output.people_table(own.flow, own.points, about, age, height, sex))
     else:
         if seqn is not None:
@@ -270,6 +257,31 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
+@app.command(epilog="Example: spiro card --metrics metrics/evaluate")
+def card(
+    models: Models = Path("models"),
+    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The model card: data, use, limits, figures by group."""
+    from spiro_diffusion import card as cards  # noqa: PLC0415
+    from spiro_diffusion.artifacts import write_text  # noqa: PLC0415
+    from spiro_diffusion.cldm import load_cldm  # noqa: PLC0415
+    from spiro_diffusion.output import check_ending, check_paths  # noqa: PLC0415
+
+    out = out or models / "card.md"
+    check_ending(out, (".md",))
+    check_paths([out], force)
+    made_from = load_cldm(models / "cldm.safetensors")[1]
+    write_text(out, cards.card(made_from, cards.read(metrics or models.parent / EVALUATED)))
+    if as_json:
+        _print_json({"files": [str(out)]})
+    else:
+        _wrote([out])
+
+
 @app.command(epilog="Example: spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
 def export(
     out: Annotated[Path, typer.Option(help="Folder for the networks, their numbers and sample.py.")] = Path("onnx"),
@@ -341,6 +353,8 @@ def _wrote(files: list[Path]) -> None:
 
 
 def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
+    from spiro_diffusion.card import FIGURES  # noqa: PLC0415
+
     rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
     _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
     verdicts = ("met", "within_noise", "missed", "open")

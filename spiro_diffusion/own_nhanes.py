@@ -44,8 +44,8 @@ def is_nhanes(path: Path) -> bool:
     return found in (Kind.SAS7BDAT, Kind.ZIP, Kind.GZIP, Kind.PARQUET, Kind.XPORT, Kind.XPORT8)
 
 
-def read_nhanes(path: Path, seqn: int | None = None) -> NhanesCurves:
-    """The curves of a file of SPXRAW, or those of one participant.
+def read_nhanes(path: Path, seqn: int | None = None, people: bool = True) -> NhanesCurves:
+    """The curves of a file of SPXRAW, or those of one participant; with `people` also who blew, from DEMO and BMX.
 
     A CSV needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
     have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS.
@@ -66,9 +66,9 @@ def read_nhanes(path: Path, seqn: int | None = None) -> NhanesCurves:
     about = table[list(ABOUT)].rename(columns=ABOUT)
     names = about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)
     about.insert(0, "curve", names)
-    people, note = _people(path)
-    if people is not None:
-        about = about.join(people, on="seqn")
+    who, note = _people(path) if people else (None, "")
+    if who is not None:
+        about = about.join(who, on="seqn")
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
     return NhanesCurves(OwnCurves(list(names), flow, points, [note] if note else []), about)
 
@@ -99,7 +99,7 @@ def _from_csv(path: Path) -> pd.DataFrame:
             "the factor from ATPS to BTPS, about 1.1"
         )
     given = numbers(table, "SPXPTS", str(path)) if "SPXPTS" in table else texts.str.strip(", ").str.count(",") + 1
-    encoded = np.array([text.encode() for text in texts])
+    encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
     try:
         parsed = spxraw.curves(encoded, np.asarray(given, dtype=np.float64))
     except SpiroError as error:
@@ -129,13 +129,16 @@ def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
     """Age, sex and height by SEQN from DEMO and BMX beside a file of SPXRAW, or None and why not."""
     cycle = _cycle(path)
     if cycle is None:
-        return None, "no z-scores: the name of the file has no cycle (SPXRAW_G), by which to find DEMO and BMX"
+        return (
+            None,
+            "age, height and sex are not known: the file's name has no cycle, as SPXRAW_G has",
+        )
     frames = []
     for table, columns in PEOPLE.items():
         file = nhanes.FILES[f"{table}_{cycle}"]
         beside = [p for p in sorted(path.parent.iterdir()) if p.name.split(".")[0].upper() == file.name]
         if not beside:
-            return None, f"no z-scores: {file.filename} is not beside {path.name}"
+            return None, f"age, height and sex are not known: {file.filename} is not beside {path.name}"
         frame = _sas_or_parquet(beside[0], file, ["SEQN", *columns])
         frames.append(frame.set_index("SEQN").rename(columns=columns))
     return frames[0].join(frames[1]), ""

@@ -319,6 +319,9 @@ def test_a_cohort_is_drawn_as_the_survey_weighs_and_says_what_it_is(spiro: Spiro
     assert np.cumsum(flow).max() * 0.01 == pytest.approx(table["fvc"].iloc[0], abs=0.001)
     for words in (f"60 people, {len(table)} efforts, seed 1", "every curve was simulated", "not for diagnosis"):
         assert words in card
+    assert "The model's own figures are not known" in card
+    assert re.search(r"\| age \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| [\d.]+ % \|", card)
+    assert re.search(r"\| fev1 \| ", card.split("## Fidelity")[1])
     said = json.loads(spiro(*command, "--out", "b.parquet", "--json")[1])
     assert said["efforts"] == len(table)
     assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
@@ -359,6 +362,18 @@ def test_a_cohort_has_the_population_of_its_survey() -> None:
     assert efforts["age"].max() < 79  # who is beyond the trained ages gives no one his place
     with pytest.raises(SpiroError, match="no participant"):
         synthetic.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
+
+
+def test_the_fidelity_of_a_cohort_that_is_its_participants_is_perfect() -> None:
+    curves = pd.DataFrame({"seqn": [1, 2], "age": [20.0, 60], "height": [180.0, 160], "best": True, "mec_weight": 5.0})
+    curves = curves.assign(fev1=[4.0, 2], fvc=[5.0, 3], pef=[9.0, 5], fef2575=[4.0, 1])
+    same = curves.assign(ratio=curves["fev1"] / curves["fvc"])
+    text = "\n".join(synthetic.fidelity(same, curves, {"best_fev1_residual_sd_ratio": 1.07}))
+    assert text.count("| 0.0 % |") == 7
+    assert "| age | 40.00 ± 20.00 | 40.00 ± 20.00 | 0.0 % |" in text
+    assert "| spread of FEV1 at given age, height, sex, over the real | 1.07 | 1 |" in text
+    heavy = curves.assign(mec_weight=[9.0, 1])
+    assert "| age | 24.00 ± 12.00 | 40.00 ± 20.00 |" in "\n".join(synthetic.fidelity(same, heavy, {}))
 
 
 def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
