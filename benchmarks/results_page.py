@@ -118,6 +118,8 @@ def main() -> None:
         full / "about.json", about | {"judged": result["data"], "params": {s: params[s] for s in SECTIONS}}
     )
     artifacts.write_json(full / "targets.json", result["targets"])
+    groups = {level: tree["unweighted"] for level, tree in result["generator"]["groups"].items()}
+    artifacts.write_json(full / "groups.json", groups)  # for the model card
     artifacts.write_json(full / "summary.json", artifacts.read_json(asked.folder / "metrics/evaluate/summary.json"))
     artifacts.write_text(Path("docs/results.md"), page(result, about))
 

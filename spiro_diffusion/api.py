@@ -129,6 +129,16 @@ class SpiroGenerator:
         signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
         return output.from_signals(signals, table)
 
+    def export(self, folder: str | Path) -> list[Path]:
+        """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with
+        numpy and onnxruntime alone; the files written. Files that are there are written over.
+
+        Raises SpiroError where the package onnx is not installed.
+        """
+        from spiro_diffusion import onnx_export  # noqa: PLC0415 (only for who exports)
+
+        return onnx_export.export(self._generator, Path(folder))
+
 
 def trained_on(made_from: Mapping[str, Any]) -> str:
     """In words, what a model was trained on."""

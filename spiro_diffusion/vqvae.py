@@ -240,7 +240,7 @@ class VQVAE(nn.Module):
     def decode(self, tokens: Tensor) -> Decoded:
         """Tokens (B, 64, 128), taken as they are → what is read from them, (B, 512) each."""
         hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
-        fine = F.silu(self.fine(hidden)).reshape(len(tokens), -1, FINE)  # (B, 512, FINE)
+        fine = F.silu(self.fine(hidden)).reshape(tokens.shape[0], -1, FINE)  # (B, 512, FINE)
         mean, spread, begun, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
         log_sd = 4.0 * torch.tanh(spread / 4.0) - 3.0  # SD between 1 mL/s and 2.7 L/s

@@ -68,3 +68,18 @@ def test_the_preset_changes_parameters_that_exist() -> None:
     sections = read_params(ROOT / "params.yaml")
     for section, values in read_params(ROOT / "presets" / "full.yaml").items():
         assert set(values) <= set(sections[section]), section
+
+
+def test_both_models_are_artifacts_that_dvc_knows() -> None:
+    """By DVC's own reading of dvc.yaml: each names an output of the stage that trains it."""
+    from dvc.repo import Repo  # noqa: PLC0415
+
+    with Repo(str(ROOT)) as repo:
+        ((_, artifacts),) = repo.artifacts.read().items()
+        outs = {Path(str(out)).name for out in repo.index.outs}
+    assert {a.path for a in artifacts.values()} == {"models/vqvae.safetensors", "models/cldm.safetensors"}
+    for artifact in artifacts.values():
+        assert artifact.type == "model"
+        assert artifact.desc
+        assert artifact.labels
+        assert Path(artifact.path).name in outs
