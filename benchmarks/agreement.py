@@ -74,9 +74,10 @@ def curves(place: Runtime) -> np.ndarray:
     torch.manual_seed(0)
     config = CLDMConfig(NETWORK, Noise(), FactsConfig(width=16, blocks=1), Noise())
     vqvae, cldm = VQVAE(VQVAEConfig(width=16, blocks=2, groups=2, code_width=4, codes=16)), CLDM(config)
+    assert vqvae.out.conv.bias is not None
     vqvae.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going: something flows
-    with torch.no_grad():
-        for parameter in cldm.denoiser.network.leave.parameters():
+    for name, parameter in cldm.denoiser.named_parameters():
+        if "leave" in name:  # it begins at zero
             torch.nn.init.normal_(parameter, std=0.01)
     people = pd.DataFrame({"age": [45.0, 20.0], "height": [175.0, 160.0], "sex": [1, 2]})
     generator = Generator(vqvae, cldm, {}, place)

@@ -3,6 +3,7 @@
     python -m benchmarks.models                 # on the GPU if there is one: under four minutes on an H100
     python -m benchmarks.models --device cpu --curves 256 --runs 5 --growth 250 1000
     python -m benchmarks.models --profile       # also the kernels that take the time
+    python -m benchmarks.models --show speed.json --into docs/scaling.md    # the tables of an earlier run
 
 Checks first that every fast path agrees with the plain one (`benchmarks/agreement.py`), then times training, encode,
 sampling and decode of the origin's recipe and of this project, in one run and on curves of one shape; weights are
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks import agreement, origin_loops, roofline
+from benchmarks import agreement, origin_loops, roofline, speed_tables
 from benchmarks.roofline import Ceilings, Work
+from benchmarks.speed_tables import DEFAULT, ORIGIN, OURS, OURS_FREE
 from spiro_diffusion import artifacts, bare, conditions, facts, grid, training
 from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM
@@ -51,12 +54,6 @@ CURVES = {"cpu": 1024, "cuda": 16_384}
 SAMPLED = {"cpu": 2 * BATCH["cpu"], "cuda": 2 * BATCH["cuda"]}  # draws: two full batches
 DDPM_TIMED = {"cpu": (64, 5), "cuda": (origin_loops.SAMPLED, 100)}  # curves, and steps of the thousand
 GROWTH = {"cpu": (1000, 4000, 16_000), "cuda": (1000, 4000, 16_000, 64_000)}
-ORIGIN, OURS, OURS_FREE, DEFAULT = (
-    "origin's loop",
-    "origin's network, our engine",
-    "the same, free batch",
-    "our network",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,11 +179,11 @@ class Bench:
 
     # the trained models' work
 
-    def encode(self, curves: int) -> Tensor:
-        """As the stage does it, without the disk."""
-        with torch.inference_mode():
-            flow = made_curves(curves)
-            return [self.vqvae.encode(flow[p].to(self.device)).cpu() for p in batches(curves, self.encode_batch)][-1]
+    @torch.inference_mode()
+    def encode(self, flow: Tensor) -> None:
+        """As the stage does it, without the disk: tokens are seen and forgotten."""
+        for part in batches(len(flow), self.encode_batch):
+            self.vqvae.encode(flow[part].to(self.device)).cpu()
 
     def encoding(self) -> Iterator[Row]:
         n, batch, exact = len(self.flow), origin_loops.BATCH, torch.float32
@@ -195,7 +192,9 @@ class Bench:
         seconds = self.timed(lambda: origin_loops.encode(self.plain_vqvae, self.flow))
         yield self.row("encode", ORIGIN, exact, batch, n, seconds, asked)
         asked = a_curve(roofline.work(no_grad(lambda: self.vqvae.encode(some))), len(some))
-        yield self.row("encode", DEFAULT, exact, self.encode_batch, n, self.timed(lambda: self.encode(n)), asked)
+        yield self.row(
+            "encode", DEFAULT, exact, self.encode_batch, n, self.timed(lambda: self.encode(self.flow)), asked
+        )
 
     def sampling(self) -> Iterator[Row]:
         n, steps = DDPM_TIMED[self.kind]
@@ -246,16 +245,17 @@ class Bench:
     def growing(self, sizes: list[int]) -> dict[str, Any]:
         """Time and peak memory of each part for so many curves, and the exponents of a power of the number."""
         parts: dict[str, Callable[[int], Callable[[], Any]]] = {
-            "encode": lambda n: lambda: self.encode(n),
+            "encode": lambda n: partial(self.encode, made_curves(n)),
             "train U-Net, an epoch": self.epoch_of,
-            "sample": lambda n: lambda: self.generator.sample(made_people(n), 1, 0, steps=STEPS, progress=False),
+            "sample": lambda n: partial(self.generator.sample, made_people(n), 1, 0, steps=STEPS, progress=False),
         }
         found = {}
         for part, prepare in parts.items():
-            points = []
+            points: list[dict[str, Any]] = []
             for n in sizes:
                 function = prepare(n)
-                function()  # graphs are captured, libraries warm
+                if self.kind == "cuda" or not points:
+                    function()  # graphs are captured, libraries warm
                 reset_peak(self.device)
                 start = time.perf_counter()
                 function()
@@ -369,13 +369,6 @@ def machine(place: Runtime) -> dict[str, Any]:
     }
 
 
-def ratios(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    """This project over the origin's loop, part by part, with the targets of docs/scaling.md where there is one."""
-    rate = {(r.part, r.who): r.rate for r in rows}
-    found = {f"{part}: {who}": rate[part, who] / rate[part, ORIGIN] for part, who in rate if who != ORIGIN}
-    return {name: {"over_origin": value} for name, value in found.items()}
-
-
 def profile(bench: Bench) -> dict[str, list[dict[str, Any]]]:
     """The kernels that take most of a U-Net training step and of finishing a batch of curves."""
     loop = bench.loop("U-Net", bench.cldm_params.batch)
@@ -401,47 +394,6 @@ def profile(bench: Bench) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def tables(result: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    where, limits = result["machine"], result["ceilings"]
-    lines = [
-        f"{where['device']}, {where['cpu']}, {where['cores']} cores, load {where['load']}, "
-        f"PyTorch {where['torch']}, commit {where['commit']}, graphs {'on' if where['graphs'] else 'off'}",
-        "",
-        "ceilings: "
-        + ", ".join(f"{k} {v['flops'] / 1e12:.2f} TFLOP/s, {v['bandwidth'] / 1e9:.0f} GB/s" for k, v in limits.items()),
-        "",
-        "| part | who | type | batch | curves/s | over the origin's loop | MFLOP a curve | MB a curve | TFLOP/s | "
-        "share of the matrix ceiling | GB/s | share of the limit |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for r in result["rows"]:
-        over = result["ratios"].get(f"{r['part']}: {r['who']}", {}).get("over_origin")
-        lines.append(
-            f"| {r['part']} | {r['who']} | {r['dtype']} | {r['batch']} | {r['curves_per_s']:,.0f} | "
-            f"{f'{over:.1f}' if over else ''} | {r['work']['flops'] / 1e6:,.1f} | {r['work']['bytes'] / 1e6:,.2f} | "
-            f"{r['flops_per_s'] / 1e12:.3f} | {r['flop_utilisation']:.1%} | {r['bytes_per_s'] / 1e9:,.1f} | "
-            f"{r['share_of_limit']:.0%} |"
-        )
-    lines += [
-        "",
-        "| growth | curves | s | peak MB | exponent of time, of memory |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for part, found in result["growth"].items():
-        for i, p in enumerate(found["points"]):
-            last = i == len(found["points"]) - 1 and "time_exponent" in found
-            said = f"{found['time_exponent']:.2f}, {found['memory_exponent']:.2f}" if last else ""
-            seconds = statistics.median(p["seconds"])
-            lines.append(f"| {part} | {p['curves']:,} | {seconds:.3f} | {p['peak_bytes'] / 1e6:,.0f} | {said} |")
-    for name, kernels in result.get("profile", {}).items():
-        lines += ["", f"| {name} | calls | us | share |", "| --- | ---: | ---: | ---: |"]
-        lines += [f"| {k['kernel']} | {k['calls']} | {k['us']:.0f} | {k['share']:.1%} |" for k in kernels]
-    lines += ["", "| agreement of a fast path with the plain one | difference | allowed |", "| --- | ---: | ---: |"]
-    lines += [f"| {a['path']} | {a['difference']:.1e} | {a['allowed']:.0e} |" for a in result["agreement"]]
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -453,7 +405,16 @@ def main() -> None:
     parser.add_argument("--growth", type=int, nargs="*", help="numbers of curves; none leaves growth out")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(".scratch/speed.json"))
+    parser.add_argument("--show", type=Path, metavar="JSON", help="run nothing: the tables of an earlier run")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="with --show: put them into a page that has marks")
     asked = parser.parse_args()
+    if asked.show:
+        shown = artifacts.read_json(asked.show)
+        if asked.into is None:
+            print(speed_tables.tables(shown))
+        else:
+            speed_tables.insert(asked.into, shown)
+        return
     began = time.monotonic()
     try:
         place = configure(RuntimeParams(device=asked.device, threads=asked.threads, graphs=asked.graphs))
@@ -469,13 +430,14 @@ def main() -> None:
     bench = Bench(place, asked.curves or CURVES[kind], asked.runs, preset)
     rows = [row for part in (bench.training, bench.encoding, bench.sampling, bench.decoding) for row in part()]
     result["rows"] = [row.as_json(limits[row.dtype]) for row in rows]
-    result["ratios"] = ratios(rows)
+    result["ratios"] = speed_tables.ratios(result["rows"])
+    result["targets"] = speed_tables.targets(kind, result["rows"], result["ratios"])
     result["growth"] = bench.growing(list(GROWTH[kind] if asked.growth is None else asked.growth))
     if asked.profile:
         result["profile"] = profile(bench)
     result["seconds"] = time.monotonic() - began
     artifacts.write_json(asked.out, result)
-    print(tables(result))
+    print(speed_tables.tables(result))
     print(f"\n{result['seconds']:.0f} s; {asked.out}")
     if any(a["difference"] > a["allowed"] for a in result["agreement"]):
         sys.exit("a fast path does not agree with the plain one")

@@ -19,7 +19,7 @@ class RuntimeParams:
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
-    workers: int = 1  # processes of this host that train together, one a GPU; 1 for those that torchrun started
+    workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
 
 
