@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full lint setup clean
+.PHONY: repro test full docs lint setup clean
 
-repro: setup  ## the nine stages on the simulated source
+repro: setup  ## the nine stages on the simulated source, and the model card
 	dvc repro
+	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
 
 test: setup lint  ## ruff, mypy and the tests
@@ -18,6 +19,9 @@ lint: setup  ## ruff and mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+
+docs: setup  ## the site of docs/ in site/, without a network
+	mkdocs build --strict
 
 setup: .venv/ready
 
@@ -30,4 +34,4 @@ setup: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .scratch
+	rm -rf .venv .scratch site

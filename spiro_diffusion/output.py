@@ -168,10 +168,11 @@ def people_table(
     if "age" not in about:
         return indices_table(flow, points)
     table = indices_table(flow, points)
-    known = about[["age", "height", "sex"]].notna().all(axis=1).to_numpy()
+    people = about[["age", "height", "sex"]]
+    known = people.notna().all(axis=1).to_numpy()
     if known.any():
         session = about.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-        judged = _judged_table(flow[known], points[known], conditioned(about[known]), session[known])
+        judged = _judged_table(flow[known], points[known], conditioned(people[known]), session[known])
         table = table.join(judged.drop(columns=list(table)).set_index(table.index[known]))
     return table
 

@@ -16,13 +16,13 @@ from spiro_diffusion.people import numbers, read_csv
 from spiro_diffusion.repair import repair_file
 
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
-ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "grade"}
+ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
 
 
 class NhanesCurves(NamedTuple):
-    """n curves, and a table of n rows about them: curve, seqn, test_type, curve_number, grade (that of the file), and
-    age (completed years), sex and height (cm) where DEMO and BMX are known."""
+    """n curves, and a table of n rows about them: curve, seqn, test_type, curve_number, effort_grade (the file's own),
+    and age (completed years), sex and height (cm) where DEMO and BMX are known."""
 
     own: OwnCurves
     about: pd.DataFrame

@@ -80,7 +80,7 @@ def first_page(folder: Path, command: list[str]) -> str:
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
-    generate, indices, info, cohort, evaluate, report, page = commands("spiro info")
+    generate, indices, info, cohort, evaluate, report, page, card, export = commands("spiro info")
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
@@ -96,10 +96,15 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     assert "report: metrics/evaluate/report.html" in done(*shlex.split(evaluate))
     assert "targets:" in done(*shlex.split(report))
     assert "Spiro-Diffusion" in first_page(done.folder, [*shlex.split(page), "--port", "0"])
+    assert "wrote models/card.md" in done(*shlex.split(card))
+    assert "wrote onnx/sample.py" in done(*shlex.split(export))
+    shutil.rmtree(done.folder / "onnx")
     for name in ("curves.csv", "curves_indices.csv", "curves.png", "cohort.parquet", "cohort_card.md"):
         (done.folder / name).unlink()
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet", "--force")
+    assert done.repro() == []  # the card lies beside what DVC knows
+    (done.folder / "models/card.md").unlink()
 
 
 def test_the_python_block_runs_as_it_stands(
@@ -151,3 +156,16 @@ def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text()))
 def test_links_lead_somewhere(link: str) -> None:
     assert (ROOT / link).is_file()
+
+
+def test_the_chinese_readme_is_the_same_page() -> None:
+    """As many headings, rows and links; the same code, the comments aside; what is drawn by DVC to the letter."""
+    chinese = (ROOT / "README.zh-CN.md").read_text()
+    for kind in (r"^#+ ", r"^\| ", r"^- "):
+        assert len(re.findall(kind, chinese, flags=re.M)) == len(re.findall(kind, README, flags=re.M)), kind
+    links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (README, chinese)]
+    assert links[0] ^ links[1] == {"README.zh-CN.md", "README.md"}
+    for language in ("bash", "python", "mermaid"):
+        blocks = [re.findall(rf"```{language}\n(.*?)```", text, flags=re.S) for text in (README, chinese)]
+        bare = [[re.sub(r" +#.*", "", block) for block in each] for each in blocks]
+        assert bare[0] == bare[1], language
