@@ -48,7 +48,6 @@ def prepared(folder: Path) -> Repository:
         return Repository.at(folder / "repository")
     folder.mkdir(parents=True, exist_ok=True)
     repository = Repository(folder / "repository")
-    repository.set({"runtime": {"save_every": 0.0}})
     repository("dvc", "repro")
     repository("dvc", "repro", "baselines/dvc.yaml")
     repository.commit("run")

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,3 +176,13 @@ def alive(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def remove(repository: Repository, stage: Stage) -> None:
+    """Remove what a stage makes, as DVC does before it runs."""
+    for out in stage.outs:
+        path = repository.folder / out
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

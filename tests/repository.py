@@ -39,7 +39,7 @@ TINY = {
     },
     "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
     "baselines": {"draws": 2, "origin_vqvae_epochs": 1, "origin_epochs": 1, "origin_steps": 4},
-    "runtime": {"threads": 1},
+    "runtime": {"threads": 1, "save_every": 0.0},
 }  # the least that draws curves with an FVC
 
 
