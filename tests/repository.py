@@ -77,7 +77,7 @@ class Repository:
         copy = cls.at(folder)
         copy("git", "checkout", "--quiet", ".")
         copy("git", "clean", "--quiet", "--force", "-d")
-        copy("dvc", "checkout", "--quiet", "--force", "dvc.yaml")
+        copy("dvc", "checkout", "--quiet", "--force")
         return copy
 
     def clone(self, folder: Path) -> "Repository":

@@ -253,7 +253,7 @@ def test_without_credentials_a_pull_says_so(remotes: Any, machine_b: Any, tmp_pa
 def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(remotes: Any, machine_b: Any) -> None:
     """DVC alone would trust it: it is read-only, and its name is right."""
     b = machine_b(remotes("folder"))
-    b("dvc", "pull", "dvc.yaml")
+    b("dvc", "pull")
     table = next((b.folder / "data/repaired").glob("*.parquet"))
     spoiled = [(b.folder / MODELS[1]), table]
     hashes = [md5(file.read_bytes()).hexdigest() for file in spoiled]
@@ -263,7 +263,7 @@ def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(remo
         stored.write_bytes(flip(stored.read_bytes()))
         stored.chmod(0o444)
         file.unlink()
-    b("dvc", "checkout", "dvc.yaml")
+    b("dvc", "checkout")
     assert "up to date" in b("dvc", "status", "dvc.yaml"), "if DVC sees it now, docs/remotes.md can say so"
     said = b("spiro", "verify", fails=True)
     for file in spoiled:
@@ -271,7 +271,7 @@ def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(remo
         assert f"damaged: {file.relative_to(b.folder)}: workspace: " in said
     assert "`spiro verify --remove`, then `dvc pull`" in said
     b("spiro", "verify", "--remove", fails=True)
-    b("dvc", "pull", "dvc.yaml")
+    b("dvc", "pull")
     assert [md5(file.read_bytes()).hexdigest() for file in spoiled] == hashes
     assert " 0 damaged" in b("spiro", "verify")
     assert b.repro() == []

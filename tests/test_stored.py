@@ -53,7 +53,7 @@ def test_a_damaged_file_here_is_named_and_left_until_it_is_told_to_go(done: Repo
     assert file.exists()
     examine(copy.folder, remove=True)
     assert not file.exists()
-    copy("dvc", "checkout", "dvc.yaml")
+    copy("dvc", "checkout")
     assert file.read_bytes() == content
 
 
