@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,15 @@ BATCH = {"cpu": 256, "cuda": 8192}  # draws at a time: what fits the caches; wha
 FACT_STEPS = 64  # noise levels of the facts' sampler: seven numbers cost nothing, and 18 levels widen them by 3 %
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
+
+
+class Drawing(NamedTuple):
+    """How a batch is drawn; `first` is the number of its first draw."""
+
+    seed: int
+    first: int
+    sampler: str
+    guidance: float
 
 
 class Generator:
@@ -91,32 +100,57 @@ class Generator:
         """Tokens (B, 64, 128) before they are snapped to codes; `first` is the number of the first draw."""
         model, device = self.cldm, self.place.device
         known, features = known.to(device), features.to(device)
-
-        def draw(
-            denoiser: Denoiser, known: Tensor, noise: Noise, steps: int, shape: tuple[int, ...], stream: int
-        ) -> Tensor:
-            blank = torch.full_like(known, torch.nan)
-
-            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-                level = sigma.expand(len(x))
-                clean = denoiser(x, level, known)
-                if guidance != 1.0:
-                    free = denoiser(x, level, blank)
-                    clean = free + guidance * (clean - free)
-                return clean
-
-            sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(device)
-            start = self._noise(shape, len(known), seed, first, stream) * sigmas[0]
-            return SAMPLERS[sampler](denoise, start, sigmas)
-
+        drawing = Drawing(seed, first, sampler, guidance)
         shape = (1, len(facts.NAMES))
-        drawn = draw(model.facts.denoiser, known, model.config.facts_noise, FACT_STEPS, shape, 1)
-        logs = model.facts.restore(drawn, features)
+        drawn = self._draw(model.facts.denoiser, known, model.config.facts_noise, FACT_STEPS, shape, 1, drawing)
+        return self._told(known, model.facts.restore(drawn, features), steps, drawing)
+
+    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = 18) -> np.ndarray:
+        """Signals float32 (n, 512), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        `logs` (n, 7), natural logarithms in the order of `facts.NAMES`."""
+        known, wanted = torch.from_numpy(conditions.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        out = np.empty((len(people), 512), np.float32)
+        device = self.place.device
+        with torch.inference_mode():
+            for part in batches(len(people), BATCH[device.type]):
+                drawing = Drawing(seed, part.start, "dpmpp_2m", 1.0)
+                latents = self._told(known[part].to(device), wanted[part].to(device), steps, drawing)
+                out[part] = self.vqvae.decode(self.vqvae.snap(latents)).flow.cpu().numpy()
+        return out
+
+    def _told(self, known: Tensor, logs: Tensor, steps: int, drawing: Drawing) -> Tensor:
+        """Tokens (B, 64, 128) of efforts with facts `logs` (B, 7)."""
+        model = self.cldm
         known = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
         with self.place.autocast():
             shape = (TOKENS, model.config.network.channels)
-            drawn = draw(model.denoiser, known, model.config.noise, steps, shape, 0)
+            drawn = self._draw(model.denoiser, known, model.config.noise, steps, shape, 0, drawing)
         return model.restore(drawn.float())
+
+    def _draw(
+        self,
+        denoiser: Denoiser,
+        known: Tensor,
+        noise: Noise,
+        steps: int,
+        shape: tuple[int, ...],
+        stream: int,
+        drawing: Drawing,
+    ) -> Tensor:
+        """A sample (B, *shape) of a denoiser for conditions (B, k)."""
+        blank = torch.full_like(known, torch.nan)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            level = sigma.expand(len(x))
+            clean = denoiser(x, level, known)
+            if drawing.guidance != 1.0:
+                free = denoiser(x, level, blank)
+                clean = free + drawing.guidance * (clean - free)
+            return clean
+
+        sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(self.place.device)
+        start = self._noise(shape, len(known), drawing.seed, drawing.first, stream) * sigmas[0]
+        return SAMPLERS[drawing.sampler](denoise, start, sigmas)
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""
