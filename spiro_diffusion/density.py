@@ -46,6 +46,8 @@ class Density(nn.Module):
     places: Tensor
     coefficients: Tensor
     number_sd: Tensor
+    lowest: Tensor
+    highest: Tensor
     earlier: Tensor
 
     def __init__(self, config: DensityConfig) -> None:
@@ -57,6 +59,8 @@ class Density(nn.Module):
         self.register_buffer("places", torch.linspace(-2.0, 2.0, PLACES))  # of the first standardised feature
         self.register_buffer("coefficients", torch.zeros(PLACES * (f + 1), k))
         self.register_buffer("number_sd", torch.ones(k))  # around what they predict
+        self.register_buffer("lowest", torch.full((k,), -1e6))  # seen in training: no draw lies beyond
+        self.register_buffer("highest", torch.full((k,), 1e6))
         self.register_buffer("earlier", torch.ones(k, k).tril(-1), persistent=False)  # row: what number k may see
         self.trunk = nn.Sequential(
             nn.Linear(f, width), nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.SiLU()
@@ -81,6 +85,8 @@ class Density(nn.Module):
         penalty = RIDGE * products.diagonal().mean() * torch.eye(size, dtype=torch.float64, device=given.device)
         self.coefficients.copy_(torch.linalg.solve(products + penalty, sums))
         rest = [numbers[part] - self._linear(given[part]) @ self.coefficients for part in parts]
+        self.lowest.copy_(numbers.min(0).values)
+        self.highest.copy_(numbers.max(0).values)
         self.number_sd.copy_(torch.cat(rest).std(0).clamp_min(1e-6))
 
     def log_likelihood(self, features: Tensor, numbers: Tensor) -> Tensor:
@@ -101,7 +107,8 @@ class Density(nn.Module):
             chosen = torch.multinomial(weight.exp(), 1, generator=generator)
             noise = torch.randn((len(y), 1), generator=generator, device=y.device)
             y[:, k : k + 1] = mean.gather(1, chosen) + sd.gather(1, chosen) * noise
-        return self._linear(x) @ self.coefficients + y * self.number_sd
+        drawn = self._linear(x) @ self.coefficients + y * self.number_sd
+        return torch.clamp(drawn, self.lowest, self.highest)
 
     def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
         """Draws (n, draws, numbers) for features (n, f)."""

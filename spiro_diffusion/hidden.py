@@ -28,6 +28,7 @@ ONSET_KNOTS = np.array([0.0, 0.25, 0.5, 0.75])  # of the time to the join, from 
 BEGIN_S = -0.15  # when the flow of an onset begins
 AROUND_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # over which flow is read beside a gap and after an onset
 LEAST_L, LEAST_L_S, LEAST_S = 0.005, 0.01, 0.05  # added before logarithms: below them the counter decides
+FASTER = 1.1  # a tail's mean flow over that of the 0.2 s before it, at most: for the counter's noise
 PEF_BINS = 8  # 80 ms
 EDGE = 0.002  # shares lie within this of 0 and 1
 
@@ -60,10 +61,14 @@ def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
 
 
 def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
-    """The inverse of `tail_numbers` for efforts seen up to `cut`; the tail ends within the grid."""
+    """The inverse of `tail_numbers` for efforts seen up to `cut`; the tail ends within the grid.
+
+    No tail is faster in the mean than the flow before the cut: late flow only falls.
+    """
     seen, begin = _at(v, cut), grid.EDGES_S[cut]
     rest = np.maximum(np.exp(numbers[:, 0]) * seen - LEAST_L, 0)
     time = np.clip(np.exp(numbers[:, 1]) - LEAST_S, grid.WIDTHS_S[np.minimum(cut, 511)], grid.EDGES_S[-1] - begin)
+    rest = np.minimum(rest, FASTER * _flows(v, begin, np.array([-0.2]))[:, 0] * time)
     out = np.column_stack([0 * rest, _shares(numbers[:, 2:]), 0 * rest + 1])
     parts = np.concatenate([[0], KNOTS, [1]])
     return Answer(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
@@ -76,16 +81,18 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     volume = np.maximum(seen, LEAST_L)
     flows = _flows(held, t, -np.array(WINDOWS_S))
     times = np.concatenate([t[:, None] * PARTS, np.minimum(np.array(TIMES_S), t[:, None])], axis=1)
+    shares = volume_at(held, times) / volume[:, None]
     rise = held[:, PEF_BINS : grid.FINE_BINS + 1] - held[:, : grid.FINE_BINS + 1 - PEF_BINS]
     t_pef = grid.EDGES_S[rise.argmax(axis=1)]
     halfway = [_flows(held, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
     return np.column_stack(
         [
-            np.log(t + 0.3),
+            np.log(np.maximum(t, -0.2) + 0.3),
             np.log(volume),
             np.log(flows / volume[:, None]),
             np.clip(np.log(flows[:, 2] / flows[:, 3]), -3, 0.5),  # decay: of 0.2 s against 0.4 s
-            _logit(volume_at(held, times) / volume[:, None]),
+            shares,
+            _logit(shares),
             np.log(rise.max(axis=1) / volume),
             t_pef,
             _at(held, _edge(0.0)) / volume,
@@ -124,7 +131,7 @@ def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floa
     after = _flows(np.maximum(v, high[:, None]), last, np.array(AROUND_S))
     return np.column_stack(
         [
-            np.log(first + 0.3),
+            np.log(np.maximum(first, -0.2) + 0.3),
             np.log(last - first),
             np.log(volume),
             np.log(before / volume[:, None]),
@@ -174,7 +181,7 @@ def _edge(time: float) -> int:
 def _flows(v: Floats, t: Floats, windows: Floats) -> Floats:
     """Mean flow (n, windows) in L/s from times (n,) over windows before (negative) or after them; never 0."""
     change = volume_at(v, t[:, None] + windows) - volume_at(v, t[:, None])
-    return np.maximum(change / windows, 0) + LEAST_L_S
+    return np.asarray(np.maximum(change / windows, 0) + LEAST_L_S, dtype=np.float64)
 
 
 def _straight(v: Floats, begin: Places, end: Places) -> Floats:

@@ -93,10 +93,10 @@ class Reconstructor:
         increments, hold, segments = self._segments(many * grid.WIDTHS_S, hold, surfaces, rng)
         if diffuse and any(s.rows.any() for s in segments):
             logs = facts_of(increments / grid.WIDTHS_S)
-            known = np.isfinite(logs).all(axis=1)
+            known = np.flatnonzero(np.isfinite(logs).all(axis=1))
             drawn = np.zeros_like(many)
-            if known.any():
-                drawn[known] = self.generator.told(persons[known], logs[known], seed, steps=steps)
+            if len(known):
+                drawn[known] = self.generator.told(persons.iloc[known], logs[known], seed, steps=steps)
             volumes = grid.volume(np.maximum(drawn, 0))
             for segment in segments:
                 path = bridge.bend(volumes, *segment.answer, segment.first, segment.last)
@@ -252,7 +252,7 @@ def _gaps(hold: NDArray[np.bool_]) -> tuple[Places, Places]:
     found = []
     for marks in (begins, ends):
         order = np.argsort(~marks, axis=1, kind="stable")[:, :most] + 1
-        found.append(np.where(np.arange(most) < marks.sum(axis=1, keepdims=True), order, 1))
+        found.append(np.where(np.arange(most) < marks.sum(axis=1, keepdims=True), order, ZERO_EDGE))
     return found[0], found[1]
 
 
