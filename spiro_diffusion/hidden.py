@@ -181,7 +181,7 @@ def _edge(time: float) -> int:
 def _flows(v: Floats, t: Floats, windows: Floats) -> Floats:
     """Mean flow (n, windows) in L/s from times (n,) over windows before (negative) or after them; never 0."""
     change = volume_at(v, t[:, None] + windows) - volume_at(v, t[:, None])
-    return np.asarray(np.maximum(change / windows, 0) + LEAST_L_S, dtype=np.float64)
+    return np.maximum(change / windows, 0) + LEAST_L_S
 
 
 def _straight(v: Floats, begin: Places, end: Places) -> Floats:
@@ -200,7 +200,7 @@ def _sticks(out: Floats) -> Floats:
 
 def _shares(sticks: Floats) -> Floats:
     """The inverse of `_sticks`."""
-    return 1 - np.cumprod(1 / (1 + np.exp(sticks)), axis=1)
+    return np.asarray(1 - np.cumprod(1 / (1 + np.exp(sticks)), axis=1), dtype=np.float64)
 
 
 def _logit(share: Floats) -> Floats:
