@@ -55,7 +55,7 @@ def detect(flow: NDArray, points: int | None = None) -> list[Fault]:
     index = {name: float(getattr(found, name)[0]) for name in ("bev", "fvc", "pef", "t_pef", "rise_time", "cough")}
     record = _Record(flow, t0, points * SAMPLE_PERIOD_S - t0)
     breath = _extra_breath(record, index["t_pef"]) or _leak(record)
-    faults = [_slow_start(index), _cough(record, index), breath, _early_end(record, breath)]
+    faults = [_slow_start(index), *_coughs(record, index), breath, _early_end(record, breath)]
     return sorted((f for f in faults if f is not None), key=lambda fault: fault.begin)
 
 
@@ -95,21 +95,29 @@ def _slow_start(index: dict[str, float]) -> Fault | None:
     return Fault("slow start", reason, -grid.LEAD_S, end)
 
 
-def _cough(record: _Record, index: dict[str, float]) -> Fault | None:
+def _coughs(record: _Record, index: dict[str, float]) -> list[Fault]:
+    """Each fall of flow between the peak and 1 s from which it comes back in a burst."""
     limit = max(COUGH_SHARE * index["pef"], COUGH_LPS)
+    found: list[Fault] = []
     if not index["cough"] > limit:
-        return None
+        return found
     first, last = record.sample(index["t_pef"]), record.sample(1.0)
     mean = np.convolve(record.flow[first:last], np.ones(SMOOTH) / SMOOTH, mode="valid")
-    rise = mean - np.minimum.accumulate(mean)
-    spoiled = np.flatnonzero(rise > 0.5 * limit)
-    spoiled = spoiled if len(spoiled) else np.array([int(rise.argmax())])
-    low = int(mean[: spoiled[0] + 1].argmin())
-    middle = first + SMOOTH / 2
-    begin = max(record.time(middle + low) - COUGH_BEFORE_S, index["t_pef"])
-    end = record.time(middle + int(spoiled[-1])) + COUGH_AFTER_S
-    reason = f"within the first second the flow came back by {index['cough']:.1f} L/s after it had fallen"
-    return Fault("cough", reason, begin, end)
+    start, burst = 0, round(BURST_S / SAMPLE_PERIOD_S)
+    while start < len(mean):
+        rest = mean[start:]
+        back = np.flatnonzero(rest - np.minimum.accumulate(rest) > limit)
+        if not len(back):
+            break
+        low = start + int(rest[: back[0] + 1].argmin())
+        peak = low + int(mean[low : low + burst].argmax())
+        middle = first + SMOOTH / 2
+        begin = max(record.time(middle + low) - COUGH_BEFORE_S, index["t_pef"])
+        end = record.time(middle + peak) + COUGH_AFTER_S
+        reason = f"the flow fell to {mean[low]:.1f} L/s and came back to {mean[peak]:.1f} L/s within the first second"
+        found.append(Fault("cough", reason, begin, end))
+        start = peak + round(COUGH_AFTER_S / SAMPLE_PERIOD_S)
+    return found
 
 
 def _extra_breath(record: _Record, t_pef: float) -> Fault | None:

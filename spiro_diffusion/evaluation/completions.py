@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Drawn = dict[str, Floats]  # index → (n, draws)
 
 NEIGHBOURS = 20
-RATES = np.geomspace(0.1, 8.0, 36)  # 1/s, among which the fits choose
+RATES = np.geomspace(0.1, 8.0, 90)  # 1/s, among which the fits choose
 FIT_FROM_S = 0.3  # s after time zero: before it the muscles make the flow
 EXPONENTIAL_S = 1.0  # of the seen part, that the single exponential goes on from
 ERRORS_FROM = 1500  # training efforts that a rule's errors are read off
