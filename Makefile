@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test full lint setup clean
 
-repro: setup  ## the nine stages on the simulated source
+repro: setup  ## the ten stages on the simulated source
 	dvc repro
 	@echo "report: metrics/evaluate/report.html"
 

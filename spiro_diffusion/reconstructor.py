@@ -56,6 +56,10 @@ class Reconstructor:
 
         Raises SpiroError where it is missing or damaged.
         """
+        if not path.is_file():
+            raise SpiroError(
+                f"{path}: no such checkpoint; make it with `dvc repro reconstruct`, or `dvc pull reconstruct`"
+            )
         tensors, config = load_checkpoint(path, KIND)
         densities = {}
         for name in hidden.QUESTIONS:

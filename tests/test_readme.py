@@ -63,7 +63,7 @@ def test_dvc_commands(done: Repository) -> None:
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
-    generate, indices, info, cohort, evaluate, report = commands("spiro info")
+    generate, indices, reconstruct, info, cohort, evaluate, report = commands("spiro info")
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
@@ -73,12 +73,22 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     efforts = {"curve": np.repeat([1, 2, 3], flow.shape[1]), "time_s": time_s.round(2), "flow_l_s": flow.ravel()}
     pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
     assert "fev1" in done(*shlex.split(indices)).lower()
+    pd.DataFrame({"time_s": time_s[:2048].round(2), "flow_l_s": flow[0]}).to_csv(done.folder / "mine.csv", index=False)
+    assert "90 % probability" in " ".join(done(*shlex.split(reconstruct)).split())
     assert "diagnosis" in done(*shlex.split(info))
     done(*shlex.split(cohort.replace("1000", "20")))
     assert "not for diagnosis" in (done.folder / "cohort_card.md").read_text()
     assert "report: metrics/evaluate/report.html" in done(*shlex.split(evaluate))
     assert "targets:" in done(*shlex.split(report))
-    for name in ("curves.csv", "curves_indices.csv", "curves.png", "cohort.parquet", "cohort_card.md"):
+    for name in (
+        "curves.csv",
+        "curves_indices.csv",
+        "curves.png",
+        "mine.csv",
+        "bands.png",
+        "cohort.parquet",
+        "cohort_card.md",
+    ):
         (done.folder / name).unlink()
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet", "--force")
