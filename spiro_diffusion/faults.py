@@ -21,8 +21,8 @@ SMOOTH = 5  # samples, 50 ms, over which a cough is looked for, as in `spirometr
 COUGH_BEFORE_S, COUGH_AFTER_S = 0.12, 0.12  # beside the lowest flow of a cough, and after its burst
 BURST_S = 0.3  # in which the flow comes back after it ceased
 LEAK_L = 0.030  # the volume falls by more than this, slowly: 5 mL more than a plateau may rise
-BREATH_IN_L, BREATH_L_S = 0.100, 0.20  # the volume falls by so much, or the flow comes back by so much after a pause
-PAUSE_L_S, PAUSE_S = 0.03, 0.3  # flow below this for so long is a pause
+BREATH_IN_L = 0.100  # the volume falls by so much
+BREATH_L_S, BREATH_S = 0.20, 0.3  # or the mean flow over this time comes back by so much after the first second
 
 
 class Fault(NamedTuple):
@@ -127,16 +127,16 @@ def _extra_breath(record: _Record, t_pef: float) -> Fault | None:
     if fall.max() > BREATH_IN_L:
         begin = record.time(after + int(v[: int(fall.argmax()) + 1].argmax()))
         return Fault("extra breath", f"{1000 * fall.max():.0f} mL were breathed in again", begin, np.inf)
-    width = round(PAUSE_S / SAMPLE_PERIOD_S)
-    flow = record.flow[max(after, record.sample(1.0)) :]
+    width, first = round(BREATH_S / SAMPLE_PERIOD_S), max(after, record.sample(1.0))
+    flow = record.flow[first:]
     if len(flow) <= 2 * width:
         return None
     mean = np.convolve(flow, np.ones(width) / width, mode="valid")
-    paused = np.flatnonzero(mean < PAUSE_L_S)
-    if len(paused) and mean[paused[0] :].max() > BREATH_L_S:
-        begin = record.time(len(record.flow) - len(flow) + int(paused[0]))
-        reason = f"after a pause the flow came back to {mean[paused[0] :].max():.2f} L/s"
-        return Fault("extra breath", reason, begin, np.inf)
+    back = mean - np.minimum.accumulate(mean)
+    if back.max() > BREATH_L_S:
+        low = int(mean[: int(back.argmax()) + 1].argmin())
+        reason = f"after the first second the flow came back by {back.max():.2f} L/s, which late flow never does"
+        return Fault("extra breath", reason, record.time(first + low), np.inf)
     return None
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import grid, hidden, quality, spirometry, surface
+from spiro_diffusion import faults, grid, hidden, quality, spirometry, surface
+from spiro_diffusion.bridge import volume_at
 from spiro_diffusion.hidden import Floats, Places
 
 EARLIEST_S, LATEST_S = 0.3, 10.0  # of cuts, s after time zero
@@ -25,11 +26,27 @@ class Examples(NamedTuple):
     rows: Places
 
 
-def full(curves: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which efforts are full: grade A, well begun, to a plateau, without a cough or a sudden end."""
+def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
+    """Which efforts are full: grade A, well begun, to a plateau, without a cough, a sudden end or another breath.
+
+    Args:
+        signals: (n, 512) L/s, rows as in the table.
+    """
     judged = quality.judge_2019(curves, curves["age"])
     plateau = (curves["last_second"] <= spirometry.PLATEAU_L).to_numpy()
-    return (curves["grade"] == "A").to_numpy() & judged.fev1 & judged.fvc & plateau
+    good = (curves["grade"] == "A").to_numpy() & judged.fev1 & judged.fvc & plateau
+    rows = np.flatnonzero(good)
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        good[some] = _late_rise(grid.volume(signals[some])) <= faults.BREATH_L_S
+    return good
+
+
+def _late_rise(v: Floats) -> Floats:
+    """How far (n,) L/s the flow comes back after the first second, as `faults` tells another breath."""
+    times = np.broadcast_to(np.arange(1.0, LATEST_S, 0.1), (len(v), round((LATEST_S - 1.0) / 0.1)))
+    flow = (volume_at(v, times + faults.BREATH_S) - volume_at(v, times)) / faults.BREATH_S
+    return np.asarray((flow - np.minimum.accumulate(flow, axis=1)).max(axis=1), dtype=np.float64)
 
 
 def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, seed: int) -> dict[str, Examples]:

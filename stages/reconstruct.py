@@ -63,7 +63,7 @@ def reconstruct(
     generator = Generator.from_checkpoints(vqvae, cldm, place)
     table = read_table(curves)
     flow = load_rows(signals, len(table), (512,))
-    full = hiding.full(table)
+    full = hiding.full(table, flow)
     run = training.fingerprint(params, [signals, curves])
     densities = {}
     train, check = (np.flatnonzero(full & (table["split"] == s).to_numpy()) for s in ("train", "validation"))

@@ -34,7 +34,7 @@ def blow(
 def folder(models: Path, data: Path) -> Path:
     """The tiny models, with densities whose linear start is that of a few simulated people."""
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    rows = np.flatnonzero(hiding.full(table))
+    rows = np.flatnonzero(hiding.full(table, signals))
     densities = {}
     torch.manual_seed(0)
     for name, made in hiding.examples(signals, table, rows, 12, seed=0).items():
@@ -63,7 +63,7 @@ def stopped(generator: api.SpiroGenerator) -> Recovered:
 
 def case_of(data: Path, at: float) -> Case:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    rows = np.flatnonzero(hiding.full(table) & table["best"].to_numpy(bool))
+    rows = np.flatnonzero(hiding.full(table, signals) & table["best"].to_numpy(bool))
     return cut(signals[rows], table.iloc[rows].reset_index(drop=True), at)
 
 
@@ -244,7 +244,7 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
 
 def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Reconstructor, data: Path) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    full = hiding.full(table)
+    full = hiding.full(table, signals)
     held = np.flatnonzero(full & table["best"].to_numpy(bool))
     judges = spoiled.Held(signals[held], table.iloc[held].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))

@@ -29,7 +29,7 @@ EXPONENTIAL_S = 1.0  # of the seen part, that the single exponential goes on fro
 ERRORS_FROM = 1500  # training efforts that a rule's errors are read off
 RIDGE = 1e-3
 LEAST_L = 0.005
-TREES = {"loss": "absolute_error", "max_iter": 200, "learning_rate": 0.06, "min_samples_leaf": 20, "random_state": 0}
+TREES = {"loss": "absolute_error", "max_iter": 100, "learning_rate": 0.1, "min_samples_leaf": 20, "random_state": 0}
 
 
 class Trained(NamedTuple):
