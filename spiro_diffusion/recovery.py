@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = {"fev1": "L", "fvc": "L", "ratio": "", "fef2575": "L/s", "pef": "L/s", "fet": "s"}
-SAME = 1e-3  # relative width below which an index counts as measured
+SAME = 5e-3  # relative width below which an index counts as measured
 LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
 
 
