@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test full docs lint setup clean
 
-repro: setup  ## the nine stages on the simulated source, and the model card
+repro: setup  ## the ten stages on the simulated source, and the model card
 	dvc repro
 	spiro card --force
 	@echo "report: metrics/evaluate/report.html"

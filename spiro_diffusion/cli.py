@@ -166,6 +166,74 @@ def indices(
     _wrote([out] if out else [])
 
 
+@app.command(epilog="Example: spiro reconstruct mine.csv --age 45 --height 175 --sex male --mask 0:2.0")
+def reconstruct(
+    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l, one effort.")],
+    age: Age = None,
+    height: Height = None,
+    sex: Sex = None,
+    mask: Annotated[
+        str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
+    ] = None,
+    draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
+    curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
+    from spiro_diffusion import output  # noqa: PLC0415
+    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+
+    if age is None or height is None or sex is None:
+        raise SpiroError("a reconstruction needs --age, --height and --sex, all three")
+    files = [path for path in (out, plot) if path]
+    for path, ending in ((out, ".csv"), (plot, ".png")):
+        if path:
+            output.check_ending(path, (ending,))
+    output.check_paths(files, force)
+    own = read_own(file)
+    if curve is None and len(own.names) > 1:
+        raise SpiroError(f"{file}: holds {len(own.names)} curves; name one with --curve, as --curve {own.names[0]}")
+    if curve is not None and curve not in own.names:
+        raise SpiroError(f"{file}: holds no curve {curve!r}; there are {', '.join(own.names[:10])}")
+    row = own.names.index(curve) if curve else 0
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    found = SpiroGenerator.from_checkpoint(models).reconstruct(
+        own.flow[row, : own.points[row]],
+        age=age,
+        height=height,
+        sex=sex,
+        mask=mask,
+        n=draws,
+        seed=seed,
+        notes=own.notes,
+        tell=lambda warning: _say(f"warning: {warning}"),
+    )
+    if out:
+        output.write_indices(out, found.bands())
+    if plot:
+        found.plot(plot)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, **found.to_dict()})
+        return
+    for note in own.notes:
+        _say(f"note: {note}")
+    rows = [
+        (HEADERS.get(str(name), str(name)), *(f"{v:.2f}" for v in values))
+        for name, values in found.summary().iterrows()
+    ]
+    header = ("", "recorded", "median", "mean", "50 % from", "to", "90 % from", "to")
+    _print_table(f"{file}: {draws} draws of the full effort (volumes L, flows L/s)", header, rows)
+    typer.echo(found.sentence)
+    _wrote(files)
+
+
 @app.command(epilog="Example: spiro info --json")
 def info(
     models: Models = Path("models"),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from spiro_diffusion import artifacts, conditions, distributed, facts, surface
 from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM, load_cldm
-from spiro_diffusion.diffusion import Denoiser, denoising_loss
+from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.graphs import Graph, Step
 from spiro_diffusion.runtime import Runtime
@@ -146,19 +146,54 @@ class Generator:
         return distributed.in_order(request.parts, draw, (512,))
 
     @torch.inference_mode()
+    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = 18) -> np.ndarray:
+        """Signals float32 (n, 512), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        `logs` (n, 7), natural logarithms in the order of `facts.NAMES`."""
+        device, model = self.place.device, self.cldm
+        known, wanted = torch.from_numpy(conditions.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        finish = self._token_finisher("dpmpp_2m", steps, 1.0)
+        out = np.empty((len(people), 512), np.float32)
+        for part in batches(len(people), BATCH[device.type]):
+            told = torch.cat([known[part].to(device), model.facts.as_conditions(wanted[part].to(device))], dim=1)
+            shape = (TOKENS, model.config.network.channels)
+            out[part] = finish(told, self._noise(shape, len(told), seed, part.start, stream=0)).cpu().numpy()
+        return out
+
+    @torch.inference_mode()
     def _finisher(self, sampler: str, steps: int, guidance: float) -> Step:
         """A function from conditions (B, 6), features of the surface (B, 12) and standard normal noise of facts
         (B, 1, 7) and tokens (B, 64, r) to finished curves: `flow` (B, 512), L/s."""
-        model, device = self.cldm, self.place.device
-        levels = {}
-        for name, count, noise in (
-            ("facts", FACT_STEPS, model.config.facts_noise),
-            ("tokens", steps, model.config.noise),
-        ):
-            levels[name] = karras_sigmas(count, noise.minimum, noise.maximum).to(device)
+        model = self.cldm
+        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, FACT_STEPS, guidance)
+        finish_tokens = self._token_finisher(sampler, steps, guidance)
+
+        def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
+            logs = model.facts.restore(draw(known, fact_noise), features)
+            return {"flow": finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)}
+
+        return finish
+
+    @torch.inference_mode()
+    def _token_finisher(self, sampler: str, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions with facts (B, 13) and noise (B, 64, r) to curves (B, 512), L/s."""
+        model = self.cldm
+        draw = self._drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
         narrower = self.vqvae.narrower()
 
-        def draw(denoiser: Denoiser, known: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        def finish(known: Tensor, noise: Tensor) -> Tensor:
+            with self.place.autocast():
+                drawn = draw(known, noise)
+            return self.vqvae.decode(self.vqvae.snap(model.restore(drawn.float()), narrower)).flow
+
+        return finish
+
+    def _drawer(
+        self, denoiser: Denoiser, noise: Noise, sampler: str, steps: int, guidance: float
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
+        sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(self.place.device)
+
+        def draw(known: Tensor, start: Tensor) -> Tensor:
             told = denoiser.read(known)
             blank = denoiser.read(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
 
@@ -170,18 +205,9 @@ class Generator:
                     clean = free + guidance * (clean - free)
                 return clean
 
-            return SAMPLERS[sampler](denoise, noise * sigmas[0], sigmas)
+            return SAMPLERS[sampler](denoise, start * sigmas[0], sigmas)
 
-        def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
-            drawn = draw(model.facts.denoiser, known, fact_noise, levels["facts"])
-            logs = model.facts.restore(drawn, features)
-            known = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
-            with self.place.autocast():
-                drawn = draw(model.denoiser, known, token_noise, levels["tokens"])
-            tokens = model.restore(drawn.float())
-            return {"flow": self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow}
-
-        return finish
+        return draw
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""

@@ -203,13 +203,14 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
             }
             for line in RECONSTRUCTION
         ],
-        pictures={name: _inline(path) for name, path in pictures.items() if path.exists()},
+        pictures={name: inline(path) for name, path in pictures.items() if path.exists()},
         flow=_flow(stages),
         agreement=_agreement(stages),
     )
 
 
-def _inline(path: Path) -> str:
+def inline(path: Path) -> str:
+    """A PNG as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 

@@ -18,10 +18,21 @@ STAGES: dict[str, Any] = {
     for file in ("dvc.yaml", "baselines/dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
-MAIN = ["download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"]
+MAIN = [
+    "download",
+    "repair",
+    "align",
+    "filter",
+    "resample",
+    "train_vqvae",
+    "encode",
+    "train_cldm",
+    "evaluate",
+    "reconstruct",
+]
 
 
-def test_the_nine_stages_are_there_in_order() -> None:
+def test_the_ten_stages_are_there_in_order() -> None:
     assert [name for name in STAGES if name in MAIN] == MAIN
 
 

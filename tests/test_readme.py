@@ -80,7 +80,7 @@ def first_page(folder: Path, command: list[str]) -> str:
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
-    generate, indices, info, cohort, evaluate, report, page, card, export = commands("spiro info")
+    generate, indices, reconstruct, info, cohort, evaluate, report, page, card, export = commands("spiro info")
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
@@ -90,6 +90,8 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     efforts = {"curve": np.repeat([1, 2, 3], flow.shape[1]), "time_s": time_s.round(2), "flow_l_s": flow.ravel()}
     pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
     assert "fev1" in done(*shlex.split(indices)).lower()
+    pd.DataFrame({"time_s": time_s[:2048].round(2), "flow_l_s": flow[0]}).to_csv(done.folder / "mine.csv", index=False)
+    assert "90 % probability" in " ".join(done(*shlex.split(reconstruct)).split())
     assert "diagnosis" in done(*shlex.split(info))
     done(*shlex.split(cohort.replace("1000", "20")))
     assert "not for diagnosis" in (done.folder / "cohort_card.md").read_text()
@@ -99,7 +101,15 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     assert "wrote models/card.md" in done(*shlex.split(card))
     assert "wrote onnx/sample.py" in done(*shlex.split(export))
     shutil.rmtree(done.folder / "onnx")
-    for name in ("curves.csv", "curves_indices.csv", "curves.png", "cohort.parquet", "cohort_card.md"):
+    for name in (
+        "curves.csv",
+        "curves_indices.csv",
+        "curves.png",
+        "mine.csv",
+        "bands.png",
+        "cohort.parquet",
+        "cohort_card.md",
+    ):
         (done.folder / name).unlink()
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet", "--force")
