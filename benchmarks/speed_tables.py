@@ -76,7 +76,7 @@ def tables(result: dict[str, Any]) -> str:
         lines += ["", f"| {name} | calls | us | share |", "| --- | ---: | ---: | ---: |"]
         lines += [f"| {k['kernel']} | {k['calls']} | {k['us']:.0f} | {k['share']:.1%} |" for k in kernels]
     lines += ["", "| agreement of a fast path with the plain one | difference | allowed |", "| --- | ---: | ---: |"]
-    lines += [f"| {a['path']} | {a['difference']:.1e} | {a['allowed']:.0e} |" for a in result["agreement"]]
+    lines += [f"| {a['path']} | {a['difference']:.1e} | {a['allowed']:.2g} |" for a in result["agreement"]]
     return "\n".join(lines)
 
 
