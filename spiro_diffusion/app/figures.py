@@ -17,7 +17,7 @@ def flow_volume(view: View) -> go.Figure:
     """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
     figure = _figure(view.loop, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
     figure.update_xaxes(dtick=1, constrain="domain")
-    figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain")
+    figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain", constraintoward="bottom")
     (fvc,) = view.loop.limits
     side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
     _name(figure, fvc, text=f" {fvc.words} ", xanchor=side, yanchor="top")

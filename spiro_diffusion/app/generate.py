@@ -267,7 +267,7 @@ def _judged(seen: View) -> list[Component]:
 
 
 def _note(text: str) -> Component:
-    return html.P(text[:1].upper() + text[1:], className="note")
+    return html.P(f"{text[:1].upper()}{text[1:]}.", className="note")
 
 
 def _alert(text: str) -> Component:
