@@ -17,7 +17,7 @@ from spiro_diffusion.layers import GroupedLinear
 
 LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
 RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
-PLACES = 8  # of the first feature, with a regression each
+PLACES = 12  # of the first feature, with a regression each
 CHUNK = 8192  # rows at a time
 SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
