@@ -78,6 +78,11 @@ def from_first_text(text: str = "") -> str:
     return bytes(from_first(letters).tolist()).decode()
 
 
+def dismiss() -> None:
+    """Let the processes end that wait for the first one's texts: none follows."""
+    from_first_text()
+
+
 def in_order(parts: Sequence[slice], compute: Callable[[slice], Tensor], shape: tuple[int, ...]) -> Iterator[Tensor]:
     """`compute(part)`, a CPU tensor (rows of the part, *shape), for each part, shared out over the processes.
 

@@ -111,17 +111,13 @@ class Generator:
         return out.reshape(len(people), draws, 512)
 
     def help(self) -> None:
-        """Draw a share of what the first process samples, until it says that this was all (`dismiss`)."""
+        """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
         while text := distributed.from_first_text():
             request = Request(*json.loads(text))
             known = distributed.from_first(torch.empty((request.people, len(conditions.NAMES))))
             features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
             for _ in self._flows(request, known, features):
                 pass  # each is sent to the first process
-
-    def dismiss(self) -> None:
-        """Let the helpers end."""
-        distributed.from_first_text()
 
     def _flows(self, request: "Request", known: Tensor, features: Tensor) -> Iterator[Tensor]:
         """Signals (n, 512) of each part of a request, in order, on the CPU; nothing in processes that help."""

@@ -105,7 +105,7 @@ def evaluate(
     earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
     page = report.render(result, drawn, {name: artifacts.read_json(path) for name, path in earlier.items()})
     artifacts.write_text(report_file, page)
-    generator.dismiss()
+    distributed.dismiss()
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ else:
     first = generator.sample(people, 70, 3, steps=3, batch=64, progress=False)  # four batches, one of 18 draws
     then = generator.sample(people[:1], 5, 4, sampler="heun", steps=2, guidance=1.5, progress=False)
     np.savez(out, first=first, then=then, processes=distributed.world())
-    generator.dismiss()
+    distributed.dismiss()
 """
 
 
