@@ -6,14 +6,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test full docs lint setup clean
 
-repro: setup  ## the nine stages on the simulated source, and the model card
+repro: setup  ## the ten stages on the simulated source, and the model card
 	dvc repro
 	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
 
-test: setup  ## ruff, mypy and the tests
-	ruff check . && ruff format --check . && mypy
+test: setup lint  ## ruff, mypy and the tests
 	pytest
+
+lint: setup  ## ruff and mypy
+	ruff check . && ruff format --check . && mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)

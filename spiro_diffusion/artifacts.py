@@ -1,10 +1,11 @@
 """Files that stages make: written whole or not at all, with the same bytes for the same content."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,31 +14,70 @@ import numpy as np
 
 from spiro_diffusion.errors import SpiroError
 
+SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
+
+
+@contextlib.contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Make the file `path` if there is none, and hold its lock, which ends with this process however that ends.
+
+    Raises SpiroError with the text `refusal` where another process holds it.
+    """
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SpiroError(refusal) from None
+            if not _names(path, file.fileno()):  # the last holder has renamed or removed it since
+                continue
+            yield
+            return
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one under `path`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name `path`, else it goes.
 
     A reader sees the old file or the new one, never a part, and a hardlink into DVC's cache is
-    replaced instead of written through.
+    replaced instead of written through. What a killed process leaves is overwritten by the next.
+
+    Raises SpiroError where the disk does not take it, or another process is writing it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.part")
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        os.replace(part, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(part, f"{path}: another process is writing it; wait for it or end it"):
+            try:
+                yield part
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise SpiroError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that goes when the block ends; what a killed process left goes first."""
+    folder = Path(path).with_name(f".{Path(path).name}.part")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        yield folder
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,6 +117,9 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
     """Yield a writable memory map of an .npy file that takes the name `path` when the block ends."""
     with atomic(path) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk says so here; met through the map, it would kill the process
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         yield array
         array.flush()
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.diffusion import Denoiser, Noise
 from spiro_diffusion.facts import Facts, FactsConfig
 from spiro_diffusion.unet import UNet, UNetConfig
@@ -23,6 +23,24 @@ class CLDMConfig:
     noise: Noise
     facts: FactsConfig
     facts_noise: Noise
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What a model was trained on."""
+
+    data: str  # the source
+    participants: int
+    curves: int
+    age: list[float]  # years, lowest and highest
+    height: list[float]  # cm
+    vqvae: str  # SHA-256 of the checkpoint whose latents it draws
+
+    def __post_init__(self) -> None:
+        for name in ("age", "height"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
+                raise ValueError(f"{name} is {ends}; expected the lowest and the highest")
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only
@@ -90,8 +108,11 @@ def load_cldm(path: Path) -> tuple[CLDM, dict[str, Any]]:
     Raises SpiroError where the checkpoint is missing, damaged or of another kind.
     """
     tensors, config = load_checkpoint(path, "cldm")
-    network = config["network"] | {"multipliers": tuple(config["network"]["multipliers"])}
-    facts, noise, facts_noise = FactsConfig(**config["facts"]), Noise(**config["noise"]), Noise(**config["facts_noise"])
-    model = CLDM(CLDMConfig(UNetConfig(**network), noise, facts, facts_noise))
-    load_weights(model, tensors, path)
-    return model.eval(), config["made_from"]
+    whole = CLDMConfig(
+        configured(UNetConfig, config, "network", path),
+        configured(Noise, config, "noise", path),
+        configured(FactsConfig, config, "facts", path),
+        configured(Noise, config, "facts_noise", path),
+    )
+    made_from = asdict(configured(MadeFrom, config, "made_from", path))
+    return rebuilt(lambda: CLDM(whole), tensors, path), made_from

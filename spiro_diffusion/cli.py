@@ -3,9 +3,11 @@
 What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
+import contextlib
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -164,6 +166,74 @@ def indices(
     _wrote([out] if out else [])
 
 
+@app.command(epilog="Example: spiro reconstruct mine.csv --age 45 --height 175 --sex male --mask 0:2.0")
+def reconstruct(
+    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l, one effort.")],
+    age: Age = None,
+    height: Height = None,
+    sex: Sex = None,
+    mask: Annotated[
+        str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
+    ] = None,
+    draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
+    curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
+    from spiro_diffusion import output  # noqa: PLC0415
+    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+
+    if age is None or height is None or sex is None:
+        raise SpiroError("a reconstruction needs --age, --height and --sex, all three")
+    files = [path for path in (out, plot) if path]
+    for path, ending in ((out, ".csv"), (plot, ".png")):
+        if path:
+            output.check_ending(path, (ending,))
+    output.check_paths(files, force)
+    own = read_own(file)
+    if curve is None and len(own.names) > 1:
+        raise SpiroError(f"{file}: holds {len(own.names)} curves; name one with --curve, as --curve {own.names[0]}")
+    if curve is not None and curve not in own.names:
+        raise SpiroError(f"{file}: holds no curve {curve!r}; there are {', '.join(own.names[:10])}")
+    row = own.names.index(curve) if curve else 0
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    found = SpiroGenerator.from_checkpoint(models).reconstruct(
+        own.flow[row, : own.points[row]],
+        age=age,
+        height=height,
+        sex=sex,
+        mask=mask,
+        n=draws,
+        seed=seed,
+        notes=own.notes,
+        tell=lambda warning: _say(f"warning: {warning}"),
+    )
+    if out:
+        output.write_indices(out, found.bands())
+    if plot:
+        found.plot(plot)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, **found.to_dict()})
+        return
+    for note in own.notes:
+        _say(f"note: {note}")
+    rows = [
+        (HEADERS.get(str(name), str(name)), *(f"{v:.2f}" for v in values))
+        for name, values in found.summary().iterrows()
+    ]
+    header = ("", "recorded", "median", "mean", "50 % from", "to", "90 % from", "to")
+    _print_table(f"{file}: {draws} draws of the full effort (volumes L, flows L/s)", header, rows)
+    typer.echo(found.sentence)
+    _wrote(files)
+
+
 @app.command(epilog="Example: spiro info --json")
 def info(
     models: Models = Path("models"),
@@ -255,6 +325,46 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
         return
     _print_figures(figures, summary)
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
+
+
+@app.command(epilog="Example: spiro verify; spiro verify --remote beside")
+def verify(
+    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+) -> None:
+    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    from spiro_diffusion.stored import examine  # noqa: PLC0415
+
+    found = examine(folder, remote, remove)
+    bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
+    for s in bad:
+        typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
+    counts = Counter(s.state for s in found)
+    typer.echo(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing")))
+    if bad:
+        again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
+        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
+
+
+@app.command(name="app", epilog="Example: spiro app --port 8050")
+def page(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    models: Models = Path("models"),
+) -> None:
+    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    try:
+        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
+    except ModuleNotFoundError as error:
+        raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.app.asked import Draws  # noqa: PLC0415
+
+    server = open_server(Draws(SpiroGenerator.from_checkpoint(models)), port)
+    typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 @app.command(epilog="Example: spiro card --metrics metrics/evaluate")

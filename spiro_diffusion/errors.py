@@ -1,5 +1,23 @@
-"""The one error a user can cause; it ends a program with one line, not a traceback."""
+"""The one error a user can cause; it ends a program with one line, not a traceback. And what makes its line."""
 
 
 class SpiroError(Exception):
     """Something a user can mend: the message says what is wrong, where, and what to do."""
+
+
+def within(settings: object, **ranges: tuple[float, float]) -> None:
+    """Hold attributes against their least and largest values; both are allowed, a NaN is not.
+
+    Raises ValueError that names the first beyond them.
+    """
+    for name, (least, largest) in ranges.items():
+        value = getattr(settings, name)
+        if not least <= value <= largest:
+            raise ValueError(f"{name} is {value:g}; expected {least:g} to {largest:g}")
+
+
+def shown(value: object, most: int = 60) -> str:
+    """What a user's file says, as it can stand in a line: what does not print is escaped, what is long is cut."""
+    text = str(value)
+    text = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from spiro_diffusion import surface
 from spiro_diffusion.conditions import ConditionTokens
 from spiro_diffusion.diffusion import Denoiser
+from spiro_diffusion.errors import within
 from spiro_diffusion.layers import step_phase, zero_linear
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
@@ -39,6 +40,9 @@ class FactsConfig:
     blocks: int = 3
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        within(self, width=(1, 4096), blocks=(0, 64), dropout=(0, 1))
+
 
 class FactsNet(nn.Module):
     """x (B, 1, 7), c_noise (B,), conditions (B, 6) with NaN for unknown → as x. Residual layers on a vector."""
@@ -56,7 +60,11 @@ class FactsNet(nn.Module):
         self.leave = zero_linear(width, len(NAMES))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        context = F.silu(self.step(step_phase(c_noise)) + self.conditions(conditions).mean(1))
+        return self.told(x, c_noise, self.conditions(conditions))
+
+    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, 6, width), which no noise level changes."""
+        context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x[:, 0])
         for norm, modulate, widen, narrow in zip(self.norms, self.modulate, self.widen, self.narrow, strict=True):
             scale, shift = modulate(context).chunk(2, dim=-1)

@@ -1,19 +1,21 @@
 """Who curves are drawn for: a table of people as a user gives it, checked against what the model was trained on."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.errors import SpiroError, shown
 
 SEXES = {"male": 1, "m": 1, "1": 1, "1.0": 1, "female": 2, "f": 2, "2": 2, "2.0": 2}  # RIAGENDR
 GRADES = ("A", "B", "C", "D")  # SPAQEFF
 TEST_TYPES = ("Pre", "Bron")  # SPATTYPE
 REQUIRED = ("age", "height", "sex")
 UNITS = {"age": "years", "height": "cm"}
+LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 
 
@@ -53,29 +55,41 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if missing:
         raise SpiroError(
             f"{where}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
-            f"and found {', '.join(map(str, table.columns)) or 'none'}"
+            f"and found {listed(table)}"
         )
     if table.empty:
         raise SpiroError(f"{where}: holds no people; give one row a person")
     return table
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with lower-case column names.
+def read_csv(source: Path | BinaryIO, where: str | None = None) -> pd.DataFrame:
+    """A CSV with lower-case column names, of a path or an open file; `where` names it in errors, else the path.
 
-    Raises SpiroError where there is none to read.
+    Raises SpiroError where there is none to read, or its columns are not told apart.
     """
+    where = where or str(source)
     try:
-        table = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig")
+        if isinstance(source, Path) and source.stat().st_size > LARGEST_CSV:
+            raise SpiroError(f"{where}: has more than {LARGEST_CSV >> 20} MB; give it in parts")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row of more cells than columns would lose some
+            table = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig", index_col=False)
     except FileNotFoundError:
-        raise SpiroError(f"{path}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        pd.errors.ParserError,
-    ) as error:  # EmptyDataError and UnicodeDecodeError are ValueErrors
-        raise SpiroError(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
-    return table.rename(columns=lambda name: str(name).strip().lower())
+        raise SpiroError(f"{where}: no such file") from None
+    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        # EmptyDataError and UnicodeDecodeError are ValueErrors
+        raise SpiroError(f"{where}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
+    table = table.rename(columns=lambda name: str(name).strip().lower())
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise SpiroError(f"{where}: two columns are named {shown(twice[0])}; keep one")
+    return table
+
+
+def listed(table: pd.DataFrame) -> str:
+    """The columns of a table in words, the first eight of them and each cut to 40 characters."""
+    names = [shown(name, 40) for name in table.columns[:8]]
+    return ", ".join(names) + (f" and {table.shape[1] - 8} more" if table.shape[1] > 8 else "") or "none"
 
 
 def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
@@ -83,10 +97,16 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.
     """
-    values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+    cells = table[name]
+    if cells.dtype == bool:
+        cells = cells.astype(str)
+    try:
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        values = np.array([float(str(cell)) if len(str(cell)) < 300 else np.nan for cell in cells])
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise SpiroError(f"{where}: {name} is {table[name].iloc[bad[0]]} in row {bad[0] + 1}; expected a number")
+        raise SpiroError(f"{where}: {name} is {shown(cells.iloc[bad[0]])} in row {bad[0] + 1}; expected a number")
     return values
 
 
@@ -125,7 +145,7 @@ def _known(value: Any, known: dict[str, Any], name: str, row: int) -> Any:
     key = str(value).strip().lower()
     if key not in known:
         expected = ["male", "female"] if name == "sex" else list(known.values())
-        raise SpiroError(f"people: {name} is {value} in row {row + 1}; expected one of {', '.join(expected)}")
+        raise SpiroError(f"people: {name} is {shown(value)} in row {row + 1}; expected one of {', '.join(expected)}")
     return known[key]
 
 
@@ -136,7 +156,7 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
 
     Raises SpiroError that names the first person beyond them.
     """
-    warnings = []
+    said = []
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
@@ -149,8 +169,9 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
             )
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
-            warnings.append(
-                f"{near} of {len(values)} people are within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+            whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
+            said.append(
+                f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
-    return warnings
+    return said

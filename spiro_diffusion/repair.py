@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from spiro_diffusion import nhanes, sas7bdat, spxraw, verify, xport, xport_mend
-from spiro_diffusion.artifacts import atomic, read_json, sha256
+from spiro_diffusion.artifacts import atomic, folder_beside, read_json, sha256
 from spiro_diffusion.download import MANIFEST, find
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.filekind import Kind
@@ -296,10 +296,9 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
     """
     report: dict[str, Any] = {}
     manifest = read_json(raw / MANIFEST) if (raw / MANIFEST).exists() else {}
-    repaired.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=repaired.parent, prefix=f".{repaired.name}.") as folder:
+    with folder_beside(repaired) as folder:
         for file, path in tqdm(_files_in(raw), desc="repairing", unit="file"):
-            out = Path(folder) / f"{file.name}.parquet"
+            out = folder / f"{file.name}.parquet"
             found = repair_file(path, file, out, _is_published(raw, file.cycle, manifest), largest)
             _unchanged(path, manifest.get("files", {}).get(path.name), found)
             report[file.name] = found
@@ -308,7 +307,7 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
             if old.stem not in report:
                 old.unlink()
         for name in report:
-            (Path(folder) / f"{name}.parquet").replace(repaired / f"{name}.parquet")
+            (folder / f"{name}.parquet").replace(repaired / f"{name}.parquet")
     return report
 
 

@@ -1,7 +1,7 @@
 """Where a stage computes: its section of params.yaml is one that no stage depends on."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,7 +18,9 @@ class RuntimeParams:
     device: str = "auto"  # auto, cpu, cuda
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
-    workers: int = 1  # processes of this host that train together, one a GPU; 1 for those that torchrun started
+    graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
+    workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
+    save_every: float = 10.0  # s, least time between two states that a killed training goes on from
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class Runtime:
 
     device: torch.device
     dtype: torch.dtype
+    save_every: float = 10.0  # s between two states of a training
+    graphs: bool = False  # whether what repeats is captured as a CUDA graph
 
     def exact(self) -> "Runtime":
         """The same place in float32, for what is small and counts millilitres."""
-        return Runtime(self.device, torch.float32)
+        return replace(self, dtype=torch.float32)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision, where the number type asks for it."""
@@ -38,7 +42,7 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start a training stage anew as several processes, where the section `runtime` asks for them."""
+    """Start a stage anew as several processes, where the section `runtime` asks for them."""
     workers = load_params(RuntimeParams, "runtime").workers
     if workers > 1 and not distributed.launched():
         distributed.launch(workers, module, arguments)
@@ -67,4 +71,5 @@ def configure(params: RuntimeParams) -> Runtime:
         torch.backends.cudnn.allow_tf32 = True
     device = distributed.start(torch.device(name))
     half = params.precision == "bfloat16" or (params.precision == "auto" and name == "cuda")
-    return Runtime(device, torch.bfloat16 if half else torch.float32)
+    dtype = torch.bfloat16 if half else torch.float32
+    return Runtime(device, dtype, params.save_every, name == "cuda" and params.graphs == "auto")

@@ -1,8 +1,11 @@
 """What every stage shares: its section of params.yaml, its arguments, and how it ends on an error."""
 
 import argparse
+import contextlib
 import dataclasses
+import errno
 import inspect
+import os
 import re
 import sys
 import types
@@ -13,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.artifacts import SCRATCH, locked
+from spiro_diffusion.errors import SpiroError, shown
 
 P = typing.TypeVar("P")
 PARAMS_FILE = Path("params.yaml")
@@ -54,21 +58,29 @@ def load_params(cls: type[P], section: str, file: Path = PARAMS_FILE) -> P:
     values = read_params(file).get(section)
     if not isinstance(values, dict):
         raise SpiroError(f"{file}: section '{section}' is missing or is no mapping")
+    try:
+        return filled(cls, values, f"{file}: {section}.")
+    except ValueError as error:
+        raise SpiroError(f"{file}: {section}: {error}") from None
+
+
+def filled(cls: type[P], values: dict[str, Any], where: str) -> P:
+    """The dataclass `cls` with `values`, checked as `load_params` says; `where` is put before a key's name.
+
+    Raises SpiroError that names a wrong key, ValueError where the class refuses a value.
+    """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise SpiroError(f"{file}: {section}.{key} is not a parameter; known: {', '.join(fields)}")
+            raise SpiroError(f"{where}{shown(key)} is not a parameter; known: {', '.join(fields)}")
+    held = {}
     for name, field in fields.items():
-        if name not in values:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise SpiroError(f"{file}: {section}.{name} is missing")
-            continue
-        values[name] = _checked(values[name], hints[name], f"{file}: {section}.{name}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise SpiroError(f"{file}: {section}: {error}") from None
+        if name in values:
+            held[name] = _checked(values[name], hints[name], f"{where}{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise SpiroError(f"{where}{name} is missing")
+    return cls(**held)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
@@ -80,16 +92,16 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return _checked(value, hint, where)
     if origin is typing.Literal:
         if value not in options:
-            raise SpiroError(f"{where} is {value!r}; expected one of {', '.join(map(repr, options))}")
+            raise SpiroError(f"{where} is {shown(repr(value))}; expected one of {', '.join(map(repr, options))}")
         return value
-    if origin is list:
+    if origin in (list, tuple):  # YAML and JSON have lists only
         if not isinstance(value, list):
-            raise SpiroError(f"{where} is {value!r}; expected a list")
-        return [_checked(v, options[0], where) for v in value]
+            raise SpiroError(f"{where} is {shown(repr(value))}; expected a list")
+        return origin(_checked(v, options[0], where) for v in value)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise SpiroError(f"{where} is {value!r}; expected {hint.__name__}")
+        raise SpiroError(f"{where} is {shown(repr(value))}; expected {hint.__name__}")
     return value
 
 
@@ -97,14 +109,40 @@ def run_stage(function: Callable[..., None], params_class: type[P], argv: list[s
     """Run a stage from the command line and exit.
 
     `function(params, *, name: Path, ...)`: each keyword becomes the argument `--name PATH`, which
-    dvc.yaml passes; `params` is the section of params.yaml named as the function.
+    dvc.yaml passes; `params` is the section of params.yaml named as the function. Where `dvc repro` was killed,
+    its stage goes on: another run of it here is refused until it ends.
     """
     parser = argparse.ArgumentParser(prog=f"stages.{function.__name__}", description=inspect.getdoc(function))
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         required = parameter.default is inspect.Parameter.empty
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=required, default=parameter.default)
     arguments = vars(parser.parse_args(argv))
+    name = function.__name__
     try:
-        function(load_params(params_class, function.__name__), **arguments)
+        with _alone(name):
+            function(load_params(params_class, name), **arguments)
     except SpiroError as error:
-        sys.exit(f"{function.__name__}: {' '.join(str(error).split())}")
+        sys.exit(f"{name}: {' '.join(str(error).split())}")
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        sys.exit(f"{name}: {error.filename or 'a file'}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(said):
+            raise
+        sys.exit(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+
+
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+_NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # PyTorch's, which is a RuntimeError
+_MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stage's batch or draws in params.yaml"
+
+
+def _alone(name: str) -> contextlib.AbstractContextManager[None]:
+    """The lock of the stage in this folder, held by the first of the processes that train together."""
+    if int(os.environ.get("RANK", "0")):
+        return contextlib.nullcontext()
+    folder = SCRATCH / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return locked(folder / "stage", "another run of this stage is going on here; wait for it or end it")

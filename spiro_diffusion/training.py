@@ -8,12 +8,11 @@ the device inside an epoch.
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -25,11 +24,9 @@ from tqdm import tqdm
 from spiro_diffusion import artifacts, distributed
 from spiro_diffusion.checkpoint import load_checkpoint, save_checkpoint
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.graphs import Graph
 from spiro_diffusion.log import Log
 from spiro_diffusion.runtime import Runtime
-
-SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
-SAVE_EVERY_S = 10.0  # least time between two resume states
 
 
 @dataclass(frozen=True)
@@ -82,34 +79,22 @@ def fingerprint(params: Any, inputs: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two runs never write one result.
-
-    Raises SpiroError where another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SpiroError(f"{folder}: another run is training here; wait for it or end it") from None
-        yield
-
-
 def fit(
     task: Task, recipe: Recipe, train_rows: Tensor, runtime: Runtime, name: str, run: str, log: Log | None = None
 ) -> Fitted:
     """Train `task.model` on `train_rows` and return the weights with the best validation score.
 
-    `name` is the stage, `run` its fingerprint: a run that was killed goes on from its last state in
-    `.scratch/<name>/<run>.safetensors`.
+    `name` is the model, `run` the fingerprint of its stage: a run that was killed goes on from its last state in
+    `.scratch/<name>/<run>.safetensors`. The state stays until the stage has written what it makes and says `done`.
+
+    Raises SpiroError where another process trains the same, or the loss is not finite.
     """
     first = distributed.rank() == 0
-    folder = SCRATCH / name
-    with only_writer(folder) if first else contextlib.nullcontext():
+    state = _state(name, run)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    refusal = f"{state.parent}: another run is training here; wait for it or end it"
+    with artifacts.locked(state.parent / "lock", refusal) if first else contextlib.nullcontext():
         loop = _Loop(task, recipe, train_rows, runtime)
-        state = folder / f"{run}.safetensors"
         if state.is_file():
             loop.restore(state)
         for record in loop.history:
@@ -123,13 +108,22 @@ def fit(
             record = loop.epoch(epoch)
             bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k in ("loss", "score")}, refresh=False)
             _write(log, record)
-            if first and epoch + 1 < recipe.epochs and time.monotonic() - saved > SAVE_EVERY_S:
+            last = epoch + 1 == recipe.epochs
+            if first and (last or time.monotonic() - saved > runtime.save_every):
                 loop.save(state)
                 saved = time.monotonic()
-        weights = loop.kept()
-        if first:
-            state.unlink(missing_ok=True)
-        return Fitted(weights, loop.history)
+        return Fitted(loop.kept(), loop.history)
+
+
+def done(run: str, *names: str) -> None:
+    """Forget the states of these models: what was made of them is written."""
+    if distributed.rank() == 0:
+        for name in names:
+            _state(name, run).unlink(missing_ok=True)
+
+
+def _state(name: str, run: str) -> Path:
+    return artifacts.SCRATCH / name / f"{run}.safetensors"
 
 
 def _write(log: Log | None, record: dict[str, float]) -> None:
@@ -165,7 +159,7 @@ class _Loop:
             fused=True,
             capturable=cuda,
         )
-        self.graph = StepGraph(self._compute) if cuda and distributed.world() == 1 else None
+        self.graph = Graph(self._compute) if runtime.graphs and distributed.world() == 1 else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.done = 0  # optimiser steps
@@ -198,7 +192,7 @@ class _Loop:
 
     def _step(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         self._set_rate(learning_rate(self.done, self.steps * self.recipe.epochs, self.recipe))
-        losses = self.graph(rows, draws) if self.graph else self._compute(rows, draws)
+        losses = self.graph(rows, *draws) if self.graph else self._compute(rows, *draws)
         self.done += 1
         if self.ema:
             decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))  # short at first: the start is forgotten
@@ -206,7 +200,7 @@ class _Loop:
                 torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
         return losses
 
-    def _compute(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _compute(self, rows: Tensor, *draws: Tensor) -> dict[str, Tensor]:
         share = len(rows) / self.batch  # a mean over this process's rows, as a part of the global mean
         self.optimizer.zero_grad(set_to_none=True)
         with self.runtime.autocast():
@@ -267,62 +261,12 @@ class _Loop:
 
         self.model.load_state_dict(named("model."))
         self.best = named("best.")
-        self.ema = [tensors[f"ema.{i}"] for i in range(len(self.ema))]
+        for i, average in enumerate(self.ema):
+            average.copy_(tensors[f"ema.{i}"])
         for i, parameter in enumerate(self.parameters):
             state = named(f"adam.{i}.")
-            state["step"] = tensors[f"adam.{i}.step"].to(
-                "cpu" if self.runtime.device.type == "cpu" else parameter.device
-            )
-            self.optimizer.state[parameter] = state
+            step = state.pop("step").to("cpu" if self.runtime.device.type == "cpu" else parameter.device)
+            # laid out in memory as the parameter: the fused optimiser pairs numbers by their place there
+            moments = {k: torch.empty_like(parameter, requires_grad=False).copy_(v) for k, v in state.items()}
+            self.optimizer.state[parameter] = {"step": step, **moments}
         self.history, self.done = config["history"], config["done"]
-
-
-class StepGraph:
-    """A training step as one CUDA graph: hundreds of small kernels for the price of one launch.
-
-    The first calls run the step as it is (they also warm up the libraries), then it is captured and
-    replayed with the arguments copied into the captured tensors.
-    """
-
-    WARM_UP = 3
-
-    def __init__(self, step: Callable[[Tensor, tuple[Tensor, ...]], dict[str, Tensor]]) -> None:
-        self.step = step
-        self.forget()
-
-    def forget(self) -> None:
-        """Capture anew, because the step computes something else from here on."""
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.calls = 0
-
-    def __call__(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        if self.graph is None:
-            if self.calls < self.WARM_UP:
-                self.calls += 1
-                side = torch.cuda.Stream()  # capture needs a stream of its own, and so does its warm-up
-                side.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(side):
-                    result = self.step(rows, draws)
-                torch.cuda.current_stream().wait_stream(side)
-                return result
-            self.rows, self.draws = rows.clone(), tuple(d.clone() for d in draws)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.result = self.step(self.rows, self.draws)
-        self.rows.copy_(rows)
-        for held, new in zip(self.draws, draws, strict=True):
-            held.copy_(new)
-        self.graph.replay()
-        return {k: v.clone() for k, v in self.result.items()}
-
-
-def batches(rows: int, size: int) -> Iterator[slice]:
-    """Slices that cover `rows`."""
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-def mean_over(rows: Tensor, size: int, function: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, float]:
-    """Mean of per-row figures over batches of `rows`."""
-    parts = [function(rows[part]) for part in batches(len(rows), size)]
-    return {key: torch.cat([p[key] for p in parts]).double().mean().item() for key in parts[0]}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.conditions import ConditionTokens
+from spiro_diffusion.errors import within
 from spiro_diffusion.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.vqvae import TOKENS
 
@@ -29,6 +30,15 @@ class UNetConfig:
     dropout: float = 0.0
     facts: int = 0  # numbers of the effort that are conditions too, behind the six of `conditions`
 
+    def __post_init__(self) -> None:
+        within(self, channels=(1, 128), width=(1, 4096), blocks=(1, 16), head=(1, 4096), context=(1, 4096))
+        within(self, dropout=(0, 1), facts=(0, 64))
+        if not 1 <= len(self.multipliers) <= 6 or not all(1 <= m <= 64 for m in self.multipliers):
+            raise ValueError(f"multipliers is {list(self.multipliers)}; expected 1 to 6 numbers from 1 to 64")
+        for width in (self.width * m for m in self.multipliers):
+            if width % max(1, width // self.head):
+                raise ValueError(f"head is {self.head}; {width} channels do not share out to heads of that size")
+
 
 class ResBlock(nn.Module):
     """Two convolutions; the context scales and shifts the second norm. Starts as the identity."""
@@ -45,7 +55,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         scale, shift = self.modulate(context)[:, None].chunk(2, dim=-1)
         h = self.conv1(F.silu(self.norm1(x)))
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))  # one pass over memory less than * and +
         return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
 
 
@@ -119,7 +129,10 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(Norm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        tokens = self.conditions(conditions)
+        return self.told(x, c_noise, self.conditions(conditions))
+
+    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, 6 + facts, context), which no noise level changes."""
         context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x)
         h = h + self.place.to(h.dtype)

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion import distributed, grid
-from spiro_diffusion.checkpoint import load_checkpoint, load_weights
+from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt
+from spiro_diffusion.errors import within
 from spiro_diffusion.layers import Conv, zero_linear
 
 TOKENS = 64
@@ -41,6 +42,9 @@ class VQVAEConfig:
     groups: int = 2  # codes a token
     code_width: int = 4  # numbers a code stands for; few, so that codes are looked up by what matters (Yu et al. 2022)
     codes: int = 256  # entries of each group's codebook
+
+    def __post_init__(self) -> None:
+        within(self, width=(1, 4096), blocks=(0, 64), groups=(1, 64), code_width=(1, 128), codes=(1, 65536))
 
 
 class Quantised(NamedTuple):
@@ -224,9 +228,13 @@ class VQVAE(nn.Module):
         """flow (B, 512) → tokens (B, 64, 128)."""
         return self.widen(self.quantiser(self.narrowed(flow)).vectors)
 
-    def snap(self, tokens: Tensor) -> Tensor:
-        """The tokens of codes that are nearest to any tokens (B, 64, 128)."""
-        narrow = tokens.float() @ torch.linalg.pinv(self.widen.weight.float()).T
+    def narrower(self) -> Tensor:
+        """The inverse of `widen`, (128, groups x code_width): tokens times it are what they were made from."""
+        return torch.linalg.pinv(self.widen.weight.float()).T
+
+    def snap(self, tokens: Tensor, narrower: Tensor | None = None) -> Tensor:
+        """The tokens of codes that are nearest to any tokens (B, 64, 128); who snaps often passes `narrower()`."""
+        narrow = tokens.float() @ (self.narrower() if narrower is None else narrower)
         return self.widen(self.quantiser(narrow).vectors)
 
     def decode(self, tokens: Tensor) -> Decoded:
@@ -318,6 +326,5 @@ def load_vqvae(path: Path) -> VQVAE:
     Raises SpiroError where the checkpoint is missing, damaged or of another kind.
     """
     tensors, config = load_checkpoint(path, "vqvae")
-    model = VQVAE(VQVAEConfig(**config["network"]))
-    load_weights(model, tensors, path)
-    return model.eval()
+    network = configured(VQVAEConfig, config, "network", path)
+    return rebuilt(lambda: VQVAE(network), tensors, path)

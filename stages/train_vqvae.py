@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spiro_diffusion import codebook, distributed, grid, runtime, spirometry, training, uncounted
+from spiro_diffusion.batching import batches
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
@@ -30,6 +31,9 @@ class Params(training.Recipe):
     groups: int
     code_width: int
     codes: int
+
+    def __post_init__(self) -> None:
+        assert self.network  # whose values are checked before anything is read
 
     @property
     def weights(self) -> LossWeights:
@@ -79,7 +83,7 @@ class VQVAETask:
 
     def validate(self) -> dict[str, float]:
         truth, found, codes = [], [], []
-        for part in training.batches(len(self.validation), self.BATCH):
+        for part in batches(len(self.validation), self.BATCH):
             flow = self.flow[self.validation[part]]
             decoded, quantised = self.model(flow, self.quantise)
             truth.append(flow.cpu())
@@ -130,6 +134,7 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     if distributed.rank() == 0:
         save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
     log.close()
+    training.done(run, "train_vqvae")
 
 
 if __name__ == "__main__":

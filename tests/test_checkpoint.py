@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spiro_diffusion.artifacts import sha256
-from spiro_diffusion.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from spiro_diffusion.checkpoint import load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.errors import SpiroError
 
 CONFIG = {"width": 4, "name": "toy", "list": [1, 2]}
@@ -66,4 +66,4 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SpiroError, match="tensor 'weight' does not fit"):
-        load_weights(nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), tmp_path)
+        rebuilt(lambda: nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), tmp_path)

@@ -107,7 +107,7 @@ def test_json_holds_indices_and_files(spiro: Spiro) -> None:
 def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
     status, _, err = spiro("generate", "--age", "78.5", "--height", "175", "--sex", "f", "-n", "1")
     assert status == 0
-    assert err.startswith("spiro: warning: 1 of 1 people are within 2 years")
+    assert err.startswith("spiro: warning: age 78.5 is within 2 years")
 
 
 @pytest.mark.parametrize(
