@@ -70,7 +70,7 @@ for name, unit in (("fev1", "L"), ("fvc", "L"), ("pef", "L/s")):
 
 # %%
 t0 = spirometry.indices(own.flow, own.points).t0[best]  # s from the first sample: the drawn curves have it at 0
-time = np.arange(int(own.points[best])) * 0.01 - t0
+time = np.arange(1, own.points[best] + 1) * 0.01 - t0  # of each sample's end, where its volume is reached
 volume = np.cumsum(own.flow[best, : own.points[best]]) * 0.01
 figure = Figure(figsize=(9.6, 3.8), layout="constrained")
 ax = figure.subplots()
