@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from spiro_diffusion import report
 from spiro_diffusion.evaluation.figures import Figure
 from spiro_diffusion.reconstruction_plots import NAMES, label
@@ -13,16 +11,9 @@ from spiro_diffusion.reconstruction_plots import NAMES, label
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spiro_diffusion"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     source, explanation = report.SOURCES[result["data"]["source"]]
     natural = result["natural"]
-    return environment.get_template("reconstruction.html.j2").render(
+    return report.template("reconstruction.html.j2").render(
         data=result["data"],
         source=source,
         explanation=explanation,

@@ -164,13 +164,6 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         pictures: PNG files by name; those that are absent leave their place empty.
         stages: metrics of earlier stages by name (`align`, `filter`, `resample`), where there are any.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spiro_diffusion"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     candidates = {
         "generator": result["generator"],
         "floor": result["floor"],
@@ -185,7 +178,7 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         for level in ("every", "best")
     }
     label, explanation = SOURCES[result["data"]["source"]]
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         data=result["data"],
         source=label,
         explanation=explanation,
@@ -207,6 +200,18 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         flow=_flow(stages),
         agreement=_agreement(stages),
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this package; a name that it uses and does not get is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spiro_diffusion"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def inline(path: Path) -> str:
