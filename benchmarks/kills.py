@@ -39,7 +39,7 @@ from killing import Stage
 from repository import Repository
 
 MODES = {"stage": 0.45, "all": 0.4, "dvc": 0.15}
-MOST_WRITES = 12  # of which a kill awaits one at most
+MOST_WRITES = 64  # of which a kill awaits one at most, small numbers more often: most stages write little
 
 
 def prepared(folder: Path) -> Repository:
@@ -80,7 +80,7 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
     killing.forget(repository, stage)
     mode = rng.choices(list(MODES), list(MODES.values()))[0]
     aimed = rng.random() < 0.5
-    moment = (3 * seconds, rng.randint(1, MOST_WRITES)) if aimed else (rng.uniform(0, seconds), 0)
+    moment = (3 * seconds, round(MOST_WRITES ** rng.random())) if aimed else (rng.uniform(0, seconds), 0)
     with tempfile.TemporaryDirectory() as logs:
         log = Path(logs) / "log"
         with killing.started(repository, repro("--single-item", stage.address), log) as dvc:

@@ -32,9 +32,8 @@ class Log:
         if self.live is None:
             return
         self.live.step = int(record["epoch"])
-        for key, value in record.items():
-            if key != "epoch":
-                self.live.log_metric(key, value)
+        for key in sorted(record.keys() - {"epoch"}):  # the file keeps this order, also after a resume
+            self.live.log_metric(key, record[key])
         self.live.make_summary()
 
     def close(self) -> None:

@@ -40,7 +40,8 @@ class Line:
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         x = self.x[rows] + draws[0]
-        return {"loss": self.rate * ((self.model(x) - 2 * self.x[rows]) ** 2).mean()}
+        loss = self.rate * ((self.model(x) - 2 * self.x[rows]) ** 2).mean()
+        return {"loss": loss, "bias": x.mean()}
 
     def validate(self) -> dict[str, float]:
         return {"score": ((self.model(self.x) - 2 * self.x) ** 2).mean().item()}
@@ -128,12 +129,13 @@ def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pyt
     log = Log(Path("b"))
     fit(Line(), log=log)
     log.close()
+    assert Path("a/metrics.json").read_bytes() == Path("b/metrics.json").read_bytes()
     training.done("run", "toy")
     monkeypatch.setitem(sys.modules, "dvclive", None)
     log = Log(Path("c"))
     fit(Line(), log=log)
     log.close()
-    assert set(files("a")) == {"plots/metrics/loss.tsv", "plots/metrics/score.tsv"}
+    assert set(files("a")) == {f"plots/metrics/{name}.tsv" for name in ("loss", "bias", "score")}
     assert files("a") == files("b") == files("c")
     assert len(files("a")["plots/metrics/loss.tsv"].splitlines()) == 1 + RECIPE.epochs
 
