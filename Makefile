@@ -25,11 +25,12 @@ docs: setup  ## the site of docs/ in site/, without a network
 
 setup: .venv/ready
 
-.venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+.venv/ready: requirements.lock requirements-torch.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "Python 3.11.5 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --upgrade pip
-	python -m pip install --quiet --requirement requirements.lock
+	python -m pip install --quiet --require-hashes --requirement requirements.lock
+	python -m pip install --quiet --requirement requirements-torch.lock
 	python -m pip install --quiet --no-deps --editable .
 	touch $@
 

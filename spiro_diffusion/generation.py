@@ -24,7 +24,7 @@ from spiro_diffusion.vqvae import TOKENS, VQVAE, load_vqvae
 
 NOISE_BLOCK = 64  # draws that share one seeded noise generator: what decides the curves, whatever the batch
 BATCH = {"cpu": 256, "cuda": 8192}  # draws at a time: what fits the caches; what fills the GPU
-STEPS = 18  # noise levels of the latents' sampler
+STEPS = 12  # noise levels of the latents' sampler: as good as 180 (docs/experiments.md, 42)
 FACT_STEPS = 64  # noise levels of the facts' sampler: seven numbers cost nothing, and 18 levels widen them by 3 %
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
