@@ -7,7 +7,8 @@
 Trains both models twice with one seed, with `runtime.deterministic` off and on, each in a folder of its own from one
 set of curves, and compares the SHA-256 of what train_vqvae, encode and train_cldm made. With --seeds, trains and
 judges (validation participants) with each seed, and prints mean, SD and range of each headline figure. Runs stages
-with `spiro_diffusion.bare`: DVC is not needed (where the package is not installed, with PYTHONPATH=.). Ends with status 1 where `deterministic` gave other bytes.
+with `spiro_diffusion.bare`: DVC is not needed; where the package is not installed, set PYTHONPATH=. in the
+repository. Ends with status 1 where `deterministic` gave other bytes.
 """
 
 import argparse
@@ -18,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import torch
 from repository import TINY
