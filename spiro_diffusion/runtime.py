@@ -1,6 +1,7 @@
 """Where a stage computes: its section of params.yaml is one that no stage depends on."""
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +22,7 @@ class RuntimeParams:
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
     workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
+    deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def configure(params: RuntimeParams) -> Runtime:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
         raise SpiroError(f"params.yaml: runtime.device is {params.device!r}; expected auto, cpu or cuda")
+    if params.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+        torch.use_deterministic_algorithms(True, warn_only=True)
     if name == "cuda":
         if not torch.cuda.is_available():
             raise SpiroError("params.yaml: runtime.device is cuda, but PyTorch sees no GPU; use auto or cpu")

@@ -58,8 +58,9 @@ TINY = {
 class Repository:
     """A folder with the project's files as git knows them, under git and DVC."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        """`environment` is who works there and how; by default as the tests do."""
+        self.folder, self.environment = folder, environment or {}
         folder.mkdir(exist_ok=True)
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -79,7 +80,7 @@ class Repository:
     def at(cls, folder: Path) -> "Repository":
         """One that was made before."""
         repository = cls.__new__(cls)
-        repository.folder = folder
+        repository.folder, repository.environment = folder, {}
         return repository
 
     @classmethod
@@ -109,7 +110,7 @@ class Repository:
         done = subprocess.run(  # noqa: PLW1510 (checked below, with its output)
             command,
             cwd=self.folder,
-            env=os.environ | identity | own | environment,
+            env=os.environ | identity | own | self.environment | environment,
             capture_output=True,
             text=True,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from repository import Repository
+from repository import MAIN, Repository
 
 
 def test_a_run_leaves_figures_a_report_and_both_models(done: Repository) -> None:
@@ -103,7 +103,13 @@ def test_latents_of_another_vqvae_are_refused(done: Repository) -> None:
 
 
 def test_two_fresh_folders_make_the_same_bytes(done: Repository, tmp_path: Path) -> None:
-    other = Repository(tmp_path / "elsewhere")
+    home = tmp_path / "another home"
+    home.mkdir()
+    somebody = {"USER": "somebody", "LOGNAME": "somebody", "HOME": str(home), "PYTHONHASHSEED": "1"}
+    elsewhere = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C", "COLUMNS": "40"}
+    other = Repository(tmp_path / "else where", somebody | elsewhere)
     other("dvc", "repro")
     done("git", "checkout", "--quiet", ".")
-    assert other.lock() == done.lock()
+    assert list(other.lock()) == MAIN
+    for name, outs in other.lock().items():
+        assert outs == done.lock()[name], f"the bytes of {name} tell where, by whom or when they were made"

@@ -11,7 +11,7 @@ from spiro_diffusion import artifacts, training
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.layers import Conv
 from spiro_diffusion.log import Log
-from spiro_diffusion.runtime import Runtime
+from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
 
 CPU = Runtime(torch.device("cpu"), torch.float32, save_every=0.0)
 RECIPE = training.Recipe(
@@ -145,3 +145,11 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert max(rates) == pytest.approx(RECIPE.lr)
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] < 0.001 * RECIPE.lr
+
+
+def test_deterministic_algorithms_are_asked_for_where_the_runtime_says_so() -> None:
+    try:
+        configure(RuntimeParams(device="cpu", deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -1,0 +1,108 @@
+"""Memory and time of the stages with ten times the participants: memory flat within 20 %, time linear.
+
+    python benchmarks/growth.py                             # 600 and 6,000 participants
+    python benchmarks/growth.py --participants 2000 --evaluate
+
+Each stage runs as `dvc repro` runs it, in a process of its own in a temporary folder, once a size. The data half and
+encode run with params.yaml as it is (encode with an untrained VQ-VAE of its size: what it costs does not depend on the
+weights). --evaluate adds the judge with few draws and the tests' tiny models, whose drawing costs little. Of what
+grows by design (a table in memory has a row a curve) the growth is printed too, as MB a thousand curves.
+Prints a table; ends with status 1 where a stage of the data half or encode grows by more than 20 % in memory, or
+takes more than 1.2 times as long for a curve.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import pyarrow.parquet as pq
+import tiny
+import torch
+import yaml
+
+from spiro_diffusion import artifacts, bare
+from spiro_diffusion.checkpoint import save_checkpoint
+from spiro_diffusion.stage import load_params
+from spiro_diffusion.vqvae import VQVAE
+from stages import train_vqvae
+
+ROOT = Path(__file__).parents[1]
+TIMES = 10
+MEMORY, TIME = 1.2, 1.2  # largest growth that is none
+FLAT = ("download", "repair", "align", "filter", "resample", "encode")
+FEW = {"draws": 2, "resamples": 100, "steps": 4, "split": "test"}
+
+
+def measured(stage: str, folder: Path) -> tuple[float, float]:
+    """Seconds and the largest resident megabytes of a stage in `folder`, with the paths of dvc.yaml."""
+    paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, *bare.stages()[stage]["cmd"].split()[1:]]
+    log = folder / f"{stage}.log"
+    files = [(os.POSIX_SPAWN_OPEN, fd, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for fd in (1, 2)]
+    before, began = Path.cwd(), time.perf_counter()
+    os.chdir(folder)
+    process = os.posix_spawn(sys.executable, command, os.environ | {"PYTHONPATH": paths}, file_actions=files)
+    os.chdir(before)
+    _, status, usage = os.wait4(process, 0)
+    if status:
+        sys.exit(f"{stage} failed: {log.read_text()[-2000:]}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def untrained(folder: Path) -> None:
+    """A VQ-VAE of the default size, where encode looks for it."""
+    params = load_params(train_vqvae.Params, "train_vqvae", ROOT / "params.yaml")
+    torch.manual_seed(0)
+    model = VQVAE(params.network)
+    save_checkpoint(
+        folder / "models/vqvae.safetensors", "vqvae", model.state_dict(), {"network": asdict(params.network)}
+    )
+
+
+def grown(participants: int, evaluate: bool) -> tuple[dict[str, tuple[float, float]], int]:
+    """Seconds and megabytes by stage, and how many curves there were."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        params = bare.merged(bare.read_params(ROOT / "params.yaml"), [f"download.participants={participants}"])
+        params["evaluate"] |= FEW
+        artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+        untrained(folder)
+        rows = {stage: measured(stage, folder) for stage in FLAT}
+        if evaluate:
+            tiny.models(folder / "models")
+            for part in ("train_vqvae", "train_cldm"):
+                shutil.copytree(ROOT / "metrics" / part, folder / "metrics" / part)
+            rows["evaluate"] = measured("evaluate", folder)
+        return rows, pq.read_metadata(folder / "data/curves.parquet").num_rows
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--participants", type=int, default=600)
+    parser.add_argument("--evaluate", action="store_true")
+    asked = parser.parse_args()
+    small, few = grown(asked.participants, asked.evaluate)
+    large, many = grown(TIMES * asked.participants, asked.evaluate)
+    print(f"| {few:,} and {many:,} curves | MB | MB | growth | MB a 1,000 curves | s | s | s a curve, growth |")
+    print("| --- |" + " ---: |" * 7)
+    wrong = []
+    for stage, (seconds, size) in small.items():
+        longer, larger = large[stage]
+        memory, duration = larger / size, longer / seconds / (many / few)
+        cells = f"{size:.0f} | {larger:.0f} | {memory:.2f} | {1000 * (larger - size) / (many - few):.1f}"
+        print(f"| {stage} | {cells} | {seconds:.1f} | {longer:.1f} | {duration:.2f} |")
+        if stage in FLAT and (memory > MEMORY or duration > TIME):
+            wrong.append(stage)
+    sys.exit(f"grows: {', '.join(wrong)}" if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

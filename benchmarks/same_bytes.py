@@ -1,0 +1,102 @@
+"""Whether two trainings give the same bytes on this device, and how far figures spread over seeds.
+
+    python benchmarks/same_bytes.py --folder /tmp/bytes                            # the tests' tiny size
+    python benchmarks/same_bytes.py --folder /tmp/bytes --default                  # params.yaml as it is
+    python benchmarks/same_bytes.py --folder /tmp/bytes --default --seeds 1 2 3    # and the headline figures' spread
+
+Trains both models twice with one seed, with `runtime.deterministic` off and on, each in a folder of its own from one
+set of curves, and compares the SHA-256 of what train_vqvae, encode and train_cldm made. With --seeds, trains and
+judges (validation participants) with each seed, and prints mean, SD and range of each headline figure. Runs stages
+with `spiro_diffusion.bare`: DVC is not needed; where the package is not installed, set PYTHONPATH=. in the
+repository. Ends with status 1 where `deterministic` gave other bytes.
+"""
+
+import argparse
+import shutil
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import torch
+from repository import TINY
+
+from spiro_diffusion import artifacts, bare
+
+MADE = ("models/vqvae.safetensors", "data/latents.npy", "models/cldm.safetensors")
+
+
+def changes(asked: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
+    """Settings as `spiro_diffusion.bare --set` takes them."""
+    sections = [{} if asked.default else TINY, {"runtime": {"device": asked.device}}, more]
+    said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
+    return said + asked.set
+
+
+def trained(asked: argparse.Namespace, name: str, last: str = "train_cldm", **more: dict[str, Any]) -> Path:
+    """A folder with models trained on the curves of `asked.folder`/curves."""
+    curves, folder = asked.folder / "curves", asked.folder / name
+    if not (curves / "data" / "curves.parquet").is_file():
+        bare.run(curves, changes(asked), last="resample")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(curves, folder)
+    bare.run(folder, changes(asked, **more), first="train_vqvae", last=last)
+    return folder
+
+
+def bytes_twice(asked: argparse.Namespace, deterministic: bool) -> bool:
+    """Print what two trainings of one seed made; whether it was the same."""
+    runtime = {"deterministic": str(deterministic).lower()}
+    began = time.monotonic()
+    first, second = (trained(asked, f"bytes{i}", runtime=runtime) for i in (1, 2))
+    seconds = (time.monotonic() - began) / 2
+    same = []
+    for made in MADE:
+        hashes = [artifacts.sha256(folder / made) for folder in (first, second)]
+        same.append(hashes[0] == hashes[1])
+        print(f"| {deterministic} | {made} | {hashes[0][:12]} | {hashes[1][:12]} | {'same' if same[-1] else 'OTHER'} |")
+    print(f"{seconds:.0f} s each")
+    return all(same)
+
+
+def spread(asked: argparse.Namespace) -> None:
+    """Print each headline figure over the seeds."""
+    found: dict[str, list[float]] = {}
+    for seed in asked.seeds:
+        own = {"train_vqvae": {"seed": seed}, "train_cldm": {"seed": seed}, "evaluate": {"split": "validation"}}
+        folder = trained(asked, f"seed{seed}", "evaluate", **own)
+        for key, value in artifacts.read_json(folder / "metrics/evaluate/summary.json").items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found.setdefault(key, []).append(value)
+    print(
+        f"| figure, seeds {', '.join(map(str, asked.seeds))} | mean | SD | least | largest |\n| --- |" + " ---: |" * 4
+    )
+    for key, values in found.items():
+        sd = statistics.stdev(values) if len(values) > 1 else float("nan")
+        print(f"| {key} | {statistics.fmean(values):.4g} | {sd:.2g} | {min(values):.4g} | {max(values):.4g} |")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--default", action="store_true", help="params.yaml's sizes, not the tests' tiny ones")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    asked = parser.parse_args()
+    cuda = torch.cuda.is_available() and asked.device != "cpu"
+    print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}")
+    print("| deterministic | file | first | second | |\n| --- | --- | --- | --- | --- |")
+    bytes_twice(asked, deterministic=False)
+    same = bytes_twice(asked, deterministic=True)
+    if asked.seeds:
+        spread(asked)
+    sys.exit(not same)
+
+
+if __name__ == "__main__":
+    main()
