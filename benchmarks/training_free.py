@@ -19,7 +19,7 @@ from spiro_diffusion.bridge import volume_at
 from spiro_diffusion.evaluation import spoiled
 from spiro_diffusion.evaluation.conditional import crps
 from spiro_diffusion.evaluation.spoiling import Case, cut
-from spiro_diffusion.generation import FACT_STEPS, Drawing, Generator
+from spiro_diffusion.generation import FACT_STEPS, Generator
 from spiro_diffusion.reconstructor import Reconstructor
 
 CUTS_S = (1.0, 2.0)
@@ -34,9 +34,8 @@ def facts_given(generator: Generator, person: pd.DataFrame, measured: dict[str, 
     known, features = torch.from_numpy(conditions.encode(many)), torch.from_numpy(surface.features(many)).float()
     model, shape = generator.cldm, (1, len(facts.NAMES))
     with torch.inference_mode():
-        drawing = Drawing(seed, 0, "dpmpp_2m", 1.0)
-        noise = model.config.facts_noise
-        drawn = generator._draw(model.facts.denoiser, known, noise, FACT_STEPS, shape, 1, drawing)
+        draw = generator._drawer(model.facts.denoiser, model.config.facts_noise, "dpmpp_2m", FACT_STEPS, 1.0)
+        drawn = draw(known, generator._noise(shape, FACTS, seed, 0, stream=1))
         logs = model.facts.restore(drawn, features).numpy()
     away = [(logs[:, facts.NAMES.index(n)] - np.log(measured[n])) / sd for n, sd in MEASURED.items()]
     weight = softened(-0.5 * np.square(away).sum(axis=0), CURVES / 2)
