@@ -91,10 +91,10 @@ def _spoiled(judged: dict[str, Any] | None) -> list[str]:
         "",
         "## Spoiled efforts, drawn anew",
         "",
-        f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} draws "
-        f"each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute errors; "
-        "the rivals' are of FVC (mL). The tails of this stand-in were drawn as exponentials, which favours the exponential "
-        "rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
+        f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} "
+        f"draws each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute "
+        "errors; the rivals' are of FVC (mL). The tails of this stand-in were drawn as exponentials, which favours the "
+        "exponential rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
         "",
         *spoiled_table(judged),
     ]
