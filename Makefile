@@ -26,7 +26,7 @@ docs: setup  ## the site of docs/ in site/, without a network
 setup: .venv/ready
 
 .venv/ready: requirements.lock requirements-torch.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "Python 3.11.5 or newer is needed; set PYTHON=")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --upgrade pip
 	python -m pip install --quiet --require-hashes --requirement requirements.lock

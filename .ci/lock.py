@@ -21,7 +21,7 @@ HEAD = {
     LOCK: "# Exact versions and hashes of what make repro, make test and CI install. Written by .ci/lock.py.\n",
     TORCH: "# Installed after requirements.lock. On Linux without CUDA, pip takes what the index offers.\n",
 }
-UV = ["uv", "pip", "compile", "--no-deps", "--universal", "--python-version", "3.11.5", "--generate-hashes", "--quiet"]
+UV = ["uv", "pip", "compile", "--no-deps", "--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"]
 UV += ["--no-emit-index-url", "--no-annotate", "--no-header"]
 
 
