@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dash import Dash, html
+from plotly.utils import PlotlyJSONEncoder
 from test_cli import blow, refused
 
 from spiro_diffusion import grid, output, reference
@@ -196,7 +197,7 @@ def cut(effort: own.Effort) -> own.Effort:
 
 
 def shown_of(components: Any) -> str:
-    return json.dumps(components, default=lambda component: component.to_plotly_json(), ensure_ascii=False)
+    return json.dumps(components, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
 def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
@@ -274,7 +275,7 @@ def test_what_cannot_be_made_whole_is_refused_in_one_line(
     (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
     assert line.className == "alert"
-    assert line.children.startswith(says)
+    assert says in line.children
     assert "\n" not in line.children
 
 
