@@ -35,6 +35,7 @@ __all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
 
 MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 MOST_RECONSTRUCTIONS = 5000
+RECONSTRUCTOR = "reconstructor.safetensors"
 SPLITS = ("train", "validation", "test")
 LIMITS = (
     "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
@@ -118,6 +119,12 @@ class SpiroGenerator:
             tell(warning)
         return self.draw(table, n, seed, guidance=guidance, batch=batch, progress=progress)
 
+    @property
+    def reconstructor_file(self) -> Path | None:
+        """The checkpoint that `reconstruct` needs, where it is there."""
+        file = self._folder / RECONSTRUCTOR if self._folder else None
+        return file if file and file.is_file() else None
+
     def reconstruct(
         self,
         flow: NDArray,
@@ -149,9 +156,7 @@ class SpiroGenerator:
         for warning in check_range(person, self.made_from):
             tell(warning)
         if self._reconstructor is None:
-            self._reconstructor = Reconstructor.from_checkpoint(
-                self._folder / "reconstructor.safetensors", self._generator
-            )
+            self._reconstructor = Reconstructor.from_checkpoint(self._folder / RECONSTRUCTOR, self._generator)
         spans = None if mask is None else parse_mask(mask)
         return recover(self._reconstructor, flow, person, spans=spans, draws=n, seed=seed, notes=notes)
 

@@ -26,3 +26,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `data` of a few simulated people."""
     return tiny.data(tmp_path_factory.mktemp("made") / "data")
+
+
+@pytest.fixture(scope="session")
+def reconstructing(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny checkpoints, a reconstructor among them."""
+    return tiny.reconstructor(tmp_path_factory.mktemp("reconstructing"), models, data)

@@ -13,17 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from dash import Dash, html
+from plotly.utils import PlotlyJSONEncoder
 from test_cli import blow, refused
 
 from spiro_diffusion import grid, output, reference
-from spiro_diffusion.api import SpiroGenerator
-from spiro_diffusion.app import figures, own, page, picture, server
+from spiro_diffusion.api import Recovered, SpiroGenerator
+from spiro_diffusion.app import figures, own, page, picture, reconstruct, recovered, server
 from spiro_diffusion.app.asked import Asked, Draws, met_heights
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.table import number, table
 from spiro_diffusion.app.view import Line, Row, View, loop, loop_band, view
 from spiro_diffusion.cli import main
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.faults import Fault
 
 CONTROLS = {"age": 45, "height": 175, "sex": "male", "n": 8, "guidance": 1, "seed": 3, "effort": "best"}
 
@@ -173,6 +175,117 @@ def test_it_warns_near_the_ends_and_of_heights_that_nobody_has(draws: Draws) -> 
         assert met_heights(7, sex)[1] < 175 < met_heights(20, sex)[1]
 
 
+# A spoiled effort
+
+
+@pytest.fixture(scope="module")
+def mending(reconstructing: Path) -> Draws:
+    return Draws(SpiroGenerator.from_checkpoint(reconstructing))
+
+
+@pytest.fixture(scope="module")
+def stopped(mending: Draws, effort: own.Effort) -> Recovered:
+    """What is drawn for an effort that stopped 0.6 s after it began."""
+    return mending.reconstruct(cut(effort), WHO, None).recovered
+
+
+WHO = {"age": 45, "height": 175, "sex": "male"}
+
+
+def cut(effort: own.Effort) -> own.Effort:
+    return own.Effort("stopped", effort.flow[:80])
+
+
+def shown_of(components: Any) -> str:
+    return json.dumps(components, cls=PlotlyJSONEncoder, ensure_ascii=False)
+
+
+def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
+    for shown in (recovered.shown_spirogram(stopped), recovered.shown_loop(stopped)):
+        assert shown.own is not None
+        assert shown.doubted is not None
+        trusted, doubted = np.isfinite(shown.own.y), np.isfinite(shown.doubted.y)
+        assert trusted.any()
+        assert doubted.any()
+        assert (trusted | doubted).all(), "what was recorded is shown whole"
+        assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
+    spirogram = recovered.shown_spirogram(stopped)
+    begin = stopped.faults[0].begin
+    assert spirogram.own is not None
+    assert np.nanmax(spirogram.own.x) == pytest.approx(begin, abs=0.03)
+    spread = spirogram.band.percentiles[-1] - spirogram.band.percentiles[0]
+    assert spread[spirogram.band.x < begin - 0.05].max() < 1e-6, "what is trusted is certain"
+    assert spread[-1] > 0.05
+    dashes = [trace.line.dash for trace in figures.spirogram(spirogram).data]
+    assert dashes.count(None) == len(dashes) - 1
+
+
+def test_faults_are_told_with_their_time_and_reason(stopped: Recovered) -> None:
+    (fault,) = stopped.faults
+    assert recovered.found(fault) == f"early end, from {fault.begin:.2f} s: {fault.reason}"
+    assert recovered.found(Fault("slow start", "why", -np.inf, 0.3)) == "slow start, to 0.30 s: why"
+    assert recovered.found(Fault("cough", "why", 0.5, 0.8)) == "cough, from 0.50 s to 0.80 s: why"
+
+
+def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> None:
+    shown = recovered.table(stopped)
+    assert [cell.children for cell in shown.children[0].children.children] == [
+        "Index", "As recorded", "Median", "50 % interval", "90 % interval",
+    ]  # fmt: skip
+    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in shown.children[1].children}
+    fvc = stopped.summary().loc["fvc"]
+    assert rows["FVC"] == [
+        f"{fvc['recorded']:.2f}",
+        f"{fvc['median']:.2f}",
+        f"{fvc['low_50']:.2f} to {fvc['high_50']:.2f}",
+        f"{fvc['low_90']:.2f} to {fvc['high_90']:.2f}",
+    ]
+    assert set(rows) == {"FEV₁", "FVC", "FEV₁/FVC", "FEF₂₅₋₇₅", "PEF", "FET"}
+
+
+def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effort: own.Effort) -> None:
+    said = shown_of(reconstruct.answer(mending, cut(effort), WHO, None))
+    for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
+        assert words in said
+    masked = shown_of(reconstruct.answer(mending, cut(effort), WHO, " 0:0.4 "))
+    assert "Part of the effort is not trusted, as asked" in masked
+    assert "Early end" not in masked
+    assert "within 2 years" in shown_of(reconstruct.answer(mending, cut(effort), WHO | {"age": 7}, None))
+
+
+def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: own.Effort) -> None:
+    said = shown_of(reconstruct.answer(mending, effort, WHO, None))
+    assert "No fault was found" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "mask", "says"),
+    [
+        ({}, "<b>2", "mask: '<b>2' is no span"),
+        ({}, "5:6", "mask: nothing is trusted"),
+        ({}, 7, "mask: '7' is no span"),
+        ({"age": None}, None, "age is None; expected a number"),
+        ({"age": 80}, None, "age is 80"),
+        ({"sex": "other"}, None, "sex is other"),
+    ],
+)
+def test_what_cannot_be_made_whole_is_refused_in_one_line(
+    mending: Draws, effort: own.Effort, change: dict, mask: Any, says: str
+) -> None:
+    (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
+    (line,) = card.children
+    assert line.className == "alert"
+    assert says in line.children
+    assert "\n" not in line.children
+
+
+def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(draws: Draws) -> None:
+    said = words(page.make(draws))
+    assert "dvc pull reconstruct" in said
+    assert "reconstruct-upload" not in said
+    assert "generate-upload" in said
+
+
 # What is taken
 
 
@@ -264,7 +377,7 @@ def test_a_second_panel_stands_below_the_first_with_links_to_both(draws: Draws) 
     assert '"href": "#other"' in both
     assert "its layout" in both
     assert connected == ["other"]
-    alone = words(page.make(draws))
+    alone = words(page.make(draws, page.PANELS[:1]))
     assert '"href"' not in alone
     assert "Trained on 9 curves of 3 participants, source 'simulated'" in alone
     assert "Not for diagnosis" in alone

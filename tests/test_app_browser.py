@@ -34,8 +34,8 @@ class Noting(Draws):
 
 
 @pytest.fixture(scope="module")
-def draws(models: Path) -> Noting:
-    return Noting(SpiroGenerator.from_checkpoint(models))
+def draws(reconstructing: Path) -> Noting:
+    return Noting(SpiroGenerator.from_checkpoint(reconstructing))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def files(folder: Path, **tables: pd.DataFrame | bytes) -> dict[str, str]:
     return {name: str(folder / f"{name}.csv") for name in tables}
 
 
-def give(page: Any, path: str) -> None:
-    page.set_input_files("#generate-upload input[type=file]", path)
+def give(page: Any, path: str, panel: str = "generate") -> None:
+    page.set_input_files(f"#{panel}-upload input[type=file]", path)
 
 
 def cell(page: Any, row: str, column: int) -> str:
@@ -108,7 +108,7 @@ def test_each_control_asks_for_what_it_says(page: Any, draws: Noting) -> None:
         asks(**{name: value})
     page.locator(".control:has(#generate-age) [role=slider]").press("ArrowRight")
     asks(age=61)
-    page.get_by_label("female").check()
+    page.locator("#generate").get_by_label("female").check()
     asks(sex="female")
     page.locator("input#generate-seed").fill("7")
     page.locator("input#generate-seed").press("Enter")
@@ -137,7 +137,7 @@ def test_an_own_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_pat
     page.get_by_role("option", name="small").click()
     page.wait_for_selector("#generate-table td.own:has-text('below LLN')")
     assert cell(page, "FVC", 3) == "3.00"
-    page.get_by_role("button", name="Remove").click()
+    page.locator("#generate").get_by_role("button", name="Remove").click()
     page.wait_for_selector("#generate-table td.own", state="detached")
     assert lines.count() == without
 
@@ -189,20 +189,61 @@ def test_curves_indices_and_picture_are_saved(page: Any, draws: Noting, tmp_path
     assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: Any, tmp_path: Path) -> None:
+    panel = page.locator("#reconstruct")
+    assert "Choose a file" in panel.inner_text()
+    give(page, stopped(tmp_path), "reconstruct")
+    panel.locator(".note:has-text('Early end, from')").wait_for()
+    for name in ("spirogram", "loop"):
+        page.wait_for_selector(f"#reconstruct-{name} .scatterlayer .trace")
+        assert panel.locator(f"#reconstruct-{name} .scatterlayer .trace").count() >= 5  # bands, median, recorded twice
+    fvc = panel.locator(".recovered tbody tr:has(th:text-is('FVC L')) td").all_inner_texts()
+    assert float(fvc[0]) == pytest.approx(4 * (1 - np.exp(-0.59 / 0.5)), abs=0.02)
+    assert float(fvc[1]) > float(fvc[0])
+    said = panel.locator(".said").inner_text()
+    assert "90 % probability" in said
+    assert "Not for diagnosis" in said
+
+    def trusts(mask: str) -> None:
+        page.locator("#reconstruct-mask").fill(mask)
+        page.locator("#reconstruct-mask").press("Enter")
+
+    trusts(HTML)
+    panel.locator(".alert").wait_for()
+    assert panel.locator(".alert").all_inner_texts() == [
+        f"mask: {HTML!r} is no span; give begin:end in s from time zero, as 0:2.0 or 0:0.6,1.1:2.0"
+    ]
+    assert panel.locator("table").count() == page.locator("img[src=x]").count() == 0
+    trusts("0:0.4")
+    panel.get_by_text("Part of the effort is not trusted, as asked").wait_for()
+    assert panel.locator(".alert").count() == panel.locator(".note").count() == 0
+    panel.get_by_role("button", name="Remove").click()
+    panel.get_by_text("Choose a file with").wait_for()
+    assert panel.locator("table").count() == 0
+
+
+def stopped(folder: Path) -> str:
+    """A file with an effort that stopped 0.6 s after it began."""
+    return files(folder, stopped=blow().iloc[:80])["stopped"]
+
+
 def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
     give(page, files(tmp_path, mine=blow())["mine"])
     page.wait_for_selector("#generate-table td.own")
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct-loop .scatterlayer .trace")
     for width, height in ((390, 844), (1280, 900)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(300)  # the plots take their new size
         assert page.evaluate("document.documentElement.scrollWidth") == width
-        table = page.locator(".scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
-        assert table[0] <= table[1]
-        loop, spirogram = (page.locator(f"#generate-{name}").bounding_box() for name in ("loop", "spirogram"))
-        for box in (loop, spirogram):
-            assert min(box["width"], box["height"]) > 300
-            assert 0 <= box["x"] <= box["x"] + box["width"] <= width
-        assert (loop["y"] == spirogram["y"]) == (width > 1000)  # side by side where there is room
+        for panel in ("generate", "reconstruct"):
+            table = page.locator(f"#{panel} .scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
+            assert table[0] <= table[1]
+            loop, spirogram = (page.locator(f"#{panel}-{name}").bounding_box() for name in ("loop", "spirogram"))
+            for box in (loop, spirogram):
+                assert min(box["width"], box["height"]) > 300
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+            assert (loop["y"] == spirogram["y"]) == (width > 1000)  # side by side where there is room
         assert len(page.screenshot(path=str(tmp_path / f"{width}.png"), full_page=True)) > 50_000
     words = page.locator("body").inner_text()
     assert "Not for diagnosis" in words

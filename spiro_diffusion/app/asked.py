@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spiro_diffusion import population
-from spiro_diffusion.api import SpiroGenerator
+from spiro_diffusion.api import Recovered, SpiroGenerator
+from spiro_diffusion.app.own import Effort
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.output import Curves
 
@@ -24,6 +25,7 @@ EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # what it is called, and 
     "poor": ("Poor effort (grade D)", {"grade": "D"}),
     "bron": ("After a bronchodilator", {"test_type": "Bron"}),
 }
+RECONSTRUCTIONS = 50  # of a spoiled effort: enough for its percentiles, and an answer in a second or two
 KEPT = 8  # askings whose curves are remembered, at most 2.4 MB each
 
 
@@ -50,9 +52,7 @@ class Asked:
             if not low <= value <= high:
                 raise SpiroError(f"{name} is {value:g}; expected {low:g} to {high:g}")
             values[name] = value if name == "guidance" else int(value)
-        for name in ("age", "height"):
-            values[name] = _number(name, values.get(name))
-        values["sex"] = str(values.get("sex"))
+        values |= person(values)
         if values.get("effort") not in EFFORTS:
             raise SpiroError(f"effort is {str(values.get('effort'))[:40]!r}; expected one of {', '.join(EFFORTS)}")
         return cls(**values)
@@ -76,6 +76,13 @@ class Drawn(NamedTuple):
     warnings: list[str]
 
 
+class Reconstruction(NamedTuple):
+    """The full efforts drawn for a spoiled one, and what is to be said about the person."""
+
+    recovered: Recovered
+    warnings: list[str]
+
+
 class Draws:
     """Curves for what is asked; one draw at a time, and the last ones remembered."""
 
@@ -91,6 +98,18 @@ class Draws:
         """
         with self._lock:
             return self._kept(asked)
+
+    def reconstruct(self, effort: Effort, who: Mapping[str, Any], mask: str | None) -> Reconstruction:
+        """Full efforts for a spoiled one of a person as `person` makes it; `mask` as in `recovery.parse_mask`.
+
+        Raises SpiroError as `SpiroGenerator.reconstruct` does.
+        """
+        warnings: list[str] = []
+        with self._lock:
+            recovered = self.generator.reconstruct(
+                effort.flow, **who, mask=mask, n=RECONSTRUCTIONS, tell=warnings.append
+            )
+        return Reconstruction(recovered, warnings)
 
     def _draw(self, asked: Asked) -> Drawn:
         warnings: list[str] = []
@@ -112,6 +131,14 @@ class Draws:
                 f"curves, for {person['height']:g} cm, are of a person such as the model never saw"
             )
         return Drawn(curves, warnings)
+
+
+def person(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Age (years), height (cm) and sex of what a browser sent.
+
+    Raises SpiroError where age or height is no number; their range is checked when curves are drawn.
+    """
+    return {name: _number(name, values.get(name)) for name in ("age", "height")} | {"sex": str(values.get("sex"))}
 
 
 def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

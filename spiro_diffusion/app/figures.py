@@ -14,10 +14,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
 def flow_volume(view: View) -> go.Figure:
-    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
-    figure = _figure(view.loop, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
-    figure.update_xaxes(dtick=1, constrain="domain")
-    figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain", constraintoward="bottom")
+    """Flow (L/s) against volume (L), with GLI Global's limit."""
+    figure = loop(view.loop)
     (fvc,) = view.loop.limits
     side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
     _name(figure, fvc, text=f" {fvc.words} ", xanchor=side, yanchor="top")
@@ -25,15 +23,29 @@ def flow_volume(view: View) -> go.Figure:
 
 
 def volume_time(view: View) -> go.Figure:
-    """Volume (L) against time (s) from time zero."""
-    figure = _figure(view.spirogram, "Time (s)", "Volume (L)", "%{x:.2f} s, %{y:.2f} L")
-    figure.update_xaxes(dtick=1)
-    figure.update_yaxes(dtick=1)
-    figure.add_vline(x=1, line={"color": SOFT, "width": 1, "dash": "dot"}, layer="below")
+    """Volume (L) against time (s), with GLI Global's limits."""
+    figure = spirogram(view.spirogram)
     fev1, fvc = view.spirogram.limits
     leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": SOFT, "ax": 34, "ay": 60}
     _name(figure, fev1, x=1, xanchor="left", yanchor="middle", **leader)
     _name(figure, fvc, xanchor="right", yanchor="top")
+    return figure
+
+
+def loop(shown: Shown) -> go.Figure:
+    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
+    figure = _figure(shown, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
+    figure.update_xaxes(dtick=1, constrain="domain")
+    figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain", constraintoward="bottom")
+    return figure
+
+
+def spirogram(shown: Shown) -> go.Figure:
+    """Volume (L) against time (s) from time zero, the first second marked."""
+    figure = _figure(shown, "Time (s)", "Volume (L)", "%{x:.2f} s, %{y:.2f} L")
+    figure.update_xaxes(dtick=1)
+    figure.update_yaxes(dtick=1)
+    figure.add_vline(x=1, line={"color": SOFT, "width": 1, "dash": "dot"}, layer="below")
     return figure
 
 
@@ -51,6 +63,13 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         line={"color": GENERATED, "width": 2.2},
         hovertemplate=f"median: {hover}<extra></extra>",
     )
+    if shown.doubted:
+        figure.add_scatter(
+            x=shown.doubted.x.round(3),
+            y=shown.doubted.y.round(3),
+            line={"color": SOFT, "width": 1.8, "dash": "2px,3px"},
+            hovertemplate=f"not trusted: {hover}<extra></extra>",
+        )
     if shown.own:
         figure.add_scatter(
             x=shown.own.x.round(3),

@@ -7,19 +7,15 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html,
 from dash.development.base_component import Component
 
 from spiro_diffusion.api import trained_on
-from spiro_diffusion.app import asked, figures, own, picture
+from spiro_diffusion.app import asked, controls, figures, own, picture, upload
 from spiro_diffusion.app.asked import Asked, Drawn, Draws
+from spiro_diffusion.app.controls import alert, labelled, note, slider
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.table import NOTE, table
 from spiro_diffusion.app.view import View, view
 from spiro_diffusion.errors import SpiroError
 
 CONTROLS = {name: f"generate-{name}" for name in ("age", "height", "sex", "n", "guidance", "seed", "effort")}
-GRAPH: Any = {
-    "displaylogo": False,
-    "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
-    "doubleClick": "reset",
-}
 DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
 LEGEND = {
     "line": "one curve",
@@ -38,7 +34,7 @@ def layout(draws: Draws) -> Component:
 
 def connect(app: Dash, draws: Draws) -> None:
     """Register what the controls do."""
-    controls = {name: Input(key, "value") for name, key in CONTROLS.items()}
+    inputs = {name: Input(key, "value") for name, key in CONTROLS.items()}
     kept = {name: State(key, "value") for name, key in CONTROLS.items()}
     mine, effort = "generate-own", "generate-own-effort"
 
@@ -50,58 +46,22 @@ def connect(app: Dash, draws: Draws) -> None:
             "who": Output("generate-who", "children"),
             "notes": Output("generate-notes", "children"),
         },
-        inputs={"controls": controls, "stored": Input(mine, "data"), "number": Input(effort, "value")},
+        inputs={"controls": inputs, "stored": Input(mine, "data"), "number": Input(effort, "value")},
     )
     def show(controls: dict[str, Any], stored: Any, number: Any) -> dict[str, Any]:
         try:
             drawn, seen = _seen(draws, controls, stored, number)
         except SpiroError as error:
-            return dict.fromkeys(("loop", "spirogram", "table", "who"), no_update) | {"notes": [_alert(str(error))]}
+            return dict.fromkeys(("loop", "spirogram", "table", "who"), no_update) | {"notes": [alert(str(error))]}
         return {
             "loop": figures.flow_volume(seen),
             "spirogram": figures.volume_time(seen),
             "table": table(seen),
             "who": f"{seen.n} curves: {seen.who}",
-            "notes": [_note(warning) for warning in drawn.warnings] + _judged(seen),
+            "notes": [note(warning) for warning in drawn.warnings] + _judged(seen),
         }
 
-    app.clientside_callback(
-        ClientsideFunction("spiro", "upload"),
-        Output("generate-file", "data"),
-        Output("generate-file-refused", "children"),
-        Input("generate-upload", "contents"),
-        State("generate-upload", "filename"),
-        State("generate-most-bytes", "data"),
-        prevent_initial_call=True,
-    )
-
-    @app.callback(
-        Output(mine, "data"),
-        Output(effort, "options"),
-        Output(effort, "value"),
-        Output("generate-own-choice", "className"),
-        Output("generate-own-said", "children"),
-        Input("generate-file", "data"),
-        prevent_initial_call=True,
-    )
-    def read(file: dict[str, str] | None) -> tuple:
-        if not file:
-            return None, [], None, "absent", []
-        try:
-            found = own.read_upload(file["contents"], file["name"])
-        except SpiroError as error:
-            return None, [], None, "absent", [_alert(str(error))]
-        options = [{"label": name[: own.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-        said = f"{file['name'][: own.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
-        notes = [html.P(said), *(_note(note) for note in found.notes)]
-        return own.to_store(found), options, own.best(found), "control" if len(options) > 1 else "absent", notes
-
-    app.clientside_callback(
-        ClientsideFunction("spiro", "clear"),
-        Output("generate-upload", "contents"),
-        Input("generate-own-remove", "n_clicks"),
-        prevent_initial_call=True,
-    )
+    upload.connect(app, "generate")
     app.clientside_callback(
         ClientsideFunction("spiro", "next"),
         Output(CONTROLS["seed"], "value"),
@@ -125,7 +85,7 @@ def connect(app: Dash, draws: Draws) -> None:
         try:
             drawn, seen = _seen(draws, controls, stored, number)
         except SpiroError as error:
-            return no_update, [_alert(str(error))]
+            return no_update, [alert(str(error))]
         name = Asked.checked(**controls).name
         if ctx.triggered_id == "generate-save-picture":
             source = f"Trained on {trained_on(draws.generator.made_from)}"
@@ -144,20 +104,12 @@ def _seen(draws: Draws, controls: dict[str, Any], stored: Any, number: Any) -> t
 
 
 def _controls(made_from: Mapping[str, Any]) -> Component:
-    ends, first = asked.whole(made_from), Asked.first(made_from)
-    person = [
-        _slider("age", "Age (years)", ends["age"], first.age, 1),
-        _slider("height", "Height (cm)", ends["height"], first.height, 1),
-        _labelled(
-            "Sex",
-            dcc.RadioItems({"male": "male", "female": "female"}, first.sex, id=CONTROLS["sex"], inline=True),
-        ),
-    ]
+    first = Asked.first(made_from)
     curves = [
-        _slider("n", "Number of curves", asked.N, first.n, 8),
-        _slider("guidance", "Guidance", asked.GUIDANCE, first.guidance, 0.25),
+        slider(CONTROLS["n"], "Number of curves", asked.N, first.n, 8),
+        slider(CONTROLS["guidance"], "Guidance", asked.GUIDANCE, first.guidance, 0.25),
         html.P("1 keeps the spread of the population; more overstates what age, height and sex say.", className="hint"),
-        _labelled(
+        labelled(
             "Kind of effort",
             dcc.Dropdown(
                 {key: name for key, (name, _) in asked.EFFORTS.items()},
@@ -167,7 +119,7 @@ def _controls(made_from: Mapping[str, Any]) -> Component:
                 searchable=False,
             ),
         ),
-        _labelled(
+        labelled(
             "Seed",
             html.Div(
                 [
@@ -186,49 +138,25 @@ def _controls(made_from: Mapping[str, Any]) -> Component:
             ),
         ),
     ]
-    mine = [
-        dcc.Upload(
-            html.Button("Choose a CSV file", className="wide-button"),
-            id="generate-upload",
-            accept=".csv,.txt,text/csv,text/plain",
-        ),
-        html.P(
-            "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, expiration positive; several efforts told apart "
-            "by a column curve. It stays on this computer.",
-            className="hint",
-        ),
-        html.Div(id="generate-own-said", role="status"),
-        html.Div(id="generate-file-refused", role="status"),
-        html.Div(
-            _labelled("Effort", dcc.Dropdown([], id="generate-own-effort", clearable=False, searchable=False)),
-            id="generate-own-choice",
-            className="absent",
-        ),
-        html.Button("Remove", id="generate-own-remove"),
-        dcc.Store(id="generate-file"),
-        dcc.Store(id="generate-own"),
-        dcc.Store(id="generate-most-bytes", data=own.MOST_BYTES),
-    ]
-    groups = {"Person": person, "Curves": curves, "Your own curve": mine}
+    groups = {
+        "Person": controls.person("generate", made_from),
+        "Curves": curves,
+        "Your own curve": upload.layout("generate"),
+    }
     return html.Aside([html.Section([html.H3(title), *items], className="card") for title, items in groups.items()])
 
 
 def _results() -> Component:
-    legend = [
-        html.Li([html.Span(className=f"swatch {key}"), text], className=f"of-{key}") for key, text in LEGEND.items()
-    ]
     plots = [
-        html.Figure(
-            [html.Figcaption(title), html.Div(dcc.Graph(id=key, config=GRAPH, responsive=True), className="chart")]
-        )
-        for key, title in (("generate-loop", "Flow–volume"), ("generate-spirogram", "Volume–time"))
+        controls.plot("Flow–volume", id="generate-loop"),
+        controls.plot("Volume–time", id="generate-spirogram"),
     ]
     saves = [html.Button(label, id=f"generate-save-{name}") for name, label in DOWNLOADS.items()]
     return html.Div(
         [
             html.Section(
                 [
-                    html.Div([html.H3(id="generate-who"), html.Ul(legend, className="legend")], className="over"),
+                    html.Div([html.H3(id="generate-who"), controls.legend(LEGEND)], className="over"),
                     html.Div(id="generate-notes", role="status"),
                     html.Div(plots, className="plots"),
                 ],
@@ -249,26 +177,9 @@ def _results() -> Component:
     )
 
 
-def _slider(name: str, title: str, ends: tuple[float, float], value: float, step: float) -> Component:
-    marks = {end: f"{end:g}" for end in ends}
-    return _labelled(title, dcc.Slider(*ends, step, value=value, marks=marks, id=CONTROLS[name]))
-
-
-def _labelled(title: str, control: Component) -> Component:
-    return html.Div([html.Label(title, htmlFor=getattr(control, "id", None)), control], className="control")
-
-
 def _judged(seen: View) -> list[Component]:
     if seen.acceptable is None:
         return []
     fev1, fvc = ("acceptable" if good else "not acceptable" for good in seen.acceptable)
     words = f"Your effort by ATS/ERS 2019, as far as a curve tells: FEV₁ {fev1}, FVC {fvc}."
     return [html.P(words, className="said" if all(seen.acceptable) else "note")]
-
-
-def _note(text: str) -> Component:
-    return html.P(f"{text[:1].upper()}{text[1:]}.", className="note")
-
-
-def _alert(text: str) -> Component:
-    return html.P(text, className="alert", role="alert")

@@ -7,11 +7,11 @@ from dash.development.base_component import Component
 
 from spiro_diffusion import __version__
 from spiro_diffusion.api import LIMITS, trained_on
-from spiro_diffusion.app import generate
+from spiro_diffusion.app import generate, reconstruct
 from spiro_diffusion.app.asked import Draws
 from spiro_diffusion.app.panel import Panel
 
-PANELS = (generate.PANEL,)
+PANELS = (generate.PANEL, reconstruct.PANEL)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
   <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>

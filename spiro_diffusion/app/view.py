@@ -55,7 +55,9 @@ class Limit(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """One plot: the generated curves, their band, the user's own curve, GLI Global's limits, the ends of both axes."""
+    """One plot: the generated curves, their band, the user's own curve, GLI Global's limits, the ends of both axes;
+    of the own curve what is not trusted.
+    """
 
     lines: list[Line]
     band: Band
@@ -63,6 +65,7 @@ class Shown(NamedTuple):
     limits: list[Limit]
     x: tuple[float, float]
     y: tuple[float, float]
+    doubted: Line | None = None
 
 
 @dataclass(frozen=True)
@@ -145,19 +148,19 @@ def _loop_view(curves: Curves, own: Effort | None, fvc: float) -> Shown:
     right = max(fvc, *(float(line.x.max()) for line in every))
     top = max(float(line.y.max()) for line in every)
     bottom = min(0.0, float(mine.y.min())) if mine else 0.0
-    kept, ceiling = _kept(curves.time), _beyond(top, 1.0)
+    kept, ceiling = thinned(curves.time), beyond(top, 1.0)
     return Shown(
         lines=[Line(x[kept[kept < len(x)]], y[kept[kept < len(y)]]) for x, y in loops],
         band=loop_band(loops, right),
         own=mine,
         limits=[Limit(_words("fvc", fvc), (fvc, fvc), (0.0, ceiling))],
-        x=(0.0, _beyond(right, 0.5)),
+        x=(0.0, beyond(right, 0.5)),
         y=(math.floor(bottom) if bottom < -0.3 else 0.0, ceiling),
     )
 
 
 def _spirogram_view(curves: Curves, own: Effort | None, t0: float, fev1: float, fvc: float) -> Shown:
-    kept = _kept(curves.time)
+    kept = thinned(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
     ends = output.ends(curves.flow)
     mine = None
@@ -175,7 +178,7 @@ def _spirogram_view(curves: Curves, own: Effort | None, t0: float, fev1: float, 
             Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
         ],
         x=(-BEFORE_S, SHOWN_S),
-        y=(0.0, _beyond(top, 0.5)),
+        y=(0.0, beyond(top, 0.5)),
     )
 
 
@@ -184,13 +187,13 @@ def _words(name: str, lln: float) -> str:
     return f"LLN {label} {lln:.{decimals}f} {unit}"
 
 
-def _kept(time: Floats) -> NDArray[np.int64]:
+def thinned(time: Floats) -> NDArray[np.int64]:
     """Samples of the 10 ms axis that lines are drawn through."""
     fine = int((time < FINE_S).sum())
     return np.concatenate([np.arange(fine), np.arange(fine, int((time <= SHOWN_S).sum()), COARSE)])
 
 
-def _beyond(value: float, step: float) -> float:
+def beyond(value: float, step: float) -> float:
     """The next multiple of `step` that leaves some room."""
     return step * math.ceil((value + 0.2 * step) / step)
 
