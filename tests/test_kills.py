@@ -14,7 +14,7 @@ from pathlib import Path
 import killing
 import pytest
 from killing import Stage
-from repository import Repository
+from repository import MAIN, Repository
 
 LIMIT_S = 60.0
 
@@ -24,7 +24,7 @@ def whole(done: Repository) -> Iterator[Repository]:
     """The finished repository, which is as it was when the story ends."""
     yield done
     done("git", "checkout", "--quiet", ".")
-    done("dvc", "checkout", "--quiet", "--force")
+    done("dvc", "checkout", "--quiet", "--force", *MAIN)
 
 
 def wait(moment: Callable[[], bool], alive: Callable[[], bool]) -> None:
@@ -58,9 +58,9 @@ def test_a_stage_killed_within_a_write_leaves_no_half_file_and_the_next_run_mend
     assert killing.parts(whole) == []
 
 
-@pytest.mark.parametrize(("name", "model"), [("train_vqvae", "train_vqvae"), ("train_cldm", "train_cldm")])
+@pytest.mark.parametrize("name", ["train_vqvae", "train_cldm"])
 def test_a_killed_training_goes_on_from_its_state_and_ends_with_the_same_bytes(
-    whole: Repository, tmp_path: Path, name: str, model: str
+    whole: Repository, tmp_path: Path, name: str
 ) -> None:
     stage = killing.stages(whole)[name]
     before = killing.contents(whole, stage)
@@ -73,10 +73,10 @@ def test_a_killed_training_goes_on_from_its_state_and_ends_with_the_same_bytes(
     with killing.started(whole, [sys.executable, *stage.command[1:]], tmp_path / "log") as process:
         wait(trained, lambda: process.poll() is None)
         process.kill()
-    assert [state.parent.name for state in killing.states(whole)][-1] == model
+    assert name in [state.parent.name for state in killing.states(whole)]
     assert killing.half_written(killing.contents(whole, stage), before) == []
     said = run(whole, stage, tmp_path / "log")
-    (first,) = re.findall(rf"{model}:\s+\d+%[^|]*\|[^|]*\| (\d+)/", said)[:1]
+    (first,) = re.findall(rf"{name}:\s+\d+%[^|]*\|[^|]*\| (\d+)/", said)[:1]
     assert int(first) > 1, "it did not begin anew"
     assert killing.contents(whole, stage) == before
     assert killing.states(whole) == [], "a finished stage leaves no state behind"
@@ -104,6 +104,7 @@ def test_where_dvc_alone_was_killed_its_stage_goes_on_and_a_second_run_is_refuse
         wait(lambda: killing.locked(whole, stage), lambda: dvc.poll() is None)
         process.send_signal(signal.SIGSTOP)
         dvc.kill()
+        dvc.wait()  # a process that nobody has waited for counts as alive
         said = whole("dvc", "repro", "--no-run-cache", fails=True)
         assert f"resample: {killing.REFUSED}; wait for it or end it" in said
         assert "Traceback" not in said

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import killing
 import pytest
-from repository import Repository
+from repository import MAIN, Repository
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def whole(done: Repository) -> Iterator[Repository]:
     yield done
     (done.folder / ".dvc" / "config.local").unlink(missing_ok=True)
     done("git", "checkout", "--quiet", ".")
-    done("dvc", "checkout", "--quiet", "--force")
+    done("dvc", "checkout", "--quiet", "--force", *MAIN)
 
 
 def line(said: str, of: str) -> str:
