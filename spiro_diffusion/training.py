@@ -250,7 +250,8 @@ class _Loop:
         tensors |= {f"ema.{i}": v for i, v in enumerate(self.ema)}
         for i, parameter in enumerate(self.parameters):
             tensors |= {f"adam.{i}.{k}": v for k, v in self.optimizer.state[parameter].items()}
-        save_checkpoint(path, "training state", tensors, {"history": self.history, "done": self.done})
+        history = json.dumps(self.history)  # as text: an early epoch may have a figure that is not a number
+        save_checkpoint(path, "training state", tensors, {"history": history, "done": self.done})
 
     def restore(self, path: Path) -> None:
         tensors, config = load_checkpoint(path, "training state")
@@ -269,4 +270,4 @@ class _Loop:
             # laid out in memory as the parameter: the fused optimiser pairs numbers by their place there
             moments = {k: torch.empty_like(parameter, requires_grad=False).copy_(v) for k, v in state.items()}
             self.optimizer.state[parameter] = {"step": step, **moments}
-        self.history, self.done = config["history"], config["done"]
+        self.history, self.done = json.loads(config["history"]), config["done"]
