@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -45,7 +46,10 @@ class Runtime:
 
 def spread(module: str, arguments: list[str]) -> None:
     """Start a stage anew as several processes, where the section `runtime` asks for them."""
-    workers = load_params(RuntimeParams, "runtime").workers
+    try:
+        workers = load_params(RuntimeParams, "runtime").workers
+    except SpiroError as error:
+        sys.exit(f"{module.removeprefix('stages.')}: {error}")
     if workers > 1 and not distributed.launched():
         distributed.launch(workers, module, arguments)
 
