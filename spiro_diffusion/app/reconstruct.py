@@ -16,8 +16,8 @@ KEY = "reconstruct"
 PERSON = ("age", "height", "sex")
 LONGEST_MASK = 200  # characters
 LEGEND = {
-    "trusted": "as recorded",
-    "doubted": "not trusted",
+    "trusted": "recorded",
+    "doubted": "recorded, not trusted",
     "median": "median",
     "narrow": "25–75 %",
     "wide": "5–95 %",
