@@ -12,7 +12,7 @@ repro: setup  ## the ten stages on the simulated source, and the model card
 	@echo "report: metrics/evaluate/report.html"
 
 test: setup lint  ## ruff, mypy and the tests
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile  # two processes of one thread: two threads wait for each other
 
 lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy

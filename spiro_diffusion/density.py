@@ -37,8 +37,8 @@ class Density(nn.Module):
     """p(numbers | features), both in their own units: the scales are inside.
 
     Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
-    Tibshirani 1993), plus a mixture of normal distributions whose weights, means
-    and SDs follow from the features and the numbers before it.
+    Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
+    the numbers before it.
     """
 
     feature_mean: Tensor

@@ -142,7 +142,7 @@ class Generator:
         return distributed.in_order(request.parts, draw, (512,))
 
     @torch.inference_mode()
-    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = 18) -> np.ndarray:
+    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = STEPS) -> np.ndarray:
         """Signals float32 (n, 512), L/s, of efforts whose facts are given: one curve for each row of `people` and of
         `logs` (n, 7), natural logarithms in the order of `facts.NAMES`."""
         device, model = self.place.device, self.cldm

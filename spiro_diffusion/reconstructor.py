@@ -20,7 +20,7 @@ from spiro_diffusion import bridge, facts, grid, hidden, spirometry, surface
 from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.density import Density, DensityConfig
 from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.generation import Generator
+from spiro_diffusion.generation import STEPS, Generator
 from spiro_diffusion.hidden import Answer, Floats, Places
 
 ZERO_EDGE = grid.LEAD_SAMPLES  # edge of the grid at time zero
@@ -62,12 +62,17 @@ class Reconstructor:
                 f"{path}: no such checkpoint; make it with `dvc repro reconstruct`, or `dvc pull reconstruct`"
             )
         tensors, config = load_checkpoint(path, KIND)
+        made_from = config.get("made_from")
+        if not isinstance(made_from, dict):
+            raise SpiroError(
+                f"{path}: its configuration does not say what it was made from; it is of other code than this"
+            )
         densities = {}
         for name in hidden.QUESTIONS:
             network = configured(DensityConfig, config.get("densities", {}), name, path)
             own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             densities[name] = rebuilt(partial(Density, network), own, path)
-        return cls(densities, generator, config["made_from"])
+        return cls(densities, generator, made_from)
 
     def fill(
         self,
@@ -78,7 +83,7 @@ class Reconstructor:
         seed: int,
         *,
         diffuse: bool = True,
-        steps: int = 18,
+        steps: int = STEPS,
     ) -> NDArray[np.float32]:
         """Full efforts (n, draws, 512) in L/s for spoiled ones.
 

@@ -8,28 +8,16 @@ from typing import Any
 import pytest
 import yaml
 from imports import closure
+from repository import MAIN, ROOT
 
 from spiro_diffusion.runtime import RuntimeParams
 from spiro_diffusion.stage import load_params, read_params
 
-ROOT = Path(__file__).parents[1]
 STAGES: dict[str, Any] = {
     name: stage
     for file in ("dvc.yaml", "baselines/dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
-MAIN = [
-    "download",
-    "repair",
-    "align",
-    "filter",
-    "resample",
-    "train_vqvae",
-    "encode",
-    "train_cldm",
-    "evaluate",
-    "reconstruct",
-]
 
 
 def test_the_ten_stages_are_there_in_order() -> None:

@@ -12,11 +12,11 @@ from repository import MAIN, Repository
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB."""
+    """A file system of 40 kB, less than the smallest output."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(folder)], check=False, capture_output=True
     )
     if mounted.returncode:
         pytest.skip("only root can mount a small file system")
@@ -36,7 +36,7 @@ def whole(done: Repository) -> Iterator[Repository]:
 def line(said: str, of: str) -> str:
     """The one line in which a stage ended."""
     assert "Traceback" not in said, said
-    (found,) = [line for line in said.splitlines() if line.startswith(f"{of}: ")]
+    (found,) = [line for line in said.splitlines() if line.startswith(f"{of}: ") and "%|" not in line]  # no bar
     return found
 
 
@@ -91,24 +91,25 @@ def _cache_fails(repository: Repository, disk: Path, why: str) -> None:
 
 
 LIMITED = """
-import resource, runpy, sys
+import resource, sys
 from pathlib import Path
+import torch.fx.experimental.symbolic_shapes  # what loading a model imports: here the work needs the memory
 from stages import {stage}
 from spiro_diffusion.stage import run_stage
 held = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData")]
-limit = (int(held[0].split()[1]) << 10) + {more}
+limit = (int(held[0].split()[1]) << 10) + (1 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 run_stage({stage}.{stage}, {stage}.Params, sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize(("stage", "more"), [("align", 4 << 20), ("encode", 16 << 20)])
+@pytest.mark.parametrize("stage", ["align", "encode"])
 def test_too_little_memory_ends_a_stage_in_one_line_and_leaves_what_was_made(
-    done: Repository, tmp_path: Path, stage: str, more: int
+    done: Repository, tmp_path: Path, stage: str
 ) -> None:
     found = killing.stages(done)[stage]
     before = killing.contents(done, found)
-    code = LIMITED.format(stage=stage, more=more)
+    code = LIMITED.format(stage=stage)
     with killing.started(done, [sys.executable, "-c", code, *found.command[3:]], tmp_path / "log") as process:
         assert process.wait(120) == 1, (tmp_path / "log").read_text()
     assert "not enough memory" in line((tmp_path / "log").read_text(), stage)

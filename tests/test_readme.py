@@ -64,10 +64,21 @@ def test_dvc_commands(done: Repository) -> None:
     done("dvc", "checkout", "--quiet")
 
 
+def hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so does what the tests start there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def first_page(folder: Path, command: list[str]) -> str:
     """What `spiro app` serves at the address it prints; Ctrl-C ends it well."""
     program = Path(sys.executable).parent / command[0]
-    with subprocess.Popen([program, *command[1:]], cwd=folder, stdout=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(
+        [program, *command[1:]],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 (no threads here)
+    ) as served:
         try:
             assert served.stdout is not None
             address = served.stdout.readline().split()[0]
@@ -75,7 +86,11 @@ def first_page(folder: Path, command: list[str]) -> str:
                 shown = answer.read().decode()
         finally:
             served.send_signal(signal.SIGINT)
-        assert served.wait(10) == 0
+            try:
+                ended = served.wait(10)
+            finally:
+                served.kill()
+        assert ended == 0
     return shown
 
 

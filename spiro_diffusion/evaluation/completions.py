@@ -146,13 +146,12 @@ def regression(boosted: bool, case: Case, trained: Trained, draws: int, seed: in
     rng = np.random.default_rng(seed)
     aside = np.isin(people, rng.permutation(np.unique(people))[: max(1, len(np.unique(people)) // 5)])
     predict = _boosted if boosted else _ridge
-    picked = rng.integers(int(aside.sum()), size=(len(new), draws))
 
     def drawn(y: Floats) -> Floats:
         good = np.isfinite(y)
-        error = (y - predict(x[~aside & good], y[~aside & good], x))[aside]
-        error = np.nan_to_num(error)
-        return predict(x[good], y[good], new)[:, None] + error[picked]
+        unseen = aside & good
+        error = y[unseen] - predict(x[~aside & good], y[~aside & good], x[unseen])
+        return predict(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
 
     volume = np.maximum(np.exp(drawn(rest)) * own[:, None] - LEAST_L, 0)
     return {"fvc": own[:, None] + volume, "fef2575": np.exp(drawn(np.log(real["fef2575"])))}

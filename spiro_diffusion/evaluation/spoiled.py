@@ -20,6 +20,7 @@ from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import in_parallel
 from spiro_diffusion.evaluation.spoiling import CUTS_S, Case, cough, cut
+from spiro_diffusion.generation import STEPS
 from spiro_diffusion.reconstructor import Reconstructor, check_trusted, indices_of
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
@@ -132,7 +133,7 @@ def _ml(litres: Figure) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, diffuse: bool = True, steps: int = 18) -> Drawn:
+def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, diffuse: bool = True, steps: int = STEPS) -> Drawn:
     """Indices (n, draws) of reconstructions of a case."""
     rows = max(1, BATCH // draws)
     parts = []
