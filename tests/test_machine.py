@@ -91,26 +91,24 @@ def _cache_fails(repository: Repository, disk: Path, why: str) -> None:
 
 
 LIMITED = """
-import resource, runpy, sys
+import resource, sys
 from pathlib import Path
-from stages import {stage}
+from stages import resample
 from spiro_diffusion.stage import run_stage
-held = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData")]
-limit = (int(held[0].split()[1]) << 10) + {more}
+(held,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData")]
+limit = (int(held.split()[1]) << 10) + (32 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-run_stage({stage}.{stage}, {stage}.Params, sys.argv[1:])
-"""
+run_stage(resample.resample, resample.Params, sys.argv[1:])
+"""  # what a stage needs beyond its modules; with much less, Python cannot start a thread, and waits for it for ever
 
 
-@pytest.mark.parametrize(("stage", "more"), [("align", 4 << 20), ("encode", 16 << 20)])
-def test_too_little_memory_ends_a_stage_in_one_line_and_leaves_what_was_made(
-    done: Repository, tmp_path: Path, stage: str, more: int
-) -> None:
-    found = killing.stages(done)[stage]
-    before = killing.contents(done, found)
-    code = LIMITED.format(stage=stage, more=more)
-    with killing.started(done, [sys.executable, "-c", code, *found.command[3:]], tmp_path / "log") as process:
-        assert process.wait(120) == 1, (tmp_path / "log").read_text()
-    assert "not enough memory" in line((tmp_path / "log").read_text(), stage)
-    assert killing.contents(done, found) == before
-    assert killing.parts(done) == []
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux says how much memory is asked for")
+def test_too_little_memory_ends_a_stage_in_one_line_and_leaves_what_was_made(whole: Repository, tmp_path: Path) -> None:
+    stage = killing.stages(whole)["resample"]
+    before = killing.contents(whole, stage)
+    killing.remove(whole, stage)
+    with killing.started(whole, [sys.executable, "-c", LIMITED, *stage.command[3:]], tmp_path / "log") as process:
+        assert process.wait(60) == 1, (tmp_path / "log").read_text()
+    assert "not enough memory" in line((tmp_path / "log").read_text(), "resample")
+    assert killing.half_written(killing.contents(whole, stage), before) == []
+    assert killing.parts(whole) == []
