@@ -4,28 +4,35 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full lint setup clean
+.PHONY: repro test full docs lint setup clean
 
-repro: setup  ## the nine stages on the simulated source
+repro: setup  ## the ten stages on the simulated source, and the model card
 	dvc repro
+	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
 
-test: setup  ## ruff, mypy and the tests
-	ruff check . && ruff format --check . && mypy
+test: setup lint  ## ruff, mypy and the tests
 	pytest
+
+lint: setup  ## ruff and mypy
+	ruff check . && ruff format --check . && mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
+docs: setup  ## the site of docs/ in site/, without a network
+	mkdocs build --strict
+
 setup: .venv/ready
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --upgrade pip
-	python -m pip install --quiet --requirement requirements.lock
+	python -m pip install --quiet --require-hashes --requirement requirements.lock
+	python -m pip install --quiet --requirement requirements-torch.lock
 	python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 clean:
-	rm -rf .venv .scratch
+	rm -rf .venv .scratch site

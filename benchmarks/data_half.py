@@ -1,13 +1,17 @@
 """Time and memory of the data half on full-size files, beside a plain pandas loop.
 
 Usage: python benchmarks/data_half.py FOLDER   (it holds DEMO_G.xpt, BMX_G.xpt, SPX_G.xpt, SPXRAW_G.zip)
+       python benchmarks/data_half.py --growth 200 800 3200   (numbers of simulated people)
 
 Everything runs three times, and the fastest counts. Each stage runs as `dvc repro` runs it, in a process of
 its own in a temporary folder. The loop does what a first script would: pandas.read_sas on everything, then
 curve by curve numpy and scipy's interp1d to 512 samples, without repair, units, time zero, indices or plots.
-Prints wall time and the largest resident size of each.
+Prints wall time and the largest resident size of each. With --growth, the same of repair to resample over the number
+of curves, fastest of three, and the exponents of a power of it.
 """
 
+import json
+import math
 import os
 import shutil
 import sys
@@ -93,8 +97,39 @@ def main(source: Path) -> None:
     print(f"| plain pandas loop | {loop[0]:.1f} | {loop[1]:.0f} |")
 
 
+def growth(people: list[int]) -> None:
+    """Print time and memory of repair to resample for so many simulated people, and their exponents."""
+    points = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in people:
+            params = (ROOT / "params.yaml").read_text().replace("participants: 600", f"participants: {number}", 1)
+            (folder / "params.yaml").write_text(params)
+            simulated, *rest = STAGES.items()
+            measured(["-m", f"stages.{simulated[0]}", *simulated[1].split()], folder)
+            rounds = [
+                [measured(["-m", f"stages.{stage}", *arguments.split()], folder) for stage, arguments in rest]
+                for _ in range(ROUNDS)
+            ]
+            seconds = min(sum(s for s, _ in found) for found in rounds)
+            size = max(size for found in rounds for _, size in found)
+            curves = json.loads((folder / "metrics/align.json").read_text())["cycles"]["G"]["raw"]["curves"]
+            points.append((curves, seconds, size))
+            shutil.rmtree(folder / "data")
+    print("| curves | repair to resample (s) | largest resident (MB) |\n| ---: | ---: | ---: |")
+    for curves, seconds, size in points:
+        print(f"| {curves:,} | {seconds:.1f} | {size:.0f} |")
+    (n0, s0, m0), (n1, s1, m1) = points[0], points[-1]
+    span = math.log(n1 / n0)
+    print(
+        f"exponents from the first to the last: {math.log(s1 / s0) / span:.2f} (time), {math.log(m1 / m0) / span:.2f}"
+    )
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "--plain-loop":
+    if sys.argv[1] == "--growth":
+        growth([int(number) for number in sys.argv[2:]])
+    elif sys.argv[1] == "--plain-loop":
         plain_loop(Path(sys.argv[2]))
     else:
         main(Path(sys.argv[1]).resolve())

@@ -52,11 +52,59 @@ def figures_table(result: dict[str, Any], level: str) -> list[str]:
     return lines
 
 
+RIVALS = {
+    "last_value": "as it stopped",
+    "exponential": "exponential",
+    "two_exponentials": "two exponentials",
+    "neighbours": "neighbours",
+    "ridge": "ridge",
+    "boosted_trees": "boosted trees",
+}
+
+
+def spoiled_table(judged: dict[str, Any]) -> list[str]:
+    """Efforts spoiled and drawn anew: the generator's errors and intervals, and the rivals' median errors of FVC."""
+    head = ["spoiled", "FVC (mL)", "FEF25-75 (L/s)", "90 % interval of FVC: coverage, width (mL)"]
+    head += ["FEV1/FVC bias, obstructed", *RIVALS.values(), "CRPS over the best rival's"]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for name, case in judged["cases"].items():
+        own, scale = case["generator"], 1000
+        ratio = max((case[r]["fvc"]["crps_ratio"] for r in RIVALS), key=lambda figure: figure["value"])
+        cells = [
+            {"cough": "a cough"}.get(name, f"cut at {name[-1]} s"),
+            f"{scale * own['fvc']['error']['value']:.1f}",
+            f"{own['fef2575']['error']['value']:.3f}",
+            f"{100 * own['fvc']['coverage_90']['value']:.1f} %, {scale * own['fvc']['width_90']['value']:.0f}",
+            f"{case['ratio_bias']['obstructed']['bias']['value']:+.4f}",
+            *(f"{scale * case[r]['fvc']['error']['value']:.1f}" for r in RIVALS),
+            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spoiled(judged: dict[str, Any] | None) -> list[str]:
+    if judged is None:
+        return []
+    about = judged["data"]
+    return [
+        "",
+        "## Spoiled efforts, drawn anew",
+        "",
+        f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} "
+        f"draws each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute "
+        "errors; the rivals' are of FVC (mL). The tails of this stand-in were drawn as exponentials, which favours the "
+        "exponential rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
+        "",
+        *spoiled_table(judged),
+    ]
+
+
 def _bracketed(interval: str) -> str:
     return f"({interval})" if interval else ""
 
 
-def page(result: dict[str, Any], about: dict[str, Any]) -> str:
+def page(result: dict[str, Any], about: dict[str, Any], judged: dict[str, Any] | None) -> str:
     """The page as Markdown."""
     data, counts = result["data"], {v: sum(t["verdict"] == v for t in result["targets"]) for v in report.VERDICTS}
     said = ", ".join(f"{n} {report.VERDICTS[v]}" for v, n in counts.items())
@@ -91,6 +139,7 @@ def page(result: dict[str, Any], about: dict[str, Any]) -> str:
                 for level in ("every", "best")
                 for line in ("", f"## {report.LEVELS[level].capitalize()}", "", *figures_table(result, level))
             ],
+            *_spoiled(judged),
             "",
         ]
     )
@@ -118,8 +167,14 @@ def main() -> None:
         full / "about.json", about | {"judged": result["data"], "params": {s: params[s] for s in SECTIONS}}
     )
     artifacts.write_json(full / "targets.json", result["targets"])
+    groups = {level: tree["unweighted"] for level, tree in result["generator"]["groups"].items()}
+    artifacts.write_json(full / "groups.json", groups)  # for the model card
     artifacts.write_json(full / "summary.json", artifacts.read_json(asked.folder / "metrics/evaluate/summary.json"))
-    artifacts.write_text(Path("docs/results.md"), page(result, about))
+    spoiled = asked.folder / "metrics/reconstruct"
+    judged = artifacts.read_json(spoiled / "judge.json") if (spoiled / "judge.json").is_file() else None
+    if judged is not None:
+        artifacts.write_json(full / "reconstruct.json", artifacts.read_json(spoiled / "summary.json"))
+    artifacts.write_text(Path("docs/results.md"), page(result, about, judged))
 
 
 if __name__ == "__main__":

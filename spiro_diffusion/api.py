@@ -27,15 +27,20 @@ from spiro_diffusion.generation import Generator
 from spiro_diffusion.grid import N_SAMPLES
 from spiro_diffusion.output import Curves
 from spiro_diffusion.people import as_table, check_range, conditioned
+from spiro_diffusion.reconstructor import Reconstructor
+from spiro_diffusion.recovery import Recovered, parse_mask, recover
 from spiro_diffusion.signals import load_rows
 
-__all__ = ["Curves", "Data", "SpiroGenerator", "load_curves"]
+__all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
 
 MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
+MOST_RECONSTRUCTIONS = 5000
+RECONSTRUCTOR = "reconstructor.safetensors"
 SPLITS = ("train", "validation", "test")
 LIMITS = (
     "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
     "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
+    "A reconstruction of a spoiled effort says what is likely, not what was measured, and is no diagnosis.",
     "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
 )
 
@@ -47,8 +52,9 @@ class SpiroGenerator:
     (lowest and highest, years and cm).
     """
 
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
+    def __init__(self, generator: Generator, folder: Path | None = None) -> None:
+        self._generator, self._folder = generator, folder
+        self._reconstructor: Reconstructor | None = None  # loaded when first asked for
         self.made_from: dict[str, Any] = generator.made_from
 
     @classmethod
@@ -62,7 +68,7 @@ class SpiroGenerator:
         """
         place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
         folder = Path(folder)
-        return cls(Generator.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place))
+        return cls(Generator.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place), folder)
 
     def generate(
         self,
@@ -76,6 +82,7 @@ class SpiroGenerator:
         any_effort: bool = False,
         n: int = 1,
         seed: int = 0,
+        guidance: float = 1.0,
         batch: int | None = None,
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
@@ -89,6 +96,8 @@ class SpiroGenerator:
             test_type: Pre or Bron (after the bronchodilator), likewise; Pre.
             any_effort: any effort, not a person's best.
             seed: the same seed and people give the same curves, whatever the batch.
+            guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
+                twice the time.
             batch: curves in the network at once; without it, what suits the device.
             progress: show a bar.
             tell: gets each warning on people near the ends of what was trained.
@@ -99,8 +108,8 @@ class SpiroGenerator:
         table = as_table(people, age=age, height=height, sex=sex)
         table = conditioned(table, grade=grade, test_type=test_type, any_effort=any_effort)
         output.check_columns(table)
-        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-            if value < least:
+        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("guidance", guidance, 0)):
+            if not value >= least:  # NaN neither
                 raise SpiroError(f"{name} is {value}; expected {least} or more")
         if len(table) * n > MOST_CURVES:
             raise SpiroError(
@@ -108,15 +117,74 @@ class SpiroGenerator:
             )
         for warning in check_range(table, self.made_from):
             tell(warning)
-        return self.draw(table, n, seed, batch=batch, progress=progress)
+        return self.draw(table, n, seed, guidance=guidance, batch=batch, progress=progress)
+
+    @property
+    def reconstructor_file(self) -> Path | None:
+        """The checkpoint that `reconstruct` needs, where it is there."""
+        file = self._folder / RECONSTRUCTOR if self._folder else None
+        return file if file and file.is_file() else None
+
+    def reconstruct(
+        self,
+        flow: NDArray,
+        *,
+        age: float,
+        height: float,
+        sex: str | int,
+        mask: str | None = None,
+        n: int = 100,
+        seed: int = 0,
+        notes: list[str] | None = None,
+        tell: Callable[[str], object] = warnings.warn,
+    ) -> Recovered:
+        """What a full effort would have given where `flow` (T,), L/s of each 10 ms at BTPS, was spoiled.
+
+        Args:
+            mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
+                found decide.
+            n: reconstructions drawn. notes: kept in the result, on what was done to the curve before.
+
+        Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,
+        or too little of the effort is trusted.
+        """
+        if self._folder is None:
+            raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
+        if not 1 <= n <= MOST_RECONSTRUCTIONS:
+            raise SpiroError(f"n is {n}; expected 1 to {MOST_RECONSTRUCTIONS}")
+        person = conditioned(as_table(age=age, height=height, sex=sex))
+        for warning in check_range(person, self.made_from):
+            tell(warning)
+        if self._reconstructor is None:
+            self._reconstructor = Reconstructor.from_checkpoint(self._folder / RECONSTRUCTOR, self._generator)
+        spans = None if mask is None else parse_mask(mask)
+        return recover(self._reconstructor, flow, person, spans=spans, draws=n, seed=seed, notes=notes)
 
     def draw(
-        self, table: pd.DataFrame, n: int, seed: int, *, batch: int | None = None, progress: bool = False
+        self,
+        table: pd.DataFrame,
+        n: int,
+        seed: int,
+        *,
+        guidance: float = 1.0,
+        batch: int | None = None,
+        progress: bool = False,
     ) -> Curves:
         """`n` curves for each row of a table as `people.conditioned` makes it: age, height, sex (1 or 2), grade,
         test_type and best, None where unknown. Nothing is checked.
         """
-        return output.from_signals(self._generator.sample(table, n, seed, batch=batch, progress=progress), table)
+        signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
+        return output.from_signals(signals, table)
+
+    def export(self, folder: str | Path) -> list[Path]:
+        """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with
+        numpy and onnxruntime alone; the files written. Files that are there are written over.
+
+        Raises SpiroError where the package onnx is not installed.
+        """
+        from spiro_diffusion import onnx_export  # noqa: PLC0415 (only for who exports)
+
+        return onnx_export.export(self._generator, Path(folder))
 
 
 def trained_on(made_from: Mapping[str, Any]) -> str:

@@ -3,9 +3,11 @@
 What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imported by the commands that need it.
 """
 
+import contextlib
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,26 +26,13 @@ HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "fvc": "FVC",
     "ratio": "ratio",
     "pef": "PEF",
-    "fef2575": "FEF25-75",
+    "fef2575": "FEF 25-75",
     "fev1_z": "zFEV1",
     "fvc_z": "zFVC",
     "ratio_z": "zratio",
-    "acceptable_fev1": "FEV1 ok",
-    "acceptable_fvc": "FVC ok",
+    "acceptable": "ok",
+    "session": "grade",
 }
-FIGURES = {  # of metrics/evaluate/summary.json, best acceptable efforts of held-out participants: what it says, ideal
-    "best_fev1_residual_sd_ratio": ("spread of FEV1 at given age, height, sex, over the real", "1"),
-    "best_fvc_residual_sd_ratio": ("spread of FVC, over the real", "1"),
-    "best_pef_residual_sd_ratio": ("spread of PEF, over the real", "1"),
-    "best_fev1_coverage_80": ("share of real FEV1 in the generated 80 % interval", "0.80"),
-    "best_fvc_coverage_80": ("share of real FVC in the generated 80 % interval", "0.80"),
-    "best_wasserstein_over_floor": ("distance of the distributions by sex and age, over chance", "1"),
-    "best_auc_clinical": ("generated told from real by their indices (AUC)", "0.5"),
-    "best_auc_fine": ("generated told from real by their samples (AUC)", "0.5"),
-    "best_utility_ratio": ("use for training a predictor, over real curves", "1"),
-    "best_nearest_share": ("curves nearer to a training than to a held-out curve", "0.5"),
-}
-
 EVALUATED = Path("metrics/evaluate")  # of a folder of the pipeline, as in dvc.yaml
 
 app = typer.Typer(
@@ -132,31 +121,117 @@ def generate(
 
 @app.command(epilog="Example: spiro indices mine.csv --age 45 --height 175 --sex male")
 def indices(
-    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l; optional curve.")],
+    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l; or NHANES's SPXRAW.")],
     age: Age = None,
     height: Height = None,
     sex: Sex = None,
+    seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
+    out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None,
     as_json: AsJson = False,
+    force: Force = False,
 ) -> None:
-    """Indices of your own curves, with age, height and sex also GLI Global z-scores and acceptability.
+    """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
-    Time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive.
+    CSV: time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive; `curve` tells
+    several apart. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
+    SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
     """
     from spiro_diffusion import output  # noqa: PLC0415
     from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+    from spiro_diffusion.own_nhanes import is_nhanes, read_nhanes  # noqa: PLC0415
 
     given = [value is not None for value in (age, height, sex)]
     if any(given) and not all(given):
         raise SpiroError("z-scores need --age, --height and --sex, all three")
-    own = read_own(file)
-    table = output.person_table(own.flow, own.points, age, height, sex)
-    table.insert(0, "curve", own.names)
+    if out:
+        output.check_ending(out, (".csv",))
+        output.check_paths([out], force)
+    if is_nhanes(file):
+        own, about = read_nhanes(file, seqn, people=age is None)
+        table = about.join(output.people_table(own.flow, own.points, about, age, height, sex))
+    else:
+        if seqn is not None:
+            raise SpiroError(f"{file}: --seqn is for NHANES's SPXRAW; this is another table")
+        own = read_own(file)
+        table = output.person_table(own.flow, own.points, age, height, sex)
+        table.insert(0, "curve", own.names)
+    if out:
+        output.write_indices(out, table)
     if as_json:
-        _print_json({"notes": own.notes, "curves": _records(table)})
+        _print_json({"files": [str(out)] if out else [], "notes": own.notes, "curves": _records(table)})
         return
     _print_indices(table, str(file), ["curve"])
     for note in own.notes:
         _say(f"note: {note}")
+    _wrote([out] if out else [])
+
+
+@app.command(epilog="Example: spiro reconstruct mine.csv --age 45 --height 175 --sex male --mask 0:2.0")
+def reconstruct(
+    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l, one effort.")],
+    age: Age = None,
+    height: Height = None,
+    sex: Sex = None,
+    mask: Annotated[
+        str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
+    ] = None,
+    draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
+    curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
+    from spiro_diffusion import output  # noqa: PLC0415
+    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+
+    if age is None or height is None or sex is None:
+        raise SpiroError("a reconstruction needs --age, --height and --sex, all three")
+    files = [path for path in (out, plot) if path]
+    for path, ending in ((out, ".csv"), (plot, ".png")):
+        if path:
+            output.check_ending(path, (ending,))
+    output.check_paths(files, force)
+    own = read_own(file)
+    if curve is None and len(own.names) > 1:
+        raise SpiroError(f"{file}: holds {len(own.names)} curves; name one with --curve, as --curve {own.names[0]}")
+    if curve is not None and curve not in own.names:
+        raise SpiroError(f"{file}: holds no curve {curve!r}; there are {', '.join(own.names[:10])}")
+    row = own.names.index(curve) if curve else 0
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    found = SpiroGenerator.from_checkpoint(models).reconstruct(
+        own.flow[row, : own.points[row]],
+        age=age,
+        height=height,
+        sex=sex,
+        mask=mask,
+        n=draws,
+        seed=seed,
+        notes=own.notes,
+        tell=lambda warning: _say(f"warning: {warning}"),
+    )
+    if out:
+        output.write_indices(out, found.bands())
+    if plot:
+        found.plot(plot)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "seed": seed, **found.to_dict()})
+        return
+    for note in own.notes:
+        _say(f"note: {note}")
+    rows = [
+        (HEADERS.get(str(name), str(name)), *(f"{v:.2f}" for v in values))
+        for name, values in found.summary().iterrows()
+    ]
+    header = ("", "recorded", "median", "mean", "50 % from", "to", "90 % from", "to")
+    _print_table(f"{file}: {draws} draws of the full effort (volumes L, flows L/s)", header, rows)
+    typer.echo(found.sentence)
+    _wrote(files)
 
 
 @app.command(epilog="Example: spiro info --json")
@@ -252,6 +327,96 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     typer.echo(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
+@app.command(epilog="Example: spiro verify; spiro verify --remote beside")
+def verify(
+    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+) -> None:
+    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    from spiro_diffusion.stored import examine  # noqa: PLC0415
+
+    found = examine(folder, remote, remove)
+    bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
+    for s in bad:
+        typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
+    counts = Counter(s.state for s in found)
+    typer.echo(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing")))
+    if bad:
+        again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
+        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
+
+
+@app.command(name="app", epilog="Example: spiro app --port 8050")
+def page(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    models: Models = Path("models"),
+) -> None:
+    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    try:
+        from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
+    except ModuleNotFoundError as error:
+        raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.app.asked import Draws  # noqa: PLC0415
+
+    server = open_server(Draws(SpiroGenerator.from_checkpoint(models)), port)
+    typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+@app.command(epilog="Example: spiro card --metrics metrics/evaluate")
+def card(
+    models: Models = Path("models"),
+    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The model card: data, use, limits, figures by group."""
+    from spiro_diffusion import card as cards  # noqa: PLC0415
+    from spiro_diffusion.artifacts import write_text  # noqa: PLC0415
+    from spiro_diffusion.cldm import load_cldm  # noqa: PLC0415
+    from spiro_diffusion.output import check_ending, check_paths  # noqa: PLC0415
+
+    out = out or models / "card.md"
+    check_ending(out, (".md",))
+    check_paths([out], force)
+    made_from = load_cldm(models / "cldm.safetensors")[1]
+    write_text(out, cards.card(made_from, cards.read(metrics or models.parent / EVALUATED)))
+    if as_json:
+        _print_json({"files": [str(out)]})
+    else:
+        _wrote([out])
+
+
+@app.command(epilog="Example: spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for the networks, their numbers and sample.py.")] = Path("onnx"),
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
+    from spiro_diffusion import onnx_export, output  # noqa: PLC0415 (torch)
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
+
+    output.check_paths([out / name for name in onnx_export.FILES], force)
+    generator = SpiroGenerator.from_checkpoint(models, device="cpu")
+    files = generator.export(out)
+    difference = onnx_export.largest_difference(generator, out)
+    if as_json:
+        _print_json({"files": [str(f) for f in files], "largest_difference_l_s": difference})
+        return
+    _wrote(files)
+    if difference is None:
+        typer.echo("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
+    else:
+        typer.echo(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")
+
+
 @app.callback(invoke_without_command=True)
 def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -271,7 +436,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what click raises on a wrong option
             raise
-        _say(f"{error.format_message()} (see spiro --help)")
+        if message := error.format_message():  # none where the help was asked for by saying nothing
+            _say(f"{message} (see spiro --help)")
         return 2
 
 
@@ -297,6 +463,8 @@ def _wrote(files: list[Path]) -> None:
 
 
 def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
+    from spiro_diffusion.card import FIGURES  # noqa: PLC0415
+
     rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
     _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
     verdicts = ("met", "within_noise", "missed", "open")
@@ -320,6 +488,10 @@ def _print_json(content: Any) -> None:
 
 
 def _print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
+    for name in ("acceptable", "session"):
+        if f"{name}_fev1" in table:
+            pairs = zip(table[f"{name}_fev1"], table[f"{name}_fvc"], strict=True)
+            table = table.assign(**{name: ["/".join(_cell(v) for v in pair) for pair in pairs]})
     table = table[[name for name in (*keys, *HEADERS) if name in table]]
     if len(table) > ROWS_SHOWN:
         columns = table.drop(columns=keys).select_dtypes("number")
@@ -327,13 +499,18 @@ def _print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
         shown.insert(0, "percentile", ["5", "50", "95"])
         table = shown
     rows = [tuple(_cell(v) for v in row) for row in table.to_numpy(dtype=object)]
-    _print_table(f"{title} (volumes L, flows L/s)", tuple(HEADERS.get(str(name), str(name)) for name in table), rows)
+    pairs_shown = "; ok, grade: of FEV1/of FVC" if "session" in table else ""
+    _print_table(
+        f"{title} (volumes L, flows L/s{pairs_shown})", tuple(HEADERS.get(str(name), str(name)) for name in table), rows
+    )
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.2f}" if math.isfinite(value) else "-"
+    return str(value)
 
 
 def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from spiro_diffusion import conditions
+from spiro_diffusion.batching import batches
 from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
-from spiro_diffusion.training import batches
 
 
 @dataclass(frozen=True)

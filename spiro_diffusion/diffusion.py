@@ -5,6 +5,7 @@ unit variance at every noise level.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,20 +28,39 @@ class Noise:
             raise ValueError(f"the least noise level {self.minimum:g} is not below the largest, {self.maximum:g}")
 
 
+class Network(Protocol):
+    """What a denoiser wraps."""
+
+    @property
+    def conditions(self) -> nn.Module:
+        """Conditions (B, k) → tokens (B, k, width)."""
+
+    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """x (B, tokens, channels), c_noise (B,), the conditions' tokens → as x."""
+
+
 class Denoiser(nn.Module):
     """Wrap a network F(x, c_noise, conditions) into D(x; sigma), the estimate of the clean latents."""
 
-    def __init__(self, network: nn.Module, sigma_data: float = 1.0) -> None:
+    def __init__(self, network: Network, sigma_data: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.sigma_data = sigma_data
 
     def forward(self, noisy: Tensor, sigma: Tensor, conditions: Tensor) -> Tensor:
         """noisy (B, tokens, channels), sigma (B,), conditions (B, 6) → the same shape as noisy."""
+        return self.told(noisy, sigma, self.read(conditions))
+
+    def read(self, conditions: Tensor) -> Tensor:
+        """Conditions as the network's tokens: a sampler needs them once, not at every noise level."""
+        return self.network.conditions(conditions)
+
+    def told(self, noisy: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the conditions as tokens."""
         s = sigma.to(torch.float32)[:, None, None]
         total = (s**2 + self.sigma_data**2).sqrt()
         c_skip, c_out = (self.sigma_data / total) ** 2, s * self.sigma_data / total
-        estimate = self.network(noisy / total, sigma.log() / 4, conditions)
+        estimate = self.network.told(noisy / total, sigma.log() / 4, tokens)
         return c_skip * noisy + c_out * estimate.to(torch.float32)
 
 

@@ -60,7 +60,11 @@ class FactsNet(nn.Module):
         self.leave = zero_linear(width, len(NAMES))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        context = F.silu(self.step(step_phase(c_noise)) + self.conditions(conditions).mean(1))
+        return self.told(x, c_noise, self.conditions(conditions))
+
+    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, 6, width), which no noise level changes."""
+        context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x[:, 0])
         for norm, modulate, widen, narrow in zip(self.norms, self.modulate, self.widen, self.narrow, strict=True):
             scale, shift = modulate(context).chunk(2, dim=-1)

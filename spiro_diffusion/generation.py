@@ -1,8 +1,10 @@
 """The trained generator as one object: people in, curves out."""
 
+import json
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,20 +12,49 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spiro_diffusion import artifacts, conditions, facts, surface
+from spiro_diffusion import artifacts, conditions, distributed, facts, surface
+from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM, load_cldm
 from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.graphs import Graph, Step
 from spiro_diffusion.runtime import Runtime
 from spiro_diffusion.samplers import SAMPLERS, karras_sigmas
-from spiro_diffusion.training import batches
 from spiro_diffusion.vqvae import TOKENS, VQVAE, load_vqvae
 
 NOISE_BLOCK = 64  # draws that share one seeded noise generator: what decides the curves, whatever the batch
 BATCH = {"cpu": 256, "cuda": 8192}  # draws at a time: what fits the caches; what fills the GPU
+STEPS = 12  # noise levels of the latents' sampler: as good as 180 (docs/experiments.md, 42)
 FACT_STEPS = 64  # noise levels of the facts' sampler: seven numbers cost nothing, and 18 levels widen them by 3 %
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
+
+
+class Request(NamedTuple):
+    """What processes that sample together are asked for."""
+
+    people: int
+    draws: int  # for each
+    seed: int
+    sampler: str
+    steps: int
+    guidance: float
+    batch: int  # draws at a time, about
+
+    @property
+    def total(self) -> int:
+        """Draws in all."""
+        return self.people * self.draws
+
+    @property
+    def batch_rows(self) -> int:
+        """Draws at a time: whole blocks of noise."""
+        return max(1, self.batch // NOISE_BLOCK) * NOISE_BLOCK
+
+    @property
+    def parts(self) -> list[slice]:
+        """The batches."""
+        return list(batches(self.total, self.batch_rows))
 
 
 class Generator:
@@ -33,6 +64,7 @@ class Generator:
         self.vqvae = vqvae.to(place.device).eval()
         self.cldm = cldm.to(place.device).eval()
         self.made_from, self.place = made_from, place
+        self._finishers: dict[tuple[str, int, float], tuple[Step, Step]] = {}  # plain and captured, by their options
 
     @classmethod
     def from_checkpoints(cls, vqvae: Path, cldm: Path, place: Runtime) -> "Generator":
@@ -53,7 +85,7 @@ class Generator:
         seed: int,
         *,
         sampler: str = "dpmpp_2m",
-        steps: int = 18,
+        steps: int = STEPS,
         guidance: float = 1.0,
         batch: int | None = None,
         progress: bool = True,
@@ -63,60 +95,115 @@ class Generator:
         A row's draws depend on the seed and its place in the table, not on the batch size. `guidance` 1
         samples the conditional distribution; more overstates what the conditions say.
         """
+        request = Request(len(people), draws, seed, sampler, steps, guidance, batch or BATCH[self.place.device.type])
         known, features = _tensors(people)
-        total = len(people) * draws
-        out = np.empty((total, 512), np.float32)
-        batch = batch or BATCH[self.place.device.type]
-        step = max(1, batch // NOISE_BLOCK) * NOISE_BLOCK
-        parts = list(batches(total, step))
-        with torch.inference_mode():
-            for part in tqdm(
-                parts, "generate", unit="batch", disable=not progress, mininterval=1, delay=1, leave=False
-            ):
-                rows = torch.arange(part.start, part.stop) // draws
-                latents = self.latents(known[rows], features[rows], seed, part.start, sampler, steps, guidance)
-                out[part] = self.vqvae.decode(self.vqvae.snap(latents)).flow.cpu().numpy()
+        if distributed.world() > 1:
+            distributed.from_first_text(json.dumps(request))
+            distributed.from_first(known)
+            distributed.from_first(features)
+        out = np.empty((request.total, 512), np.float32)
+        with tqdm(
+            total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False
+        ) as bar:
+            for part, flow in zip(request.parts, self._flows(request, known, features), strict=True):
+                out[part] = flow.numpy()
+                bar.update(part.stop - part.start)
         return out.reshape(len(people), draws, 512)
 
-    def latents(
-        self,
-        known: Tensor,
-        features: Tensor,
-        seed: int,
-        first: int,
-        sampler: str,
-        steps: int,
-        guidance: float = 1.0,
-    ) -> Tensor:
-        """Tokens (B, 64, 128) before they are snapped to codes; `first` is the number of the first draw."""
-        model, device = self.cldm, self.place.device
-        known, features = known.to(device), features.to(device)
+    def help(self) -> None:
+        """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
+        while text := distributed.from_first_text():
+            request = Request(*json.loads(text))
+            known = distributed.from_first(torch.empty((request.people, len(conditions.NAMES))))
+            features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
+            for _ in self._flows(request, known, features):
+                pass  # each is sent to the first process
 
-        def draw(
-            denoiser: Denoiser, known: Tensor, noise: Noise, steps: int, shape: tuple[int, ...], stream: int
-        ) -> Tensor:
-            blank = torch.full_like(known, torch.nan)
+    def _flows(self, request: "Request", known: Tensor, features: Tensor) -> Iterator[Tensor]:
+        """Signals (n, 512) of each part of a request, in order, on the CPU; nothing in processes that help."""
+        device = self.place.device
+        known, features = known.to(device), features.to(device)
+        options = request.sampler, request.steps, request.guidance
+        if options not in self._finishers:
+            function = self._finisher(*options)
+            self._finishers[options] = function, Graph(function, warm_up=1) if self.place.graphs else function
+        plain, captured = self._finishers[options]
+
+        @torch.inference_mode()
+        def draw(part: slice) -> Tensor:
+            rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
+            noise = (
+                self._noise(shape, n, request.seed, part.start, stream)
+                for shape, stream in (((1, len(facts.NAMES)), 1), ((TOKENS, self.cldm.config.network.channels), 0))
+            )
+            function = captured if n == request.batch_rows else plain  # the rest of a batch does not come again
+            return function(known[rows], features[rows], *noise)["flow"].cpu()
+
+        return distributed.in_order(request.parts, draw, (512,))
+
+    @torch.inference_mode()
+    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = 18) -> np.ndarray:
+        """Signals float32 (n, 512), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        `logs` (n, 7), natural logarithms in the order of `facts.NAMES`."""
+        device, model = self.place.device, self.cldm
+        known, wanted = torch.from_numpy(conditions.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        finish = self._token_finisher("dpmpp_2m", steps, 1.0)
+        out = np.empty((len(people), 512), np.float32)
+        for part in batches(len(people), BATCH[device.type]):
+            told = torch.cat([known[part].to(device), model.facts.as_conditions(wanted[part].to(device))], dim=1)
+            shape = (TOKENS, model.config.network.channels)
+            out[part] = finish(told, self._noise(shape, len(told), seed, part.start, stream=0)).cpu().numpy()
+        return out
+
+    @torch.inference_mode()
+    def _finisher(self, sampler: str, steps: int, guidance: float) -> Step:
+        """A function from conditions (B, 6), features of the surface (B, 12) and standard normal noise of facts
+        (B, 1, 7) and tokens (B, 64, r) to finished curves: `flow` (B, 512), L/s."""
+        model = self.cldm
+        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, FACT_STEPS, guidance)
+        finish_tokens = self._token_finisher(sampler, steps, guidance)
+
+        def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
+            logs = model.facts.restore(draw(known, fact_noise), features)
+            return {"flow": finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)}
+
+        return finish
+
+    @torch.inference_mode()
+    def _token_finisher(self, sampler: str, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions with facts (B, 13) and noise (B, 64, r) to curves (B, 512), L/s."""
+        model = self.cldm
+        draw = self._drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
+        narrower = self.vqvae.narrower()
+
+        def finish(known: Tensor, noise: Tensor) -> Tensor:
+            with self.place.autocast():
+                drawn = draw(known, noise)
+            return self.vqvae.decode(self.vqvae.snap(model.restore(drawn.float()), narrower)).flow
+
+        return finish
+
+    def _drawer(
+        self, denoiser: Denoiser, noise: Noise, sampler: str, steps: int, guidance: float
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
+        sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(self.place.device)
+
+        def draw(known: Tensor, start: Tensor) -> Tensor:
+            told = denoiser.read(known)
+            blank = denoiser.read(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
-                clean = denoiser(x, level, known)
-                if guidance != 1.0:
-                    free = denoiser(x, level, blank)
+                clean = denoiser.told(x, level, told)
+                if blank is not None:
+                    free = denoiser.told(x, level, blank)
                     clean = free + guidance * (clean - free)
                 return clean
 
-            sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(device)
-            start = self._noise(shape, len(known), seed, first, stream) * sigmas[0]
-            return SAMPLERS[sampler](denoise, start, sigmas)
+            return SAMPLERS[sampler](denoise, start * sigmas[0], sigmas)
 
-        shape = (1, len(facts.NAMES))
-        drawn = draw(model.facts.denoiser, known, model.config.facts_noise, FACT_STEPS, shape, 1)
-        logs = model.facts.restore(drawn, features)
-        known = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
-        with self.place.autocast():
-            shape = (TOKENS, model.config.network.channels)
-            drawn = draw(model.denoiser, known, model.config.noise, steps, shape, 0)
-        return model.restore(drawn.float())
+        return draw
 
     def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
         """Mean flow (n, 512) of curves sent through the VQ-VAE."""

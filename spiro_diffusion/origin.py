@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spiro_diffusion import conditions
+from spiro_diffusion.batching import batches
 from spiro_diffusion.runtime import Runtime
-from spiro_diffusion.training import batches
 
 TOKENS, CHANNELS, CODES = 64, 128, 512
 FLOW_UNIT = 2.0  # L/s
@@ -68,14 +68,22 @@ class PlainVQVAE(nn.Module):
         return F.mse_loss(read / FLOW_UNIT, flow / FLOW_UNIT) + pull
 
 
+class _GroupNorm(nn.GroupNorm):
+    """Group norm that stays in the number type of its input under autocast, as `layers.Norm` does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 class _Residual(nn.Module):
     """Two convolutions with the embedding added between them: (B, inside, T) → (B, outside, T)."""
 
     def __init__(self, inside: int, outside: int, context: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.GroupNorm(8, inside), nn.SiLU(), nn.Conv1d(inside, outside, 3, padding=1))
+        self.first = nn.Sequential(_GroupNorm(8, inside), nn.SiLU(), nn.Conv1d(inside, outside, 3, padding=1))
         self.add = nn.Linear(context, outside)
-        self.second = nn.Sequential(nn.GroupNorm(8, outside), nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
+        self.second = nn.Sequential(_GroupNorm(8, outside), nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
         self.skip = nn.Conv1d(inside, outside, 1) if inside != outside else nn.Identity()
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -96,7 +104,7 @@ class PlainUNet(nn.Module):
         self.middle = _Residual(2 * width, 2 * width, context)
         self.grow = nn.ConvTranspose1d(2 * width, 2 * width, 4, 2, 1)
         self.up = _Residual(3 * width, width, context)
-        self.leave = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, CHANNELS, 3, padding=1))
+        self.leave = nn.Sequential(_GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, CHANNELS, 3, padding=1))
 
     def forward(self, x: Tensor, step: Tensor, known: Tensor) -> Tensor:
         rates = torch.exp(-math.log(10_000) * torch.arange(self.context // 2, device=x.device) / (self.context // 2))

@@ -133,25 +133,64 @@ def indices_table(flow: NDArray, points: NDArray, age: Any = None, height: Any =
     found["ratio"] = found["fev1"] / found["fvc"]
     table = found[list(SHOWN)].copy()
     if age is not None:
-        for name in Z_SCORES:
-            table[f"{name}_z"] = reference.gli_global(name, age, height, sex).z(table[name])
+        with np.errstate(invalid="ignore"):  # what is breathed in has no z-score: NaN
+            for name in Z_SCORES:
+                table[f"{name}_z"] = reference.gli_global(name, age, height, sex).z(table[name])
     return table
 
 
 def person_table(
     flow: NDArray, points: NDArray, age: float | None, height: float | None, sex: str | None
 ) -> pd.DataFrame:
-    """Indices of one person's own efforts; with age, height and sex z-scores and acceptability (ATS/ERS 2019).
+    """Indices of one person's own efforts; with age, height and sex z-scores, acceptability and the grades of the
+    session (ATS/ERS 2019).
 
     Raises SpiroError where GLI Global has no values for such a person.
     """
     if age is None:
         return indices_table(flow, points)
-    person = conditioned(pd.DataFrame({"age": [age], "height": [height], "sex": [sex]})).iloc[0]
-    check_range(person.to_frame().T, GLI_RANGE, "z-scores are given for")
-    table = indices_table(flow, points, person["age"], person["height"], person["sex"])
-    judged = quality.judge_2019(spirometry.indices(flow, points), np.full(len(flow), age))
-    return table.assign(acceptable_fev1=judged.fev1, acceptable_fvc=judged.fvc)
+    people = pd.DataFrame({"age": [age], "height": [height], "sex": [sex]}).iloc[np.zeros(len(flow), int)]
+    return _judged_table(flow, points, conditioned(people), np.zeros(len(flow), int))
+
+
+def people_table(
+    flow: NDArray, points: NDArray, about: pd.DataFrame, age: float | None, height: float | None, sex: str | None
+) -> pd.DataFrame:
+    """As `person_table`, of NHANES's efforts: `about` (n rows) has seqn and test_type, and age, height and sex where
+    they are known. The efforts of a participant before, and those after the bronchodilator, are a session each.
+
+    Raises SpiroError where age, height and sex are given for several participants.
+    """
+    if age is not None:
+        if about["seqn"].nunique() > 1:
+            raise SpiroError(f"{about['seqn'].nunique()} participants are not one of {age:g} years; choose by --seqn")
+        about = about.assign(age=age, height=height, sex=sex)
+    if "age" not in about:
+        return indices_table(flow, points)
+    table = indices_table(flow, points)
+    people = about[["age", "height", "sex"]]
+    known = people.notna().all(axis=1).to_numpy()
+    if known.any():
+        session = about.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
+        judged = _judged_table(flow[known], points[known], conditioned(people[known]), session[known])
+        table = table.join(judged.drop(columns=list(table)).set_index(table.index[known]))
+    return table
+
+
+def _judged_table(flow: NDArray, points: NDArray, people: pd.DataFrame, session: NDArray) -> pd.DataFrame:
+    """Indices, z-scores, acceptability and session grades of n efforts of `people` (n rows) in sessions (n,)."""
+    check_range(people, GLI_RANGE, "z-scores are given for")
+    age = people["age"].to_numpy(np.float64)
+    table = indices_table(flow, points, age, people["height"].to_numpy(), people["sex"].to_numpy())
+    judged = quality.judge_2019(spirometry.indices(flow, points), age)
+    table = table.assign(acceptable_fev1=judged.fev1, acceptable_fvc=judged.fvc)
+    for name, acceptable, usable in (
+        ("fev1", judged.fev1, judged.usable_fev1),
+        ("fvc", judged.fvc, judged.usable_fvc),
+    ):
+        grades = quality.session_grades_2019(table[name], acceptable, usable, session, age)
+        table[f"session_{name}"] = grades.loc[session].to_numpy()
+    return table
 
 
 def check_paths(paths: list[Path], force: bool) -> None:

@@ -1,7 +1,7 @@
 """A user's own curves: a CSV of time and flow or volume, checked for columns, units and sampling."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spiro_diffusion import spirometry
 from spiro_diffusion.errors import SpiroError, shown
 from spiro_diffusion.output import ends
-from spiro_diffusion.people import numbers, read_csv
+from spiro_diffusion.people import listed, numbers, read_csv
 from spiro_diffusion.spirometry import SAMPLE_PERIOD_S
 
 EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
@@ -31,39 +31,39 @@ class OwnCurves(NamedTuple):
     notes: list[str]
 
 
-def read_own(path: Path) -> OwnCurves:
+def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
     """Curves of a CSV with `time_s` and `flow_l_s` or `volume_l` at BTPS, expiration positive.
 
     Rows of one `curve` (or of one `person` and `draw`, as `spiro generate` writes them) are one curve; without
     such a column all rows are. The record ends with its last row, a generated one with its last flow. A flow is
     the mean of the period that begins at its time; where both are there, flow is read. Another constant period
-    than 10 ms is resampled, volume being kept.
+    than 10 ms is resampled, volume being kept. `where` names the file in errors; without it its path does.
 
     Raises SpiroError that says what is wrong with columns, units or sampling.
     """
-    table = read_csv(path)
+    file = where or str(source)
+    table = read_csv(source, file)
     value = next((name for name in ("flow_l_s", "volume_l") if name in table), None)
     if "time_s" not in table or value is None:
-        columns = shown(", ".join(map(str, table.columns)), 200)
         raise SpiroError(
-            f"{path}: columns are {columns}; expected time_s (s) and flow_l_s (L/s) or "
-            "volume_l (L), and curve where there are several"
+            f"{file}: columns are {listed(table)}; expected time_s (s) and flow_l_s (L/s) or volume_l (L), "
+            "and curve where there are several"
         )
     if table.empty:
-        raise SpiroError(f"{path}: holds no samples")
-    clean = pd.DataFrame({"time": numbers(table, "time_s", str(path)), "value": numbers(table, value, str(path))})
+        raise SpiroError(f"{file}: holds no samples")
+    clean = pd.DataFrame({"time": numbers(table, "time_s", file), "value": numbers(table, value, file)})
     keys = ["curve"] if "curve" in table else [name for name in ("person", "draw") if name in table]
     if keys and table[keys].isna().to_numpy().any():
-        raise SpiroError(f"{path}: {' or '.join(keys)} is empty in a row; name the curve of each sample")
+        raise SpiroError(f"{file}: {' or '.join(keys)} is empty in a row; name the curve of each sample")
     names = table[keys].astype(str).agg("/".join, axis=1) if keys else pd.Series("1", index=table.index)
     curves, periods = {}, set()
     for name, rows in clean.groupby(names.to_numpy(), sort=False):
-        where = f"{path}: curve {shown(name)}" if keys else str(path)
-        curves[str(name)], period = _flow(rows["time"].to_numpy(), rows["value"].to_numpy(), value, where)
+        place = f"{file}: curve {shown(name)}" if keys else file
+        curves[str(name)], period = _flow(rows["time"].to_numpy(), rows["value"].to_numpy(), value, place)
         periods.add(round(1000 * period, 3))
     longest = max(map(len, curves.values()))
     if len(curves) * longest > MOST_SAMPLES:
-        raise SpiroError(f"{path}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
+        raise SpiroError(f"{file}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
     flow = np.zeros((len(curves), longest))
     for i, curve in enumerate(curves.values()):
         flow[i, : len(curve)] = curve

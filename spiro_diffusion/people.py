@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -55,34 +55,41 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if missing:
         raise SpiroError(
             f"{where}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
-            f"and found {shown(', '.join(map(str, table.columns)), 200) or 'none'}"
+            f"and found {listed(table)}"
         )
     if table.empty:
         raise SpiroError(f"{where}: holds no people; give one row a person")
     return table
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with lower-case column names.
+def read_csv(source: Path | BinaryIO, where: str | None = None) -> pd.DataFrame:
+    """A CSV with lower-case column names, of a path or an open file; `where` names it in errors, else the path.
 
     Raises SpiroError where there is none to read, or its columns are not told apart.
     """
+    where = where or str(source)
     try:
-        if Path(path).stat().st_size > LARGEST_CSV:
-            raise SpiroError(f"{path}: has more than {LARGEST_CSV >> 20} MB; give it in parts")
+        if isinstance(source, Path) and source.stat().st_size > LARGEST_CSV:
+            raise SpiroError(f"{where}: has more than {LARGEST_CSV >> 20} MB; give it in parts")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row of more cells than columns would lose some
-            table = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig", index_col=False)
+            table = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig", index_col=False)
     except FileNotFoundError:
-        raise SpiroError(f"{path}: no such file") from None
+        raise SpiroError(f"{where}: no such file") from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         # EmptyDataError and UnicodeDecodeError are ValueErrors
-        raise SpiroError(f"{path}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
+        raise SpiroError(f"{where}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
     table = table.rename(columns=lambda name: str(name).strip().lower())
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
-        raise SpiroError(f"{path}: two columns are named {shown(twice[0])}; keep one")
+        raise SpiroError(f"{where}: two columns are named {shown(twice[0])}; keep one")
     return table
+
+
+def listed(table: pd.DataFrame) -> str:
+    """The columns of a table in words, the first eight of them and each cut to 40 characters."""
+    names = [shown(name, 40) for name in table.columns[:8]]
+    return ", ".join(names) + (f" and {table.shape[1] - 8} more" if table.shape[1] > 8 else "") or "none"
 
 
 def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
@@ -162,8 +169,9 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
             )
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
+            whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
             said.append(
-                f"{near} of {len(values)} people are within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+                f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return said

@@ -14,7 +14,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from spiro_diffusion import spirometry
 from spiro_diffusion.artifacts import atomic
@@ -160,6 +159,8 @@ def percentiles(
 
 def _smooth_quantiles(grid: NDArray, x: NDArray, values: NDArray, against: str) -> NDArray:
     """Percentiles (5, len(grid)) of values near each place, weighted by a Gaussian window; NaN without any value."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 (0.2 s, before any work)
+
     good = np.isfinite(values)
     if not good.any():
         return np.full((len(PERCENTILES), len(grid)), np.nan)

@@ -34,6 +34,24 @@ LEVELS = {"every": "every effort", "best": "best effort", "all": "overall"}
 INDICES = {"fev1": "FEV1", "fvc": "FVC", "pef": "PEF", "fef2575": "FEF25-75"}
 
 
+SPLITS = {"train": "train the models", "validation": "choose among models", "test": "judge the results"}
+LEFT_OUT = {
+    "not_in_demo": "participant not in DEMO",
+    "not_in_bmx": "participant not in BMX",
+    "too_short": "too short to hold a forced expiration",
+    "no_age": "age missing",
+    "no_sex": "sex missing",
+    "no_height": "height missing",
+    "no_time_zero": "nothing expired",
+    "impossible": "impossible volume or flow",
+    "grade": "effort grade not asked for",
+    "test_type": "test type not asked for",
+    "no_plateau": "no plateau",
+    "age": "age not asked for",
+    "not_best": "not the participant's best effort",
+}
+
+
 class Line(NamedTuple):
     """One row of the table of figures: a label, the path of a figure, and how it is written."""
 
@@ -146,13 +164,6 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         pictures: PNG files by name; those that are absent leave their place empty.
         stages: metrics of earlier stages by name (`align`, `filter`, `resample`), where there are any.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spiro_diffusion"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     candidates = {
         "generator": result["generator"],
         "floor": result["floor"],
@@ -167,7 +178,7 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
         for level in ("every", "best")
     }
     label, explanation = SOURCES[result["data"]["source"]]
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         data=result["data"],
         source=label,
         explanation=explanation,
@@ -185,13 +196,26 @@ def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
             }
             for line in RECONSTRUCTION
         ],
-        pictures={name: _inline(path) for name, path in pictures.items() if path.exists()},
+        pictures={name: inline(path) for name, path in pictures.items() if path.exists()},
         flow=_flow(stages),
         agreement=_agreement(stages),
     )
 
 
-def _inline(path: Path) -> str:
+def template(name: str) -> jinja2.Template:
+    """A template of this package; a name that it uses and does not get is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spiro_diffusion"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def inline(path: Path) -> str:
+    """A PNG as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
@@ -228,21 +252,22 @@ def _what(path: str) -> str:
     return ", ".join(INDICES.get(p, p.replace("_", " ")) for p in parts)
 
 
-def _flow(stages: Tree) -> list[dict[str, Any]]:
-    """From the raw curves to those used, with what left at each step and why."""
+def _flow(stages: Tree) -> dict[str, Any]:
+    """The flow of curves and participants (CONSORT): steps, each with what left before it and why, and the splits."""
     steps: list[dict[str, Any]] = []
     for stage, before, after in (("align", "raw", "aligned"), ("filter", "aligned", "filtered")):
         flow = stages.get(stage, {}).get("flow")
         if not flow:
             continue
         if not steps:
-            steps.append({"name": "raw curves", **flow[before], "dropped": []})
-        dropped = [d for d in flow["dropped"] if d["curves"]]
-        name = {"aligned": "joined to a person, long enough", "filtered": "age, height and sex known"}[after]
-        steps.append({"name": name, **flow[after], "dropped": dropped})
-    for split, counts in stages.get("filter", {}).get("splits", {}).items():
-        steps.append({"name": f"of these, {split}", **counts, "dropped": []})
-    return steps
+            steps.append({"name": "recorded", **flow[before], "dropped": []})
+        dropped = [{**d, "why": LEFT_OUT.get(d["reason"], d["reason"])} for d in flow["dropped"] if d["curves"]]
+        steps.append({"name": {"aligned": "aligned", "filtered": "used"}[after], **flow[after], "dropped": dropped})
+    splits = stages.get("filter", {}).get("splits", {})
+    return {
+        "steps": steps,
+        "splits": [{"name": s, "use": SPLITS[s], **splits[s]} for s in SPLITS if s in splits],
+    }
 
 
 def _agreement(stages: Tree) -> list[dict[str, str]]:

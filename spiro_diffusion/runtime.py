@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +20,8 @@ class RuntimeParams:
     device: str = "auto"  # auto, cpu, cuda
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
-    workers: int = 1  # processes of this host that train together, one a GPU; 1 for those that torchrun started
+    graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
+    workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
     deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
 
@@ -31,6 +33,7 @@ class Runtime:
     device: torch.device
     dtype: torch.dtype
     save_every: float = 10.0  # s between two states of a training
+    graphs: bool = False  # whether what repeats is captured as a CUDA graph
 
     def exact(self) -> "Runtime":
         """The same place in float32, for what is small and counts millilitres."""
@@ -42,8 +45,11 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start a training stage anew as several processes, where the section `runtime` asks for them."""
-    workers = load_params(RuntimeParams, "runtime").workers
+    """Start a stage anew as several processes, where the section `runtime` asks for them."""
+    try:
+        workers = load_params(RuntimeParams, "runtime").workers
+    except SpiroError as error:
+        sys.exit(f"{module.removeprefix('stages.')}: {error}")
     if workers > 1 and not distributed.launched():
         distributed.launch(workers, module, arguments)
 
@@ -74,4 +80,5 @@ def configure(params: RuntimeParams) -> Runtime:
         torch.backends.cudnn.allow_tf32 = True
     device = distributed.start(torch.device(name))
     half = params.precision == "bfloat16" or (params.precision == "auto" and name == "cuda")
-    return Runtime(device, torch.bfloat16 if half else torch.float32, params.save_every)
+    dtype = torch.bfloat16 if half else torch.float32
+    return Runtime(device, dtype, params.save_every, name == "cuda" and params.graphs == "auto")

@@ -4,24 +4,27 @@ A smoothed bootstrap: a participant by survey weight, age and height moved a lit
 participant's efforts (grade, test type, which is the best) as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import wasserstein_distance
 from tqdm import tqdm
 
-from spiro_diffusion import __version__, output, reference
+from spiro_diffusion import __version__, card, output, reference
 from spiro_diffusion.api import LIMITS, SpiroGenerator, trained_on
-from spiro_diffusion.artifacts import atomic, write_text
+from spiro_diffusion.artifacts import atomic, read_json, write_text
 from spiro_diffusion.curves import read_table
 from spiro_diffusion.errors import SpiroError
 
 JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
+COMPARED = ("fev1", "fvc", "ratio", "pef", "fef2575")  # with the participants' own: L, L, -, L/s, L/s
 PIECE = 1024  # efforts at once: 18 MB
+SUMMARY = Path("metrics/evaluate/summary.json")  # beside the folder of the data, as in dvc.yaml
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 COHORT_LIMITS = (
     "Synthetic: nobody in it exists.",
@@ -73,7 +76,7 @@ def write_cohort(
 
     Returns the table without the curves. Raises SpiroError where `data` has no curves.parquet.
     """
-    wanted = ["seqn", "age", "height", "sex", "mec_weight", *EFFORTS]
+    wanted = ["seqn", "age", "height", "sex", "mec_weight", *EFFORTS, *(n for n in COMPARED if n != "ratio")]
     curves = read_table(data / "curves.parquet", wanted)
     efforts = draw_people(curves, people, generator.made_from, np.random.default_rng(seed))
     tables = []
@@ -92,7 +95,9 @@ def write_cohort(
     with atomic(path) as part:
         output.write_parquet(part, pieces())
     table = pd.concat(tables, ignore_index=True)
-    write_text(card_path(path), card(path.name, table, generator.made_from, seed, data / "curves.parquet", curves))
+    source, judged = data / "curves.parquet", data.parent / SUMMARY
+    summary = read_json(judged) if judged.is_file() else {}
+    write_text(card_path(path), data_card(path.name, table, generator.made_from, seed, source, curves, summary))
     return table
 
 
@@ -101,8 +106,14 @@ def card_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_card.md")
 
 
-def card(
-    name: str, table: pd.DataFrame, made_from: dict[str, Any], seed: int, source: Path, curves: pd.DataFrame
+def data_card(
+    name: str,
+    table: pd.DataFrame,
+    made_from: dict[str, Any],
+    seed: int,
+    source: Path,
+    curves: pd.DataFrame,
+    summary: Mapping[str, float | None],
 ) -> str:
     """The data card: what is in the file, how it was made, its distributions and limits, as Markdown."""
     people = table.drop_duplicates("person")
@@ -130,26 +141,58 @@ def card(
         f"- people: drawn by survey weight (WTMEC2YR) from {curves['seqn'].nunique()} participants of `{source}`, "
         f"age and height moved by SD {JITTER['age']:g} years and {JITTER['height']:g} cm, with a session as theirs",
         "## People",
-        _markdown(("sex", "people"), sexes),
+        card.markdown(("sex", "people"), sexes),
         _quantiles(people[["age", "height"]].assign(efforts=session.to_numpy())),
         "## Efforts asked for",
-        _markdown(("test type", "grade", "efforts"), [(*kind, count) for kind, count in kinds.items()]),  # type: ignore[misc]
+        card.markdown(("test type", "grade", "efforts"), [(*kind, count) for kind, count in kinds.items()]),  # type: ignore[misc]
         f"## Indices of the {len(best)} efforts asked for as a person's best",
         _quantiles(best[[*output.SHOWN, *(f"{z}_z" for z in output.Z_SCORES)]]),
+        *fidelity(table, curves, summary),
         "## Columns",
-        _markdown(("column", "holds"), columns),
+        card.markdown(("column", "holds"), columns),
         "## Limits",
         "\n".join(f"- {limit}" for limit in COHORT_LIMITS),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def fidelity(table: pd.DataFrame, curves: pd.DataFrame, summary: Mapping[str, float | None]) -> list[str]:
+    """How far the cohort is from the participants it was drawn after, and what the judge found, as Markdown.
+
+    Args:
+        table: efforts of the cohort, with indices.
+        curves: efforts of the participants, with `mec_weight` and indices.
+        summary: figures of the judge by name; none where the model was not judged.
+    """
+    real = curves[curves["best"].astype(bool) & (curves["mec_weight"] > 0)].assign(ratio=curves["fev1"] / curves["fvc"])
+    made = table[table["best"].astype(bool)]
+    rows = []
+    for name in ("age", "height", *COMPARED):
+        known = real[[name, "mec_weight"]].dropna()
+        values, weights, drawn = known[name].to_numpy(), known["mec_weight"].to_numpy(), made[name].dropna().to_numpy()
+        if not len(values) or not len(drawn):
+            continue
+        mean = float(np.average(values, weights=weights))
+        sd = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+        apart = wasserstein_distance(values, drawn, weights)
+        rows.append(
+            (name, f"{mean:.2f} ± {sd:.2f}", f"{drawn.mean():.2f} ± {drawn.std():.2f}", f"{100 * apart / mean:.1f} %")
+        )
+    judged = [f"The model's own figures are not known: `{SUMMARY}` is not beside the data."]
+    if summary:
+        said = "What the judge found of the model, on participants that training never saw (docs/evaluation.md):"
+        judged = [said, card.headline(summary)]
+    return [
+        "## Fidelity",
+        f"Best efforts of the cohort beside those of the {real['seqn'].nunique()} participants it was drawn after, who "
+        "count by their survey weight; most of them trained the model. Mean ± SD, and the Wasserstein distance between "
+        "the two distributions in % of the mean. Part of it is chance: participants and people are few.",
+        card.markdown(("", "participants", "cohort", "distance"), rows),
+        *judged,
+    ]
+
+
 def _quantiles(table: pd.DataFrame) -> str:
     found = table.quantile(list(QUANTILES)).T
     rows = [(name, *(f"{v:.2f}" for v in values)) for name, *values in found.itertuples(name=None)]
-    return _markdown(("percentile", *(f"{100 * q:g}" for q in QUANTILES)), rows)
-
-
-def _markdown(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return card.markdown(("percentile", *(f"{100 * q:g}" for q in QUANTILES)), rows)

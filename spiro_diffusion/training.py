@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from spiro_diffusion import artifacts, distributed
 from spiro_diffusion.checkpoint import load_checkpoint, save_checkpoint
 from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.graphs import Graph
 from spiro_diffusion.log import Log
 from spiro_diffusion.runtime import Runtime
 
@@ -158,7 +159,7 @@ class _Loop:
             fused=True,
             capturable=cuda,
         )
-        self.graph = StepGraph(self._compute) if cuda and distributed.world() == 1 else None
+        self.graph = Graph(self._compute) if runtime.graphs and distributed.world() == 1 else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.done = 0  # optimiser steps
@@ -191,7 +192,7 @@ class _Loop:
 
     def _step(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         self._set_rate(learning_rate(self.done, self.steps * self.recipe.epochs, self.recipe))
-        losses = self.graph(rows, draws) if self.graph else self._compute(rows, draws)
+        losses = self.graph(rows, *draws) if self.graph else self._compute(rows, *draws)
         self.done += 1
         if self.ema:
             decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))  # short at first: the start is forgotten
@@ -199,7 +200,7 @@ class _Loop:
                 torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
         return losses
 
-    def _compute(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _compute(self, rows: Tensor, *draws: Tensor) -> dict[str, Tensor]:
         share = len(rows) / self.batch  # a mean over this process's rows, as a part of the global mean
         self.optimizer.zero_grad(set_to_none=True)
         with self.runtime.autocast():
@@ -249,7 +250,8 @@ class _Loop:
         tensors |= {f"ema.{i}": v for i, v in enumerate(self.ema)}
         for i, parameter in enumerate(self.parameters):
             tensors |= {f"adam.{i}.{k}": v for k, v in self.optimizer.state[parameter].items()}
-        save_checkpoint(path, "training state", tensors, {"history": self.history, "done": self.done})
+        history = json.dumps(self.history)  # as text: an early epoch may have a figure that is not a number
+        save_checkpoint(path, "training state", tensors, {"history": history, "done": self.done})
 
     def restore(self, path: Path) -> None:
         tensors, config = load_checkpoint(path, "training state")
@@ -268,55 +270,4 @@ class _Loop:
             # laid out in memory as the parameter: the fused optimiser pairs numbers by their place there
             moments = {k: torch.empty_like(parameter, requires_grad=False).copy_(v) for k, v in state.items()}
             self.optimizer.state[parameter] = {"step": step, **moments}
-        self.history, self.done = config["history"], config["done"]
-
-
-class StepGraph:
-    """A training step as one CUDA graph: hundreds of small kernels for the price of one launch.
-
-    The first calls run the step as it is (they also warm up the libraries), then it is captured and
-    replayed with the arguments copied into the captured tensors.
-    """
-
-    WARM_UP = 3
-
-    def __init__(self, step: Callable[[Tensor, tuple[Tensor, ...]], dict[str, Tensor]]) -> None:
-        self.step = step
-        self.forget()
-
-    def forget(self) -> None:
-        """Capture anew, because the step computes something else from here on."""
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.calls = 0
-
-    def __call__(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        if self.graph is None:
-            if self.calls < self.WARM_UP:
-                self.calls += 1
-                side = torch.cuda.Stream()  # capture needs a stream of its own, and so does its warm-up
-                side.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(side):
-                    result = self.step(rows, draws)
-                torch.cuda.current_stream().wait_stream(side)
-                return result
-            self.rows, self.draws = rows.clone(), tuple(d.clone() for d in draws)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.result = self.step(self.rows, self.draws)
-        self.rows.copy_(rows)
-        for held, new in zip(self.draws, draws, strict=True):
-            held.copy_(new)
-        self.graph.replay()
-        return {k: v.clone() for k, v in self.result.items()}
-
-
-def batches(rows: int, size: int) -> Iterator[slice]:
-    """Slices that cover `rows`."""
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-def mean_over(rows: Tensor, size: int, function: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, float]:
-    """Mean of per-row figures over batches of `rows`."""
-    parts = [function(rows[part]) for part in batches(len(rows), size)]
-    return {key: torch.cat([p[key] for p in parts]).double().mean().item() for key in parts[0]}
+        self.history, self.done = json.loads(config["history"]), config["done"]

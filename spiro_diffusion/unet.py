@@ -55,7 +55,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         scale, shift = self.modulate(context)[:, None].chunk(2, dim=-1)
         h = self.conv1(F.silu(self.norm1(x)))
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))  # one pass over memory less than * and +
         return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
 
 
@@ -129,7 +129,10 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(Norm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        tokens = self.conditions(conditions)
+        return self.told(x, c_noise, self.conditions(conditions))
+
+    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, 6 + facts, context), which no noise level changes."""
         context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x)
         h = h + self.place.to(h.dtype)

@@ -228,15 +228,19 @@ class VQVAE(nn.Module):
         """flow (B, 512) → tokens (B, 64, 128)."""
         return self.widen(self.quantiser(self.narrowed(flow)).vectors)
 
-    def snap(self, tokens: Tensor) -> Tensor:
-        """The tokens of codes that are nearest to any tokens (B, 64, 128)."""
-        narrow = tokens.float() @ torch.linalg.pinv(self.widen.weight.float()).T
+    def narrower(self) -> Tensor:
+        """The inverse of `widen`, (128, groups x code_width): tokens times it are what they were made from."""
+        return torch.linalg.pinv(self.widen.weight.float()).T
+
+    def snap(self, tokens: Tensor, narrower: Tensor | None = None) -> Tensor:
+        """The tokens of codes that are nearest to any tokens (B, 64, 128); who snaps often passes `narrower()`."""
+        narrow = tokens.float() @ (self.narrower() if narrower is None else narrower)
         return self.widen(self.quantiser(narrow).vectors)
 
     def decode(self, tokens: Tensor) -> Decoded:
         """Tokens (B, 64, 128), taken as they are → what is read from them, (B, 512) each."""
         hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
-        fine = F.silu(self.fine(hidden)).reshape(len(tokens), -1, FINE)  # (B, 512, FINE)
+        fine = F.silu(self.fine(hidden)).reshape(tokens.shape[0], -1, FINE)  # (B, 512, FINE)
         mean, spread, begun, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
         log_sd = 4.0 * torch.tanh(spread / 4.0) - 3.0  # SD between 1 mL/s and 2.7 L/s

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from spiro_diffusion import artifacts, plots, report, runtime, training
+from spiro_diffusion import artifacts, report, runtime, training
 from spiro_diffusion import origin as recipe
+from spiro_diffusion.batching import batches
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import baselines as rivals
 from spiro_diffusion.evaluation import candidates, data, targets
@@ -83,7 +84,7 @@ def origin(task: Task) -> Candidate:
     fitted = training.fit(first, params.recipe(params.origin_vqvae_epochs), train, place.exact(), "origin_vqvae", run)
     vqvae.load_state_dict(fitted.weights)
     with torch.inference_mode():
-        tokens = torch.cat([vqvae.snap(vqvae.encode(flow[part])) for part in training.batches(len(flow), 1024)])
+        tokens = torch.cat([vqvae.snap(vqvae.encode(flow[part])) for part in batches(len(flow), 1024)])
     schedule = recipe.Schedule.linear(params.origin_steps, place.device)
     second = recipe.NoiseTask(unet, tokens.clone(), recipe.told(table).to(place.device), validation, schedule)
     fitted = training.fit(second, params.recipe(params.origin_epochs), train, place, "origin", run)
@@ -138,6 +139,8 @@ def baselines(
     artifacts.write_json(metrics / "judge.json", result)
     headlines = {name: targets.summary(tree, []) for name, tree in trees.items()}
     artifacts.write_json(metrics / "summary.json", {"generator": targets.summary(generator, verdicts), **headlines})
+
+    from spiro_diffusion import plots  # noqa: PLC0415 (Matplotlib: half a second that work does not wait for)
 
     shown = {"generator": generator, "floor": floor, "grid round trip": result["grid_round_trip"], **trees}
     compared = metrics / "plots" / "two_sample.png"

@@ -1,5 +1,6 @@
 """Stage evaluate: judge the generator on participants that training never saw."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion import artifacts, codebook, gallery, report, runtime
+from spiro_diffusion import artifacts, codebook, distributed, report, runtime
 from spiro_diffusion.evaluation import candidates, data, measured, reconstruction, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import figure
@@ -56,6 +57,9 @@ def evaluate(
 ) -> None:
     """Draw curves for the held-out participants, put every question to them, and show the answers."""
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
+    if distributed.rank():
+        generator.help()
+        return
     real = data.load_real(signals, curves, repaired, params.split, params.seed)
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
@@ -93,13 +97,17 @@ def evaluate(
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
 
+    from spiro_diffusion import gallery  # noqa: PLC0415 (Matplotlib: half a second that work does not wait for)
+
     logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "facts": facts_metrics, "latents": cldm_metrics})
     drawn = gallery.draw(plots, real, own, sampler, again, trees, logs, params.seed)
     drawn |= {name: resample_plots / f"{name}.png" for name in ("bland_altman", "grid_round_trip")}
     earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
     page = report.render(result, drawn, {name: artifacts.read_json(path) for name, path in earlier.items()})
     artifacts.write_text(report_file, page)
+    distributed.dismiss()
 
 
 if __name__ == "__main__":
+    runtime.spread("stages.evaluate", sys.argv[1:])
     run_stage(evaluate, Params)

@@ -10,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion import artifacts, conditions, denoising, distributed, facts, runtime, surface, training
+from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.diffusion import Noise
@@ -118,7 +119,7 @@ def train_cldm(
         getattr(model, name).copy_(value)
     tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
     clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
-    parts = training.batches(len(table), STANDARDISED)
+    parts = batches(len(table), STANDARDISED)
     clean = torch.cat([model.standardise(held[part]) for part in parts]).to(place.device)
     model.to(place.device)
 

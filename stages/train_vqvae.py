@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spiro_diffusion import codebook, distributed, grid, runtime, spirometry, training, uncounted
+from spiro_diffusion.batching import batches
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.log import Log
 from spiro_diffusion.signals import load_signals, rows_of
@@ -82,7 +83,7 @@ class VQVAETask:
 
     def validate(self) -> dict[str, float]:
         truth, found, codes = [], [], []
-        for part in training.batches(len(self.validation), self.BATCH):
+        for part in batches(len(self.validation), self.BATCH):
             flow = self.flow[self.validation[part]]
             decoded, quantised = self.model(flow, self.quantise)
             truth.append(flow.cpu())

@@ -9,7 +9,7 @@ from repository import MAIN, Repository
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository in which all nine stages have run; a story leaves it as it found it."""
+    """A repository in which all ten stages have run; a story leaves it as it found it."""
     repository = Repository(tmp_path_factory.mktemp("repository"))
     assert repository.repro() == MAIN
     repository.commit("run")
@@ -26,3 +26,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `data` of a few simulated people."""
     return tiny.data(tmp_path_factory.mktemp("made") / "data")
+
+
+@pytest.fixture(scope="session")
+def reconstructing(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny checkpoints, a reconstructor among them."""
+    return tiny.reconstructor(tmp_path_factory.mktemp("reconstructing"), models, data)

@@ -10,7 +10,18 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MAIN = ["download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"]
+MAIN = [
+    "download",
+    "repair",
+    "align",
+    "filter",
+    "resample",
+    "train_vqvae",
+    "encode",
+    "train_cldm",
+    "evaluate",
+    "reconstruct",
+]
 TINY = {
     "download": {"participants": 150},
     "train_vqvae": {
@@ -38,6 +49,7 @@ TINY = {
         "context": 16,
     },
     "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
+    "reconstruct": {"epochs": 2, "examples": 3, "draws": 10, "steps": 4, "resamples": 100, "width": 32},
     "baselines": {"draws": 2, "origin_vqvae_epochs": 1, "origin_epochs": 1, "origin_steps": 4},
     "runtime": {"threads": 1, "save_every": 0.0},
 }  # the least that draws curves with an FVC
@@ -71,18 +83,34 @@ class Repository:
         repository.folder, repository.environment = folder, {}
         return repository
 
-    def __call__(self, *command: str, fails: bool = False) -> str:
-        own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    @classmethod
+    def copy(cls, other: "Repository", folder: Path) -> "Repository":
+        """All of another one, its cache too, as it was committed; for stories that leave traces."""
+        shutil.copytree(other.folder, folder, symlinks=True)
+        copy = cls.at(folder)
+        copy("git", "checkout", "--quiet", ".")
+        copy("git", "clean", "--quiet", "--force", "-d")
+        copy("dvc", "checkout", "--quiet", "--force")
+        return copy
+
+    def clone(self, folder: Path) -> "Repository":
+        """What git alone knows of it, as another machine gets it."""
+        self("git", "clone", "--quiet", ".", str(folder))
+        return Repository.at(folder)
+
+    def __call__(self, *command: str, fails: bool = False, **environment: str) -> str:
+        own = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+        }
         identity = {
             f"GIT_{who}_{what}": "test@example.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         done = subprocess.run(  # noqa: PLW1510 (checked below, with its output)
             command,
             cwd=self.folder,
-            env=os.environ
-            | identity
-            | {"PATH": own, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-            | self.environment,
+            env=os.environ | identity | own | self.environment | environment,
             capture_output=True,
             text=True,
         )

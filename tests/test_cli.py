@@ -1,6 +1,8 @@
 """`spiro` as its users meet it: curves for people, indices of one's own curves, errors in one line."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,7 +107,7 @@ def test_json_holds_indices_and_files(spiro: Spiro) -> None:
 def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
     status, _, err = spiro("generate", "--age", "78.5", "--height", "175", "--sex", "f", "-n", "1")
     assert status == 0
-    assert err.startswith("spiro: warning: 1 of 1 people are within 2 years")
+    assert err.startswith("spiro: warning: age 78.5 is within 2 years")
 
 
 @pytest.mark.parametrize(
@@ -317,6 +319,9 @@ def test_a_cohort_is_drawn_as_the_survey_weighs_and_says_what_it_is(spiro: Spiro
     assert np.cumsum(flow).max() * 0.01 == pytest.approx(table["fvc"].iloc[0], abs=0.001)
     for words in (f"60 people, {len(table)} efforts, seed 1", "every curve was simulated", "not for diagnosis"):
         assert words in card
+    assert "The model's own figures are not known" in card
+    assert re.search(r"\| age \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| [\d.]+ % \|", card)
+    assert re.search(r"\| fev1 \| ", card.split("## Fidelity")[1])
     said = json.loads(spiro(*command, "--out", "b.parquet", "--json")[1])
     assert said["efforts"] == len(table)
     assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
@@ -359,6 +364,18 @@ def test_a_cohort_has_the_population_of_its_survey() -> None:
         synthetic.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
 
 
+def test_the_fidelity_of_a_cohort_that_is_its_participants_is_perfect() -> None:
+    curves = pd.DataFrame({"seqn": [1, 2], "age": [20.0, 60], "height": [180.0, 160], "best": True, "mec_weight": 5.0})
+    curves = curves.assign(fev1=[4.0, 2], fvc=[5.0, 3], pef=[9.0, 5], fef2575=[4.0, 1])
+    same = curves.assign(ratio=curves["fev1"] / curves["fvc"])
+    text = "\n".join(synthetic.fidelity(same, curves, {"best_fev1_residual_sd_ratio": 1.07}))
+    assert text.count("| 0.0 % |") == 7
+    assert "| age | 40.00 ± 20.00 | 40.00 ± 20.00 | 0.0 % |" in text
+    assert "| spread of FEV1 at given age, height, sex, over the real | 1.07 | 1 |" in text
+    heavy = curves.assign(mec_weight=[9.0, 1])
+    assert "| age | 24.00 ± 12.00 | 40.00 ± 20.00 |" in "\n".join(synthetic.fidelity(same, heavy, {}))
+
+
 def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
     refused(spiro("report"), "metrics/evaluate/summary.json: no such file", "spiro evaluate")
     folder = Path("run/metrics/evaluate")
@@ -387,3 +404,96 @@ def test_evaluate_ends_as_its_stage_does_and_writes_over_nothing(spiro: Spiro) -
     Path("metrics/evaluate").mkdir(parents=True)
     Path("metrics/evaluate/summary.json").write_text("{}")
     refused(spiro("evaluate"), "summary.json", "--force")
+
+
+def nhanes_csv(efforts: list[pd.DataFrame], factor: float = 1.1) -> pd.DataFrame:
+    """Efforts as NHANES keeps them: a text of mL per 10 ms at ATPS."""
+    rows = []
+    for number, effort in enumerate(efforts, start=1):
+        counts = np.diff(np.floor(1000 * effort["volume_l"] / factor)).astype(int)
+        rows.append({"SEQN": 7, "SPAMANU": number, "SPAFACT": factor, "SPXRAW": ",".join(map(str, counts))})
+    return pd.DataFrame(rows)
+
+
+def test_three_alike_efforts_are_a_session_of_grade_a(spiro: Spiro) -> None:
+    efforts = [blow(fvc=fvc).assign(curve=i) for i, fvc in enumerate((4.0, 3.95, 3.9))]
+    pd.concat(efforts).to_csv("mine.csv", index=False)
+    curves = json.loads(spiro("indices", "mine.csv", *MAN, "--json")[1])["curves"]
+    assert {(c["session_fev1"], c["session_fvc"]) for c in curves} == {("A", "A")}
+    pd.concat([efforts[0], blow(fvc=3.0).assign(curve=9)]).to_csv("apart.csv", index=False)
+    assert "E/E" in spiro("indices", "apart.csv", *MAN)[1]
+
+
+def test_curves_in_the_format_of_nhanes_as_csv(spiro: Spiro) -> None:
+    nhanes_csv([blow(), blow(fvc=3.0)]).to_csv("mine.csv", index=False)
+    status, out, _ = spiro("indices", "mine.csv", *MAN, "--json", "--out", "table.csv")
+    curves = json.loads(out)["curves"]
+    assert status == 0
+    assert [c["fvc"] for c in curves] == pytest.approx([4.0, 3.0], abs=0.003)
+    assert curves[0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
+    assert {c["curve"] for c in curves} == {"7/Pre/1", "7/Pre/2"}
+    assert pd.read_csv("table.csv")["fvc_z"].notna().all()
+
+
+def test_curves_of_nhanes_find_their_people_beside_them(spiro: Spiro, data: Path) -> None:
+    """The table that `repair` wrote, with DEMO and BMX beside: indices and z-scores are those of the pipeline."""
+    known = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
+    seqn = known.index[known["best"].to_numpy()][0][0]
+    said = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
+    curves = pd.DataFrame(said["curves"]).set_index(["seqn", "test_type", "curve_number"])
+    mine = known.loc[curves.index.intersection(known.index)]
+    assert len(mine) > 1
+    for name in ("fev1", "fvc", "pef"):
+        np.testing.assert_allclose(curves.loc[mine.index, name], mine[name], atol=2e-3)
+    assert curves["fev1_z"].notna().all()
+    assert set(curves["session_fvc"]) <= set("ABCDEFU")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.drop(columns="SPAFACT"), ["no column SPAFACT"]),
+        (lambda t: t.assign(SPAFACT=110.0), ["SPAFACT is 110 in row 1", "about 1.1"]),
+        (lambda t: t.assign(SPXRAW="1,2,x"), ["row 0: SPXRAW is no list of numbers"]),
+        (lambda t: t.assign(SPXRAW="1,2,4000"), ["holds 4000 mL, outside -64 to 192"]),
+        (lambda t: t.iloc[:0], ["holds no curves"]),
+    ],
+)
+def test_what_is_no_spxraw_is_refused(
+    spiro: Spiro, spoil: Callable[[pd.DataFrame], pd.DataFrame], words: list[str]
+) -> None:
+    spoil(nhanes_csv([blow()])).to_csv("mine.csv", index=False)
+    refused(spiro("indices", "mine.csv"), "mine.csv", *words)
+
+
+def test_participants_are_told_apart(spiro: Spiro, data: Path) -> None:
+    refused(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", "1"), "no curve of participant 1")
+    refused(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), *MAN), "participants are not one of 45 years")
+    blow().to_csv("mine.csv", index=False)
+    refused(spiro("indices", "mine.csv", "--seqn", "1"), "--seqn is for NHANES's SPXRAW")
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    for words, expected in (("spiro gen", "generate"), ("spiro generate --te", "--test-type")):
+        ran = subprocess.run(
+            [Path(sys.executable).parent / "spiro"],
+            env=os.environ
+            | {"_SPIRO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.split() == [expected]
+
+
+def test_every_command_has_an_example_of_itself(spiro: Spiro) -> None:
+    commands = re.findall(r"^│ ([a-z]+) ", spiro("--help")[1].split("Commands")[1], flags=re.M)
+    assert {"generate", "indices", "info", "cohort", "evaluate", "report", "export"} <= set(commands)
+    for command in commands:
+        assert f"Example: spiro {command}" in " ".join(spiro(command, "--help")[1].split())
+
+
+def test_nothing_asked_for_is_answered_with_the_help(spiro: Spiro) -> None:
+    status, out, err = spiro()
+    assert (status, err) == (2, "")
+    assert "generate" in out

@@ -1,9 +1,10 @@
-"""Several processes train as one does: the same batches, the same noise, the same curve of the loss."""
+"""Several processes train, encode and sample as one does: the same batches, the same noise, the same curves."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,18 +31,10 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(folder: Path, curves: Path, workers: int) -> Path:
-    """Run the stage train_vqvae with so many processes."""
-    folder.mkdir()
-    params = read_params(ROOT / "params.yaml")
-    small = {"epochs": 4, "batch": 16, "warmup_epochs": 2, "validate_every": 2, "width": 16, "blocks": 1, "codes": 8}
-    params["train_vqvae"] |= small
-    params["runtime"] |= {"workers": workers, "threads": 1, "device": "cpu"}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    paths = ["--signals", curves / "signals.npy", "--curves", curves / "curves.parquet"]
-    outs = ["--vqvae", "vqvae.safetensors", "--metrics", "metrics"]
+def run(command: list[str], folder: Path) -> None:
+    """Run Python in `folder` with one thread a process."""
     done = subprocess.run(
-        [sys.executable, "-m", "stages.train_vqvae", *map(str, [*paths, *outs])],
+        [sys.executable, *command],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -49,7 +42,35 @@ def train(folder: Path, curves: Path, workers: int) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def stage(name: str, folder: Path, workers: int, section: dict[str, Any], paths: dict[str, Path]) -> None:
+    """Run a stage with so many processes in `folder`; what it makes lies there."""
+    folder.mkdir()
+    params = read_params(ROOT / "params.yaml")
+    params[name] |= section
+    params["runtime"] |= {"workers": workers, "threads": 1, "device": "cpu"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    run(["-m", f"stages.{name}", *(f"--{key}={path}" for key, path in paths.items())], folder)
+
+
+def train(folder: Path, curves: Path, workers: int) -> Path:
+    """Train the VQ-VAE."""
+    small = {"epochs": 4, "batch": 16, "warmup_epochs": 2, "validate_every": 2, "width": 16, "blocks": 1, "codes": 8}
+    made = {"vqvae": Path("vqvae.safetensors"), "metrics": Path("metrics")}
+    stage("train_vqvae", folder, workers, small, sources(curves) | made)
     return folder
+
+
+def encode(folder: Path, curves: Path, vqvae: Path, workers: int) -> list[bytes]:
+    """Encode in batches of 7: the last is smaller, and one process has a batch more."""
+    made = {"latents": Path("latents.npy"), "moments": Path("moments.json")}
+    stage("encode", folder, workers, {"batch": 7}, sources(curves) | {"vqvae": vqvae} | made)
+    return [(folder / file).read_bytes() for file in made.values()]
+
+
+def sources(curves: Path) -> dict[str, Path]:
+    return {"signals": curves / "signals.npy", "curves": curves / "curves.parquet"}
 
 
 def series(folder: Path, name: str) -> np.ndarray:
@@ -64,3 +85,46 @@ def test_two_processes_train_as_one(curves: Path, tmp_path: Path) -> None:
     for name, tensor in first.items():
         difference = (tensor - second[name]).norm() / (tensor.norm() + 1e-6)
         assert difference < 0.05, name
+
+
+def test_two_processes_encode_the_same_bytes_as_one(curves: Path, models: Path, tmp_path: Path) -> None:
+    vqvae = models / "vqvae.safetensors"
+    one, two = encode(tmp_path / "one", curves, vqvae, 1), encode(tmp_path / "two", curves, vqvae, 2)
+    assert len(one[0]) > 96 * 64 * 128 * 4
+    assert two == one
+
+
+SAMPLE = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd, torch
+from spiro_diffusion import distributed
+from spiro_diffusion.generation import Generator
+from spiro_diffusion.runtime import RuntimeParams, configure
+
+models, out = map(Path, sys.argv[1:])
+place = configure(RuntimeParams(device="cpu", threads=1))
+generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
+if distributed.rank():
+    generator.help()
+else:
+    people = pd.DataFrame({"age": [45.0, 20.0, 70.0], "height": [175.0, 160.0, 165.0], "sex": [1, 2, 2]})
+    first = generator.sample(people, 70, 3, steps=3, batch=64, progress=False)  # four batches, one of 18 draws
+    then = generator.sample(people[:1], 5, 4, sampler="heun", steps=2, guidance=1.5, progress=False)
+    np.savez(out, first=first, then=then, processes=distributed.world())
+    distributed.dismiss()
+"""
+
+
+def test_two_processes_sample_the_same_curves_as_one(models: Path, tmp_path: Path) -> None:
+    script = tmp_path / "sample.py"
+    script.write_text(SAMPLE)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    run([str(script), str(models), "one.npz"], tmp_path)
+    run([*torchrun, str(script), str(models), "two.npz"], tmp_path)
+    one, two = np.load(tmp_path / "one.npz"), np.load(tmp_path / "two.npz")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["first"].shape == (3, 70, 512)
+    assert np.ptp(one["first"], axis=1).max() > 0, "the draws of a person differ"
+    np.testing.assert_array_equal(two["first"], one["first"])
+    np.testing.assert_array_equal(two["then"], one["then"])

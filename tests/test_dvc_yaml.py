@@ -18,10 +18,21 @@ STAGES: dict[str, Any] = {
     for file in ("dvc.yaml", "baselines/dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
-MAIN = ["download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"]
+MAIN = [
+    "download",
+    "repair",
+    "align",
+    "filter",
+    "resample",
+    "train_vqvae",
+    "encode",
+    "train_cldm",
+    "evaluate",
+    "reconstruct",
+]
 
 
-def test_the_nine_stages_are_there_in_order() -> None:
+def test_the_ten_stages_are_there_in_order() -> None:
     assert [name for name in STAGES if name in MAIN] == MAIN
 
 
@@ -46,11 +57,18 @@ def test_a_stage_has_a_description_a_section_and_a_constant_command(name: str) -
 def test_every_path_of_a_command_is_declared(name: str) -> None:
     stage = STAGES[name]
     paths = [word for word in stage["cmd"].split()[3:] if not word.startswith("--")]
-    listed = [*stage["deps"], *stage["outs"]]
-    for entry in [*stage.get("metrics", []), *stage.get("plots", [])]:
+    listed = [*stage["deps"]]
+    for entry in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
         listed += list(entry) if isinstance(entry, dict) else [entry]
     for path in paths:
         assert any(known == path or known.startswith(f"{path}/") for known in listed), path
+
+
+def test_who_has_not_run_the_rivals_can_pull_and_apply() -> None:
+    """An output that DVC caches and that no lock file knows makes `dvc pull`, `checkout` and `exp apply` fail."""
+    rivals = STAGES["baselines"]
+    for entry in [*rivals["outs"], *rivals["metrics"], *rivals["plots"]]:
+        assert list(entry.values()) == [{"cache": False}]
 
 
 def test_every_section_of_params_is_read_whole_by_its_stage() -> None:
@@ -68,3 +86,18 @@ def test_the_preset_changes_parameters_that_exist() -> None:
     sections = read_params(ROOT / "params.yaml")
     for section, values in read_params(ROOT / "presets" / "full.yaml").items():
         assert set(values) <= set(sections[section]), section
+
+
+def test_both_models_are_artifacts_that_dvc_knows() -> None:
+    """By DVC's own reading of dvc.yaml: each names an output of the stage that trains it."""
+    from dvc.repo import Repo  # noqa: PLC0415
+
+    with Repo(str(ROOT)) as repo:
+        ((_, artifacts),) = repo.artifacts.read().items()
+        outs = {Path(str(out)).name for out in repo.index.outs}
+    assert {a.path for a in artifacts.values()} == {"models/vqvae.safetensors", "models/cldm.safetensors"}
+    for artifact in artifacts.values():
+        assert artifact.type == "model"
+        assert artifact.desc
+        assert artifact.labels
+        assert Path(artifact.path).name in outs

@@ -52,10 +52,11 @@ def files(tmp_path_factory):
     table.to_parquet(folder / "curves.parquet")
     write_json(folder / "manifest.json", {"source": "simulated", "files": {}})
     sizes = {"curves": 600, "participants": 200}
+    splits = {"train": {"curves": 1234, "participants": 170}}
     dropped = [{"reason": "no_height", "curves": 12, "participants": 4, "participants_lost": 4}]
     write_json(folder / "align.json", {"flow": {"raw": sizes, "dropped": [], "aligned": sizes}})
     write_json(
-        folder / "filter.json", {"flow": {"aligned": sizes, "dropped": dropped, "filtered": sizes}, "splits": {}}
+        folder / "filter.json", {"flow": {"aligned": sizes, "dropped": dropped, "filtered": sizes}, "splits": splits}
     )
     write_json(folder / "resample.json", {})
     write_text(folder / "log" / "loss.tsv", "step\tloss\n" + "".join(f"{i}\t{1 / (i + 1)}\n" for i in range(9)))
@@ -138,7 +139,8 @@ def test_evaluate_writes_figures_plots_and_a_report(out):
     page = (out / "report.html").read_text()
     assert "Not for diagnosis" in page
     assert "Nothing here is a result on NHANES" in page
-    assert "no height: 12 curves" in page
+    assert "height missing: 12 curves, and with them 4 participants" in page
+    assert re.search(r"<b>train</b>1,234 curves of 170 participants<small>train the models", page)
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:)?//", page)  # no network address is asked
     for name in ("flow_volume", "percentiles_age", "calibration", "wasserstein", "training"):
         assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -17,7 +17,9 @@ def test_a_run_leaves_figures_a_report_and_both_models(done: Repository) -> None
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", report), "the report loads nothing from a network"
     summary = json.loads((folder / "metrics/evaluate/summary.json").read_text())
     assert summary
-    for model in ("vqvae", "cldm"):
+    page = (folder / "metrics/reconstruct/report.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    for model in ("vqvae", "cldm", "reconstructor"):
         assert (folder / f"models/{model}.safetensors").is_file()
     table = pd.read_parquet(folder / "data/curves.parquet")
     assert np.load(folder / "data/latents.npy", mmap_mode="r").shape == (len(table), 64, 128)
@@ -47,7 +49,9 @@ def test_a_changed_parameter_runs_what_depends_on_it_and_no_more(done: Repositor
     done.set({"evaluate": {"seed": 2}})
     assert done.repro() == ["evaluate"]
     done.set({"train_cldm": {"lr": 1e-3}})
-    assert done.repro() == ["train_cldm", "evaluate"]
+    assert done.repro() == ["train_cldm", "evaluate", "reconstruct"]
+    done.set({"reconstruct": {"seed": 2}})
+    assert done.repro() == ["reconstruct"]
     done.set({"runtime": {"precision": "float32"}})
     assert done.repro() == []
 
@@ -71,7 +75,7 @@ def test_a_mistyped_parameter_ends_in_one_line_and_leaves_what_was_made(done: Re
 def test_an_experiment_varies_one_parameter(done: Repository) -> None:
     done.commit("before the experiment")
     said = done("dvc", "exp", "run", "-S", "train_cldm.lr=1e-5")
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm", "evaluate"]
+    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm", "evaluate", "reconstruct"]
     assert "1e-05" in done("dvc", "exp", "show", "--csv")
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")

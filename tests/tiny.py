@@ -3,13 +3,17 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import repaired
 import torch
 
-from spiro_diffusion import artifacts, facts
+from spiro_diffusion import artifacts, facts, hiding
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.density import Density, DensityConfig
 from spiro_diffusion.diffusion import Noise
+from spiro_diffusion.reconstructor import save_reconstructor
 from spiro_diffusion.simulator import simulate
 from spiro_diffusion.stage import load_params
 from spiro_diffusion.unet import UNetConfig
@@ -37,6 +41,22 @@ def models(folder: Path) -> Path:
         "vqvae": artifacts.sha256(vqvae),
     }
     save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
+    return folder
+
+
+def reconstructor(folder: Path, models: Path, data: Path) -> Path:
+    """The tiny models in another folder, with densities whose linear start is that of a few simulated people."""
+    for name in ("vqvae", "cldm"):
+        (folder / f"{name}.safetensors").symlink_to(models / f"{name}.safetensors")
+    table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
+    rows = np.flatnonzero(hiding.full(table, signals))
+    densities = {}
+    torch.manual_seed(0)
+    for name, made in hiding.examples(signals, table, rows, 12, seed=0).items():
+        given, asked = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
+        densities[name] = Density(DensityConfig(given.shape[1], asked.shape[1], width=16, components=2)).eval()
+        densities[name].fit_scales(given, asked)
+    save_reconstructor(folder / "reconstructor.safetensors", densities, {})
     return folder
 
 

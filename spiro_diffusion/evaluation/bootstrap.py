@@ -56,6 +56,13 @@ class Resamples:
         with np.errstate(invalid="ignore", divide="ignore"):
             return total[:, 1] / total[:, 0]
 
+    def medians(self, values: NDArray) -> NDArray[np.float64]:
+        """Median (1 + B,) of values (n,) in the sample and in each resample."""
+        order = np.argsort(values)
+        cumulative = np.cumsum(self.weights[:, self.person[order]], axis=1)
+        at = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
+        return values[order][at]
+
 
 def paired_sums(first: Resamples, second: Resamples, table: NDArray) -> NDArray[np.float64]:
     """Sums (1 + B,) of a table (people of first, people of second), both resampled at once."""

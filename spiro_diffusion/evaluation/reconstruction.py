@@ -1,7 +1,6 @@
 """Does the autoencoder keep the medicine: real held-out curves through it and back."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
@@ -38,17 +37,9 @@ def errors(real: Measured, again: Measured, groups: Resamples) -> dict[str, Figu
             result |= {k: missing("determined on no curve") for k in (f"{name}_{unit}", f"{name}_bias_{unit}")}
             continue
         own = groups.restricted(rows)
-        result[f"{name}_{unit}"] = from_resamples(_medians(np.abs(error[rows]), own))
+        result[f"{name}_{unit}"] = from_resamples(own.medians(np.abs(error[rows])))
         result[f"{name}_{unit}_p95"] = figure(float(np.quantile(np.abs(error[rows]), 0.95)))
         result[f"{name}_bias_{unit}"] = from_resamples(own.means(error[rows]))
     squares = ((again.flow() - real.flow()) ** 2).mean(axis=1, dtype=np.float64)
     result["flow_rmse"] = from_resamples(np.sqrt(groups.means(squares)))
     return result
-
-
-def _medians(values: NDArray, groups: Resamples) -> NDArray[np.float64]:
-    """Median (1 + B,) of values (n,) in each resample."""
-    order = np.argsort(values)
-    cumulative = np.cumsum(groups.weights[:, groups.person[order]], axis=1)
-    at = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
-    return values[order][at]

@@ -8,7 +8,6 @@ what the sensor leaves).
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
@@ -123,6 +122,8 @@ def _folds(groups: tuple[Resamples, Resamples], rng: np.random.Generator) -> lis
 
 
 def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 (a second, before any work)
+
     model = HistGradientBoostingClassifier(
         max_iter=100, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=int(rng.integers(2**31))
     )

@@ -8,7 +8,6 @@ are tested on the real held-out curves.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
@@ -106,6 +105,11 @@ def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, cla
         a = (x - mean) / sd
         weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ (y - y.mean()))
         return (new - mean) / sd @ weights + y.mean()
+    from sklearn.ensemble import (  # noqa: PLC0415 (a second, before any work)
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+    )
+
     options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
     with few_threads(len(x)):
         if classify:

@@ -1,0 +1,108 @@
+"""Each fast path beside the plain one: CUDA graphs and short number types change nothing but rounding.
+
+`tests/test_speed.py` runs these checks too, on what the machine has.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from spiro_diffusion import training
+from spiro_diffusion.cldm import CLDM, CLDMConfig
+from spiro_diffusion.denoising import Change, DenoisingTask
+from spiro_diffusion.diffusion import Denoiser, Noise
+from spiro_diffusion.facts import NAMES, FactsConfig
+from spiro_diffusion.generation import Generator
+from spiro_diffusion.runtime import Runtime
+from spiro_diffusion.unet import UNet, UNetConfig
+from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
+from stages.train_vqvae import Params, VQVAETask
+
+CURVES, BATCH, EPOCHS = 48, 8, 4  # six steps an epoch: three that warm up, then three of a graph
+NETWORK = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(NAMES))
+RECIPE = training.Recipe(
+    epochs=100, batch=BATCH, lr=1e-2, warmup=0.0, weight_decay=0.01, clip=1.0, ema=0.9, validate_every=100, seed=1
+)
+VQVAE_PARAMS = Params(
+    **vars(RECIPE),
+    warmup_epochs=2,  # the graph is captured anew when the quantiser begins
+    volume_weight=0.001,
+    commitment_weight=0.25,
+    token_noise=0.2,
+    width=16,
+    blocks=2,
+    groups=2,
+    code_width=4,
+    codes=16,
+)
+
+
+def unet_losses(place: Runtime) -> np.ndarray:
+    """Losses of some epochs of a small U-Net."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    denoiser = Denoiser(UNet(NETWORK)).to(place.device)
+    alike, own = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
+    clean = (alike + 0.1 * own).to(place.device)  # what is alike is soon learned
+    known = torch.zeros((CURVES, 6 + len(NAMES)), device=place.device)
+    zeros = torch.zeros(known.shape[1], device=place.device)
+    rows = torch.arange(CURVES, device=place.device)
+    weights = torch.ones(1, device=place.device)
+    task = DenoisingTask(denoiser, clean, known, Noise(), Change(zeros, zeros, 0.1), rows[:1], weights, 1)
+    return _losses(training._Loop(task, RECIPE, rows, place))
+
+
+def vqvae_losses(place: Runtime) -> np.ndarray:
+    """Losses of some epochs of a small VQ-VAE, the quantiser from the third on."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    flow = torch.rand((CURVES, 512), generator=generator).to(place.device)
+    rows = torch.arange(CURVES, device=place.device)
+    task = VQVAETask(VQVAE(VQVAE_PARAMS.network).to(place.device), flow, flow, rows, rows[:1], VQVAE_PARAMS)
+    return _losses(training._Loop(task, VQVAE_PARAMS, rows, place))
+
+
+def _losses(loop: training._Loop) -> np.ndarray:
+    return np.array([loop.epoch(epoch)["loss"] for epoch in range(EPOCHS)])
+
+
+def curves(place: Runtime) -> np.ndarray:
+    """Curves of a small untrained generator in three full batches and a rest, (n, 512) L/s."""
+    torch.manual_seed(0)
+    config = CLDMConfig(NETWORK, Noise(), FactsConfig(width=16, blocks=1), Noise())
+    vqvae, cldm = VQVAE(VQVAEConfig(width=16, blocks=2, groups=2, code_width=4, codes=16)), CLDM(config)
+    assert vqvae.out.conv.bias is not None
+    vqvae.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going: something flows
+    for name, parameter in cldm.denoiser.named_parameters():
+        if "leave" in name:  # it begins at zero
+            torch.nn.init.normal_(parameter, std=0.01)
+    people = pd.DataFrame({"age": [45.0, 20.0], "height": [175.0, 160.0], "sex": [1, 2]})
+    generator = Generator(vqvae, cldm, {}, place)
+    return generator.sample(people, 100, 0, steps=4, batch=64, progress=False)
+
+
+def apart(found: np.ndarray, plain: np.ndarray) -> float:
+    """Largest difference, over the range of the plain values."""
+    return float(np.abs(found - plain).max() / np.ptp(plain))
+
+
+def checks(place: Runtime) -> list[dict[str, Any]]:
+    """How far each fast path is from the plain one in float32, and what rounding allows."""
+    exact = replace(place, dtype=torch.float32, graphs=False)
+    short = replace(exact, dtype=torch.bfloat16)
+    found = [("U-Net training in bfloat16", unet_losses, short, 0.15)]
+    if place.graphs:
+        found += [
+            ("U-Net training as a CUDA graph", unet_losses, replace(exact, graphs=True), 1e-2),
+            ("U-Net training as a CUDA graph in bfloat16", unet_losses, replace(short, graphs=True), 0.15),
+            ("VQ-VAE training as a CUDA graph", vqvae_losses, replace(exact, graphs=True), 1e-2),
+            ("sampling as a CUDA graph", curves, replace(exact, graphs=True), 1e-3),
+        ]
+    plain = {function: function(exact) for _, function, _, _ in found}
+    return [
+        {"path": name, "difference": apart(function(fast), plain[function]), "allowed": allowed}
+        for name, function, fast, allowed in found
+    ]

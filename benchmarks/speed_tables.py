@@ -1,0 +1,90 @@
+"""The figures of `benchmarks/models.py` as ratios, targets and Markdown."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from spiro_diffusion import artifacts
+from spiro_diffusion.errors import SpiroError
+
+ORIGIN, OURS = "origin's loop", "origin's network, our engine"
+OURS_FREE, DEFAULT = "the same, free batch", "our network"
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """This project over the origin's loop, part by part."""
+    rate = {(r["part"], r["who"]): r["curves_per_s"] for r in rows}
+    return {f"{part}: {who}": rate[part, who] / rate[part, ORIGIN] for part, who in rate if who != ORIGIN}
+
+
+def targets(kind: str, rows: list[dict[str, Any]], over: dict[str, float]) -> list[dict[str, Any]]:
+    """What was aimed at on this kind of device, and what was reached."""
+    trained = ("train VQ-VAE", "train U-Net")
+    factors = {OURS: 6.0, OURS_FREE: 30.0} if kind == "cuda" else {OURS: 1.0, DEFAULT: 1.5}
+    found = [
+        {"what": f"{part}: {who}, over the origin's loop", "target": factor, "reached": over[f"{part}: {who}"]}
+        for part in trained
+        for who, factor in factors.items()
+    ]
+    ours = {r["part"]: r for r in rows if r["who"] == DEFAULT}
+    finished = {"target": 20_000.0 if kind == "cuda" else 100.0, "reached": ours["sample"]["curves_per_s"]}
+    found.append({"what": "finished curves/s", **finished})
+    if kind == "cuda":
+        reached = ours["train U-Net"]["share_of_limit"]
+        found.append({"what": "share of the limit, training our U-Net", "target": 0.35, "reached": reached})
+    return found
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    where, limits = result["machine"], result["ceilings"]
+    lines = [
+        f"{where['device']}, {where['cpu']}, {where['cores']} cores, load {where['load']}, "
+        f"PyTorch {where['torch']}, commit {where['commit']}, graphs {'on' if where['graphs'] else 'off'}",
+        "",
+        "ceilings: "
+        + ", ".join(f"{k} {v['flops'] / 1e12:.2f} TFLOP/s, {v['bandwidth'] / 1e9:.0f} GB/s" for k, v in limits.items()),
+        "",
+        "| part | who | type | batch | curves/s | over the origin's loop | MFLOP a curve | MB a curve | TFLOP/s | "
+        "share of the matrix ceiling | GB/s | share of the limit |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in result["rows"]:
+        over = result["ratios"].get(f"{r['part']}: {r['who']}")
+        lines.append(
+            f"| {r['part']} | {r['who']} | {r['dtype']} | {r['batch']} | {r['curves_per_s']:,.0f} | "
+            f"{f'{over:.1f}' if over else ''} | {r['work']['flops'] / 1e6:,.1f} | {r['work']['bytes'] / 1e6:,.2f} | "
+            f"{r['flops_per_s'] / 1e12:.3f} | {r['flop_utilisation']:.1%} | {r['bytes_per_s'] / 1e9:,.1f} | "
+            f"{r['share_of_limit']:.0%} |"
+        )
+    lines += ["", "| target | aimed at | reached | |", "| --- | ---: | ---: | --- |"]
+    for aim in result["targets"]:
+        verdict = "met" if aim["reached"] >= aim["target"] else "missed"
+        lines.append(f"| {aim['what']} | {aim['target']:,.2f} | {aim['reached']:,.2f} | {verdict} |")
+    lines += [
+        "",
+        "| growth | curves | s | peak MB | exponent of time, of memory |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for part, found in result["growth"].items():
+        for i, p in enumerate(found["points"]):
+            last = i == len(found["points"]) - 1 and "time_exponent" in found
+            said = f"{found['time_exponent']:.2f}, {found['memory_exponent']:.2f}" if last else ""
+            seconds = statistics.median(p["seconds"])
+            lines.append(f"| {part} | {p['curves']:,} | {seconds:.3f} | {p['peak_bytes'] / 1e6:,.0f} | {said} |")
+    for name, kernels in result.get("profile", {}).items():
+        lines += ["", f"| {name} | calls | us | share |", "| --- | ---: | ---: | ---: |"]
+        lines += [f"| {k['kernel']} | {k['calls']} | {k['us']:.0f} | {k['share']:.1%} |" for k in kernels]
+    lines += ["", "| agreement of a fast path with the plain one | difference | allowed |", "| --- | ---: | ---: |"]
+    lines += [f"| {a['path']} | {a['difference']:.1e} | {a['allowed']:.2g} |" for a in result["agreement"]]
+    return "\n".join(lines)
+
+
+def insert(page: Path, result: dict[str, Any]) -> None:
+    """Put the tables of a run between the marks of its kind of device on a page."""
+    kind = "CPU" if result["machine"]["device"] == "CPU" else "GPU"
+    before, _, rest = page.read_text(encoding="utf-8").partition(f"<!-- {kind}: begin -->")
+    _, mark, after = rest.partition(f"<!-- {kind}: end -->")
+    if not mark:
+        raise SpiroError(f"{page}: has no marks for a {kind}")
+    artifacts.write_text(page, f"{before}<!-- {kind}: begin -->\n{tables(result)}\n{mark}{after}")

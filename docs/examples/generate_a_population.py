@@ -1,0 +1,77 @@
+# %% [markdown]
+# # Generate a population
+#
+# Curves for one person, for a table of people, and for a population as a survey weighs it, with the trained
+# generator. Run it from the folder that holds `models/` and `data/`, after `make repro`; in an editor that knows
+# `# %%` cells (VS Code, Spyder, Jupytext) it is a notebook. For research; **not for diagnosis**.
+
+# %%
+import numpy as np
+from matplotlib.figure import Figure
+
+from spiro_diffusion.api import SpiroGenerator, load_curves
+from spiro_diffusion.output import describe
+from spiro_diffusion.synthetic import draw_people
+
+generator = SpiroGenerator.from_checkpoint("models")
+print(generator.made_from["curves"], "curves trained it; source:", generator.made_from["data"])
+
+# %% [markdown]
+# ## One person
+#
+# A hundred best acceptable efforts before a bronchodilator. They are a hundred people of this age, height and sex,
+# not a hundred efforts of one: the spread is the population's.
+
+# %%
+curves = generator.generate(age=45, height=175, sex="male", n=100, seed=0)
+table = curves.indices()
+print(table[["fev1", "fvc", "ratio", "pef", "fev1_z"]].quantile([0.05, 0.5, 0.95]).round(2))
+curves.plot("one_person.png")
+
+# %% [markdown]
+# ![Flow against volume and volume against time of the hundred curves](one_person.png)
+#
+# ## Several people
+#
+# A table has a row a person; `person` in the result is that row. The same seed gives the same curves.
+
+# %%
+people = {"age": [10, 30, 70], "height": [140, 180, 160], "sex": ["female", "male", "female"]}
+several = generator.generate(people, n=50, seed=1)
+medians = several.indices().groupby("person")[["fev1", "fvc", "ratio"]].median().round(2)
+for person, row in medians.iterrows():
+    print(describe(several.people.iloc[person]), row.to_dict())
+
+# %% [markdown]
+# ## A population
+#
+# `draw_people` draws participants of the pipeline's data by their survey weight and moves age and height a little;
+# `spiro cohort` does the same and writes a file with a data card. One best effort each is drawn here, and set beside
+# the best efforts of the real participants (here: whatever source the data have).
+
+# %%
+real = load_curves().table
+rng = np.random.default_rng(0)
+asked = draw_people(real, 400, generator.made_from, rng)
+asked = asked[asked["best"].astype(bool)].reset_index(drop=True)
+made = generator.draw(asked, 1, seed=2).indices()
+real = real[real["best"]]
+for name in ("fev1", "fvc"):
+    mean = np.average(real[name].dropna(), weights=real["mec_weight"][real[name].notna()])
+    print(f"{name}: participants {mean:.2f} L (weighted), drawn {made[name].mean():.2f} L")
+
+# %%
+figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+for ax, name in zip(figure.subplots(1, 2, sharex=True), ("fev1", "fvc"), strict=True):
+    ax.scatter(real["age"], real[name], s=6, alpha=0.4, label="participants")
+    ax.scatter(made["age"], made[name], s=6, alpha=0.4, label="drawn")
+    ax.set(xlabel="age (years)", ylabel=f"{name.upper()} (L)")
+    ax.legend()
+figure.savefig("population.png", dpi=90)
+
+# %% [markdown]
+# ![FEV1 and FVC against age, of participants and of drawn people](population.png)
+#
+# Who is who: points of participants and of drawn people should lie in one cloud. Whether they do is a matter of
+# figures, not of a picture: [how generation is judged](../evaluation.md). The efforts of one drawn person are not those
+# of one lung, so do not study repeatability on them.

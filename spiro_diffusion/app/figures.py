@@ -1,0 +1,118 @@
+"""The plots of a view, interactive ones. No text of a user gets into them: Plotly reads HTML in texts."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from spiro_diffusion.app.view import Limit, Line, Shown, View
+
+INK, SOFT, GRID = "#20262c", "#5c6670", "#e6eaee"
+GENERATED, OWN, LIMIT = "#0072b2", "#d55e00", "#20262c"
+WIDE, NARROW, THIN = "rgba(0,114,178,0.13)", "rgba(0,114,178,0.20)", "rgba(0,114,178,0.38)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def flow_volume(view: View) -> go.Figure:
+    """Flow (L/s) against volume (L), with GLI Global's limit."""
+    figure = loop(view.loop)
+    (fvc,) = view.loop.limits
+    side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
+    _name(figure, fvc, text=f" {fvc.words} ", xanchor=side, yanchor="top")
+    return figure
+
+
+def volume_time(view: View) -> go.Figure:
+    """Volume (L) against time (s), with GLI Global's limits."""
+    figure = spirogram(view.spirogram)
+    fev1, fvc = view.spirogram.limits
+    leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": SOFT, "ax": 34, "ay": 60}
+    _name(figure, fev1, x=1, xanchor="left", yanchor="middle", **leader)
+    _name(figure, fvc, xanchor="right", yanchor="top")
+    return figure
+
+
+def loop(shown: Shown) -> go.Figure:
+    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
+    figure = _figure(shown, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
+    figure.update_xaxes(dtick=1, constrain="domain")
+    figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain", constraintoward="bottom")
+    return figure
+
+
+def spirogram(shown: Shown) -> go.Figure:
+    """Volume (L) against time (s) from time zero, the first second marked."""
+    figure = _figure(shown, "Time (s)", "Volume (L)", "%{x:.2f} s, %{y:.2f} L")
+    figure.update_xaxes(dtick=1)
+    figure.update_yaxes(dtick=1)
+    figure.add_vline(x=1, line={"color": SOFT, "width": 1, "dash": "dot"}, layer="below")
+    return figure
+
+
+def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
+    figure = go.Figure()
+    low, quarter, middle, three_quarters, high = shown.band.percentiles
+    for bottom, top, colour in ((low, high, WIDE), (quarter, three_quarters, NARROW)):
+        area = _polygon(shown.band.x, bottom, top)
+        figure.add_scatter(x=area.x, y=area.y, fill="toself", fillcolor=colour, line={"width": 0}, hoverinfo="skip")
+    lines = _joined(shown.lines)
+    figure.add_scatter(x=lines.x, y=lines.y, line={"color": THIN, "width": 0.8}, hoverinfo="skip")
+    figure.add_scatter(
+        x=shown.band.x,
+        y=middle.round(3),
+        line={"color": GENERATED, "width": 2.2},
+        hovertemplate=f"median: {hover}<extra></extra>",
+    )
+    if shown.doubted:
+        figure.add_scatter(
+            x=shown.doubted.x.round(3),
+            y=shown.doubted.y.round(3),
+            line={"color": SOFT, "width": 1.8, "dash": "2px,3px"},
+            hovertemplate=f"not trusted: {hover}<extra></extra>",
+        )
+    if shown.own:
+        figure.add_scatter(
+            x=shown.own.x.round(3),
+            y=shown.own.y.round(3),
+            line={"color": OWN, "width": 2.4},
+            hovertemplate=f"your curve: {hover}<extra></extra>",
+        )
+    for limit in shown.limits:
+        style = {"color": LIMIT, "width": 1.5, "dash": "5px,3px"}
+        figure.add_scatter(x=limit.x, y=limit.y, line=style, hoverinfo="skip")
+    figure.update_traces(mode="lines", line_simplify=False)
+    title = {"standoff": 8, "font": {"size": 13}}
+    axis = {"gridcolor": GRID, "linecolor": SOFT, "ticks": "outside", "tickcolor": SOFT, "ticklen": 4}
+    figure.update_layout(
+        template=None,
+        showlegend=False,
+        dragmode=False,  # a finger scrolls the page; zooming is in the bar above a plot
+        hovermode="closest",
+        uirevision="kept",
+        font={"family": FONT, "size": 13, "color": INK},
+        margin={"l": 52, "r": 14, "t": 10, "b": 46},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="white",
+        xaxis={**axis, "title": {"text": x} | title, "range": shown.x, "zeroline": False},
+        yaxis={**axis, "title": {"text": y} | title, "range": shown.y, "zerolinecolor": SOFT, "zeroline": True},
+    )
+    return figure
+
+
+def _polygon(x: Any, low: Any, high: Any) -> Line:
+    return Line(np.concatenate([x, x[::-1]]).round(3), np.concatenate([low, high[::-1]]).round(3))
+
+
+def _joined(lines: list[Line]) -> Line:
+    """All lines as one with gaps: one trace draws faster than a hundred."""
+    gap = [np.nan]
+    x = np.concatenate([part for line in lines for part in (line.x, gap)]) if lines else np.empty(0)
+    y = np.concatenate([part for line in lines for part in (line.y, gap)]) if lines else np.empty(0)
+    return Line(x.astype(np.float32), y.astype(np.float32))
+
+
+def _name(figure: go.Figure, limit: Limit, **options: Any) -> None:
+    """The words of a limit at its end, or as `options` of the annotation say."""
+    place = {"x": limit.x[1], "y": limit.y[1], "text": limit.words}
+    style = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": "rgba(255,255,255,0.7)"}
+    figure.add_annotation(**place | style | options)

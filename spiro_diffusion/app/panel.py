@@ -1,0 +1,21 @@
+"""What a panel of the page is."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dash import Dash
+from dash.development.base_component import Component
+
+from spiro_diffusion.app.asked import Draws
+
+
+class Panel(NamedTuple):
+    """One thing that the page does, in a section under its title.
+
+    `layout` makes its components, whose ids begin with `key` and a hyphen, `connect` registers its callbacks.
+    """
+
+    key: str
+    title: str
+    layout: Callable[[Draws], Component]
+    connect: Callable[[Dash, Draws], None]

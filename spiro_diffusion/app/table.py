@@ -1,0 +1,57 @@
+"""The rows of indices of a view as a table of the page."""
+
+import math
+
+from dash import html
+
+from spiro_diffusion.app.view import Row, View
+
+ABSENT = "–"
+NOTE = (
+    "Generated: median of the curves, 5th to 95th percentile below. GLI Global (Bowerman 2023): lower limit of normal, "
+    "the 5th percentile, median below; it has none for the indices without one. Volumes and flows at BTPS."
+)
+
+
+def table(view: View) -> html.Table:
+    """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the own curve's where there
+    is one."""
+    own = view.acceptable is not None
+    names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN"]
+    head = [html.Th(name, scope="col") for name in names]
+    head += [html.Th(name, scope="col", className="own") for name in ("Your curve", "z-score") if own]
+    rows = html.Tbody([_row(row, own) for row in view.rows])
+    return html.Table([html.Thead(html.Tr(head)), rows], className="indices with-own" if own else "indices")
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with a minus sign of its own width; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "−") if float(text) else text.removeprefix("-")
+
+
+def _row(row: Row, own: bool) -> html.Tr:
+    cells = [
+        html.Th([row.label, " ", html.Small(row.unit)], scope="row"),
+        _spread(row.generated, row.decimals),
+        _spread(row.z, 2),
+        html.Td([number(row.lln, row.decimals), *_below(f"median {number(row.median, row.decimals)}", row.lln)]),
+    ]
+    if own:
+        warned = [html.Br(), html.Small("below LLN")] if row.below else []
+        cells += [
+            html.Td([number(row.own, row.decimals), *warned], className="own"),
+            html.Td(number(row.own_z, 2), className="own"),
+        ]
+    return html.Tr(cells)
+
+
+def _spread(values: tuple[float, float, float] | None, decimals: int) -> html.Td:
+    low, middle, high = (number(value, decimals) for value in values or (None, None, None))
+    return html.Td([middle, *_below(f"{low} to {high}", values)])
+
+
+def _below(text: str, there: object) -> list:
+    return [html.Br(), html.Small(text)] if there is not None else []

@@ -1,0 +1,79 @@
+"""The control that takes a user's own curves; of several, one is chosen.
+
+`KEY-own` holds what `own.to_store` made, `KEY-own-effort` which of them is chosen: see `own.effort`.
+"""
+
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
+from dash.development.base_component import Component
+
+from spiro_diffusion.app import own
+from spiro_diffusion.app.controls import alert, labelled, note
+from spiro_diffusion.errors import SpiroError
+
+
+def layout(key: str) -> list[Component]:
+    """The button, what is said about the file, the choice among its efforts."""
+    return [
+        dcc.Upload(
+            html.Button("Choose a CSV file", className="wide-button"),
+            id=f"{key}-upload",
+            accept=".csv,.txt,text/csv,text/plain",
+        ),
+        html.P(
+            "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, expiration positive; several efforts told apart "
+            "by a column curve. It stays on this computer.",
+            className="hint",
+        ),
+        html.Div(id=f"{key}-own-said", className="own-said", role="status"),
+        html.Div(id=f"{key}-file-refused", role="status"),
+        html.Div(
+            labelled("Effort", dcc.Dropdown([], id=f"{key}-own-effort", clearable=False, searchable=False)),
+            id=f"{key}-own-choice",
+            className="absent",
+        ),
+        html.Button("Remove", id=f"{key}-own-remove", className="own-remove"),
+        dcc.Store(id=f"{key}-file"),
+        dcc.Store(id=f"{key}-own"),
+        dcc.Store(id=f"{key}-most-bytes", data=own.MOST_BYTES),
+    ]
+
+
+def connect(app: Dash, key: str) -> None:
+    """Register how a file is read, refused and removed."""
+    app.clientside_callback(
+        ClientsideFunction("spiro", "upload"),
+        Output(f"{key}-file", "data"),
+        Output(f"{key}-file-refused", "children"),
+        Input(f"{key}-upload", "contents"),
+        State(f"{key}-upload", "filename"),
+        State(f"{key}-most-bytes", "data"),
+        prevent_initial_call=True,
+    )
+
+    @app.callback(
+        Output(f"{key}-own", "data"),
+        Output(f"{key}-own-effort", "options"),
+        Output(f"{key}-own-effort", "value"),
+        Output(f"{key}-own-choice", "className"),
+        Output(f"{key}-own-said", "children"),
+        Input(f"{key}-file", "data"),
+        prevent_initial_call=True,
+    )
+    def read(file: dict[str, str] | None) -> tuple:
+        if not file:
+            return None, [], None, "absent", []
+        try:
+            found = own.read_upload(file["contents"], file["name"])
+        except SpiroError as error:
+            return None, [], None, "absent", [alert(str(error))]
+        options = [{"label": name[: own.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
+        said = f"{file['name'][: own.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+        notes = [html.P(said), *(note(text) for text in found.notes)]
+        return own.to_store(found), options, own.best(found), "control" if len(options) > 1 else "absent", notes
+
+    app.clientside_callback(
+        ClientsideFunction("spiro", "clear"),
+        Output(f"{key}-upload", "contents"),
+        Input(f"{key}-own-remove", "n_clicks"),
+        prevent_initial_call=True,
+    )

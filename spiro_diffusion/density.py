@@ -1,0 +1,162 @@
+"""A conditional density of a few numbers: mixtures of normal distributions, one number after the other.
+
+References: Bishop 1994 (mixture density networks); Uria et al. 2013 (the same, autoregressive). Its likelihood is
+exact and a draw costs as many small matrix products as there are numbers, so a thousand draws take no time.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spiro_diffusion.batching import batches
+from spiro_diffusion.layers import GroupedLinear
+
+LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
+RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
+PLACES = 12  # of the first feature, with a regression each
+CHUNK = 8192  # rows at a time
+SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
+
+
+@dataclass(frozen=True)
+class DensityConfig:
+    """What decides the shapes of the network."""
+
+    features: int  # numbers that are given
+    numbers: int  # that are drawn
+    width: int = 128
+    components: int = 5
+    dropout: float = 0.1
+
+
+class Density(nn.Module):
+    """p(numbers | features), both in their own units: the scales are inside.
+
+    Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
+    Tibshirani 1993), plus a mixture of normal distributions whose weights, means
+    and SDs follow from the features and the numbers before it.
+    """
+
+    feature_mean: Tensor
+    feature_sd: Tensor
+    places: Tensor
+    coefficients: Tensor
+    number_sd: Tensor
+    lowest: Tensor
+    highest: Tensor
+    earlier: Tensor
+
+    def __init__(self, config: DensityConfig) -> None:
+        super().__init__()
+        self.config = config
+        f, k, width = config.features, config.numbers, config.width
+        self.register_buffer("feature_mean", torch.zeros(f))
+        self.register_buffer("feature_sd", torch.ones(f))
+        self.register_buffer("places", torch.linspace(-2.0, 2.0, PLACES))  # of the first standardised feature
+        self.register_buffer("coefficients", torch.zeros(PLACES * (f + 1), k))
+        self.register_buffer("number_sd", torch.ones(k))  # around what they predict
+        self.register_buffer("lowest", torch.full((k,), -1e6))  # seen in training: no draw lies beyond
+        self.register_buffer("highest", torch.full((k,), 1e6))
+        self.register_buffer("earlier", torch.ones(k, k).tril(-1), persistent=False)  # row: what number k may see
+        self.trunk = nn.Sequential(
+            nn.Linear(f, width), nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.SiLU()
+        )
+        self.heads = GroupedLinear(k, width + k, width)
+        self.out = GroupedLinear(k, width, 3 * config.components)
+
+    def fit_scales(self, features: Tensor, numbers: Tensor) -> None:
+        """Set the scales and the ridge regression from training rows (n, features) and (n, numbers)."""
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_sd.copy_(features.std(0).clamp_min(1e-6))
+        given = self._given(features)
+        self.places.copy_(torch.quantile(given[:, 0], torch.linspace(0, 1, PLACES, device=given.device)))
+        size = len(self.coefficients)
+        products = torch.zeros((size, size), dtype=torch.float64, device=given.device)
+        sums = torch.zeros((size, numbers.shape[1]), dtype=torch.float64, device=given.device)
+        parts = list(batches(len(given), CHUNK))
+        for part in parts:
+            x = self._linear(given[part]).double()
+            products += x.T @ x
+            sums += x.T @ numbers[part].double()
+        penalty = RIDGE * products.diagonal().mean() * torch.eye(size, dtype=torch.float64, device=given.device)
+        self.coefficients.copy_(torch.linalg.solve(products + penalty, sums))
+        rest = [numbers[part] - self._linear(given[part]) @ self.coefficients for part in parts]
+        self.lowest.copy_(numbers.min(0).values)
+        self.highest.copy_(numbers.max(0).values)
+        self.number_sd.copy_(torch.cat(rest).std(0).clamp_min(1e-6))
+
+    def log_likelihood(self, features: Tensor, numbers: Tensor) -> Tensor:
+        """(B,), of the standardised numbers."""
+        x = self._given(features)
+        y = (numbers - self._linear(x) @ self.coefficients) / self.number_sd
+        weight, mean, sd = self._mixtures(self.trunk(x), y)  # (k, B, components) each
+        each = weight - 0.5 * ((y.T[..., None] - mean) / sd) ** 2 - sd.log() - 0.5 * math.log(2 * math.pi)
+        return torch.logsumexp(each, dim=-1).sum(0)
+
+    def sample(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw (B, numbers) for each row of features, in their units."""
+        x = self._given(features)
+        trunk = self.trunk(x)
+        y = torch.zeros((len(features), self.config.numbers), device=features.device)
+        for k in range(self.config.numbers):
+            weight, mean, sd = (part[k] for part in self._mixtures(trunk, y))
+            chosen = torch.multinomial(weight.exp(), 1, generator=generator)
+            noise = torch.randn((len(y), 1), generator=generator, device=y.device)
+            y[:, k : k + 1] = mean.gather(1, chosen) + sd.gather(1, chosen) * noise
+        drawn = self._linear(x) @ self.coefficients + y * self.number_sd
+        return torch.clamp(drawn, self.lowest, self.highest)
+
+    def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
+        """Draws (n, draws, numbers) for features (n, f)."""
+        given = torch.from_numpy(np.repeat(features, draws, axis=0).astype(np.float32)).to(self.feature_mean.device)
+        with torch.inference_mode():
+            parts = [self.sample(given[part], generator).cpu() for part in batches(len(given), batch)]
+        return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
+
+    def _given(self, features: Tensor) -> Tensor:
+        return ((features - self.feature_mean) / self.feature_sd).clamp(-SHOWN, SHOWN)
+
+    def _linear(self, given: Tensor) -> Tensor:
+        """Features and 1, times the weight of each place: straight lines between the places."""
+        right = torch.searchsorted(self.places[1:-1].contiguous(), given[:, 0].contiguous(), right=True)
+        low, high = self.places[right], self.places[right + 1]
+        share = ((given[:, 0] - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
+        weight = torch.zeros((len(given), PLACES), device=given.device)
+        weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
+        return (weight[:, :, None] * F.pad(given, (0, 1), value=1.0)[:, None]).flatten(1)
+
+    def _mixtures(self, trunk: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and SDs (k, B, components) of every number, given the numbers (B, k) before it."""
+        seen = y[None] * self.earlier[:, None]  # (k, B, k)
+        hidden = F.silu(self.heads(torch.cat([trunk.expand(len(seen), -1, -1), seen], dim=-1)))
+        weight, mean, spread = self.out(hidden).float().chunk(3, dim=-1)
+        return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)
+
+
+class DensityTask:
+    """Maximum likelihood of rows of numbers given features; see `training.Task`."""
+
+    BATCH = 65_536  # rows a validation step
+
+    def __init__(self, model: Density, features: Tensor, numbers: Tensor, validation: Tensor, weights: Tensor) -> None:
+        """`weights` (validation rows,) make every participant count the same; their sum is 1."""
+        self.model, self.features, self.numbers = model, features, numbers
+        self.validation, self.weights = validation, weights
+
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
+        return False
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return ()
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return {"loss": -self.model.log_likelihood(self.features[rows], self.numbers[rows]).mean()}
+
+    def validate(self) -> dict[str, float]:
+        parts = [self.validation[part] for part in batches(len(self.validation), self.BATCH)]
+        likely = torch.cat([self.model.log_likelihood(self.features[rows], self.numbers[rows]) for rows in parts])
+        return {"score": -(likely.double() * self.weights).sum().item()}

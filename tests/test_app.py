@@ -1,0 +1,397 @@
+"""The page without a browser: what it shows of curves, what it takes, and who may ask it."""
+
+import base64
+import io
+import json
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from dash import Dash, html
+from plotly.utils import PlotlyJSONEncoder
+from test_cli import blow, refused
+
+from spiro_diffusion import grid, output, reference
+from spiro_diffusion.api import Recovered, SpiroGenerator
+from spiro_diffusion.app import figures, own, page, picture, reconstruct, recovered, server
+from spiro_diffusion.app.asked import Asked, Draws, met_heights
+from spiro_diffusion.app.panel import Panel
+from spiro_diffusion.app.table import number, table
+from spiro_diffusion.app.view import Line, Row, View, loop, loop_band, view
+from spiro_diffusion.cli import main
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.faults import Fault
+
+CONTROLS = {"age": 45, "height": 175, "sex": "male", "n": 8, "guidance": 1, "seed": 3, "effort": "best"}
+
+
+@pytest.fixture(scope="module")
+def draws(models: Path) -> Draws:
+    return Draws(SpiroGenerator.from_checkpoint(models))
+
+
+@pytest.fixture(scope="module")
+def effort() -> own.Effort:
+    volume = blow()["volume_l"].to_numpy()
+    return own.Effort("mine", np.diff(volume) / 0.01)
+
+
+@pytest.fixture(scope="module")
+def seen(draws: Draws, effort: own.Effort) -> View:
+    return view(draws(Asked.checked(**CONTROLS)).curves, effort)
+
+
+def upload(text: str | bytes) -> str:
+    content = text.encode() if isinstance(text, str) else text
+    return "data:text/csv;base64," + base64.b64encode(content).decode()
+
+
+# What is shown
+
+
+def test_bands_are_percentiles_of_the_curves(draws: Draws, seen: View) -> None:
+    curves = draws(Asked.checked(**CONTROLS)).curves
+    at_6_s = int(np.searchsorted(seen.spirogram.band.x, 6.0))
+    volumes = curves.volume[:, np.searchsorted(curves.time, seen.spirogram.band.x[at_6_s])]
+    np.testing.assert_allclose(
+        seen.spirogram.band.percentiles[:, at_6_s], np.percentile(volumes, (5, 25, 50, 75, 95)), rtol=1e-6
+    )
+    assert len(seen.spirogram.lines) == len(seen.loop.lines) == seen.n == 8
+
+
+def test_a_curve_that_has_ended_flows_at_nothing() -> None:
+    short, long = (Line(np.array([0.0, 1.0, end]), np.array([0.0, 8.0, 0.0])) for end in (2.0, 4.0))
+    band = loop_band([short, long], 4.0)
+    at = {volume: band.percentiles[2, np.searchsorted(band.x, volume - 1e-9)] for volume in (1.0, 2.0, 3.0)}
+    assert at == pytest.approx({1.0: 8.0, 2.0: (0 + 8 * 2 / 3) / 2, 3.0: (0 + 8 / 3) / 2})
+
+
+def test_an_own_curve_begins_at_its_time_zero(seen: View) -> None:
+    line = seen.spirogram.own
+    assert line is not None
+    fev1 = {row.name: row for row in seen.rows}["fev1"].own
+    assert np.interp(1.0, line.x, line.y) == pytest.approx(fev1, abs=0.002)
+    assert fev1 == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
+
+
+def test_a_loop_is_flow_at_the_volume_out_by_then(effort: own.Effort) -> None:
+    line = loop(effort.flow)
+    falling = slice(np.argmax(line.y) + 3, 300)
+    np.testing.assert_allclose(line.y[falling], (4.0 - line.x[falling]) / 0.5, atol=0.02)  # what empties with 0.5 s
+
+
+def test_rows_hold_gli_globals_limits_and_the_own_curve_against_them(seen: View) -> None:
+    rows = {row.name: row for row in seen.rows}
+    limits = reference.gli_global("fvc", 45, 175, 1)
+    assert (rows["fvc"].lln, rows["fvc"].median) == pytest.approx((float(limits.lln), float(limits.m)))
+    assert rows["fvc"].own_z == pytest.approx(float(limits.z(4.0)), abs=0.01)
+    assert not rows["fvc"].below
+    assert small_fvc().below
+    assert rows["pef"].lln is None
+    assert rows["pef"].own_z is None
+    assert seen.acceptable == (True, True)
+    assert list(rows["fev1"].generated) == sorted(rows["fev1"].generated)
+
+
+def small_fvc() -> Row:
+    """The row of an FVC of 3 L in a man whose lower limit is 3.5 L."""
+    flow = np.diff(blow(fvc=3.0)["volume_l"].to_numpy()) / 0.01
+    people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
+    signals = grid.to_grid(flow[None], np.array([0.2]))
+    curves = output.Curves(people, np.zeros(1, np.int64), np.zeros(1, np.int64), signals)
+    return {row.name: row for row in view(curves, own.Effort("small", flow)).rows}["fvc"]
+
+
+def test_plots_have_units_the_shape_ats_asks_and_no_text_of_a_user(seen: View) -> None:
+    both = figures.flow_volume(seen), figures.volume_time(seen)
+    titles = [(f.layout.xaxis.title.text, f.layout.yaxis.title.text) for f in both]
+    assert titles == [("Volume (L)", "Flow (L/s)"), ("Time (s)", "Volume (L)")]
+    assert both[0].layout.yaxis.scaleanchor == "x"
+    assert both[0].layout.yaxis.scaleratio == 0.5  # 1 L as long as 2 L/s
+    assert "LLN FVC 3.51 L" in both[0].to_json()
+    assert "LLN FEV₁ 2.82 L" in json.dumps(json.loads(both[1].to_json()), ensure_ascii=False)
+    assert "mine" not in both[0].to_json() + both[1].to_json()
+
+
+def test_the_picture_is_a_png_of_its_size(seen: View) -> None:
+    content = picture.png(seen, "Trained on nothing")
+    assert content.startswith(b"\x89PNG")
+    assert struct.unpack(">II", content[16:24]) == (1980, 990)
+    assert content == picture.png(seen, "Trained on nothing")
+
+
+def test_the_table_has_the_own_columns_only_with_an_own_curve(draws: Draws, seen: View) -> None:
+    def cells(shown: html.Table) -> int:
+        return len(shown.children[0].children.children)
+
+    assert cells(table(seen)) == 6
+    assert cells(table(view(draws(Asked.checked(**CONTROLS)).curves))) == 4
+    assert [number(v, 2) for v in (-1.645, 0.001, -0.001, float("nan"), None)] == ["−1.65", "0.00", "0.00", "–", "–"]
+
+
+# What is asked
+
+
+def test_what_was_drawn_is_remembered(draws: Draws) -> None:
+    asked = Asked.checked(**CONTROLS)
+    assert draws(asked).curves is draws(Asked.checked(**CONTROLS)).curves
+    other = draws(Asked.checked(**CONTROLS | {"seed": 4}))
+    assert not np.array_equal(other.curves.signals, draws(asked).curves.signals)
+    assert asked.name == "male_45y_175cm_best_seed3"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"age": None}, "age is None; expected a number"),
+        ({"age": "<b>45"}, "age is <b>45"),
+        ({"height": float("nan")}, "height is nan"),
+        ({"n": 4}, "n is 4; expected 8 to 128"),
+        ({"n": True}, "n is True; expected a number"),
+        ({"guidance": 9}, "guidance is 9; expected 1 to 3"),
+        ({"seed": -1}, "seed is -1; expected 0"),
+        ({"effort": "worst"}, "effort is 'worst'"),
+        ({"age": 80}, "age is 80"),
+        ({"height": 1.75}, "give centimetres"),
+        ({"sex": "other"}, "sex is other"),
+    ],
+)
+def test_what_no_control_can_say_is_refused(draws: Draws, change: dict, says: str) -> None:
+    with pytest.raises(SpiroError, match=says):
+        draws(Asked.checked(**CONTROLS | change))
+
+
+def test_it_warns_near_the_ends_and_of_heights_that_nobody_has(draws: Draws) -> None:
+    assert draws(Asked.checked(**CONTROLS)).warnings == []
+    near, unlikely = draws(Asked.checked(**CONTROLS | {"age": 7})).warnings
+    assert near.startswith("age 7 is within 2 years")
+    assert "such as the model never saw" in unlikely
+    for sex in (1, 2):
+        assert met_heights(7, sex)[1] < 175 < met_heights(20, sex)[1]
+
+
+# A spoiled effort
+
+
+@pytest.fixture(scope="module")
+def mending(reconstructing: Path) -> Draws:
+    return Draws(SpiroGenerator.from_checkpoint(reconstructing))
+
+
+@pytest.fixture(scope="module")
+def stopped(mending: Draws, effort: own.Effort) -> Recovered:
+    """What is drawn for an effort that stopped 0.6 s after it began."""
+    return mending.reconstruct(cut(effort), WHO, None).recovered
+
+
+WHO = {"age": 45, "height": 175, "sex": "male"}
+
+
+def cut(effort: own.Effort) -> own.Effort:
+    return own.Effort("stopped", effort.flow[:80])
+
+
+def shown_of(components: Any) -> str:
+    return json.dumps(components, cls=PlotlyJSONEncoder, ensure_ascii=False)
+
+
+def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
+    for shown in (recovered.shown_spirogram(stopped), recovered.shown_loop(stopped)):
+        assert shown.own is not None
+        assert shown.doubted is not None
+        trusted, doubted = np.isfinite(shown.own.y), np.isfinite(shown.doubted.y)
+        assert trusted.any()
+        assert doubted.any()
+        assert (trusted | doubted).all(), "what was recorded is shown whole"
+        assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
+    spirogram = recovered.shown_spirogram(stopped)
+    begin = stopped.faults[0].begin
+    assert spirogram.own is not None
+    assert np.nanmax(spirogram.own.x) == pytest.approx(begin, abs=0.03)
+    spread = spirogram.band.percentiles[-1] - spirogram.band.percentiles[0]
+    assert spread[spirogram.band.x < begin - 0.05].max() < 1e-6, "what is trusted is certain"
+    assert spread[-1] > 0.05
+    dashes = [trace.line.dash for trace in figures.spirogram(spirogram).data]
+    assert dashes.count(None) == len(dashes) - 1
+
+
+def test_faults_are_told_with_their_time_and_reason(stopped: Recovered) -> None:
+    (fault,) = stopped.faults
+    assert recovered.found(fault) == f"early end, from {fault.begin:.2f} s: {fault.reason}"
+    assert recovered.found(Fault("slow start", "why", -np.inf, 0.3)) == "slow start, to 0.30 s: why"
+    assert recovered.found(Fault("cough", "why", 0.5, 0.8)) == "cough, from 0.50 s to 0.80 s: why"
+
+
+def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> None:
+    shown = recovered.table(stopped)
+    assert [cell.children for cell in shown.children[0].children.children] == [
+        "Index", "As recorded", "Median", "50 % interval", "90 % interval",
+    ]  # fmt: skip
+    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in shown.children[1].children}
+    fvc = stopped.summary().loc["fvc"]
+    assert rows["FVC"] == [
+        f"{fvc['recorded']:.2f}",
+        f"{fvc['median']:.2f}",
+        f"{fvc['low_50']:.2f} to {fvc['high_50']:.2f}",
+        f"{fvc['low_90']:.2f} to {fvc['high_90']:.2f}",
+    ]
+    assert set(rows) == {"FEV₁", "FVC", "FEV₁/FVC", "FEF₂₅₋₇₅", "PEF", "FET"}
+
+
+def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effort: own.Effort) -> None:
+    said = shown_of(reconstruct.answer(mending, cut(effort), WHO, None))
+    for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
+        assert words in said
+    masked = shown_of(reconstruct.answer(mending, cut(effort), WHO, " 0:0.4 "))
+    assert "Part of the effort is not trusted, as asked" in masked
+    assert "Early end" not in masked
+    assert "within 2 years" in shown_of(reconstruct.answer(mending, cut(effort), WHO | {"age": 7}, None))
+
+
+def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: own.Effort) -> None:
+    said = shown_of(reconstruct.answer(mending, effort, WHO, None))
+    assert "No fault was found" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "mask", "says"),
+    [
+        ({}, "<b>2", "mask: '<b>2' is no span"),
+        ({}, "5:6", "mask: nothing is trusted"),
+        ({}, 7, "mask: '7' is no span"),
+        ({"age": None}, None, "age is None; expected a number"),
+        ({"age": 80}, None, "age is 80"),
+        ({"sex": "other"}, None, "sex is other"),
+    ],
+)
+def test_what_cannot_be_made_whole_is_refused_in_one_line(
+    mending: Draws, effort: own.Effort, change: dict, mask: Any, says: str
+) -> None:
+    (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
+    (line,) = card.children
+    assert line.className == "alert"
+    assert says in line.children
+    assert "\n" not in line.children
+
+
+def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(draws: Draws) -> None:
+    said = words(page.make(draws))
+    assert "dvc pull reconstruct" in said
+    assert "reconstruct-upload" not in said
+    assert "generate-upload" in said
+
+
+# What is taken
+
+
+def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
+    parts = [blow(fvc=fvc).assign(curve=name) for name, fvc in (("small", 3.0), ("large", 4.0), ("middle", 3.5))]
+    found = own.read_upload(upload(pd.concat(parts).to_csv(index=False)), "mine.csv")
+    stored = json.loads(json.dumps(own.to_store(found)))
+    assert own.best(found) == 1
+    chosen = own.effort(stored, 1)
+    assert chosen is not None
+    assert chosen.name == "large"
+    np.testing.assert_allclose(chosen.flow, found.flow[1, : found.points[1]], atol=1e-5)
+    assert own.effort(None, None) is own.effort(stored, None) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("data:text/csv;base64,????", "did not arrive whole"),
+        (upload("a,<script>alert(1)</script>\n1,2\n"), r"columns are a, <script>alert\(1\)</script>"),
+        (upload(",".join(f"c{i}" for i in range(5000)) + "\n"), "c7 and 4992 more"),
+        (upload(b"\x89PNG\r\n\x1a\n\x00\xff\xfe"), "not a readable CSV"),
+        (upload(blow().assign(volume_l=lambda t: 1000 * t["volume_l"]).to_csv(index=False)), "not mL"),
+        (upload(b"0" * (own.MOST_BYTES + 1)), "larger than 4 MB"),
+        (upload(pd.concat([blow(seconds=3).assign(curve=i) for i in range(21)]).to_csv()), "holds 21 curves"),
+    ],
+)
+def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> None:
+    with pytest.raises(SpiroError, match=says) as caught:
+        own.read_upload(content, "n" * 500 + ".csv")
+    assert len(str(caught.value)) < 600
+
+
+# Who may ask
+
+
+@pytest.fixture(scope="module")
+def client(draws: Draws) -> Any:
+    return server.guarded(page.make(draws)).test_client()
+
+
+def test_only_this_computer_by_its_own_name_is_answered(client: Any) -> None:
+    assert client.get("/", headers={"Host": "127.0.0.1:8050"}).status_code == 200
+    assert client.get("/", headers={"Host": "localhost:8050"}).status_code == 200
+    assert client.get("/", headers={"Host": "rebound.example:8050"}).status_code == 403
+    foreign = {"Host": "127.0.0.1:8050", "Origin": "http://elsewhere.example"}
+    assert client.post("/_dash-update-component", json={}, headers=foreign).status_code == 403
+
+
+def test_the_page_may_load_nothing_from_elsewhere_nor_be_framed(client: Any) -> None:
+    headers = client.get("/", headers={"Host": "127.0.0.1"}).headers
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self'; script-src 'self' 'sha256-")
+    assert "frame-ancestors 'none'" in policy
+    assert "http" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_request_larger_than_an_upload_is_refused(client: Any) -> None:
+    body = io.BytesIO(b"{" + b" " * (2 * own.MOST_BYTES + server.BESIDES))
+    sent = client.post(
+        "/_dash-update-component", data=body, content_type="application/json", headers={"Host": "127.0.0.1"}
+    )
+    assert sent.status_code == 413
+
+
+def test_it_listens_on_loopback_alone_and_says_when_the_port_is_taken(draws: Draws) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SpiroError, match=f"port {port} of 127.0.0.1: .* --port"):
+            server.open_server(draws, port)
+    opened = server.open_server(draws, 0)
+    try:
+        assert opened.socket.getsockname() == ("127.0.0.1", opened.port)
+    finally:
+        opened.server_close()
+
+
+def words(app: Dash) -> str:
+    return json.dumps(app.layout, default=lambda component: component.to_plotly_json())
+
+
+def test_a_second_panel_stands_below_the_first_with_links_to_both(draws: Draws) -> None:
+    connected: list[str] = []
+    other = Panel("other", "Another thing", lambda _: html.P("its layout"), lambda *_: connected.append("other"))
+    both = json.dumps(
+        page.make(draws, (*page.PANELS, other)).layout.to_plotly_json(), default=lambda c: c.to_plotly_json()
+    )
+    assert '"href": "#other"' in both
+    assert "its layout" in both
+    assert connected == ["other"]
+    alone = words(page.make(draws, page.PANELS[:1]))
+    assert '"href"' not in alone
+    assert "Trained on 9 curves of 3 participants, source 'simulated'" in alone
+    assert "Not for diagnosis" in alone
+
+
+def test_without_models_or_framework_the_command_ends_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused((main(["app", "--models", "nowhere"]), *capsys.readouterr()), "no such checkpoint")
+    monkeypatch.setitem(sys.modules, "spiro_diffusion.app.server", None)
+    refused((main(["app"]), *capsys.readouterr()), "pip install 'spiro-diffusion[app]'")
+
+
+def test_guidance_is_the_generators(models: Path) -> None:
+    generator = SpiroGenerator.from_checkpoint(models)
+    with pytest.raises(SpiroError, match="guidance is -1"):
+        generator.generate(age=45, height=175, sex="male", guidance=-1)

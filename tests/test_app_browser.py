@@ -1,0 +1,250 @@
+"""The page as a person meets it: in a real Chromium, on a desk and on a phone."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import browser, watched
+from test_cli import blow
+
+from spiro_diffusion.api import SpiroGenerator
+from spiro_diffusion.app import own
+from spiro_diffusion.app.asked import Asked, Drawn, Draws
+from spiro_diffusion.app.server import open_server
+
+FIRST = Asked(45, 175, "male")
+HTML = "<img src=x onerror=alert(1)>"
+
+
+class Noting(Draws):
+    """Draws that notes what the page asked for."""
+
+    def __init__(self, generator: SpiroGenerator) -> None:
+        super().__init__(generator)
+        self.asked: list[Asked] = []
+
+    def __call__(self, asked: Asked) -> Drawn:
+        self.asked.append(asked)
+        return super().__call__(asked)
+
+
+@pytest.fixture(scope="module")
+def draws(reconstructing: Path) -> Noting:
+    return Noting(SpiroGenerator.from_checkpoint(reconstructing))
+
+
+@pytest.fixture(scope="module")
+def address(draws: Noting) -> Iterator[str]:
+    server = open_server(draws, 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def context(address: str) -> Iterator[Any]:
+    with browser() as started:
+        context = started.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(10_000)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(context: Any, address: str) -> Iterator[Any]:
+    """The page with its first curves drawn."""
+    with watched(context) as page:
+        page.goto(address)
+        page.wait_for_selector("#generate-spirogram .scatterlayer .trace")
+        page.wait_for_selector("#generate-table td")
+        yield page
+
+
+def files(folder: Path, **tables: pd.DataFrame | bytes) -> dict[str, str]:
+    """Paths of files of these contents, by name."""
+    for name, content in tables.items():
+        data = content if isinstance(content, bytes) else content.to_csv(index=False).encode()
+        (folder / f"{name}.csv").write_bytes(data)
+    return {name: str(folder / f"{name}.csv") for name in tables}
+
+
+def give(page: Any, path: str, panel: str = "generate") -> None:
+    page.set_input_files(f"#{panel}-upload input[type=file]", path)
+
+
+def cell(page: Any, row: str, column: int) -> str:
+    return page.locator(f"#generate-table tbody tr:has(th:text('{row}')) td").nth(column).inner_text().split("\n")[0]
+
+
+def test_each_control_asks_for_what_it_says(page: Any, draws: Noting) -> None:
+    assert draws.asked[-1] == FIRST
+    assert page.locator("#generate-who").inner_text() == "32 curves: male, 45 y, 175 cm"
+    lln = cell(page, "FVC", 2)
+
+    asked = FIRST
+
+    def asks(**change: Any) -> None:
+        """The page soon asks for what it asked for before, with a change."""
+        nonlocal asked
+        asked = replace(asked, **change)
+        for _ in range(100):
+            if draws.asked[-1] == asked:
+                break
+            page.wait_for_timeout(50)
+        assert draws.asked[-1] == asked
+
+    for name, value in (("age", 60), ("height", 180), ("n", 16), ("guidance", 2.0)):
+        box = page.locator(f".control:has(#generate-{name}) input[type=number]")
+        box.fill(str(value))
+        box.press("Enter")
+        asks(**{name: value})
+    page.locator(".control:has(#generate-age) [role=slider]").press("ArrowRight")
+    asks(age=61)
+    page.locator("#generate").get_by_label("female").check()
+    asks(sex="female")
+    page.locator("input#generate-seed").fill("7")
+    page.locator("input#generate-seed").press("Enter")
+    asks(seed=7)
+    page.get_by_role("button", name="Draw others").click()
+    asks(seed=8)
+    page.locator("#generate-effort").click()
+    page.get_by_role("option", name="Poor effort (grade D)").click()
+    asks(effort="poor")
+    page.get_by_text("16 curves: female, 61 y, 180 cm").wait_for()
+    assert cell(page, "FVC", 2) != lln
+
+
+def test_an_own_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_path: Path) -> None:
+    lines = page.locator("#generate-loop .scatterlayer .trace")
+    without = lines.count()
+    both = pd.concat([blow(fvc=3.0).assign(curve="small"), blow().assign(curve=HTML)])
+    give(page, files(tmp_path, both=both)["both"])
+    page.wait_for_selector("#generate-table td.own")
+    assert cell(page, "FVC", 3) == "4.00"  # the larger of the two
+    assert float(cell(page, "FEV₁", 3)) == pytest.approx(4 * (1 - np.exp(-2)), abs=0.02)
+    assert lines.count() == without + 1
+    assert "FEV₁ acceptable, FVC acceptable" in page.locator("#generate-notes").inner_text()
+    assert HTML in page.locator("#generate-own-effort").inner_text()
+    page.locator("#generate-own-effort").click()
+    page.get_by_role("option", name="small").click()
+    page.wait_for_selector("#generate-table td.own:has-text('below LLN')")
+    assert cell(page, "FVC", 3) == "3.00"
+    page.locator("#generate").get_by_role("button", name="Remove").click()
+    page.wait_for_selector("#generate-table td.own", state="detached")
+    assert lines.count() == without
+
+
+def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Path) -> None:
+    bad = files(
+        tmp_path,
+        columns=pd.DataFrame({HTML: [1], "volume": [2]}),
+        units=blow().assign(volume_l=lambda t: 1000 * t["volume_l"]),
+        sampling=blow().iloc[::10],
+        picture=b"\x89PNG\r\n\x1a\n\x00\xff\xfe",
+        large=b"0" * (own.MOST_BYTES + 10),
+        good=blow(),
+    )
+    says = {
+        "columns": f"columns are {HTML}, volume; expected time_s",
+        "units": "volume_l is in L, not mL or L/min",
+        "sampling": "a sample each 0.1 s is too few",
+        "picture": "not a readable CSV table",
+        "large": "large.csv: is larger than 4 MB",
+    }
+    for name, words in says.items():
+        give(page, bad[name])
+        page.wait_for_selector(f"aside .alert:has-text({words!r})")
+        assert page.locator("aside .alert").count() == 1
+        assert page.locator("#generate-table td.own").count() == 0
+    assert page.locator("img[src=x]").count() == 0
+    give(page, bad["good"])
+    page.wait_for_selector("#generate-table td.own")
+    assert page.locator(".alert").count() == 0
+
+
+def test_curves_indices_and_picture_are_saved(page: Any, draws: Noting, tmp_path: Path) -> None:
+    saved = {}
+    for what in ("Curves CSV", "Indices CSV", "Picture PNG"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=what).click()
+        saved[what] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved[what])
+    assert [path.name for path in saved.values()] == [
+        "curves_male_45y_175cm_best_seed0.csv",
+        "indices_male_45y_175cm_best_seed0.csv",
+        "curves_male_45y_175cm_best_seed0.png",
+    ]
+    curves = draws(FIRST).curves
+    pd.testing.assert_frame_equal(pd.read_csv(saved["Curves CSV"]), curves.to_pandas(), check_dtype=False)
+    indices = pd.read_csv(saved["Indices CSV"])
+    np.testing.assert_allclose(indices["fvc"], curves.indices()["fvc"], atol=1e-4)
+    assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: Any, tmp_path: Path) -> None:
+    panel = page.locator("#reconstruct")
+    assert "Choose a file" in panel.inner_text()
+    give(page, stopped(tmp_path), "reconstruct")
+    panel.locator(".note:has-text('Early end, from')").wait_for()
+    for name in ("spirogram", "loop"):
+        page.wait_for_selector(f"#reconstruct-{name} .scatterlayer .trace")
+        assert panel.locator(f"#reconstruct-{name} .scatterlayer .trace").count() >= 5  # bands, median, recorded twice
+    fvc = panel.locator(".recovered tbody tr:has-text('FVC L') td").all_inner_texts()
+    assert float(fvc[0]) == pytest.approx(4 * (1 - np.exp(-0.59 / 0.5)), abs=0.02)
+    assert float(fvc[1]) > float(fvc[0])
+    said = panel.locator(".said").inner_text()
+    assert "90 % probability" in said
+    assert "Not for diagnosis" in said
+
+    def trusts(mask: str) -> None:
+        page.locator("#reconstruct-mask").fill(mask)
+        page.locator("#reconstruct-mask").press("Enter")
+
+    trusts(HTML)
+    panel.locator(".alert").wait_for()
+    assert panel.locator(".alert").all_inner_texts() == [
+        f"mask: {HTML!r} is no span; give begin:end in s from time zero, as 0:2.0 or 0:0.6,1.1:2.0"
+    ]
+    assert panel.locator("table").count() == page.locator("img[src=x]").count() == 0
+    trusts("0:0.4")
+    panel.get_by_text("Part of the effort is not trusted, as asked").wait_for()
+    assert panel.locator(".alert").count() == panel.locator(".note").count() == 0
+    panel.get_by_role("button", name="Remove").click()
+    panel.get_by_text("Choose a file with").wait_for()
+    assert panel.locator("table").count() == 0
+
+
+def stopped(folder: Path) -> str:
+    """A file with an effort that stopped 0.6 s after it began."""
+    return files(folder, stopped=blow().iloc[:80])["stopped"]
+
+
+def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
+    give(page, files(tmp_path, mine=blow())["mine"])
+    page.wait_for_selector("#generate-table td.own")
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct-loop .scatterlayer .trace")
+    for width, height in ((390, 844), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(300)  # the plots take their new size
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for panel in ("generate", "reconstruct"):
+            table = page.locator(f"#{panel} .scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
+            assert table[0] <= table[1]
+            loop, spirogram = (page.locator(f"#{panel}-{name}").bounding_box() for name in ("loop", "spirogram"))
+            for box in (loop, spirogram):
+                assert min(box["width"], box["height"]) > 300
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+            assert (loop["y"] == spirogram["y"]) == (width > 1000)  # side by side where there is room
+        assert len(page.screenshot(path=str(tmp_path / f"{width}.png"), full_page=True)) > 50_000
+    words = page.locator("body").inner_text()
+    assert "Not for diagnosis" in words
+    assert "Trained on 9 curves of 3 participants" in words

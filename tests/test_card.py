@@ -1,0 +1,88 @@
+"""The model card says what the judge found, of the model that it judged, and changes nothing that DVC knows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repository import ROOT
+
+from spiro_diffusion import artifacts, card
+from spiro_diffusion.cli import main
+from spiro_diffusion.errors import SpiroError
+
+MADE_FROM = {"data": "simulated", "curves": 9, "participants": 3, "age": [6, 79], "height": [108, 195], "vqvae": "ab"}
+DATA = {
+    "best": 2,
+    "curves": 5,
+    "draws": 4,
+    "participants": 2,
+    "source": "simulated",
+    "split": "test",
+    "training_curves": 9,
+    "training_participants": 3,
+}
+
+
+def judged(folder: Path, **data: Any) -> Path:
+    """What the stage evaluate leaves: figures of one target, the spread by sex, and two groups."""
+    spread = {"value": 1.07, "low": 0.9, "high": 1.3}
+    indices = ("fev1", "fvc", "pef", "fef2575")
+    names = ("residual_sd_ratio", "residual_sd_ratio_male", "residual_sd_ratio_female")
+    known = {"over_floor": {"value": 1.9}, "beyond": {"value": 1.0}}
+    groups = {"female_6_12": known, "male_6_12": {"over_floor": {"value": None}, "beyond": {"value": None}}}
+    generator = {
+        "spread": {"best": {"unweighted": {index: dict.fromkeys(names, spread) for index in indices}}},
+        "groups": {"best": {"unweighted": {"sex_age": dict.fromkeys(indices, groups)}}},
+    }
+    missed = {"path": "two_sample.best.fine.auc", "value": 0.93, "low": 0.9, "high": 0.95, "verdict": "missed"}
+    target = {"figures": [missed], "level": "best", "text": "fine: at most 0.70", "verdict": "missed"}
+    target["worst"] = missed["path"]
+    artifacts.write_json(folder / "judge.json", {"data": DATA | data, "generator": generator, "targets": [target]})
+    artifacts.write_json(folder / "summary.json", {"best_fev1_residual_sd_ratio": 1.07})
+    return folder
+
+
+def test_a_card_holds_data_use_limits_and_figures_by_group(tmp_path: Path) -> None:
+    text = card.card(MADE_FROM, card.read(judged(tmp_path)))
+    for words in (
+        "not for diagnosis",
+        "Source: simulated source",
+        "trained on 9 efforts of 3 participants, ages 6 to 79 years, heights 108 to 195 cm",
+        "0 met, 0 within noise, 1 missed, 0 open",
+        "`two_sample.best.fine.auc` 0.93 (0.9 to 0.95)",
+        "| FEV1 | 1.07 (0.9 to 1.3) |",
+        "| female, 6 to 12 | **1.90** |",
+        "| male, 6 to 12 | too few |",
+        "## Limits",
+    ):
+        assert words in text
+
+
+def test_figures_of_another_model_make_no_card(tmp_path: Path) -> None:
+    found = card.read(judged(tmp_path, training_curves=10))
+    with pytest.raises(SpiroError, match="trained on 10 curves, this one was on 9"):
+        card.card(MADE_FROM, found)
+
+
+def test_the_published_full_run_makes_a_card() -> None:
+    found = card.read(ROOT / "metrics/full")
+    of = {key: found.data[f"training_{key}"] for key in ("curves", "participants")}
+    text = card.card(MADE_FROM | of, found)
+    assert "nothing here is a result on NHANES" in text
+    assert "residual_sd_ratio_female" in text
+
+
+def test_the_command_writes_it_once_beside_the_models(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "card.md"
+    command = ["card", "--models", str(models), "--metrics", str(judged(tmp_path / "metrics")), "--out", str(out)]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": [str(out)]}
+    out.write_text("mine")
+    assert main(command) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main(["card", "--models", str(models), "--metrics", str(tmp_path / "none"), "--force"]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert not (models / "card.md").exists()

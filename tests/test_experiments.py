@@ -1,0 +1,130 @@
+"""Experiments as docs/experiments_howto.md runs them, and what DVC shows of them: on a small copy of the repository."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+from repository import ROOT, Repository
+
+PAGE = (ROOT / "docs/experiments_howto.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S)
+END = "train_cldm"  # the sweep's runs end here: judging each would take the tests a minute more
+
+
+def block(start: str) -> list[str]:
+    """Commands of the one block of the page that holds a line beginning so."""
+    (found,) = [b for b in BLOCKS if any(line.startswith(start) for line in b.splitlines())]
+    return [line.split("  #")[0].strip() for line in found.splitlines()]
+
+
+def runs(repository: Repository) -> dict[str, dict[str, str]]:
+    """Rows of `dvc exp show` by the experiment's name."""
+    table = csv.DictReader(io.StringIO(repository("dvc", "exp", "show", "--csv")))
+    return {row["Experiment"]: row for row in table if row["Experiment"]}
+
+
+@pytest.fixture(scope="module")
+def trials(done: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository that may be left with experiments."""
+    return Repository.copy(done, tmp_path_factory.mktemp("trials") / "repository")
+
+
+@pytest.fixture(scope="module")
+def sweep(trials: Repository) -> dict[str, dict[str, str]]:
+    """The page's sweep, run by two workers; its rows of `dvc exp show` by learning rate."""
+    queue, start, status, _ = block("dvc exp run --queue")
+    said = trials(*shlex.split(queue), END)
+    assert said.count("Queued experiment") == 2
+    with (trials.folder / ".scratch.log").open("w") as log:
+        trials("sh", "-c", f"{start} > {shlex.quote(log.name)} 2>&1")  # the workers outlive the command
+    end = time.monotonic() + 300
+    while (said := trials(*shlex.split(status))).count("Success") < 2:
+        assert "Failed" not in said, trials("sh", "-c", "dvc queue logs $(dvc queue status | awk '/Failed/{print $1}')")
+        assert time.monotonic() < end, said
+        time.sleep(1)
+    Path(log.name).unlink()
+    return {row["train_cldm.lr"]: row for row in runs(trials).values()}
+
+
+def test_an_experiment_in_the_workspace_changes_it_and_is_kept(trials: Repository) -> None:
+    (command,) = [c for c in block("dvc exp run -S") if c.startswith("dvc exp run -S")]
+    said = trials(*shlex.split(command), "-n", "here", END)
+    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    assert trials.repro(END) == []
+    assert float(runs(trials)["here"]["train_cldm.lr"]) == 1e-4
+    trials("git", "checkout", "--quiet", ".")
+    trials("dvc", "checkout", "--quiet")
+
+
+def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_was(trials: Repository) -> None:
+    (command,) = [c for c in block("dvc exp run -S") if "--temp" in c]
+    before = trials.lock()
+    said = trials(*shlex.split(command), "-n", "aside", END)
+    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    assert trials("git", "status", "--porcelain") == ""
+    assert trials.lock() == before
+    assert runs(trials)["aside"]["train_cldm.seed"] == "2"
+
+
+def test_a_sweep_waits_in_a_queue_and_runs_two_at_a_time(trials: Repository, sweep: dict[str, dict[str, str]]) -> None:
+    assert {"0.0001", "0.0003"} <= set(sweep)
+    scores = {sweep[lr]["metrics/train_cldm/metrics.json:score"] for lr in ("0.0001", "0.0003")}
+    assert len(scores) == 2, "each has figures of its own"
+    (show,) = [c for c in block("dvc exp run --queue") if c.startswith("dvc exp show")]
+    shown = trials(*shlex.split(show))
+    columns = [cell.strip() for cell in shown.splitlines()[0].strip("|").split("|")]
+    assert columns == ["Experiment", "best_auc_clinical", "best_fev1_coverage_80", "best_fev1_crps", "train_cldm.lr"]
+    assert {"0.0001", "0.0003"} <= {line.strip("| ").split("|")[-1].strip() for line in shown.splitlines()}
+    assert trials("git", "status", "--porcelain") == ""
+
+
+def test_two_experiments_are_compared_and_one_is_taken(trials: Repository, sweep: dict[str, dict[str, str]]) -> None:
+    names = {"RUN_A": sweep["0.0001"]["Experiment"], "RUN_B": sweep["0.0003"]["Experiment"]}
+    diff, plots, apply = ([names.get(word, word) for word in shlex.split(command)] for command in block("dvc exp diff"))
+    changed = json.loads(trials(*diff, "--json").splitlines()[0])
+    assert changed["params"]["params.yaml"]["train_cldm.lr"] == {"old": 1e-4, "new": 3e-4, "diff": pytest.approx(2e-4)}
+    assert changed["metrics"]["metrics/train_cldm/metrics.json"]["score"]["diff"] != 0
+    trials(*plots)
+    page = (trials.folder / "dvc_plots/index.html").read_text()
+    for name in names.values():
+        assert name in page
+    assert "metrics/train_cldm/plots/metrics/loss.tsv" in page
+    trials(*apply)
+    assert float(sweep["0.0003"]["train_cldm.lr"]) == 3e-4
+    assert "lr: 0.0003" in (trials.folder / "params.yaml").read_text()
+    assert trials.repro(END) == [], "its outputs came with it"
+    trials("git", "checkout", "--quiet", ".")
+    trials("dvc", "checkout", "--quiet")
+
+
+def test_metrics_and_plots_are_plain_dvc(trials: Repository) -> None:
+    figures = json.loads(trials("dvc", "metrics", "show", "--json").splitlines()[0])[""]["data"]
+    for file in ("evaluate/summary.json", "train_vqvae/metrics.json", "train_cldm/metrics.json", "align/counts.json"):
+        assert figures[f"metrics/{file}"]["data"], file
+    trials("dvc", "plots", "show")
+    page = (trials.folder / "dvc_plots/index.html").read_text()
+    for plot in ("train_vqvae/plots/metrics/loss.tsv", "train_cldm/plots/metrics/loss.tsv", "evaluate/plots"):
+        assert f"metrics/{plot}" in page.replace("\\", "/"), plot
+    pictures = re.findall(r'<img src="([^"]+)"', page)
+    assert pictures
+    for picture in pictures:
+        assert (trials.folder / "dvc_plots" / picture).is_file()
+
+
+def test_plots_without_a_network_load_nothing_from_one(trials: Repository) -> None:
+    fetch, show = block("npm install")
+    template = shlex.split(show)[-1]
+    trials(*shlex.split(show.replace(template, str(ROOT / template))))
+    page = (trials.folder / "dvc_plots/index.html").read_text()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert not [address for address in loaded if "//" in address.replace("../", "")], loaded
+    scripts = [address for address in loaded if address.endswith(".js")]
+    packages = [word.split("@")[0] for word in shlex.split(fetch) if "@" in word]
+    prefix = shlex.split(fetch)[shlex.split(fetch).index("--prefix") + 1]
+    assert scripts == [f"../{prefix}/node_modules/{name}/build/{name}.min.js" for name in packages]
+    assert "loss.tsv" in page

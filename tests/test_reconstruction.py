@@ -1,0 +1,358 @@
+"""A spoiled effort: what is found wrong, what stays as measured, how the drawn part joins, and how sure it is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spiro_diffusion import api, cli, faults, grid, hidden, hiding, spirometry
+from spiro_diffusion.density import Density, DensityConfig
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.evaluation import completions, spoiled
+from spiro_diffusion.evaluation.spoiling import Case, cough, cut
+from spiro_diffusion.reconstructor import Reconstructor
+from spiro_diffusion.recovery import Recovered, parse_mask
+
+MAN = {"age": 45, "height": 175, "sex": "male"}
+SENSOR_L_S = 0.1  # 1 mL in 10 ms
+
+
+def blow(
+    fast: float = 3.5, slow: float = 0.8, tau: tuple[float, float] = (0.35, 1.6), seconds: float = 9
+) -> np.ndarray:
+    """Flow (T,) in L/s of a full effort of two compartments, from 0.2 s before it begins."""
+    t = np.arange(round(seconds * 100)) * 0.01 + 0.005
+    rise = np.clip(t / 0.06, 0, 1)
+    flow = rise * (fast / tau[0] * np.exp(-t / tau[0]) + slow / tau[1] * np.exp(-t / tau[1]))
+    return np.concatenate([np.zeros(20), flow])
+
+
+@pytest.fixture(scope="module")
+def folder(reconstructing: Path) -> Path:
+    return reconstructing
+
+
+@pytest.fixture(scope="module")
+def generator(folder: Path) -> api.SpiroGenerator:
+    return api.SpiroGenerator.from_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def model(generator: api.SpiroGenerator, folder: Path) -> Reconstructor:
+    return Reconstructor.from_checkpoint(folder / "reconstructor.safetensors", generator._generator)
+
+
+@pytest.fixture(scope="module")
+def stopped(generator: api.SpiroGenerator) -> Recovered:
+    """An effort that the glottis closed after 2 s."""
+    return generator.reconstruct(blow()[:220], **MAN, n=50, seed=1)
+
+
+def case_of(data: Path, at: float) -> Case:
+    table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
+    rows = np.flatnonzero(hiding.full(table, signals) & table["best"].to_numpy(bool))
+    return cut(signals[rows], table.iloc[rows].reset_index(drop=True), at)
+
+
+# What is found wrong
+
+
+def kinds(flow: np.ndarray) -> list[str]:
+    return [fault.kind for fault in faults.detect(flow)]
+
+
+def test_a_full_effort_has_no_fault() -> None:
+    assert kinds(blow()) == []
+
+
+def test_an_effort_that_stops_at_once_ended_early() -> None:
+    (fault,) = faults.detect(blow()[:220])
+    assert fault.kind == "early end"
+    assert "ceased at once" in fault.reason
+    assert 1.8 < fault.begin < 2.0
+
+
+def test_a_closed_glottis_is_an_early_end_though_the_record_goes_on_flat() -> None:
+    assert kinds(np.concatenate([blow()[:170], np.zeros(300)])[: 170 + 300]) == ["early end"]
+
+
+def test_an_effort_that_fades_without_a_plateau_ended_early() -> None:
+    (fault,) = faults.detect(blow()[:500])
+    assert fault.kind == "early end"
+    assert "no plateau" in fault.reason
+
+
+def test_a_cough_is_found_where_it_is() -> None:
+    flow, t = blow(), np.arange(len(blow())) * 0.01 - 0.2
+    flow *= 1 - 0.95 * np.exp(-(((t - 0.6) / 0.04) ** 2)) + 1.5 * np.exp(-(((t - 0.69) / 0.03) ** 2))
+    (fault,) = faults.detect(flow)
+    assert fault.kind == "cough"
+    assert fault.begin < 0.56
+    assert 0.7 < fault.end < 1.0
+    mask = faults.trusted([fault])
+    assert not mask[np.searchsorted(grid.EDGES_S, 0.6)]
+    assert mask[np.searchsorted(grid.EDGES_S, 1.1) :].all()
+
+
+def test_a_slow_start_is_told_by_the_volume_before_time_zero() -> None:
+    flow = blow()
+    late = np.convolve(np.concatenate([np.zeros(30), flow]), np.hanning(90) / np.hanning(90).sum())
+    (fault,) = faults.detect(late)
+    assert fault.kind == "slow start"
+    assert "before time zero" in fault.reason
+
+
+def test_a_breath_in_and_a_leak_are_told_apart() -> None:
+    after = np.concatenate([blow(), -0.5 * np.ones(60), 1.0 * np.ones(60)])
+    (breath,) = faults.detect(after)
+    assert breath.kind == "extra breath"
+    (leak,) = faults.detect(np.concatenate([blow(), -0.02 * np.ones(300)]))
+    assert leak.kind == "leak"
+
+
+# What a reconstruction keeps
+
+
+def test_what_was_measured_stays_to_within_the_sensor(stopped: Recovered) -> None:
+    kept = stopped.trusted
+    assert kept[:230].mean() > 0.9, "most of the two seconds is trusted"
+    assert not kept[300:].any()
+    assert np.abs(stopped.flow[:, kept] - stopped.measured[kept]).max() <= SENSOR_L_S
+
+
+def test_the_join_shows_no_step(stopped: Recovered) -> None:
+    join = int(np.flatnonzero(stopped.trusted)[-1]) + 1
+    before = stopped.flow[:, join - 5 : join].mean(axis=1)
+    after = stopped.flow[:, join : join + 5].mean(axis=1)
+    drift = abs(stopped.flow[0, join - 10 : join - 5].mean() - before[0])  # the flow falls there anyway
+    assert np.median(np.abs(after - before)) < 2 * drift + 0.05
+    assert np.diff(stopped.volume, axis=1).min() > -1e-6, "nothing is breathed back in"
+
+
+def test_the_volume_goes_on_and_the_first_second_is_as_measured(stopped: Recovered) -> None:
+    assert (stopped.indices["fvc"] > stopped.recorded["fvc"]).all()
+    np.testing.assert_allclose(stopped.indices["fev1"], stopped.recorded["fev1"], atol=0.005)
+    assert stopped.indices["fvc"].std() > 0.01, "draws differ"
+    summary = stopped.summary().loc["fvc"]
+    assert summary["low_90"] < summary["low_50"] < summary["median"] < summary["high_50"] < summary["high_90"]
+    assert "FEV1 was measured" in stopped.sentence
+    assert "Not for diagnosis" in stopped.sentence
+
+
+def test_a_cough_is_bridged_and_what_follows_it_stays(generator: api.SpiroGenerator) -> None:
+    found = generator.reconstruct(blow(), **MAN, mask="0:0.6,1.1:", n=8)
+    hole = (found.time > 0.62) & (found.time < 1.08)
+    assert not found.trusted[hole].any()
+    assert found.trusted[~((found.time > 0.55) & (found.time < 1.15))].all()
+    assert np.abs(found.flow[:, found.trusted] - found.measured[found.trusted]).max() <= SENSOR_L_S
+    true = spirometry.volume(found.measured[None])[0, -1]
+    assert np.abs(found.volume[:, -1] - true).max() < 0.25, "a hole of half a second hides little"
+
+
+def test_a_slow_start_becomes_a_quick_one_of_the_same_volume(generator: api.SpiroGenerator) -> None:
+    late = np.convolve(np.concatenate([np.zeros(30), blow()]), np.hanning(90) / np.hanning(90).sum())
+    found = generator.reconstruct(late, **MAN, n=20)
+    assert [f.kind for f in found.faults] == ["slow start"]
+    assert found.moved
+    np.testing.assert_allclose(found.indices["fvc"], found.recorded["fvc"], rtol=0.02)
+    assert found.indices["bev"].median() < found.recorded["bev"]
+
+
+def test_an_effort_without_a_fault_stands_as_recorded(generator: api.SpiroGenerator) -> None:
+    found = generator.reconstruct(blow(), **MAN, n=3)
+    assert found.sentence.startswith("No fault was found")
+    np.testing.assert_allclose(found.flow, np.tile(found.measured, (3, 1)))
+
+
+def test_the_same_seed_gives_the_same_draws(generator: api.SpiroGenerator) -> None:
+    one, two, other = (generator.reconstruct(blow()[:150], **MAN, n=4, seed=s).flow for s in (3, 3, 4))
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - other).max() > 0
+
+
+# How sure it is
+
+
+def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, data: Path) -> None:
+    widths = []
+    for at in (0.5, 1.0, 2.0, 4.0):
+        drawn = spoiled.draw(model, case_of(data, at), 40, 0, diffuse=False)["fvc"]
+        widths.append(np.median(np.quantile(drawn, 0.95, axis=1) - np.quantile(drawn, 0.05, axis=1)))
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_an_obstructive_effort_is_not_pulled_to_normal(model: Reconstructor, data: Path) -> None:
+    case = case_of(data, 1.0)
+    ratio = (case.people["fev1"] / case.people["fvc"]).to_numpy()
+    drawn = spoiled.draw(model, case, 40, 0, diffuse=False)["ratio"]
+    lowest = np.argsort(ratio)[: max(3, len(ratio) // 5)]
+    bias = (np.median(drawn, axis=1) - ratio)[lowest].mean()
+    recorded = (1 - ratio)[lowest].mean()  # all of a second's effort comes out in its first second
+    assert abs(bias) < 0.25 * recorded
+    assert np.corrcoef(np.median(drawn, axis=1), ratio)[0, 1] > 0.9
+
+
+def test_what_is_hidden_cannot_leak_into_what_is_seen(data: Path) -> None:
+    case = case_of(data, 1.0)
+    place = case.trusted.sum(axis=1)
+    people = np.zeros((len(place), 12))
+    whole, seen = (hidden.tail_features(grid.volume(s), place, people) for s in (case.truth, case.signals))
+    np.testing.assert_allclose(whole, seen, atol=1e-6)
+
+
+def test_numbers_of_a_tail_give_the_tail_back(data: Path) -> None:
+    case = case_of(data, 1.0)
+    v, place = grid.volume(case.truth), case.trusted.sum(axis=1)
+    end = hidden.end_edge(case.truth)
+    answer = hidden.tail_answer(hidden.tail_numbers(v, place, end), v, place)
+    np.testing.assert_allclose(answer.volumes[:, -1], v[np.arange(len(v)), end], atol=0.002)
+    np.testing.assert_allclose(answer.times[:, -1], grid.EDGES_S[end], atol=0.01)
+
+
+def test_a_density_learns_a_law_and_knows_its_spread() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 3, generator=generator)
+    noise = torch.randn(4000, generator=generator) * torch.where(x[:, 1] > 0, 0.5, 0.1)
+    y = torch.stack([x[:, 0] * 2, x[:, 0] * 2 + noise], dim=1)
+    torch.manual_seed(0)
+    model = Density(DensityConfig(3, 2, width=32, components=3, dropout=0.0))
+    model.fit_scales(x, y)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(150):
+        optimiser.zero_grad()
+        (-model.log_likelihood(x, y).mean()).backward()
+        optimiser.step()
+    at = np.array([[0.5, 1.0, 0.0], [0.5, -1.0, 0.0]])
+    wide, narrow = model.eval().draw(at, 2000, generator)[:, :, 1]
+    assert wide.mean() == pytest.approx(1.0, abs=0.1)
+    assert wide.std() == pytest.approx(0.5, rel=0.25)
+    assert narrow.std() < 0.25
+
+
+def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Reconstructor, data: Path) -> None:
+    table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
+    full = hiding.full(table, signals)
+    held = np.flatnonzero(full & table["best"].to_numpy(bool))
+    judges = spoiled.Held(signals[held], table.iloc[held].reset_index(drop=True))
+    rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
+    trained = completions.Trained(signals[rest], table.iloc[rest].reset_index(drop=True))
+    cases = spoiled.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
+    assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
+    for case in cases.values():
+        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completions.RIVALS}
+        for rival in completions.RIVALS:
+            assert case[rival]["fvc"]["error"]["value"] > 0
+    natural = spoiled.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
+    assert 0 < natural["mended"] <= natural["efforts"]
+    summary = spoiled.summary({"cases": cases})
+    assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
+
+
+def test_two_exponentials_find_two_exponentials() -> None:
+    signals = grid.to_grid(blow(seconds=19)[None], np.array([0.2]))
+    people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
+    case = cut(signals, people, 2.0)
+    filled = completions.two_exponentials(case)
+    assert grid.volume(filled)[0, -1] == pytest.approx(grid.volume(signals)[0, -1], abs=0.04)
+    held = completions.held_value(case)
+    assert grid.volume(held)[0, -1] == pytest.approx(grid.volume(case.signals)[0, -1])
+
+
+def test_a_cough_put_in_spoils_only_what_is_not_trusted() -> None:
+    signals = grid.to_grid(blow()[None], np.array([0.2]))
+    case = cough(signals, pd.DataFrame({"age": [45.0]}), np.random.default_rng(0))
+    assert np.abs(case.signals - case.truth)[case.trusted].max() < 0.02
+    assert np.abs(case.signals - case.truth)[~case.trusted].max() > 0.5
+
+
+# Bad input, and the command line
+
+
+def write(path: Path, flow: np.ndarray, period: float = 0.01) -> Path:
+    pd.DataFrame({"time_s": np.arange(len(flow)) * period, "flow_l_s": flow}).to_csv(path, index=False)
+    return path
+
+
+def spiro(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = cli.main(["reconstruct", *arguments, "--age", "45", "--height", "175", "--sex", "male"])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_the_command_says_what_is_wrong_and_how_sure_it_is(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out, plot = write(tmp_path / "mine.csv", blow()[:220]), tmp_path / "bands.csv", tmp_path / "bands.png"
+    options = ("--models", str(folder), "-n", "20")
+    status, said, _ = spiro(capsys, str(file), *options, "--out", str(out), "--plot", str(plot))
+    assert status == 0
+    assert "Early end" in said
+    assert "90 % probability" in said.replace("\n", " ")
+    bands = pd.read_csv(out)
+    assert (bands["volume_l_p5"] <= bands["volume_l_p95"] + 1e-6).all()
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    status, said, _ = spiro(capsys, str(file), *options, "--mask", "0:1.5", "--json")
+    found = json.loads(said)
+    assert status == 0
+    assert found["faults"] == []
+    assert found["trusted_s"] == [[-0.5, pytest.approx(1.5, abs=0.02)]]
+    assert found["indices"]["fvc"]["low_90"] < found["indices"]["fvc"]["high_90"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "period", "options", "words"),
+    [
+        (blow()[:220], 0.01, ["--mask", "0:0.1"], ["0.10 s of the expiration", "0.3 s"]),
+        (blow()[:220], 0.01, ["--mask", "5:6"], ["nothing is trusted"]),
+        (blow()[:220], 0.01, ["--mask", "two"], ["'two' is no span", "0:2.0"]),
+        (blow()[:220], 0.01, ["--mask", "2:1"], ["'2:1' is no span"]),
+        (np.zeros(300), 0.01, [], ["no forced expiration"]),
+        (-blow(), 0.01, [], ["expiration counts as positive"]),
+        (1000 * blow(), 0.01, [], ["more than a lung can", "not mL"]),
+        (blow(), 1.0, [], ["too few", "0.01 s"]),
+    ],
+)
+def test_bad_input_ends_in_a_line(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flow: np.ndarray,
+    period: float,
+    options: list[str],
+    words: list[str],
+) -> None:
+    file = write(tmp_path / "mine.csv", flow, period)
+    status, _, err = spiro(capsys, str(file), "--models", str(folder), *options)
+    assert status == 1
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+def test_another_period_is_resampled_and_said(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "mine.csv", blow()[:220].reshape(-1, 2).mean(axis=1), 0.02)
+    status, _, err = spiro(capsys, str(file), "--models", str(folder), "-n", "2")
+    assert status == 0
+    assert "resampled from a period of 20 ms to 10 ms" in err
+
+
+def test_several_curves_need_a_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = pd.read_csv(write(tmp_path / "mine.csv", blow()[:220]))
+    pd.concat([one.assign(curve="a"), one.assign(curve="b")]).to_csv(tmp_path / "both.csv", index=False)
+    status, _, err = spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder))
+    assert status == 1
+    assert "holds 2 curves; name one with --curve" in err
+    assert spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder), "--curve", "b", "-n", "2")[0] == 0
+
+
+def test_models_without_a_reconstructor_say_so(models: Path) -> None:
+    with pytest.raises(SpiroError, match="no such checkpoint"):
+        api.SpiroGenerator.from_checkpoint(models).reconstruct(blow()[:220], **MAN)
+
+
+def test_a_mask_is_read_as_spans() -> None:
+    assert parse_mask("0:0.6,1.1:2") == [(0.0, 0.6), (1.1, 2.0)]
+    assert parse_mask("0.3:") == [(0.3, np.inf)]

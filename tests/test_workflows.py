@@ -1,0 +1,77 @@
+"""The workflow files for GitHub: a linter finds nothing, and the pipeline's steps run here as they are written."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from repository import ROOT, Repository
+from servers import need
+
+FOLDER = ROOT / ".github/workflows"
+FILES = sorted(FOLDER.glob("*.yml"))
+
+
+def steps(file: Path) -> list[dict[str, Any]]:
+    """All steps of a workflow's jobs."""
+    return [step for job in yaml.safe_load(file.read_text())["jobs"].values() for step in job["steps"]]
+
+
+def test_there_are_lint_tests_and_the_pipeline() -> None:
+    jobs = {name for file in FILES for name in yaml.safe_load(file.read_text())["jobs"]}
+    assert jobs == {"lint", "tests", "pipeline"}
+
+
+def test_a_linter_of_workflows_finds_nothing() -> None:
+    need(shutil.which("zizmor"), "zizmor")
+    done = subprocess.run(
+        ["zizmor", "--offline", "--no-progress", "--no-config", FOLDER], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_actions_are_pinned_and_commands_are_bash_that_exists(file: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for step in steps(file):
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"])
+            continue
+        subprocess.run(["bash", "-n"], input=step["run"], text=True, check=True)
+        for target in re.findall(r"\bmake (\w+)", step["run"]):
+            assert f"\n{target}: " in makefile
+    assert yaml.safe_load(file.read_text())["permissions"] == {"contents": "read"}
+
+
+def test_the_steps_of_the_pipeline_run_and_a_second_run_has_nothing_to_do(done: Repository, tmp_path: Path) -> None:
+    """GitHub's machine is a clone with an empty remote at first, then one with what the first left there."""
+    runner = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "BASE": "HEAD"}
+    full = Repository.copy(done, tmp_path / "full")  # as if GitHub had run all nine stages
+    written = {step["name"]: step["run"] for step in steps(FOLDER / "pipeline.yml") if "run" in step}
+    assert list(written) == ["Set up", "Pull", "Run what changed", "Push", "Report"]
+    for name in ("Pull", "Run what changed", "Push"):
+        full("bash", "-eo", "pipefail", "-c", written[name], **runner)
+    full.set({"evaluate": {"seed": 5}})
+    full.commit("another seed")
+    fresh = full.clone(tmp_path / "fresh")
+    ran = {
+        name: fresh("bash", "-eo", "pipefail", "-c", written[name], **runner | {"BASE": "HEAD^"})
+        for name in written
+        if name != "Set up"
+    }
+    assert re.findall(r"Running stage '(\w+)'", ran["Run what changed"]) == ["evaluate"]
+    summary = Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
+    assert re.search(r"\| params.yaml +\| evaluate.seed +\| 1 +\| 5 ", summary), summary
+    assert re.search(r"\| metrics/evaluate/summary.json +\| best_fev1_crps +\| [\d.]+ +\| [\d.]+ ", summary), summary
+    (report,) = [
+        step["with"]["path"] for step in steps(FOLDER / "pipeline.yml") if step.get("name") == "Keep the report"
+    ]
+    assert (fresh.folder / report).is_file()
+    (kept,) = [step["with"]["path"] for step in steps(FOLDER / "pipeline.yml") if "cache" in step.get("uses", "")]
+    assert kept == "${{ runner.temp }}/remote"
+    assert (tmp_path / "remote/files").is_dir()
+    assert os.path.exists(tmp_path / "remote/runs"), "the run-cache is kept too"
