@@ -86,7 +86,7 @@ def main() -> None:
     generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
     model = Reconstructor.from_checkpoint(asked.reconstructor or models / "reconstructor.safetensors", generator)
     table = pd.read_parquet(asked.folder / "data" / "curves.parquet")
-    signals = np.load(asked.folder / "data" / "signals_L512.npy", mmap_mode="r")
+    signals = np.load(asked.folder / "data" / "signals_L512.npy", mmap_mode="r", allow_pickle=False)
     held = np.flatnonzero(hiding.full(table, signals) & (table["split"] == "validation") & table["best"].to_numpy(bool))
     held = np.sort(np.random.default_rng(0).permutation(held)[: asked.people])
     for at in CUTS_S:
