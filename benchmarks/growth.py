@@ -7,31 +7,22 @@ Each stage runs as `dvc repro` runs it, in a process of its own in a temporary f
 encode run with params.yaml as it is (encode with an untrained VQ-VAE of its size: what it costs does not depend on the
 weights). --evaluate adds the judge with few draws and the tests' tiny models, whose drawing costs little. Of what
 grows by design (a table in memory has a row a curve) the growth is printed too, as MB a thousand curves.
-Prints a table; ends with status 1 where a stage of the data half or encode grows by more than 20 % in memory, or
-takes more than 1.2 times as long for a curve.
+Prints a table; ends with status 1 where the largest stage of the data half and encode grows by more than 20 % in
+memory, or one takes more than 1.2 times as long for a curve.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-import pyarrow.parquet as pq
-import tiny
-import torch
 import yaml
 
 from spiro_diffusion import artifacts, bare
-from spiro_diffusion.checkpoint import save_checkpoint
-from spiro_diffusion.stage import load_params
-from spiro_diffusion.vqvae import VQVAE
-from stages import train_vqvae
 
 ROOT = Path(__file__).parents[1]
 TIMES = 10
@@ -57,13 +48,25 @@ def measured(stage: str, folder: Path) -> tuple[float, float]:
 
 
 def untrained(folder: Path) -> None:
-    """A VQ-VAE of the default size, where encode looks for it."""
-    params = load_params(train_vqvae.Params, "train_vqvae", ROOT / "params.yaml")
+    """Models where the stages look for them: a VQ-VAE of the default size, and in `tiny` the tests' two."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    import torch  # noqa: PLC0415
+
+    from spiro_diffusion.checkpoint import save_checkpoint  # noqa: PLC0415
+    from spiro_diffusion.stage import load_params  # noqa: PLC0415
+    from spiro_diffusion.vqvae import VQVAE  # noqa: PLC0415
+    from stages import train_vqvae  # noqa: PLC0415
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    import tiny  # noqa: PLC0415
+
+    network = load_params(train_vqvae.Params, "train_vqvae", ROOT / "params.yaml").network
     torch.manual_seed(0)
-    model = VQVAE(params.network)
-    save_checkpoint(
-        folder / "models/vqvae.safetensors", "vqvae", model.state_dict(), {"network": asdict(params.network)}
-    )
+    weights = VQVAE(network).state_dict()
+    save_checkpoint(folder / "models/vqvae.safetensors", "vqvae", weights, {"network": asdict(network)})
+    (folder / "tiny").mkdir()
+    tiny.models(folder / "tiny")
 
 
 def grown(participants: int, evaluate: bool) -> tuple[dict[str, tuple[float, float]], int]:
@@ -73,14 +76,15 @@ def grown(participants: int, evaluate: bool) -> tuple[dict[str, tuple[float, flo
         params = bare.merged(bare.read_params(ROOT / "params.yaml"), [f"download.participants={participants}"])
         params["evaluate"] |= FEW
         artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
-        untrained(folder)
+        # in a process of its own: what this one has held once would count as the stages' (Linux passes it on)
+        subprocess.run([sys.executable, __file__, "--models", str(folder)], check=True)
         rows = {stage: measured(stage, folder) for stage in FLAT}
         if evaluate:
-            tiny.models(folder / "models")
+            shutil.copytree(folder / "tiny", folder / "models", dirs_exist_ok=True)
             for part in ("train_vqvae", "train_cldm"):
                 shutil.copytree(ROOT / "metrics" / part, folder / "metrics" / part)
             rows["evaluate"] = measured("evaluate", folder)
-        return rows, pq.read_metadata(folder / "data/curves.parquet").num_rows
+        return rows, artifacts.read_json(folder / "metrics/resample/agreement.json")["curves"]["curves"]
 
 
 def main() -> None:
@@ -88,7 +92,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=600)
     parser.add_argument("--evaluate", action="store_true")
+    parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.models:
+        return untrained(asked.models)
     small, few = grown(asked.participants, asked.evaluate)
     large, many = grown(TIMES * asked.participants, asked.evaluate)
     print(f"| {few:,} and {many:,} curves | MB | MB | growth | MB a 1,000 curves | s | s | s a curve, growth |")
@@ -99,9 +106,13 @@ def main() -> None:
         memory, duration = larger / size, longer / seconds / (many / few)
         cells = f"{size:.0f} | {larger:.0f} | {memory:.2f} | {1000 * (larger - size) / (many - few):.1f}"
         print(f"| {stage} | {cells} | {seconds:.1f} | {longer:.1f} | {duration:.2f} |")
-        if stage in FLAT and (memory > MEMORY or duration > TIME):
+        if stage in FLAT and duration > TIME:
             wrong.append(stage)
-    sys.exit(f"grows: {', '.join(wrong)}" if wrong else 0)
+    before, after = (max(rows[stage][1] for stage in FLAT) for rows in (small, large))
+    print(f"largest of the data half and encode: {before:.0f} and {after:.0f} MB, {after / before:.2f}")
+    if after / before > MEMORY:
+        wrong.append("the largest")
+    return sys.exit(f"grows: {', '.join(wrong)}" if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -122,6 +123,13 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         yield array
         array.flush()
+
+
+def release(array: np.ndarray) -> None:
+    """Leave to the disk what has been written to the map of an .npy file, which memory would else hold whole."""
+    held = getattr(array, "_mmap", None)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

@@ -97,20 +97,22 @@ def _write_spxraw(curves: pd.DataFrame, cycle: str, path: Path) -> None:
 def spxraw_rows(curves: pd.DataFrame) -> tuple[list[Column], Iterator[np.ndarray]]:
     """Columns and rows as `sas7bdat.write` takes them: numbers first, then texts, the curves last."""
     values: dict[str, np.ndarray] = {}
-    for name in curves.columns:
-        if name == "SPXRAW":
-            values[name] = np.array([spxraw.text(np.asarray(curve)) for curve in curves[name]])
-        elif pd.api.types.is_numeric_dtype(curves[name]):
+    for name in curves.columns.drop("SPXRAW"):
+        if pd.api.types.is_numeric_dtype(curves[name]):
             values[name] = curves[name].to_numpy(np.float64)
         else:
             values[name] = curves[name].to_numpy(object).astype(bytes)
     columns = [Column(name, "", array.dtype.kind == "S", array.dtype.itemsize) for name, array in values.items()]
+    # all texts at once, each as wide as the widest, would take ten times the memory of the curves
+    columns.append(Column("SPXRAW", "", True, max(spxraw.width(np.asarray(curve)) for curve in curves["SPXRAW"])))
     columns = placed(sorted(columns, key=lambda column: (column.text, column.name == "SPXRAW")))
 
     def rows() -> Iterator[np.ndarray]:
         for start in range(0, len(curves), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            yield sas7bdat.row_bytes(columns, {name: array[part] for name, array in values.items()})
+            some = {name: array[part] for name, array in values.items()}
+            some["SPXRAW"] = np.array([spxraw.text(np.asarray(curve)) for curve in curves["SPXRAW"].iloc[part]])
+            yield sas7bdat.row_bytes(columns, some)
 
     return columns, rows()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import grid, spirometry
+from spiro_diffusion import artifacts, grid, spirometry
 from spiro_diffusion.curves import Batch, batches, by_length, each
 
 GridName = Literal["warped", "stretch"]
@@ -42,7 +42,7 @@ def resample(repaired: Path, table: pd.DataFrame, signals: NDArray[np.float32], 
             spirometry.put(after, rows, spirometry.indices(grid.to_10ms(some, _samples(points, t0[rows]))))
 
     for _ in each(fill, batches(repaired, table, "resample")):
-        pass
+        artifacts.release(signals)
     return Resampled(grid.zero_sample(t0), lead, after.to_pandas())
 
 

@@ -290,7 +290,7 @@ def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> lis
     sample = np.arange(samples) - first[:, None]
     flow = np.where(sample >= 0, np.take_along_axis(flow, np.maximum(sample, 0), axis=1), 0)
     counts = counter.count(flow, column["btps"], rng)
-    curves = [row[:length] for row, length in zip(counts, points, strict=True)]
+    curves = [row[:length].copy() for row, length in zip(counts, points, strict=True)]  # what lies behind may go
     for row in np.flatnonzero(column["fault"] == "short"):
         wander = lfilter([1], [1, -0.8], rng.normal(0, 1.5, rng.integers(1, 101)))
         curves[row] = np.rint(wander).astype(np.int16)

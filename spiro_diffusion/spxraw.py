@@ -55,6 +55,12 @@ def text(curve: np.ndarray) -> bytes:
     return ",".join(map(str, curve.tolist())).encode()
 
 
+def width(curve: np.ndarray) -> int:
+    """Length of a curve's text, without making it."""
+    digits = np.searchsorted([10, 100, 1000, 10000], np.abs(curve.astype(np.int64)), side="right") + 1
+    return int(digits.sum() + (curve < 0).sum()) + max(0, len(curve) - 1)
+
+
 def _refusal(row: int, what: str) -> SpiroError:
     return SpiroError(f"row {row}: SPXRAW {what}; fetch it again")
 

@@ -135,7 +135,7 @@ def run_stage(function: Callable[..., None], params_class: type[P], argv: list[s
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-_NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # PyTorch's, which is a RuntimeError
+_NO_MEMORY = re.compile("allocate memory|out of memory|start new thread", re.IGNORECASE)  # RuntimeErrors
 _MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stage's batch or draws in params.yaml"
 
 

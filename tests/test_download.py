@@ -9,12 +9,13 @@ import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pyreadstat
 import pytest
 import yaml
 
-from spiro_diffusion import nhanes
+from spiro_diffusion import nhanes, spxraw
 from spiro_diffusion.artifacts import sha256
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.repair import repair_folder
@@ -225,3 +226,8 @@ def test_the_columns_of_a_file_hold_what_the_pipeline_needs(file: nhanes.File) -
         widths = sum(1 if nhanes.is_text(name) else 8 for name in release.columns)
         head = 640 + -(-140 * len(release.columns) // 80) * 80 + 80
         assert release.size == head + -(-widths * (file.rows or 0) // 80) * 80
+
+
+@pytest.mark.parametrize("curve", [[0], [-9, 9, -10, 10, 99, -100, 999, -1000], [9999, -10000, 32767, -32768]])
+def test_the_width_of_a_curves_text_is_known_without_making_it(curve: list[int]) -> None:
+    assert spxraw.width(np.array(curve, np.int16)) == len(spxraw.text(np.array(curve, np.int16)))

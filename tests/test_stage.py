@@ -1,10 +1,13 @@
 """A stage's params: what a user may write wrong ends in one line that names it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
+import torch
 
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.stage import load_params, run_stage
@@ -77,3 +80,34 @@ def test_a_stage_takes_its_paths_from_arguments_and_ends_errors_in_one_line(
     with pytest.raises(SystemExit) as end:
         run_stage(toy, Params, ["--raw-data", "x"])
     assert end.value.code == "toy: two lines"
+
+
+@pytest.mark.parametrize("allocate", [lambda: np.empty(1 << 50), lambda: torch.empty(1 << 50)])
+def test_a_lack_of_memory_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allocate: Callable[[], object]
+) -> None:
+    def toy(params: Params) -> None:
+        allocate()
+
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(GOOD)
+    with pytest.raises(SystemExit, match=r"^toy: not enough memory \(.*\d.*\); nothing that was made is lost"):
+        run_stage(toy, Params, [])
+
+
+def test_another_run_of_a_stage_is_refused_until_the_first_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+
+    def toy(params: Params) -> None:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            with pytest.raises(SystemExit, match="toy: another run of this stage is going on here; wait for it"):
+                run_stage(toy, Params, [])
+
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(GOOD)
+    run_stage(toy, Params, [])
+    run_stage(toy, Params, [])
+    assert len(runs) == 2
