@@ -1,4 +1,4 @@
-"""Each fast path beside the plain one: CUDA graphs and short number types change nothing but rounding.
+"""Each fast path beside the plain one: CUDA graphs, fused kernels and short number types change nothing but rounding.
 
 `tests/test_speed.py` runs these checks too, on what the machine has.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spiro_diffusion import training
+from spiro_diffusion import fused, training
 from spiro_diffusion.cldm import CLDM, CLDMConfig
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.diffusion import Denoiser, Noise
@@ -94,6 +94,13 @@ def checks(place: Runtime) -> list[dict[str, Any]]:
     exact = replace(place, dtype=torch.float32, graphs=False)
     short = replace(exact, dtype=torch.bfloat16)
     found = [("U-Net training in bfloat16", unet_losses, short, 0.15)]
+    if place.device.type == "cuda":
+        found += [
+            ("U-Net training with fused kernels", unet_losses, exact, 1e-2),
+            ("U-Net training with fused kernels in bfloat16", unet_losses, short, 0.15),
+            ("VQ-VAE training with fused kernels", vqvae_losses, exact, 1e-2),
+            ("sampling with fused kernels", curves, exact, 1e-3),
+        ]
     if place.graphs:
         found += [
             ("U-Net training as a CUDA graph", unet_losses, replace(exact, graphs=True), 1e-2),
@@ -101,7 +108,8 @@ def checks(place: Runtime) -> list[dict[str, Any]]:
             ("VQ-VAE training as a CUDA graph", vqvae_losses, replace(exact, graphs=True), 1e-2),
             ("sampling as a CUDA graph", curves, replace(exact, graphs=True), 1e-3),
         ]
-    plain = {function: function(exact) for _, function, _, _ in found}
+    with fused.plain():
+        plain = {function: function(exact) for _, function, _, _ in found}
     return [
         {"path": name, "difference": apart(function(fast), plain[function]), "allowed": allowed}
         for name, function, fast, allowed in found

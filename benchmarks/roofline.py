@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from spiro_diffusion import fused
+
 
 class Work(NamedTuple):
     """What one call of a function asks for."""
@@ -60,7 +62,7 @@ def _size(value: Any) -> int:
 def work(function: Callable[[], Any]) -> Work:
     """Operations and bytes of one call."""
     counted = _Bytes()
-    with FlopCounterMode(display=False) as flops, counted:
+    with fused.plain(), FlopCounterMode(display=False) as flops, counted:
         function()
     return Work(flops.get_total_flops(), counted.total)
 

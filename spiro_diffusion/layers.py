@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spiro_diffusion import fused
+
 
 class Conv(nn.Module):
     """Convolution over tokens, kernel 3: (B, T, inside) → (B, T / stride, outside).
@@ -22,7 +24,14 @@ class Conv(nn.Module):
         self.conv.weight.data = self.conv.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
+        if self.conv.bias is not None and fused.usable(x):
+            return fused.add_bias(self._convolved(x, None), self.conv.bias)
+        return self._convolved(x, self.conv.bias)
+
+    def _convolved(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        image = self.conv._conv_forward(x.transpose(1, 2).unsqueeze(2), self.conv.weight, bias)
+        # squeezed, not indexed: the gradient of an index is copied into zeros, that of a squeeze is a view
+        return image.squeeze(2).transpose(1, 2)
 
     def zero(self) -> None:
         """Start as a map to zero, so that a residual branch starts as the identity."""
@@ -39,12 +48,22 @@ def step_phase(c_noise: Tensor) -> Tensor:
 
 
 class Norm(nn.LayerNorm):
-    """Layer norm that stays in the number type of its input (its sums are float32 anyway): under autocast,
-    PyTorch's own gives float32, and all that follows up to the next product moves twice the bytes."""
+    """Layer norm over the channels of (B, T, C), and what follows it.
 
-    def forward(self, x: Tensor) -> Tensor:
+    It stays in the number type of its input (its sums are float32 anyway): under autocast PyTorch's own gives
+    float32, and all that follows up to the next product moves twice the bytes.
+    """
+
+    def forward(self, x: Tensor, modulation: Tensor | None = None, silu: bool = False) -> Tensor:
+        """`modulation` (B, 2 C) holds a scale and a shift of each row; with `silu` the activation comes last."""
         with torch.autocast(x.device.type, enabled=False):
-            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+            if fused.norms(x):
+                return fused.norm(x, self.weight, self.bias, self.eps, modulation, silu)
+            y = F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+            if modulation is not None:
+                scale, shift = modulation[:, None].chunk(2, dim=-1)
+                y = torch.addcmul(shift, y, 1 + scale)  # one pass over memory less than * and +
+            return F.silu(y) if silu else y
 
 
 class GroupedLinear(nn.Module):

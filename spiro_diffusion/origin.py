@@ -53,7 +53,8 @@ class PlainVQVAE(nn.Module):
 
     def snap(self, tokens: Tensor) -> Tensor:
         """The nearest codes (B, 64, 128)."""
-        return self.codebook[torch.cdist(tokens.flatten(0, 1), self.codebook).argmin(-1)].view_as(tokens)
+        nearest = torch.cdist(tokens.flatten(0, 1), self.codebook).argmin(-1)
+        return F.embedding(nearest, self.codebook).view_as(tokens)
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 64, 128) → flow (B, 512), L/s."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from spiro_diffusion import distributed
+from spiro_diffusion import distributed, fused
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.stage import load_params
 
@@ -21,6 +21,7 @@ class RuntimeParams:
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
+    kernels: Literal["auto", "off"] = "auto"  # auto: fused kernels on a GPU that has Triton; off: PyTorch's own
     workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
     deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
@@ -65,6 +66,7 @@ def start() -> Runtime:
 def configure(params: RuntimeParams) -> Runtime:
     """Set threads and precision, and choose the device."""
     torch.set_num_threads(params.threads)
+    fused.use(params.kernels == "auto")
     name = params.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

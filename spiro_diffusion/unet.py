@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spiro_diffusion import fused
 from spiro_diffusion.conditions import ConditionTokens
 from spiro_diffusion.errors import within
 from spiro_diffusion.layers import Conv, Norm, step_phase, zero_linear
@@ -53,9 +54,8 @@ class ResBlock(nn.Module):
         self.conv2.zero()
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        scale, shift = self.modulate(context)[:, None].chunk(2, dim=-1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))  # one pass over memory less than * and +
+        h = self.conv1(self.norm1(x, silu=True))
+        h = self.norm2(h, self.modulate(context), silu=True)
         return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
 
 
@@ -72,9 +72,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         h = self.norm(x)
-        query = self._split(self.query(h))
-        key, value = (self._split(t) for t in self.keys_values(h if tokens is None else tokens).chunk(2, dim=-1))
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        query, keys_values = self.query(h), self.keys_values(h if tokens is None else tokens)
+        if fused.attends(query, keys_values, self.heads):
+            return x + self.out(fused.attention(query, keys_values, self.heads))
+        key, value = (self._split(t) for t in keys_values.chunk(2, dim=-1))
+        mixed = F.scaled_dot_product_attention(self._split(query), key, value)
         return x + self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

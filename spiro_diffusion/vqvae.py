@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from spiro_diffusion import distributed, grid
 from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt
 from spiro_diffusion.errors import within
-from spiro_diffusion.layers import Conv, zero_linear
+from spiro_diffusion.layers import Conv, Norm, zero_linear
 
 TOKENS = 64
 CHANNELS = 128
@@ -171,12 +171,12 @@ class Block(nn.Module):
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.spread = Conv(width, width, dilation=dilation)
         self.mix = zero_linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mix(F.silu(self.spread(F.silu(self.norm(x)))))
+        return x + self.mix(F.silu(self.spread(self.norm(x, silu=True))))
 
 
 def _blocks(width: int, number: int) -> nn.Sequential:
