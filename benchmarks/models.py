@@ -37,7 +37,7 @@ from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.generation import BATCH, Generator
+from spiro_diffusion.generation import BATCH, STEPS, Generator
 from spiro_diffusion.origin import CHANNELS, TOKENS, NoiseTask, PlainUNet, PlainVQVAE, Schedule
 from spiro_diffusion.origin import VQVAETask as PlainVQVAETask
 from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
@@ -46,7 +46,6 @@ from spiro_diffusion.vqvae import VQVAE
 from stages import train_cldm, train_vqvae
 
 ROOT = Path(__file__).parents[1]
-STEPS = 18  # noise levels of the latents
 DDPM_STEPS = 1000
 LONG = 1000  # epochs of a recipe that is never finished here
 FREE_BATCH = {"cpu": 256, "cuda": 2048}

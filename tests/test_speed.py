@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import agreement, models, roofline
+from spiro_diffusion import fused
 from spiro_diffusion.graphs import Graph
+from spiro_diffusion.layers import Norm
 from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
 
 ROOT = Path(__file__).parents[1]
@@ -29,10 +31,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_each_fast_path_agrees_with_the_plain_one() -> None:
-    """On a machine with a GPU the CUDA graphs too."""
+    """On a machine with a GPU the fused kernels and the CUDA graphs too."""
     gpu = torch.cuda.is_available()
     found = agreement.checks(Runtime(torch.device("cuda"), torch.bfloat16, graphs=True) if gpu else CPU)
-    assert len(found) == (5 if gpu else 1)
+    assert len(found) == (9 if gpu else 1)
     for check in found:
         assert check["difference"] <= check["allowed"], check["path"]
     assert found[0]["difference"] > 0, "bfloat16 rounds"
@@ -64,6 +66,26 @@ def test_graphs_are_for_a_gpu_and_can_be_turned_off() -> None:
     if torch.cuda.is_available():
         assert configure(RuntimeParams(device="cuda")).graphs
         assert not configure(RuntimeParams(device="cuda", graphs="off")).graphs
+
+
+def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
+    assert not fused.usable(torch.ones(1))
+    with fused.plain():
+        assert not fused.usable(torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu"))
+    if torch.cuda.is_available():
+        configure(RuntimeParams(device="cuda", kernels="off"))
+        assert not fused.usable(torch.ones(1, device="cuda"))
+        configure(RuntimeParams(device="cuda"))
+        assert fused.usable(torch.ones(1, device="cuda"))
+
+
+def test_a_norm_scales_shifts_and_activates_as_its_parts_do() -> None:
+    torch.manual_seed(0)
+    layer, x, modulation = Norm(8), torch.randn(3, 5, 8), torch.randn(3, 16)
+    normal = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + layer.eps).sqrt()
+    expected = normal * (1 + modulation[:, None, :8]) + modulation[:, None, 8:]
+    torch.testing.assert_close(layer(x, modulation, silu=True), expected * torch.sigmoid(expected))
+    torch.testing.assert_close(layer(x), normal)
 
 
 def test_operations_and_bytes_are_counted_as_they_are() -> None:
