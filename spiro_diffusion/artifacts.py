@@ -126,7 +126,10 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
 
 
 def release(array: np.ndarray) -> None:
-    """Leave to the disk what has been written to the map of an .npy file, which memory would else hold whole."""
+    """Leave to the disk what has been read from or written to the map of an .npy file; memory would else hold it whole.
+
+    Not for a map whose numbers were changed without their file (copy on write): they are forgotten.
+    """
     held = getattr(array, "_mmap", None)
     if held is not None and hasattr(mmap, "MADV_DONTNEED"):
         held.madvise(mmap.MADV_DONTNEED)

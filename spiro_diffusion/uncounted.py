@@ -31,11 +31,12 @@ def before(signals: NDArray, btps: NDArray) -> NDArray[np.float32]:
     for start in range(0, len(signals), CHUNK):
         rows = slice(start, start + CHUNK)
         smooth = _parabolas(grid.volume(signals[rows]) / unit[rows])
+        there = signals[rows] != 0
+        begun = np.maximum.accumulate(there, axis=1)
+        going = np.maximum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
         flow[rows] = np.diff(smooth, axis=1) * unit[rows] / grid.WIDTHS_S
-    there = signals != 0
-    begun = np.maximum.accumulate(there, axis=1)
-    going = np.maximum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
-    return np.where(begun & going, flow, np.float32(0))
+        flow[rows][~(begun & going)] = 0
+    return flow
 
 
 def _parabolas(v: NDArray[np.float64]) -> NDArray[np.float64]:

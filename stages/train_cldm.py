@@ -104,7 +104,7 @@ def train_cldm(
     run = training.fingerprint(params, [latents, moments, curves])
     load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
     table = pd.read_parquet(curves)
-    held = torch.from_numpy(load_rows(latents, len(table), (TOKENS, CHANNELS)))
+    held = load_rows(latents, len(table), (TOKENS, CHANNELS))
     logs = facts.read(table)
     table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))  # an effort without facts teaches nothing
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
@@ -119,8 +119,10 @@ def train_cldm(
         getattr(model, name).copy_(value)
     tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
     clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
-    parts = batches(len(table), STANDARDISED)
-    clean = torch.cat([model.standardise(held[part]) for part in parts]).to(place.device)
+    clean = torch.empty((len(table), TOKENS, len(axes.axes)), device=place.device)
+    for part in batches(len(table), STANDARDISED):
+        clean[part] = model.standardise(torch.from_numpy(held[part])).to(place.device)
+        artifacts.release(held)
     model.to(place.device)
 
     known = torch.from_numpy(conditions.encode(table)).to(place.device)

@@ -50,7 +50,7 @@ class VQVAETask:
     """Reconstruction of curves; see `training.Task`."""
 
     START_CURVES = 2048  # curves whose tokens start the codebooks
-    BATCH = 1024  # curves a validation step
+    BATCH = 256  # curves a validation step
 
     def __init__(
         self, model: VQVAE, flow: Tensor, target: Tensor, train: Tensor, validation: Tensor, params: Params

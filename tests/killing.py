@@ -21,7 +21,9 @@ from repository import Repository
 PIPELINES = {"dvc.yaml": "", "baselines/dvc.yaml": "baselines/dvc.yaml:"}  # and how DVC names their stages
 REFUSED = "another run of this stage is going on here"
 POLL_S = 0.001
-LOGS = re.compile(r"metrics/train_\w+/(facts/)?(metrics\.json|plots/metrics/\w+\.tsv)")  # they grow while it trains
+LOGS = re.compile(  # they grow while it trains
+    r"metrics/(train_\w+/(facts/)?|reconstruct/(gap|onset|tail)/)(metrics\.json|plots/metrics/\w+\.tsv)"
+)
 
 
 class Stage(NamedTuple):
