@@ -82,16 +82,16 @@ class VQVAETask:
         return {"loss": parts.pop("total")} | parts
 
     def validate(self) -> dict[str, float]:
-        truth, found, codes = [], [], []
+        errors, codes = [], []
         for part in batches(len(self.validation), self.BATCH):
             flow = self.flow[self.validation[part]]
             decoded, quantised = self.model(flow, self.quantise)
-            truth.append(flow.cpu())
-            found.append(decoded.flow.cpu())
+            errors.append(_errors(flow.cpu().numpy(), decoded.flow.cpu().numpy()))
             if quantised is not None:
                 codes.append(quantised.codes.cpu())
-        real, read = torch.cat(truth).numpy(), torch.cat(found).numpy()
-        figures = _errors(real, read)
+        absolute = {name: np.concatenate([some[name] for some in errors]) for name in errors[0]}
+        figures = {"flow_rmse": float(np.sqrt(absolute.pop("flow_squared").mean()))}
+        figures |= {name: float(np.nanmedian(each)) for name, each in absolute.items()}
         # before the codebooks are there nothing may be kept as the best
         figures["score"] = (
             (figures["fev1_ml"] + figures["fvc_ml"] + 10 * (figures["pef_percent"] + figures["fef2575_percent"]))
@@ -103,18 +103,17 @@ class VQVAETask:
         return figures
 
 
-def _errors(real: np.ndarray, read: np.ndarray) -> dict[str, float]:
-    """Median absolute errors of the indices, and the RMSE of flow, of curves (n, 512)."""
+def _errors(real: np.ndarray, read: np.ndarray) -> dict[str, np.ndarray]:
+    """Absolute errors of the indices, and the mean squared error of flow, of each of n curves (n, 512)."""
     a = spirometry.indices(grid.to_10ms(real))
     b = spirometry.indices(grid.to_10ms(read))
-    figures = {
-        "fev1_ml": float(np.nanmedian(np.abs(a.fev1 - b.fev1))) * 1000,
-        "fvc_ml": float(np.nanmedian(np.abs(a.fvc - b.fvc))) * 1000,
-        "pef_percent": float(np.nanmedian(np.abs(b.pef / a.pef - 1))) * 100,
-        "fef2575_percent": float(np.nanmedian(np.abs(b.fef2575 / a.fef2575 - 1))) * 100,
+    return {
+        "fev1_ml": np.abs(a.fev1 - b.fev1) * 1000,
+        "fvc_ml": np.abs(a.fvc - b.fvc) * 1000,
+        "pef_percent": np.abs(b.pef / a.pef - 1) * 100,
+        "fef2575_percent": np.abs(b.fef2575 / a.fef2575 - 1) * 100,
+        "flow_squared": ((real - read) ** 2 * grid.WIDTHS_S).sum(1) / grid.WIDTHS_S.sum(),
     }
-    squared = ((real - read) ** 2 * grid.WIDTHS_S).sum(1) / grid.WIDTHS_S.sum()
-    return figures | {"flow_rmse": float(np.sqrt(squared.mean()))}
 
 
 def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
