@@ -21,6 +21,7 @@ from spiro_diffusion.errors import SpiroError
 if TYPE_CHECKING:
     import pandas as pd
 
+WIDEST = 400  # characters of a table on the screen; longer names are cut
 ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
 HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "fev1": "FEV1",
@@ -526,13 +527,12 @@ def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, 
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width: nothing is cut
-        console = Console(width=1000)
-    console.print(table)
+    whole = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    Console(width=max(console.width, whole)).print(table)  # a narrow terminal wraps lines; it does not lose figures
 
 
 def _say(line: str) -> None:

@@ -146,6 +146,14 @@ def test_a_foreign_checkpoint_is_refused(spiro: Spiro, models: Path, tmp_path: P
     refused(spiro("generate", *MAN, "--models", str(other)), "not a readable checkpoint")
 
 
+def test_without_one_of_the_two_checkpoints_it_says_what_to_fetch(spiro: Spiro, models: Path, tmp_path: Path) -> None:
+    for there, absent in (("cldm", "vqvae"), ("vqvae", "cldm")):
+        half = tmp_path / f"only_{there}"
+        half.mkdir()
+        (half / f"{there}.safetensors").write_bytes((models / f"{there}.safetensors").read_bytes())
+        refused(spiro("generate", *MAN, "--models", str(half)), f"{absent}.safetensors: no such checkpoint", "dvc pull")
+
+
 @pytest.mark.parametrize("there", ["c.csv", "c_indices.csv", "c.png"])
 def test_nothing_is_written_over_without_force(spiro: Spiro, there: str) -> None:
     Path(there).write_text("mine")
@@ -268,6 +276,15 @@ def test_nothing_of_a_table_is_cut_and_nothing_is_minus_nothing(spiro: Spiro) ->
         "-",
         "yes",
     ]
+
+
+def test_other_forms_of_generated_curves_are_told_from_nhanes_own(spiro: Spiro) -> None:
+    pd.DataFrame({"time_s": [0.0]}).to_parquet("mine.parquet")
+    np.savez("mine.npz", flow_l_s=np.zeros(9))
+    for name in ("mine.parquet", "mine.npz"):
+        refused(spiro("indices", name), name, "curves of your own as CSV")
+    Path("half.parquet").write_bytes(Path("mine.parquet").read_bytes()[:200])
+    refused(spiro("indices", "half.parquet"), "half.parquet", "not a Parquet table")
 
 
 def test_several_people_in_one_file_are_told_of(spiro: Spiro) -> None:
