@@ -4,6 +4,7 @@ What it does lies in `api`, `output`, `own_curves` and `synthetic`; torch is imp
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -20,6 +21,7 @@ from spiro_diffusion.errors import SpiroError
 if TYPE_CHECKING:
     import pandas as pd
 
+WIDEST = 400  # characters of a table on the screen; longer names are cut
 ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
 HEADERS = {  # columns of indices on the screen; CSV and JSON have more
     "fev1": "FEV1",
@@ -225,7 +227,7 @@ def reconstruct(
     for note in own.notes:
         _say(f"note: {note}")
     rows = [
-        (HEADERS.get(str(name), str(name)), *(f"{v:.2f}" for v in values))
+        (HEADERS.get(str(name), str(name).upper()), *(f"{v:.2f}" for v in values))
         for name, values in found.summary().iterrows()
     ]
     header = ("", "recorded", "median", "mean", "50 % from", "to", "90 % from", "to")
@@ -332,16 +334,21 @@ def verify(
     remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
     folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+    as_json: AsJson = False,
 ) -> None:
     """Read every stored byte of the pipeline again and hold it against dvc.lock."""
     from spiro_diffusion.stored import examine  # noqa: PLC0415
 
     found = examine(folder, remote, remove)
     bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
-    for s in bad:
-        typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
-    counts = Counter(s.state for s in found)
-    typer.echo(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing")))
+    states = Counter(s.state for s in found)
+    counts = {state: states[state] for state in ("whole", "damaged", "missing")}
+    if as_json:
+        _print_json(counts | {"files": [dataclasses.asdict(s) for s in found if s.state != "whole"]})
+    else:
+        for s in bad:
+            typer.echo(f"{s.state}: {s.path}: {s.where}: {s.file}")
+        typer.echo(", ".join(f"{n} {state}" for state, n in counts.items()))
     if bad:
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
@@ -509,7 +516,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.2f}" if math.isfinite(value) else "-"
+        return f"{round(value, 2) + 0.0:.2f}" if math.isfinite(value) else "-"  # no -0.00
     return str(value)
 
 
@@ -520,10 +527,12 @@ def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, 
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    whole = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    Console(width=max(console.width, whole)).print(table)  # a narrow terminal wraps lines; it does not lose figures
 
 
 def _say(line: str) -> None:

@@ -20,6 +20,8 @@ COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 as
 LONGEST_S = 60.0  # no expiration lasts so long
 FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
+DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
+DISAGREE_SHARE = 0.05
 SMALLEST_L, LARGEST_L = 0.2, 12.0  # nor breathes out less, at 3 years, or more
 
 
@@ -37,8 +39,9 @@ def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
 
     Rows of one `curve` (or of one `person` and `draw`, as `spiro generate` writes them) are one curve; without
     such a column all rows are. The record ends with its last row, a generated one with its last flow. A flow is
-    the mean of the period that begins at its time; where both are there, flow is read. Another constant period
-    than 10 ms is resampled, volume being kept. `where` names the file in errors; without it its path does.
+    the mean of the period that begins at its time; where both are there, flow is read, and has to give that
+    volume. Another constant period than 10 ms is resampled, volume being kept. `where` names the file in errors;
+    without it its path does.
 
     Raises SpiroError that says what is wrong with columns, units or sampling.
     """
@@ -53,6 +56,7 @@ def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
     if table.empty:
         raise SpiroError(f"{file}: holds no samples")
     clean = pd.DataFrame({"time": numbers(table, "time_s", file), "value": numbers(table, value, file)})
+    volume = pd.to_numeric(table["volume_l"], errors="coerce").to_numpy(np.float64) if "volume_l" in table else None
     keys = ["curve"] if "curve" in table else [name for name in ("person", "draw") if name in table]
     if keys and table[keys].isna().to_numpy().any():
         raise SpiroError(f"{file}: {' or '.join(keys)} is empty in a row; name the curve of each sample")
@@ -64,6 +68,8 @@ def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
         place = f"{file}: curve {shown(name)}" if keys else file
         curves[str(name)], period = _flow(rows["time"].to_numpy(), rows["value"].to_numpy(), value, place)
         periods.add(round(1000 * period, 3))
+        if value == "flow_l_s" and volume is not None:
+            _check_volume(curves[str(name)], volume[rows.index], place)
     longest = max(map(len, curves.values()))
     if len(curves) * longest > MOST_SAMPLES:
         raise SpiroError(f"{file}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
@@ -75,6 +81,9 @@ def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
     notes = [f"resampled from a period of {', '.join(f'{p:g}' for p in other)} ms to 10 ms"] if other else []
     if other and other[-1] > 10:
         notes.append("PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms")
+    people = table["person"].nunique() if "person" in keys else 1
+    if people > 1:
+        notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
     return OwnCurves(list(curves), flow, points, notes)
 
 
@@ -114,6 +123,16 @@ def _period(time: NDArray, where: str) -> float:
             f"{where}: lasts {period * len(time):.0f} s; expected one expiration of at most {LONGEST_S:g} s"
         )
     return period
+
+
+def _check_volume(flow: NDArray, volume: NDArray, where: str) -> None:
+    """Raises SpiroError where flow (T,), summed up, is not the volume (n,) that the file says beside it."""
+    summed, said = float(flow.sum() * SAMPLE_PERIOD_S), float(volume[-1] - volume[0])
+    if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
+        raise SpiroError(
+            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
+            "unit or of another curve: take it out"
+        )
 
 
 def _check_units(flow: NDArray, column: str, where: str) -> None:

@@ -15,6 +15,7 @@ from spiro_diffusion.own_curves import OwnCurves
 from spiro_diffusion.people import numbers, read_csv
 from spiro_diffusion.repair import repair_file
 
+OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
@@ -79,6 +80,10 @@ def _spxraw(path: Path) -> pd.DataFrame:
         found = filekind.kind(file.read(filekind.HEAD))
     if found in (Kind.CSV, Kind.TEXT):
         return _from_csv(path)
+    if found is Kind.PARQUET and not curves.read_table(path, [], optional=("SPXRAW",)).columns.size:
+        raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {OWN_AS_CSV}")
+    if found is Kind.ZIP and path.suffix.lower() == ".npz":
+        raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {OWN_AS_CSV}")
     cycle = _cycle(path) or "G"
     return _sas_or_parquet(path, nhanes.FILES[f"SPXRAW_{cycle}"], [*ABOUT, "SPAFACT", "SPXRAW"])
 

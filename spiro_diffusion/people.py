@@ -15,7 +15,9 @@ GRADES = ("A", "B", "C", "D")  # SPAQEFF
 TEST_TYPES = ("Pre", "Bron")  # SPATTYPE
 REQUIRED = ("age", "height", "sex")
 UNITS = {"age": "years", "height": "cm"}
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
+OTHER_HEIGHTS = {"metres": 3.0, "feet": 8.0, "inches": 90.0}  # below these; no trained height is
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 
 
@@ -78,12 +80,39 @@ def read_csv(source: Path | BinaryIO, where: str | None = None) -> pd.DataFrame:
         raise SpiroError(f"{where}: no such file") from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         # EmptyDataError and UnicodeDecodeError are ValueErrors
+        _refuse_other_separator(_first_line(source), where)
         raise SpiroError(f"{where}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
+    if table.shape[1] == 1:
+        _refuse_other_separator(str(table.columns[0]), where)
     table = table.rename(columns=lambda name: str(name).strip().lower())
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise SpiroError(f"{where}: two columns are named {shown(twice[0])}; keep one")
     return table
+
+
+def _first_line(source: Path | BinaryIO) -> str:
+    """The first line of what could not be read, as far as it is text; nothing where there is none."""
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                line = file.readline(10_000)
+        else:
+            source.seek(0)
+            line = source.readline(10_000)
+    except (OSError, ValueError):  # a directory; a file that pandas has closed
+        return ""
+    return line.decode("utf-8", errors="replace")
+
+
+def _refuse_other_separator(head: str, where: str) -> None:
+    """Raises SpiroError where the first line holds no comma but what separates cells elsewhere."""
+    for mark, name in OTHER_SEPARATORS.items():
+        if mark in head and "," not in head:
+            raise SpiroError(
+                f"{where}: its columns are separated by {name}; save it as CSV with commas between columns and points "
+                "in numbers"
+            )
 
 
 def listed(table: pd.DataFrame) -> str:
@@ -163,7 +192,8 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
         beyond = np.flatnonzero((values < low) | (values > high))
         if len(beyond):
             value = values[beyond[0]]
-            hint = "; give centimetres, not metres" if name == "height" and value < 3 else ""
+            other = next((unit for unit, most in OTHER_HEIGHTS.items() if value < most), None)
+            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
             raise SpiroError(
                 f"people: {name} is {value:g} in row {beyond[0] + 1}; {of} {low:g} to {high:g} {unit}{hint}"
             )

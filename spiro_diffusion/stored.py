@@ -43,7 +43,7 @@ def examine(folder: Path, remote: str | None = None, remove: bool = False) -> li
         store = _remote(repo, remote) if remote else repo.cache.local
         found: list[Stored] = []
         outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
-        for out in tqdm(outs, desc="read", unit="output", leave=False, delay=1):
+        for out in tqdm(outs, desc="read", unit="output", leave=False, delay=1, disable=None):
             path = os.path.relpath(out.fs_path, folder)
             objects, files = _objects(store, remote or "cache", path, out.hash_info.value)
             found += objects

@@ -1,11 +1,14 @@
 """The model and the data in Python: people in, curves out; the pipeline's curves, raw and on the grid."""
 
+import tomllib
 import warnings
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from repository import ROOT
 
 from spiro_diffusion import grid
 from spiro_diffusion.api import Curves, SpiroGenerator, load_curves
@@ -30,6 +33,13 @@ def test_a_person_comes_as_keywords_a_dict_or_a_table(generator: SpiroGenerator,
     both = generator.generate({"age": [30, 45], "height": [160, 175], "sex": "female"}, n=2)
     assert both.person.tolist() == [0, 0, 1, 1]
     assert both.people["sex"].tolist() == [2, 2]
+
+
+def test_its_types_are_for_others_too() -> None:
+    """Without the marker a type checker takes all of an installed package for Any (PEP 561)."""
+    assert (resources.files("spiro_diffusion") / "py.typed").is_file()
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "py.typed" in packaged["spiro_diffusion"]
 
 
 def test_curves_are_flow_volume_and_time_in_step(curves: Curves) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from spiro_diffusion import grid, output, synthetic
-from spiro_diffusion.cli import main
+from spiro_diffusion.cli import _cell, main
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.people import conditioned
 
@@ -46,6 +46,11 @@ def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.Dat
     """Volume of a curve that empties with a time constant of 0.5 s from 0.2 s on."""
     time = np.arange(0, seconds, period)
     return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
+
+
+def flow_of(blown: pd.DataFrame) -> pd.Series:
+    """Flow in L/s of each 10 ms of a volume."""
+    return np.diff(blown["volume_l"], append=blown["volume_l"].iloc[-1]) / 0.01
 
 
 def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:
@@ -116,6 +121,8 @@ def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
         (["--age", "80", "--height", "175", "--sex", "male"], ["age is 80", "6 to 79 years"]),
         (["--age", "5.9", "--height", "115", "--sex", "male"], ["age is 5.9", "6 to 79 years"]),
         (["--age", "45", "--height", "1.75", "--sex", "male"], ["height is 1.75", "108 to 195 cm", "not metres"]),
+        (["--age", "45", "--height", "5.9", "--sex", "male"], ["height is 5.9", "not feet"]),
+        (["--age", "45", "--height", "69", "--sex", "male"], ["height is 69", "not inches"]),
         (["--age", "45", "--height", "175", "--sex", "3"], ["sex is 3", "male, female"]),
         (["--age", "nan", "--height", "175", "--sex", "male"], ["age is nan", "expected a number"]),
         (["--age", "45"], ["--height, --sex missing"]),
@@ -137,6 +144,14 @@ def test_a_foreign_checkpoint_is_refused(spiro: Spiro, models: Path, tmp_path: P
     (other / "vqvae.safetensors").write_bytes((models / "vqvae.safetensors").read_bytes())
     (other / "cldm.safetensors").write_bytes(b"not a checkpoint")
     refused(spiro("generate", *MAN, "--models", str(other)), "not a readable checkpoint")
+
+
+def test_without_one_of_the_two_checkpoints_it_says_what_to_fetch(spiro: Spiro, models: Path, tmp_path: Path) -> None:
+    for there, absent in (("cldm", "vqvae"), ("vqvae", "cldm")):
+        half = tmp_path / f"only_{there}"
+        half.mkdir()
+        (half / f"{there}.safetensors").write_bytes((models / f"{there}.safetensors").read_bytes())
+        refused(spiro("generate", *MAN, "--models", str(half)), f"{absent}.safetensors: no such checkpoint", "dvc pull")
 
 
 @pytest.mark.parametrize("there", ["c.csv", "c_indices.csv", "c.png"])
@@ -218,6 +233,10 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
         (lambda t: t.assign(volume_l=t["volume_l"].where(t.index != 7)), ["volume_l is nan in row 8"]),
         (lambda t: t.iloc[:5], ["5 samples are no curve"]),
         (lambda t: t.iloc[:0], ["holds no samples"]),
+        (
+            lambda t: t.assign(flow_l_s=flow_of(t), volume_l=1.5 * t["volume_l"]),
+            ["flow_l_s sums up to 4 L", "rises by 6 L"],
+        ),
     ],
 )
 def test_a_file_that_holds_no_curve_is_refused(
@@ -225,6 +244,55 @@ def test_a_file_that_holds_no_curve_is_refused(
 ) -> None:
     spoil(blow()).to_csv("mine.csv", index=False)
     refused(spiro("indices", "mine.csv"), "mine.csv", *words)
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_columns_that_no_comma_separates_are_told_apart_from_rubbish(spiro: Spiro, mark: str, name: str) -> None:
+    blow().to_csv("mine.csv", index=False, sep=mark, decimal="," if mark == ";" else ".")
+    refused(spiro("indices", "mine.csv"), "mine.csv", f"separated by {name}", "commas")
+    Path("people.csv").write_text(f"age{mark}height{mark}sex\n45{mark}175{mark}male\n")
+    refused(spiro("generate", "--people", "people.csv"), "people.csv", f"separated by {name}")
+
+
+def test_flow_beside_its_own_volume_is_read_and_an_empty_volume_asked_nothing(spiro: Spiro) -> None:
+    both = blow().assign(flow_l_s=flow_of(blow()))
+    for volume in (both["volume_l"], np.nan):
+        both.assign(volume_l=volume).to_csv("mine.csv", index=False)
+        (curve,) = json.loads(spiro("indices", "mine.csv", "--json")[1])["curves"]
+        assert curve["fvc"] == pytest.approx(4.0, abs=0.002)
+
+
+def test_nothing_of_a_table_is_cut_and_nothing_is_minus_nothing(spiro: Spiro) -> None:
+    name = "the third effort of this participant after the bronchodilator"
+    blow().assign(curve=name, person=1).to_csv("mine.csv", index=False)
+    _, out, _ = spiro("indices", "mine.csv", *MAN)
+    (row,) = (line for line in out.splitlines() if name in line)
+    assert row.split()[-2:] == ["yes/yes", "E/E"]
+    assert "…" not in out
+    assert [_cell(value) for value in (-0.001, 0.001, -0.01, float("nan"), True)] == [
+        "0.00",
+        "0.00",
+        "-0.01",
+        "-",
+        "yes",
+    ]
+
+
+def test_other_forms_of_generated_curves_are_told_from_nhanes_own(spiro: Spiro) -> None:
+    pd.DataFrame({"time_s": [0.0]}).to_parquet("mine.parquet")
+    np.savez("mine.npz", flow_l_s=np.zeros(9))
+    for name in ("mine.parquet", "mine.npz"):
+        refused(spiro("indices", name), name, "curves of your own as CSV")
+    Path("half.parquet").write_bytes(Path("mine.parquet").read_bytes()[:200])
+    refused(spiro("indices", "half.parquet"), "half.parquet", "not a Parquet table")
+
+
+def test_several_people_in_one_file_are_told_of(spiro: Spiro) -> None:
+    parts = [
+        blow(fvc=fvc).assign(person=i, draw=0, flow_l_s=flow_of(blow(fvc=fvc))) for i, fvc in enumerate((4.0, 3.0))
+    ]
+    pd.concat(parts).to_csv("mine.csv", index=False)
+    assert "2 people are in the file" in spiro("indices", "mine.csv", *MAN)[2]
 
 
 def test_files_that_are_no_tables_are_refused(spiro: Spiro) -> None:

@@ -1,5 +1,6 @@
 """What DVC stores is read again: whole, damaged or missing, and what cannot be read is said in a line."""
 
+import json
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,11 @@ def test_after_a_run_cache_and_workspace_are_whole(done: Repository) -> None:
 def test_a_clone_without_data_is_not_damaged(clone: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--folder", str(clone.folder)]) == 0
     assert capsys.readouterr().out.startswith("0 whole, 0 damaged, ")
+    assert main(["verify", "--json", "--folder", str(clone.folder)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["whole"], said["damaged"]) == (0, 0)
+    assert {file["state"] for file in said["files"]} == {"missing"}
+    assert len(said["files"]) == said["missing"] > 0
 
 
 def test_what_was_never_pushed_is_named(clone: Repository, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from spiro_diffusion.app.view import Row, View
 ABSENT = "–"
 NOTE = (
     "Generated: median of the curves, 5th to 95th percentile below. GLI Global (Bowerman 2023): lower limit of normal, "
-    "the 5th percentile, median below; it has none for the indices without one. Volumes and flows at BTPS."
+    "the 5th percentile, median below; it has none for the indices without one. PEF: mean of the fastest 80 ms, "
+    "so a plot may peak higher. Volumes and flows at BTPS."
 )
 
 

@@ -18,7 +18,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
 SHOWN_S = 12.0  # of a curve against time: later volume hardly changes
 BEFORE_S = 0.5  # shown before time zero
 VOLUME_STEP_L = 0.02  # of the band of flow against volume
-FINE_S, COARSE = 1.0, 5  # lines keep each 10 ms until FINE_S after time zero, each 50 ms after
+FINE_S, COARSE = 1.0, 10  # lines keep each 10 ms until FINE_S after time zero, each 100 ms (4 pixels) after
 SMOOTH = np.ones(3) / 3  # 30 ms, as a spirometer's screen shows flow
 INDICES = {  # what it is called, unit, decimals
     "fev1": ("FEV₁", "L", 2),
@@ -170,7 +170,7 @@ def _spirogram_view(curves: Curves, own: Effort | None, t0: float, fev1: float, 
         mine = Line(axis[shown], spirometry.volume(own.flow[None])[0][shown])
     top = max(fvc, float(volume.max()), float(mine.y.max()) if mine else 0.0)
     return Shown(
-        lines=[Line(time[kept <= end], row[kept <= end]) for row, end in zip(volume, ends, strict=True)],
+        lines=[Line(time[kept <= end][::2], row[kept <= end][::2]) for row, end in zip(volume, ends, strict=True)],
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
         own=mine,
         limits=[
