@@ -1,0 +1,300 @@
+"""Curves in 1 to 4 evaluations of the U-Net: students distilled from the trained diffusion, judged beside it.
+
+    python -m benchmarks.few_steps --folder runs/full --preset presets/full.yaml --epochs 20 --out few_steps.json
+
+A student of K evaluations starts from the trained weights and learns K jumps: from one of K noise levels to the next,
+each as far as the trained network gets along its flow in SUBSTEPS / K steps (progressive distillation, Salimans & Ho
+2022, in one go; the segments of Heek et al. 2024). Jumps start from real curves with noise on them and a teacher goes
+all the way, so the student never learns from itself. It is sampled by `samplers.euler`: an ordinary denoiser.
+
+Judged on validation participants with few draws, the same noise for all; times are those of this machine.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from spiro_diffusion import artifacts, bare, conditions, denoising, facts, runtime, training
+from spiro_diffusion.batching import batches
+from spiro_diffusion.cldm import CLDM
+from spiro_diffusion.denoising import Change, DenoisingTask
+from spiro_diffusion.diffusion import Denoiser
+from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.evaluation import candidates, data, measured
+from spiro_diffusion.evaluation.candidates import Candidate
+from spiro_diffusion.evaluation.judge import judge
+from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.targets import at
+from spiro_diffusion.generation import BATCH, Generator
+from spiro_diffusion.runtime import Runtime
+from spiro_diffusion.samplers import karras_sigmas
+from spiro_diffusion.signals import load_rows, rows_of
+from spiro_diffusion.stage import filled, read_params
+from spiro_diffusion.vqvae import CHANNELS, TOKENS
+from stages.train_cldm import Params
+
+SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
+STANDARDISED = 2048  # curves at a time
+QUESTIONS = ("spread", "calibration", "two_sample")
+FIGURES = {  # column: path in the judge's tree
+    "CRPS FEV1": "calibration.every.unweighted.fev1.crps",
+    "CRPS FVC": "calibration.every.unweighted.fvc.crps",
+    "residual SD FEV1": "spread.every.unweighted.fev1.residual_sd_ratio",
+    "residual SD FVC": "spread.every.unweighted.fvc.residual_sd_ratio",
+    "residual SD PEF": "spread.every.unweighted.pef.residual_sd_ratio",
+    "80 % FEV1": "calibration.every.unweighted.fev1.coverage_80",
+    "80 % FVC": "calibration.every.unweighted.fvc.coverage_80",
+    "80 % PEF": "calibration.every.unweighted.pef.coverage_80",
+    "AUC clinical": "two_sample.every.clinical.auc",
+    "AUC detailed": "two_sample.every.detailed.auc",
+    "AUC fine": "two_sample.every.fine.auc",
+    "AUC whole": "two_sample.every.whole.auc",
+}
+
+
+class Way(NamedTuple):
+    """A model and how it is sampled."""
+
+    name: str
+    generator: Generator
+    sampler: str
+    steps: int
+
+
+def segments(cldm: CLDM, jumps: int) -> Tensor:
+    """Noise levels (jumps, SUBSTEPS / jumps + 1) that the teacher passes in each jump; the last one ends at 0."""
+    noise = cldm.config.noise
+    levels = karras_sigmas(SUBSTEPS, noise.minimum, noise.maximum)
+    return levels.unfold(0, SUBSTEPS // jumps + 1, SUBSTEPS // jumps)
+
+
+def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Tensor:
+    """`x` moved along the flow by DPM-Solver++(2M) through each row's own levels (B, steps + 1); the last may be 0."""
+    earlier: Tensor | None = None
+    for i in range(sigmas.shape[1] - 1):
+        now, following = sigmas[:, i, None, None], sigmas[:, i + 1, None, None]
+        clean = denoiser.told(x, sigmas[:, i], tokens)
+        blend = clean
+        if earlier is not None:
+            past = torch.log(sigmas[:, i - 1, None, None] / now)
+            blend = clean + (clean - earlier) * torch.log(now / following.clamp_min(1e-6)) / (2 * past)
+        share = following / now
+        x, earlier = torch.where(following == 0, clean, share * x + (1 - share) * blend), clean
+    return x
+
+
+class JumpTask(DenoisingTask):
+    """Jumps of a student, as far as its teacher flows; see `training.Task`."""
+
+    def __init__(self, teacher: Denoiser, levels: Tensor, *rest: Any) -> None:
+        super().__init__(*rest)
+        self.teacher, self.levels = teacher.eval(), levels
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        _, noise, change = super().draw(rows, generator)
+        return self._jumps(rows), noise, change
+
+    def _jumps(self, rows: int) -> Tensor:
+        return torch.arange(rows, device=self.levels.device) % len(self.levels)
+
+    def _losses(self, rows: Tensor, known: Tensor, jump: Tensor, noise: Tensor) -> Tensor:
+        """Weighted squared error (B,) of the clean latents with which a jump lands where the teacher does."""
+        sigmas = self.levels[jump]
+        start, share = sigmas[:, 0], (sigmas[:, -1] / sigmas[:, 0])[:, None, None]
+        x = self.clean[rows] + start[:, None, None] * noise
+        with torch.no_grad():
+            landed = flowed(self.teacher, x, sigmas, self.teacher.read(known))
+            wanted = (landed - share * x) / (1 - share)
+        return (1 + start**-2) * ((self.model(x, start, known) - wanted) ** 2).mean(dim=(1, 2))
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        jump, noise, change = draws
+        return {"loss": self._losses(rows, self.known[rows] + change, jump, noise).mean()}
+
+    def validate(self) -> dict[str, float]:
+        parts = []
+        for part in batches(len(self.validation), self.BATCH):
+            rows = self.validation[part]
+            parts.append(self._losses(rows, self.known[rows], self._jumps(len(rows)), self.fixed_noise[part]))
+        return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
+
+
+class Lessons(NamedTuple):
+    """What a student learns from."""
+
+    clean: Tensor  # (n, 64, r)
+    known: Tensor  # (n, 13)
+    change: Change
+    train: Tensor
+    validation: Tensor
+    weights: Tensor
+
+
+def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons:
+    """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
+    table = pd.read_parquet(folder / "data" / "curves.parquet")
+    held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
+    logs = facts.read(table)
+    table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))
+    train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
+    clean = [cldm.standardise(held[part].to(place.device)) for part in batches(len(table), STANDARDISED)]
+    told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
+    known = torch.cat([torch.from_numpy(conditions.encode(table)).to(place.device), told], dim=1)
+    jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter).to(place.device)
+    hidden = conditions.optional(params.optional_dropout).to(place.device)
+    change = Change(jitter, hidden, params.condition_dropout).extended(params.facts_jitter, len(facts.NAMES))
+    weights = denoising.equal_people(table["seqn"].to_numpy()[validation.cpu().numpy()]).to(place.device)
+    return Lessons(torch.cat(clean), known, change, train, validation, weights)
+
+
+def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: training.Recipe, run: str, place: Runtime) -> CLDM:
+    """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
+    student = copy.deepcopy(cldm)
+    levels = segments(cldm, jumps).to(place.device)
+    rest = (student.denoiser, learned.clean, learned.known, cldm.config.noise, learned.change)
+    task = JumpTask(cldm.denoiser, levels, *rest, learned.validation, learned.weights, recipe.seed)
+    print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
+    name = f"few_steps_{jumps}"
+    fitted = training.fit(task, recipe, learned.train, place, name, run)
+    training.done(run, name)
+    student.denoiser.load_state_dict(fitted.weights)
+    print(f", after {_score(task):.4f}", file=sys.stderr, flush=True)
+    if jumps > 1:
+        noise = replace(cldm.config.noise, minimum=levels[-1, 0].item())
+        student.config = replace(cldm.config, noise=noise)
+    return student
+
+
+@torch.no_grad()
+def _score(task: JumpTask) -> float:
+    task.model.eval()
+    return task.validate()["score"]
+
+
+def judged(way: Way, real: Real, draws: int, resamples: int, seed: int) -> dict[str, Any]:
+    """The judge's figures of one way to sample, and its finished curves a second."""
+
+    def sampler(people: pd.DataFrame, n: int, at_seed: int) -> np.ndarray:
+        return way.generator.sample(people, n, at_seed, sampler=way.sampler, steps=way.steps, progress=False)
+
+    candidate = Candidate(*measured.draw(sampler, real.held.people, draws, seed, way.name))
+    return _figures(candidate, real, resamples, seed, way.name) | {"curves/s": _speed(way, real.held.people)}
+
+
+def _figures(candidate: Candidate, real: Real, resamples: int, seed: int, name: str) -> dict[str, Any]:
+    tree = judge(candidate, real, resamples=resamples, seed=seed, name=name, questions=QUESTIONS)
+    return {"way": name} | {column: at(tree, path) for column, path in FIGURES.items()}
+
+
+def _speed(way: Way, people: pd.DataFrame) -> float:
+    """Finished curves a second, median of five full batches behind those that warm up and capture."""
+    batch = BATCH[way.generator.place.device.type]
+    many, times = people.iloc[np.arange(batch) % len(people)], []
+    for _ in range(7):
+        began = time.perf_counter()
+        way.generator.sample(many, 1, 0, sampler=way.sampler, steps=way.steps, progress=False)  # ends on the CPU
+        times.append(time.perf_counter() - began)
+    return round(batch / statistics.median(times[2:]), 1)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    columns = ["way", *FIGURES, "curves/s"]
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for row in rows:
+        cells = [f"{row[c]['value']:.4f}" if row[c]["value"] is not None else "" for c in FIGURES]
+        lines.append(f"| {row['way']} | " + " | ".join(cells) + f" | {row.get('curves/s', '')} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks.few_steps", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="of a run: data/ and models/")
+    parser.add_argument("--preset", type=Path, help="of the run, for the recipe")
+    parser.add_argument("--epochs", type=int, default=20, help="of each student")
+    parser.add_argument("--batch", type=int, help="curves a step; else the recipe's")
+    parser.add_argument("--rate", type=float, default=0.5, help="peak learning rate, as a share of the recipe's")
+    parser.add_argument("--evaluations", type=int, nargs="*", default=[4, 2, 1], help="of each student")
+    parser.add_argument("--teacher", type=int, nargs="*", default=[12, 4, 3, 2], help="levels of the trained model")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    try:
+        compared(asked)
+    except SpiroError as error:
+        sys.exit(f"few_steps: {error}")
+
+
+def compared(asked: argparse.Namespace) -> None:
+    """Distil, judge, print the table and write the JSON.
+
+    Raises SpiroError where a file of the run is missing or the teacher's steps cannot be shared out.
+    """
+    for jumps in asked.evaluations:
+        if jumps < 1 or SUBSTEPS % jumps:
+            raise SpiroError(f"--evaluations {jumps}: expected a divisor of {SUBSTEPS}")
+    place = runtime.configure(runtime.RuntimeParams(device=asked.device))
+    folder, seed = asked.folder, asked.seed
+    changes = bare.settings(asked.preset) if asked.preset else []
+    section = bare.merged(read_params(bare.ROOT / "params.yaml"), changes)["train_cldm"]
+    params = filled(Params, section, "train_cldm.")
+    recipe = training.Recipe(
+        epochs=asked.epochs,
+        batch=asked.batch or params.batch,
+        lr=asked.rate * params.lr,
+        warmup=params.warmup,
+        weight_decay=params.weight_decay,
+        clip=params.clip,
+        ema=params.ema,
+        validate_every=max(1, asked.epochs // 4),
+        seed=seed,
+    )
+    files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
+    own = Generator.from_checkpoints(files["vqvae"], files["cldm"], place)
+    learned = lessons(folder, own.cldm, params, place)
+    run = training.fingerprint(recipe, [files["cldm"], Path(__file__)])
+    ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in asked.teacher]
+    seconds = {}
+    for jumps in asked.evaluations:
+        began = time.monotonic()
+        student = distilled(own.cldm, jumps, learned, recipe, run, place)
+        seconds[jumps] = round(time.monotonic() - began, 1)
+        ways.append(Way(f"student, {jumps}", Generator(own.vqvae, student, own.made_from, place), "euler", jumps))
+        if jumps > 1:  # what its levels alone are worth
+            plain = copy.deepcopy(own.cldm)
+            plain.config = student.config
+            name = f"trained, the student's {jumps} levels"
+            ways.append(Way(name, Generator(own.vqvae, plain, own.made_from, place), "dpmpp_2m", jumps))
+    del learned
+
+    held = folder / "data"
+    real = data.load_real(held / "signals_L512.npy", held / "curves.parquet", held / "repaired", "validation", seed)
+    rows = [_figures(candidates.floor(real, asked.draws, seed), real, asked.resamples, seed, "floor")]
+    for way in ways:
+        rows.append(judged(way, real, asked.draws, asked.resamples, seed))
+        print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    judges = {"participants": int(real.held.people["seqn"].nunique()), "curves": len(real.held.people)}
+    device = torch.cuda.get_device_name() if place.device.type == "cuda" else "cpu"
+    options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(asked).items() if k not in ("out", "folder")}
+    artifacts.write_json(
+        asked.out, {"device": device, "split": "validation", **judges, **options, "training_s": seconds, "rows": rows}
+    )
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
