@@ -12,7 +12,7 @@ from spiro_diffusion import artifacts, codebook, distributed, report, runtime
 from spiro_diffusion.evaluation import candidates, data, measured, reconstruction, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import figure
-from spiro_diffusion.evaluation.judge import judge, rivals
+from spiro_diffusion.evaluation.judge import judge_all, rivals
 from spiro_diffusion.generation import Generator
 from spiro_diffusion.stage import run_stage
 
@@ -75,14 +75,13 @@ def evaluate(
     floor = candidates.floor(real, params.draws, params.seed)
     trip = candidates.round_trip(real, params.seed)
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed)
-    questions = candidates.ROUND_TRIP_QUESTIONS
-    trees: dict[str, Any] = {
-        "generator": judge(own, real, resamples=params.resamples, seed=params.seed, name="generator"),
-        "floor": judge(floor, real, resamples=params.resamples, seed=params.seed, name="floor"),
-        "grid_round_trip": judge(
-            trip, real, resamples=params.resamples, seed=params.seed, name="grid round trip", questions=questions
-        ),
-    }
+    trees: dict[str, Any] = judge_all(
+        {"generator": own, "floor": floor, "grid_round_trip": trip},
+        real,
+        resamples=params.resamples,
+        seed=params.seed,
+        questions={"grid_round_trip": candidates.ROUND_TRIP_QUESTIONS},
+    )
     assert trip.curves is not None
     people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
     trees["generator"]["reconstruction"] = {

@@ -6,7 +6,7 @@ grid and back (the second floor). The result is a tree of figures under stable n
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.candidates import Candidate, reference
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, curve, from_resamples, missing
 from spiro_diffusion.evaluation.measured import INDICES, Measured
+from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.evaluation.real import (
     GROUPINGS,
     LEVELS,
@@ -33,6 +34,7 @@ from spiro_diffusion.evaluation.real import (
 
 RIVAL_INDICES = ("fev1", "fvc")
 DRAWS_OF_GROUPS = 20  # distances to single draws are averaged over at most so many
+PROCESSES_FROM = 1000  # held-out curves: fewer are judged before processes have begun
 OPEN = "the candidate gives no curves, only indices"
 NO_DRAWS = "the candidate gives no draws at each person's own conditions"
 
@@ -57,17 +59,43 @@ def judge(
     Returns:
         question → level → … → figure (see `figures`); docs/evaluation.md lists them.
     """
-    questions = list(QUESTIONS if questions is None else questions)
-    tree: Tree = {q: {} for q in questions}
-    steps = [(q, level) for level in LEVELS for q in questions]
-    views = {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
-    progress = tqdm(steps, desc=f"judge {name}", unit="question", leave=False, mininterval=1, delay=1)
+    return judge_all({name: candidate}, real, resamples=resamples, seed=seed, questions={name: questions})[name]
+
+
+def judge_all(
+    candidates: dict[str, Candidate],
+    real: Real,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    questions: dict[str, Iterable[str] | None] | None = None,
+) -> dict[str, Tree]:
+    """`judge` for candidates by name; many curves are judged in several processes, with the same figures."""
+    asked = {name: list((questions or {}).get(name) or QUESTIONS) for name in candidates}
+    steps = [(name, q, level) for q in QUESTIONS for level in LEVELS for name in candidates if q in asked[name]]
+    views = {
+        name: {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
+        for name, candidate in candidates.items()
+    }
+
+    def answer(i: int) -> Tree:
+        name, question, level = steps[i]
+        view = views[name][level]
+        people = len(view.held_groups.people)
+        return QUESTIONS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
+
+    if len(real.held) < PROCESSES_FROM:
+        answers: Iterator[Tree] = map(answer, range(len(steps)))
+    else:
+        real.prepare()
+        answers = in_processes(answer, len(steps))
+    trees: dict[str, Tree] = {name: {q: {} for q in asked[name]} for name in candidates}
+    said = f"judge {', '.join(candidates)}"
+    progress = tqdm(steps, desc=said, unit="question", leave=False, mininterval=1, delay=1)
     with threadpool_limits(limits=1, user_api="blas"):  # small matrices; and the same digits on any machine
-        for question, level in progress:
-            people = len(views[level].held_groups.people)
-            enough = people >= MIN_PEOPLE
-            tree[question][level] = QUESTIONS[question](views[level]) if enough else missing(f"{people} participants")
-    return tree
+        for (name, question, level), found in zip(progress, answers, strict=True):
+            trees[name][question][level] = found
+    return trees
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,14 +338,14 @@ def _physics(view: _View) -> Tree:
     return tree
 
 
-QUESTIONS = {
+QUESTIONS = {  # those that take long come first
+    "two_sample": _two_sample,
+    "groups": _groups,
+    "copying": _copying,
+    "utility": _utility,
     "spread": _spread,
     "calibration": _calibration,
     "crps_gli": _crps_gli,
     "crps_people": _crps_people,
-    "groups": _groups,
-    "two_sample": _two_sample,
-    "utility": _utility,
-    "copying": _copying,
     "physics": _physics,
 }

@@ -8,7 +8,7 @@ window: 20.48 s from half a second before time zero, with the volume before it i
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -121,21 +121,33 @@ def draw(
     """Draw curves for each row of `people`; keep the first draw whole and of the others what is read off them.
 
     Draws are made and measured in batches of about `batch` curves, so that memory does not grow with their
-    number. Batches hold whole rows: a row's draws come from one call.
+    number; one is measured while the next is drawn. Batches hold whole rows: a row's draws come from one call.
 
     Returns:
         The first draw of each row, and arrays (n, draws) of the indices named in KEPT.
     """
     rows = max(1, batch // draws)
+
+    def measure(part: pd.DataFrame, signals: NDArray, seed: int) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
+        flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)
+        found = generated(flat, part.loc[part.index.repeat(draws)], seed)
+        table = {k: found.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT}
+        return aligned(found.take(np.arange(0, len(found), draws))), table
+
     first, tables = [], []
     starts = range(0, len(people), rows)
-    for number, start in enumerate(tqdm(starts, desc=f"draw {name}", unit="batch", leave=False, delay=1)):
-        part = people.iloc[start : start + rows]
-        signals = sampler(part, draws, seed + number)
-        flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)
-        measured = generated(flat, part.loc[part.index.repeat(draws)], seed + number)
-        first.append(aligned(measured.take(np.arange(0, len(measured), draws))))
-        tables.append({k: measured.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT})
+    with ThreadPoolExecutor(1) as aside:
+        waiting: list[Future] = []
+        for number, start in enumerate(tqdm(starts, desc=f"draw {name}", unit="batch", leave=False, delay=1)):
+            part = people.iloc[start : start + rows]
+            signals = sampler(part, draws, seed + number)
+            if waiting:
+                waiting[-1].result()  # no more than one batch waits
+            waiting.append(aside.submit(measure, part, signals, seed + number))
+        for done in waiting:
+            curves, table = done.result()
+            first.append(curves)
+            tables.append(table)
     return join(first), {k: np.concatenate([t[k] for t in tables]) for k in KEPT}
 
 

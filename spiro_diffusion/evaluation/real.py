@@ -32,6 +32,11 @@ class Real:
     train_indices: dict[str, NDArray]
     train_signals: NDArray
 
+    def prepare(self) -> None:
+        """Compute now what several questions ask for, before processes are made that would each do it."""
+        for name in ("train_shapes", "held_shapes", "pairs", "embedded"):
+            getattr(self, name)
+
     @functools.cached_property
     def train_shapes(self) -> NDArray[np.float32]:
         return copying.shapes(self.train_signals)

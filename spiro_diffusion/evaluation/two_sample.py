@@ -8,11 +8,12 @@ what the sensor leaves).
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
 from spiro_diffusion.evaluation.figures import Figure, from_resamples, missing
-from spiro_diffusion.evaluation.measured import Measured, few_threads, in_parallel
+from spiro_diffusion.evaluation.measured import Measured, in_parallel
 
 # Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly told from real ones by
 # the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
@@ -127,7 +128,7 @@ def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> ND
     model = HistGradientBoostingClassifier(
         max_iter=100, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=int(rng.integers(2**31))
     )
-    with few_threads(len(x)):
+    with threadpool_limits(limits=1, user_api="openmp"):  # a few thousand rows: threads wait for each other
         return model.fit(x, y).decision_function(new)
 
 

@@ -8,11 +8,12 @@ are tested on the real held-out curves.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
-from spiro_diffusion.evaluation.measured import Measured, few_threads
+from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.reference import gli_global
 
 FIRST_SECOND_S = np.arange(0.05, 1.001, 0.05)  # after time zero: volumes there are the flow of the first second
@@ -111,7 +112,7 @@ def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, cla
     )
 
     options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
-    with few_threads(len(x)):
+    with threadpool_limits(limits=1, user_api="openmp"):  # a few thousand rows: threads wait for each other
         if classify:
             return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)
         return HistGradientBoostingRegressor(**options, random_state=seed).fit(x, y).predict(new)
