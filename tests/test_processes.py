@@ -57,7 +57,7 @@ import os, time
 os.sched_getaffinity = lambda _: {0, 1}
 from spiro_diffusion.evaluation.processes import in_processes
 def answer(i):
-    os.write(1, f"{os.getpid()}\n".encode())
+    print(f"{os.getpid()}\\n", end="", flush=True)
     time.sleep(60)
 list(in_processes(answer, 2))
 """
