@@ -16,6 +16,7 @@ from spiro_diffusion.bridge import volume_at
 from spiro_diffusion.hidden import LEAST_L, Floats, Places
 
 SHOWN = 0.5  # share of the examples that are shown other efforts, where there are any
+TOLD = 5  # numbers beside the answer
 NONE = -1  # in a table of rows: no such effort
 PLAUSIBLE = grid.EDGES_S - grid.EDGES_S[0]  # (513,) L: stands where no effort is given; nothing of it is told
 
@@ -25,7 +26,7 @@ class Others(NamedTuple):
     0 where none is given."""
 
     volumes: Floats
-    count: Places
+    among: Places
 
     @classmethod
     def none(cls, n: int) -> "Others":
@@ -33,14 +34,14 @@ class Others(NamedTuple):
         return cls(np.broadcast_to(PLAUSIBLE, (n, grid.N_SAMPLES + 1)), np.zeros(n, dtype=np.int64))
 
     @classmethod
-    def of(cls, signals: NDArray, rows: Places, count: Places) -> "Others":
+    def of(cls, signals: NDArray, rows: Places, among: Places) -> "Others":
         """From the rows (n,) of curves (all, 512) in L/s; NONE where there is none."""
         v = np.maximum.accumulate(grid.volume(np.asarray(signals[rows], dtype=np.float64)), axis=1)
-        return cls(np.where(count[:, None] > 0, v, PLAUSIBLE), count)
+        return cls(np.where(among[:, None] > 0, v, PLAUSIBLE), among)
 
     def at(self, rows: NDArray) -> "Others":
         """Those of some people, in this order."""
-        return Others(self.volumes[rows], self.count[rows])
+        return Others(self.volumes[rows], self.among[rows])
 
 
 def siblings(curves: pd.DataFrame, rows: Places) -> Places:
@@ -103,11 +104,11 @@ def _told(others: Others, own: Floats, answer: Floats, there: Floats, here: Floa
             np.log(there / here),
             np.log(fvc / here),
             np.log((last + LEAST_L) / fvc),
-            np.log(np.maximum(others.count, 1)),
+            np.log(np.maximum(others.among, 1)),
             np.ones(len(fvc)),
         ]
     )
-    return np.where(others.count[:, None] > 0, told, 0.0)
+    return np.where(others.among[:, None] > 0, told, 0.0)
 
 
 def _whole(others: Others) -> Floats:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion import artifacts, hiding, reconstruction_plots, reconstruction_report, runtime, training
+from spiro_diffusion import artifacts, hiding, others, reconstruction_plots, reconstruction_report, runtime, training
 from spiro_diffusion.curves import read_table
 from spiro_diffusion.denoising import equal_people
 from spiro_diffusion.density import Density, DensityConfig, DensityTask
@@ -119,7 +119,9 @@ def _trained(
     )
     first = len(learned.rows)
     torch.manual_seed(params.seed)
-    shape = DensityConfig(given.shape[1], asked.shape[1], params.width, params.components, params.dropout)
+    shape = DensityConfig(
+        given.shape[1], asked.shape[1], asked.shape[1] + others.TOLD, params.width, params.components, params.dropout
+    )
     model = Density(shape)
     with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
         model.fit_scales(given[:first], asked[:first])
