@@ -39,7 +39,7 @@ class Others(NamedTuple):
         v = np.maximum.accumulate(grid.volume(np.asarray(signals[rows], dtype=np.float64)), axis=1)
         return cls(np.where(among[:, None] > 0, v, PLAUSIBLE), among)
 
-    def at(self, rows: NDArray) -> "Others":
+    def at(self, rows: NDArray | slice) -> "Others":
         """Those of some people, in this order."""
         return Others(self.volumes[rows], self.among[rows])
 

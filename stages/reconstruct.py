@@ -87,6 +87,7 @@ def reconstruct(
             "more participants"
         )
     judges = spoiled.Held(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
+    told = others.Others.of(flow, *others.best(table, others.siblings(table, held)))
     trained = Trained(np.asarray(flow[train]), table.iloc[train].reset_index(drop=True))
     own = np.flatnonzero(table["split"] == params.split)
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
@@ -95,6 +96,7 @@ def reconstruct(
     result = {
         "data": {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params)},
         "cases": spoiled.judge(model, judges, trained, **drawn),
+        "others": spoiled.given_others(model, judges, told, **options, resamples=params.resamples),
         "sharpness": spoiled.sharpness(model, judges, **options),
         "natural": spoiled.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),
     }
