@@ -13,7 +13,7 @@ from spiro_diffusion.density import Density, DensityConfig
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import completions, spoiled
 from spiro_diffusion.evaluation.spoiling import Case, cough, cut
-from spiro_diffusion.others import NONE, Others
+from spiro_diffusion.others import Others
 from spiro_diffusion.reconstructor import Reconstructor
 from spiro_diffusion.recovery import Recovered, parse_mask
 
