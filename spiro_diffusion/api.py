@@ -12,7 +12,7 @@ What the command line draws it draws through here.
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.generation import Generator
 from spiro_diffusion.grid import N_SAMPLES
 from spiro_diffusion.output import Curves
+from spiro_diffusion.own_curves import OwnCurves
 from spiro_diffusion.people import as_table, check_range, conditioned
 from spiro_diffusion.reconstructor import Reconstructor
 from spiro_diffusion.recovery import Recovered, parse_mask, recover
@@ -133,6 +134,7 @@ class SpiroGenerator:
         height: float,
         sex: str | int,
         mask: str | None = None,
+        others: Sequence[NDArray] | OwnCurves = (),
         n: int = 100,
         seed: int = 0,
         notes: list[str] | None = None,
@@ -143,10 +145,11 @@ class SpiroGenerator:
         Args:
             mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
                 found decide.
+            others: other efforts of the same person, flow as above or as `own_curves.read_own` gives them.
             n: reconstructions drawn. notes: kept in the result, on what was done to the curve before.
 
         Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,
-        or too little of the effort is trusted.
+        too little of the effort is trusted, or another effort is no other expiration of theirs.
         """
         if self._folder is None:
             raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
@@ -158,7 +161,8 @@ class SpiroGenerator:
         if self._reconstructor is None:
             self._reconstructor = Reconstructor.from_checkpoint(self._folder / RECONSTRUCTOR, self._generator)
         spans = None if mask is None else parse_mask(mask)
-        return recover(self._reconstructor, flow, person, spans=spans, draws=n, seed=seed, notes=notes)
+        options: dict[str, Any] = {"spans": spans, "others": others, "draws": n, "seed": seed, "notes": notes}
+        return recover(self._reconstructor, flow, person, **options)
 
     def draw(
         self,

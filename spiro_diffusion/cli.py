@@ -180,6 +180,10 @@ def reconstruct(
     draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
     curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Other efforts of the person, likewise; the same file: its curves but the one named."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None,
     models: Models = Path("models"),
@@ -203,15 +207,23 @@ def reconstruct(
     if curve is not None and curve not in own.names:
         raise SpiroError(f"{file}: holds no curve {curve!r}; there are {', '.join(own.names[:10])}")
     row = own.names.index(curve) if curve else 0
+    curves = own.curves()
+    told = []
+    if others is not None:
+        rest = own if others.resolve() == file.resolve() else read_own(others)
+        told = [flow for i, flow in enumerate(rest.curves()) if rest is not own or i != row]
+        if not told:
+            raise SpiroError(f"{others}: holds no curve but the one to reconstruct; --others takes other efforts")
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
     found = SpiroGenerator.from_checkpoint(models).reconstruct(
-        own.flow[row, : own.points[row]],
+        curves[row],
         age=age,
         height=height,
         sex=sex,
         mask=mask,
+        others=told,
         n=draws,
         seed=seed,
         notes=own.notes,
@@ -224,7 +236,7 @@ def reconstruct(
     if as_json:
         _print_json({"files": [str(f) for f in files], "seed": seed, **found.to_dict()})
         return
-    for note in own.notes:
+    for note in found.notes:
         _say(f"note: {note}")
     rows = [
         (HEADERS.get(str(name), str(name).upper()), *(f"{v:.2f}" for v in values))

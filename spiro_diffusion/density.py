@@ -28,6 +28,9 @@ class DensityConfig:
 
     features: int  # numbers that are given
     numbers: int  # that are drawn
+    optional: int = (
+        0  # the last features, that may be absent: the last of them says 1 where they are given, else all are 0
+    )
     width: int = 128
     components: int = 5
     dropout: float = 0.1
@@ -38,14 +41,17 @@ class Density(nn.Module):
 
     Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
     Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
-    the numbers before it.
+    the numbers before it. Where optional features are given, a second regression on all features adds what they tell:
+    what is drawn without them does not suffer for them.
     """
 
     feature_mean: Tensor
     feature_sd: Tensor
     places: Tensor
     coefficients: Tensor
+    further: Tensor
     number_sd: Tensor
+    further_sd: Tensor
     lowest: Tensor
     highest: Tensor
     earlier: Tensor
@@ -58,7 +64,9 @@ class Density(nn.Module):
         self.register_buffer("feature_sd", torch.ones(f))
         self.register_buffer("places", torch.linspace(-2.0, 2.0, PLACES))  # of the first standardised feature
         self.register_buffer("coefficients", torch.zeros(PLACES * (f + 1), k))
+        self.register_buffer("further", torch.zeros(PLACES * (f + 1), k))  # added where optional features are given
         self.register_buffer("number_sd", torch.ones(k))  # around what they predict
+        self.register_buffer("further_sd", torch.ones(k))  # likewise, where optional features are given
         self.register_buffer("lowest", torch.full((k,), -1e6))  # seen in training: no draw lies beyond
         self.register_buffer("highest", torch.full((k,), 1e6))
         self.register_buffer("earlier", torch.ones(k, k).tril(-1), persistent=False)  # row: what number k may see
@@ -69,12 +77,31 @@ class Density(nn.Module):
         self.out = GroupedLinear(k, width, 3 * config.components)
 
     def fit_scales(self, features: Tensor, numbers: Tensor) -> None:
-        """Set the scales and the ridge regression from training rows (n, features) and (n, numbers)."""
+        """Set the scales and the ridge regressions from training rows (n, features) and (n, numbers)."""
+        own = self.config.features - self.config.optional
+        there = self._there(features)[:, 0] > 0
         self.feature_mean.copy_(features.mean(0))
         self.feature_sd.copy_(features.std(0).clamp_min(1e-6))
+        if there.any():
+            self.feature_mean[own:-1] = features[there, own:-1].mean(0)
+            self.feature_sd[own:-1] = features[there, own:-1].std(0).clamp_min(1e-6)
+        if self.config.optional:
+            self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
         given = self._given(features)
         self.places.copy_(torch.quantile(given[:, 0], torch.linspace(0, 1, PLACES, device=given.device)))
-        size = len(self.coefficients)
+        seen = given.clone()
+        seen[:, own:] = 0
+        rest = self._regress(seen, numbers, self.coefficients)
+        self.number_sd.copy_(rest.std(0).clamp_min(1e-6))
+        if there.any():
+            rest = self._regress(given[there], rest[there], self.further)
+            self.further_sd.copy_(rest.std(0).clamp_min(1e-6))
+        self.lowest.copy_(numbers.min(0).values)
+        self.highest.copy_(numbers.max(0).values)
+
+    def _regress(self, given: Tensor, numbers: Tensor, coefficients: Tensor) -> Tensor:
+        """Set the coefficients of a ridge regression of numbers on standardised features; what it leaves of them."""
+        size = len(coefficients)
         products = torch.zeros((size, size), dtype=torch.float64, device=given.device)
         sums = torch.zeros((size, numbers.shape[1]), dtype=torch.float64, device=given.device)
         parts = list(batches(len(given), CHUNK))
@@ -83,18 +110,16 @@ class Density(nn.Module):
             products += x.T @ x
             sums += x.T @ numbers[part].double()
         penalty = RIDGE * products.diagonal().mean() * torch.eye(size, dtype=torch.float64, device=given.device)
-        self.coefficients.copy_(torch.linalg.solve(products + penalty, sums))
-        rest = [numbers[part] - self._linear(given[part]) @ self.coefficients for part in parts]
-        self.lowest.copy_(numbers.min(0).values)
-        self.highest.copy_(numbers.max(0).values)
-        self.number_sd.copy_(torch.cat(rest).std(0).clamp_min(1e-6))
+        coefficients.copy_(torch.linalg.solve(products + penalty, sums))
+        return torch.cat([numbers[part] - self._linear(given[part]) @ coefficients for part in parts])
 
     def log_likelihood(self, features: Tensor, numbers: Tensor) -> Tensor:
         """(B,), of the standardised numbers."""
         x = self._given(features)
-        y = (numbers - self._linear(x) @ self.coefficients) / self.number_sd
-        weight, mean, sd = self._mixtures(self.trunk(x), y)  # (k, B, components) each
-        each = weight - 0.5 * ((y.T[..., None] - mean) / sd) ** 2 - sd.log() - 0.5 * math.log(2 * math.pi)
+        mean, sd = self._start(features, x)
+        y = (numbers - mean) / sd
+        weight, means, sds = self._mixtures(self.trunk(x), y)  # (k, B, components) each
+        each = weight - 0.5 * ((y.T[..., None] - means) / sds) ** 2 - sds.log() - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(each, dim=-1).sum(0)
 
     def sample(self, features: Tensor, generator: torch.Generator) -> Tensor:
@@ -103,11 +128,12 @@ class Density(nn.Module):
         trunk = self.trunk(x)
         y = torch.zeros((len(features), self.config.numbers), device=features.device)
         for k in range(self.config.numbers):
-            weight, mean, sd = (part[k] for part in self._mixtures(trunk, y))
+            weight, means, sds = (part[k] for part in self._mixtures(trunk, y))
             chosen = torch.multinomial(weight.exp(), 1, generator=generator)
             noise = torch.randn((len(y), 1), generator=generator, device=y.device)
-            y[:, k : k + 1] = mean.gather(1, chosen) + sd.gather(1, chosen) * noise
-        drawn = self._linear(x) @ self.coefficients + y * self.number_sd
+            y[:, k : k + 1] = means.gather(1, chosen) + sds.gather(1, chosen) * noise
+        mean, sd = self._start(features, x)
+        drawn = mean + y * sd
         return torch.clamp(drawn, self.lowest, self.highest)
 
     def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
@@ -118,7 +144,20 @@ class Density(nn.Module):
         return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
 
     def _given(self, features: Tensor) -> Tensor:
-        return ((features - self.feature_mean) / self.feature_sd).clamp(-SHOWN, SHOWN)
+        """Standardised features; optional ones that are absent are 0, their mean."""
+        x = ((features - self.feature_mean) / self.feature_sd).clamp(-SHOWN, SHOWN)
+        own = self.config.features - self.config.optional
+        return torch.cat([x[:, :own], x[:, own:] * self._there(features)], dim=1)
+
+    def _there(self, features: Tensor) -> Tensor:
+        """(B, 1): 1 where optional features are given, else 0."""
+        return features[:, -1:] if self.config.optional else torch.zeros_like(features[:, -1:])
+
+    def _start(self, features: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """What the regressions predict, (B, numbers), and the SD around it."""
+        there, linear = self._there(features), self._linear(given)
+        mean = linear @ self.coefficients + there * (linear @ self.further)
+        return mean, torch.where(there > 0, self.further_sd, self.number_sd)
 
     def _linear(self, given: Tensor) -> Tensor:
         """Features and 1, times the weight of each place: straight lines between the places."""

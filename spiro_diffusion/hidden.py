@@ -52,7 +52,7 @@ def end_edge(signals: NDArray) -> Places:
 def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
     """Numbers (n, 7) of the tails of whole efforts, cut at `cut`, that end at `end`: the volume still to come over
     that seen, the time still to come, and the shares of what was left that are out at each of KNOTS."""
-    seen, last = _at(v, cut), _at(v, end)
+    seen, last = at(v, cut), at(v, end)
     begin = grid.EDGES_S[cut]
     time = grid.EDGES_S[end] - begin
     rest = np.maximum(last - seen, 0)
@@ -65,7 +65,7 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
 
     No tail is faster in the mean than the flow before the cut: late flow only falls.
     """
-    seen, begin = _at(v, cut), grid.EDGES_S[cut]
+    seen, begin = at(v, cut), grid.EDGES_S[cut]
     rest = np.maximum(np.exp(numbers[:, 0]) * seen - LEAST_L, 0)
     time = np.clip(np.exp(numbers[:, 1]) - LEAST_S, grid.WIDTHS_S[np.minimum(cut, 511)], grid.EDGES_S[-1] - begin)
     rest = np.minimum(rest, FASTER * _flows(v, begin, np.array([-0.2]))[:, 0] * time)
@@ -76,7 +76,7 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `surface.features` of the people."""
-    seen, t = _at(v, cut), grid.EDGES_S[cut]
+    seen, t = at(v, cut), grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
     volume = np.maximum(seen, LEAST_L)
     flows = _flows(held, t, -np.array(WINDOWS_S))
@@ -95,7 +95,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
             _logit(shares),
             np.log(rise.max(axis=1) / volume),
             t_pef,
-            _at(held, _edge(0.0)) / volume,
+            at(held, _edge(0.0)) / volume,
             np.log(np.column_stack(halfway) / volume[:, None]),
             surface,
         ]
@@ -108,7 +108,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
 def gap_numbers(v: Floats, begin: Places, end: Places) -> Floats:
     """Numbers (n, 2) of the gap between two places: its volume over that of a straight line of flow, and the share of
     it that is out in the middle."""
-    low, high = _at(v, begin), _at(v, end)
+    low, high = at(v, begin), at(v, end)
     middle = volume_at(v, (grid.EDGES_S[begin] + grid.EDGES_S[end])[:, None] / 2)[:, 0]
     passed = np.maximum(high - low, 0)
     share = (middle - low) / np.maximum(passed, 1e-6)
@@ -117,7 +117,7 @@ def gap_numbers(v: Floats, begin: Places, end: Places) -> Floats:
 
 def gap_answer(numbers: Floats, v: Floats, begin: Places, end: Places) -> Answer:
     """The inverse of `gap_numbers`."""
-    first, last, low = grid.EDGES_S[begin], grid.EDGES_S[end], _at(v, begin)
+    first, last, low = grid.EDGES_S[begin], grid.EDGES_S[end], at(v, begin)
     passed = np.maximum(np.exp(numbers[:, 0]) * (_straight(v, begin, end) + LEAST_L) - LEAST_L, 0)
     middle = low + passed / (1 + np.exp(-numbers[:, 1]))
     return Answer(np.column_stack([first, (first + last) / 2, last]), np.column_stack([low, middle, low + passed]))
@@ -125,7 +125,7 @@ def gap_answer(numbers: Floats, v: Floats, begin: Places, end: Places) -> Answer
 
 def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floats:
     """What is seen around a gap, (n, f)."""
-    low, high, first, last = _at(v, begin), _at(v, end), grid.EDGES_S[begin], grid.EDGES_S[end]
+    low, high, first, last = at(v, begin), at(v, end), grid.EDGES_S[begin], grid.EDGES_S[end]
     volume = np.maximum(low, LEAST_L)
     before = _flows(np.minimum(v, low[:, None]), first, -np.array(AROUND_S))
     after = _flows(np.maximum(v, high[:, None]), last, np.array(AROUND_S))
@@ -147,14 +147,14 @@ def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floa
 def onset_numbers(v: Floats, join: Places) -> Floats:
     """Numbers (n, 5) of the onset before the place `join`: the time from time zero to it, and the shares of its volume
     that are out at ONSET_KNOTS of that time."""
-    time, seen = grid.EDGES_S[join], np.maximum(_at(v, join), LEAST_L)
+    time, seen = grid.EDGES_S[join], np.maximum(at(v, join), LEAST_L)
     out = volume_at(v, time[:, None] * ONSET_KNOTS) / seen[:, None]
     return np.column_stack([np.log(time + LEAST_S), _sticks(out)])
 
 
 def onset_answer(numbers: Floats, v: Floats, join: Places) -> Answer:
     """The inverse of `onset_numbers`; the time of the join is its last, not that of `join`."""
-    seen = _at(v, join)
+    seen = at(v, join)
     time = np.clip(np.exp(numbers[:, 0]) - LEAST_S, 0.02, 2.0)
     times = np.column_stack([0 * time + BEGIN_S, time[:, None] * ONSET_KNOTS, time])
     return Answer(times, seen[:, None] * np.column_stack([0 * time, _shares(numbers[:, 1:]), 0 * time + 1]))
@@ -162,15 +162,15 @@ def onset_answer(numbers: Floats, v: Floats, join: Places) -> Answer:
 
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:
     """What is seen from a join to a cut, (n, f), without the time of the join: it is what is asked."""
-    seen, t = np.maximum(_at(v, join), LEAST_L), grid.EDGES_S[join]
-    held = np.clip(v, seen[:, None], _at(v, cut)[:, None])
+    seen, t = np.maximum(at(v, join), LEAST_L), grid.EDGES_S[join]
+    held = np.clip(v, seen[:, None], at(v, cut)[:, None])
     flows = _flows(held, t, np.array(AROUND_S))
     later = volume_at(held, t[:, None] + np.array([0.8, 1.6])) / seen[:, None]
     return np.column_stack([np.log(seen), np.log(flows / seen[:, None]), np.log(later), surface])
 
 
-def _at(v: Floats, edge: Places | int) -> Floats:
-    """Volume (n,) at an edge of each."""
+def at(v: Floats, edge: Places | int) -> Floats:
+    """Volume (n,) in L at an edge of the grid of each effort."""
     return v[np.arange(len(v)), edge]
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import faults, grid, hidden, quality, spirometry, surface
+from spiro_diffusion import faults, grid, hidden, others, quality, spirometry, surface
 from spiro_diffusion.bridge import volume_at
 from spiro_diffusion.hidden import Floats, Places
+from spiro_diffusion.others import Others
 
 EARLIEST_S, LATEST_S = 0.3, 10.0  # of cuts, s after time zero
 GAP_S, GAP_BEGIN_S = (0.06, 0.8), (0.1, 2.0)  # width of a gap and where it begins
@@ -53,9 +54,10 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
     """`each` examples of every question of the full efforts `rows` of the table, by question.
 
     Args:
-        signals: (all, 512) L/s. seed: places what is hidden.
+        signals: (all, 512) L/s. seed: places what is hidden, and chooses which other efforts are shown.
     """
-    rng = np.random.default_rng(seed)
+    rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    family = others.siblings(curves, rows)
     parts: dict[str, list[Examples]] = {name: [] for name in hidden.QUESTIONS}
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
@@ -64,8 +66,9 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
         end, people = hidden.end_edge(flow), surface.features(curves.iloc[some])
         t_pef = curves["t_pef"].to_numpy(float)[some]
         for _ in range(each):
+            shown = Others.of(signals, *others.best(curves, others.some(family[start : start + CHUNK], other_rng)))
             for name, make in (("tail", _tail), ("gap", _gap), ("onset", _onset)):
-                features, numbers, good = make(v, end, people, t_pef, rng)
+                features, numbers, good = make(v, end, people, shown, t_pef, rng)
                 good &= np.isfinite(features).all(axis=1) & np.isfinite(numbers).all(axis=1)
                 made = (features[good].astype(np.float32), numbers[good].astype(np.float32), some[good])
                 parts[name].append(Examples(*made))
@@ -75,28 +78,33 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
 Made = tuple[Floats, Floats, NDArray[np.bool_]]  # features, numbers, and where they make sense
 
 
-def _tail(v: Floats, end: Places, people: Floats, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _tail(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     latest = np.clip(grid.EDGES_S[end] - 0.1, EARLIEST_S, LATEST_S)
     cut = _edge(EARLIEST_S * (latest / EARLIEST_S) ** rng.random(len(v)))
     good = (cut < end) & (v[np.arange(len(v)), cut] > LEAST_SEEN_L)
-    return hidden.tail_features(v, cut, people), hidden.tail_numbers(v, cut, np.maximum(end, cut)), good
+    features = np.column_stack([hidden.tail_features(v, cut, people), others.tail_features(shown, v, cut)])
+    return features, hidden.tail_numbers(v, cut, np.maximum(end, cut)), good
 
 
-def _gap(v: Floats, end: Places, people: Floats, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _gap(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     begin = _edge(_log_uniform(GAP_BEGIN_S, len(v), rng))
     close = np.maximum(_edge(grid.EDGES_S[begin] + _log_uniform(GAP_S, len(v), rng)), begin + 1)
     good = grid.EDGES_S[close] + 0.2 < grid.EDGES_S[end]
-    return hidden.gap_features(v, begin, close, people), hidden.gap_numbers(v, begin, close), good
+    features = np.column_stack(
+        [hidden.gap_features(v, begin, close, people), others.gap_features(shown, v, begin, close)]
+    )
+    return features, hidden.gap_numbers(v, begin, close), good
 
 
-def _onset(v: Floats, end: Places, people: Floats, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _onset(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     join = _edge(np.nan_to_num(t_pef) + rng.uniform(*JOIN_S, len(v)))
     rest = np.maximum(grid.EDGES_S[end] - grid.EDGES_S[join], SEEN_S)
     cut = np.where(
         rng.random(len(v)) < 0.5, end, _edge(grid.EDGES_S[join] + SEEN_S * (rest / SEEN_S) ** rng.random(len(v)))
     )
     good = np.isfinite(t_pef) & (join < cut) & (grid.EDGES_S[join] > 0.02)
-    return hidden.onset_features(v, join, cut, people), hidden.onset_numbers(v, join), good
+    features = np.column_stack([hidden.onset_features(v, join, cut, people), others.onset_features(shown, v, join)])
+    return features, hidden.onset_numbers(v, join), good
 
 
 def _edge(times: Floats) -> Places:

@@ -33,6 +33,10 @@ class OwnCurves(NamedTuple):
     points: NDArray[np.int64]
     notes: list[str]
 
+    def curves(self) -> list[NDArray[np.float64]]:
+        """Flow (T,) of each curve, the record and no more."""
+        return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
+
 
 def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
     """Curves of a CSV with `time_s` and `flow_l_s` or `volume_l` at BTPS, expiration positive.

@@ -20,6 +20,7 @@ def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
         cases={label(name): case for name, case in result["cases"].items()},
         candidates={name: NAMES[name] for name in NAMES},
         natural=natural,
+        others=result["others"] | {"cases": {label(n): c for n, c in result["others"].get("cases", {}).items()}},
         ml=_ml,
         number=lambda figure: _cell(figure, 1, 3),
         percent=lambda figure: _cell(figure, 100, 1),

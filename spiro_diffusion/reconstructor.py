@@ -1,7 +1,8 @@
 """Full efforts for spoiled ones: what is hidden is drawn given what was measured and who blew.
 
 1. Small conditional densities (`density`) draw how much air was still to come, for how long, and where its volume
-   passes a few knots; likewise of gaps and of onsets (`hidden`).
+   passes a few knots; likewise of gaps and of onsets (`hidden`). They may be told another effort of the
+   person (`others`).
 2. The trained diffusion draws a whole curve for the facts (FEV1, FVC, PEF, ...) that follow from these and from what
    was measured.
 3. That curve takes the hidden place, its volume bent to pass what was drawn (`bridge`); what is trusted stays.
@@ -16,18 +17,26 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from spiro_diffusion import bridge, facts, grid, hidden, spirometry, surface
+from spiro_diffusion import bridge, facts, grid, hidden, others, spirometry, surface
 from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.density import Density, DensityConfig
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.generation import STEPS, Generator
 from spiro_diffusion.hidden import Answer, Floats, Places
+from spiro_diffusion.others import Others
 
 ZERO_EDGE = grid.LEAD_SAMPLES  # edge of the grid at time zero
 JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0.02 L/s
 LEAST_SEEN_S = 0.3  # of trusted effort: the densities saw no less
 LATEST_JOIN_S = 1.2  # of a trusted part after a bad onset
 KIND = "reconstructor"
+
+
+class Known(NamedTuple):
+    """Of N efforts: `surface.features` (N, 12) of who blew, and their best other efforts."""
+
+    surfaces: Floats
+    told: Others
 
 
 class Segment(NamedTuple):
@@ -82,6 +91,7 @@ class Reconstructor:
         draws: int,
         seed: int,
         *,
+        told: Others | None = None,
         diffuse: bool = True,
         steps: int = STEPS,
     ) -> NDArray[np.float32]:
@@ -91,6 +101,7 @@ class Reconstructor:
             signals: (n, 512) L/s on the warped grid. trusted: (n, 512), as `check_trusted` allows it; a trusted last
                 bin says that the effort had ended by itself.
             people: a row an effort, as `people.conditioned` makes it: the kind of effort that is drawn.
+            told: the best other effort of each person; without it none is known.
             diffuse: the diffusion draws the path between the knots; without it the path is plain.
             steps: noise levels of the diffusion.
         """
@@ -98,8 +109,9 @@ class Reconstructor:
         many = np.repeat(np.asarray(signals, dtype=np.float64), draws, axis=0)
         hold = np.repeat(trusted, draws, axis=0)
         persons = people.iloc[np.repeat(np.arange(len(people)), draws)].reset_index(drop=True)
-        surfaces = surface.features(persons)
-        increments, hold, segments = self._segments(many * grid.WIDTHS_S, hold, surfaces, rng)
+        told = (Others.none(len(signals)) if told is None else told).at(np.repeat(np.arange(len(signals)), draws))
+        of = Known(surface.features(persons), told)
+        increments, hold, segments = self._segments(many * grid.WIDTHS_S, hold, of, rng)
         if diffuse and any(s.rows.any() for s in segments):
             logs = facts_of(increments / grid.WIDTHS_S)
             known = np.flatnonzero(np.isfinite(logs).all(axis=1))
@@ -114,7 +126,7 @@ class Reconstructor:
         return result.reshape(len(signals), draws, grid.N_SAMPLES)
 
     def _segments(
-        self, increments: Floats, hold: NDArray[np.bool_], surfaces: Floats, rng: torch.Generator
+        self, increments: Floats, hold: NDArray[np.bool_], of: Known, rng: torch.Generator
     ) -> tuple[Floats, NDArray[np.bool_], list[Segment]]:
         """The hidden stretches of N efforts, drawn one after the other: each knows what is filled in before it.
 
@@ -129,14 +141,16 @@ class Reconstructor:
         first = hold.argmax(axis=1)
         onset = first > ZERO_EDGE
         if onset.any():
-            increments, hold, segment = self._onset(increments, hold, onset, surfaces, rng)
+            increments, hold, segment = self._onset(increments, hold, onset, of, rng)
             segments.append(segment)
         begins, ends = _gaps(hold)
         for begin, end in zip(begins.T, ends.T, strict=True):
             rows = end > begin
             v = _volume(increments)
-            numbers = self._numbers("gap", hidden.gap_features(v, begin, np.maximum(end, begin + 1), surfaces), rng)
-            answer = hidden.gap_answer(numbers, v, begin, np.maximum(end, begin + 1))
+            close = np.maximum(end, begin + 1)
+            seen = hidden.gap_features(v, begin, close, of.surfaces)
+            numbers = self._numbers("gap", seen, others.gap_features(of.told, v, begin, close), rng)
+            answer = hidden.gap_answer(numbers, v, begin, close)
             covers = (bins >= begin[:, None]) & (bins < end[:, None])
             segment = Segment(rows, answer, _flow_before(v, begin), _flow_after(v, end), covers)
             increments = _plain(increments, segment)
@@ -146,7 +160,8 @@ class Reconstructor:
         if rows.any():
             v = _volume(increments)
             place = np.minimum(cut, grid.N_SAMPLES - 1)
-            numbers = self._numbers("tail", hidden.tail_features(v, place, surfaces), rng)
+            seen = hidden.tail_features(v, place, of.surfaces)
+            numbers = self._numbers("tail", seen, others.tail_features(of.told, v, place), rng)
             answer = hidden.tail_answer(numbers, v, place)
             covers = rows[:, None] & (bins >= cut[:, None])
             segment = Segment(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
@@ -159,14 +174,15 @@ class Reconstructor:
         increments: Floats,
         hold: NDArray[np.bool_],
         rows: NDArray[np.bool_],
-        surfaces: Floats,
+        of: Known,
         rng: torch.Generator,
     ) -> tuple[Floats, NDArray[np.bool_], Segment]:
         """A full onset that breathes out the same volume; what follows moves to when it would have come."""
         v = _volume(increments)
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
         cut = grid.N_SAMPLES - hold[:, ::-1].argmax(axis=1)
-        numbers = self._numbers("onset", hidden.onset_features(v, join, cut, surfaces), rng)
+        seen = hidden.onset_features(v, join, cut, of.surfaces)
+        numbers = self._numbers("onset", seen, others.onset_features(of.told, v, join), rng)
         answer = hidden.onset_answer(numbers, v, join)
         new = np.abs(grid.EDGES_S - answer.times[:, -1:]).argmin(axis=1)
         new = np.where(rows, new, join)
@@ -190,8 +206,8 @@ class Reconstructor:
         segment = Segment(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
         return _plain(increments, segment), hold, segment
 
-    def _numbers(self, question: str, features: Floats, rng: torch.Generator) -> Floats:
-        return self.densities[question].draw(features, 1, rng)[:, 0]
+    def _numbers(self, question: str, seen: Floats, told: Floats, rng: torch.Generator) -> Floats:
+        return self.densities[question].draw(np.column_stack([seen, told]), 1, rng)[:, 0]
 
 
 def save_reconstructor(path: Path, densities: dict[str, Density], made_from: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ The command line, the Python API and the page all come here.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from spiro_diffusion import faults, grid, output, spirometry
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.faults import Fault
+from spiro_diffusion.others import Others
+from spiro_diffusion.own_curves import OwnCurves
 from spiro_diffusion.reconstructor import ZERO_EDGE, Reconstructor, check_trusted
 from spiro_diffusion.spirometry import SAMPLE_PERIOD_S
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = {"fev1": "L", "fvc": "L", "ratio": "", "fef2575": "L/s", "pef": "L/s", "fet": "s"}
 SAME = 5e-3  # relative width below which an index counts as measured
+APART = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
 LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
 
 
@@ -34,7 +38,7 @@ class Recovered:
     `person`: a table of one row. `faults`: what was found, empty where the user said what is trusted. `measured`
     (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn
     anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
-    `notes`: what was done to the file.
+    `notes`: what was done to the file. `others`: other efforts of the person that the draws were told of.
     """
 
     person: pd.DataFrame
@@ -45,6 +49,7 @@ class Recovered:
     moved: bool
     flow: NDArray[np.float64]
     notes: list[str]
+    others: int = 0
 
     @functools.cached_property
     def volume(self) -> NDArray[np.float64]:
@@ -104,7 +109,9 @@ class Recovered:
                     f"{label} would most likely be {row['median']:.2f} {unit} (between {row['low_90']:.2f} and "
                     f"{row['high_90']:.2f} {unit} with 90 % probability; {row['recorded']:.2f} as recorded)"
                 )
-        return f"{what[0].upper()}{what[1:]}. In a full effort {'; '.join(said)}. {LIMIT}"
+        efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
+        given = f", given {efforts} of the same person," if self.others else ""
+        return f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}. {LIMIT}"
 
     def to_dict(self) -> dict[str, Any]:
         """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""
@@ -118,6 +125,7 @@ class Recovered:
             ],
             "trusted_s": [[_number(a), _number(b)] for a, b in _spans(self.trusted, self.time)],
             "draws": len(self.flow),
+            "others": self.others,
             "indices": {str(name): {k: _number(v) for k, v in row.items()} for name, row in table.iterrows()},
         }
 
@@ -144,6 +152,7 @@ def recover(
     person: pd.DataFrame,
     *,
     spans: list[tuple[float, float]] | None = None,
+    others: Sequence[NDArray] | OwnCurves = (),
     draws: int = 100,
     seed: int = 0,
     notes: list[str] | None = None,
@@ -154,8 +163,11 @@ def recover(
         flow: (T,) L/s at BTPS of each 10 ms, the record and no more.
         person: one row as `people.conditioned` makes it.
         spans: what is trusted, s from time zero, see `parse_mask`; without it what `faults.detect` leaves.
+        others: other efforts of the person, flow as above, of the same part of the test (before or after the
+            bronchodilator). The best of those that are well begun and whole as far as they go is told.
 
-    Raises SpiroError where there is no expiration, or too little of it is trusted.
+    Raises SpiroError where there is no expiration, too little of it is trusted, or another effort is none, is the same
+    curve, or has faults as all have.
     """
     flow = np.asarray(flow, dtype=np.float64)
     t0 = spirometry.indices(flow[None], np.array([len(flow)])).t0
@@ -166,7 +178,8 @@ def recover(
     mask = faults.trusted(found) if spans is None else _mask(spans, end)
     check_trusted(mask)
     signals = grid.to_grid(flow[None], t0)
-    filled = model.fill(signals, mask[None], person, draws, seed)[0].astype(np.float64)
+    told, left_out = _best_other(flow, others.curves() if isinstance(others, OwnCurves) else list(others))
+    filled = model.fill(signals, mask[None], person, draws, seed, told=told)[0].astype(np.float64)
     time = np.round(np.arange(grid.N_10MS) * SAMPLE_PERIOD_S - grid.LEAD_S, 2)
     measured = _window(flow, t0)
     kept = _on_10ms(mask, time)
@@ -174,7 +187,52 @@ def recover(
     curves = grid.to_10ms(filled).astype(np.float64)
     if not moved:
         curves = np.where(kept, measured, curves)
-    return Recovered(person, found, time, measured, kept, moved, curves, notes or [])
+    among = 0 if mask.all() else int(told.among[0])
+    return Recovered(person, found, time, measured, kept, moved, curves, [*(notes or []), *left_out], among)
+
+
+def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[str]]:
+    """The best of other efforts (largest sum of FEV1 and FVC), and what is to be said of those left out.
+
+    An early end does not leave one out: the densities are told how nearly it had ended.
+    """
+    sizes, signals, notes = [], [], []
+    peak = np.max(flow)
+    given: list[NDArray] = [flow]
+    for number, values in enumerate(curves, start=1):
+        other = np.asarray(values, dtype=np.float64)
+        place = f"other effort {number}"
+        if other.ndim != 1 or not np.isfinite(other).all():
+            raise SpiroError(f"{place}: expected flow in L/s of each 10 ms, a list of finite numbers")
+        index = spirometry.indices(other[None], np.array([len(other)]))
+        if not np.isfinite(index.t0[0]):
+            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be told")
+        if any(_same(other, one) for one in given):
+            raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
+        if not 1 / APART < other.max() / peak < APART:
+            raise SpiroError(
+                f"{place}: peaks at {other.max():.4g} L/s, the spoiled effort at {peak:.4g} L/s: other units than L/s, "
+                "or another person"
+            )
+        given.append(other)
+        wrong = sorted({fault.kind for fault in faults.detect(other, len(other))} - {"early end"})
+        if wrong:
+            notes.append(f"{place} is left out: {', '.join(wrong)}")
+            continue
+        sizes.append(float(index.fev1[0] + index.fvc[0]))
+        signals.append(grid.to_grid(other[None], index.t0)[0])
+    if curves and not signals:
+        raise SpiroError(f"{'; '.join(notes)}; give another effort without such a fault, or none")
+    if not signals:
+        return Others.none(1), []
+    best = np.array([int(np.nan_to_num(sizes, nan=-np.inf).argmax())])
+    return Others.of(np.stack(signals), best, np.array([len(signals)])), notes
+
+
+def _same(one: NDArray, other: NDArray) -> bool:
+    """Whether one curve is the other, or a part of it from its begin."""
+    n = min(len(one), len(other))
+    return bool(np.allclose(one[:n], other[:n], atol=1e-5))
 
 
 def parse_mask(text: str) -> list[tuple[float, float]]:

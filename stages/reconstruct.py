@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion import artifacts, hiding, reconstruction_plots, reconstruction_report, runtime, training
+from spiro_diffusion import artifacts, hiding, others, reconstruction_plots, reconstruction_report, runtime, training
 from spiro_diffusion.curves import read_table
 from spiro_diffusion.denoising import equal_people
 from spiro_diffusion.density import Density, DensityConfig, DensityTask
@@ -87,6 +87,7 @@ def reconstruct(
             "more participants"
         )
     judges = spoiled.Held(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
+    told = others.Others.of(flow, *others.best(table, others.siblings(table, held)))
     trained = Trained(np.asarray(flow[train]), table.iloc[train].reset_index(drop=True))
     own = np.flatnonzero(table["split"] == params.split)
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
@@ -95,6 +96,7 @@ def reconstruct(
     result = {
         "data": {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params)},
         "cases": spoiled.judge(model, judges, trained, **drawn),
+        "others": spoiled.given_others(model, judges, told, **options, resamples=params.resamples),
         "sharpness": spoiled.sharpness(model, judges, **options),
         "natural": spoiled.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),
     }
@@ -119,7 +121,9 @@ def _trained(
     )
     first = len(learned.rows)
     torch.manual_seed(params.seed)
-    shape = DensityConfig(given.shape[1], asked.shape[1], params.width, params.components, params.dropout)
+    shape = DensityConfig(
+        given.shape[1], asked.shape[1], asked.shape[1] + others.TOLD, params.width, params.components, params.dropout
+    )
     model = Density(shape)
     with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
         model.fit_scales(given[:first], asked[:first])

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import api, cli, faults, grid, hidden, hiding, spirometry
+from spiro_diffusion import api, cli, faults, grid, hidden, hiding, others, spirometry
 from spiro_diffusion.density import Density, DensityConfig
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import completions, spoiled
 from spiro_diffusion.evaluation.spoiling import Case, cough, cut
+from spiro_diffusion.others import Others
 from spiro_diffusion.reconstructor import Reconstructor
 from spiro_diffusion.recovery import Recovered, parse_mask
 
@@ -245,9 +246,13 @@ def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Recon
         assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completions.RIVALS}
         for rival in completions.RIVALS:
             assert case[rival]["fvc"]["error"]["value"] > 0
+    told = Others.of(signals, *others.best(table, others.siblings(table, held)))
+    compared = spoiled.given_others(model, judges, told, draws=10, resamples=100, seed=0)
+    assert list(compared["cases"]) == list(cases)
     natural = spoiled.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = spoiled.summary({"cases": cases})
+    summary = spoiled.summary({"cases": cases, "others": compared})
+    assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 
 

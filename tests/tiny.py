@@ -8,7 +8,7 @@ import pandas as pd
 import repaired
 import torch
 
-from spiro_diffusion import artifacts, facts, hiding
+from spiro_diffusion import artifacts, facts, hiding, others
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
 from spiro_diffusion.density import Density, DensityConfig
@@ -54,7 +54,8 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
     torch.manual_seed(0)
     for name, made in hiding.examples(signals, table, rows, 12, seed=0).items():
         given, asked = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
-        densities[name] = Density(DensityConfig(given.shape[1], asked.shape[1], width=16, components=2)).eval()
+        shape = DensityConfig(given.shape[1], asked.shape[1], asked.shape[1] + others.TOLD, width=16, components=2)
+        densities[name] = Density(shape).eval()
         densities[name].fit_scales(given, asked)
     save_reconstructor(folder / "reconstructor.safetensors", densities, {})
     return folder

@@ -21,6 +21,7 @@ from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_
 from spiro_diffusion.evaluation.measured import in_parallel
 from spiro_diffusion.evaluation.spoiling import CUTS_S, Case, cough, cut
 from spiro_diffusion.generation import STEPS
+from spiro_diffusion.others import Others
 from spiro_diffusion.reconstructor import Reconstructor, check_trusted, indices_of
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
@@ -49,6 +50,38 @@ def judge(
         plain = draw(model, case, draws, seed + number, diffuse=False)
         rivals = {name: rival(case, trained, draws, seed + number) for name, rival in RIVALS.items()}
         result[case.name] = _case(case, truth, drawn, {"plain_path": plain, **rivals}, people.restricted(case.rows))
+    return result
+
+
+def given_others(
+    model: Reconstructor, held: Held, told: Others, *, draws: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
+
+    On plain paths, which decide nothing of FVC and little of FEF25-75; `error_ratio` and `crps_ratio` are those given
+    it over those without: below 1 it helps.
+    """
+    has = np.flatnonzero(told.among > 0)
+    result: dict[str, Any] = {"efforts": len(has)}
+    if len(has) < MIN_PEOPLE:
+        return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
+    some = Held(held.signals[has], held.people.iloc[has].reset_index(drop=True))
+    people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
+    result["cases"] = {}
+    for number, case in enumerate(_cases(some, seed)):
+        truth, own = _indices(case.truth), people.restricted(case.rows)
+        without, given = (
+            draw(model, case, draws, seed + number, told=known, diffuse=False)
+            for known in (None, told.at(has[case.rows]))
+        )
+        result["cases"][case.name] = {}
+        for name in ("fvc", "fef2575"):
+            compared = _against(given[name], without[name], truth[name], own)
+            result["cases"][case.name][name] = {
+                "without": _judged(without[name], truth[name], own),
+                "given": _judged(given[name], truth[name], own),
+                **{ratio: compared[ratio] for ratio in ("error_ratio", "crps_ratio")},
+            }
     return result
 
 
@@ -126,6 +159,13 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
+    for name, indices in result["others"].get("cases", {}).items():
+        fvc = indices["fvc"]
+        found[f"{name}_fvc_error_ml_others"] = _ml(fvc["given"]["error"])
+        found[f"{name}_fvc_width_90_ml_others"] = _ml(fvc["given"]["width_90"])
+        found[f"{name}_fvc_coverage_90_others"] = fvc["given"]["coverage_90"]["value"]
+        for index in ("fvc", "fef2575"):
+            found[f"{name}_{index}_crps_ratio_others"] = indices[index]["crps_ratio"]["value"]
     return found
 
 
@@ -133,8 +173,17 @@ def _ml(litres: Figure) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, diffuse: bool = True, steps: int = STEPS) -> Drawn:
-    """Indices (n, draws) of reconstructions of a case."""
+def draw(
+    model: Reconstructor,
+    case: Case,
+    draws: int,
+    seed: int,
+    *,
+    told: Others | None = None,
+    diffuse: bool = True,
+    steps: int = STEPS,
+) -> Drawn:
+    """Indices (n, draws) of reconstructions of a case, given the best other effort `told` of each person if known."""
     rows = max(1, BATCH // draws)
     parts = []
     starts = range(0, len(case.rows), rows)
@@ -142,9 +191,8 @@ def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, diffuse: bo
     for start in tqdm(starts, desc=label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
         people = case.people.iloc[part]
-        filled = model.fill(
-            case.signals[part], case.trusted[part], people, draws, seed + start, diffuse=diffuse, steps=steps
-        )
+        own = (case.signals[part], case.trusted[part], people, draws, seed + start)
+        filled = model.fill(*own, told=told.at(part) if told else None, diffuse=diffuse, steps=steps)
         parts.append(_indices(filled.reshape(-1, grid.N_SAMPLES)))
     return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
 
@@ -160,14 +208,15 @@ def _cases(held: Held, seed: int) -> list[Case]:
 def _case(case: Case, truth: Drawn, drawn: Drawn, rivals: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
     own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
-        own["generator"][name] = {
-            **_error(np.median(drawn[name], axis=1), truth[name], people),
-            **_calibration(drawn[name], truth[name], people),
-        }
+        own["generator"][name] = _judged(drawn[name], truth[name], people)
     for rival, values in rivals.items():
         own[rival] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
     own["ratio_bias"] = _ratio_bias(case, truth, drawn, people)
     return own
+
+
+def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    return {**_error(np.median(draws, axis=1), truth, people), **_calibration(draws, truth, people)}
 
 
 def _error(point: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
