@@ -1,6 +1,7 @@
 """Work shared out to processes that are forked from this one: they see its arrays without a copy."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,7 @@ def in_processes(function: Callable[[int], T], count: int) -> Iterator[T]:
 
 
 def _begin() -> None:
+    gc.freeze()  # what the first process left to be thrown away, a GPU's objects among it, is its own to throw away
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends them
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threadpool_limits(limits=1)
