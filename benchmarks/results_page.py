@@ -71,7 +71,7 @@ def spoiled_table(judged: dict[str, Any]) -> list[str]:
         own, scale = case["generator"], 1000
         ratio = max((case[r]["fvc"]["crps_ratio"] for r in RIVALS), key=lambda figure: figure["value"])
         cells = [
-            {"cough": "a cough"}.get(name, f"cut at {name[-1]} s"),
+            _spoiling(name),
             f"{scale * own['fvc']['error']['value']:.1f}",
             f"{own['fef2575']['error']['value']:.3f}",
             f"{100 * own['fvc']['coverage_90']['value']:.1f} %, {scale * own['fvc']['width_90']['value']:.0f}",
@@ -81,6 +81,27 @@ def spoiled_table(judged: dict[str, Any]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def others_table(judged: dict[str, Any]) -> list[str]:
+    """The same spoiled efforts without and with the person's best other effort: FVC, both sides by plain paths."""
+    head = ["spoiled", "FVC error (mL)", "90 % width (mL)", "90 % coverage", "CRPS, given over without"]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for name, case in judged["others"]["cases"].items():
+        sides, ratio = [case["fvc"][side] for side in ("without", "given")], case["fvc"]["crps_ratio"]
+        cells = [
+            _spoiling(name),
+            ", ".join(f"{1000 * s['error']['value']:.1f}" for s in sides),
+            ", ".join(f"{1000 * s['width_90']['value']:.0f}" for s in sides),
+            ", ".join(f"{100 * s['coverage_90']['value']:.1f} %" for s in sides),
+            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spoiling(name: str) -> str:
+    return {"cough": "a cough"}.get(name, f"cut at {name[-1]} s")
 
 
 def _spoiled(judged: dict[str, Any] | None) -> list[str]:
@@ -97,6 +118,12 @@ def _spoiled(judged: dict[str, Any] | None) -> list[str]:
         "exponential rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
         "",
         *spoiled_table(judged),
+        "",
+        "The same efforts without, and given the person's best other acceptable effort of the same kind of test. On "
+        "this stand-in the efforts of one person share their tail by rule: how much another effort tells of real lungs "
+        "is not known.",
+        "",
+        *others_table(judged),
     ]
 
 
