@@ -28,9 +28,7 @@ class DensityConfig:
 
     features: int  # numbers that are given
     numbers: int  # that are drawn
-    optional: int = (
-        0  # the last features, that may be absent: the last of them says 1 where they are given, else all are 0
-    )
+    optional: int = 0  # the last of the features: may be absent, then all 0; the very last is 1 if they are there
     width: int = 128
     components: int = 5
     dropout: float = 0.1

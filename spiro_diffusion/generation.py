@@ -74,10 +74,10 @@ class Generator:
         another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
-        reader = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is asked for
+        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is asked for
         if made_from["vqvae"] != artifacts.sha256(vqvae):
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
-        return cls(reader, model, made_from, place)
+        return cls(autoencoder, model, made_from, place)
 
     def sample(
         self,

@@ -5,6 +5,7 @@ that the same rule makes on training efforts spoiled alike, so that it has an ho
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion import grid, hidden, surface
-from spiro_diffusion.evaluation.measured import few_threads
 from spiro_diffusion.evaluation.spoiling import Case, cough, cut
 from spiro_diffusion.reconstructor import indices_of
 
@@ -166,7 +167,7 @@ def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
 
 
 def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:
-    with few_threads(len(x)):
+    with _few_threads(len(x)):
         return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
 
 
@@ -221,3 +222,8 @@ def _features(case: Case) -> Floats:
 def _read(signals: NDArray) -> Drawn:
     table = indices_of(signals)
     return {name: table[name].to_numpy(float) for name in ("fvc", "fef2575")}
+
+
+def _few_threads(rows: int) -> threadpool_limits:
+    """Context in which boosted trees take one thread for each 2,000 rows: with fewer they wait for each other."""
+    return threadpool_limits(limits=max(1, min(os.cpu_count() or 1, rows // 2000)), user_api="openmp")

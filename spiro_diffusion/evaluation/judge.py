@@ -72,7 +72,8 @@ def judge_all(
 ) -> dict[str, Tree]:
     """`judge` for candidates by name; many curves are judged in several processes, with the same figures."""
     asked = {name: list((questions or {}).get(name) or QUESTIONS) for name in candidates}
-    steps = [(name, q, level) for q in QUESTIONS for level in LEVELS for name in candidates if q in asked[name]]
+    steps = [(name, q, level) for name in candidates for q in asked[name] for level in LEVELS]
+    steps.sort(key=lambda step: list(QUESTIONS).index(step[1]))  # those that take long first
     views = {
         name: {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
         for name, candidate in candidates.items()
@@ -338,7 +339,7 @@ def _physics(view: _View) -> Tree:
     return tree
 
 
-QUESTIONS = {  # those that take long come first
+QUESTIONS = {  # in the order of the time that they take, longest first
     "two_sample": _two_sample,
     "groups": _groups,
     "copying": _copying,

@@ -194,11 +194,6 @@ def _second_peak(v: NDArray, t_peak: NDArray) -> NDArray[np.float64]:
     return rise.astype(np.float64) / (w * spirometry.SAMPLE_PERIOD_S)
 
 
-def few_threads(rows: int) -> threadpool_limits:
-    """Context in which boosted trees take one thread for each 2,000 rows: with fewer they wait for each other."""
-    return threadpool_limits(limits=max(1, min(os.cpu_count() or 1, rows // 2000)), user_api="openmp")
-
-
 def in_parallel(function: Callable[[int], T], count: int) -> Iterator[T]:
     """`function(i)` for each i in order, on all cores: numpy lets go of the interpreter while it computes.
 
