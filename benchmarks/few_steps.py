@@ -27,6 +27,7 @@ from torch import Tensor
 from spiro_diffusion import artifacts, bare, conditions, denoising, facts, runtime, training
 from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM
+from spiro_diffusion.curves import read_table
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.diffusion import Denoiser
 from spiro_diffusion.errors import SpiroError
@@ -142,7 +143,7 @@ class Lessons(NamedTuple):
 
 def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons:
     """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
-    table = pd.read_parquet(folder / "data" / "curves.parquet")
+    table = read_table(folder / "data" / "curves.parquet")
     held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
     logs = facts.read(table)
     table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))

@@ -66,13 +66,15 @@ def read_table(path: Path, columns: list[str] | None = None, optional: tuple[str
     Raises SpiroError where the file is missing, is no Parquet file, or lacks a column.
     """
     try:
-        schema = pq.read_schema(path)
-        if columns is not None:
-            columns = columns + [name for name in optional if name in schema.names]
-            missing = [name for name in columns if name not in schema.names]
-            if missing:
-                raise SpiroError(f"{path}: has no column {missing[0]}; make it again with `dvc repro`")
-        return pd.read_parquet(path, columns=columns)
+        # on this thread alone: Arrow waits for ever for threads that the system refuses, as where memory ends
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            if columns is not None:
+                columns = columns + [name for name in optional if name in names]
+                missing = [name for name in columns if name not in names]
+                if missing:
+                    raise SpiroError(f"{path}: has no column {missing[0]}; make it again with `dvc repro`")
+            return file.read(columns, use_threads=False).to_pandas(use_threads=False)
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except pa.ArrowInvalid as error:
@@ -116,11 +118,11 @@ def batches(repaired: Path, table: pd.DataFrame, label: str, size: int = BATCH) 
 def _raw(path: Path, wanted: NDArray, size: int) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
     """Counts and lengths of the wanted rows of a file, with the place of the first among them."""
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro`") from None
     begin = 0
-    for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"]):
+    for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"], use_threads=False):
         low, high = np.searchsorted(wanted, [begin, begin + len(batch)])
         if high > low:
             yield low, *_dense(batch.column(0), wanted[low:high] - begin)

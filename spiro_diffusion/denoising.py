@@ -34,7 +34,7 @@ class Change:
 class DenoisingTask:
     """Denoising of clean rows given their conditions; see `training.Task`."""
 
-    BATCH = 512  # rows a validation step
+    BATCH = 256  # rows a validation step
 
     def __init__(
         self,

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spiro_diffusion.artifacts import release
+from spiro_diffusion.batching import batches
 from spiro_diffusion.errors import SpiroError
 
 
@@ -32,6 +35,15 @@ def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
 def load_signals(path: Path, rows: int) -> Tensor:
     """The resampled curves as a tensor (rows, 512), L/s."""
     return torch.from_numpy(load_rows(path, rows, (512,)))
+
+
+def picked(held: np.ndarray, rows: NDArray[np.int64], size: int = 1024) -> np.ndarray:
+    """Some rows of the map that `load_rows` gives, in memory; of the rest nothing stays there."""
+    taken = np.empty((len(rows), *held.shape[1:]), dtype=held.dtype)
+    for part in batches(len(rows), size):
+        taken[part] = held[rows[part]]
+        release(held)
+    return taken
 
 
 def rows_of(table: pd.DataFrame, split: str, device: torch.device | None = None) -> Tensor:

@@ -123,19 +123,17 @@ def run_stage(function: Callable[..., None], params_class: type[P], argv: list[s
             function(load_params(params_class, name), **arguments)
     except SpiroError as error:
         sys.exit(f"{name}: {' '.join(str(error).split())}")
-    except OSError as error:
-        if error.errno not in _OF_THE_MACHINE:
+    except (MemoryError, RuntimeError, OSError) as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(said):
+            sys.exit(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+        if not isinstance(error, OSError) or error.errno not in _OF_THE_MACHINE:
             raise
         sys.exit(f"{name}: {error.filename or 'a file'}: {error.strerror}")
-    except (MemoryError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(said):
-            raise
-        sys.exit(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-_NO_MEMORY = re.compile("allocate memory|out of memory|start new thread", re.IGNORECASE)  # RuntimeErrors
+_NO_MEMORY = re.compile("allocate memory|out of memory|start new thread", re.IGNORECASE)  # not MemoryErrors
 _MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stage's batch or draws in params.yaml"
 
 

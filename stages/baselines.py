@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from spiro_diffusion import artifacts, report, runtime, training
 from spiro_diffusion import origin as recipe
 from spiro_diffusion.batching import batches
+from spiro_diffusion.curves import read_table
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.evaluation import baselines as rivals
 from spiro_diffusion.evaluation import candidates, data, targets
@@ -75,7 +75,7 @@ def origin(task: Task) -> Candidate:
     """The recipe that the project began with, trained on the same curves."""
     params, place = task.params, runtime.start()
     run = training.fingerprint(params, [task.signals, task.curves])
-    table = pd.read_parquet(task.curves)
+    table = read_table(task.curves)
     flow = load_signals(task.signals, len(table)).to(place.device)
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
     torch.manual_seed(task.seed)

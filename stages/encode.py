@@ -4,13 +4,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from spiro_diffusion import artifacts, distributed, runtime
 from spiro_diffusion.batching import batches
+from spiro_diffusion.curves import read_table
 from spiro_diffusion.signals import load_signals
 from spiro_diffusion.stage import run_stage
 from spiro_diffusion.vqvae import CHANNELS, TOKENS, load_vqvae
@@ -27,7 +27,7 @@ def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents:
     """Write float32 (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels."""
     place = runtime.start().exact()
     model = load_vqvae(vqvae).to(place.device)
-    split = pd.read_parquet(curves, columns=["split"])["split"].to_numpy()
+    split = read_table(curves, ["split"])["split"].to_numpy()
     flow = load_signals(signals, len(split))
     parts = list(batches(len(flow), params.batch))
 

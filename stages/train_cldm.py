@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion import artifacts, conditions, denoising, distributed, facts, runtime, surface, training
 from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
+from spiro_diffusion.curves import read_table
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.diffusion import Noise
 from spiro_diffusion.errors import SpiroError
@@ -22,7 +22,7 @@ from spiro_diffusion.unet import UNetConfig
 from spiro_diffusion.vqvae import CHANNELS, TOKENS, load_vqvae
 
 FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
-STANDARDISED = 2048  # curves at a time
+STANDARDISED = 512  # curves at a time
 
 
 @dataclass(frozen=True)
@@ -103,25 +103,27 @@ def train_cldm(
     place = runtime.start()
     run = training.fingerprint(params, [latents, moments, curves])
     load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
-    table = pd.read_parquet(curves)
+    table = read_table(curves, ["seqn", "split", *facts.NAMES, *conditions.NUMBERS, *conditions.CATEGORIES])
     held = load_rows(latents, len(table), (TOKENS, CHANNELS))
     logs = facts.read(table)
-    table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))  # an effort without facts teaches nothing
+    # test participants are not looked at, and an effort without facts teaches nothing
+    used = np.flatnonzero(table["split"].isin(["train", "validation"]) & np.isfinite(logs).all(axis=1))
+    table, logs = table.iloc[used], logs[used]
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
-    learned = train.cpu().numpy()
+    trained = train.cpu().numpy()
 
     torch.manual_seed(params.seed)
     with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
         axes = principal_axes(*_moments(moments))
         model = CLDM(params.model(len(axes.axes)))
-        model.facts.fit_scales(logs[learned], table.iloc[learned])
+        model.facts.fit_scales(logs[trained], table.iloc[trained])
     for name, value in axes._asdict().items():
         getattr(model, name).copy_(value)
     tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
     clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
     clean = torch.empty((len(table), TOKENS, len(axes.axes)), device=place.device)
     for part in batches(len(table), STANDARDISED):
-        clean[part] = model.standardise(torch.from_numpy(held[part])).to(place.device)
+        clean[part] = model.standardise(torch.from_numpy(held[used[part]])).to(place.device)
         artifacts.release(held)
     model.to(place.device)
 

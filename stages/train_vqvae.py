@@ -5,15 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from spiro_diffusion import codebook, distributed, grid, runtime, spirometry, training, uncounted
 from spiro_diffusion.batching import batches
 from spiro_diffusion.checkpoint import save_checkpoint
+from spiro_diffusion.curves import read_table
 from spiro_diffusion.log import Log
-from spiro_diffusion.signals import load_signals, rows_of
+from spiro_diffusion.signals import load_rows, picked, rows_of
 from spiro_diffusion.stage import run_stage
 from spiro_diffusion.vqvae import TOKENS, VQVAE, LossWeights, VQVAEConfig, reconstruction_loss
 
@@ -50,7 +50,7 @@ class VQVAETask:
     """Reconstruction of curves; see `training.Task`."""
 
     START_CURVES = 2048  # curves whose tokens start the codebooks
-    BATCH = 256  # curves a validation step
+    BATCH = 64  # curves a validation step: larger pieces leave holes in memory that nothing fills
 
     def __init__(
         self, model: VQVAE, flow: Tensor, target: Tensor, train: Tensor, validation: Tensor, params: Params
@@ -120,10 +120,12 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
     place = runtime.start().exact()
     run = training.fingerprint(params, [signals, curves])
-    table = pd.read_parquet(curves, columns=["split", "btps"])
-    counted = load_signals(signals, len(table))
-    target = torch.from_numpy(uncounted.before(counted.numpy(), table["btps"].to_numpy())).to(place.device)
-    flow = counted.to(place.device)
+    table = read_table(curves, ["split", "btps"])
+    learned = np.flatnonzero(table["split"].isin(["train", "validation"]))  # the others' curves are not looked at
+    counted = picked(load_rows(signals, len(table), (grid.N_SAMPLES,)), learned)
+    table = table.iloc[learned]
+    target = torch.from_numpy(uncounted.before(counted, table["btps"].to_numpy())).to(place.device)
+    flow = torch.from_numpy(counted).to(place.device)
     torch.manual_seed(params.seed)
     model = VQVAE(params.network).to(place.device)
     train = rows_of(table, "train", place.device)

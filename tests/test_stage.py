@@ -1,5 +1,7 @@
 """A stage's params: what a user may write wrong ends in one line that names it."""
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,11 @@ def test_a_stage_takes_its_paths_from_arguments_and_ends_errors_in_one_line(
     assert end.value.code == "toy: two lines"
 
 
-@pytest.mark.parametrize("allocate", [lambda: np.empty(1 << 50), lambda: torch.empty(1 << 50)])
+def _map() -> None:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))  # what mmap says
+
+
+@pytest.mark.parametrize("allocate", [lambda: np.empty(1 << 50), lambda: torch.empty(1 << 50), _map])
 def test_a_lack_of_memory_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allocate: Callable[[], object]
 ) -> None:
