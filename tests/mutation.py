@@ -25,6 +25,7 @@ from spiro_diffusion.vqvae import load_vqvae
 Rng = np.random.Generator
 MESSAGE = 600  # characters of a line that people still read
 TRAINED = {"age": [6.0, 79.0], "height": [100.0, 200.0]}
+MOST_ROWS = 100_000  # of a CSV that is made longer
 CELLS = ["", "nan", "NA", "inf", "-inf", "1e308", "-1e308", "1e-320", "1e999", "9" * 400, "-0", "0x10", "1_000", "1,5"]
 CELLS += ["True", "'", '"', "\0", "\n", "\r\n", "=1+1", "١٢", "🫁", "\x1b[2J", " " * 3000, "a" * 70000, "2020-01-01"]
 CELLS += ["1+2j", "[1]", "{}", "None", "<script>", "../../etc/passwd", "9007199254740993", "18446744073709551616"]
@@ -114,7 +115,7 @@ def of_text(data: bytes, rng: Rng) -> bytes:
         elif kind == 6:
             table = table[: 1 + int(rng.integers(0, len(table)))]
         elif kind == 7:
-            table += table[1:] * int(rng.choice([1, 3, 20]))
+            table = (table + table[1:] * int(rng.choice([1, 3, 20])))[:MOST_ROWS]
         else:  # each row a name of its own
             table = [[*line, str(i) if i else "curve"] for i, line in enumerate(table)]
         table = [line for line in table if line] or [[""]]

@@ -248,3 +248,10 @@ def test_a_network_told_the_facts_sees_each_of_them() -> None:
         other = known.clone()
         other[0, i] = 1.0
         assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)
+
+
+def test_a_configuration_with_too_many_levels_is_refused_in_a_short_line() -> None:
+    with pytest.raises(
+        ValueError, match=r"^multipliers is \[1, 1, .{,60}\.\.\.; expected 1 to 6 numbers from 1 to 64$"
+    ):
+        UNetConfig(multipliers=(1,) * 10_000)
