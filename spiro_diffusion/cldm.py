@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spiro_diffusion.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.diffusion import Denoiser, Noise
+from spiro_diffusion.errors import shown
 from spiro_diffusion.facts import Facts, FactsConfig
 from spiro_diffusion.unet import UNet, UNetConfig
 from spiro_diffusion.vqvae import CHANNELS
@@ -40,7 +41,7 @@ class MadeFrom:
         for name in ("age", "height"):
             ends = getattr(self, name)
             if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
-                raise ValueError(f"{name} is {ends}; expected the lowest and the highest")
+                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only

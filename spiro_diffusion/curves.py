@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 WORKERS = 2  # threads: numpy lets them run side by side
 BATCH = 1024  # curves at a time: 1,024 x 2,044 float32 is 8 MB
+# Arrow waits for ever for threads that the system refuses it, as where memory ends; with no `pre_buffer` it needs none
+ONE_THREAD = {"use_threads": False}
 
 
 class Batch(NamedTuple):
@@ -66,15 +68,14 @@ def read_table(path: Path, columns: list[str] | None = None, optional: tuple[str
     Raises SpiroError where the file is missing, is no Parquet file, or lacks a column.
     """
     try:
-        # on this thread alone: Arrow waits for ever for threads that the system refuses, as where memory ends
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # see ONE_THREAD
             names = file.schema_arrow.names
             if columns is not None:
                 columns = columns + [name for name in optional if name in names]
                 missing = [name for name in columns if name not in names]
                 if missing:
                     raise SpiroError(f"{path}: has no column {missing[0]}; make it again with `dvc repro`")
-            return file.read(columns, use_threads=False).to_pandas(use_threads=False)
+            return file.read(columns, **ONE_THREAD).to_pandas(**ONE_THREAD)
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except pa.ArrowInvalid as error:
@@ -122,7 +123,7 @@ def _raw(path: Path, wanted: NDArray, size: int) -> Iterator[tuple[int, NDArray[
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro`") from None
     begin = 0
-    for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"], use_threads=False):
+    for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"], **ONE_THREAD):
         low, high = np.searchsorted(wanted, [begin, begin + len(batch)])
         if high > low:
             yield low, *_dense(batch.column(0), wanted[low:high] - begin)

@@ -1,5 +1,6 @@
 """Reading what resample and encode made, checked against the table of curves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 from spiro_diffusion.artifacts import release
 from spiro_diffusion.batching import batches
 from spiro_diffusion.errors import SpiroError
+
+PIECE = 512  # rows: 16 MB of tokens
 
 
 def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -37,13 +40,14 @@ def load_signals(path: Path, rows: int) -> Tensor:
     return torch.from_numpy(load_rows(path, rows, (512,)))
 
 
-def picked(held: np.ndarray, rows: NDArray[np.int64], size: int = 1024) -> np.ndarray:
-    """Some rows of the map that `load_rows` gives, in memory; of the rest nothing stays there."""
-    taken = np.empty((len(rows), *held.shape[1:]), dtype=held.dtype)
-    for part in batches(len(rows), size):
-        taken[part] = held[rows[part]]
+def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
+    """These rows of the map that `load_rows` gives, PIECE at a time: their places among `rows`, and a copy.
+
+    Memory holds one piece, and nothing of the map.
+    """
+    for part in batches(len(rows), PIECE):
+        yield part, held[rows[part]]
         release(held)
-    return taken
 
 
 def rows_of(table: pd.DataFrame, split: str, device: torch.device | None = None) -> Tensor:

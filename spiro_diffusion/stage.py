@@ -133,7 +133,7 @@ def run_stage(function: Callable[..., None], params_class: type[P], argv: list[s
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-_NO_MEMORY = re.compile("allocate memory|out of memory|start new thread", re.IGNORECASE)  # not MemoryErrors
+_NO_MEMORY = re.compile("allocate memory|out of memory|start new thread", re.IGNORECASE)  # as RuntimeError or OSError
 _MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stage's batch or draws in params.yaml"
 
 

@@ -9,20 +9,18 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion import artifacts, conditions, denoising, distributed, facts, runtime, surface, training
-from spiro_diffusion.batching import batches
 from spiro_diffusion.cldm import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.curves import read_table
 from spiro_diffusion.denoising import Change, DenoisingTask
 from spiro_diffusion.diffusion import Noise
 from spiro_diffusion.errors import SpiroError
 from spiro_diffusion.log import Log
-from spiro_diffusion.signals import load_rows, rows_of
+from spiro_diffusion.signals import load_rows, pieces, rows_of
 from spiro_diffusion.stage import run_stage
 from spiro_diffusion.unet import UNetConfig
 from spiro_diffusion.vqvae import CHANNELS, TOKENS, load_vqvae
 
 FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
-STANDARDISED = 512  # curves at a time
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ def train_cldm(
     held = load_rows(latents, len(table), (TOKENS, CHANNELS))
     logs = facts.read(table)
     # test participants are not looked at, and an effort without facts teaches nothing
-    used = np.flatnonzero(table["split"].isin(["train", "validation"]) & np.isfinite(logs).all(axis=1))
-    table, logs = table.iloc[used], logs[used]
+    learned = np.flatnonzero(table["split"].isin(["train", "validation"]) & np.isfinite(logs).all(axis=1))
+    table, logs = table.iloc[learned], logs[learned]
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
     trained = train.cpu().numpy()
 
@@ -122,9 +120,8 @@ def train_cldm(
     tensors = torch.from_numpy(logs).float(), torch.from_numpy(surface.features(table)).float()
     clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
     clean = torch.empty((len(table), TOKENS, len(axes.axes)), device=place.device)
-    for part in batches(len(table), STANDARDISED):
-        clean[part] = model.standardise(torch.from_numpy(held[used[part]])).to(place.device)
-        artifacts.release(held)
+    for part, tokens in pieces(held, learned):
+        clean[part] = model.standardise(torch.from_numpy(tokens)).to(place.device)
     model.to(place.device)
 
     known = torch.from_numpy(conditions.encode(table)).to(place.device)

@@ -13,7 +13,7 @@ from spiro_diffusion.batching import batches
 from spiro_diffusion.checkpoint import save_checkpoint
 from spiro_diffusion.curves import read_table
 from spiro_diffusion.log import Log
-from spiro_diffusion.signals import load_rows, picked, rows_of
+from spiro_diffusion.signals import load_rows, pieces, rows_of
 from spiro_diffusion.stage import run_stage
 from spiro_diffusion.vqvae import TOKENS, VQVAE, LossWeights, VQVAEConfig, reconstruction_loss
 
@@ -121,8 +121,10 @@ def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, met
     place = runtime.start().exact()
     run = training.fingerprint(params, [signals, curves])
     table = read_table(curves, ["split", "btps"])
-    learned = np.flatnonzero(table["split"].isin(["train", "validation"]))  # the others' curves are not looked at
-    counted = picked(load_rows(signals, len(table), (grid.N_SAMPLES,)), learned)
+    learned = np.flatnonzero(table["split"].isin(["train", "validation"]))  # test participants are not looked at
+    counted = np.empty((len(learned), grid.N_SAMPLES), dtype=np.float32)
+    for part, some in pieces(load_rows(signals, len(table), (grid.N_SAMPLES,)), learned):
+        counted[part] = some
     table = table.iloc[learned]
     target = torch.from_numpy(uncounted.before(counted, table["btps"].to_numpy())).to(place.device)
     flow = torch.from_numpy(counted).to(place.device)

@@ -61,7 +61,7 @@ class Measured:
         return counter.flow(self.counts, self.people["btps"].to_numpy())
 
     def volumes(self, times: NDArray) -> NDArray[np.float64]:
-        """Volume (n, times) in L expired `times` seconds after the curve's own time zero."""
+        """Volume (n, times) in L expired `times` seconds after time zero, or the first sample where there is none."""
         v = spirometry.volume(self.flow())
         at = (self.indices["t0"][:, None] + np.asarray(times)) / spirometry.SAMPLE_PERIOD_S
         return np.stack([spirometry.volume_at(v, column) for column in np.nan_to_num(at).T], axis=1)

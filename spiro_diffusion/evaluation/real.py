@@ -95,6 +95,7 @@ def at_level(people: pd.DataFrame, level: str) -> NDArray[np.bool_]:
 
 
 def weights_of(people: pd.DataFrame, weighting: str) -> NDArray[np.float64]:
+    """Weights (n,) of curves; by the survey who has no weight stands for nobody."""
     if weighting == "unweighted":
         return np.ones(len(people))
     return np.nan_to_num(people["mec_weight"].to_numpy(float))
