@@ -18,7 +18,7 @@ lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
-	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.bare --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
 docs: setup  ## the site of docs/ in site/, without a network
 	mkdocs build --strict

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spiro_diffusion import fused, training
-from spiro_diffusion.cldm import CLDM, CLDMConfig
-from spiro_diffusion.denoising import Change, DenoisingTask
-from spiro_diffusion.diffusion import Denoiser, Noise
-from spiro_diffusion.facts import NAMES, FactsConfig
-from spiro_diffusion.generation import Generator
-from spiro_diffusion.runtime import Runtime
-from spiro_diffusion.unet import UNet, UNetConfig
-from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
-from stages.train_vqvae import Params, VQVAETask
+from spiro_diffusion.compute import kernels
+from spiro_diffusion.compute.runtime import Runtime
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.models.edm import Denoiser, Noise
+from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
+from spiro_diffusion.models.unet import UNet, UNetConfig
+from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig
+from spiro_diffusion.pipeline.train_vqvae import Params
+from spiro_diffusion.training import loop as training
+from spiro_diffusion.training.autoencoding import VQVAETask
+from spiro_diffusion.training.denoising import Change, DenoisingTask
 
 CURVES, BATCH, EPOCHS = 48, 8, 4  # six steps an epoch: three that warm up, then three of a graph
 NETWORK = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(NAMES))
@@ -61,7 +63,9 @@ def vqvae_losses(place: Runtime) -> np.ndarray:
     torch.manual_seed(0)
     flow = torch.rand((CURVES, 512), generator=generator).to(place.device)
     rows = torch.arange(CURVES, device=place.device)
-    task = VQVAETask(VQVAE(VQVAE_PARAMS.network).to(place.device), flow, flow, rows, rows[:1], VQVAE_PARAMS)
+    task = VQVAETask(
+        VQVAE(VQVAE_PARAMS.network).to(place.device), flow, flow, rows, rows[:1], VQVAE_PARAMS.autoencoding
+    )
     return _losses(training._Loop(task, VQVAE_PARAMS, rows, place))
 
 
@@ -108,7 +112,7 @@ def checks(place: Runtime) -> list[dict[str, Any]]:
             ("VQ-VAE training as a CUDA graph", vqvae_losses, replace(exact, graphs=True), 1e-2),
             ("sampling as a CUDA graph", curves, replace(exact, graphs=True), 1e-3),
         ]
-    with fused.plain():
+    with kernels.plain():
         plain = {function: function(exact) for _, function, _, _ in found}
     return [
         {"path": name, "difference": apart(function(fast), plain[function]), "allowed": allowed}

@@ -1,4 +1,4 @@
-"""Write spiro_diffusion/population.py: what the simulator knows of the population, from the CDC's files.
+"""Write spiro_diffusion/simulation/population.py: what the simulator knows of the population, from the CDC's files.
 
 Usage: python benchmarks/calibrate_population.py FOLDER   (it holds DEMO_G.xpt, BMX_G.xpt and SPX_G.xpt)
 
@@ -21,8 +21,8 @@ import pyreadstat
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from spiro_diffusion import reference
-from spiro_diffusion.expiration import LEFT
+from spiro_diffusion.physiology import reference
+from spiro_diffusion.simulation.expiration import LEFT
 
 AGES = [6, 8, 10, 12, 14, 16, 18, 21, 25, 35, 50, 65, 80]  # years: knots of the corrections
 SIZE_AGES = [2, 4, *AGES]  # of height and body-mass index

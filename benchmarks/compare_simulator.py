@@ -14,7 +14,8 @@ import pandas as pd
 import pyreadstat
 from matplotlib.figure import Figure
 
-from spiro_diffusion import reference, simulator
+from spiro_diffusion.physiology import reference
+from spiro_diffusion.simulation import simulator
 
 PARTICIPANTS = 6652
 COLUMNS = {  # of SPX: name, decimals

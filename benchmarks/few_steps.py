@@ -24,25 +24,29 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from spiro_diffusion import artifacts, bare, conditions, denoising, facts, runtime, training
-from spiro_diffusion.batching import batches
-from spiro_diffusion.cldm import CLDM
-from spiro_diffusion.curves import read_table
-from spiro_diffusion.denoising import Change, DenoisingTask
-from spiro_diffusion.diffusion import Denoiser
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.compute import runtime
+from spiro_diffusion.compute.runtime import Runtime
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.batching import batches
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.params import filled, read_params
+from spiro_diffusion.dataset.raw_curves import read_table
+from spiro_diffusion.dataset.signals import load_rows, rows_of
 from spiro_diffusion.evaluation import candidates, data, measured
 from spiro_diffusion.evaluation.candidates import Candidate
 from spiro_diffusion.evaluation.judge import judge
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.targets import at
-from spiro_diffusion.generation import BATCH, Generator
-from spiro_diffusion.runtime import Runtime
-from spiro_diffusion.samplers import karras_sigmas
-from spiro_diffusion.signals import load_rows, rows_of
-from spiro_diffusion.stage import filled, read_params
-from spiro_diffusion.vqvae import CHANNELS, TOKENS
-from stages.train_cldm import Params
+from spiro_diffusion.generation.generator import BATCH, Generator
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.edm import Denoiser
+from spiro_diffusion.models.latent_diffusion import CLDM
+from spiro_diffusion.models.samplers import karras_sigmas
+from spiro_diffusion.models.vqvae import CHANNELS, TOKENS
+from spiro_diffusion.pipeline import run as bare
+from spiro_diffusion.pipeline.train_cldm import Params
+from spiro_diffusion.training import denoising, loop
+from spiro_diffusion.training.denoising import Change, DenoisingTask
 
 SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
 STANDARDISED = 2048  # curves at a time
@@ -145,20 +149,20 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
     """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
     table = read_table(folder / "data" / "curves.parquet")
     held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
-    logs = facts.read(table)
+    logs = index_diffusion.read(table)
     table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))
     train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
     clean = [cldm.standardise(held[part].to(place.device)) for part in batches(len(table), STANDARDISED)]
     told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
-    known = torch.cat([torch.from_numpy(conditions.encode(table)).to(place.device), told], dim=1)
-    jitter = conditions.jitter_scale(params.age_jitter, params.height_jitter).to(place.device)
-    hidden = conditions.optional(params.optional_dropout).to(place.device)
-    change = Change(jitter, hidden, params.condition_dropout).extended(params.facts_jitter, len(facts.NAMES))
+    known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(place.device), told], dim=1)
+    jitter = conditioning.jitter_scale(params.age_jitter, params.height_jitter).to(place.device)
+    hidden = conditioning.optional(params.optional_dropout).to(place.device)
+    change = Change(jitter, hidden, params.condition_dropout).extended(params.facts_jitter, len(index_diffusion.NAMES))
     weights = denoising.equal_people(table["seqn"].to_numpy()[validation.cpu().numpy()]).to(place.device)
     return Lessons(torch.cat(clean), known, change, train, validation, weights)
 
 
-def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: training.Recipe, run: str, place: Runtime) -> CLDM:
+def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, place: Runtime) -> CLDM:
     """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
     student = copy.deepcopy(cldm)
     levels = segments(cldm, jumps).to(place.device)
@@ -166,8 +170,8 @@ def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: training.Recipe,
     task = JumpTask(cldm.denoiser, levels, *rest, learned.validation, learned.weights, recipe.seed)
     print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
     name = f"few_steps_{jumps}"
-    fitted = training.fit(task, recipe, learned.train, place, name, run)
-    training.done(run, name)
+    fitted = loop.fit(task, recipe, learned.train, place, name, run)
+    loop.done(run, name)
     student.denoiser.load_state_dict(fitted.weights)
     print(f", after {_score(task):.4f}", file=sys.stderr, flush=True)
     if jumps > 1:
@@ -253,7 +257,7 @@ def compared(asked: argparse.Namespace) -> None:
     changes = bare.settings(asked.preset) if asked.preset else []
     section = bare.merged(read_params(bare.ROOT / "params.yaml"), changes)["train_cldm"]
     params = filled(Params, section, "train_cldm.")
-    recipe = training.Recipe(
+    recipe = loop.Recipe(
         epochs=asked.epochs,
         batch=asked.batch or params.batch,
         lr=asked.rate * params.lr,
@@ -267,7 +271,7 @@ def compared(asked: argparse.Namespace) -> None:
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
     own = Generator.from_checkpoints(files["vqvae"], files["cldm"], place)
     learned = lessons(folder, own.cldm, params, place)
-    run = training.fingerprint(recipe, [files["cldm"], Path(__file__)])
+    run = loop.fingerprint(recipe, [files["cldm"], Path(__file__)])
     ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in asked.teacher]
     seconds = {}
     for jumps in asked.evaluations:

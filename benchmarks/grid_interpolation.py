@@ -12,22 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, CubicSpline, PchipInterpolator
 
-from spiro_diffusion import counter, grid, simulator, spirometry
+from spiro_diffusion.physiology import counter, spirometry, time_grid
+from spiro_diffusion.simulation import simulator
 
 VOLUMES = ("fev1", "fev3", "fev6", "fvc", "last_second")
-TICKS = np.minimum(np.arange(grid.N_10MS + 1) * spirometry.SAMPLE_PERIOD_S - grid.LEAD_S, grid.EDGES_S[-1])
+TICKS = np.minimum(
+    np.arange(time_grid.N_10MS + 1) * spirometry.SAMPLE_PERIOD_S - time_grid.LEAD_S, time_grid.EDGES_S[-1]
+)
 
 
 def straight(v: NDArray) -> NDArray:
     """Straight lines between the edges."""
-    return np.stack([np.interp(TICKS, grid.EDGES_S, row) for row in v])
+    return np.stack([np.interp(TICKS, time_grid.EDGES_S, row) for row in v])
 
 
 METHODS: dict[str, Callable[[NDArray], NDArray]] = {
     "straight lines": straight,
-    "PCHIP": lambda v: PchipInterpolator(grid.EDGES_S, v, axis=1)(TICKS),
-    "Akima": lambda v: Akima1DInterpolator(grid.EDGES_S, v, axis=1)(TICKS),
-    "cubic spline": lambda v: CubicSpline(grid.EDGES_S, v, axis=1)(TICKS),
+    "PCHIP": lambda v: PchipInterpolator(time_grid.EDGES_S, v, axis=1)(TICKS),
+    "Akima": lambda v: Akima1DInterpolator(time_grid.EDGES_S, v, axis=1)(TICKS),
+    "cubic spline": lambda v: CubicSpline(time_grid.EDGES_S, v, axis=1)(TICKS),
 }
 
 
@@ -40,7 +43,7 @@ def main() -> None:
         row[: len(curve)] = curve
     flow = counter.flow(counts, raw["SPAFACT"].to_numpy())
     before = spirometry.indices(flow)
-    v = grid.volume(grid.to_grid(flow, before.t0))
+    v = time_grid.volume(time_grid.to_grid(flow, before.t0))
     print("| between the edges | FEV1 | FEV3 | FEV6 | FVC | last second | FEF25-75 | FEF50 | lowest flow |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, method in METHODS.items():
@@ -50,7 +53,7 @@ def main() -> None:
         for index in ("fef2575", "fef50"):
             error = np.abs(getattr(after, index) / getattr(before, index) - 1)
             cells.append(f"{100 * np.percentile(error, 99):.3f} %")
-        lowest = np.median(back[:, grid.FINE_BINS :].min(axis=1))
+        lowest = np.median(back[:, time_grid.FINE_BINS :].min(axis=1))
         print(f"| {name} | {' | '.join(cells)} | {lowest:+.3f} L/s |")
 
 

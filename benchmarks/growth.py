@@ -22,7 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from spiro_diffusion import artifacts, bare
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.pipeline import run
 
 ROOT = Path(__file__).parents[1]
 TIMES = 10
@@ -39,7 +40,7 @@ FEW = {"draws": 2, "resamples": 100, "steps": 4, "split": "test"}
 def measured(stage: str, folder: Path) -> tuple[float, float]:
     """Seconds and the largest resident megabytes of a stage in `folder`, with the paths of dvc.yaml."""
     paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, *bare.stages()[stage]["cmd"].split()[1:]]
+    command = [sys.executable, *run.stages()[stage]["cmd"].split()[1:]]
     log = folder / f"{stage}.log"
     files = [(os.POSIX_SPAWN_OPEN, fd, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for fd in (1, 2)]
     before, began = Path.cwd(), time.perf_counter()
@@ -60,10 +61,10 @@ def untrained(folder: Path) -> None:
     import tiny  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    from spiro_diffusion.checkpoint import save_checkpoint  # noqa: PLC0415
-    from spiro_diffusion.stage import load_params  # noqa: PLC0415
-    from spiro_diffusion.vqvae import VQVAE  # noqa: PLC0415
-    from stages import train_vqvae  # noqa: PLC0415
+    from spiro_diffusion.models.checkpoint import save_checkpoint  # noqa: PLC0415
+    from spiro_diffusion.models.vqvae import VQVAE  # noqa: PLC0415
+    from spiro_diffusion.pipeline import train_vqvae  # noqa: PLC0415
+    from spiro_diffusion.pipeline.stage import load_params  # noqa: PLC0415
 
     network = load_params(train_vqvae.Params, "train_vqvae", ROOT / "params.yaml").network
     torch.manual_seed(0)
@@ -77,7 +78,7 @@ def grown(participants: int, whole: bool) -> tuple[dict[str, tuple[float, float]
     """Seconds and megabytes by stage, and how many curves there were."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        params = bare.merged(bare.read_params(ROOT / "params.yaml"), [f"download.participants={participants}"])
+        params = run.merged(run.read_params(ROOT / "params.yaml"), [f"download.participants={participants}"])
         for stage, changes in (ONCE | {"evaluate": FEW}).items():
             params[stage] |= changes
         artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))

@@ -32,18 +32,22 @@ from torch import Tensor
 from benchmarks import agreement, origin_loops, roofline, speed_tables
 from benchmarks.roofline import Ceilings, Work
 from benchmarks.speed_tables import DEFAULT, ORIGIN, OURS, OURS_FREE
-from spiro_diffusion import artifacts, bare, conditions, facts, grid, training
-from spiro_diffusion.batching import batches
-from spiro_diffusion.cldm import CLDM
-from spiro_diffusion.denoising import Change, DenoisingTask
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.generation import BATCH, STEPS, Generator
-from spiro_diffusion.origin import CHANNELS, TOKENS, NoiseTask, PlainUNet, PlainVQVAE, Schedule
-from spiro_diffusion.origin import VQVAETask as PlainVQVAETask
-from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
-from spiro_diffusion.stage import read_params
-from spiro_diffusion.vqvae import VQVAE
-from stages import train_cldm, train_vqvae
+from spiro_diffusion.compute.runtime import Runtime, RuntimeParams, configure
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.batching import batches
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.params import read_params
+from spiro_diffusion.evaluation.origin import CHANNELS, TOKENS, NoiseTask, PlainUNet, PlainVQVAE, Schedule
+from spiro_diffusion.evaluation.origin import VQVAETask as PlainVQVAETask
+from spiro_diffusion.generation.generator import BATCH, STEPS, Generator
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.latent_diffusion import CLDM
+from spiro_diffusion.models.vqvae import VQVAE
+from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.pipeline import run, train_cldm, train_vqvae
+from spiro_diffusion.training import loop as training
+from spiro_diffusion.training.autoencoding import VQVAETask
+from spiro_diffusion.training.denoising import Change, DenoisingTask
 
 ROOT = Path(__file__).parents[1]
 DDPM_STEPS = 1000
@@ -91,7 +95,7 @@ class Bench:
     def __init__(self, place: Runtime, curves: int, runs: int, preset: Path | None) -> None:
         self.place, self.runs = place, runs
         self.device, self.kind = place.device, place.device.type
-        sections = bare.merged(read_params(ROOT / "params.yaml"), bare.settings(preset) if preset else [])
+        sections = run.merged(read_params(ROOT / "params.yaml"), run.settings(preset) if preset else [])
         self.vqvae_params = train_vqvae.Params(**sections["train_vqvae"])
         self.cldm_params = train_cldm.Params(**sections["train_cldm"])
         self.encode_batch = sections["encode"]["batch"]
@@ -134,7 +138,7 @@ class Bench:
         if what == "VQ-VAE":
             flow = self.flow.to(self.device)
             params = dataclasses.replace(self.vqvae_params, epochs=LONG, batch=batch, validate_every=LONG)
-            task = train_vqvae.VQVAETask(VQVAE(params.network).to(self.device), flow, flow, rows, rows[:1], params)
+            task = VQVAETask(VQVAE(params.network).to(self.device), flow, flow, rows, rows[:1], params.autoencoding)
             return training._Loop(task, params, rows, self.place.exact())
         denoiser = CLDM(self.cldm_params.model(self.channels)).denoiser.to(self.device)
         recipe = dataclasses.replace(self.cldm_params, epochs=LONG, batch=batch, validate_every=LONG)
@@ -213,9 +217,9 @@ class Bench:
         """Finishing n curves without a graph."""
         finish = self.generator._finisher("dpmpp_2m", STEPS, 1.0)
         shapes = (
-            (len(conditions.NAMES),),
+            (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),
-            (1, len(facts.NAMES)),
+            (1, len(index_diffusion.NAMES)),
             (TOKENS, self.channels),
         )
         arguments = [torch.zeros(n, *shape, device=self.device) for shape in shapes]
@@ -280,12 +284,12 @@ def unet_task(denoiser: Any, bench: Bench, n: int) -> DenoisingTask:
     device, params = bench.device, bench.cldm_params
     generator = torch.Generator(device).manual_seed(0)
     clean = torch.randn((n, TOKENS, bench.channels), generator=generator, device=device)
-    known = torch.zeros((n, len(conditions.NAMES) + len(facts.NAMES)), device=device)
+    known = torch.zeros((n, len(conditioning.NAMES) + len(index_diffusion.NAMES)), device=device)
     change = Change(
-        conditions.jitter_scale(params.age_jitter, params.height_jitter).to(device),
-        conditions.optional(params.optional_dropout).to(device),
+        conditioning.jitter_scale(params.age_jitter, params.height_jitter).to(device),
+        conditioning.optional(params.optional_dropout).to(device),
         params.condition_dropout,
-    ).extended(params.facts_jitter, len(facts.NAMES))
+    ).extended(params.facts_jitter, len(index_diffusion.NAMES))
     noise = params.model(bench.channels).noise
     one = torch.arange(1, device=device)
     return DenoisingTask(denoiser, clean, known, noise, change, one, torch.ones(1, device=device), 1)
@@ -294,7 +298,7 @@ def unet_task(denoiser: Any, bench: Bench, n: int) -> DenoisingTask:
 def made_curves(n: int) -> Tensor:
     """Exponential efforts (n, 512), L/s."""
     rng = np.random.default_rng(0)
-    time_s = grid.EDGES_S[:-1].astype(np.float32)
+    time_s = time_grid.EDGES_S[:-1].astype(np.float32)
     peak, tau = (rng.uniform(low, high, (n, 1)).astype(np.float32) for low, high in ((3, 9), (0.3, 0.9)))
     return torch.from_numpy(np.where((time_s >= 0) & (time_s < 6), peak * np.exp(-np.maximum(time_s, 0) / tau), 0))
 
@@ -308,7 +312,7 @@ def made_people(n: int) -> pd.DataFrame:
 
 def told(people: pd.DataFrame) -> Tensor:
     """What the origin's U-Net is told, (n, 3)."""
-    return torch.from_numpy(conditions.encode(people)[:, :3])
+    return torch.from_numpy(conditioning.encode(people)[:, :3])
 
 
 def a_curve(asked: Work, curves: int) -> Work:

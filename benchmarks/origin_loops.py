@@ -2,7 +2,7 @@
 
 Curves in main memory, a DataLoader that collates them one by one, batches of 64, float32, plain AdamW, and
 `loss.item()` at every step; sampling by all steps of a DDPM, 1024 curves at a time. The networks are those of
-`spiro_diffusion.origin`.
+`spiro_diffusion.evaluation.origin`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from spiro_diffusion.origin import CHANNELS, TOKENS, PlainUNet, PlainVQVAE, Schedule
+from spiro_diffusion.evaluation.origin import CHANNELS, TOKENS, PlainUNet, PlainVQVAE, Schedule
 
 BATCH, SAMPLED, RATE = 64, 1024, 3e-4
 

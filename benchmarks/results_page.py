@@ -2,7 +2,7 @@
 
     python benchmarks/results_page.py runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..."
 
-Reads what `spiro_diffusion.bare` left in the folder. Nothing is computed here, and nothing written by hand.
+Reads what `spiro_diffusion.pipeline.run` left in the folder. Nothing is computed here, and nothing written by hand.
 """
 
 import argparse
@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from spiro_diffusion import artifacts, report
+from spiro_diffusion.core import artifacts
 from spiro_diffusion.evaluation.targets import at
+from spiro_diffusion.reporting import report
 
 SECTIONS = ("train_vqvae", "train_cldm", "evaluate")
 

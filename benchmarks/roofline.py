@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from spiro_diffusion import fused
+from spiro_diffusion.compute import kernels
 
 
 class Work(NamedTuple):
@@ -62,7 +62,7 @@ def _size(value: Any) -> int:
 def work(function: Callable[[], Any]) -> Work:
     """Operations and bytes of one call."""
     counted = _Bytes()
-    with fused.plain(), FlopCounterMode(display=False) as flops, counted:
+    with kernels.plain(), FlopCounterMode(display=False) as flops, counted:
         function()
     return Work(flops.get_total_flops(), counted.total)
 

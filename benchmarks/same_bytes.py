@@ -7,7 +7,7 @@
 Trains both models twice with one seed, with `runtime.deterministic` off and on, each in a folder of its own from one
 set of curves, and compares the SHA-256 of what train_vqvae, encode and train_cldm made. With --seeds, trains and
 judges (validation participants) with each seed, and prints mean, SD and range of each headline figure. Runs stages
-with `spiro_diffusion.bare`: DVC is not needed; where the package is not installed, set PYTHONPATH=. in the
+with `spiro_diffusion.pipeline.run`: DVC is not needed; where the package is not installed, set PYTHONPATH=. in the
 repository. Ends with status 1 where `deterministic` gave other bytes.
 """
 
@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import torch
 from repository import TINY
 
-from spiro_diffusion import artifacts, bare
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.pipeline import run
 
 MADE = ("models/vqvae.safetensors", "data/latents.npy", "models/cldm.safetensors")
 
 
 def changes(asked: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
-    """Settings as `spiro_diffusion.bare --set` takes them."""
+    """Settings as `spiro_diffusion.pipeline.run --set` takes them."""
     sections = [{} if asked.default else TINY, {"runtime": {"device": asked.device}}, more]
     said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
     return said + asked.set
@@ -40,10 +41,10 @@ def trained(asked: argparse.Namespace, name: str, last: str = "train_cldm", **mo
     """A folder with models trained on the curves of `asked.folder`/curves."""
     curves, folder = asked.folder / "curves", asked.folder / name
     if not (curves / "data" / "curves.parquet").is_file():
-        bare.run(curves, changes(asked), last="resample")
+        run.run(curves, changes(asked), last="resample")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(curves, folder)
-    bare.run(folder, changes(asked, **more), first="train_vqvae", last=last)
+    run.run(folder, changes(asked, **more), first="train_vqvae", last=last)
     return folder
 
 

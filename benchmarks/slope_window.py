@@ -10,7 +10,8 @@ those that the window's time zero makes in the same curve. Prints a table for do
 
 import numpy as np
 
-from spiro_diffusion import counter, expiration, simulator, spirometry
+from spiro_diffusion.physiology import counter, spirometry
+from spiro_diffusion.simulation import expiration, simulator
 
 PEOPLE, SAMPLES = 2000, 700
 

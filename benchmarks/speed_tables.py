@@ -4,8 +4,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from spiro_diffusion import artifacts
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import SpiroError
 
 ORIGIN, OURS = "origin's loop", "origin's network, our engine"
 OURS_FREE, DEFAULT = "the same, free batch", "our network"

@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spiro_diffusion import conditions, facts, grid, hiding, runtime, surface
-from spiro_diffusion.bridge import volume_at
-from spiro_diffusion.evaluation import spoiled
+from spiro_diffusion.compute import runtime
+from spiro_diffusion.evaluation import completion
 from spiro_diffusion.evaluation.conditional import crps
-from spiro_diffusion.evaluation.spoiling import Case, cut
-from spiro_diffusion.generation import FACT_STEPS, Generator
-from spiro_diffusion.reconstructor import Reconstructor
+from spiro_diffusion.evaluation.interruptions import Case, cut
+from spiro_diffusion.generation.generator import FACT_STEPS, Generator
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.physiology import mean_surface, time_grid
+from spiro_diffusion.reconstruction import examples
+from spiro_diffusion.reconstruction.monotone import volume_at
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
 CUTS_S = (1.0, 2.0)
 FACTS, CURVES, DRAWS = 4000, 64, 100  # drawn for each person and cut
@@ -31,13 +34,13 @@ LEAST_EFFECTIVE = 5.0  # effective number of curves: the likelihood of the volum
 def facts_given(generator: Generator, person: pd.DataFrame, measured: dict[str, float], seed: int) -> np.ndarray:
     """Logarithms (CURVES, 7) of facts for a person, weighed by what was measured."""
     many = person.loc[person.index.repeat(FACTS)]
-    known, features = torch.from_numpy(conditions.encode(many)), torch.from_numpy(surface.features(many)).float()
-    model, shape = generator.cldm, (1, len(facts.NAMES))
+    known, features = torch.from_numpy(conditioning.encode(many)), torch.from_numpy(mean_surface.features(many)).float()
+    model, shape = generator.cldm, (1, len(index_diffusion.NAMES))
     with torch.inference_mode():
         draw = generator._drawer(model.facts.denoiser, model.config.facts_noise, "dpmpp_2m", FACT_STEPS, 1.0)
         drawn = draw(known, generator._noise(shape, FACTS, seed, 0, stream=1))
         logs = model.facts.restore(drawn, features).numpy()
-    away = [(logs[:, facts.NAMES.index(n)] - np.log(measured[n])) / sd for n, sd in MEASURED.items()]
+    away = [(logs[:, index_diffusion.NAMES.index(n)] - np.log(measured[n])) / sd for n, sd in MEASURED.items()]
     weight = softened(-0.5 * np.square(away).sum(axis=0), CURVES / 2)
     return logs[np.random.default_rng(seed).choice(FACTS, CURVES, p=weight)]
 
@@ -56,13 +59,13 @@ def draws_of(generator: Generator, case: Case, seed: int) -> np.ndarray:
     """FVC (n, DRAWS) in L of curves weighed by the measured part."""
     at = float(case.name.removeprefix("cut_"))
     times = np.arange(0.1, at + 1e-9, 0.1)
-    measured = volume_at(grid.volume(case.signals), np.broadcast_to(times, (len(case.rows), len(times))))
+    measured = volume_at(time_grid.volume(case.signals), np.broadcast_to(times, (len(case.rows), len(times))))
     logs = [
         facts_given(generator, case.people.iloc[[i]], dict(case.people.iloc[i][list(MEASURED)]), seed + i)
         for i in range(len(case.rows))
     ]
     signals = generator.told(case.people.loc[case.people.index.repeat(CURVES)], np.concatenate(logs), seed)
-    v = np.maximum.accumulate(grid.volume(signals), axis=1)
+    v = np.maximum.accumulate(time_grid.volume(signals), axis=1)
     drawn = volume_at(v, np.broadcast_to(times, (len(v), len(times)))).reshape(len(case.rows), CURVES, -1)
     rest = v[:, -1].reshape(len(case.rows), CURVES) - drawn[:, :, -1]
     result = np.empty((len(case.rows), DRAWS))
@@ -87,13 +90,15 @@ def main() -> None:
     model = Reconstructor.from_checkpoint(asked.reconstructor or models / "reconstructor.safetensors", generator)
     table = pd.read_parquet(asked.folder / "data" / "curves.parquet")
     signals = np.load(asked.folder / "data" / "signals_L512.npy", mmap_mode="r", allow_pickle=False)
-    held = np.flatnonzero(hiding.full(table, signals) & (table["split"] == "validation") & table["best"].to_numpy(bool))
+    held = np.flatnonzero(
+        examples.full(table, signals) & (table["split"] == "validation") & table["best"].to_numpy(bool)
+    )
     held = np.sort(np.random.default_rng(0).permutation(held)[: asked.people])
     for at in CUTS_S:
         case = cut(np.asarray(signals[held]), table.iloc[held].reset_index(drop=True), at)
-        truth = grid.volume(case.truth)[:, -1]
-        own = spoiled.draw(model, case, DRAWS, 1, diffuse=False)["fvc"]
-        whole = spoiled.draw(model, case, 10, 1)["fvc"]
+        truth = time_grid.volume(case.truth)[:, -1]
+        own = completion.draw(model, case, DRAWS, 1, diffuse=False)["fvc"]
+        whole = completion.draw(model, case, 10, 1)["fvc"]
         free = draws_of(generator, case, 1)
         for name, fvc in (("diffusion alone", free), ("densities", own), ("densities and diffusion", whole)):
             error = np.abs(np.median(fvc, axis=1) - truth)

@@ -1,3 +1,1 @@
 """Spiro-Diffusion: from raw NHANES spirometry to a proved generator of lung-function curves."""
-
-__version__ = "0.1.0"

@@ -20,17 +20,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import curves as raw
-from spiro_diffusion import output, runtime
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.generation import Generator
-from spiro_diffusion.grid import N_SAMPLES
-from spiro_diffusion.output import Curves
-from spiro_diffusion.own_curves import OwnCurves
-from spiro_diffusion.people import as_table, check_range, conditioned
-from spiro_diffusion.reconstructor import Reconstructor
-from spiro_diffusion.recovery import Recovered, parse_mask, recover
-from spiro_diffusion.signals import load_rows
+from spiro_diffusion.compute import runtime
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import raw_curves as raw
+from spiro_diffusion.dataset.signals import load_rows
+from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation.drawn_curves import Curves
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.subjects import as_table, check_range, conditioned
+from spiro_diffusion.physiology.time_grid import N_SAMPLES
+from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.user_curves.delimited import OwnCurves
 
 __all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
 
@@ -38,12 +39,6 @@ MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 MOST_RECONSTRUCTIONS = 5000
 RECONSTRUCTOR = "reconstructor.safetensors"
 SPLITS = ("train", "validation", "test")
-LIMITS = (
-    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
-    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
-    "A reconstruction of a spoiled effort says what is likely, not what was measured, and is no diagnosis.",
-    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
-)
 
 
 class SpiroGenerator:
@@ -108,7 +103,7 @@ class SpiroGenerator:
         """
         table = as_table(people, age=age, height=height, sex=sex)
         table = conditioned(table, grade=grade, test_type=test_type, any_effort=any_effort)
-        output.check_columns(table)
+        drawn_curves.check_columns(table)
         for name, value, least in (("n", n, 1), ("seed", seed, 0), ("guidance", guidance, 0)):
             if not value >= least:  # NaN neither
                 raise SpiroError(f"{name} is {value}; expected {least} or more")
@@ -178,7 +173,23 @@ class SpiroGenerator:
         test_type and best, None where unknown. Nothing is checked.
         """
         signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
-        return output.from_signals(signals, table)
+        return drawn_curves.from_signals(signals, table)
+
+    def write_cohort(
+        self, path: Path, people: int, seed: int = 0, *, data: str | Path = "data", progress: bool = False
+    ) -> pd.DataFrame:
+        """Write a synthetic population, drawn after the participants of the pipeline's `data`, as Parquet, and its data
+        card beside; the table of its efforts without the curves.
+
+        Raises SpiroError where `data` has no curves.parquet.
+        """
+        from spiro_diffusion.generation import populations  # noqa: PLC0415 (only for who draws a population)
+        from spiro_diffusion.reporting.data_card import write_data_card  # noqa: PLC0415
+
+        curves = populations.read_participants(Path(data))
+        table = populations.write_cohort(path, self._generator, curves, people, seed, progress)
+        write_data_card(path, table, curves, self.made_from, seed, Path(data))
+        return table
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with
@@ -186,16 +197,16 @@ class SpiroGenerator:
 
         Raises SpiroError where the package onnx is not installed.
         """
-        from spiro_diffusion import onnx_export  # noqa: PLC0415 (only for who exports)
+        from spiro_diffusion.generation import onnx_export  # noqa: PLC0415 (only for who exports)
 
         return onnx_export.export(self._generator, Path(folder))
 
+    def export_difference(self, folder: str | Path) -> float | None:
+        """Largest difference in flow (L/s) between curves drawn here and by the export in `folder`; None where
+        onnxruntime is not installed."""
+        from spiro_diffusion.generation import onnx_export  # noqa: PLC0415
 
-def trained_on(made_from: Mapping[str, Any]) -> str:
-    """In words, what a model was trained on."""
-    source = made_from["data"]
-    simulated = " (no people: every curve was simulated)" if source == "simulated" else ""
-    return f"{made_from['curves']} curves of {made_from['participants']} participants, source '{source}'{simulated}"
+        return onnx_export.largest_difference(self._generator, Path(folder))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

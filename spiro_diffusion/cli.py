@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spiro_diffusion import __version__
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,21 +78,21 @@ def generate(
 
     Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
     """
-    from spiro_diffusion import output  # noqa: PLC0415 (pandas: `spiro --help` does without)
+    from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415 (pandas: `spiro --help` does without)
 
     table = _people(people, age, height, sex)
     files = []
     if out:
-        output.check_ending(out, output.ENDINGS)
-        files += [out, output.indices_path(out)]
+        drawn_curves.check_ending(out, drawn_curves.ENDINGS)
+        files += [out, drawn_curves.indices_path(out)]
     if plot:
-        output.check_ending(plot, (".png",))
+        drawn_curves.check_ending(plot, (".png",))
         files.append(plot)
     if wide and (out is None or out.suffix.lower() == ".npz"):
         raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
     if grid != "10ms" and out is None:
         raise SpiroError("--grid says what --out holds; give --out too")
-    output.check_paths(files, force)
+    drawn_curves.check_paths(files, force)
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
@@ -109,14 +109,14 @@ def generate(
     )
     indices = curves.indices()
     if out:
-        output.write_curves(out, curves, progress, wide=wide, grid=grid)
-        output.write_indices(output.indices_path(out), indices)
+        drawn_curves.write_curves(out, curves, progress, wide=wide, grid=grid)
+        drawn_curves.write_indices(drawn_curves.indices_path(out), indices)
     if plot:
         curves.plot(plot)
     if as_json:
         _print_json({"files": [str(f) for f in files], "seed": seed, "curves": _records(indices)})
         return
-    title = f"{len(curves)} curves: {output.who(curves.people)}"
+    title = f"{len(curves)} curves: {drawn_curves.who(curves.people)}"
     _print_indices(indices.drop(columns=["age", "height", "sex"]), title, ["person", "draw"])
     _wrote(files)
 
@@ -138,27 +138,27 @@ def indices(
     several apart. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
     SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
     """
-    from spiro_diffusion import output  # noqa: PLC0415
-    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
-    from spiro_diffusion.own_nhanes import is_nhanes, read_nhanes  # noqa: PLC0415
+    from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415
+    from spiro_diffusion.user_curves.delimited import read_own  # noqa: PLC0415
+    from spiro_diffusion.user_curves.nhanes_files import is_nhanes, read_nhanes  # noqa: PLC0415
 
     given = [value is not None for value in (age, height, sex)]
     if any(given) and not all(given):
         raise SpiroError("z-scores need --age, --height and --sex, all three")
     if out:
-        output.check_ending(out, (".csv",))
-        output.check_paths([out], force)
+        drawn_curves.check_ending(out, (".csv",))
+        drawn_curves.check_paths([out], force)
     if is_nhanes(file):
         own, about = read_nhanes(file, seqn, people=age is None)
-        table = about.join(output.people_table(own.flow, own.points, about, age, height, sex))
+        table = about.join(drawn_curves.people_table(own.flow, own.points, about, age, height, sex))
     else:
         if seqn is not None:
             raise SpiroError(f"{file}: --seqn is for NHANES's SPXRAW; this is another table")
         own = read_own(file)
-        table = output.person_table(own.flow, own.points, age, height, sex)
+        table = drawn_curves.person_table(own.flow, own.points, age, height, sex)
         table.insert(0, "curve", own.names)
     if out:
-        output.write_indices(out, table)
+        drawn_curves.write_indices(out, table)
     if as_json:
         _print_json({"files": [str(out)] if out else [], "notes": own.notes, "curves": _records(table)})
         return
@@ -191,16 +191,16 @@ def reconstruct(
     force: Force = False,
 ) -> None:
     """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
-    from spiro_diffusion import output  # noqa: PLC0415
-    from spiro_diffusion.own_curves import read_own  # noqa: PLC0415
+    from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415
+    from spiro_diffusion.user_curves.delimited import read_own  # noqa: PLC0415
 
     if age is None or height is None or sex is None:
         raise SpiroError("a reconstruction needs --age, --height and --sex, all three")
     files = [path for path in (out, plot) if path]
     for path, ending in ((out, ".csv"), (plot, ".png")):
         if path:
-            output.check_ending(path, (ending,))
-    output.check_paths(files, force)
+            drawn_curves.check_ending(path, (ending,))
+    drawn_curves.check_paths(files, force)
     own = read_own(file)
     if curve is None and len(own.names) > 1:
         raise SpiroError(f"{file}: holds {len(own.names)} curves; name one with --curve, as --curve {own.names[0]}")
@@ -230,7 +230,7 @@ def reconstruct(
         tell=lambda warning: _say(f"warning: {warning}"),
     )
     if out:
-        output.write_indices(out, found.bands())
+        drawn_curves.write_indices(out, found.bands())
     if plot:
         found.plot(plot)
     if as_json:
@@ -255,17 +255,17 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
-    from spiro_diffusion.api import LIMITS, trained_on  # noqa: PLC0415
-    from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
-    from spiro_diffusion.cldm import load_cldm  # noqa: PLC0415
+    from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.generation.intended_use import LIMITS, trained_on  # noqa: PLC0415
+    from spiro_diffusion.models.latent_diffusion import load_cldm  # noqa: PLC0415
 
     made_from = load_cldm(models / "cldm.safetensors")[1]
     summary = metrics or models.parent / "metrics" / "evaluate" / "summary.json"
     figures = read_json(summary) if metrics or summary.exists() else {}
     if as_json:
-        _print_json({"version": __version__, "made_from": made_from, "figures": figures, "limits": LIMITS})
+        _print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return
-    typer.echo(f"spiro {__version__}")
+    typer.echo(f"spiro {VERSION}")
     typer.echo(f"trained on {trained_on(made_from)}")
     typer.echo("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
     if figures:
@@ -289,17 +289,16 @@ def cohort(
     force: Force = False,
 ) -> None:
     """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
-    from spiro_diffusion import output  # noqa: PLC0415
+    from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415
 
-    output.check_ending(out, (".parquet",))
+    drawn_curves.check_ending(out, (".parquet",))
     files = [out, out.with_name(f"{out.stem}_card.md")]
-    output.check_paths(files, force)
+    drawn_curves.check_paths(files, force)
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
-    from spiro_diffusion.synthetic import write_cohort  # noqa: PLC0415
 
     progress = not as_json and sys.stderr.isatty()
-    table = write_cohort(out, SpiroGenerator.from_checkpoint(models), data, people, seed, progress)
+    table = SpiroGenerator.from_checkpoint(models).write_cohort(out, people, seed, data=data, progress=progress)
     if as_json:
         _print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
         return
@@ -315,11 +314,11 @@ def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = Fa
 
     Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
     """
-    from spiro_diffusion import bare  # noqa: PLC0415
-    from spiro_diffusion.output import check_paths  # noqa: PLC0415
+    from spiro_diffusion.generation.drawn_curves import check_paths  # noqa: PLC0415
+    from spiro_diffusion.pipeline import run  # noqa: PLC0415
 
     check_paths([folder / EVALUATED / name for name in ("summary.json", "report.html")], force)
-    status = bare.run_one("evaluate", folder)
+    status = run.run_one("evaluate", folder)
     if status:
         raise typer.Exit(1)  # the stage has said why
     report(folder, as_json)
@@ -328,7 +327,7 @@ def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = Fa
 @app.command(epilog="Example: spiro report --json")
 def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     """Where the report of an evaluation is, and its headline figures."""
-    from spiro_diffusion.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
 
     summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
     if not summary.is_file():
@@ -349,7 +348,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every stored byte of the pipeline again and hold it against dvc.lock."""
-    from spiro_diffusion.stored import examine  # noqa: PLC0415
+    from spiro_diffusion.pipeline.verify_store import examine  # noqa: PLC0415
 
     found = examine(folder, remote, remove)
     bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
@@ -378,7 +377,7 @@ def page(
     except ModuleNotFoundError as error:
         raise SpiroError(f"the page needs {error.name}: pip install 'spiro-diffusion[app]'") from None
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
-    from spiro_diffusion.app.asked import Draws  # noqa: PLC0415
+    from spiro_diffusion.app.requests import Draws  # noqa: PLC0415
 
     server = open_server(Draws(SpiroGenerator.from_checkpoint(models)), port)
     typer.echo(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
@@ -395,10 +394,10 @@ def card(
     force: Force = False,
 ) -> None:
     """The model card: data, use, limits, figures by group."""
-    from spiro_diffusion import card as cards  # noqa: PLC0415
-    from spiro_diffusion.artifacts import write_text  # noqa: PLC0415
-    from spiro_diffusion.cldm import load_cldm  # noqa: PLC0415
-    from spiro_diffusion.output import check_ending, check_paths  # noqa: PLC0415
+    from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
+    from spiro_diffusion.generation.drawn_curves import check_ending, check_paths  # noqa: PLC0415
+    from spiro_diffusion.models.latent_diffusion import load_cldm  # noqa: PLC0415
+    from spiro_diffusion.reporting import model_card as cards  # noqa: PLC0415
 
     out = out or models / "card.md"
     check_ending(out, (".md",))
@@ -419,13 +418,13 @@ def export(
     force: Force = False,
 ) -> None:
     """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
-    from spiro_diffusion import onnx_export, output  # noqa: PLC0415 (torch)
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
+    from spiro_diffusion.generation import drawn_curves, onnx_export  # noqa: PLC0415 (torch)
 
-    output.check_paths([out / name for name in onnx_export.FILES], force)
+    drawn_curves.check_paths([out / name for name in onnx_export.FILES], force)
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")
     files = generator.export(out)
-    difference = onnx_export.largest_difference(generator, out)
+    difference = generator.export_difference(out)
     if as_json:
         _print_json({"files": [str(f) for f in files], "largest_difference_l_s": difference})
         return
@@ -439,7 +438,7 @@ def export(
 @app.callback(invoke_without_command=True)
 def _spiro(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        typer.echo(__version__)
+        typer.echo(VERSION)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -463,7 +462,7 @@ def main(argv: list[str] | None = None) -> int:
 def _people(file: Path | None, age: float | None, height: float | None, sex: str | None) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415
 
-    from spiro_diffusion.people import read_people  # noqa: PLC0415
+    from spiro_diffusion.generation.subjects import read_people  # noqa: PLC0415
 
     given = {"age": age, "height": height, "sex": sex}
     if file is not None:
@@ -482,7 +481,7 @@ def _wrote(files: list[Path]) -> None:
 
 
 def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
-    from spiro_diffusion.card import FIGURES  # noqa: PLC0415
+    from spiro_diffusion.reporting.model_card import FIGURES  # noqa: PLC0415
 
     rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
     _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)

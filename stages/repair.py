@@ -1,31 +1,7 @@
 """The stage `repair`: each raw file, whatever its state, into one verified table."""
 
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-
-from spiro_diffusion.artifacts import write_json
-from spiro_diffusion.repair import repair_folder
-from spiro_diffusion.stage import run_stage
-
-GB = 10**9  # bytes
-
-
-@dataclass(frozen=True)
-class Params:
-    """Section `repair` of params.yaml."""
-
-    largest_gb: float  # most that an archive may unpack to; SPXRAW_G has 0.45 GB
-
-
-def repair(params: Params, *, raw: Path, repaired: Path, metrics: Path) -> None:
-    """Turn the raw files into Parquet tables under their NHANES column names, each value verified."""
-    report = repair_folder(raw, repaired, round(params.largest_gb * GB))
-    for name, found in report.items():
-        for line in [*found["mended"], *found["warnings"]]:
-            print(f"repair: {name}: {line}", file=sys.stderr)
-    write_json(metrics, report)
-
+from spiro_diffusion.pipeline.repair import Params, repair
+from spiro_diffusion.pipeline.stage import run_stage
 
 if __name__ == "__main__":
     run_stage(repair, Params)

@@ -20,11 +20,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pyreadstat
 
-from spiro_diffusion import nhanes, sas7bdat, xport
-from spiro_diffusion.column import Column
-from spiro_diffusion.download import spxraw_rows
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.repair import repair_file
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import sas7bdat, xport
+from spiro_diffusion.formats.column import Column
+from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes.raw_folder import spxraw_rows
+from spiro_diffusion.nhanes.repair import repair_file
 
 Rng = np.random.Generator
 PAGE_SIZE = 4096
@@ -37,22 +38,22 @@ class Sample(NamedTuple):
     """A sound file and what is in it."""
 
     name: str
-    file: nhanes.File
+    file: codebook.File
     data: bytes
     table: pd.DataFrame
     header: int  # bytes before the first row
     cells: np.ndarray  # row * columns + column of each byte, -1 where it belongs to no value
 
 
-def invented(file: nhanes.File, rows: int, rng: Rng) -> pd.DataFrame:
+def invented(file: codebook.File, rows: int, rng: Rng) -> pd.DataFrame:
     """A table with every published column, its values drawn from the codebook's limits."""
-    first = nhanes.CYCLES[file.cycle].first_seqn
+    first = codebook.CYCLES[file.cycle].first_seqn
     table: dict[str, object] = {}
     for name in file.columns[0]:
-        limits = nhanes.CODEBOOK.get(name, nhanes.Numbers(0, 9))
+        limits = codebook.CODEBOOK.get(name, codebook.Numbers(0, 9))
         if name == "SEQN":
             table[name] = (first + np.cumsum(rng.integers(1, 4, rows))).astype(float)
-        elif isinstance(limits, nhanes.Texts):
+        elif isinstance(limits, codebook.Texts):
             table[name] = rng.choice(sorted(limits.values or {""}), rows)
         else:
             drawn = rng.uniform(limits.lowest, limits.highest, rows).round(
@@ -63,7 +64,7 @@ def invented(file: nhanes.File, rows: int, rng: Rng) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def invented_curves(file: nhanes.File, rows: int, rng: Rng, longest: int = 160) -> pd.DataFrame:
+def invented_curves(file: codebook.File, rows: int, rng: Rng, longest: int = 160) -> pd.DataFrame:
     """A SPXRAW table: curves of some whole mL, with their number of points."""
     table = invented(file, rows, rng)
     curves = [rng.integers(-64, 193, rng.integers(100, longest)).astype(np.int16) for _ in range(rows)]
@@ -78,18 +79,18 @@ def invented_curves(file: nhanes.File, rows: int, rng: Rng, longest: int = 160) 
 
 def xport_sample(table: str, rows: int, seed: int) -> Sample:
     """DEMO_G, BMX_G or SPX_G in XPORT v5."""
-    file = dataclasses.replace(nhanes.FILES[f"{table}_G"], rows=rows, releases=(), counts=())
+    file = dataclasses.replace(codebook.FILES[f"{table}_G"], rows=rows, releases=(), counts=())
     frame = invented(file, rows, np.random.default_rng(seed))
     out = io.BytesIO()
     xport.write(out, file.name, frame)
     data = out.getvalue()
     header = xport.NAMESTR_START + xport.padded_size(140 * frame.shape[1]) + xport.RECORD
-    widths = [1 if nhanes.is_text(name) else 8 for name in frame.columns]
+    widths = [1 if codebook.is_text(name) else 8 for name in frame.columns]
     columns = np.repeat(np.arange(len(widths)), widths)
     cells = np.full(len(data), -1)
     body = np.arange(rows)[:, None] * len(widths) + columns
     cells[header : header + body.size] = body.ravel()
-    release = nhanes.Release(len(data), hashlib.sha256(data).hexdigest(), file.columns[0])
+    release = codebook.Release(len(data), hashlib.sha256(data).hexdigest(), file.columns[0])
     return Sample(file.name, dataclasses.replace(file, releases=(release,)), data, frame, header, cells)
 
 
@@ -110,7 +111,7 @@ def version_8_sample(rows: int, seed: int) -> Sample:
 
 def sas7bdat_sample(rows: int, seed: int) -> Sample:
     """SPXRAW_G as a bare SAS7BDAT of several pages."""
-    file = dataclasses.replace(nhanes.FILES["SPXRAW_G"], rows=rows, counts=())
+    file = dataclasses.replace(codebook.FILES["SPXRAW_G"], rows=rows, counts=())
     frame = invented_curves(file, rows, np.random.default_rng(seed))
     columns, batches = spxraw_rows(frame)
     frame = frame[[column.name for column in columns]]

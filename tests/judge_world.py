@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spiro_diffusion import counter, grid, spirometry
 from spiro_diffusion.evaluation import measured
 from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.physiology import counter, spirometry, time_grid
 
 PERSON_SD = np.array([0.14, 0.16, 0.40])  # of the logarithms of FVC, PEF and the slow share, between people
 EFFORT_SD = np.array([0.03, 0.05, 0.10])  # between the efforts of one person
@@ -62,11 +62,11 @@ def signals(table: pd.DataFrame, deviation: np.ndarray, rng: np.random.Generator
     fvc, pef, slow = np.exp(sizes(table) + deviation).T[:, :, None]
     fvc = fvc * np.where(table["best"].to_numpy()[:, None], 1.0, 0.97)
     slow = np.minimum(slow, 0.5)
-    t = (grid.EDGES_S[:-1] + grid.WIDTHS_S / 2)[None]
+    t = (time_grid.EDGES_S[:-1] + time_grid.WIDTHS_S / 2)[None]
     rise, after = np.clip(t / 0.06, 0, 1), np.maximum(t - 0.06, 0)
     speed = ((1 - slow) + slow / 0.3) / (fvc / pef - 0.03)  # so that the flow adds up to FVC
     flow = pef * rise * ((1 - slow) * np.exp(-speed * after) + slow * np.exp(-0.3 * speed * after))
-    flow += TREMOR_L_S * rng.standard_normal(flow.shape) * (rise > 0) * np.sqrt(0.01 / grid.WIDTHS_S)
+    flow += TREMOR_L_S * rng.standard_normal(flow.shape) * (rise > 0) * np.sqrt(0.01 / time_grid.WIDTHS_S)
     return flow.astype(np.float32)
 
 
@@ -83,11 +83,11 @@ def measure(persons: pd.DataFrame, each: int, seed: int) -> tuple[measured.Measu
     rng = np.random.default_rng(seed)
     table = efforts(persons, each)
     own = (rng.standard_normal((len(persons), 3)) * PERSON_SD).repeat(each, axis=0)
-    flow = grid.to_10ms(signals(table, own + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
+    flow = time_grid.to_10ms(signals(table, own + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
     counts = counter.count(flow, table["btps"].to_numpy(), rng)
     found = spirometry.indices(counter.flow(counts, table["btps"].to_numpy()))
     curves = measured.real(table.assign(t0=found.t0), counts)
-    return curves, grid.to_grid(counter.flow(counts, table["btps"].to_numpy()), found.t0)
+    return curves, time_grid.to_grid(counter.flow(counts, table["btps"].to_numpy()), found.t0)
 
 
 def real(held: int = 150, each: int = 3, seed: int = 0) -> Real:
@@ -109,7 +109,7 @@ def write_files(folder: Path, held: int, train: int) -> None:
     """The world as the pipeline's files: signals, table of curves, raw counts."""
     everybody = people(held + train, 5)
     curves, shapes = measure(everybody, 3, 5)
-    table = curves.people.assign(raw_row=np.arange(len(curves)), points=grid.N_10MS)
+    table = curves.people.assign(raw_row=np.arange(len(curves)), points=time_grid.N_10MS)
     table = table.assign(**curves.indices)  # time zero, too: the counts are cut to the window
     table["split"] = np.where(table["seqn"] <= held, "test", "train")
     (folder / "repaired").mkdir(parents=True)

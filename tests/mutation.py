@@ -15,12 +15,13 @@ import numpy as np
 import tiny
 import torch
 
-from spiro_diffusion import conditions, grid, spirometry
-from spiro_diffusion.cldm import load_cldm
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.own_curves import read_own
-from spiro_diffusion.people import check_range, conditioned, read_people
-from spiro_diffusion.vqvae import load_vqvae
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.subjects import check_range, conditioned, read_people
+from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.latent_diffusion import load_cldm
+from spiro_diffusion.models.vqvae import load_vqvae
+from spiro_diffusion.physiology import spirometry, time_grid
+from spiro_diffusion.user_curves.delimited import read_own
 
 Rng = np.random.Generator
 MESSAGE = 600  # characters of a line that people still read
@@ -214,15 +215,15 @@ def _people(path: Path) -> None:
     _hold(set(table["sex"]) <= {1, 2}, "two sexes")
     _hold(np.isfinite(table[["age", "height"]].to_numpy(float)).all(), "ages and heights are numbers")
     check_range(table, TRAINED)
-    codes = conditions.encode(table)
-    _hold(codes.shape == (len(table), len(conditions.NAMES)), "a row a person")
+    codes = conditioning.encode(table)
+    _hold(codes.shape == (len(table), len(conditioning.NAMES)), "a row a person")
     _hold(np.isfinite(codes[:, :3]).all(), "age, height and sex are known")
 
 
 def _vqvae(path: Path) -> None:
     model = load_vqvae(path)
     with torch.inference_mode():
-        model.encode(torch.zeros(1, grid.N_SAMPLES))
+        model.encode(torch.zeros(1, time_grid.N_SAMPLES))
 
 
 def _cldm(path: Path) -> None:

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import repaired
 
-from spiro_diffusion import cohort, counter, grid, schema, spirometry
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.simulator import simulate
-from stages import align as align_stage
-from stages import filter as filter_stage
-from stages import resample as resample_stage
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import cohort, schema
+from spiro_diffusion.physiology import counter, spirometry, time_grid
+from spiro_diffusion.pipeline import align as align_stage
+from spiro_diffusion.pipeline import filter as filter_stage
+from spiro_diffusion.pipeline import resample as resample_stage
+from spiro_diffusion.simulation.simulator import simulate
 
 ALL = {
     "grades": ["A", "B", "C", "D"],
@@ -292,9 +293,9 @@ def test_signals_are_the_curves_on_the_grid_row_by_row(made: Path, tables: dict)
     for row in (0, 11, len(table) - 1):
         line = table.iloc[row]
         flow = counter.flow(tables["SPXRAW"]["SPXRAW"][line["raw_row"]][None], line["btps"])
-        np.testing.assert_array_equal(signals[row], grid.to_grid(flow, np.array([line["t0"]]))[0])
-        assert grid.volume(signals[row : row + 1])[0, -1] == pytest.approx(flow.sum() * 0.01, abs=1e-4)
-        assert line["zero_sample"] == grid.zero_sample(line["t0"])
+        np.testing.assert_array_equal(signals[row], time_grid.to_grid(flow, np.array([line["t0"]]))[0])
+        assert time_grid.volume(signals[row : row + 1])[0, -1] == pytest.approx(flow.sum() * 0.01, abs=1e-4)
+        assert line["zero_sample"] == time_grid.zero_sample(line["t0"])
 
 
 def test_the_grid_keeps_the_medicine(made: Path) -> None:

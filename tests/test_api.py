@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from repository import ROOT
 
-from spiro_diffusion import grid
 from spiro_diffusion.api import Curves, SpiroGenerator, load_curves
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import time_grid
 
 MAN = {"age": 45, "height": 175, "sex": "male"}
 
@@ -46,7 +46,7 @@ def test_curves_are_flow_volume_and_time_in_step(curves: Curves) -> None:
     assert curves.flow.shape == curves.volume.shape == (len(curves), len(curves.time)) == (3, 2048)
     assert (curves.time[0], curves.time[50]) == (-0.5, 0.0)
     np.testing.assert_allclose(np.diff(curves.volume), 0.01 * curves.flow[:, :-1], atol=1e-5)
-    np.testing.assert_allclose((curves.signals * grid.WIDTHS_S).sum(1), 0.01 * curves.flow.sum(1), atol=1e-3)
+    np.testing.assert_allclose((curves.signals * time_grid.WIDTHS_S).sum(1), 0.01 * curves.flow.sum(1), atol=1e-3)
 
 
 def test_tables_are_long_or_wide_on_either_grid(curves: Curves) -> None:
@@ -57,7 +57,7 @@ def test_tables_are_long_or_wide_on_either_grid(curves: Curves) -> None:
     own = curves.to_pandas(wide=True, grid="512").filter(like="t_")
     assert own.shape == (3, 512)
     np.testing.assert_allclose(own, curves.signals, atol=1e-4)
-    np.testing.assert_allclose([float(name[2:]) for name in own], grid.EDGES_S[:-1], atol=1e-4)
+    np.testing.assert_allclose([float(name[2:]) for name in own], time_grid.EDGES_S[:-1], atol=1e-4)
 
 
 def test_indices_and_a_picture(curves: Curves, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_data_alone_raw_and_on_the_grid(data: Path) -> None:
     parts = [load_curves(split, data) for split in ("train", "validation", "test")]
     assert sum(map(len, parts)) == len(every)
     for part in parts:
-        volume = grid.volume(part.signals)[:, 1:].max(1)
+        volume = time_grid.volume(part.signals)[:, 1:].max(1)
         np.testing.assert_allclose(volume, part.table["fvc"] - part.table["lead_volume"], atol=0.1)
         assert sum(len(batch.points) for batch in part.flow()) == len(part)
 

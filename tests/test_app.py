@@ -16,16 +16,17 @@ from dash import Dash, html
 from plotly.utils import PlotlyJSONEncoder
 from test_cli import blow, refused
 
-from spiro_diffusion import grid, output, reference
 from spiro_diffusion.api import Recovered, SpiroGenerator
-from spiro_diffusion.app import figures, own, page, picture, reconstruct, recovered, server
-from spiro_diffusion.app.asked import Asked, Draws, met_heights
+from spiro_diffusion.app import completion_view, figures, page, picture, reconstruct, server, user_effort
 from spiro_diffusion.app.panel import Panel
+from spiro_diffusion.app.requests import Asked, Draws, met_heights
 from spiro_diffusion.app.table import number, table
 from spiro_diffusion.app.view import Line, Row, View, loop, loop_band, view
 from spiro_diffusion.cli import main
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.faults import Fault
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.physiology import reference, time_grid
+from spiro_diffusion.physiology.faults import Fault
 
 CONTROLS = {"age": 45, "height": 175, "sex": "male", "n": 8, "guidance": 1, "seed": 3, "effort": "best"}
 
@@ -36,13 +37,13 @@ def draws(models: Path) -> Draws:
 
 
 @pytest.fixture(scope="module")
-def effort() -> own.Effort:
+def effort() -> user_effort.Effort:
     volume = blow()["volume_l"].to_numpy()
-    return own.Effort("mine", np.diff(volume) / 0.01)
+    return user_effort.Effort("mine", np.diff(volume) / 0.01)
 
 
 @pytest.fixture(scope="module")
-def seen(draws: Draws, effort: own.Effort) -> View:
+def seen(draws: Draws, effort: user_effort.Effort) -> View:
     return view(draws(Asked.checked(**CONTROLS)).curves, effort)
 
 
@@ -79,7 +80,7 @@ def test_an_own_curve_begins_at_its_time_zero(seen: View) -> None:
     assert fev1 == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
 
 
-def test_a_loop_is_flow_at_the_volume_out_by_then(effort: own.Effort) -> None:
+def test_a_loop_is_flow_at_the_volume_out_by_then(effort: user_effort.Effort) -> None:
     line = loop(effort.flow)
     falling = slice(np.argmax(line.y) + 3, 300)
     np.testing.assert_allclose(line.y[falling], (4.0 - line.x[falling]) / 0.5, atol=0.02)  # what empties with 0.5 s
@@ -102,9 +103,9 @@ def small_fvc() -> Row:
     """The row of an FVC of 3 L in a man whose lower limit is 3.5 L."""
     flow = np.diff(blow(fvc=3.0)["volume_l"].to_numpy()) / 0.01
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
-    signals = grid.to_grid(flow[None], np.array([0.2]))
-    curves = output.Curves(people, np.zeros(1, np.int64), np.zeros(1, np.int64), signals)
-    return {row.name: row for row in view(curves, own.Effort("small", flow)).rows}["fvc"]
+    signals = time_grid.to_grid(flow[None], np.array([0.2]))
+    curves = drawn_curves.Curves(people, np.zeros(1, np.int64), np.zeros(1, np.int64), signals)
+    return {row.name: row for row in view(curves, user_effort.Effort("small", flow)).rows}["fvc"]
 
 
 def test_plots_have_units_the_shape_ats_asks_and_no_text_of_a_user(seen: View) -> None:
@@ -184,7 +185,7 @@ def mending(reconstructing: Path) -> Draws:
 
 
 @pytest.fixture(scope="module")
-def stopped(mending: Draws, effort: own.Effort) -> Recovered:
+def stopped(mending: Draws, effort: user_effort.Effort) -> Recovered:
     """What is drawn for an effort that stopped 0.6 s after it began."""
     return mending.reconstruct(cut(effort), WHO, None).recovered
 
@@ -192,8 +193,8 @@ def stopped(mending: Draws, effort: own.Effort) -> Recovered:
 WHO = {"age": 45, "height": 175, "sex": "male"}
 
 
-def cut(effort: own.Effort) -> own.Effort:
-    return own.Effort("stopped", effort.flow[:80])
+def cut(effort: user_effort.Effort) -> user_effort.Effort:
+    return user_effort.Effort("stopped", effort.flow[:80])
 
 
 def shown_of(components: Any) -> str:
@@ -201,7 +202,7 @@ def shown_of(components: Any) -> str:
 
 
 def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
-    for shown in (recovered.shown_spirogram(stopped), recovered.shown_loop(stopped)):
+    for shown in (completion_view.shown_spirogram(stopped), completion_view.shown_loop(stopped)):
         assert shown.own is not None
         assert shown.doubted is not None
         trusted, doubted = np.isfinite(shown.own.y), np.isfinite(shown.doubted.y)
@@ -209,7 +210,7 @@ def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stoppe
         assert doubted.any()
         assert (trusted | doubted).all(), "what was recorded is shown whole"
         assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
-    spirogram = recovered.shown_spirogram(stopped)
+    spirogram = completion_view.shown_spirogram(stopped)
     begin = stopped.faults[0].begin
     assert spirogram.own is not None
     assert np.nanmax(spirogram.own.x) == pytest.approx(begin, abs=0.03)
@@ -222,13 +223,13 @@ def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stoppe
 
 def test_faults_are_told_with_their_time_and_reason(stopped: Recovered) -> None:
     (fault,) = stopped.faults
-    assert recovered.found(fault) == f"early end, from {fault.begin:.2f} s: {fault.reason}"
-    assert recovered.found(Fault("slow start", "why", -np.inf, 0.3)) == "slow start, to 0.30 s: why"
-    assert recovered.found(Fault("cough", "why", 0.5, 0.8)) == "cough, from 0.50 s to 0.80 s: why"
+    assert completion_view.found(fault) == f"early end, from {fault.begin:.2f} s: {fault.reason}"
+    assert completion_view.found(Fault("slow start", "why", -np.inf, 0.3)) == "slow start, to 0.30 s: why"
+    assert completion_view.found(Fault("cough", "why", 0.5, 0.8)) == "cough, from 0.50 s to 0.80 s: why"
 
 
 def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> None:
-    shown = recovered.table(stopped)
+    shown = completion_view.table(stopped)
     assert [cell.children for cell in shown.children[0].children.children] == [
         "Index", "As recorded", "Median", "50 % interval", "90 % interval",
     ]  # fmt: skip
@@ -243,7 +244,7 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
     assert set(rows) == {"FEV₁", "FVC", "FEV₁/FVC", "FEF₂₅₋₇₅", "PEF", "FET"}
 
 
-def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effort: own.Effort) -> None:
+def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effort: user_effort.Effort) -> None:
     said = shown_of(reconstruct.answer(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
         assert words in said
@@ -253,7 +254,7 @@ def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effor
     assert "within 2 years" in shown_of(reconstruct.answer(mending, cut(effort), WHO | {"age": 7}, None))
 
 
-def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: own.Effort) -> None:
+def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: user_effort.Effort) -> None:
     said = shown_of(reconstruct.answer(mending, effort, WHO, None))
     assert "No fault was found" in said
 
@@ -270,7 +271,7 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: own.
     ],
 )
 def test_what_cannot_be_made_whole_is_refused_in_one_line(
-    mending: Draws, effort: own.Effort, change: dict, mask: Any, says: str
+    mending: Draws, effort: user_effort.Effort, change: dict, mask: Any, says: str
 ) -> None:
     (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
@@ -291,14 +292,14 @@ def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stan
 
 def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
     parts = [blow(fvc=fvc).assign(curve=name) for name, fvc in (("small", 3.0), ("large", 4.0), ("middle", 3.5))]
-    found = own.read_upload(upload(pd.concat(parts).to_csv(index=False)), "mine.csv")
-    stored = json.loads(json.dumps(own.to_store(found)))
-    assert own.best(found) == 1
-    chosen = own.effort(stored, 1)
+    found = user_effort.read_upload(upload(pd.concat(parts).to_csv(index=False)), "mine.csv")
+    stored = json.loads(json.dumps(user_effort.to_store(found)))
+    assert user_effort.best(found) == 1
+    chosen = user_effort.effort(stored, 1)
     assert chosen is not None
     assert chosen.name == "large"
     np.testing.assert_allclose(chosen.flow, found.flow[1, : found.points[1]], atol=1e-5)
-    assert own.effort(None, None) is own.effort(stored, None) is None
+    assert user_effort.effort(None, None) is user_effort.effort(stored, None) is None
 
 
 @pytest.mark.parametrize(
@@ -309,13 +310,13 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
         (upload(",".join(f"c{i}" for i in range(5000)) + "\n"), "c7 and 4992 more"),
         (upload(b"\x89PNG\r\n\x1a\n\x00\xff\xfe"), "not a readable CSV"),
         (upload(blow().assign(volume_l=lambda t: 1000 * t["volume_l"]).to_csv(index=False)), "not mL"),
-        (upload(b"0" * (own.MOST_BYTES + 1)), "larger than 4 MB"),
+        (upload(b"0" * (user_effort.MOST_BYTES + 1)), "larger than 4 MB"),
         (upload(pd.concat([blow(seconds=3).assign(curve=i) for i in range(21)]).to_csv()), "holds 21 curves"),
     ],
 )
 def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> None:
     with pytest.raises(SpiroError, match=says) as caught:
-        own.read_upload(content, "n" * 500 + ".csv")
+        user_effort.read_upload(content, "n" * 500 + ".csv")
     assert len(str(caught.value)) < 600
 
 
@@ -345,7 +346,7 @@ def test_the_page_may_load_nothing_from_elsewhere_nor_be_framed(client: Any) -> 
 
 
 def test_a_request_larger_than_an_upload_is_refused(client: Any) -> None:
-    body = io.BytesIO(b"{" + b" " * (2 * own.MOST_BYTES + server.BESIDES))
+    body = io.BytesIO(b"{" + b" " * (2 * user_effort.MOST_BYTES + server.BESIDES))
     sent = client.post(
         "/_dash-update-component", data=body, content_type="application/json", headers={"Host": "127.0.0.1"}
     )

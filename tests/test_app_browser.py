@@ -13,8 +13,8 @@ from browser import browser, watched
 from test_cli import blow
 
 from spiro_diffusion.api import SpiroGenerator
-from spiro_diffusion.app import own
-from spiro_diffusion.app.asked import Asked, Drawn, Draws
+from spiro_diffusion.app import user_effort
+from spiro_diffusion.app.requests import Asked, Drawn, Draws
 from spiro_diffusion.app.server import open_server
 
 FIRST = Asked(45, 175, "male")
@@ -149,7 +149,7 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
         units=blow().assign(volume_l=lambda t: 1000 * t["volume_l"]),
         sampling=blow().iloc[::10],
         picture=b"\x89PNG\r\n\x1a\n\x00\xff\xfe",
-        large=b"0" * (own.MOST_BYTES + 10),
+        large=b"0" * (user_effort.MOST_BYTES + 10),
         good=blow(),
     )
     says = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spiro_diffusion import artifacts
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import SpiroError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

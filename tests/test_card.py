@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from repository import ROOT
 
-from spiro_diffusion import artifacts, card
 from spiro_diffusion.cli import main
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.reporting import model_card
 
 MADE_FROM = {"data": "simulated", "curves": 9, "participants": 3, "age": [6, 79], "height": [108, 195], "vqvae": "ab"}
 DATA = {
@@ -44,7 +45,7 @@ def judged(folder: Path, **data: Any) -> Path:
 
 
 def test_a_card_holds_data_use_limits_and_figures_by_group(tmp_path: Path) -> None:
-    text = card.card(MADE_FROM, card.read(judged(tmp_path)))
+    text = model_card.card(MADE_FROM, model_card.read(judged(tmp_path)))
     for words in (
         "not for diagnosis",
         "Source: simulated source",
@@ -60,15 +61,15 @@ def test_a_card_holds_data_use_limits_and_figures_by_group(tmp_path: Path) -> No
 
 
 def test_figures_of_another_model_make_no_card(tmp_path: Path) -> None:
-    found = card.read(judged(tmp_path, training_curves=10))
+    found = model_card.read(judged(tmp_path, training_curves=10))
     with pytest.raises(SpiroError, match="trained on 10 curves, this one was on 9"):
-        card.card(MADE_FROM, found)
+        model_card.card(MADE_FROM, found)
 
 
 def test_the_published_full_run_makes_a_card() -> None:
-    found = card.read(ROOT / "metrics/full")
+    found = model_card.read(ROOT / "metrics/full")
     of = {key: found.data[f"training_{key}"] for key in ("curves", "participants")}
-    text = card.card(MADE_FROM | of, found)
+    text = model_card.card(MADE_FROM | of, found)
     assert "nothing here is a result on NHANES" in text
     assert "residual_sd_ratio_female" in text
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from spiro_diffusion.artifacts import sha256
-from spiro_diffusion.checkpoint import load_checkpoint, rebuilt, save_checkpoint
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.artifacts import sha256
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.models.checkpoint import load_checkpoint, rebuilt, save_checkpoint
 
 CONFIG = {"width": 4, "name": "toy", "list": [1, 2]}
 

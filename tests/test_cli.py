@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spiro_diffusion import grid, output, synthetic
 from spiro_diffusion.cli import _cell, main
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.people import conditioned
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import drawn_curves, populations
+from spiro_diffusion.generation.subjects import conditioned
+from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.reporting import data_card
 
 MAN = ["--age", "45", "--height", "175", "--sex", "male"]
 Spiro = Callable[..., tuple[int, str, str]]
@@ -211,8 +213,8 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
     flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     one = np.zeros(1, np.int64)
-    curves = output.Curves(people, one, one, grid.to_grid(flow, np.array([0.3])))
-    output.write_curves(tmp_path / "c.csv", curves)
+    curves = drawn_curves.Curves(people, one, one, time_grid.to_grid(flow, np.array([0.3])))
+    drawn_curves.write_curves(tmp_path / "c.csv", curves)
     again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
     first = curves.indices().iloc[0]
     for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
@@ -419,29 +421,29 @@ def test_a_cohort_has_the_population_of_its_survey() -> None:
         }
     )
     trained = {"age": [6.0, 79.0], "height": [108.0, 195.0]}
-    efforts = synthetic.draw_people(curves, 4000, trained, np.random.default_rng(0))
+    efforts = populations.draw_people(curves, 4000, trained, np.random.default_rng(0))
     people = efforts.drop_duplicates("person")
     assert (people["sex"] == 1).mean() == pytest.approx(0.9, abs=0.02)
     man = efforts[efforts["sex"] == 1]
     assert man["grade"].iloc[:3].tolist() == ["A", "B", "D"]
     assert man["effort"].iloc[:6].tolist() == [1, 2, 3, 1, 2, 3]
     assert man["age"].mean() == pytest.approx(40, abs=0.05)
-    assert man["age"].std() == pytest.approx(synthetic.JITTER["age"], abs=0.05)
+    assert man["age"].std() == pytest.approx(populations.JITTER["age"], abs=0.05)
     assert efforts["age"].max() < 79  # who is beyond the trained ages gives no one his place
     with pytest.raises(SpiroError, match="no participant"):
-        synthetic.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
+        populations.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
 
 
 def test_the_fidelity_of_a_cohort_that_is_its_participants_is_perfect() -> None:
     curves = pd.DataFrame({"seqn": [1, 2], "age": [20.0, 60], "height": [180.0, 160], "best": True, "mec_weight": 5.0})
     curves = curves.assign(fev1=[4.0, 2], fvc=[5.0, 3], pef=[9.0, 5], fef2575=[4.0, 1])
     same = curves.assign(ratio=curves["fev1"] / curves["fvc"])
-    text = "\n".join(synthetic.fidelity(same, curves, {"best_fev1_residual_sd_ratio": 1.07}))
+    text = "\n".join(data_card.fidelity(same, curves, {"best_fev1_residual_sd_ratio": 1.07}))
     assert text.count("| 0.0 % |") == 7
     assert "| age | 40.00 ± 20.00 | 40.00 ± 20.00 | 0.0 % |" in text
     assert "| spread of FEV1 at given age, height, sex, over the real | 1.07 | 1 |" in text
     heavy = curves.assign(mec_weight=[9.0, 1])
-    assert "| age | 24.00 ± 12.00 | 40.00 ± 20.00 |" in "\n".join(synthetic.fidelity(same, heavy, {}))
+    assert "| age | 24.00 ± 12.00 | 40.00 ± 20.00 |" in "\n".join(data_card.fidelity(same, heavy, {}))
 
 
 def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spiro_diffusion import counter
+from spiro_diffusion.physiology import counter
 
 
 def test_a_steady_half_millilitre_is_every_second_count() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spiro_diffusion import schema
+from spiro_diffusion.dataset import schema
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 

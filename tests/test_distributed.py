@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from spiro_diffusion import grid
-from spiro_diffusion.checkpoint import load_checkpoint
-from spiro_diffusion.stage import read_params
+from spiro_diffusion.core.params import read_params
+from spiro_diffusion.models.checkpoint import load_checkpoint
+from spiro_diffusion.physiology import time_grid
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +23,7 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 96 exponential efforts as the stage resample leaves them."""
     folder = tmp_path_factory.mktemp("curves")
     rng = np.random.default_rng(0)
-    time = grid.EDGES_S[:-1]
+    time = time_grid.EDGES_S[:-1]
     flow = rng.uniform(3, 9, (96, 1)) * np.exp(-np.maximum(time, 0) / rng.uniform(0.3, 0.9, (96, 1)))
     np.save(folder / "signals.npy", np.where((time >= 0) & (time < 6), flow, 0).astype(np.float32))
     split = np.where(np.arange(96) % 6 == 0, "validation", "train")

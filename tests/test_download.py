@@ -15,12 +15,13 @@ import pyreadstat
 import pytest
 import yaml
 
-from spiro_diffusion import nhanes, spxraw
-from spiro_diffusion.artifacts import sha256
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.repair import repair_folder
-from spiro_diffusion.stage import run_stage
-from stages.download import Params, download
+from spiro_diffusion.core.artifacts import sha256
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import spxraw
+from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes.repair import repair_folder
+from spiro_diffusion.pipeline.download import Params, download
+from spiro_diffusion.pipeline.stage import run_stage
 
 FILES_G = ["BMX_G.xpt", "DEMO_G.xpt", "SPXRAW_G.zip", "SPX_G.xpt"]
 
@@ -69,11 +70,11 @@ def test_three_cycles_come_out_of_repair_with_people_of_their_own(tmp_path: Path
     assert all(found["mended"] == found["warnings"] == [] for found in report.values())
     people = [set(pq.read_table(tmp_path / "repaired" / f"DEMO_{c}.parquet")["SEQN"].to_pylist()) for c in "EFG"]
     assert len(set.union(*people)) == sum(map(len, people))
-    for name in nhanes.CYCLES:
+    for name in codebook.CYCLES:
         columns = pq.read_schema(tmp_path / "repaired" / f"DEMO_{name}.parquet").names
-        assert nhanes.CYCLES[name].exam_months in columns
-        assert nhanes.ETHNICITY in columns
-        assert ("RIDRETH3" in columns) == (nhanes.CYCLES[name].ethnicity3 is not None)
+        assert codebook.CYCLES[name].exam_months in columns
+        assert codebook.ETHNICITY in columns
+        assert ("RIDRETH3" in columns) == (codebook.CYCLES[name].ethnicity3 is not None)
 
 
 # --- a folder -------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def test_the_folder_is_not_the_one_they_go_to(files: Path) -> None:
 
 def test_a_mirror_serves_and_then_its_copy(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for file in nhanes.files(["G"]):
+    for file in codebook.files(["G"]):
         place = tmp_path / "site" / file.paths[0].lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files / file.filename, place)
@@ -156,7 +157,7 @@ def test_a_mirror_serves_and_then_its_copy(files: Path, tmp_path: Path, monkeypa
         download(Params(source=address, cycles=["G"], participants=1, seed=0), raw=tmp_path / "raw")
         server.shutdown()
     manifest = json.loads((tmp_path / "raw" / "manifest.json").read_text())
-    assert manifest["files"]["DEMO_G.xpt"]["address"] == address + nhanes.FILES["DEMO_G"].paths[0]
+    assert manifest["files"]["DEMO_G.xpt"]["address"] == address + codebook.FILES["DEMO_G"].paths[0]
     assert {name: (tmp_path / "raw" / name).read_bytes() for name in FILES_G} == contents(files)
     shutil.rmtree(tmp_path / "raw")  # as DVC does before a stage runs; the server is gone as well
     download(Params(source=address, cycles=["G"], participants=1, seed=0), raw=tmp_path / "raw")
@@ -200,30 +201,30 @@ def test_bad_parameters_end_the_stage_with_one_line(changed, message, tmp_path, 
 
 
 def test_no_participant_belongs_to_two_cycles() -> None:
-    cycles = sorted(nhanes.CYCLES.values(), key=lambda cycle: cycle.first_seqn)
+    cycles = sorted(codebook.CYCLES.values(), key=lambda cycle: cycle.first_seqn)
     assert all(a.last_seqn < b.first_seqn for a, b in itertools.pairwise(cycles))
-    for name, cycle in nhanes.CYCLES.items():
-        assert cycle.last_seqn - cycle.first_seqn + 1 == nhanes.FILES[f"DEMO_{name}"].rows
+    for name, cycle in codebook.CYCLES.items():
+        assert cycle.last_seqn - cycle.first_seqn + 1 == codebook.FILES[f"DEMO_{name}"].rows
 
 
 def test_both_addresses_of_a_file_are_known() -> None:
-    assert nhanes.FILES["DEMO_G"].paths == (
+    assert codebook.FILES["DEMO_G"].paths == (
         "/Nchs/Data/Nhanes/Public/2011/DataFiles/DEMO_G.xpt",
         "/Nchs/Nhanes/2011-2012/DEMO_G.XPT",
     )
-    assert nhanes.FILES["SPXRAW_E"].paths == (
+    assert codebook.FILES["SPXRAW_E"].paths == (
         "/Nchs/Data/Nhanes/Public/2007/DataFiles/SPXRAW_E.zip",
         "/Nchs/Nhanes/2007-2008/SPXRAW_E.ZIP",
     )
 
 
-@pytest.mark.parametrize("file", nhanes.FILES.values(), ids=lambda file: file.name)
-def test_the_columns_of_a_file_hold_what_the_pipeline_needs(file: nhanes.File) -> None:
+@pytest.mark.parametrize("file", codebook.FILES.values(), ids=lambda file: file.name)
+def test_the_columns_of_a_file_hold_what_the_pipeline_needs(file: codebook.File) -> None:
     for columns in file.columns:
         assert len(set(columns)) == len(columns)
-        assert set(nhanes.NEEDED[file.table]) <= set(columns)
+        assert set(codebook.NEEDED[file.table]) <= set(columns)
     for release in file.releases:  # the size of an XPORT file follows from its columns and rows
-        widths = sum(1 if nhanes.is_text(name) else 8 for name in release.columns)
+        widths = sum(1 if codebook.is_text(name) else 8 for name in release.columns)
         head = 640 + -(-140 * len(release.columns) // 80) * 80 + 80
         assert release.size == head + -(-widths * (file.rows or 0) // 80) * 80
 

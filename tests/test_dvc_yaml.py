@@ -10,8 +10,8 @@ import yaml
 from imports import closure
 from repository import MAIN, ROOT
 
-from spiro_diffusion.runtime import RuntimeParams
-from spiro_diffusion.stage import load_params, read_params
+from spiro_diffusion.compute.runtime import RuntimeParams
+from spiro_diffusion.core.params import load_params, read_params
 
 STAGES: dict[str, Any] = {
     name: stage

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import plots, report
-from spiro_diffusion.artifacts import write_json, write_text
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.artifacts import write_json, write_text
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import data, targets
-from stages import baselines as baselines_stage
-from stages import evaluate as evaluate_stage
+from spiro_diffusion.pipeline import baselines as baselines_stage
+from spiro_diffusion.pipeline import evaluate as evaluate_stage
+from spiro_diffusion.plotting import style
+from spiro_diffusion.reporting import judge_plots, report
 
 PARAMS = evaluate_stage.Params("test", draws=4, resamples=100, sampler="heun", steps=2, guidance=1.0, seed=1)
 
@@ -230,5 +231,5 @@ def test_figures_as_text(figure, form, text):
 
 def test_a_picture_of_nothing_says_so(tmp_path):
     empty = {"calibration": {"every": {"value": None, "reason": "3 participants"}}}
-    plots.save(tmp_path / "calibration.png", lambda: plots.calibration(empty, empty))
+    style.save(tmp_path / "calibration.png", lambda: judge_plots.calibration(empty, empty))
     assert (tmp_path / "calibration.png").stat().st_size > 0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from corruption import sas7bdat_sample, xport_sample, zipped
 
-from spiro_diffusion import nhanes
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.fetch import Patience, fetch
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes.http import Patience, fetch
 
 BMX = xport_sample("BMX", 40, 2)
 NEW, OLD = BMX.file.paths
@@ -259,7 +259,7 @@ def test_another_release_replaces_the_kept_one(server, get, tmp_path: Path) -> N
 
 
 def test_another_cycles_file_is_refused(server, tmp_path: Path) -> None:
-    file = dataclasses.replace(nhanes.FILES["BMX_F"], rows=40, columns=BMX.file.columns)
+    file = dataclasses.replace(codebook.FILES["BMX_F"], rows=40, columns=BMX.file.columns)
     server.paths = dict.fromkeys(file.paths, whole)
     with pytest.raises(SpiroError, match="cycle G"):
         fetch(file, tmp_path, server.address, IMPATIENT)
@@ -286,7 +286,7 @@ def test_a_zip_that_reaches_outside_is_refused(server, tmp_path: Path, name: str
 
 
 def test_a_body_without_end_is_refused(server, get, monkeypatch) -> None:
-    monkeypatch.setattr("spiro_diffusion.fetch.LONGEST", 10_000)
+    monkeypatch.setattr("spiro_diffusion.nhanes.http.LONGEST", 10_000)
     server.paths = {NEW: whole, OLD: missing}
     with pytest.raises(SpiroError, match="more than any file of the CDC"):
         get()

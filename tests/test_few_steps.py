@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from benchmarks import few_steps
-from spiro_diffusion.cldm import CLDM, CLDMConfig
-from spiro_diffusion.denoising import Change
-from spiro_diffusion.diffusion import Noise
-from spiro_diffusion.facts import NAMES, FactsConfig
-from spiro_diffusion.samplers import dpmpp_2m, karras_sigmas
-from spiro_diffusion.unet import UNetConfig
+from spiro_diffusion.models.edm import Noise
+from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
+from spiro_diffusion.models.samplers import dpmpp_2m, karras_sigmas
+from spiro_diffusion.models.unet import UNetConfig
+from spiro_diffusion.training.denoising import Change
 
 ROWS, KNOWN = 12, 6 + len(NAMES)
 

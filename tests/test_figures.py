@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm, wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
-from spiro_diffusion import codebook
 from spiro_diffusion.evaluation import conditional, copying, figures, groups, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.targets import Rule
+from spiro_diffusion.models.quantiser import codebook_use
 
 
 def everybody(n, seed=0, count=200):
@@ -158,7 +158,7 @@ def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve():
 
 def test_a_codebook_half_in_use_says_so():
     codes = np.arange(64).reshape(1, 64, 1) % 8
-    found = codebook.use(codes, 16)
+    found = codebook_use(codes, 16)
     assert found["codes_in_use"] == 0.5
     assert found["perplexity"] == pytest.approx(8)
 

@@ -6,7 +6,7 @@ import judge_world as world
 import numpy as np
 import pytest
 
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import candidates, judge, targets
 from spiro_diffusion.evaluation.measured import INDICES
 from spiro_diffusion.evaluation.targets import at

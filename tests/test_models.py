@@ -5,13 +5,22 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import conditions, facts, surface
-from spiro_diffusion.cldm import CLDM, CLDMConfig, MadeFrom, principal_axes
-from spiro_diffusion.diffusion import Denoiser, Noise, denoising_loss, draw_sigma
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.samplers import heun, karras_sigmas
-from spiro_diffusion.unet import UNet, UNetConfig
-from spiro_diffusion.vqvae import VQVAE, Decoded, Lasting, LossWeights, Quantiser, VQVAEConfig, reconstruction_loss
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss, draw_sigma
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, principal_axes
+from spiro_diffusion.models.samplers import heun, karras_sigmas
+from spiro_diffusion.models.unet import UNet, UNetConfig
+from spiro_diffusion.models.vqvae import (
+    VQVAE,
+    Decoded,
+    Lasting,
+    LossWeights,
+    Quantiser,
+    VQVAEConfig,
+    reconstruction_loss,
+)
+from spiro_diffusion.physiology import mean_surface
 
 TINY_VQVAE = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
 TINY_UNET = UNetConfig(channels=8, width=16, multipliers=(1, 2), blocks=1, head=16, context=16)
@@ -100,7 +109,7 @@ def people() -> pd.DataFrame:
 
 
 def test_conditions_left_out_are_unknown() -> None:
-    known = conditions.encode(people())
+    known = conditioning.encode(people())
     assert known.shape == (2, 6)
     assert np.isnan(known).tolist() == [
         [False, False, False, False, True, True],
@@ -110,15 +119,15 @@ def test_conditions_left_out_are_unknown() -> None:
 
 def test_a_category_nobody_knows_is_refused() -> None:
     with pytest.raises(SpiroError, match="sex is 3 in row 1; expected one of 1, 2"):
-        conditions.encode(people().assign(sex=[1, 3]))
+        conditioning.encode(people().assign(sex=[1, 3]))
 
 
 def test_dropout_and_jitter_touch_what_they_should() -> None:
     blank = torch.zeros(4000, 6)
-    hidden = torch.isnan(conditions.drop(blank, 0.1, conditions.optional(0.2), generator())).float().mean(0)
+    hidden = torch.isnan(conditioning.drop(blank, 0.1, conditioning.optional(0.2), generator())).float().mean(0)
     assert torch.allclose(hidden[:3], torch.full((3,), 0.1), atol=0.02)
     assert torch.allclose(hidden[3:], torch.full((3,), 0.28), atol=0.03)
-    moved = conditions.jitter(blank, conditions.jitter_scale(2.2, 1.6), generator()).std(0)
+    moved = conditioning.jitter(blank, conditioning.jitter_scale(2.2, 1.6), generator()).std(0)
     assert torch.allclose(moved, torch.tensor([0.1, 0.1, 0, 0, 0, 0]), atol=0.01)
 
 
@@ -127,7 +136,7 @@ def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
     network = UNet(TINY_UNET)
     for parameter in network.parameters():  # branches start at zero: move them
         torch.nn.init.normal_(parameter, std=0.1)
-    x, known = torch.randn(1, 64, 8), torch.from_numpy(conditions.encode(people()))[:1]
+    x, known = torch.randn(1, 64, 8), torch.from_numpy(conditioning.encode(people()))[:1]
     here = network(x, torch.zeros(1), known)
     assert here.shape == x.shape
     assert not torch.allclose(here, network(x, torch.ones(1), known), atol=1e-3)
@@ -161,7 +170,7 @@ def test_latents_return_from_their_principal_axes() -> None:
     latents = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 128)) + rng.normal(size=128)
     axes = principal_axes(latents.mean(0), np.cov(latents.T, bias=True))
     assert axes.axes.shape == (8, 128)
-    model = CLDM(CLDMConfig(TINY_UNET, Noise(), facts.FactsConfig(), Noise()))
+    model = CLDM(CLDMConfig(TINY_UNET, Noise(), index_diffusion.FactsConfig(), Noise()))
     for name, value in axes._asdict().items():
         getattr(model, name).copy_(value)
     x = torch.tensor(latents, dtype=torch.float32)
@@ -201,40 +210,40 @@ def facts_of_a_world(n: int) -> tuple[pd.DataFrame, np.ndarray]:
     people = pd.DataFrame(
         {"age": rng.uniform(6, 79, n), "height": rng.uniform(120, 190, n), "sex": rng.integers(1, 3, n)}
     )
-    means = surface.features(people) @ rng.normal(size=(12, len(facts.NAMES)))
-    return people, means + rng.normal(size=means.shape) * np.linspace(0.1, 0.7, len(facts.NAMES))
+    means = mean_surface.features(people) @ rng.normal(size=(12, len(index_diffusion.NAMES)))
+    return people, means + rng.normal(size=means.shape) * np.linspace(0.1, 0.7, len(index_diffusion.NAMES))
 
 
 def test_facts_return_from_what_the_surface_leaves() -> None:
     people, logs = facts_of_a_world(500)
-    model = facts.Facts(facts.FactsConfig(width=16, blocks=1))
+    model = index_diffusion.Facts(index_diffusion.FactsConfig(width=16, blocks=1))
     model.fit_scales(logs, people)
-    x, features = torch.tensor(logs).float(), torch.tensor(surface.features(people)).float()
+    x, features = torch.tensor(logs).float(), torch.tensor(mean_surface.features(people)).float()
     left = model.standardise(x, features)
-    assert left.shape == (500, 1, len(facts.NAMES))
-    assert torch.allclose(left.std((0, 1)), torch.ones(len(facts.NAMES)), atol=0.03)
+    assert left.shape == (500, 1, len(index_diffusion.NAMES))
+    assert torch.allclose(left.std((0, 1)), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
     assert torch.allclose(model.restore(left, features), x, atol=1e-4)
-    assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(facts.NAMES)), atol=0.03)
+    assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
 
 
 def test_an_untrained_network_draws_facts_around_the_surface() -> None:
     people, logs = facts_of_a_world(4000)
-    model = facts.Facts(facts.FactsConfig(width=16, blocks=1)).eval()
+    model = index_diffusion.Facts(index_diffusion.FactsConfig(width=16, blocks=1)).eval()
     model.fit_scales(logs, people)
-    known, features = torch.from_numpy(conditions.encode(people)), torch.tensor(surface.features(people)).float()
-    sigmas = karras_sigmas(40, facts.NOISE_MINIMUM, facts.NOISE_MAXIMUM)
-    start = torch.randn(4000, 1, len(facts.NAMES), generator=generator()) * sigmas[0]
+    known, features = torch.from_numpy(conditioning.encode(people)), torch.tensor(mean_surface.features(people)).float()
+    sigmas = karras_sigmas(40, index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM)
+    start = torch.randn(4000, 1, len(index_diffusion.NAMES), generator=generator()) * sigmas[0]
     with torch.no_grad():
         drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
     left = model.restore(drawn, features) - features @ model.coefficients
-    assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(facts.NAMES)), atol=0.04)
+    assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(index_diffusion.NAMES)), atol=0.04)
     assert left.mean(0).abs().max() < 0.05
 
 
 def test_an_effort_without_a_fact_has_none() -> None:
-    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in facts.NAMES})
+    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in index_diffusion.NAMES})
     curves.loc[1, "fef2575"], curves.loc[2, "bev"] = np.nan, 0.0
-    assert np.isfinite(facts.read(curves)).all(axis=1).tolist() == [True, False, False]
+    assert np.isfinite(index_diffusion.read(curves)).all(axis=1).tolist() == [True, False, False]
 
 
 def test_a_network_told_the_facts_sees_each_of_them() -> None:

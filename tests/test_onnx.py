@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import onnx_export
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import onnx_export
 
 WHY = "onnx and onnxruntime are not installed; pip install -r requirements.lock"
 pytest.importorskip("onnx", reason=WHY)
-onnx_sampler = pytest.importorskip("spiro_diffusion.onnx_sampler", reason=WHY, exc_type=ImportError)
+onnx_sampler = pytest.importorskip("spiro_diffusion.generation.onnx_sampler", reason=WHY, exc_type=ImportError)
 
 PEOPLE: list[dict[str, Any]] = [
     {"age": 45.0, "height": 175.0, "sex": 1, "grade": "A", "test_type": "Pre", "best": True},

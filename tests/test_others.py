@@ -9,11 +9,13 @@ import pytest
 import torch
 from test_reconstruction import MAN, blow, spiro, write
 
-from spiro_diffusion import api, grid, hidden, hiding, others
-from spiro_diffusion.density import Density, DensityConfig
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.others import NONE, Others
-from spiro_diffusion.own_curves import read_own
+from spiro_diffusion import api
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.models.mixture_density import Density, DensityConfig
+from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.reconstruction import examples, segments, sibling_efforts
+from spiro_diffusion.reconstruction.sibling_efforts import NONE, Others
+from spiro_diffusion.user_curves.delimited import read_own
 
 MORE = blow(fast=3.4, slow=1.6, tau=(0.35, 2.0))  # the same first second, nearly; more to come than most have
 
@@ -35,7 +37,7 @@ def width(found: api.Recovered) -> float:
 
 def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_and_test(table: pd.DataFrame) -> None:
     rows = np.arange(len(table))
-    found = others.siblings(table, rows)
+    found = sibling_efforts.siblings(table, rows)
     there = found != NONE
     assert there.any()
     assert not (found == rows[:, None]).any()
@@ -43,7 +45,7 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
         own = np.broadcast_to(table[column].to_numpy()[:, None], found.shape)
         assert (table[column].to_numpy()[found][there] == own[there]).all()
     assert table["acceptable"].to_numpy()[found[there]].all()
-    row, among = others.best(table, found)
+    row, among = sibling_efforts.best(table, found)
     size = (table["fev1"] + table["fvc"]).to_numpy()
     first = int(np.flatnonzero(among > 1)[0])
     assert size[row[first]] == size[found[first][there[first]]].max()
@@ -51,32 +53,32 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
 
 
 def test_about_half_of_the_examples_are_shown_some_of_the_others(table: pd.DataFrame) -> None:
-    found = np.tile(others.siblings(table, np.arange(len(table))), (20, 1))
-    shown = others.some(found, np.random.default_rng(0))
+    found = np.tile(sibling_efforts.siblings(table, np.arange(len(table))), (20, 1))
+    shown = sibling_efforts.some(found, np.random.default_rng(0))
     assert ((shown == found) | (shown == NONE)).all()
     possible, number = (found != NONE).sum(axis=1), (shown != NONE).sum(axis=1)
-    assert (number[possible > 0] > 0).mean() == pytest.approx(others.SHOWN, abs=0.05)
+    assert (number[possible > 0] > 0).mean() == pytest.approx(sibling_efforts.SHOWN, abs=0.05)
     assert set(number[possible == 3]) == {0, 1, 2, 3}
 
 
 def test_what_is_told_knows_nothing_of_what_the_effort_itself_hides() -> None:
-    v, other = (grid.volume(grid.to_grid(flow[None], np.array([0.2]))) for flow in (blow(), MORE))
+    v, other = (time_grid.volume(time_grid.to_grid(flow[None], np.array([0.2]))) for flow in (blow(), MORE))
     told, cut = Others(other, np.array([1])), np.array([250])
     held = np.minimum(v, v[:, cut[0], None])
-    features = others.tail_features(told, v, cut)
-    np.testing.assert_array_equal(features, others.tail_features(told, held, cut))
-    end = hidden.end_edge(np.diff(other, axis=1))
-    np.testing.assert_allclose(features[:, :7], hidden.tail_numbers(other, cut, end))
+    features = sibling_efforts.tail_features(told, v, cut)
+    np.testing.assert_array_equal(features, sibling_efforts.tail_features(told, held, cut))
+    end = segments.end_edge(np.diff(other, axis=1))
+    np.testing.assert_allclose(features[:, :7], segments.tail_numbers(other, cut, end))
     late = np.pad(v, ((0, 0), (10, 0)), mode="edge")[:, :513]  # the same volume at the join, which comes later
-    early, later = (others.onset_features(told, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
+    early, later = (sibling_efforts.onset_features(told, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
     np.testing.assert_allclose(early, later)
 
 
 def test_nothing_is_told_where_there_is_none(table: pd.DataFrame, data: Path) -> None:
     signals = np.load(data / "signals_L512.npy")
-    rows = np.flatnonzero(hiding.full(table, signals))
-    for made in hiding.examples(signals, table, rows, 2, seed=0).values():
-        told = made.features[:, -made.numbers.shape[1] - others.TOLD :]
+    rows = np.flatnonzero(examples.full(table, signals))
+    for made in examples.examples(signals, table, rows, 2, seed=0).values():
+        told = made.features[:, -made.numbers.shape[1] - sibling_efforts.TOLD :]
         absent = told[:, -1] == 0
         assert absent.any()
         assert (told[absent] == 0).all()

@@ -9,7 +9,7 @@ import judge_world as world
 import psutil
 import pytest
 
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import candidates, judge
 from spiro_diffusion.evaluation.processes import in_processes
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spiro_diffusion import quality, spirometry
-from spiro_diffusion.expiration import best_effort, flow, lungs
-from spiro_diffusion.simulator import simulate
+from spiro_diffusion.physiology import ats_ers, spirometry
+from spiro_diffusion.simulation.expiration import best_effort, flow, lungs
+from spiro_diffusion.simulation.simulator import simulate
 
 GOOD = {
     "bev": 0.05,
@@ -45,14 +45,14 @@ def test_efforts_are_judged_as_table_7_says(
     changes: dict, fev1: bool, fvc: bool, usable_fev1: bool, usable_fvc: bool
 ) -> None:
     expected = {"fev1": fev1, "fvc": fvc, "usable_fev1": usable_fev1, "usable_fvc": usable_fvc}
-    judged = quality.judge_2019(effort(**changes), [30.0])
+    judged = ats_ers.judge_2019(effort(**changes), [30.0])
     assert {name: bool(mask[0]) for name, mask in judged._asdict().items()} == expected
 
 
 def test_small_children_need_three_quarters_of_a_second() -> None:
     cut = effort(end_flow=2.0, t99=0.8)
-    assert quality.judge_2019(cut, [6.0]).usable_fev1[0]
-    assert not quality.judge_2019(cut, [7.0]).usable_fev1[0]
+    assert ats_ers.judge_2019(cut, [6.0]).usable_fev1[0]
+    assert not ats_ers.judge_2019(cut, [7.0]).usable_fev1[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_small_children_need_three_quarters_of_a_second() -> None:
     ],
 )
 def test_the_rules_of_2005(changes: dict, age: float, accepted: bool) -> None:
-    assert quality.judge_2005(effort(**changes), [age])[0] == accepted
+    assert ats_ers.judge_2005(effort(**changes), [age])[0] == accepted
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ def test_the_rules_of_2005(changes: dict, age: float, accepted: bool) -> None:
 )
 def test_sessions_are_graded_as_table_10_says(values: list, acceptable: list, age: float, grade: str) -> None:
     n = len(values)
-    grades = quality.session_grades_2019(values, acceptable, np.ones(n), np.full(n, 5), np.full(n, age))
+    grades = ats_ers.session_grades_2019(values, acceptable, np.ones(n), np.full(n, 5), np.full(n, age))
     assert grades.to_dict() == {5: grade}
 
 
 def test_a_session_without_a_usable_effort_fails() -> None:
-    assert quality.session_grades_2019([3.0], [False], [False], [5], [30]).to_dict() == {5: "F"}
+    assert ats_ers.session_grades_2019([3.0], [False], [False], [5], [30]).to_dict() == {5: "F"}
 
 
 def test_many_sessions_at_once_and_nhanes_grades() -> None:
     values = [3.0, 2.95, 2.9, 4.0, 3.88, 3.8, 2.0, 1.85, 5.0, 1.0]
     person = [9, 9, 9, 2, 2, 2, 3, 3, 4, 8]
     acceptable = [True] * 9 + [False]
-    grades = quality.session_grades_nhanes(values, acceptable, person)
+    grades = ats_ers.session_grades_nhanes(values, acceptable, person)
     assert grades.to_dict() == {2: "B", 3: "C", 4: "D", 8: "F", 9: "A"}
 
 
@@ -109,14 +109,14 @@ def test_smooth_full_expirations_are_accepted_and_spoiled_ones_are_not() -> None
     shares = [np.array([v]) for v in (2.1, 0.63, 0.82, 0.95, 0.985, 9.0, 0.018)]
     curve = 4 * flow(lungs(*shares), best_effort(shares[0], shares[6]), 900)
     whole = spirometry.indices(curve, np.array([900]))
-    assert all(mask[0] for mask in quality.judge_2019(whole, [40.0]))
+    assert all(mask[0] for mask in ats_ers.judge_2019(whole, [40.0]))
     coughed, closed = curve.copy(), curve.copy()
     coughed[:, 50:58] *= 0.1
     closed[:, 60:] = 0
-    assert not quality.judge_2019(spirometry.indices(coughed), [40.0]).fev1[0]
-    assert not quality.judge_2019(spirometry.indices(closed), [40.0]).usable_fev1[0]
+    assert not ats_ers.judge_2019(spirometry.indices(coughed), [40.0]).fev1[0]
+    assert not ats_ers.judge_2019(spirometry.indices(closed), [40.0]).usable_fev1[0]
     late = np.concatenate([np.full((1, 100), 0.6), curve], axis=1)
-    assert not quality.judge_2019(spirometry.indices(late), [40.0]).fvc[0]
+    assert not ats_ers.judge_2019(spirometry.indices(late), [40.0]).fvc[0]
 
 
 def test_simulated_grades_mean_what_they_say() -> None:
@@ -126,7 +126,7 @@ def test_simulated_grades_mean_what_they_say() -> None:
     for row, curve, factor in zip(flow_10ms, raw["SPXRAW"], raw["SPAFACT"], strict=True):
         row[: len(curve)] = curve * 0.1 * factor
     found = spirometry.indices(flow_10ms, raw["SPXPTS"].to_numpy(int))
-    judged = quality.judge_2019(found, np.full(len(raw), 30.0))
+    judged = ats_ers.judge_2019(found, np.full(len(raw), 30.0))
     accepted = pd.Series(judged.fev1).groupby(raw["SPAQEFF"]).mean()
     assert accepted["A"] > 0.97
     assert accepted["D"] < 0.75  # a weak effort looks like any other

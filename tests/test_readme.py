@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from repository import ROOT, Repository
 
-from spiro_diffusion import grid
+from spiro_diffusion.physiology import time_grid
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
@@ -100,8 +100,8 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
     # a model trained for seconds may draw what is no expiration: the second command reads real efforts
-    flow = grid.to_10ms(np.load(done.folder / "data/signals_L512.npy")[:3])
-    time_s = np.tile(np.arange(flow.shape[1]) * 0.01 - grid.LEAD_S, 3)
+    flow = time_grid.to_10ms(np.load(done.folder / "data/signals_L512.npy")[:3])
+    time_s = np.tile(np.arange(flow.shape[1]) * 0.01 - time_grid.LEAD_S, 3)
     efforts = {"curve": np.repeat([1, 2, 3], flow.shape[1]), "time_s": time_s.round(2), "flow_l_s": flow.ravel()}
     pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
     assert "fev1" in done(*shlex.split(indices)).lower()
@@ -168,7 +168,7 @@ def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None
 
 
 def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
-    (line,) = commands("python -m spiro_diffusion.bare")
+    (line,) = commands("python -m spiro_diffusion.pipeline.run")
     folder = tmp_path / "files"
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()

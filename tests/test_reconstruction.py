@@ -8,14 +8,16 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion import api, cli, faults, grid, hidden, hiding, others, spirometry
-from spiro_diffusion.density import Density, DensityConfig
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.evaluation import completions, spoiled
-from spiro_diffusion.evaluation.spoiling import Case, cough, cut
-from spiro_diffusion.others import Others
-from spiro_diffusion.reconstructor import Reconstructor
-from spiro_diffusion.recovery import Recovered, parse_mask
+from spiro_diffusion import api, cli
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.evaluation import completion, completion_baselines
+from spiro_diffusion.evaluation.interruptions import Case, cough, cut
+from spiro_diffusion.models.mixture_density import Density, DensityConfig
+from spiro_diffusion.physiology import faults, spirometry, time_grid
+from spiro_diffusion.reconstruction import examples, segments, sibling_efforts
+from spiro_diffusion.reconstruction.completion import Recovered, parse_mask
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 MAN = {"age": 45, "height": 175, "sex": "male"}
 SENSOR_L_S = 0.1  # 1 mL in 10 ms
@@ -54,7 +56,7 @@ def stopped(generator: api.SpiroGenerator) -> Recovered:
 
 def case_of(data: Path, at: float) -> Case:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    rows = np.flatnonzero(hiding.full(table, signals) & table["best"].to_numpy(bool))
+    rows = np.flatnonzero(examples.full(table, signals) & table["best"].to_numpy(bool))
     return cut(signals[rows], table.iloc[rows].reset_index(drop=True), at)
 
 
@@ -94,8 +96,8 @@ def test_a_cough_is_found_where_it_is() -> None:
     assert fault.begin < 0.56
     assert 0.7 < fault.end < 1.0
     mask = faults.trusted([fault])
-    assert not mask[np.searchsorted(grid.EDGES_S, 0.6)]
-    assert mask[np.searchsorted(grid.EDGES_S, 1.1) :].all()
+    assert not mask[np.searchsorted(time_grid.EDGES_S, 0.6)]
+    assert mask[np.searchsorted(time_grid.EDGES_S, 1.1) :].all()
 
 
 def test_a_slow_start_is_told_by_the_volume_before_time_zero() -> None:
@@ -180,7 +182,7 @@ def test_the_same_seed_gives_the_same_draws(generator: api.SpiroGenerator) -> No
 def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, data: Path) -> None:
     widths = []
     for at in (0.5, 1.0, 2.0, 4.0):
-        drawn = spoiled.draw(model, case_of(data, at), 40, 0, diffuse=False)["fvc"]
+        drawn = completion.draw(model, case_of(data, at), 40, 0, diffuse=False)["fvc"]
         widths.append(np.median(np.quantile(drawn, 0.95, axis=1) - np.quantile(drawn, 0.05, axis=1)))
     assert widths == sorted(widths, reverse=True)
 
@@ -188,7 +190,7 @@ def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, d
 def test_an_obstructive_effort_is_not_pulled_to_normal(model: Reconstructor, data: Path) -> None:
     case = case_of(data, 1.0)
     ratio = (case.people["fev1"] / case.people["fvc"]).to_numpy()
-    drawn = spoiled.draw(model, case, 40, 0, diffuse=False)["ratio"]
+    drawn = completion.draw(model, case, 40, 0, diffuse=False)["ratio"]
     lowest = np.argsort(ratio)[: max(3, len(ratio) // 5)]
     bias = (np.median(drawn, axis=1) - ratio)[lowest].mean()
     recorded = (1 - ratio)[lowest].mean()  # all of a second's effort comes out in its first second
@@ -200,17 +202,17 @@ def test_what_is_hidden_cannot_leak_into_what_is_seen(data: Path) -> None:
     case = case_of(data, 1.0)
     place = case.trusted.sum(axis=1)
     people = np.zeros((len(place), 12))
-    whole, seen = (hidden.tail_features(grid.volume(s), place, people) for s in (case.truth, case.signals))
+    whole, seen = (segments.tail_features(time_grid.volume(s), place, people) for s in (case.truth, case.signals))
     np.testing.assert_allclose(whole, seen, atol=1e-6)
 
 
 def test_numbers_of_a_tail_give_the_tail_back(data: Path) -> None:
     case = case_of(data, 1.0)
-    v, place = grid.volume(case.truth), case.trusted.sum(axis=1)
-    end = hidden.end_edge(case.truth)
-    answer = hidden.tail_answer(hidden.tail_numbers(v, place, end), v, place)
+    v, place = time_grid.volume(case.truth), case.trusted.sum(axis=1)
+    end = segments.end_edge(case.truth)
+    answer = segments.tail_answer(segments.tail_numbers(v, place, end), v, place)
     np.testing.assert_allclose(answer.volumes[:, -1], v[np.arange(len(v)), end], atol=0.002)
-    np.testing.assert_allclose(answer.times[:, -1], grid.EDGES_S[end], atol=0.01)
+    np.testing.assert_allclose(answer.times[:, -1], time_grid.EDGES_S[end], atol=0.01)
 
 
 def test_a_density_learns_a_law_and_knows_its_spread() -> None:
@@ -235,39 +237,39 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
 
 def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Reconstructor, data: Path) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    full = hiding.full(table, signals)
+    full = examples.full(table, signals)
     held = np.flatnonzero(full & table["best"].to_numpy(bool))
-    judges = spoiled.Held(signals[held], table.iloc[held].reset_index(drop=True))
+    judges = completion.Held(signals[held], table.iloc[held].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
-    trained = completions.Trained(signals[rest], table.iloc[rest].reset_index(drop=True))
-    cases = spoiled.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
+    trained = completion_baselines.Trained(signals[rest], table.iloc[rest].reset_index(drop=True))
+    cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
-        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completions.RIVALS}
-        for rival in completions.RIVALS:
+        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.RIVALS}
+        for rival in completion_baselines.RIVALS:
             assert case[rival]["fvc"]["error"]["value"] > 0
-    told = Others.of(signals, *others.best(table, others.siblings(table, held)))
-    compared = spoiled.given_others(model, judges, told, draws=10, resamples=100, seed=0)
+    told = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
+    compared = completion.given_others(model, judges, told, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
-    natural = spoiled.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
+    natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = spoiled.summary({"cases": cases, "others": compared})
+    summary = completion.summary({"cases": cases, "others": compared})
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 
 
 def test_two_exponentials_find_two_exponentials() -> None:
-    signals = grid.to_grid(blow(seconds=19)[None], np.array([0.2]))
+    signals = time_grid.to_grid(blow(seconds=19)[None], np.array([0.2]))
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     case = cut(signals, people, 2.0)
-    filled = completions.two_exponentials(case)
-    assert grid.volume(filled)[0, -1] == pytest.approx(grid.volume(signals)[0, -1], abs=0.04)
-    held = completions.held_value(case)
-    assert grid.volume(held)[0, -1] == pytest.approx(grid.volume(case.signals)[0, -1])
+    filled = completion_baselines.two_exponentials(case)
+    assert time_grid.volume(filled)[0, -1] == pytest.approx(time_grid.volume(signals)[0, -1], abs=0.04)
+    held = completion_baselines.held_value(case)
+    assert time_grid.volume(held)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
 
 
 def test_a_cough_put_in_spoils_only_what_is_not_trusted() -> None:
-    signals = grid.to_grid(blow()[None], np.array([0.2]))
+    signals = time_grid.to_grid(blow()[None], np.array([0.2]))
     case = cough(signals, pd.DataFrame({"age": [45.0]}), np.random.default_rng(0))
     assert np.abs(case.signals - case.truth)[case.trusted].max() < 0.02
     assert np.abs(case.signals - case.truth)[~case.trusted].max() > 0.5

@@ -5,7 +5,7 @@ import pandas as pd
 import pyspiro
 import pytest
 
-from spiro_diffusion import reference
+from spiro_diffusion.physiology import reference
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,14 @@ import pyreadstat
 import pytest
 from corruption import FAILED, KINDS, Sample, damaged, invented, judge, samples, sas7bdat_sample, xport_sample, zipped
 
-from spiro_diffusion import nhanes, sas7bdat
-from spiro_diffusion.column import Column, placed
-from spiro_diffusion.download import write_cycle
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.repair import repair_file, repair_folder
-from stages.repair import Params
-from stages.repair import repair as repair_stage
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import sas7bdat
+from spiro_diffusion.formats.column import Column, placed
+from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes.raw_folder import write_cycle
+from spiro_diffusion.nhanes.repair import repair_file, repair_folder
+from spiro_diffusion.pipeline.repair import Params
+from spiro_diffusion.pipeline.repair import repair as repair_stage
 
 SHARED = Path(__file__).parents[2] / "shared" / "nhanes"
 real_files = pytest.mark.skipif(not SHARED.exists(), reason="the CDC's files are not here")
@@ -239,7 +240,7 @@ def test_an_archive_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_cycles_file_is_refused(tmp_path: Path) -> None:
-    file = dataclasses.replace(nhanes.FILES["BMX_F"], columns=BMX.file.columns, rows=40)
+    file = dataclasses.replace(codebook.FILES["BMX_F"], columns=BMX.file.columns, rows=40)
     assert "is a file of cycle G" in refusal(BMX._replace(file=file), BMX.data, tmp_path)
 
 
@@ -269,11 +270,11 @@ def as_arrays(table: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]
             values[name] = np.array(
                 [c if isinstance(c, bytes) else ",".join(map(str, c)).encode() for c in table[name]]
             )
-        elif nhanes.is_text(name):
+        elif codebook.is_text(name):
             values[name] = table[name].to_numpy(object).astype(bytes)
         else:
             values[name] = table[name].to_numpy(np.float64)
-    kinds = [Column(name, "", nhanes.is_text(name), array.dtype.itemsize) for name, array in values.items()]
+    kinds = [Column(name, "", codebook.is_text(name), array.dtype.itemsize) for name, array in values.items()]
     return placed(sorted(kinds, key=lambda column: column.text)), values
 
 
@@ -380,8 +381,8 @@ def test_zeros_that_mean_missing_become_missing_and_are_counted(tmp_path: Path) 
 def test_an_earlier_release_is_read_with_a_warning(tmp_path: Path) -> None:
     size, digest = len(BMX.data), hashlib.sha256(BMX.data).hexdigest()
     releases = (
-        nhanes.Release(size + 800, "0" * 64, BMX.file.columns[0]),
-        nhanes.Release(size, digest, BMX.file.columns[0], current=False),
+        codebook.Release(size + 800, "0" * 64, BMX.file.columns[0]),
+        codebook.Release(size, digest, BMX.file.columns[0], current=False),
     )
     sample = BMX._replace(file=dataclasses.replace(BMX.file, releases=releases))
     report = repaired(sample, BMX.data, tmp_path)
@@ -394,7 +395,7 @@ def test_an_earlier_release_is_read_with_a_warning(tmp_path: Path) -> None:
 
 
 def test_altered_values_of_a_known_release_are_told(tmp_path: Path) -> None:
-    releases = (nhanes.Release(len(BMX.data), "0" * 64, BMX.file.columns[0]),)
+    releases = (codebook.Release(len(BMX.data), "0" * 64, BMX.file.columns[0]),)
     sample = BMX._replace(file=dataclasses.replace(BMX.file, releases=releases))
     assert "no release that is known" in repaired(sample, BMX.data, tmp_path)["warnings"][0]
 
@@ -460,7 +461,7 @@ def test_a_compressed_file_is_read_by_pyreadstat(tmp_path: Path) -> None:
 def raw(tmp_path: Path) -> Path:
     """A folder of small files of cycle G."""
     rng = np.random.default_rng(5)
-    tables = {name: invented(nhanes.FILES[f"{name}_G"], 20, rng) for name in ("DEMO", "BMX", "SPX")}
+    tables = {name: invented(codebook.FILES[f"{name}_G"], 20, rng) for name in ("DEMO", "BMX", "SPX")}
     write_cycle({**tables, "SPXRAW": CURVES.table}, "G", tmp_path / "raw")
     return tmp_path / "raw"
 

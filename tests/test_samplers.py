@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spiro_diffusion.samplers import SAMPLERS, karras_sigmas
+from spiro_diffusion.models.samplers import SAMPLERS, karras_sigmas
 
 MEAN, SD, SIGMA = 3.0, 0.5, 80.0
 

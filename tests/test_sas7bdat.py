@@ -10,11 +10,11 @@ import pyreadstat
 import pytest
 from corruption import sas7bdat_sample
 
-from spiro_diffusion import sas7bdat
-from spiro_diffusion.column import Column, placed
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.findings import Findings
-from spiro_diffusion.sas7bdat import Layout
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import sas7bdat
+from spiro_diffusion.formats.column import Column, placed
+from spiro_diffusion.formats.repair_log import Findings
+from spiro_diffusion.formats.sas7bdat import Layout
 
 COLUMNS = placed(
     [Column("SEQN", "Number", False, 8), Column("SPXPTS", "Points", False, 8), Column("SPXRAW", "Raw curve", True, 101)]

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spiro_diffusion import nhanes, spirometry
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.simulator import simulate
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.simulation.simulator import simulate
 
 Tables = dict[str, pd.DataFrame]
 
@@ -42,7 +43,7 @@ def test_six_hundred_people_blow_three_thousand_curves() -> None:
 @pytest.mark.parametrize("cycle", ["E", "F", "G"])
 def test_every_cycle_has_its_own_people_and_columns(cycle: str) -> None:
     tables = simulate(cycle, 20, 3)
-    known = nhanes.CYCLES[cycle]
+    known = codebook.CYCLES[cycle]
     for table in tables.values():
         assert table["SEQN"].between(known.first_seqn, known.last_seqn).all()
     assert ("RIDRETH3" in tables["DEMO"]) == (cycle == "G")
@@ -57,13 +58,13 @@ def test_tables_fit_together_and_hold_what_the_codebooks_allow(small: Tables) ->
     assert set(raw["SEQN"]) <= set(spx["SEQN"]) <= set(bmx["SEQN"])
     assert len(demo) > 1.4 * raw["SEQN"].nunique()  # people without curves
     for name, table in small.items():
-        assert set(nhanes.NEEDED[name]) <= set(table.columns)
+        assert set(codebook.NEEDED[name]) <= set(table.columns)
         for column in table:
-            limits = nhanes.CODEBOOK.get(column, nhanes.CODE)
+            limits = codebook.CODEBOOK.get(column, codebook.CODE)
             values = table[column].dropna()
             if column == "SPXRAW":
                 continue
-            if isinstance(limits, nhanes.Texts):
+            if isinstance(limits, codebook.Texts):
                 assert set(values) <= limits.values, column
             else:
                 assert values.between(limits.lowest, limits.highest).all(), column
@@ -75,7 +76,7 @@ def test_curves_are_counts_of_the_length_that_spxpts_says(small: Tables) -> None
     raw = small["SPXRAW"]
     assert raw["SPXRAW"].map(len).equals(raw["SPXPTS"].astype(int).rename("SPXRAW"))
     assert {curve.dtype for curve in raw["SPXRAW"]} == {np.dtype(np.int16)}
-    lowest, highest = nhanes.SAMPLE_LIMITS
+    lowest, highest = codebook.SAMPLE_LIMITS
     assert all(lowest <= curve.min() and curve.max() <= highest for curve in raw["SPXRAW"])
     assert (raw["SPXPTS"] <= 100).any()
     assert (raw["SPAACC"] == "N").equals(raw["SPAQEFF"] == "D")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import agreement, models, roofline
-from spiro_diffusion import fused
-from spiro_diffusion.graphs import Graph
-from spiro_diffusion.layers import Norm
-from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
+from spiro_diffusion.compute import kernels
+from spiro_diffusion.compute.graphs import Graph
+from spiro_diffusion.compute.runtime import Runtime, RuntimeParams, configure
+from spiro_diffusion.models.layers import Norm
 
 ROOT = Path(__file__).parents[1]
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -69,14 +69,14 @@ def test_graphs_are_for_a_gpu_and_can_be_turned_off() -> None:
 
 
 def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
-    assert not fused.usable(torch.ones(1))
-    with fused.plain():
-        assert not fused.usable(torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu"))
+    assert not kernels.usable(torch.ones(1))
+    with kernels.plain():
+        assert not kernels.usable(torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu"))
     if torch.cuda.is_available():
         configure(RuntimeParams(device="cuda", kernels="off"))
-        assert not fused.usable(torch.ones(1, device="cuda"))
+        assert not kernels.usable(torch.ones(1, device="cuda"))
         configure(RuntimeParams(device="cuda"))
-        assert fused.usable(torch.ones(1, device="cuda"))
+        assert kernels.usable(torch.ones(1, device="cuda"))
 
 
 def test_a_norm_scales_shifts_and_activates_as_its_parts_do() -> None:

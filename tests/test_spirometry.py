@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waveforms import Known, Waveform, all_waveforms, sampled, searched
 
-from spiro_diffusion import counter, grid, spirometry
+from spiro_diffusion.physiology import counter, spirometry, time_grid
 
 BTPS = 1.085
 
@@ -21,7 +21,7 @@ def through_the_counter(flow: np.ndarray) -> np.ndarray:
 
 def through_the_grid(flow: np.ndarray) -> spirometry.Indices:
     t0 = at_10_ms(flow).t0
-    return spirometry.indices(grid.to_10ms(grid.to_grid(flow[None], t0)))
+    return spirometry.indices(time_grid.to_10ms(time_grid.to_grid(flow[None], t0)))
 
 
 ROUTES = {

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.stage import load_params, run_stage
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.params import load_params
+from spiro_diffusion.pipeline.stage import run_stage
 
 
 @dataclass(frozen=True)

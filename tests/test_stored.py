@@ -10,8 +10,8 @@ from repository import Repository
 from servers import need
 
 from spiro_diffusion.cli import main
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.stored import examine
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.pipeline.verify_store import examine
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion import artifacts, training
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.layers import Conv
-from spiro_diffusion.log import Log
-from spiro_diffusion.runtime import Runtime, RuntimeParams, configure
+from spiro_diffusion.compute.runtime import Runtime, RuntimeParams, configure
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.models.layers import Conv
+from spiro_diffusion.training import loop
+from spiro_diffusion.training.log import Log
 
 CPU = Runtime(torch.device("cpu"), torch.float32, save_every=0.0)
-RECIPE = training.Recipe(
+RECIPE = loop.Recipe(
     epochs=6, batch=8, lr=0.3, warmup=0.1, weight_decay=0.0, clip=1.0, ema=0.9, validate_every=2, seed=3
 )
 
@@ -61,8 +62,8 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def fit(task: Line, run: str = "run", log: Log | None = None) -> training.Fitted:
-    return training.fit(task, RECIPE, torch.arange(40), CPU, "toy", run, log)
+def fit(task: Line, run: str = "run", log: Log | None = None) -> loop.Fitted:
+    return loop.fit(task, RECIPE, torch.arange(40), CPU, "toy", run, log)
 
 
 def test_it_learns_and_keeps_the_best_validated_weights() -> None:
@@ -78,7 +79,7 @@ def test_it_learns_and_keeps_the_best_validated_weights() -> None:
 @pytest.mark.parametrize("kind", [Line, Kernel])
 def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(kind: type[Line]) -> None:
     unbroken = fit(kind())
-    training.done("run", "toy")
+    loop.done("run", "toy")
     with pytest.raises(KeyboardInterrupt):
         fit(kind(die_in_epoch=4))
     again = kind()
@@ -89,7 +90,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(kind: ty
     once_more = kind()
     assert fit(once_more).history == unbroken.history, "killed before its stage had written the model"
     assert once_more.started == []
-    training.done("run", "toy")
+    loop.done("run", "toy")
     assert not list(Path(".scratch/toy").glob("*.safetensors")), "a finished run leaves no state behind"
 
 
@@ -122,7 +123,7 @@ def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pyt
     log = Log(Path("a"))
     fit(Line(), log=log)
     log.close()
-    training.done("run", "toy")
+    loop.done("run", "toy")
     log = Log(Path("b"))
     with pytest.raises(KeyboardInterrupt):
         fit(Line(die_in_epoch=3), log=log)
@@ -130,7 +131,7 @@ def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pyt
     fit(Line(), log=log)
     log.close()
     assert Path("a/metrics.json").read_bytes() == Path("b/metrics.json").read_bytes()
-    training.done("run", "toy")
+    loop.done("run", "toy")
     monkeypatch.setitem(sys.modules, "dvclive", None)
     log = Log(Path("c"))
     fit(Line(), log=log)
@@ -141,7 +142,7 @@ def test_the_log_is_the_same_after_a_resume_and_without_dvclive(monkeypatch: pyt
 
 
 def test_the_rate_rises_then_falls_to_nothing() -> None:
-    rates = [training.learning_rate(step, 100, RECIPE) for step in range(100)]
+    rates = [loop.learning_rate(step, 100, RECIPE) for step in range(100)]
     assert max(rates) == pytest.approx(RECIPE.lr)
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] < 0.001 * RECIPE.lr

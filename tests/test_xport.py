@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from spiro_diffusion import nhanes, xport, xport_mend
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.findings import Findings
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import xport
+from spiro_diffusion.formats.repair_log import Findings
+from spiro_diffusion.nhanes import codebook, xport_repair
 
 SHARED = Path(__file__).parents[2] / "shared" / "nhanes"
 real_files = pytest.mark.skipif(not SHARED.exists(), reason="the CDC's files are not here")
@@ -30,7 +31,7 @@ def written(table: pd.DataFrame, dataset: str = "BMX_G") -> bytes:
     return out.getvalue()
 
 
-def values(parts: xport_mend.Parts) -> dict[str, np.ndarray]:
+def values(parts: xport_repair.Parts) -> dict[str, np.ndarray]:
     table = {}
     for column in parts.columns:
         if column.text:
@@ -67,7 +68,7 @@ def test_numbers_that_the_format_cannot_hold_are_refused(value: float) -> None:
 
 
 def test_other_readers_read_what_we_write(tmp_path: Path) -> None:
-    table = invented(nhanes.FILES["SPX_G"], 50, np.random.default_rng(0))
+    table = invented(codebook.FILES["SPX_G"], 50, np.random.default_rng(0))
     (tmp_path / "spx.xpt").write_bytes(written(table, "SPX_G"))
     by_pyreadstat, meta = pyreadstat.read_xport(tmp_path / "spx.xpt")
     by_pandas = pd.read_sas(tmp_path / "spx.xpt", encoding="latin-1")
@@ -79,19 +80,19 @@ def test_other_readers_read_what_we_write(tmp_path: Path) -> None:
 
 
 def test_the_same_table_gives_the_same_bytes_and_no_time(tmp_path: Path) -> None:
-    table = invented(nhanes.FILES["BMX_G"], 10, np.random.default_rng(0))
+    table = invented(codebook.FILES["BMX_G"], 10, np.random.default_rng(0))
     assert written(table) == written(table)
     assert written(table).count(xport.TIMESTAMP) == 4
 
 
 @pytest.mark.parametrize("version", [5, 8])
 def test_we_read_what_another_writer_wrote(tmp_path: Path, version: int) -> None:
-    table = invented(nhanes.FILES["SPX_G"], 40, np.random.default_rng(1))
+    table = invented(codebook.FILES["SPX_G"], 40, np.random.default_rng(1))
     table = table.assign(SPXNQFVC="A")  # pyreadstat writes texts as wide as they are
     pyreadstat.write_xport(table, tmp_path / "spx.xpt", file_format_version=version, table_name="SPX_G")
-    file = dataclasses.replace(nhanes.FILES["SPX_G"], releases=())
+    file = dataclasses.replace(codebook.FILES["SPX_G"], releases=())
     findings = Findings()
-    found = values(xport_mend.take_apart((tmp_path / "spx.xpt").read_bytes(), file, findings))
+    found = values(xport_repair.take_apart((tmp_path / "spx.xpt").read_bytes(), file, findings))
     assert findings.mended == []
     for name in table:
         expected = table[name].to_numpy()
@@ -100,19 +101,19 @@ def test_we_read_what_another_writer_wrote(tmp_path: Path, version: int) -> None
 
 
 def test_a_version_8_file_that_lost_rows_is_refused(tmp_path: Path) -> None:
-    table = invented(nhanes.FILES["BMX_G"], 40, np.random.default_rng(1))
+    table = invented(codebook.FILES["BMX_G"], 40, np.random.default_rng(1))
     pyreadstat.write_xport(table, tmp_path / "bmx.xpt", file_format_version=8, table_name="BMX_G")
     data = (tmp_path / "bmx.xpt").read_bytes()
     with pytest.raises(SpiroError, match="40 are expected"):
-        xport_mend.take_apart(data[: -80 * 13], nhanes.FILES["BMX_G"], Findings())
+        xport_repair.take_apart(data[: -80 * 13], codebook.FILES["BMX_G"], Findings())
 
 
 def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Path) -> None:
-    table = invented(nhanes.FILES["BMX_G"], 40, np.random.default_rng(1))
+    table = invented(codebook.FILES["BMX_G"], 40, np.random.default_rng(1))
     pyreadstat.write_xport(table, tmp_path / "bmx.xpt", file_format_version=8, table_name="BMX_G")
     data = (tmp_path / "bmx.xpt").read_bytes()
     with pytest.raises(SpiroError, match="v8 header is damaged"):
-        xport_mend.take_apart(data[:608] + b"9000000026" + data[618:], nhanes.FILES["BMX_G"], Findings())
+        xport_repair.take_apart(data[:608] + b"9000000026" + data[618:], codebook.FILES["BMX_G"], Findings())
 
 
 @real_files
@@ -120,10 +121,10 @@ def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Pa
 def test_the_cdcs_files_read_as_pyreadstat_reads_them(name: str) -> None:
     path = SHARED / f"{name}.xpt"
     findings = Findings()
-    parts = xport_mend.take_apart(path.read_bytes(), nhanes.FILES[name], findings)
+    parts = xport_repair.take_apart(path.read_bytes(), codebook.FILES[name], findings)
     expected, _ = pyreadstat.read_xport(path)
     assert findings.mended == []
-    assert findings.sha256 in {release.sha256 for release in nhanes.FILES[name].releases}
+    assert findings.sha256 in {release.sha256 for release in codebook.FILES[name].releases}
     assert [column.name for column in parts.columns] == list(expected.columns)
     for column, found in values(parts).items():
         if found.dtype.kind == "U":

@@ -8,17 +8,19 @@ import pandas as pd
 import repaired
 import torch
 
-from spiro_diffusion import artifacts, facts, hiding, others
-from spiro_diffusion.checkpoint import save_checkpoint
-from spiro_diffusion.cldm import CLDM, CLDMConfig, save_cldm
-from spiro_diffusion.density import Density, DensityConfig
-from spiro_diffusion.diffusion import Noise
-from spiro_diffusion.reconstructor import save_reconstructor
-from spiro_diffusion.simulator import simulate
-from spiro_diffusion.stage import load_params
-from spiro_diffusion.unet import UNetConfig
-from spiro_diffusion.vqvae import VQVAE, VQVAEConfig
-from stages import align, filter, resample
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.params import load_params
+from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models.checkpoint import save_checkpoint
+from spiro_diffusion.models.edm import Noise
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.models.mixture_density import Density, DensityConfig
+from spiro_diffusion.models.unet import UNetConfig
+from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig
+from spiro_diffusion.pipeline import align, filter, resample
+from spiro_diffusion.reconstruction import examples, sibling_efforts
+from spiro_diffusion.reconstruction.reconstructor import save_reconstructor
+from spiro_diffusion.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,8 +32,8 @@ def models(folder: Path) -> Path:
     vqvae, untrained = folder / "vqvae.safetensors", VQVAE(network)
     untrained.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going
     save_checkpoint(vqvae, "vqvae", untrained.state_dict(), {"network": asdict(network)})
-    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(facts.NAMES))
-    config = CLDMConfig(unet, Noise(), facts.FactsConfig(width=16, blocks=1), Noise())
+    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(index_diffusion.NAMES))
+    config = CLDMConfig(unet, Noise(), index_diffusion.FactsConfig(width=16, blocks=1), Noise())
     made_from = {
         "data": "simulated",
         "participants": 3,
@@ -49,12 +51,14 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
     for name in ("vqvae", "cldm"):
         (folder / f"{name}.safetensors").symlink_to(models / f"{name}.safetensors")
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
-    rows = np.flatnonzero(hiding.full(table, signals))
+    rows = np.flatnonzero(examples.full(table, signals))
     densities = {}
     torch.manual_seed(0)
-    for name, made in hiding.examples(signals, table, rows, 12, seed=0).items():
+    for name, made in examples.examples(signals, table, rows, 12, seed=0).items():
         given, asked = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
-        shape = DensityConfig(given.shape[1], asked.shape[1], asked.shape[1] + others.TOLD, width=16, components=2)
+        shape = DensityConfig(
+            given.shape[1], asked.shape[1], asked.shape[1] + sibling_efforts.TOLD, width=16, components=2
+        )
         densities[name] = Density(shape).eval()
         densities[name].fit_scales(given, asked)
     save_reconstructor(folder / "reconstructor.safetensors", densities, {})

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spiro_diffusion import spirometry
 from spiro_diffusion.api import SpiroGenerator, load_curves
-from spiro_diffusion.errors import SpiroError
-from spiro_diffusion.output import person_table
-from spiro_diffusion.own_curves import read_own
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.drawn_curves import person_table
+from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.user_curves.delimited import read_own
 
 data = load_curves("test")
 some = data.table[(data.table["test_type"] == "Pre") & data.table["age"].between(8, 77)]

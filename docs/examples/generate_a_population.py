@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spiro_diffusion.api import SpiroGenerator, load_curves
-from spiro_diffusion.output import describe
-from spiro_diffusion.synthetic import draw_people
+from spiro_diffusion.generation.drawn_curves import describe
+from spiro_diffusion.generation.populations import draw_people
 
 generator = SpiroGenerator.from_checkpoint("models")
 print(generator.made_from["curves"], "curves trained it; source:", generator.made_from["data"])

@@ -6,8 +6,8 @@ from typing import Any
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import asked
-from spiro_diffusion.app.asked import Asked
+from spiro_diffusion.app import requests
+from spiro_diffusion.app.requests import Asked
 
 GRAPH: Any = {
     "displaylogo": False,
@@ -29,7 +29,7 @@ def slider(key: str, title: str, ends: tuple[float, float], value: float, step: 
 
 def person(key: str, made_from: Mapping[str, Any]) -> list[Component]:
     """Age, height and sex: `key`-age, `key`-height, `key`-sex; what the model was trained on is their range."""
-    ends, first = asked.whole(made_from), Asked.first(made_from)
+    ends, first = requests.whole(made_from), Asked.first(made_from)
     return [
         slider(f"{key}-age", "Age (years)", ends["age"], first.age, 1),
         slider(f"{key}-height", "Height (cm)", ends["height"], first.height, 1),

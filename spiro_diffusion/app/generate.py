@@ -6,14 +6,14 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from spiro_diffusion.api import trained_on
-from spiro_diffusion.app import asked, controls, figures, own, picture, upload
-from spiro_diffusion.app.asked import Asked, Drawn, Draws
+from spiro_diffusion.app import controls, figures, picture, requests, upload, user_effort
 from spiro_diffusion.app.controls import alert, labelled, note, slider
 from spiro_diffusion.app.panel import Panel
+from spiro_diffusion.app.requests import Asked, Drawn, Draws
 from spiro_diffusion.app.table import NOTE, table
 from spiro_diffusion.app.view import View, view
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.intended_use import trained_on
 
 CONTROLS = {name: f"generate-{name}" for name in ("age", "height", "sex", "n", "guidance", "seed", "effort")}
 DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
@@ -100,19 +100,19 @@ PANEL = Panel("generate", "Curves for a person", layout, connect)
 
 def _seen(draws: Draws, controls: dict[str, Any], stored: Any, number: Any) -> tuple[Drawn, View]:
     drawn = draws(Asked.checked(**controls))
-    return drawn, view(drawn.curves, own.effort(stored, number))
+    return drawn, view(drawn.curves, user_effort.effort(stored, number))
 
 
 def _controls(made_from: Mapping[str, Any]) -> Component:
     first = Asked.first(made_from)
     curves = [
-        slider(CONTROLS["n"], "Number of curves", asked.N, first.n, 8),
-        slider(CONTROLS["guidance"], "Guidance", asked.GUIDANCE, first.guidance, 0.25),
+        slider(CONTROLS["n"], "Number of curves", requests.N, first.n, 8),
+        slider(CONTROLS["guidance"], "Guidance", requests.GUIDANCE, first.guidance, 0.25),
         html.P("1 keeps the spread of the population; more overstates what age, height and sex say.", className="hint"),
         labelled(
             "Kind of effort",
             dcc.Dropdown(
-                {key: name for key, (name, _) in asked.EFFORTS.items()},
+                {key: name for key, (name, _) in requests.EFFORTS.items()},
                 first.effort,
                 id=CONTROLS["effort"],
                 clearable=False,
@@ -127,8 +127,8 @@ def _controls(made_from: Mapping[str, Any]) -> Component:
                         first.seed,
                         type="number",
                         id=CONTROLS["seed"],
-                        min=asked.SEEDS[0],
-                        max=asked.SEEDS[1],
+                        min=requests.SEEDS[0],
+                        max=requests.SEEDS[1],
                         step=1,
                         debounce=True,
                     ),

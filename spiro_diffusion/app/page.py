@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dash import Dash, html
 from dash.development.base_component import Component
 
-from spiro_diffusion import __version__
-from spiro_diffusion.api import LIMITS, trained_on
 from spiro_diffusion.app import generate, reconstruct
-from spiro_diffusion.app.asked import Draws
 from spiro_diffusion.app.panel import Panel
+from spiro_diffusion.app.requests import Draws
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.generation.intended_use import LIMITS, trained_on
 
 PANELS = (generate.PANEL, reconstruct.PANEL)
 INDEX = """<!DOCTYPE html>
@@ -58,7 +58,7 @@ def _frame(draws: Draws, panels: Sequence[Panel]) -> Component:
             html.Div(
                 [
                     html.Ul([html.Li(limit) for limit in LIMITS]),
-                    html.P(f"spiro {__version__}"),
+                    html.P(f"spiro {VERSION}"),
                 ],
                 className="colophon",
             ),

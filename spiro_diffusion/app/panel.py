@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dash import Dash
 from dash.development.base_component import Component
 
-from spiro_diffusion.app.asked import Draws
+from spiro_diffusion.app.requests import Draws
 
 
 class Panel(NamedTuple):

@@ -6,15 +6,15 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spiro_diffusion import plots
 from spiro_diffusion.app.view import PERCENTILES, Shown, View
+from spiro_diffusion.plotting import style
 
 DPI = 180
 
 
 def png(view: View, source: str) -> bytes:
     """A PNG of 1,980 by 990 pixels; `source` says below what the model was trained on."""
-    with mpl.rc_context(plots.STYLE):
+    with mpl.rc_context(style.STYLE):
         canvas = Figure(figsize=(11, 5.5), layout="constrained")
         loop, spirogram = canvas.subplots(1, 2)
         _draw(loop, view.loop, "volume (L)", "flow (L/s)")
@@ -31,14 +31,14 @@ def png(view: View, source: str) -> bytes:
 def _draw(ax: Axes, shown: Shown, x: str, y: str) -> None:
     low, quarter, middle, three_quarters, high = shown.band.percentiles
     wide, narrow = (f"{PERCENTILES[i]} to {PERCENTILES[-1 - i]} % of them" for i in (0, 1))
-    ax.fill_between(shown.band.x, low, high, color=plots.GENERATED, alpha=0.15, lw=0, label=wide)
-    ax.fill_between(shown.band.x, quarter, three_quarters, color=plots.GENERATED, alpha=0.25, lw=0, label=narrow)
+    ax.fill_between(shown.band.x, low, high, color=style.GENERATED, alpha=0.15, lw=0, label=wide)
+    ax.fill_between(shown.band.x, quarter, three_quarters, color=style.GENERATED, alpha=0.25, lw=0, label=narrow)
     for line in shown.lines:
-        ax.plot(line.x, line.y, color=plots.GENERATED, lw=0.5, alpha=0.4)
-    ax.plot(shown.band.x, middle, color=plots.GENERATED, lw=1.8, label="median")
+        ax.plot(line.x, line.y, color=style.GENERATED, lw=0.5, alpha=0.4)
+    ax.plot(shown.band.x, middle, color=style.GENERATED, lw=1.8, label="median")
     for limit in shown.limits:
-        ax.plot(limit.x, limit.y, color=plots.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
+        ax.plot(limit.x, limit.y, color=style.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
     if shown.own:
-        ax.plot(shown.own.x, shown.own.y, color=plots.ALERT, lw=1.8, label="own curve")
+        ax.plot(shown.own.x, shown.own.y, color=style.ALERT, lw=1.8, label="own curve")
     ax.axhline(0, color="#cccccc", lw=0.6, zorder=0)
     ax.set(xlabel=x, ylabel=y, xlim=shown.x, ylim=shown.y)

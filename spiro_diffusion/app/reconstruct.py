@@ -5,12 +5,12 @@ from typing import Any
 from dash import Dash, Input, Output, dcc, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import asked, controls, figures, own, recovered, upload
-from spiro_diffusion.app.asked import Draws, Reconstruction
+from spiro_diffusion.app import completion_view, controls, figures, requests, upload, user_effort
 from spiro_diffusion.app.controls import alert, labelled, note
-from spiro_diffusion.app.own import Effort
 from spiro_diffusion.app.panel import Panel
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.app.requests import Draws, Reconstruction
+from spiro_diffusion.app.user_effort import Effort
+from spiro_diffusion.core.errors import SpiroError
 
 KEY = "reconstruct"
 PERSON = ("age", "height", "sex")
@@ -73,7 +73,7 @@ def connect(app: Dash, draws: Draws) -> None:
         },
     )
     def show(person: dict[str, Any], mask: Any, stored: Any, number: Any) -> list[Component]:
-        effort = own.effort(stored, number)
+        effort = user_effort.effort(stored, number)
         return [_card([html.P(FIRST, className="hint")])] if effort is None else answer(draws, effort, person, mask)
 
 
@@ -81,7 +81,7 @@ def answer(draws: Draws, effort: Effort, person: dict[str, Any], mask: Any) -> l
     """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
     try:
         asked_mask = str(mask or "").strip()[:LONGEST_MASK] or None
-        return _results(draws.reconstruct(effort, asked.person(person), asked_mask))
+        return _results(draws.reconstruct(effort, requests.person(person), asked_mask))
     except SpiroError as error:
         return [_card([alert(str(error))])]
 
@@ -93,9 +93,9 @@ def _results(reconstruction: Reconstruction) -> list[Component]:
     result, warnings = reconstruction
     plots = [
         controls.plot(
-            "Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(recovered.shown_spirogram(result))
+            "Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(completion_view.shown_spirogram(result))
         ),
-        controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(recovered.shown_loop(result))),
+        controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(completion_view.shown_loop(result))),
     ]
     title = f"{len(result.flow)} full efforts for yours"
     return [
@@ -103,7 +103,7 @@ def _results(reconstruction: Reconstruction) -> list[Component]:
             [
                 html.Div([html.H3(title), controls.legend(LEGEND)], className="over"),
                 *(note(text) for text in warnings),
-                *(note(recovered.found(fault)) for fault in result.faults),
+                *(note(completion_view.found(fault)) for fault in result.faults),
                 html.P(result.sentence, className="said"),
                 html.Div(plots, className="plots"),
             ]
@@ -111,8 +111,8 @@ def _results(reconstruction: Reconstruction) -> list[Component]:
         _card(
             [
                 html.H3("Recovered indices"),
-                html.Div(recovered.table(result), className="scroll"),
-                html.P(recovered.NOTE, className="hint"),
+                html.Div(completion_view.table(result), className="scroll"),
+                html.P(completion_view.NOTE, className="hint"),
             ]
         ),
     ]

@@ -7,9 +7,9 @@ from dash import Dash
 from flask import Flask, Response, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from spiro_diffusion.app import own, page
-from spiro_diffusion.app.asked import Asked, Draws
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.app import page, user_effort
+from spiro_diffusion.app.requests import Asked, Draws
+from spiro_diffusion.core.errors import SpiroError
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # a request for another name came here through a hostile name server
@@ -38,7 +38,7 @@ def guarded(app: Dash) -> Flask:
     Call it when the page is whole: the headers hold hashes of its scripts.
     """
     server: Flask = app.server
-    server.config["MAX_CONTENT_LENGTH"] = int(own.MOST_BYTES * BASE64) + BESIDES
+    server.config["MAX_CONTENT_LENGTH"] = int(user_effort.MOST_BYTES * BASE64) + BESIDES
     policy = "; ".join(
         (
             "default-src 'self'",

@@ -6,9 +6,9 @@
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import own
+from spiro_diffusion.app import user_effort
 from spiro_diffusion.app.controls import alert, labelled, note
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
 
 
 def layout(key: str) -> list[Component]:
@@ -34,7 +34,7 @@ def layout(key: str) -> list[Component]:
         html.Button("Remove", id=f"{key}-own-remove", className="own-remove"),
         dcc.Store(id=f"{key}-file"),
         dcc.Store(id=f"{key}-own"),
-        dcc.Store(id=f"{key}-most-bytes", data=own.MOST_BYTES),
+        dcc.Store(id=f"{key}-most-bytes", data=user_effort.MOST_BYTES),
     ]
 
 
@@ -63,13 +63,21 @@ def connect(app: Dash, key: str) -> None:
         if not file:
             return None, [], None, "absent", []
         try:
-            found = own.read_upload(file["contents"], file["name"])
+            found = user_effort.read_upload(file["contents"], file["name"])
         except SpiroError as error:
             return None, [], None, "absent", [alert(str(error))]
-        options = [{"label": name[: own.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-        said = f"{file['name'][: own.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+        options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
+        said = (
+            f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+        )
         notes = [html.P(said), *(note(text) for text in found.notes)]
-        return own.to_store(found), options, own.best(found), "control" if len(options) > 1 else "absent", notes
+        return (
+            user_effort.to_store(found),
+            options,
+            user_effort.best(found),
+            "control" if len(options) > 1 else "absent",
+            notes,
+        )
 
     app.clientside_callback(
         ClientsideFunction("spiro", "clear"),

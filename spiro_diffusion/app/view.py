@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import output, reference, spirometry
-from spiro_diffusion.app.own import Effort
-from spiro_diffusion.output import Curves
+from spiro_diffusion.app.user_effort import Effort
+from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation.drawn_curves import Curves
+from spiro_diffusion.physiology import reference, spirometry
 
 Floats = NDArray[np.floating]
 
@@ -118,7 +119,7 @@ def view(curves: Curves, own: Effort | None = None) -> View:
     rows = [_row(name, table, judged, person) for name in INDICES]
     lln = {row.name: row.lln for row in rows if row.lln is not None}
     return View(
-        who=output.describe(person),
+        who=drawn_curves.describe(person),
         n=len(curves),
         loop=_loop_view(curves, own, lln["fvc"]),
         spirogram=_spirogram_view(curves, own, t0, lln["fev1"], lln["fvc"]),
@@ -141,7 +142,7 @@ def loop_band(loops: list[Line], last: float) -> Band:
 
 
 def _loop_view(curves: Curves, own: Effort | None, fvc: float) -> Shown:
-    ends = output.ends(curves.flow)
+    ends = drawn_curves.ends(curves.flow)
     loops = [loop(flow[:end].astype(np.float64)) for flow, end in zip(curves.flow, ends, strict=True) if end]
     mine = loop(own.flow) if own else None
     every = [*loops, mine] if mine else loops
@@ -162,7 +163,7 @@ def _loop_view(curves: Curves, own: Effort | None, fvc: float) -> Shown:
 def _spirogram_view(curves: Curves, own: Effort | None, t0: float, fev1: float, fvc: float) -> Shown:
     kept = thinned(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
-    ends = output.ends(curves.flow)
+    ends = drawn_curves.ends(curves.flow)
     mine = None
     if own:
         axis = np.arange(len(own.flow) + 1) * spirometry.SAMPLE_PERIOD_S - t0
@@ -206,12 +207,12 @@ def _own_t0(own: Effort) -> float:
 def _own_table(own: Effort, person: pd.Series) -> pd.Series:
     sex = reference.SEXES[int(person["sex"])]
     points = np.array([len(own.flow)])
-    return output.person_table(own.flow[None], points, person["age"], person["height"], sex).iloc[0]
+    return drawn_curves.person_table(own.flow[None], points, person["age"], person["height"], sex).iloc[0]
 
 
 def _row(name: str, table: pd.DataFrame, own: pd.Series | None, person: pd.Series) -> Row:
     label, unit, decimals = INDICES[name]
-    known = name in output.Z_SCORES
+    known = name in drawn_curves.Z_SCORES
     limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if known else None
     return Row(
         name=name,

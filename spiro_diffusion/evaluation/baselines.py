@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from spiro_diffusion import grid, reference
 from spiro_diffusion.evaluation.conditional import Ruler, usable
 from spiro_diffusion.evaluation.measured import INDICES, KEPT
-from spiro_diffusion.surface import features
+from spiro_diffusion.physiology import reference, time_grid
+from spiro_diffusion.physiology.mean_surface import features
 
 COMPONENTS = 24
 NEIGHBOURS_POWER = 0.4  # of the number of training curves: 23 of 2,600, 61 of 29,000; the best CRPS of those tried
@@ -42,7 +42,7 @@ class PCA:
     @classmethod
     def fit(cls, signals: NDArray, people: pd.DataFrame) -> "PCA":
         """Fit to training curves (n, 512)."""
-        root = np.sqrt(grid.WIDTHS_S)
+        root = np.sqrt(time_grid.WIDTHS_S)
         x = (np.asarray(signals, dtype=np.float64) * root).astype(np.float32)
         mean = x.mean(axis=0)
         centred = x - mean

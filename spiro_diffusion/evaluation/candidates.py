@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion import grid
 from spiro_diffusion.evaluation import baselines, measured
 from spiro_diffusion.evaluation.measured import Measured, Sampler
 from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.physiology import time_grid
 
 GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
 ROUND_TRIP_QUESTIONS = ("spread", "groups", "two_sample", "physics")  # the others would compare curves with themselves
@@ -76,4 +76,4 @@ def round_trip(real: Real, seed: int) -> Candidate:
 
 def signals(curves: Measured) -> NDArray[np.float32]:
     """Signals (n, 512) of real curves, as resample makes them."""
-    return grid.to_grid(curves.flow(), np.full(len(curves), grid.LEAD_S))
+    return time_grid.to_grid(curves.flow(), np.full(len(curves), time_grid.LEAD_S))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, curve, from_resamples, missing
-from spiro_diffusion.surface import features
+from spiro_diffusion.physiology.mean_surface import features
 
 INTERVALS = (50, 80, 90)  # %: central intervals whose coverage is asked
 PIT_BINS = 20

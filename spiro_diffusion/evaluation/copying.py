@@ -6,47 +6,21 @@ person, whose own curves are left out. The yardstick is the distance between two
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.shapes import of_measured
 from spiro_diffusion.evaluation.two_sample import squared_distances
 
-if TYPE_CHECKING:
-    from spiro_diffusion.evaluation.real import Real
-
-SPAN_S = 6.0  # after time zero: later flow is small and adds noise alone
-WIDTH_S = 0.04  # of the bins compared: finer ones compare the tremor, which no two curves share
 NEAR_SHARE = 0.05  # a near copy is nearer than this share of the pairs of efforts of one person are
 KEPT_NEIGHBOURS = 24  # of each curve among the held-out participants: enough for every resample to hold one
 CHUNK = 64  # curves at a time against all training curves: 64 x 29,000 float32 is 7 MB
-
-
-def shapes(signals: NDArray) -> NDArray[np.float32]:
-    """Points (n, d) whose Euclidean distance is the RMS difference of flow (L/s), of signals (n, 512)."""
-    bins = np.unique(np.searchsorted(grid.EDGES_S, _compared_edges() - 1e-9))
-    edges = grid.EDGES_S[bins]
-    at_edges = grid.volume(signals)[:, bins]
-    flow = np.diff(at_edges, axis=1) / np.diff(edges)
-    return (flow * np.sqrt(np.diff(edges) / (edges[-1] - edges[0]))).astype(np.float32)
-
-
-def of_measured(curves: Measured) -> NDArray[np.float32]:
-    """Shapes of curves after the counter."""
-    n = len(curves)
-    if not n:
-        return shapes(np.zeros((0, grid.N_SAMPLES), dtype=np.float32))
-    return shapes(grid.to_grid(curves.flow(), np.full(n, grid.LEAD_S)))
-
-
-def _compared_edges() -> NDArray[np.float64]:
-    return np.arange(-grid.LEAD_S, SPAN_S + WIDTH_S / 2, WIDTH_S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +59,7 @@ class Cloud:
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
-def distances(real: "Real", curves: Measured) -> dict[str, NDArray[np.float64]]:
+def distances(real: Real, curves: Measured) -> dict[str, NDArray[np.float64]]:
     """Distances in L/s for a plot: of generated and of held-out curves to the nearest training curve of another
     participant, and between two efforts of one person.
     """
@@ -95,16 +69,6 @@ def distances(real: "Real", curves: Measured) -> dict[str, NDArray[np.float64]]:
         "real": train.nearest(real.held_shapes, real.held.seqn)[0].min(axis=1),
         "between_efforts": real.pairs,
     }
-
-
-def between_efforts(points: NDArray, seqn: NDArray) -> NDArray[np.float64]:
-    """Distances (pairs,) in L/s between two efforts of one person, of all persons."""
-    found = [np.zeros(0)]
-    for person in np.unique(seqn):
-        own = points[seqn == person].astype(np.float64)
-        i, j = np.triu_indices(len(own), 1)
-        found.append(np.sqrt(((own[i] - own[j]) ** 2).sum(axis=1)))
-    return np.concatenate(found)
 
 
 def copies(

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion import curves, grid
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import raw_curves
+from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.evaluation import measured
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 from spiro_diffusion.evaluation.measured import INDICES, Measured
 from spiro_diffusion.evaluation.real import Real
-from spiro_diffusion.signals import load_rows
+from spiro_diffusion.physiology import time_grid
 
 SAME_L_S = 0.002  # largest difference of flow that rounding makes, in either the signals or the window's first sample
 
@@ -27,7 +28,7 @@ def load_real(signals: Path, table_path: Path, repaired: Path, split: str, seed:
     Raises:
         SpiroError: a file is missing, the files do not fit each other, or a split has too few participants.
     """
-    table = curves.read_table(table_path)
+    table = raw_curves.read_table(table_path)
     held = table[table["split"] == split]
     train = table[table["split"] == "train"]
     people = held["seqn"].nunique()
@@ -39,9 +40,9 @@ def load_real(signals: Path, table_path: Path, repaired: Path, split: str, seed:
         )
     chosen = np.random.default_rng(seed).permutation(pool)
     samples = [train[train["seqn"].isin(chosen[i * people : (i + 1) * people])] for i in range(2)]
-    shapes = load_rows(signals, len(table), (grid.N_SAMPLES,))
+    shapes = load_rows(signals, len(table), (time_grid.N_SAMPLES,))
     judges = measure(held, repaired, f"{split} curves")
-    expected = grid.to_grid(judges.flow(), np.full(len(judges), grid.LEAD_S))
+    expected = time_grid.to_grid(judges.flow(), np.full(len(judges), time_grid.LEAD_S))
     if not np.allclose(shapes[held.index.to_numpy()], expected, atol=SAME_L_S):
         raise SpiroError(
             f"{signals}: is not what the raw curves give on the grid aligned at time zero; only that grid can be "
@@ -79,5 +80,5 @@ def measure(table: pd.DataFrame, repaired: Path, label: str = "raw curves") -> M
         SpiroError: the raw table of a cycle is missing or does not fit.
     """
     table = table.reset_index(drop=True)
-    parts = [measured.real(table.iloc[b.rows], b.counts) for b in curves.batches(repaired, table, label)]
+    parts = [measured.real(table.iloc[b.rows], b.counts) for b in raw_curves.batches(repaired, table, label)]
     return measured.join(parts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from spiro_diffusion.evaluation import conditional, copying, groups, physics, two_sample, utility
+from spiro_diffusion.evaluation import conditional, copying, groups, physics, shapes, two_sample, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.candidates import Candidate, reference
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, curve, from_resamples, missing
@@ -300,14 +300,14 @@ def _copying(view: _View) -> Tree:
         return {k: missing(OPEN) for k in (*copying.FIGURES, "membership_distance_auc", "membership_loss_auc")}
     rows = at_level(view.real.train, view.level)
     train = copying.Cloud.of(view.real.train_shapes[rows], view.real.train["seqn"].to_numpy()[rows])
-    own, held = copying.of_measured(view.curves), view.real.held_shapes[view.held_rows]
+    own, held = shapes.of_measured(view.curves), view.real.held_shapes[view.held_rows]
     tree: Tree = copying.copies(own, view.groups, train, held, view.held_groups, view.real.pairs)
     member_rows = at_level(view.real.members.people, view.level)
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
         tree["membership_distance_auc"] = copying.distance_membership(
-            own, view.curves.seqn, copying.of_measured(members), member_groups, held, view.held_groups
+            own, view.curves.seqn, shapes.of_measured(members), member_groups, held, view.held_groups
         )
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")

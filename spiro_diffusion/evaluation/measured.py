@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from spiro_diffusion import counter, grid, spirometry
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import counter, spirometry, time_grid
 
 INDICES = ("fev1", "fvc", "pef", "fef2575")  # the four that every distribution is judged on; L, L/s
 CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
@@ -74,10 +74,10 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
         people: one row a curve, with `t0` in s from its first sample and `btps`.
         raw: (n, T), mL per 10 ms at ATPS, 0 after the last point.
     """
-    start = grid.zero_sample(people["t0"].to_numpy())[:, None] - grid.LEAD_SAMPLES
+    start = time_grid.zero_sample(people["t0"].to_numpy())[:, None] - time_grid.LEAD_SAMPLES
     total = np.zeros((len(raw), raw.shape[1] + 1), dtype=np.int64)
     np.cumsum(raw, axis=1, out=total[:, 1:])
-    edges = np.clip(start + np.arange(grid.N_10MS + 1), 0, raw.shape[1])
+    edges = np.clip(start + np.arange(time_grid.N_10MS + 1), 0, raw.shape[1])
     edges[:, 0], edges[:, -1] = 0, raw.shape[1]  # what came before the window is in its first sample, after in its last
     counts = np.diff(np.take_along_axis(total, edges, axis=1), axis=1)
     return _measured(people, counts.astype(np.int16))
@@ -99,19 +99,19 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
 
     def count(i: int) -> NDArray[np.int16]:
         rows = slice(i * CHUNK, (i + 1) * CHUNK)
-        return counter.count(grid.to_10ms(signals[rows]), btps[rows], np.random.default_rng(seeds[i]))
+        return counter.count(time_grid.to_10ms(signals[rows]), btps[rows], np.random.default_rng(seeds[i]))
 
     parts = list(in_parallel(count, len(seeds)))
-    empty = np.zeros((0, grid.N_10MS), dtype=np.int16)
+    empty = np.zeros((0, time_grid.N_10MS), dtype=np.int16)
     return _measured(people, np.concatenate(parts) if parts else empty)
 
 
 def aligned(curves: Measured) -> Measured:
     """Curves moved by whole samples so that each one's own time zero lies where that of real curves does."""
     known = np.isfinite(curves.indices["t0"])
-    if (grid.zero_sample(curves.indices["t0"][known]) == grid.LEAD_SAMPLES).all():
+    if (time_grid.zero_sample(curves.indices["t0"][known]) == time_grid.LEAD_SAMPLES).all():
         return curves
-    t0 = np.where(known, curves.indices["t0"], grid.LEAD_S)
+    t0 = np.where(known, curves.indices["t0"], time_grid.LEAD_S)
     return real(curves.people.assign(t0=t0), curves.counts)
 
 
@@ -129,7 +129,7 @@ def draw(
     rows = max(1, batch // draws)
 
     def measure(part: pd.DataFrame, signals: NDArray, seed: int) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
-        flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, grid.N_SAMPLES)
+        flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, time_grid.N_SAMPLES)
         found = generated(flat, part.loc[part.index.repeat(draws)], seed)
         table = {k: found.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT}
         return aligned(found.take(np.arange(0, len(found), draws))), table

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when the one that made it is gone
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.evaluation import conditional, copying, groups, two_sample, utility
+from spiro_diffusion.evaluation import conditional, groups, shapes, two_sample, utility
 from spiro_diffusion.evaluation.measured import INDICES, Measured
 
 LEVELS = ("every", "best")  # every effort; each participant's best acceptable one before the bronchodilator
@@ -39,15 +39,15 @@ class Real:
 
     @functools.cached_property
     def train_shapes(self) -> NDArray[np.float32]:
-        return copying.shapes(self.train_signals)
+        return shapes.shapes(self.train_signals)
 
     @functools.cached_property
     def held_shapes(self) -> NDArray[np.float32]:
-        return copying.of_measured(self.held)
+        return shapes.of_measured(self.held)
 
     @functools.cached_property
     def pairs(self) -> NDArray[np.float64]:
-        return copying.between_efforts(self.held_shapes, self.held.seqn)
+        return shapes.between_efforts(self.held_shapes, self.held.seqn)
 
     @functools.cached_property
     def convolutions(self) -> dict[str, two_sample.Convolutions]:

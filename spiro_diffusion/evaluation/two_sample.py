@@ -10,10 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion import grid
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
 from spiro_diffusion.evaluation.figures import Figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.physiology import time_grid
 
 # Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly told from real ones by
 # the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
@@ -29,7 +29,7 @@ NEIGHBOURS = 5  # of precision, recall, density, coverage (Naeem et al. 2020)
 # Samples of 10 ms that the random convolutions look at. `fine` ends 1 s after time zero: so far the grid's bins
 # are the sensor's own samples. `whole` runs on to 9.74 s, where the bins are wide: real curves sent through the grid
 # and back are told apart there, by rounding that lies within the bins and is then rounded again.
-WINDOWS = {"fine": grid.FINE_BINS, "whole": 1024}
+WINDOWS = {"fine": time_grid.FINE_BINS, "whole": 1024}
 TAPS = 9  # length of a kernel (ROCKET)
 MAX_DILATION = 64  # samples: kernels that span 0.09 to 5.1 s, as far as the window holds them
 KERNELS = 128  # in all, an equal number for each dilation 1, 2, 4, ...; smoothed curves: AUC 0.98, more add little

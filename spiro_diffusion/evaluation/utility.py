@@ -14,7 +14,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured
-from spiro_diffusion.reference import gli_global
+from spiro_diffusion.physiology.reference import gli_global
 
 FIRST_SECOND_S = np.arange(0.05, 1.001, 0.05)  # after time zero: volumes there are the flow of the first second
 RIDGE = 1.0  # on standardised features

@@ -1,0 +1,71 @@
+"""A user's own curves on their way through the page: an uploaded file, what the browser keeps of it, one effort."""
+
+import base64
+import binascii
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.user_curves.delimited import OwnCurves, read_own
+
+MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
+MOST_EFFORTS = 20  # a session has eight
+NAME_SHOWN = 60  # characters of a file's or a curve's name
+
+
+class Effort(NamedTuple):
+    """One curve: its name, and flow (T,) in L/s of each 10 ms."""
+
+    name: str
+    flow: NDArray[np.float64]
+
+
+def read_upload(contents: str, file: str) -> OwnCurves:
+    """The curves of an uploaded CSV; `contents` is a data address with base64, as a browser sends it.
+
+    Raises SpiroError as `own_curves.read_own` does, and where the file or its curves are too many.
+    """
+    file = file[:NAME_SHOWN]
+    try:
+        content = base64.b64decode(contents.partition(",")[2], validate=True)
+    except (binascii.Error, ValueError):
+        raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
+    if len(content) > MOST_BYTES:
+        raise SpiroError(too_large(file))
+    own = read_own(io.BytesIO(content), file)
+    if len(own.names) > MOST_EFFORTS:
+        raise SpiroError(
+            f"{file}: holds {len(own.names)} curves; this page reads {MOST_EFFORTS}, `spiro indices` any number"
+        )
+    return own
+
+
+def too_large(file: str) -> str:
+    """What a file beyond MOST_BYTES is answered with; the page's script says the same before it sends one."""
+    return f"{file}: is larger than {MOST_BYTES // 2**20} MB; cut it to the efforts of one session"
+
+
+def best(own: OwnCurves) -> int:
+    """The effort with the largest sum of FEV1 and FVC, which ATS/ERS 2019 shows first."""
+    indices = spirometry.indices(own.flow, own.points)
+    return int(np.nan_to_num(indices.fev1 + indices.fvc, nan=-np.inf).argmax())
+
+
+def to_store(own: OwnCurves) -> list[dict[str, Any]]:
+    """What the browser keeps: name and flow of each effort, to 0.01 mL/s."""
+    return [
+        {"name": name[:NAME_SHOWN], "flow": flow[:points].round(5).tolist()}
+        for name, flow, points in zip(own.names, own.flow, own.points, strict=True)
+    ]
+
+
+def effort(stored: list[dict[str, Any]] | None, number: int | None) -> Effort | None:
+    """An effort of what the browser kept, if there is one."""
+    if not stored or number is None:
+        return None
+    chosen = stored[min(int(number), len(stored) - 1)]
+    return Effort(str(chosen["name"]), np.array(chosen["flow"], dtype=np.float64))

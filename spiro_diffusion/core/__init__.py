@@ -1,0 +1,1 @@
+"""Errors, atomic files, batches and parameters: what every other package uses."""

@@ -1,0 +1,162 @@
+"""Files that stages make: written whole or not at all, with the same bytes for the same content."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spiro_diffusion.core.errors import SpiroError
+
+SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
+
+
+@contextlib.contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Make the file `path` if there is none, and hold its lock, which ends with this process however that ends.
+
+    Raises SpiroError with the text `refusal` where another process holds it.
+    """
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SpiroError(refusal) from None
+            if not _names(path, file.fileno()):  # the last holder has renamed or removed it since
+                continue
+            yield
+            return
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one under `path`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name `path`, else it goes.
+
+    A reader sees the old file or the new one, never a part, and a hardlink into DVC's cache is
+    replaced instead of written through. What a killed process leaves is overwritten by the next.
+
+    Raises SpiroError where the disk does not take it, or another process is writing it.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(part, f"{path}: another process is writing it; wait for it or end it"):
+            try:
+                yield part
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise SpiroError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that goes when the block ends; what a killed process left goes first."""
+    folder = Path(path).with_name(f".{Path(path).name}.part")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with LF line ends."""
+    with atomic(path) as part:
+        part.write_bytes(text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys; a NaN or an infinity is refused (ValueError)."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises SpiroError where the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
+    except ValueError as error:
+        raise SpiroError(f"{path}: not a JSON file ({error})") from None
+
+
+@contextlib.contextmanager
+def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> Iterator[np.memmap]:
+    """Yield a writable memory map of an .npy file that takes the name `path` when the block ends."""
+    with atomic(path) as part:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk says so here; met through the map, it would kill the process
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        yield array
+        array.flush()
+
+
+def release(array: np.ndarray) -> None:
+    """Leave to the disk what has been read from or written to the map of an .npy file; memory would else hold it whole.
+
+    Not for a map whose numbers were changed without their file (copy on write): they are forgotten.
+    """
+    held = getattr(array, "_mmap", None)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def npy_rows(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends rows to an .npy file of `shape`; memory holds one piece at a time.
+
+    Raises ValueError where the rows appended are not as many as `shape` says.
+    """
+    with atomic(path) as part, part.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+
+        def append(rows: np.ndarray) -> None:
+            if rows.shape[1:] != shape[1:]:
+                raise ValueError(f"{path}: rows of shape {rows.shape[1:]}, expected {shape[1:]}")
+            file.write(np.ascontiguousarray(rows, dtype=dtype).data)
+
+        yield append
+        if file.tell() - start != int(np.prod(shape)) * np.dtype(dtype).itemsize:
+            raise ValueError(f"{path}: fewer or more rows than {shape[0]} were written")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

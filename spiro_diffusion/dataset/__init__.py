@@ -1,0 +1,1 @@
+"""The tables and arrays of the pipeline: schema, raw curves, cohort, resampling, agreement."""

@@ -1,0 +1,61 @@
+"""Reading what resample and encode made, checked against the table of curves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spiro_diffusion.core.artifacts import release
+from spiro_diffusion.core.batching import batches
+from spiro_diffusion.core.errors import SpiroError
+
+PIECE = 512  # rows: 16 MB of tokens
+
+
+def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Memory map (copy on write) of float32 (rows, *shape).
+
+    Raises SpiroError where the file is missing, no such array, or of another shape.
+    """
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
+    except (ValueError, EOFError) as error:
+        raise SpiroError(f"{path}: not a NumPy array ({error}); make it again with `dvc repro --force`") from None
+    if array.shape != (rows, *shape) or array.dtype != np.float32:
+        raise SpiroError(
+            f"{path}: holds {array.dtype} {array.shape}, expected float32 {(rows, *shape)}; "
+            "it does not belong to these curves: run `dvc repro`"
+        )
+    return array
+
+
+def load_signals(path: Path, rows: int) -> Tensor:
+    """The resampled curves as a tensor (rows, 512), L/s."""
+    return torch.from_numpy(load_rows(path, rows, (512,)))
+
+
+def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
+    """These rows of the map that `load_rows` gives, PIECE at a time: their places among `rows`, and a copy.
+
+    Memory holds one piece, and nothing of the map.
+    """
+    for part in batches(len(rows), PIECE):
+        yield part, held[rows[part]]
+        release(held)
+
+
+def rows_of(table: pd.DataFrame, split: str, device: torch.device | None = None) -> Tensor:
+    """Positions of the rows of one split.
+
+    Raises SpiroError where there is none.
+    """
+    rows = np.flatnonzero(table["split"].to_numpy() == split)
+    if not len(rows):
+        raise SpiroError(f"no curve is in the {split} split; use more participants")
+    return torch.from_numpy(rows).to(device or "cpu")

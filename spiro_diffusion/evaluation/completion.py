@@ -1,0 +1,294 @@
+"""Is a reconstruction right, and does it know how sure it is: full efforts, spoiled on purpose.
+
+Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
+participant's own lesser effort against their best one is the natural test. The rivals are in `completions`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.evaluation import groups, utility
+from spiro_diffusion.evaluation.bootstrap import Resamples
+from spiro_diffusion.evaluation.completion_baselines import RIVALS, Drawn, Trained
+from spiro_diffusion.evaluation.conditional import crps, pit_steps
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
+from spiro_diffusion.evaluation.interruptions import CUTS_S, Case, cough, cut
+from spiro_diffusion.evaluation.measured import in_parallel
+from spiro_diffusion.generation.generator import STEPS
+from spiro_diffusion.physiology import faults, time_grid
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor, check_trusted, indices_of
+from spiro_diffusion.reconstruction.sibling_efforts import Others
+
+INDICES = ("fvc", "fef2575", "fev1", "ratio")
+SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is asked
+INTERVALS = (50, 90)
+BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
+CHUNK = 512
+
+
+class Held(NamedTuple):
+    """Full efforts that judge, one a participant: (n, 512) L/s and their rows of the table."""
+
+    signals: NDArray[np.float32]
+    people: pd.DataFrame
+
+
+def judge(
+    model: Reconstructor, held: Held, trained: Trained, *, draws: int, steps: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    """All figures of spoiled efforts, by case; see docs/reconstruction.md."""
+    people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
+    result: dict[str, Any] = {}
+    for number, case in enumerate(_cases(held, seed)):
+        truth = _indices(case.truth)
+        drawn = draw(model, case, draws, seed + number, steps=steps)
+        plain = draw(model, case, draws, seed + number, diffuse=False)
+        rivals = {name: rival(case, trained, draws, seed + number) for name, rival in RIVALS.items()}
+        result[case.name] = _case(case, truth, drawn, {"plain_path": plain, **rivals}, people.restricted(case.rows))
+    return result
+
+
+def given_others(
+    model: Reconstructor, held: Held, told: Others, *, draws: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
+
+    On plain paths, which decide nothing of FVC and little of FEF25-75; `error_ratio` and `crps_ratio` are those given
+    it over those without: below 1 it helps.
+    """
+    has = np.flatnonzero(told.among > 0)
+    result: dict[str, Any] = {"efforts": len(has)}
+    if len(has) < MIN_PEOPLE:
+        return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
+    some = Held(held.signals[has], held.people.iloc[has].reset_index(drop=True))
+    people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
+    result["cases"] = {}
+    for number, case in enumerate(_cases(some, seed)):
+        truth, own = _indices(case.truth), people.restricted(case.rows)
+        without, given = (
+            draw(model, case, draws, seed + number, told=known, diffuse=False)
+            for known in (None, told.at(has[case.rows]))
+        )
+        result["cases"][case.name] = {}
+        for name in ("fvc", "fef2575"):
+            compared = _against(given[name], without[name], truth[name], own)
+            result["cases"][case.name][name] = {
+                "without": _judged(without[name], truth[name], own),
+                "given": _judged(given[name], truth[name], own),
+                **{ratio: compared[ratio] for ratio in ("error_ratio", "crps_ratio")},
+            }
+    return result
+
+
+def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float]]:
+    """Median width (L) of the intervals of FVC by the time of the cut (s)."""
+    found = {}
+    for at in SHARPNESS_S:
+        case = cut(held.signals, held.people, at)
+        if len(case.rows) < MIN_PEOPLE:
+            continue
+        fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
+        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n))))["value"] for n in INTERVALS}
+    return found
+
+
+def natural(
+    model: Reconstructor, signals: NDArray, table: pd.DataFrame, *, draws: int, steps: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    """A participant's own effort of grade C or D, mended where a fault is found, against their best effort.
+
+    Args:
+        signals, table: all efforts of the held-out participants, (n, 512) L/s.
+    """
+    pre = (table["test_type"] == "Pre").to_numpy()
+    best = table[pre & table["best"].to_numpy(bool)].set_index("seqn")[["fvc", "fev1", "fef2575"]]
+    chosen = np.flatnonzero(
+        pre & table["grade"].isin(["C", "D"]).to_numpy() & table["seqn"].isin(best.index).to_numpy()
+    )
+    some, spoiled = table.iloc[chosen], np.asarray(signals[chosen])
+    trusted, kinds = np.ones(spoiled.shape, dtype=bool), []
+    for i, flow in enumerate(time_grid.to_10ms(spoiled)):
+        found = faults.detect(flow)
+        mask = faults.trusted(found)
+        try:
+            check_trusted(mask)
+        except SpiroError:
+            found = []
+        kinds.append("+".join(sorted({f.kind for f in found})))
+        trusted[i] = mask if found else True
+    mended = np.array([bool(k) for k in kinds])
+    counts = {str(k): int(v) for k, v in pd.Series(kinds, dtype=object)[mended].value_counts().items()}
+    result: dict[str, Any] = {"efforts": len(chosen), "mended": int(mended.sum()), "faults": counts}
+    if some["seqn"][mended].nunique() < MIN_PEOPLE:
+        return result | {"reason": f"faults were found in efforts of fewer than {MIN_PEOPLE} participants"}
+    rows = np.flatnonzero(mended)
+    owners = some.iloc[rows].reset_index(drop=True)
+    case = Case("natural", rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
+    drawn = draw(model, case, draws, seed, steps=steps)
+    truth = best.loc[owners["seqn"]]
+    people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
+    for name in ("fvc", "fev1", "fef2575"):
+        real, recorded = truth[name].to_numpy(float), owners[name].to_numpy(float)
+        result[name] = {
+            "reconstructed": _error(np.median(drawn[name], axis=1), real, people),
+            "as_recorded": _error(recorded, real, people),
+            **_calibration(drawn[name], real, people),
+        }
+    return result
+
+
+def summary(result: dict[str, Any]) -> dict[str, float | None]:
+    """Headline figures: errors in mL, coverage, the worst ratio to a rival (below 1: all are beaten), bias by
+    obstruction."""
+    found: dict[str, float | None] = {}
+    for name, case in result["cases"].items():
+        own = case["generator"]
+        found[f"{name}_fvc_error_ml"] = _ml(own["fvc"]["error"])
+        found[f"{name}_fef2575_error"] = own["fef2575"]["error"]["value"]
+        for index in ("fvc", "fef2575"):
+            found[f"{name}_{index}_coverage_90"] = own[index]["coverage_90"]["value"]
+            for ratio in ("error_ratio", "crps_ratio"):
+                ratios = [case[rival][index][ratio]["value"] for rival in RIVALS]
+                known = [r for r in ratios if r is not None]
+                found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
+        found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
+        for group, biased in case["ratio_bias"].items():
+            found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
+    for name, indices in result["others"].get("cases", {}).items():
+        fvc = indices["fvc"]
+        found[f"{name}_fvc_error_ml_others"] = _ml(fvc["given"]["error"])
+        found[f"{name}_fvc_width_90_ml_others"] = _ml(fvc["given"]["width_90"])
+        found[f"{name}_fvc_coverage_90_others"] = fvc["given"]["coverage_90"]["value"]
+        for index in ("fvc", "fef2575"):
+            found[f"{name}_{index}_crps_ratio_others"] = indices[index]["crps_ratio"]["value"]
+    return found
+
+
+def _ml(litres: Figure) -> float | None:
+    return None if litres["value"] is None else round(1000 * litres["value"], 3)
+
+
+def draw(
+    model: Reconstructor,
+    case: Case,
+    draws: int,
+    seed: int,
+    *,
+    told: Others | None = None,
+    diffuse: bool = True,
+    steps: int = STEPS,
+) -> Drawn:
+    """Indices (n, draws) of reconstructions of a case, given the best other effort `told` of each person if known."""
+    rows = max(1, BATCH // draws)
+    parts = []
+    starts = range(0, len(case.rows), rows)
+    label = f"{case.name}{'' if diffuse else ', plain'}"
+    for start in tqdm(starts, desc=label, unit="batch", leave=False, delay=1):
+        part = slice(start, start + rows)
+        people = case.people.iloc[part]
+        own = (case.signals[part], case.trusted[part], people, draws, seed + start)
+        filled = model.fill(*own, told=told.at(part) if told else None, diffuse=diffuse, steps=steps)
+        parts.append(_indices(filled.reshape(-1, time_grid.N_SAMPLES)))
+    return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
+
+
+def _cases(held: Held, seed: int) -> list[Case]:
+    cuts = [cut(held.signals, held.people, at) for at in CUTS_S]
+    return [
+        *(c for c in cuts if len(c.rows) >= MIN_PEOPLE),
+        cough(held.signals, held.people, np.random.default_rng(seed)),
+    ]
+
+
+def _case(case: Case, truth: Drawn, drawn: Drawn, rivals: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
+    own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
+    for name in INDICES:
+        own["generator"][name] = _judged(drawn[name], truth[name], people)
+    for rival, values in rivals.items():
+        own[rival] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
+    own["ratio_bias"] = _ratio_bias(case, truth, drawn, people)
+    return own
+
+
+def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    return {**_error(np.median(draws, axis=1), truth, people), **_calibration(draws, truth, people)}
+
+
+def _error(point: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    error = point - truth
+    good = np.isfinite(error)
+    if len(np.unique(people.person[good])) < MIN_PEOPLE:
+        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in ("error", "bias")}
+    own = people.restricted(good)
+    return {"error": from_resamples(own.medians(np.abs(error[good]))), "bias": from_resamples(own.medians(error[good]))}
+
+
+def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    """CRPS, coverage of central intervals by ranks (as in `conditional.calibration`), and their median width."""
+    names = ["crps", *(f"coverage_{n}" for n in INTERVALS), *(f"width_{n}" for n in INTERVALS)]
+    good = np.isfinite(truth) & np.isfinite(draws).all(axis=1)
+    if len(np.unique(people.person[good])) < MIN_PEOPLE:
+        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in names}
+    some, real, own = draws[good], truth[good], people.restricted(good)
+    result = {"crps": from_resamples(own.means(crps(real, some)))}
+    low, high = pit_steps(real, some)
+    for n in INTERVALS:
+        begin, end = 0.5 - n / 200, 0.5 + n / 200
+        inside = np.clip(np.minimum(high, end) - np.maximum(low, begin), 0, None) / (high - low)
+        result[f"coverage_{n}"] = from_resamples(own.means(inside))
+        result[f"width_{n}"] = from_resamples(own.medians(_width(some, n)))
+    return result
+
+
+def _against(drawn: NDArray, rival: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    """A rival's error and CRPS, and the generator's over them: below 1 the generator is better."""
+    good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(rival).all(axis=1)
+    names = ("error", "crps", "error_ratio", "crps_ratio")
+    if len(np.unique(people.person[good])) < MIN_PEOPLE:
+        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in names}
+    own, real = people.restricted(good), truth[good]
+    errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, rival)]
+    scores = [own.means(crps(real, d[good])) for d in (drawn, rival)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "error": from_resamples(errors[1]),
+            "crps": from_resamples(scores[1]),
+            "error_ratio": from_resamples(errors[0] / errors[1]),
+            "crps_ratio": from_resamples(scores[0] / scores[1]),
+        }
+
+
+def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> dict[str, dict[str, Figure]]:
+    """Mean error of FEV1/FVC by obstruction, of reconstructions and of efforts taken as recorded."""
+    recorded = _indices(np.where(case.trusted, case.signals, 0))["ratio"]
+    names = groups.obstruction(utility.obstructed(case.people, truth["ratio"]))
+    result = {}
+    for name in ("obstructed", "not_obstructed"):
+        rows = (names == name) & np.isfinite(drawn["ratio"]).all(axis=1)
+        if len(np.unique(people.person[rows])) < MIN_PEOPLE:
+            result[name] = {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in ("bias", "as_recorded")}
+            continue
+        own, real = people.restricted(rows), truth["ratio"][rows]
+        result[name] = {
+            "bias": from_resamples(own.means(np.median(drawn["ratio"][rows], axis=1) - real)),
+            "as_recorded": from_resamples(own.means(recorded[rows] - real)),
+        }
+    return result
+
+
+def _width(draws: NDArray, nominal: int) -> NDArray[np.float64]:
+    low, high = np.quantile(draws, [0.5 - nominal / 200, 0.5 + nominal / 200], axis=1)
+    return high - low
+
+
+def _indices(signals: NDArray) -> Drawn:
+    """Indices (n,) of curves (n, 512), on all cores."""
+    parts = list(in_parallel(lambda i: indices_of(signals[i * CHUNK : (i + 1) * CHUNK]), -(-len(signals) // CHUNK)))
+    table = pd.concat(parts, ignore_index=True)
+    table["ratio"] = table["fev1"] / table["fvc"]
+    return {name: table[name].to_numpy(float) for name in INDICES}

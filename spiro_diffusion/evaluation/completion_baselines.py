@@ -1,0 +1,230 @@
+"""The rivals of a reconstruction: what a simple rule, a fit or a regression makes of the same seen part.
+
+Each gives FVC and FEF25-75. A rule or a fit gives one curve; its draws are that curve's values, moved by the errors
+that the same rule makes on training efforts spoiled alike, so that it has an honest spread.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from spiro_diffusion.evaluation.interruptions import Case, cough, cut
+from spiro_diffusion.physiology import mean_surface, time_grid
+from spiro_diffusion.reconstruction import segments
+from spiro_diffusion.reconstruction.reconstructor import indices_of
+
+Floats = NDArray[np.float64]
+Drawn = dict[str, Floats]  # index → (n, draws)
+
+NEIGHBOURS = 20
+RATES = np.geomspace(0.1, 8.0, 90)  # 1/s, among which the fits choose
+FIT_FROM_S = 0.3  # s after time zero: before it the muscles make the flow
+EXPONENTIAL_S = 1.0  # of the seen part, that the single exponential goes on from
+ERRORS_FROM = 1500  # training efforts that a rule's errors are read off
+RIDGE = 1e-3
+LEAST_L = 0.005
+TREES = {"loss": "absolute_error", "max_iter": 100, "learning_rate": 0.1, "min_samples_leaf": 20, "random_state": 0}
+
+
+class Trained(NamedTuple):
+    """Full training efforts: (n, 512) L/s, and their rows of the table."""
+
+    signals: NDArray[np.float32]
+    people: pd.DataFrame
+
+    def spoiled_as(self, case: Case, seed: int) -> Case:
+        """The training efforts, spoiled as a case."""
+        if case.name == "cough":
+            return cough(self.signals, self.people, np.random.default_rng(seed))
+        return cut(self.signals, self.people, float(case.name.removeprefix("cut_")))
+
+
+Rival = Callable[[Case, Trained, int, int], Drawn]
+
+
+# Rules and fits, which give a curve
+
+
+def held_value(case: Case) -> NDArray:
+    """Nothing more is breathed out; in a gap the flow stays what it was."""
+    place = np.where(case.trusted, np.arange(time_grid.N_SAMPLES), 0)
+    last = np.take_along_axis(case.signals, np.maximum.accumulate(place, axis=1), axis=1)
+    return _filled(case, np.where(_after(case), 0, last))
+
+
+def exponential(case: Case) -> NDArray:
+    """The flow of the last second goes on falling at its rate; in a gap, that of what lies around it."""
+    t = _middles()
+    near = case.trusted & (case.signals > 0) & (t > FIT_FROM_S) & (t > _last_seen(case) - EXPONENTIAL_S)
+    near = np.where(_after(case).any(axis=1, keepdims=True), near, case.trusted & (t > 0.15) & (t < 1.5))
+    y = np.log(np.maximum(case.signals, 0.005))
+    weight = near * time_grid.WIDTHS_S * np.maximum(case.signals, 0.005) ** 2
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    mt, my = ((weight * x).sum(axis=1, keepdims=True) / total for x in (np.broadcast_to(t, y.shape), y))
+    slope = (weight * (t - mt) * (y - my)).sum(axis=1, keepdims=True)
+    slope /= np.maximum((weight * (t - mt) ** 2).sum(axis=1, keepdims=True), 1e-12)
+    slope = np.clip(slope, -RATES[-1], -RATES[0])
+    return _filled(case, np.exp(my + slope * (t - mt)))
+
+
+def two_exponentials(case: Case) -> NDArray:
+    """Two exponentials, fitted to the flow from 0.3 s on (least squares, both falling, neither below 0)."""
+    t = _middles()
+    basis = np.exp(-np.outer(RATES, np.maximum(t, 0)))  # (rates, 512)
+    first, second = np.triu_indices(len(RATES), k=1)
+    result = np.empty(case.signals.shape)
+    for i, (flow, trusted) in enumerate(zip(case.signals, case.trusted, strict=True)):
+        weight = time_grid.WIDTHS_S * (trusted & (t > FIT_FROM_S))
+        gram, projected = (basis * weight) @ basis.T, (basis * weight) @ flow
+        own = gram.diagonal()
+        a11, a12, a22, b1, b2 = own[first], gram[first, second], own[second], projected[first], projected[second]
+        determinant = np.maximum(a11 * a22 - a12**2, 1e-12)
+        x1, x2 = (b1 * a22 - b2 * a12) / determinant, (b2 * a11 - b1 * a12) / determinant
+        alone = projected / np.maximum(own, 1e-12)  # where one of the two would be negative, the other alone
+        both = (x1 >= 0) & (x2 >= 0)
+        gain = np.concatenate([np.where(both, x1 * b1 + x2 * b2, -np.inf), alone * projected])
+        best = int(gain.argmax())
+        if best < len(first):
+            result[i] = x1[best] * basis[first[best]] + x2[best] * basis[second[best]]
+        else:
+            result[i] = alone[best - len(first)] * basis[best - len(first)]
+    return _filled(case, result)
+
+
+def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+    """Draws of a rule: its curve's indices, moved by its errors on training efforts."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
+    known = Trained(trained.signals[chosen], trained.people.iloc[chosen]).spoiled_as(case, seed)
+    own, filled, truth = rule(case), rule(known), known.truth
+    found, tried, real = (_read(x) for x in (own, filled, truth))
+    rest, tried_rest, real_rest = (
+        _hidden_volume(x, trusted)
+        for x, trusted in ((own, case.trusted), (filled, known.trusted), (truth, known.trusted))
+    )
+    picked = rng.integers(len(real_rest), size=(len(rest), draws))
+    factor = ((real_rest + LEAST_L) / (tried_rest + LEAST_L))[picked]
+    fvc = found["fvc"][:, None] + (rest[:, None] + LEAST_L) * (factor - 1)
+    ratio = np.log(real["fef2575"] / tried["fef2575"])
+    return {"fvc": fvc, "fef2575": found["fef2575"][:, None] * np.exp(ratio[picked])}
+
+
+# What is learned from training efforts
+
+
+def neighbours(case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+    """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
+    known = trained.spoiled_as(case, seed)
+    features, own = _features(known), _features(case)
+    scale = features.std(axis=0) + 1e-9
+    k = min(NEIGHBOURS, len(features))
+    nearest = cKDTree(features / scale).query(own / scale, k=k)[1].reshape(len(own), k)
+    size = _seen_volume(case)[:, None] / _seen_volume(known)[nearest]
+    fvc, fef = [], []
+    for j in range(k):
+        flow = known.truth[nearest[:, j]] * size[:, j, None]
+        found = _read(_filled(case, flow))
+        fvc.append(found["fvc"])
+        fef.append(found["fef2575"])
+    return {"fvc": np.stack(fvc, axis=1), "fef2575": np.stack(fef, axis=1)}
+
+
+def regression(boosted: bool, case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+    """FVC and FEF25-75 by ridge regression or boosted trees on age, height, sex and what is seen; draws are moved by
+    the errors on a fifth of the training participants that a first fit did not see."""
+    known = trained.spoiled_as(case, seed)
+    x, new, real = _features(known), _features(case), _read(known.truth)
+    seen, own = _seen_volume(known), _seen_volume(case)
+    rest = np.log((np.maximum(_hidden_volume(known.truth, known.trusted), 0) + LEAST_L) / seen)
+    people = known.people["seqn"].to_numpy()
+    rng = np.random.default_rng(seed)
+    aside = np.isin(people, rng.permutation(np.unique(people))[: max(1, len(np.unique(people)) // 5)])
+    predict = _boosted if boosted else _ridge
+
+    def drawn(y: Floats) -> Floats:
+        good = np.isfinite(y)
+        unseen = aside & good
+        error = y[unseen] - predict(x[~aside & good], y[~aside & good], x[unseen])
+        return predict(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
+
+    volume = np.maximum(np.exp(drawn(rest)) * own[:, None] - LEAST_L, 0)
+    return {"fvc": own[:, None] + volume, "fef2575": np.exp(drawn(np.log(real["fef2575"])))}
+
+
+def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
+    z, at = ((np.clip((v - mean) / scale, -4, 4)) for v in (x, new))
+    centre = y.mean()
+    weights = np.linalg.solve(z.T @ z + RIDGE * len(z) * np.eye(z.shape[1]), z.T @ (y - centre))
+    return np.clip(centre + at @ weights, y.min(), y.max())
+
+
+def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:
+    with _few_threads(len(x)):
+        return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
+
+
+RIVALS: dict[str, Rival] = {
+    "last_value": functools.partial(_by_rule, held_value),
+    "exponential": functools.partial(_by_rule, exponential),
+    "two_exponentials": functools.partial(_by_rule, two_exponentials),
+    "neighbours": neighbours,
+    "ridge": functools.partial(regression, False),
+    "boosted_trees": functools.partial(regression, True),
+}
+
+
+def _middles() -> Floats:
+    return time_grid.EDGES_S[:-1] + time_grid.WIDTHS_S / 2
+
+
+def _after(case: Case) -> NDArray[np.bool_]:
+    """Bins (n, 512) after the last trusted one."""
+    return ~np.maximum.accumulate(case.trusted[:, ::-1], axis=1)[:, ::-1]
+
+
+def _last_seen(case: Case) -> Floats:
+    """Time (n, 1) s at which what is trusted ends."""
+    return time_grid.EDGES_S[time_grid.N_SAMPLES - case.trusted[:, ::-1].argmax(axis=1)][:, None]
+
+
+def _filled(case: Case, flow: NDArray) -> NDArray:
+    return np.where(case.trusted, case.signals, flow)
+
+
+def _hidden_volume(signals: NDArray, trusted: NDArray[np.bool_]) -> Floats:
+    return (signals * ~trusted * time_grid.WIDTHS_S).sum(axis=1)
+
+
+def _seen_volume(case: Case) -> Floats:
+    return (case.signals * case.trusted * time_grid.WIDTHS_S).sum(axis=1)
+
+
+def _features(case: Case) -> Floats:
+    """What is seen of each effort and who blew, (n, f): what the reconstructor's densities see."""
+    people = mean_surface.features(case.people)
+    v = np.maximum.accumulate(time_grid.volume(np.where(case.trusted, case.signals, 0)), axis=1)
+    if case.name != "cough":
+        return segments.tail_features(v, case.trusted.sum(axis=1), people)
+    begin = (~case.trusted).argmax(axis=1)
+    end = begin + (~case.trusted).sum(axis=1)
+    late = segments.tail_features(v, np.full(len(v), time_grid.N_SAMPLES), people)
+    return np.column_stack([segments.gap_features(v, begin, end, people), late[:, : -people.shape[1]]])
+
+
+def _read(signals: NDArray) -> Drawn:
+    table = indices_of(signals)
+    return {name: table[name].to_numpy(float) for name in ("fvc", "fef2575")}
+
+
+def _few_threads(rows: int) -> threadpool_limits:
+    """Context in which boosted trees take one thread for each 2,000 rows: with fewer they wait for each other."""
+    return threadpool_limits(limits=max(1, min(os.cpu_count() or 1, rows // 2000)), user_api="openmp")

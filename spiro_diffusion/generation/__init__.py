@@ -1,0 +1,1 @@
+"""The trained generator: subjects, drawn curves, populations, ONNX."""

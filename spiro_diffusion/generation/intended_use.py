@@ -1,0 +1,18 @@
+"""What the model was trained on, and what it must not be used for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LIMITS = (
+    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
+    "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",
+    "A reconstruction of a spoiled effort says what is likely, not what was measured, and is no diagnosis.",
+    "Knows age, height and sex, no ethnicity, smoking or disease: it draws the population's mixture of them.",
+)
+
+
+def trained_on(made_from: Mapping[str, Any]) -> str:
+    """In words, what a model was trained on."""
+    source = made_from["data"]
+    simulated = " (no people: every curve was simulated)" if source == "simulated" else ""
+    return f"{made_from['curves']} curves of {made_from['participants']} participants, source '{source}'{simulated}"

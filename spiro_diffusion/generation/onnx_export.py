@@ -1,0 +1,122 @@
+"""The trained generator as ONNX: a folder that draws curves with numpy and onnxruntime alone."""
+
+import importlib.util
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from spiro_diffusion.core.artifacts import atomic, write_json
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.generation.generator import FACT_STEPS, NOISE_BLOCK, STEPS, Generator
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.vqvae import TOKENS
+from spiro_diffusion.physiology import time_grid
+
+OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
+COMPARED = 64  # curves
+FILES = ("facts.onnx", "denoiser.onnx", "decoder.onnx", "sampler.json", "sample.py")
+
+
+class Decoder(nn.Module):
+    """Clean latents (B, 64, r) of the denoiser → flow (B, 512), L/s: back to tokens, snapped to codes, decoded."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.cldm, self.vqvae = generator.cldm, generator.vqvae
+        # the pseudo-inverse that `VQVAE.snap` uses; ONNX has no operator for it
+        self.register_buffer("narrow", torch.linalg.pinv(self.vqvae.widen.weight.float()).T.contiguous())
+        self.narrow: Tensor
+
+    def forward(self, latents: Tensor) -> Tensor:
+        codes = self.vqvae.quantiser(self.cldm.restore(latents) @ self.narrow)
+        return self.vqvae.decode(self.vqvae.widen(codes.vectors)).flow
+
+
+def export(generator: Generator, folder: Path) -> list[Path]:
+    """Write FILES: three networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself.
+
+    Raises SpiroError where the package onnx is not installed.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
+    model, rows = generator.cldm.cpu(), 2
+    fact_shape, latent_shape = (1, len(index_diffusion.NAMES)), (TOKENS, model.config.network.channels)
+    told = torch.zeros(rows, len(conditioning.NAMES))
+    both = torch.zeros(rows, len(conditioning.NAMES) + len(index_diffusion.NAMES))
+    _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
+    _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
+    _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape))
+    write_json(folder / "sampler.json", _numbers(generator, fact_shape, latent_shape))
+    with atomic(folder / "sample.py") as part:
+        shutil.copyfile(Path(__file__).with_name("onnx_sampler.py"), part)
+    return [folder / name for name in FILES]
+
+
+def largest_difference(generator: Generator, folder: Path) -> float | None:
+    """Largest difference in flow (L/s) between COMPARED curves of a generator and of its export; None where
+    onnxruntime is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    from spiro_diffusion.generation.onnx_sampler import Sampler  # noqa: PLC0415 (onnxruntime is optional)
+
+    middle = {name: float(np.mean(generator.made_from[name])) for name in ("age", "height")}
+    person = {**middle, "sex": 1, "grade": "A", "test_type": "Pre", "best": True}
+    drawn = generator.sample(pd.DataFrame([person]), COMPARED, 0, progress=False)[0]
+    return float(np.abs(Sampler(folder).draw([person], COMPARED, seed=0) - drawn).max())
+
+
+def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
+    """One network as ONNX, for any number of rows; a denoiser's second input is `sigma` (B,)."""
+    if "conditions" in inputs:
+        known = inputs.pop("conditions")
+        inputs |= {"sigma": torch.ones(len(known)), "conditions": known}
+    with atomic(path) as part, warnings.catch_warnings():
+        # The TorchScript exporter: deprecated for the one on torch.export, which takes 20 times as long here, needs
+        # two packages more and fixes the decoder's number of rows (PyTorch 2.13). A test compares what comes out.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            tuple(inputs.values()),
+            str(part),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=["clean"],
+            dynamic_axes={name: {0: "curves"} for name in [*inputs, "clean"]},
+        )
+
+
+def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> dict[str, Any]:
+    """What the sampler needs beside the networks, in its order of use."""
+    model = generator.cldm
+    noise, facts_noise = model.config.noise, model.config.facts_noise
+    scales = {name: getattr(model.facts, name).numpy() for name in ("coefficients", "residual_sd", "centre", "spread")}
+    return {
+        "version": VERSION,
+        "made_from": generator.made_from,
+        "numbers": [{"name": name, "centre": c, "spread": s} for name, (c, s) in conditioning.NUMBERS.items()],
+        "categories": [{"name": name, "values": values} for name, values in conditioning.CATEGORIES.items()],
+        "facts": {
+            "names": index_diffusion.NAMES,
+            "scales": scales,
+            "shape": fact_shape,
+            "steps": FACT_STEPS,
+            "noise": (facts_noise.minimum, facts_noise.maximum),
+            "stream": 1,
+        },
+        "denoiser": {
+            "shape": latent_shape,
+            "steps": STEPS,
+            "noise": (noise.minimum, noise.maximum),
+            "stream": 0,
+        },
+        "noise_block": NOISE_BLOCK,
+        "edges_s": np.asarray(time_grid.EDGES_S),
+    }

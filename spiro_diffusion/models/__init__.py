@@ -1,0 +1,1 @@
+"""Networks and samplers, one a file, and their checkpoints."""

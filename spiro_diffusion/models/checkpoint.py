@@ -1,0 +1,106 @@
+"""Checkpoints: safetensors with their configuration inside; nothing in them can run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from spiro_diffusion.core.artifacts import atomic
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.params import filled
+
+LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
+TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors, as safetensors names them
+
+_KEY = "spiro"  # one key that holds sorted JSON: safetensors orders several keys at random
+M = TypeVar("M", bound=torch.nn.Module)
+C = TypeVar("C")
+
+
+class Checkpoint(NamedTuple):
+    """Tensors by name, and the configuration that was saved with them."""
+
+    tensors: dict[str, torch.Tensor]
+    config: dict[str, Any]
+
+
+def save_checkpoint(path: Path, kind: str, tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+    """Write `tensors` and `config` to `path`; the same content gives the same bytes."""
+    text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as part:
+        part.write_bytes(save(held, metadata={_KEY: text}))
+
+
+def load_checkpoint(path: Path, kind: str) -> Checkpoint:
+    """Read a checkpoint of `kind`; memory holds as much as the file.
+
+    Raises SpiroError where the file is missing, too large, damaged, foreign, or holds a NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpiroError(f"{path}: no such checkpoint; fetch it with `dvc pull train_vqvae train_cldm` or `make repro`")
+    if path.stat().st_size > LARGEST:
+        raise SpiroError(f"{path}: has {path.stat().st_size:,} bytes, a checkpoint has at most {LARGEST:,}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            head = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            names = list(file.keys())
+            foreign = [name for name in names if file.get_slice(name).get_dtype() not in TYPES]
+            tensors = {} if foreign else {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise SpiroError(
+            f"{path}: not a readable checkpoint ({shown(error, 200)}); fetch it again with `dvc pull`"
+        ) from None
+    if not isinstance(head, dict) or head.get("kind") != kind or not isinstance(head.get("config"), dict):
+        found = head.get("kind") if isinstance(head, dict) else None
+        found = found if isinstance(found, str) else "another kind of file"
+        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {shown(found)})")
+    if foreign:
+        raise SpiroError(f"{path}: tensor '{shown(foreign[0])}' is of a type that no model of this project has")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise SpiroError(f"{path}: tensor '{shown(name)}' holds values that are not finite; train again")
+    return Checkpoint(tensors, head["config"])
+
+
+def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:
+    """The part `key` of a checkpoint's configuration as the dataclass `cls`.
+
+    Raises SpiroError where it is missing, or has other keys, types or values than the class allows.
+    """
+    values = config.get(key)
+    if not isinstance(values, dict):
+        raise SpiroError(f"{path}: its configuration has no part '{key}'; it is of other code than this")
+    try:
+        return filled(cls, values, f"{path}: {key}.")
+    except ValueError as error:
+        raise SpiroError(f"{path}: {key}: {error}") from None
+
+
+def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path) -> M:
+    """The network that `make` gives, with `tensors` in it, in eval mode.
+
+    Names, shapes and types are compared before memory is taken: a network is no larger than its file.
+
+    Raises SpiroError that names the first misfit.
+    """
+    try:
+        with torch.device("meta"):
+            own = make().state_dict()
+    except (ValueError, RuntimeError) as error:
+        raise SpiroError(f"{path}: its configuration describes no network ({error})") from None
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in own or name not in tensors or not _alike(own[name], tensors[name]):
+            raise SpiroError(f"{path}: tensor '{shown(name)}' does not fit the network that its config describes")
+    model = make()
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype

@@ -1,0 +1,174 @@
+"""A conditional density of a few numbers: mixtures of normal distributions, one number after the other.
+
+References: Bishop 1994 (mixture density networks); Uria et al. 2013 (the same, autoregressive). Its likelihood is
+exact and a draw costs as many small matrix products as there are numbers, so a thousand draws take no time.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spiro_diffusion.core.batching import batches
+from spiro_diffusion.models.layers import GroupedLinear
+
+LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
+RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
+PLACES = 12  # of the first feature, with a regression each
+CHUNK = 8192  # rows at a time
+SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
+
+
+@dataclass(frozen=True)
+class DensityConfig:
+    """What decides the shapes of the network."""
+
+    features: int  # numbers that are given
+    numbers: int  # that are drawn
+    optional: int = 0  # the last of the features: may be absent, then all 0; the very last is 1 if they are there
+    width: int = 128
+    components: int = 5
+    dropout: float = 0.1
+
+
+class Density(nn.Module):
+    """p(numbers | features), both in their own units: the scales are inside.
+
+    Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
+    Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
+    the numbers before it. Where optional features are given, a second regression on all features adds what they tell:
+    what is drawn without them does not suffer for them.
+    """
+
+    feature_mean: Tensor
+    feature_sd: Tensor
+    places: Tensor
+    coefficients: Tensor
+    further: Tensor
+    number_sd: Tensor
+    further_sd: Tensor
+    lowest: Tensor
+    highest: Tensor
+    earlier: Tensor
+
+    def __init__(self, config: DensityConfig) -> None:
+        super().__init__()
+        self.config = config
+        f, k, width = config.features, config.numbers, config.width
+        self.register_buffer("feature_mean", torch.zeros(f))
+        self.register_buffer("feature_sd", torch.ones(f))
+        self.register_buffer("places", torch.linspace(-2.0, 2.0, PLACES))  # of the first standardised feature
+        self.register_buffer("coefficients", torch.zeros(PLACES * (f + 1), k))
+        self.register_buffer("further", torch.zeros(PLACES * (f + 1), k))  # added where optional features are given
+        self.register_buffer("number_sd", torch.ones(k))  # around what they predict
+        self.register_buffer("further_sd", torch.ones(k))  # likewise, where optional features are given
+        self.register_buffer("lowest", torch.full((k,), -1e6))  # seen in training: no draw lies beyond
+        self.register_buffer("highest", torch.full((k,), 1e6))
+        self.register_buffer("earlier", torch.ones(k, k).tril(-1), persistent=False)  # row: what number k may see
+        self.trunk = nn.Sequential(
+            nn.Linear(f, width), nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.SiLU()
+        )
+        self.heads = GroupedLinear(k, width + k, width)
+        self.out = GroupedLinear(k, width, 3 * config.components)
+
+    def fit_scales(self, features: Tensor, numbers: Tensor) -> None:
+        """Set the scales and the ridge regressions from training rows (n, features) and (n, numbers)."""
+        own = self.config.features - self.config.optional
+        there = self._there(features)[:, 0] > 0
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_sd.copy_(features.std(0).clamp_min(1e-6))
+        if there.any():
+            self.feature_mean[own:-1] = features[there, own:-1].mean(0)
+            self.feature_sd[own:-1] = features[there, own:-1].std(0).clamp_min(1e-6)
+        if self.config.optional:
+            self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
+        given = self._given(features)
+        self.places.copy_(torch.quantile(given[:, 0], torch.linspace(0, 1, PLACES, device=given.device)))
+        seen = given.clone()
+        seen[:, own:] = 0
+        rest = self._regress(seen, numbers, self.coefficients)
+        self.number_sd.copy_(rest.std(0).clamp_min(1e-6))
+        if there.any():
+            rest = self._regress(given[there], rest[there], self.further)
+            self.further_sd.copy_(rest.std(0).clamp_min(1e-6))
+        self.lowest.copy_(numbers.min(0).values)
+        self.highest.copy_(numbers.max(0).values)
+
+    def _regress(self, given: Tensor, numbers: Tensor, coefficients: Tensor) -> Tensor:
+        """Set the coefficients of a ridge regression of numbers on standardised features; what it leaves of them."""
+        size = len(coefficients)
+        products = torch.zeros((size, size), dtype=torch.float64, device=given.device)
+        sums = torch.zeros((size, numbers.shape[1]), dtype=torch.float64, device=given.device)
+        parts = list(batches(len(given), CHUNK))
+        for part in parts:
+            x = self._linear(given[part]).double()
+            products += x.T @ x
+            sums += x.T @ numbers[part].double()
+        penalty = RIDGE * products.diagonal().mean() * torch.eye(size, dtype=torch.float64, device=given.device)
+        coefficients.copy_(torch.linalg.solve(products + penalty, sums))
+        return torch.cat([numbers[part] - self._linear(given[part]) @ coefficients for part in parts])
+
+    def log_likelihood(self, features: Tensor, numbers: Tensor) -> Tensor:
+        """(B,), of the standardised numbers."""
+        x = self._given(features)
+        mean, sd = self._start(features, x)
+        y = (numbers - mean) / sd
+        weight, means, sds = self._mixtures(self.trunk(x), y)  # (k, B, components) each
+        each = weight - 0.5 * ((y.T[..., None] - means) / sds) ** 2 - sds.log() - 0.5 * math.log(2 * math.pi)
+        return torch.logsumexp(each, dim=-1).sum(0)
+
+    def sample(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw (B, numbers) for each row of features, in their units."""
+        x = self._given(features)
+        trunk = self.trunk(x)
+        y = torch.zeros((len(features), self.config.numbers), device=features.device)
+        for k in range(self.config.numbers):
+            weight, means, sds = (part[k] for part in self._mixtures(trunk, y))
+            chosen = torch.multinomial(weight.exp(), 1, generator=generator)
+            noise = torch.randn((len(y), 1), generator=generator, device=y.device)
+            y[:, k : k + 1] = means.gather(1, chosen) + sds.gather(1, chosen) * noise
+        mean, sd = self._start(features, x)
+        drawn = mean + y * sd
+        return torch.clamp(drawn, self.lowest, self.highest)
+
+    def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
+        """Draws (n, draws, numbers) for features (n, f)."""
+        given = torch.from_numpy(np.repeat(features, draws, axis=0).astype(np.float32)).to(self.feature_mean.device)
+        with torch.inference_mode():
+            parts = [self.sample(given[part], generator).cpu() for part in batches(len(given), batch)]
+        return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
+
+    def _given(self, features: Tensor) -> Tensor:
+        """Standardised features; optional ones that are absent are 0, their mean."""
+        x = ((features - self.feature_mean) / self.feature_sd).clamp(-SHOWN, SHOWN)
+        own = self.config.features - self.config.optional
+        return torch.cat([x[:, :own], x[:, own:] * self._there(features)], dim=1)
+
+    def _there(self, features: Tensor) -> Tensor:
+        """(B, 1): 1 where optional features are given, else 0."""
+        return features[:, -1:] if self.config.optional else torch.zeros_like(features[:, -1:])
+
+    def _start(self, features: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """What the regressions predict, (B, numbers), and the SD around it."""
+        there, linear = self._there(features), self._linear(given)
+        mean = linear @ self.coefficients + there * (linear @ self.further)
+        return mean, torch.where(there > 0, self.further_sd, self.number_sd)
+
+    def _linear(self, given: Tensor) -> Tensor:
+        """Features and 1, times the weight of each place: straight lines between the places."""
+        right = torch.searchsorted(self.places[1:-1].contiguous(), given[:, 0].contiguous(), right=True)
+        low, high = self.places[right], self.places[right + 1]
+        share = ((given[:, 0] - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
+        weight = torch.zeros((len(given), PLACES), device=given.device)
+        weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
+        return (weight[:, :, None] * F.pad(given, (0, 1), value=1.0)[:, None]).flatten(1)
+
+    def _mixtures(self, trunk: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and SDs (k, B, components) of every number, given the numbers (B, k) before it."""
+        seen = y[None] * self.earlier[:, None]  # (k, B, k)
+        hidden = F.silu(self.heads(torch.cat([trunk.expand(len(seen), -1, -1), seen], dim=-1)))
+        weight, mean, spread = self.out(hidden).float().chunk(3, dim=-1)
+        return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)

@@ -1,0 +1,1 @@
+"""The CDC's files: codebook, addresses, fetching, validation and repair."""

@@ -1,0 +1,1 @@
+"""What the stages of dvc.yaml do, one module a stage, and running them."""

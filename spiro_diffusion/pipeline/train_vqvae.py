@@ -1,0 +1,70 @@
+"""Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spiro_diffusion.compute import distributed, runtime
+from spiro_diffusion.dataset.raw_curves import read_table
+from spiro_diffusion.dataset.signals import load_rows, pieces, rows_of
+from spiro_diffusion.models.checkpoint import save_checkpoint
+from spiro_diffusion.models.vqvae import VQVAE, LossWeights, VQVAEConfig
+from spiro_diffusion.physiology import dequantise, time_grid
+from spiro_diffusion.training import loop
+from spiro_diffusion.training.autoencoding import AutoencodingRecipe, VQVAETask
+from spiro_diffusion.training.log import Log
+
+
+@dataclass(frozen=True)
+class Params(loop.Recipe):
+    """The section `train_vqvae`: the recipe, the network, the loss."""
+
+    warmup_epochs: int  # epochs without the quantiser, before k-means
+    volume_weight: float
+    commitment_weight: float
+    token_noise: float  # SD of noise on the tokens in training, in units of theirs
+    width: int
+    blocks: int
+    groups: int
+    code_width: int
+    codes: int
+
+    def __post_init__(self) -> None:
+        assert self.network  # whose values are checked before anything is read
+
+    @property
+    def autoencoding(self) -> AutoencodingRecipe:
+        """The part that the task reads."""
+        weights = LossWeights(self.volume_weight, self.commitment_weight)
+        return AutoencodingRecipe(self.warmup_epochs, self.token_noise, weights)
+
+    @property
+    def network(self) -> VQVAEConfig:
+        """The part that decides shapes."""
+        return VQVAEConfig(self.width, self.blocks, self.groups, self.code_width, self.codes)
+
+
+def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
+    """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
+    place = runtime.start().exact()
+    run = loop.fingerprint(params, [signals, curves])
+    table = read_table(curves, ["split", "btps"])
+    learned = np.flatnonzero(table["split"].isin(["train", "validation"]))  # test participants are not looked at
+    counted = np.empty((len(learned), time_grid.N_SAMPLES), dtype=np.float32)
+    for part, some in pieces(load_rows(signals, len(table), (time_grid.N_SAMPLES,)), learned):
+        counted[part] = some
+    table = table.iloc[learned]
+    target = torch.from_numpy(dequantise.before(counted, table["btps"].to_numpy())).to(place.device)
+    flow = torch.from_numpy(counted).to(place.device)
+    torch.manual_seed(params.seed)
+    model = VQVAE(params.network).to(place.device)
+    train = rows_of(table, "train", place.device)
+    task = VQVAETask(model, flow, target, train, rows_of(table, "validation", place.device), params.autoencoding)
+    log = Log(metrics)
+    fitted = loop.fit(task, params, train, place, "train_vqvae", run, log)
+    if distributed.rank() == 0:
+        save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
+    log.close()
+    loop.done(run, "train_vqvae")

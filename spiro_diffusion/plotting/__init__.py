@@ -1,0 +1,1 @@
+"""The common style of all plots, and plots of curves."""

@@ -1,0 +1,333 @@
+"""A user's own spoiled effort: what is wrong with it, and what a full effort would have given, with how sure that is.
+
+The command line, the Python API and the page all come here.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.physiology import faults, spirometry, time_grid
+from spiro_diffusion.physiology.faults import Fault
+from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
+from spiro_diffusion.reconstruction.reconstructor import ZERO_EDGE, Reconstructor, check_trusted
+from spiro_diffusion.reconstruction.sibling_efforts import Others
+from spiro_diffusion.user_curves.delimited import OwnCurves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PERCENTILES = (5, 25, 50, 75, 95)
+SUMMARISED = {"fev1": "L", "fvc": "L", "ratio": "", "fef2575": "L/s", "pef": "L/s", "fet": "s"}
+SAME = 5e-3  # relative width below which an index counts as measured
+APART = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
+LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recovered:
+    """M reconstructions of one effort on the 10 ms axis `time` (2048,), s from time zero, from -0.50.
+
+    `person`: a table of one row. `faults`: what was found, empty where the user said what is trusted. `measured`
+    (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn
+    anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
+    `notes`: what was done to the file. `others`: other efforts of the person that the draws were told of.
+    """
+
+    person: pd.DataFrame
+    faults: list[Fault]
+    time: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    trusted: NDArray[np.bool_]
+    moved: bool
+    flow: NDArray[np.float64]
+    notes: list[str]
+    others: int = 0
+
+    @functools.cached_property
+    def volume(self) -> NDArray[np.float64]:
+        """(M, 2048) L, expired until each time."""
+        return np.asarray(spirometry.volume(self.flow)[:, :-1], dtype=np.float64)
+
+    @functools.cached_property
+    def indices(self) -> pd.DataFrame:
+        """Indices and GLI Global z-scores, a row a draw."""
+        return self._table(self.flow)
+
+    @functools.cached_property
+    def recorded(self) -> pd.Series:
+        """Indices of the effort as it was recorded, faults and all."""
+        return self._table(self.measured[None]).iloc[0]
+
+    def summary(self) -> pd.DataFrame:
+        """A row an index: `recorded`, and of the draws `median`, `mean`, and the ends of the 50 and 90 % intervals
+        `low_50`, `high_50`, `low_90`, `high_90`."""
+        rows = {}
+        for name in SUMMARISED:
+            values = self.indices[name].to_numpy(float)
+            low_90, low_50, median, high_50, high_90 = np.nanpercentile(values, PERCENTILES)
+            rows[name] = {
+                "recorded": float(self.recorded[name]),
+                "median": median,
+                "mean": float(np.nanmean(values)),
+                "low_50": low_50,
+                "high_50": high_50,
+                "low_90": low_90,
+                "high_90": high_90,
+            }
+        return pd.DataFrame(rows).T
+
+    def bands(self) -> pd.DataFrame:
+        """A row a time: time_s, mean and percentiles of volume (L) and flow (L/s), what was measured and trusted."""
+        table: dict[str, Any] = {"time_s": self.time}
+        for name, values in (("volume_l", self.volume), ("flow_l_s", self.flow)):
+            table[f"{name}_mean"] = values.mean(axis=0)
+            for percent, row in zip(PERCENTILES, np.percentile(values, PERCENTILES, axis=0), strict=True):
+                table[f"{name}_p{percent}"] = row
+        return pd.DataFrame({**table, "measured_flow_l_s": self.measured, "trusted": self.trusted})
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and how sure the reconstruction is, in plain words."""
+        if self.trusted.all():
+            return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
+        what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
+        table, said = self.summary(), []
+        for name, label in (("fvc", "FVC"), ("fev1", "FEV1"), ("fef2575", "FEF25-75")):
+            row, unit = table.loc[name], SUMMARISED[name]
+            if row["high_90"] - row["low_90"] <= SAME * row["median"]:
+                said.append(f"{label} was measured, {row['median']:.2f} {unit}")
+            else:
+                said.append(
+                    f"{label} would most likely be {row['median']:.2f} {unit} (between {row['low_90']:.2f} and "
+                    f"{row['high_90']:.2f} {unit} with 90 % probability; {row['recorded']:.2f} as recorded)"
+                )
+        efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
+        given = f", given {efforts} of the same person," if self.others else ""
+        return f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}. {LIMIT}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""
+        table = self.summary()
+        return {
+            "sentence": self.sentence,
+            "notes": self.notes,
+            "faults": [
+                {"kind": f.kind, "reason": f.reason, "begin_s": _number(f.begin), "end_s": _number(f.end)}
+                for f in self.faults
+            ],
+            "trusted_s": [[_number(a), _number(b)] for a, b in _spans(self.trusted, self.time)],
+            "draws": len(self.flow),
+            "others": self.others,
+            "indices": {str(name): {k: _number(v) for k, v in row.items()} for name, row in table.iterrows()},
+        }
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Flow against volume and volume against time: what was measured, and bands of what is drawn."""
+        import matplotlib as mpl  # noqa: PLC0415 (a second of imports)
+
+        from spiro_diffusion.plotting import style  # noqa: PLC0415
+
+        with mpl.rc_context(style.STYLE):
+            figure = _figure(self)
+        if path is not None:
+            style.save(Path(path), lambda: figure)
+        return figure
+
+    def _table(self, flow: NDArray) -> pd.DataFrame:
+        person = self.person.iloc[0]
+        return drawn_curves.indices_table(flow, drawn_curves.ends(flow), person["age"], person["height"], person["sex"])
+
+
+def recover(
+    model: Reconstructor,
+    flow: NDArray,
+    person: pd.DataFrame,
+    *,
+    spans: list[tuple[float, float]] | None = None,
+    others: Sequence[NDArray] | OwnCurves = (),
+    draws: int = 100,
+    seed: int = 0,
+    notes: list[str] | None = None,
+) -> Recovered:
+    """Reconstruct one effort.
+
+    Args:
+        flow: (T,) L/s at BTPS of each 10 ms, the record and no more.
+        person: one row as `people.conditioned` makes it.
+        spans: what is trusted, s from time zero, see `parse_mask`; without it what `faults.detect` leaves.
+        others: other efforts of the person, flow as above, of the same part of the test (before or after the
+            bronchodilator). The best of those that are well begun and whole as far as they go is told.
+
+    Raises SpiroError where there is no expiration, too little of it is trusted, or another effort is none, is the same
+    curve, or has faults as all have.
+    """
+    flow = np.asarray(flow, dtype=np.float64)
+    t0 = spirometry.indices(flow[None], np.array([len(flow)])).t0
+    if not np.isfinite(t0[0]):
+        raise SpiroError("the curve holds no expiration: no flow from which time zero could be told")
+    found = faults.detect(flow, len(flow)) if spans is None else []
+    end = len(flow) * SAMPLE_PERIOD_S - float(t0[0])
+    mask = faults.trusted(found) if spans is None else _mask(spans, end)
+    check_trusted(mask)
+    signals = time_grid.to_grid(flow[None], t0)
+    told, left_out = _best_other(flow, others.curves() if isinstance(others, OwnCurves) else list(others))
+    filled = model.fill(signals, mask[None], person, draws, seed, told=told)[0].astype(np.float64)
+    time = np.round(np.arange(time_grid.N_10MS) * SAMPLE_PERIOD_S - time_grid.LEAD_S, 2)
+    measured = _window(flow, t0)
+    kept = _on_10ms(mask, time)
+    moved = int(mask.argmax()) > ZERO_EDGE
+    curves = time_grid.to_10ms(filled).astype(np.float64)
+    if not moved:
+        curves = np.where(kept, measured, curves)
+    among = 0 if mask.all() else int(told.among[0])
+    return Recovered(person, found, time, measured, kept, moved, curves, [*(notes or []), *left_out], among)
+
+
+def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[str]]:
+    """The best of other efforts (largest sum of FEV1 and FVC), and what is to be said of those left out.
+
+    An early end does not leave one out: the densities are told how nearly it had ended.
+    """
+    sizes, signals, notes = [], [], []
+    peak = np.max(flow)
+    given: list[NDArray] = [flow]
+    for number, values in enumerate(curves, start=1):
+        other = np.asarray(values, dtype=np.float64)
+        place = f"other effort {number}"
+        if other.ndim != 1 or not np.isfinite(other).all():
+            raise SpiroError(f"{place}: expected flow in L/s of each 10 ms, a list of finite numbers")
+        index = spirometry.indices(other[None], np.array([len(other)]))
+        if not np.isfinite(index.t0[0]):
+            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be told")
+        if any(_same(other, one) for one in given):
+            raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
+        if not 1 / APART < other.max() / peak < APART:
+            raise SpiroError(
+                f"{place}: peaks at {other.max():.4g} L/s, the spoiled effort at {peak:.4g} L/s: other units than L/s, "
+                "or another person"
+            )
+        given.append(other)
+        wrong = sorted({fault.kind for fault in faults.detect(other, len(other))} - {"early end"})
+        if wrong:
+            notes.append(f"{place} is left out: {', '.join(wrong)}")
+            continue
+        sizes.append(float(index.fev1[0] + index.fvc[0]))
+        signals.append(time_grid.to_grid(other[None], index.t0)[0])
+    if curves and not signals:
+        raise SpiroError(f"{'; '.join(notes)}; give another effort without such a fault, or none")
+    if not signals:
+        return Others.none(1), []
+    best = np.array([int(np.nan_to_num(sizes, nan=-np.inf).argmax())])
+    return Others.of(np.stack(signals), best, np.array([len(signals)])), notes
+
+
+def _same(one: NDArray, other: NDArray) -> bool:
+    """Whether one curve is the other, or a part of it from its begin."""
+    n = min(len(one), len(other))
+    return bool(np.allclose(one[:n], other[:n], atol=1e-5))
+
+
+def parse_mask(text: str) -> list[tuple[float, float]]:
+    """Spans of time (s from time zero) from a text such as `0:2.0`, `0:0.6,1.1:2.0` or `0.3:`.
+
+    A span that begins at 0 or before takes what came before time zero with it; an open end says that the effort had
+    ended by itself.
+
+    Raises SpiroError where the text is none.
+    """
+    spans = []
+    for part in text.split(","):
+        begin, colon, end = part.partition(":")
+        try:
+            span = (float(begin or "-inf"), float(end or "inf"))
+        except ValueError:
+            span = (np.nan, np.nan)
+        if not colon or not span[0] < span[1]:
+            raise SpiroError(
+                f"mask: {part!r} is no span; give begin:end in s from time zero, as 0:2.0 or 0:0.6,1.1:2.0"
+            )
+        spans.append(span)
+    return spans
+
+
+def _mask(spans: list[tuple[float, float]], end: float) -> NDArray[np.bool_]:
+    """Trusted bins (512,), none of which reaches beyond the record's `end` (s) unless its span is open."""
+    mask = np.zeros(time_grid.N_SAMPLES, dtype=bool)
+    for begin, finish in spans:
+        first = -np.inf if begin <= 0 else begin
+        last = finish if np.isinf(finish) else min(finish, end)
+        mask |= (time_grid.EDGES_S[:-1] >= first - 1e-9) & (time_grid.EDGES_S[1:] <= last + 1e-9)
+    return mask
+
+
+def _window(flow: NDArray, t0: NDArray) -> NDArray[np.float64]:
+    """The record (T,) on the axis of 2048 samples; what came before it is in its first, as on the grid."""
+    first = int(time_grid.zero_sample(t0)[0]) - time_grid.LEAD_SAMPLES
+    window = np.zeros(time_grid.N_10MS)
+    place = np.arange(len(flow)) - first
+    inside = (place >= 0) & (place < time_grid.N_10MS)
+    window[place[inside]] = flow[inside]
+    window[0] += flow[place < 0].sum()
+    return window
+
+
+def _on_10ms(mask: NDArray[np.bool_], time: NDArray) -> NDArray[np.bool_]:
+    """Which samples of 10 ms lie wholly in trusted bins."""
+    middle = time + SAMPLE_PERIOD_S / 2
+    ends = [np.searchsorted(time_grid.EDGES_S, middle + d * SAMPLE_PERIOD_S, side="right") - 1 for d in (-0.499, 0.499)]
+    first, last = (np.clip(e, 0, time_grid.N_SAMPLES - 1) for e in ends)
+    return mask[first] & mask[last]
+
+
+def _spans(trusted: NDArray[np.bool_], time: NDArray) -> list[tuple[float, float]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], trusted, [0]])))
+    at = np.append(time, np.inf)
+    return [(float(at[a]), float(at[b])) for a, b in edges.reshape(-1, 2)]
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _figure(recovered: Recovered) -> "Figure":
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    from spiro_diffusion.plotting import style  # noqa: PLC0415
+
+    canvas = Figure(figsize=(9.6, 4.4), layout="constrained")
+    loops, spirograms = canvas.subplots(1, 2)
+    smooth = np.ones(3) / 3  # 30 ms, as a spirometer's screen shows it
+    for flow, volume in zip(recovered.flow[:40], recovered.volume[:40], strict=True):
+        loops.plot(volume, np.convolve(flow, smooth, mode="same"), color=style.GENERATED, lw=0.7, alpha=0.2)
+    bands = recovered.bands()
+    last = float(np.nanmax(recovered.indices["fet"]))
+    for low, high, opacity in ((5, 95, 0.2), (25, 75, 0.35)):
+        between = (bands[f"volume_l_p{low}"], bands[f"volume_l_p{high}"])
+        spirograms.fill_between(recovered.time, *between, color=style.GENERATED, alpha=opacity, lw=0)
+    own = spirometry.volume(recovered.measured[None])[0, :-1]
+    points = int(drawn_curves.ends(recovered.measured[None])[0])
+    for kept, line in ((recovered.trusted, {"lw": 1.8}), (~recovered.trusted, {"lw": 1.0, "ls": ":"})):
+        shown = kept & (np.arange(len(own)) < points)
+        loops.plot(
+            np.where(shown, own, np.nan),
+            np.where(shown, np.convolve(recovered.measured, smooth, mode="same"), np.nan),
+            color=style.REAL,
+            **line,
+        )
+        spirograms.plot(recovered.time, np.where(shown, own, np.nan), color=style.REAL, **line)
+    loops.set(xlabel="volume (L)", ylabel="flow (L/s)")
+    spirograms.set(xlabel="time (s)", ylabel="volume (L)", xlim=(-time_grid.LEAD_S, min(last + 0.5, 15.0)))
+    who = drawn_curves.who(recovered.person)
+    canvas.suptitle(
+        f"{who}: measured (black, dotted where not trusted), {len(recovered.flow)} draws (blue)", fontsize=11
+    )
+    return canvas

@@ -1,0 +1,81 @@
+"""Monotone paths of volume through wanted points, and curves bent to them.
+
+A drawn curve seldom passes exactly the volumes that were measured or drawn beside it. `bend` maps its volume by a
+smooth monotone function, so that it does: flow is multiplied by that function's slope, which has no step, and the
+curve's own texture stays.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion.physiology import time_grid
+
+Floats = NDArray[np.float64]
+
+PLAIN_SHARE = 0.1  # of a plain path in what is bent: a curve that ends too early still reaches the wanted points
+STEEPEST = 3.0  # slope at an end over the secant: a cubic piece with more is not monotone (Fritsch and Carlson 1980)
+
+
+def volume_at(v: Floats, times: Floats) -> Floats:
+    """Volume (n, k) at times (n, k) s after time zero, of volumes (n, 513) at the grid's edges, by straight lines."""
+    t = np.clip(times, time_grid.EDGES_S[0], time_grid.EDGES_S[-1])
+    left = np.clip(np.searchsorted(time_grid.EDGES_S, t, side="right") - 1, 0, time_grid.N_SAMPLES - 1)
+    low = np.take_along_axis(v, left, axis=1)
+    high = np.take_along_axis(v, left + 1, axis=1)
+    return low + (high - low) * (t - time_grid.EDGES_S[left]) / time_grid.WIDTHS_S[left]
+
+
+def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Floats:
+    """Monotone cubic pieces through rising points, (n, m) at `at` (n, m); held constant beyond both ends.
+
+    Args:
+        x, y: (n, k), both rising. first, last: (n,), wanted slopes at the ends.
+
+    Inner slopes are those of Fritsch and Butland 1984, as in SciPy's PCHIP.
+    """
+    h = np.maximum(np.diff(x, axis=1), 1e-9)
+    secant = np.diff(y, axis=1) / h
+    near, far = 2 * h[:, 1:] + h[:, :-1], h[:, 1:] + 2 * h[:, :-1]
+    with np.errstate(divide="ignore"):
+        inner = (near + far) / (near / secant[:, :-1] + far / secant[:, 1:])
+    ends = [np.clip(slope, 0, STEEPEST * s) for slope, s in ((first, secant[:, 0]), (last, secant[:, -1]))]
+    slopes = np.column_stack([ends[0], np.nan_to_num(inner), ends[1]])
+    result = np.where(at < x[:, :1], y[:, :1], y[:, -1:])
+    for k in range(h.shape[1]):
+        here = (at >= x[:, k, None]) & (at <= x[:, k + 1, None])
+        width = h[:, k, None]
+        u = np.clip((at - x[:, k, None]) / width, 0, 1)
+        rise = y[:, k, None] * (1 + 2 * u) * (1 - u) ** 2 + y[:, k + 1, None] * u**2 * (3 - 2 * u)
+        rise += width * u * (1 - u) * (slopes[:, k, None] * (1 - u) - slopes[:, k + 1, None] * u)
+        result = np.where(here, rise, result)
+    return result
+
+
+def plain(times: Floats, volumes: Floats, first: Floats, last: Floats) -> Floats:
+    """Volume (n, 513) at the grid's edges on a plain path through points (n, k) of time (s) and volume (L).
+
+    `first`, `last`: (n,) L/s, flow at the ends.
+    """
+    return through(
+        times, volumes, first, last, np.broadcast_to(time_grid.EDGES_S, (len(times), time_grid.N_SAMPLES + 1))
+    )
+
+
+def bend(drawn: Floats, times: Floats, volumes: Floats, first: Floats, last: Floats) -> Floats:
+    """Volume (n, 513) of drawn curves `drawn` (n, 513) L, bent to pass `volumes` (n, k) at `times` (n, k).
+
+    Args:
+        first, last: (n,) L/s, flow with which the path begins and ends. Beyond the ends volume is held.
+    """
+    rising = np.maximum.accumulate(drawn, axis=1)
+    own = volume_at(rising, times)
+    span = np.maximum(own[:, -1:] - own[:, :1], 1e-6)
+    path = plain(times, volumes, first, last)
+    share = PLAIN_SHARE * span / np.maximum(volumes[:, -1:] - volumes[:, :1], 1e-6)
+    mixed = (1 - PLAIN_SHARE) * rising + share * path
+    x = volume_at(mixed, times)
+    x = x + 1e-7 * np.arange(x.shape[1])
+    width = 0.02  # s, two fine bins: the flow of the drawn curve at the ends
+    begin = (volume_at(mixed, times[:, :1] + width) - x[:, :1])[:, 0] / width
+    finish = (x[:, -1:] - volume_at(mixed, times[:, -1:] - width))[:, 0] / width
+    return through(x, volumes, first / np.maximum(begin, 1e-6), last / np.maximum(finish, 1e-6), mixed)

@@ -1,0 +1,124 @@
+"""Other efforts of the same person as a condition: what the best of them answers to the question that is asked.
+
+The best other effort (largest sum of FEV1 and FVC) is hidden as the spoiled one is, and the densities are told what it
+hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where no other effort is given
+they are told zeros, and so is the flag that says which it is: one model answers both.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.reconstruction import segments
+from spiro_diffusion.reconstruction.monotone import volume_at
+from spiro_diffusion.reconstruction.segments import LEAST_L, Floats, Places
+
+SHOWN = 0.5  # share of the examples that are shown other efforts, where there are any
+TOLD = 5  # numbers beside the answer
+NONE = -1  # in a table of rows: no such effort
+PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given; nothing of it is told
+
+
+class Others(NamedTuple):
+    """The best other effort of n people: volumes (n, 513) L at the grid's edges, and how many (n,) it is the best of,
+    0 where none is given."""
+
+    volumes: Floats
+    among: Places
+
+    @classmethod
+    def none(cls, n: int) -> "Others":
+        """Of n people without another effort."""
+        return cls(np.broadcast_to(PLAUSIBLE, (n, time_grid.N_SAMPLES + 1)), np.zeros(n, dtype=np.int64))
+
+    @classmethod
+    def of(cls, signals: NDArray, rows: Places, among: Places) -> "Others":
+        """From the rows (n,) of curves (all, 512) in L/s; NONE where there is none."""
+        v = np.maximum.accumulate(time_grid.volume(np.asarray(signals[rows], dtype=np.float64)), axis=1)
+        return cls(np.where(among[:, None] > 0, v, PLAUSIBLE), among)
+
+    def at(self, rows: NDArray | slice) -> "Others":
+        """Those of some people, in this order."""
+        return Others(self.volumes[rows], self.among[rows])
+
+
+def siblings(curves: pd.DataFrame, rows: Places) -> Places:
+    """Rows (n, m) of the other acceptable efforts of whoever made each of `rows` (n,), in the same part of the test
+    (before or after the bronchodilator: the lung differs); NONE where there are fewer. Never the effort itself."""
+    who = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
+    known = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
+    good = np.flatnonzero(known)
+    good = good[np.argsort(who[good], kind="stable")]
+    begin, end = (np.searchsorted(who[good], who[rows], side=side) for side in ("left", "right"))
+    place = begin[:, None] + np.arange((end - begin).max(initial=1))
+    found = np.where(place < end[:, None], np.append(good, NONE)[np.minimum(place, len(good))], NONE)
+    return np.where(found == rows[:, None], NONE, found)
+
+
+def best(curves: pd.DataFrame, found: Places) -> tuple[Places, Places]:
+    """Row (n,) of the best effort of each row of `found` (n, m), NONE where there is none, and how many (n,) it is
+    the best of."""
+    there = found != NONE
+    size = np.where(there, _size(curves)[found], -np.inf)
+    return found[np.arange(len(found)), size.argmax(axis=1)], there.sum(axis=1)
+
+
+def some(found: Places, rng: np.random.Generator) -> Places:
+    """`found` (n, m) with any number of the efforts of a row left, and in 1 - SHOWN of the rows none."""
+    order = np.where(found != NONE, rng.random(found.shape), 2.0).argsort(axis=1).argsort(axis=1)
+    number = 1 + np.floor(rng.random(len(found)) * (found != NONE).sum(axis=1))
+    number *= rng.random(len(found)) < SHOWN
+    return np.where(order < number[:, None], found, NONE)
+
+
+def tail_features(others: Others, v: Floats, cut: Places) -> Floats:
+    """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `hidden.tail_features`."""
+    own = _whole(others)
+    answer = segments.tail_numbers(own, cut, np.maximum(_end(own), cut))
+    return _told(others, own, answer, segments.at(own, cut), segments.at(v, cut))
+
+
+def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Floats:
+    """What passed in the other effort at the time of the gap, (n, f)."""
+    own = _whole(others)
+    return _told(others, own, segments.gap_numbers(own, begin, end), segments.at(own, begin), segments.at(v, begin))
+
+
+def onset_features(others: Others, v: Floats, join: Places) -> Floats:
+    """How fast the other effort gave the volume at the join, (n, f); when this one did is what is asked."""
+    own, seen = _whole(others), segments.at(v, join)
+    passed = own >= seen[:, None]
+    place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(own))
+    place = np.maximum(place, time_grid.LEAD_SAMPLES + 1)
+    return _told(others, own, segments.onset_numbers(own, place), segments.at(own, place), seen)
+
+
+def _told(others: Others, own: Floats, answer: Floats, there: Floats, here: Floats) -> Floats:
+    fvc, here = own[:, -1], np.maximum(here, LEAST_L)
+    last = fvc - volume_at(own, time_grid.EDGES_S[_end(own)][:, None] - 1.0)[:, 0]
+    told = np.column_stack(
+        [
+            answer,
+            np.log(there / here),
+            np.log(fvc / here),
+            np.log((last + LEAST_L) / fvc),
+            np.log(np.maximum(others.among, 1)),
+            np.ones(len(fvc)),
+        ]
+    )
+    return np.where(others.among[:, None] > 0, told, 0.0)
+
+
+def _whole(others: Others) -> Floats:
+    return np.maximum(others.volumes, LEAST_L)  # it has a logarithm
+
+
+def _end(own: Floats) -> Places:
+    return (own >= own[:, -1:]).argmax(axis=1)
+
+
+def _size(curves: pd.DataFrame) -> Floats:
+    return (curves["fev1"] + curves["fvc"]).to_numpy(float)

@@ -1,0 +1,1 @@
+"""Plots, reports and cards made from stored figures."""

@@ -1,0 +1,1 @@
+"""Simulated participants, sessions and expirations in the form of NHANES."""

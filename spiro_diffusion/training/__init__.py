@@ -1,0 +1,1 @@
+"""The training loop, the tasks it trains, and its log."""

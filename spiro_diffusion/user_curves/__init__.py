@@ -1,0 +1,1 @@
+"""A person's own files as flow every 10 ms."""
