@@ -24,8 +24,8 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.formats import sas7bdat, xport
 from spiro_diffusion.formats.column import Column
 from spiro_diffusion.nhanes import codebook
-from spiro_diffusion.nhanes.raw_folder import spxraw_rows
 from spiro_diffusion.nhanes.repair import repair_file
+from spiro_diffusion.simulation.files import spxraw_rows
 
 Rng = np.random.Generator
 PAGE_SIZE = 4096

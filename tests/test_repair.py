@@ -21,10 +21,10 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.formats import sas7bdat
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.nhanes import codebook
-from spiro_diffusion.nhanes.raw_folder import write_cycle
 from spiro_diffusion.nhanes.repair import repair_file, repair_folder
 from spiro_diffusion.pipeline.repair import Params
 from spiro_diffusion.pipeline.repair import repair as repair_stage
+from spiro_diffusion.simulation.files import write_cycle
 
 SHARED = Path(__file__).parents[2] / "shared" / "nhanes"
 real_files = pytest.mark.skipif(not SHARED.exists(), reason="the CDC's files are not here")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats import spxraw
 from spiro_diffusion.nhanes import codebook
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.simulation.simulator import simulate
@@ -76,7 +77,7 @@ def test_curves_are_counts_of_the_length_that_spxpts_says(small: Tables) -> None
     raw = small["SPXRAW"]
     assert raw["SPXRAW"].map(len).equals(raw["SPXPTS"].astype(int).rename("SPXRAW"))
     assert {curve.dtype for curve in raw["SPXRAW"]} == {np.dtype(np.int16)}
-    lowest, highest = codebook.SAMPLE_LIMITS
+    lowest, highest = spxraw.SAMPLE_LIMITS
     assert all(lowest <= curve.min() and curve.max() <= highest for curve in raw["SPXRAW"])
     assert (raw["SPXPTS"] <= 100).any()
     assert (raw["SPAACC"] == "N").equals(raw["SPAQEFF"] == "D")
