@@ -10,7 +10,7 @@ import pytest
 import repaired
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.dataset import cohort, schema
+from spiro_diffusion.dataset import schema, splits
 from spiro_diffusion.physiology import counter, spirometry, time_grid
 from spiro_diffusion.pipeline import align as align_stage
 from spiro_diffusion.pipeline import filter as filter_stage
@@ -204,8 +204,8 @@ def test_splits_are_those_of_the_hash_and_by_participant(made: Path) -> None:
     table = pd.read_parquet(made / "filtered.parquet")
     assert (table.groupby("seqn")["split"].nunique() == 1).all()
     # sha256("62161") begins with e33963ee, which is 3812189166: 66 of 100
-    assert cohort.split([62161, 62161]).tolist() == ["train", "train"]
-    shares = pd.Series(cohort.split(range(62161, 71917))).value_counts(normalize=True)
+    assert splits.split([62161, 62161]).tolist() == ["train", "train"]
+    shares = pd.Series(splits.split(range(62161, 71917))).value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.8, abs=0.015)
     assert shares["test"] == pytest.approx(0.1, abs=0.01)
 
@@ -378,5 +378,5 @@ SHARED = Path(__file__).parents[2] / "shared" / "nhanes"
 def test_splits_of_the_full_size_are_near_80_10_10() -> None:
     lines = (SHARED / "metadata_aligned.csv").read_text().split()[1:]
     people = np.unique([int(line.split(",")[0]) for line in lines])
-    counts = pd.Series(cohort.split(people)).value_counts(normalize=True)
+    counts = pd.Series(splits.split(people)).value_counts(normalize=True)
     assert counts["train"] == pytest.approx(0.8, abs=0.01)

@@ -1,7 +1,6 @@
 """Who and what is in the data: curves joined to people, filters, splits, and the count of all that leaves."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset import raw_curves as curves
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import spirometry
-
-SPLITS = {"train": 80, "validation": 90, "test": 100}  # below these percentiles of the hash; 80, 10 and 10 %
 
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]
 _DEMO = ["SEQN", "RIDAGEYR", "RIAGENDR", "RIDRETH1", "WTMEC2YR"]
@@ -111,16 +108,6 @@ def best_efforts(table: pd.DataFrame) -> NDArray[np.bool_]:
     best = np.zeros(len(table), dtype=bool)
     best[table.index.get_indexer(pd.Index(size.dropna().groupby(table["seqn"]).idxmax()))] = True
     return best
-
-
-def split(seqn: Iterable[int]) -> NDArray[np.str_]:
-    """The split of each participant, by a hash of SEQN: the same in every run, sample and program."""
-    seqn = np.asarray(list(seqn), dtype=np.int64)
-    people, place = np.unique(seqn, return_inverse=True)
-    digests = [hashlib.sha256(str(int(person)).encode()).hexdigest() for person in people]
-    percentile = np.array([int(digest[:8], 16) % 100 for digest in digests], dtype=np.int64)
-    names = np.array(list(SPLITS))
-    return names[np.searchsorted(list(SPLITS.values()), percentile, side="right")][place]
 
 
 def drop(table: pd.DataFrame, reasons: Mapping[str, NDArray | pd.Series]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

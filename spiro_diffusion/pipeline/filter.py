@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from spiro_diffusion.core.artifacts import write_json
-from spiro_diffusion.dataset import cohort, schema
+from spiro_diffusion.core.vocabulary import SPLITS
+from spiro_diffusion.dataset import cohort, schema, splits
 from spiro_diffusion.dataset.raw_curves import read_table, write_table
 
 
@@ -32,7 +33,7 @@ def filter(params: Params, *, aligned: Path, filtered: Path, metrics: Path) -> N
     """Leave out curves that lack what a condition needs, and those that the parameters leave out."""
     table = read_table(aligned)
     schema.check(table, schema.ALIGNED, aligned)
-    table["split"], table["best"] = cohort.split(table["seqn"]), cohort.best_efforts(table)
+    table["split"], table["best"] = splits.split(table["seqn"]), cohort.best_efforts(table)
     reasons = {
         "no_age": table["age"].isna(),
         "no_sex": table["sex"].isna(),
@@ -49,7 +50,7 @@ def filter(params: Params, *, aligned: Path, filtered: Path, metrics: Path) -> N
     kept = kept.astype({"sex": "int64"})
     cohort.refuse_empty(kept, dropped)
     schema.check(kept, schema.FILTERED, filtered)
-    splits = {name: cohort.size(kept[kept["split"] == name]) for name in cohort.SPLITS}
+    by_split = {name: cohort.size(kept[kept["split"] == name]) for name in SPLITS}
     write_table(filtered, kept)
     flow = {"aligned": cohort.size(table), "dropped": dropped, "filtered": cohort.size(kept)}
-    write_json(metrics, {"flow": flow, "splits": splits})
+    write_json(metrics, {"flow": flow, "splits": by_split})
