@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spiro_diffusion.compute import kernels
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.models.conditioning import CONDITIONS, Augmentation
 from spiro_diffusion.models.edm import Denoiser, Noise
 from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
@@ -21,7 +21,7 @@ from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig
 from spiro_diffusion.pipeline.train_vqvae import Params
 from spiro_diffusion.training import loop as training
 from spiro_diffusion.training.autoencoding import VQVAETask
-from spiro_diffusion.training.denoising import Change, DenoisingTask
+from spiro_diffusion.training.denoising import DenoisingTask, Examples
 
 CURVES, BATCH, EPOCHS = 48, 8, 4  # six steps an epoch: three that warm up, then three of a graph
 NETWORK = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(NAMES))
@@ -49,11 +49,13 @@ def unet_losses(place: Runtime) -> np.ndarray:
     denoiser = Denoiser(UNet(NETWORK)).to(place.device)
     alike, own = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
     clean = (alike + 0.1 * own).to(place.device)  # what is alike is soon learned
-    known = torch.zeros((CURVES, 6 + len(NAMES)), device=place.device)
+    known = torch.zeros((CURVES, len(CONDITIONS) + len(NAMES)), device=place.device)
     zeros = torch.zeros(known.shape[1], device=place.device)
     rows = torch.arange(CURVES, device=place.device)
     weights = torch.ones(1, device=place.device)
-    task = DenoisingTask(denoiser, clean, known, Noise(), Change(zeros, zeros, 0.1), rows[:1], weights, 1)
+    task = DenoisingTask(
+        denoiser, Examples(clean, known, rows[:1], weights), Noise(), Augmentation(zeros, zeros, 0.1), 1
+    )
     return _losses(training._Loop(task, RECIPE, rows, place))
 
 
@@ -70,7 +72,8 @@ def vqvae_losses(place: Runtime) -> np.ndarray:
 
 
 def _losses(loop: training._Loop) -> np.ndarray:
-    return np.array([loop.epoch(epoch)["loss"] for epoch in range(EPOCHS)])
+    with loop.runtime.applied():
+        return np.array([loop.epoch(epoch)["loss"] for epoch in range(EPOCHS)])
 
 
 def curves(place: Runtime) -> np.ndarray:
@@ -112,8 +115,8 @@ def checks(place: Runtime) -> list[dict[str, Any]]:
             ("VQ-VAE training as a CUDA graph", vqvae_losses, replace(exact, graphs=True), 1e-2),
             ("sampling as a CUDA graph", curves, replace(exact, graphs=True), 1e-3),
         ]
-    with kernels.plain():
-        plain = {function: function(exact) for _, function, _, _ in found}
+    slow = replace(exact, kernels=False)
+    plain = {function: function(slow) for _, function, _, _ in found}
     return [
         {"path": name, "difference": apart(function(fast), plain[function]), "allowed": allowed}
         for name, function, fast, allowed in found

@@ -31,7 +31,8 @@ from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import filled, read_params
 from spiro_diffusion.dataset.raw_curves import read_table
-from spiro_diffusion.dataset.signals import load_rows, rows_of
+from spiro_diffusion.dataset.signals import load_rows
+from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.evaluation import candidates, data, measured
 from spiro_diffusion.evaluation.candidates import Candidate
 from spiro_diffusion.evaluation.judge import judge
@@ -39,14 +40,15 @@ from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.targets import at
 from spiro_diffusion.generation.generator import BATCH, Generator
 from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.latent_diffusion import CLDM
-from spiro_diffusion.models.samplers import karras_sigmas
+from spiro_diffusion.models.samplers import SamplerName, karras_sigmas
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS
 from spiro_diffusion.pipeline import run as bare
 from spiro_diffusion.pipeline.train_cldm import Params
-from spiro_diffusion.training import denoising, loop
-from spiro_diffusion.training.denoising import Change, DenoisingTask
+from spiro_diffusion.training import loop
+from spiro_diffusion.training.denoising import DenoisingTask, Examples, equal_people
 
 SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
 STANDARDISED = 2048  # curves at a time
@@ -72,7 +74,7 @@ class Way(NamedTuple):
 
     name: str
     generator: Generator
-    sampler: str
+    sampler: SamplerName
     steps: int
 
 
@@ -88,7 +90,7 @@ def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Ten
     earlier: Tensor | None = None
     for i in range(sigmas.shape[1] - 1):
         now, following = sigmas[:, i, None, None], sigmas[:, i + 1, None, None]
-        clean = denoiser.told(x, sigmas[:, i], tokens)
+        clean = denoiser.with_tokens(x, sigmas[:, i], tokens)
         blend = clean
         if earlier is not None:
             past = torch.log(sigmas[:, i - 1, None, None] / now)
@@ -99,7 +101,7 @@ def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Ten
 
 
 class JumpTask(DenoisingTask):
-    """Jumps of a student, as far as its teacher flows; see `training.Task`."""
+    """Jumps of a student, as far as its teacher flows; see `loop.Task`."""
 
     def __init__(self, teacher: Denoiser, levels: Tensor, *rest: Any) -> None:
         super().__init__(*rest)
@@ -118,7 +120,7 @@ class JumpTask(DenoisingTask):
         start, share = sigmas[:, 0], (sigmas[:, -1] / sigmas[:, 0])[:, None, None]
         x = self.clean[rows] + start[:, None, None] * noise
         with torch.no_grad():
-            landed = flowed(self.teacher, x, sigmas, self.teacher.read(known))
+            landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(known))
             wanted = (landed - share * x) / (1 - share)
         return (1 + start**-2) * ((self.model(x, start, known) - wanted) ** 2).mean(dim=(1, 2))
 
@@ -137,12 +139,9 @@ class JumpTask(DenoisingTask):
 class Lessons(NamedTuple):
     """What a student learns from."""
 
-    clean: Tensor  # (n, 64, r)
-    known: Tensor  # (n, 13)
-    change: Change
+    examples: Examples
+    change: Augmentation
     train: Tensor
-    validation: Tensor
-    weights: Tensor
 
 
 def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons:
@@ -150,24 +149,24 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
     table = read_table(folder / "data" / "curves.parquet")
     held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
     logs = index_diffusion.read(table)
-    table["split"] = table["split"].where(np.isfinite(logs).all(axis=1))
-    train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
+    determined = np.isfinite(logs).all(axis=1)
+    taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
+    train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
     clean = [cldm.standardise(held[part].to(place.device)) for part in batches(len(table), STANDARDISED)]
     told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
     known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(place.device), told], dim=1)
-    jitter = conditioning.jitter_scale(params.age_jitter, params.height_jitter).to(place.device)
-    hidden = conditioning.optional(params.optional_dropout).to(place.device)
-    change = Change(jitter, hidden, params.condition_dropout).extended(params.facts_jitter, len(index_diffusion.NAMES))
-    weights = denoising.equal_people(table["seqn"].to_numpy()[validation.cpu().numpy()]).to(place.device)
-    return Lessons(torch.cat(clean), known, change, train, validation, weights)
+    change = params.augmentation(len(index_diffusion.NAMES)).to(place.device)
+    weights = equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(place.device)
+    examples = Examples(torch.cat(clean), known, choosing.to(place.device), weights)
+    return Lessons(examples, change, train.to(place.device))
 
 
 def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, place: Runtime) -> CLDM:
     """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
     student = copy.deepcopy(cldm)
     levels = segments(cldm, jumps).to(place.device)
-    rest = (student.denoiser, learned.clean, learned.known, cldm.config.noise, learned.change)
-    task = JumpTask(cldm.denoiser, levels, *rest, learned.validation, learned.weights, recipe.seed)
+    rest = (student.denoiser, learned.examples, cldm.config.noise, learned.change, recipe.seed)
+    task = JumpTask(cldm.denoiser, levels, *rest)
     print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
     name = f"few_steps_{jumps}"
     fitted = loop.fit(task, recipe, learned.train, place, name, run)
@@ -271,7 +270,7 @@ def compared(asked: argparse.Namespace) -> None:
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
     own = Generator.from_checkpoints(files["vqvae"], files["cldm"], place)
     learned = lessons(folder, own.cldm, params, place)
-    run = loop.fingerprint(recipe, [files["cldm"], Path(__file__)])
+    run = loop.fingerprint(recipe, [files["cldm"]], Path(__file__))
     ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in asked.teacher]
     seconds = {}
     for jumps in asked.evaluations:

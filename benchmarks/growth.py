@@ -56,20 +56,17 @@ def measured(stage: str, folder: Path) -> tuple[float, float]:
 def untrained(folder: Path) -> None:
     """Models where the stages look for them: a VQ-VAE of the default size, and in `tiny` the tests' two."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    from dataclasses import asdict  # noqa: PLC0415
-
     import tiny  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
-    from spiro_diffusion.models.checkpoint import save_checkpoint  # noqa: PLC0415
-    from spiro_diffusion.models.vqvae import VQVAE  # noqa: PLC0415
+    from spiro_diffusion.models.vqvae import VQVAE, save_vqvae  # noqa: PLC0415
     from spiro_diffusion.pipeline import train_vqvae  # noqa: PLC0415
     from spiro_diffusion.pipeline.stage import load_params  # noqa: PLC0415
 
     network = load_params(train_vqvae.Params, "train_vqvae", ROOT / "params.yaml").network
     torch.manual_seed(0)
     weights = VQVAE(network).state_dict()
-    save_checkpoint(folder / "models/vqvae.safetensors", "vqvae", weights, {"network": asdict(network)})
+    save_vqvae(folder / "models/vqvae.safetensors", network, weights)
     (folder / "tiny").mkdir()
     tiny.models(folder / "tiny")
 

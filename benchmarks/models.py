@@ -39,7 +39,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import read_params
 from spiro_diffusion.evaluation.origin import CHANNELS, TOKENS, NoiseTask, PlainUNet, PlainVQVAE, Schedule
 from spiro_diffusion.evaluation.origin import VQVAETask as PlainVQVAETask
-from spiro_diffusion.generation.generator import BATCH, STEPS, Generator
+from spiro_diffusion.generation.generator import BATCH, Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.latent_diffusion import CLDM
 from spiro_diffusion.models.vqvae import VQVAE
@@ -47,7 +47,7 @@ from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.pipeline import run, train_cldm, train_vqvae
 from spiro_diffusion.training import loop as training
 from spiro_diffusion.training.autoencoding import VQVAETask
-from spiro_diffusion.training.denoising import Change, DenoisingTask
+from spiro_diffusion.training.denoising import DenoisingTask, Examples
 
 ROOT = Path(__file__).parents[1]
 DDPM_STEPS = 1000
@@ -209,13 +209,14 @@ class Bench:
         yield self.row("sample", ORIGIN, torch.float32, n, n, whole, asked)
         n = SAMPLED[self.kind]
         people = made_people(n)
-        seconds = self.timed(lambda: self.generator.sample(people, 1, 0, steps=STEPS, progress=False))
+        seconds = self.timed(lambda: self.generator.sample(people, 1, 0, progress=False))
         asked = a_curve(roofline.work(self.one_batch(64)), 64)
         yield self.row("sample", DEFAULT, self.place.dtype, BATCH[self.kind], n, seconds, asked)
 
     def one_batch(self, n: int) -> Callable[[], Any]:
         """Finishing n curves without a graph."""
-        finish = self.generator._finisher("dpmpp_2m", STEPS, 1.0)
+        own = self.cldm.config.sampling
+        finish = self.generator._finisher(own.sampler, own.steps, 1.0)
         shapes = (
             (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),
@@ -250,7 +251,7 @@ class Bench:
         parts: dict[str, Callable[[int], Callable[[], Any]]] = {
             "encode": lambda n: partial(self.encode, made_curves(n)),
             "train U-Net, an epoch": self.epoch_of,
-            "sample": lambda n: partial(self.generator.sample, made_people(n), 1, 0, steps=STEPS, progress=False),
+            "sample": lambda n: partial(self.generator.sample, made_people(n), 1, 0, progress=False),
         }
         found = {}
         for part, prepare in parts.items():
@@ -285,14 +286,9 @@ def unet_task(denoiser: Any, bench: Bench, n: int) -> DenoisingTask:
     generator = torch.Generator(device).manual_seed(0)
     clean = torch.randn((n, TOKENS, bench.channels), generator=generator, device=device)
     known = torch.zeros((n, len(conditioning.NAMES) + len(index_diffusion.NAMES)), device=device)
-    change = Change(
-        conditioning.jitter_scale(params.age_jitter, params.height_jitter).to(device),
-        conditioning.optional(params.optional_dropout).to(device),
-        params.condition_dropout,
-    ).extended(params.facts_jitter, len(index_diffusion.NAMES))
-    noise = params.model(bench.channels).noise
-    one = torch.arange(1, device=device)
-    return DenoisingTask(denoiser, clean, known, noise, change, one, torch.ones(1, device=device), 1)
+    change = params.augmentation(len(index_diffusion.NAMES)).to(device)
+    examples = Examples(clean, known, torch.arange(1, device=device), torch.ones(1, device=device))
+    return DenoisingTask(denoiser, examples, params.model(bench.channels).noise, change, 1)
 
 
 def made_curves(n: int) -> Tensor:

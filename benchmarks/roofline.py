@@ -62,7 +62,7 @@ def _size(value: Any) -> int:
 def work(function: Callable[[], Any]) -> Work:
     """Operations and bytes of one call."""
     counted = _Bytes()
-    with kernels.plain(), FlopCounterMode(display=False) as flops, counted:
+    with kernels.fused(False), FlopCounterMode(display=False) as flops, counted:
         function()
     return Work(flops.get_total_flops(), counted.total)
 

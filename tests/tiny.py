@@ -1,6 +1,5 @@
 """Checkpoints of tiny, untrained networks, and the data of a few simulated people, in seconds."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,11 @@ import torch
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.models.checkpoint import save_checkpoint
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, save_cldm
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, save_cldm
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.models.unet import UNetConfig
-from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig
+from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig, save_vqvae
 from spiro_diffusion.pipeline import align, filter, resample
 from spiro_diffusion.reconstruction import examples, sibling_efforts
 from spiro_diffusion.reconstruction.reconstructor import save_reconstructor
@@ -31,17 +29,10 @@ def models(folder: Path) -> Path:
     network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
     vqvae, untrained = folder / "vqvae.safetensors", VQVAE(network)
     untrained.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going
-    save_checkpoint(vqvae, "vqvae", untrained.state_dict(), {"network": asdict(network)})
+    save_vqvae(vqvae, network, untrained.state_dict())
     unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(index_diffusion.NAMES))
     config = CLDMConfig(unet, Noise(), index_diffusion.FactsConfig(width=16, blocks=1), Noise())
-    made_from = {
-        "data": "simulated",
-        "participants": 3,
-        "curves": 9,
-        "age": [6.0, 79.0],
-        "height": [108.0, 195.0],
-        "vqvae": artifacts.sha256(vqvae),
-    }
+    made_from = MadeFrom("simulated", 3, 9, [6.0, 79.0], [108.0, 195.0], artifacts.sha256(vqvae))
     save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
     return folder
 

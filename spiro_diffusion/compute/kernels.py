@@ -3,13 +3,14 @@
 `norm` is layer norm, then (where one is given) scale and shift for each row, then SiLU: read once, written once, and
 in the backward pass the sums over rows are taken on the way. `add_bias` is for the layers whose library does not.
 `attention` is for so few tokens that the products of
-one head fit in registers, read and written where the linear layers beside it have them. Kernels: `fused_kernels`.
+one head fit in registers, read and written where the linear layers beside it have them. Kernels: `triton_kernels`.
 """
 
 import contextlib
 import functools
 import importlib.util
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -19,24 +20,17 @@ MOST_TOKENS = 64  # of queries, and of keys
 HEADS = (16, 32, 64, 128)  # channels of a head
 MOST_CHANNELS = 2048  # of a norm: a row must fit in registers
 
-_asked = True  # see `use`
-
-
-def use(asked: bool) -> None:
-    """Whether fused kernels may run in this process (`runtime.kernels`)."""
-    global _asked  # noqa: PLW0603
-    _asked = asked
+_allowed = ContextVar("fused kernels allowed", default=True)
 
 
 @contextlib.contextmanager
-def plain() -> Iterator[None]:
-    """The plain layers, for the time of the block."""
-    before = _asked
-    use(False)
+def fused(allowed: bool) -> Iterator[None]:
+    """Whether fused kernels may run, for the time of the block and in this thread (`runtime.kernels`)."""
+    token = _allowed.set(allowed)
     try:
         yield
     finally:
-        use(before)
+        _allowed.reset(token)
 
 
 @functools.cache
@@ -46,7 +40,7 @@ def _installed() -> bool:
 
 def usable(x: Tensor) -> bool:
     """Whether x is where a fused kernel can run."""
-    return _asked and x.is_cuda and not torch.compiler.is_compiling() and _installed()
+    return _allowed.get() and x.is_cuda and not torch.compiler.is_compiling() and _installed()
 
 
 def norms(x: Tensor) -> bool:

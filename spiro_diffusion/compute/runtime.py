@@ -1,8 +1,9 @@
-"""Where a stage computes: its section of params.yaml is one that no stage depends on."""
+"""The device on which a stage or a request computes, and the settings that hold while it does."""
 
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +17,7 @@ from spiro_diffusion.core.params import load_params
 
 @dataclass(frozen=True)
 class RuntimeParams:
-    """The section `runtime`."""
+    """The section `runtime` of params.yaml, on which no stage depends."""
 
     device: str = "auto"  # auto, cpu, cuda
     threads: int = 2  # of the CPU; other numbers give other last digits
@@ -30,20 +31,43 @@ class RuntimeParams:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A device and its number type."""
+    """A device, its number type, and what PyTorch is set to while something is computed on it."""
 
     device: torch.device
     dtype: torch.dtype
     save_every: float = 10.0  # s between two states of a training
     graphs: bool = False  # whether what repeats is captured as a CUDA graph
+    threads: int | None = None  # of the CPU; as PyTorch has it where None
+    kernels: bool = True  # whether fused kernels may run
+    deterministic: bool = False
 
     def exact(self) -> "Runtime":
-        """The same place in float32, for what is small and counts millilitres."""
+        """The same device in float32, for what is small and counts millilitres."""
         return replace(self, dtype=torch.float32)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision, where the number type asks for it."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator["Runtime"]:
+        """Threads, number formats and kernels of this runtime, for the time of the block; then those from before."""
+        products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = torch.get_num_threads(), products.allow_tf32, convolutions.allow_tf32
+        ordered = torch.are_deterministic_algorithms_enabled()
+        try:
+            torch.set_num_threads(self.threads or before[0])
+            if self.device.type == "cuda":
+                products.allow_tf32 = convolutions.allow_tf32 = True
+            if self.deterministic:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            with fused.fused(self.kernels):
+                yield self
+        finally:
+            torch.set_num_threads(before[0])
+            products.allow_tf32, convolutions.allow_tf32 = before[1:]
+            if self.deterministic:
+                torch.use_deterministic_algorithms(ordered)
 
 
 def spread(module: str, arguments: list[str]) -> None:
@@ -57,31 +81,36 @@ def spread(module: str, arguments: list[str]) -> None:
 
 
 def start() -> Runtime:
-    """Apply the section `runtime` of params.yaml to this process.
+    """The runtime of a stage, from the section `runtime` of params.yaml; joins the processes of torchrun, if any.
 
     Raises SpiroError where the device is asked for but not there.
     """
-    return configure(load_params(RuntimeParams, "runtime"))
+    params = load_params(RuntimeParams, "runtime")
+    if params.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+    place = configure(params)
+    return replace(place, device=distributed.start(place.device))
 
 
 def configure(params: RuntimeParams) -> Runtime:
-    """Set threads and precision, and choose the device."""
-    torch.set_num_threads(params.threads)
-    fused.use(params.kernels == "auto")
+    """Choose the device and its number type; nothing of the process is set before `Runtime.applied`.
+
+    Raises SpiroError where the device is asked for but not there.
+    """
     name = params.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
         raise SpiroError(f"params.yaml: runtime.device is {params.device!r}; expected auto, cpu or cuda")
-    if params.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise SpiroError("params.yaml: runtime.device is cuda, but PyTorch sees no GPU; use auto or cpu")
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-    device = distributed.start(torch.device(name))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SpiroError("params.yaml: runtime.device is cuda, but PyTorch sees no GPU; use auto or cpu")
     half = params.precision == "bfloat16" or (params.precision == "auto" and name == "cuda")
-    dtype = torch.bfloat16 if half else torch.float32
-    return Runtime(device, dtype, params.save_every, name == "cuda" and params.graphs == "auto")
+    return Runtime(
+        device=torch.device(name),
+        dtype=torch.bfloat16 if half else torch.float32,
+        save_every=params.save_every,
+        graphs=name == "cuda" and params.graphs == "auto",
+        threads=params.threads,
+        kernels=params.kernels == "auto",
+        deterministic=params.deterministic,
+    )

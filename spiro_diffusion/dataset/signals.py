@@ -12,6 +12,8 @@ from torch import Tensor
 from spiro_diffusion.core.artifacts import release
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset.splits import Part, rows_of_part
+from spiro_diffusion.physiology.time_grid import N_SAMPLES
 
 PIECE = 512  # rows: 16 MB of tokens
 
@@ -36,8 +38,8 @@ def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def load_signals(path: Path, rows: int) -> Tensor:
-    """The resampled curves as a tensor (rows, 512), L/s."""
-    return torch.from_numpy(load_rows(path, rows, (512,)))
+    """The resampled curves as a tensor (rows, bins), L/s."""
+    return torch.from_numpy(load_rows(path, rows, (N_SAMPLES,)))
 
 
 def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
@@ -50,12 +52,6 @@ def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, n
         release(held)
 
 
-def rows_of(table: pd.DataFrame, split: str, device: torch.device | None = None) -> Tensor:
-    """Positions of the rows of one split.
-
-    Raises SpiroError where there is none.
-    """
-    rows = np.flatnonzero(table["split"].to_numpy() == split)
-    if not len(rows):
-        raise SpiroError(f"no curve is in the {split} split; use more participants")
-    return torch.from_numpy(rows).to(device or "cpu")
+def rows_of(table: pd.DataFrame, part: Part, device: torch.device) -> Tensor:
+    """`splits.rows_of_part` as a tensor."""
+    return torch.from_numpy(rows_of_part(table, part)).to(device)

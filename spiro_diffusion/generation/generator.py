@@ -17,32 +17,32 @@ from spiro_diffusion.compute.graphs import Graph, Step
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
-from spiro_diffusion.models.samplers import SAMPLERS, karras_sigmas
+from spiro_diffusion.models.samplers import SAMPLERS, SamplerName, karras_sigmas
 from spiro_diffusion.models.vqvae import TOKENS, VQVAE, load_vqvae
 from spiro_diffusion.physiology import mean_surface
+from spiro_diffusion.physiology.time_grid import N_SAMPLES
 
-NOISE_BLOCK = 64  # draws that share one seeded noise generator: what decides the curves, whatever the batch
 BATCH = {"cpu": 256, "cuda": 8192}  # draws at a time: what fits the caches; what fills the GPU
-STEPS = 12  # noise levels of the latents' sampler: as good as 180 (docs/experiments.md, 42)
-FACT_STEPS = 64  # noise levels of the facts' sampler: seven numbers cost nothing, and 18 levels widen them by 3 %
+READ = 1024  # curves at a time through the VQ-VAE
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
+LATENT_STREAM, FACT_STREAM, LOSS_STREAM = 0, 1, 2  # of the noise
 
 
 class Request(NamedTuple):
-    """What processes that sample together are asked for."""
+    """What processes that sample together draw."""
 
     people: int
     draws: int  # for each
     seed: int
-    sampler: str
+    sampler: SamplerName
     steps: int
     guidance: float
-    batch: int  # draws at a time, about
+    batch: int  # draws at a time: whole blocks of noise
 
     @property
     def total(self) -> int:
@@ -50,24 +50,19 @@ class Request(NamedTuple):
         return self.people * self.draws
 
     @property
-    def batch_rows(self) -> int:
-        """Draws at a time: whole blocks of noise."""
-        return max(1, self.batch // NOISE_BLOCK) * NOISE_BLOCK
-
-    @property
     def parts(self) -> list[slice]:
         """The batches."""
-        return list(batches(self.total, self.batch_rows))
+        return list(batches(self.total, self.batch))
 
 
 class Generator:
-    """Draws signals (512 bins of flow, L/s) for people, and reads curves through the VQ-VAE."""
+    """Draws signals (bins of flow, L/s) for people, and reads curves through the VQ-VAE."""
 
     def __init__(self, vqvae: VQVAE, cldm: CLDM, made_from: dict[str, Any], place: Runtime) -> None:
         self.vqvae = vqvae.to(place.device).eval()
         self.cldm = cldm.to(place.device).eval()
         self.made_from, self.place = made_from, place
-        self._finishers: dict[tuple[str, int, float], tuple[Step, Step]] = {}  # plain and captured, by their options
+        self._finishers: dict[tuple[SamplerName, int, float], tuple[Step, Step]] = {}  # plain and captured, by options
 
     @classmethod
     def from_checkpoints(cls, vqvae: Path, cldm: Path, place: Runtime) -> "Generator":
@@ -82,49 +77,85 @@ class Generator:
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
         return cls(autoencoder, model, made_from, place)
 
+    @property
+    def fact_shape(self) -> tuple[int, int]:
+        """Of what the facts' denoiser draws."""
+        return 1, len(index_diffusion.NAMES)
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Of what the latents' denoiser draws."""
+        return TOKENS, self.cldm.config.network.channels
+
     def sample(
         self,
         people: pd.DataFrame,
         draws: int,
         seed: int,
         *,
-        sampler: str = "dpmpp_2m",
-        steps: int = STEPS,
+        sampler: SamplerName | None = None,
+        steps: int | None = None,
         guidance: float = 1.0,
         batch: int | None = None,
         progress: bool = True,
     ) -> np.ndarray:
-        """Signals float32 (people, draws, 512), L/s: what passes the mouth, before any counter.
+        """Signals float32 (people, draws, bins), L/s: what passes the mouth, before any counter.
 
-        A row's draws depend on the seed and its place in the table, not on the batch size. `guidance` 1
-        samples the conditional distribution; more overstates what the conditions say.
+        A row's draws depend on the seed and its place in the table, not on the batch size. The sampler and its steps
+        are those of the checkpoint where none are given. `guidance` 1 samples the conditional distribution; more
+        overstates what the conditions say.
+
+        Raises SpiroError where the sampler is none, or the weights draw what is not finite.
         """
-        request = Request(len(people), draws, seed, sampler, steps, guidance, batch or BATCH[self.place.device.type])
+        own = self.cldm.config.sampling
+        if sampler not in (None, *SAMPLERS):
+            raise SpiroError(f"sampler is {shown(sampler)}; expected one of {', '.join(SAMPLERS)}")
+        size = max(1, (batch or BATCH[self.place.device.type]) // own.noise_block) * own.noise_block
+        request = Request(len(people), draws, seed, sampler or own.sampler, steps or own.steps, guidance, size)
         known, features = _tensors(people)
         if distributed.world() > 1:
             distributed.from_first_text(json.dumps(request))
             distributed.from_first(known)
             distributed.from_first(features)
-        out = np.empty((request.total, 512), np.float32)
-        with tqdm(
-            total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False
-        ) as bar:
+        out = np.empty((request.total, N_SAMPLES), np.float32)
+        bar = tqdm(total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False)
+        with self.place.applied(), bar:
             for part, flow in zip(request.parts, self._flows(request, known, features), strict=True):
-                out[part] = flow.numpy()
+                out[part] = _finite(flow)
                 bar.update(part.stop - part.start)
-        return out.reshape(len(people), draws, 512)
+        return out.reshape(len(people), draws, N_SAMPLES)
 
     def help(self) -> None:
         """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
-        while text := distributed.from_first_text():
-            request = Request(*json.loads(text))
-            known = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
-            features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
-            for _ in self._flows(request, known, features):
-                pass  # each is sent to the first process
+        with self.place.applied():
+            while text := distributed.from_first_text():
+                request = Request(*json.loads(text))
+                known = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
+                features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
+                for _ in self._flows(request, known, features):
+                    pass  # each is sent to the first process
 
-    def _flows(self, request: "Request", known: Tensor, features: Tensor) -> Iterator[Tensor]:
-        """Signals (n, 512) of each part of a request, in order, on the CPU; nothing in processes that help."""
+    def sample_given(
+        self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int | None = None
+    ) -> np.ndarray:
+        """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        `logs` (n, 7), natural logarithms in the order of `index_diffusion.NAMES`.
+
+        Raises SpiroError where the weights draw what is not finite.
+        """
+        device, own = self.place.device, self.cldm.config.sampling
+        known, wanted = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        out = np.empty((len(people), N_SAMPLES), np.float32)
+        with self.place.applied(), torch.inference_mode():
+            finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
+            for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
+                facts = self.cldm.facts.as_conditions(wanted[part].to(device))
+                noise = self._noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
+                out[part] = _finite(finish(torch.cat([known[part].to(device), facts], dim=1), noise).cpu())
+        return out
+
+    def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
+        """Signals (n, bins) of each part of a request, in order, on the CPU; nothing in processes that help."""
         device = self.place.device
         known, features = known.to(device), features.to(device)
         options = request.sampler, request.steps, request.guidance
@@ -136,49 +167,32 @@ class Generator:
         @torch.inference_mode()
         def draw(part: slice) -> Tensor:
             rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
-            noise = (
-                self._noise(shape, n, request.seed, part.start, stream)
-                for shape, stream in (
-                    ((1, len(index_diffusion.NAMES)), 1),
-                    ((TOKENS, self.cldm.config.network.channels), 0),
-                )
-            )
-            function = captured if n == request.batch_rows else plain  # the rest of a batch does not come again
+            streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
+            noise = (self._noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
+            function = captured if n == request.batch else plain  # the rest of a batch does not come again
             return function(known[rows], features[rows], *noise)["flow"].cpu()
 
-        return distributed.in_order(request.parts, draw, (512,))
+        return distributed.in_order(request.parts, draw, (N_SAMPLES,))
 
     @torch.inference_mode()
-    def told(self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int = STEPS) -> np.ndarray:
-        """Signals float32 (n, 512), L/s, of efforts whose facts are given: one curve for each row of `people` and of
-        `logs` (n, 7), natural logarithms in the order of `facts.NAMES`."""
-        device, model = self.place.device, self.cldm
-        known, wanted = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
-        finish = self._token_finisher("dpmpp_2m", steps, 1.0)
-        out = np.empty((len(people), 512), np.float32)
-        for part in batches(len(people), BATCH[device.type]):
-            told = torch.cat([known[part].to(device), model.facts.as_conditions(wanted[part].to(device))], dim=1)
-            shape = (TOKENS, model.config.network.channels)
-            out[part] = finish(told, self._noise(shape, len(told), seed, part.start, stream=0)).cpu().numpy()
-        return out
-
-    @torch.inference_mode()
-    def _finisher(self, sampler: str, steps: int, guidance: float) -> Step:
-        """A function from conditions (B, 6), features of the surface (B, 12) and standard normal noise of facts
-        (B, 1, 7) and tokens (B, 64, r) to finished curves: `flow` (B, 512), L/s."""
+    def _finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Step:
+        """A function from conditions (B, k), features of the surface (B, 12) and standard normal noise of facts
+        (B, 1, 7) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
         model = self.cldm
-        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, FACT_STEPS, guidance)
+        facts_steps = model.config.sampling.facts_steps
+        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
             logs = model.facts.restore(draw(known, fact_noise), features)
-            return {"flow": finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)}
+            flow = finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)
+            return {"flow": _void(flow, logs)}
 
         return finish
 
     @torch.inference_mode()
-    def _token_finisher(self, sampler: str, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function from conditions with facts (B, 13) and noise (B, 64, r) to curves (B, 512), L/s."""
+    def _token_finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions with facts and noise (B, TOKENS, r) to curves (B, bins), L/s."""
         model = self.cldm
         draw = self._drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
         narrower = self.vqvae.narrower()
@@ -186,25 +200,26 @@ class Generator:
         def finish(known: Tensor, noise: Tensor) -> Tensor:
             with self.place.autocast():
                 drawn = draw(known, noise)
-            return self.vqvae.decode(self.vqvae.snap(model.restore(drawn.float()), narrower)).flow
+            tokens = model.restore(drawn.float())
+            return _void(self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow, tokens.flatten(1))
 
         return finish
 
     def _drawer(
-        self, denoiser: Denoiser, noise: Noise, sampler: str, steps: int, guidance: float
+        self, denoiser: Denoiser, noise: Noise, sampler: SamplerName, steps: int, guidance: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
         sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(self.place.device)
 
         def draw(known: Tensor, start: Tensor) -> Tensor:
-            told = denoiser.read(known)
-            blank = denoiser.read(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
+            tokens = denoiser.network.conditions(known)
+            blank = denoiser.network.conditions(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
-                clean = denoiser.told(x, level, told)
+                clean = denoiser.with_tokens(x, level, tokens)
                 if blank is not None:
-                    free = denoiser.told(x, level, blank)
+                    free = denoiser.with_tokens(x, level, blank)
                     clean = free + guidance * (clean - free)
                 return clean
 
@@ -212,68 +227,79 @@ class Generator:
 
         return draw
 
-    def reconstruct(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
-        """Mean flow (n, 512) of curves sent through the VQ-VAE."""
-        with torch.inference_mode():
-            read = [
-                self.vqvae.decode(self.vqvae.encode(self._flow(signals[part]))) for part in batches(len(signals), batch)
-            ]
-            return torch.cat([r.flow.cpu() for r in read]).numpy()
+    def reconstruct(self, signals: np.ndarray) -> np.ndarray:
+        """Mean flow (n, bins) of curves sent through the VQ-VAE."""
+        return self._read(signals, lambda flow: self.vqvae.decode(self.vqvae.encode(flow)).flow)
 
-    def codes(self, signals: np.ndarray, batch: int = 1024) -> np.ndarray:
-        """Codes (n, 64, groups) of curves."""
-        with torch.inference_mode():
-            parts = [self.vqvae.codes(self._flow(signals[part])).cpu() for part in batches(len(signals), batch)]
-        return torch.cat(parts).numpy()
+    def codes(self, signals: np.ndarray) -> np.ndarray:
+        """Codes (n, TOKENS, groups) of curves."""
+        return self._read(signals, self.vqvae.codes)
+
+    def _read(self, signals: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        with self.place.applied(), torch.inference_mode():
+            parts = [function(self._flow(signals[part])).cpu() for part in batches(len(signals), READ)]
+            return torch.cat(parts).numpy()
 
     def denoising_loss(self, signals: np.ndarray, people: pd.DataFrame, seed: int, batch: int = 512) -> np.ndarray:
         """Denoising loss (n,) of curves and of their facts over eight fixed noise levels each, for membership
         inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
-        device, model = self.place.device, self.cldm
+        device, model, block = self.place.device, self.cldm, self.cldm.config.sampling.noise_block
         known, features = (t.to(device) for t in _tensors(people))
         logs = torch.from_numpy(index_diffusion.read(people)).float().to(device)
         out = []
-        with torch.inference_mode():
-            for part in batches(len(signals), batch // NOISE_BLOCK * NOISE_BLOCK):
-                losses = self._loss(
-                    model.facts.denoiser,
-                    model.facts.standardise(logs[part], features[part]),
-                    known[part],
-                    (seed, part.start, FACT_LEVELS),
-                )
+        with self.place.applied(), torch.inference_mode():
+            for part in batches(len(signals), max(1, batch // block) * block):
+                own, at = logs[part], (seed, part.start)
+                facts = model.facts.standardise(own, features[part])
+                losses = self._loss(model.facts.denoiser, facts, known[part], *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
-                both = torch.cat([known[part], model.facts.as_conditions(logs[part])], dim=1)
+                both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
                 with self.place.autocast():
-                    losses += self._loss(model.denoiser, clean, both, (seed, part.start, LEVELS))
-                out.append(torch.where(logs[part].isfinite().all(1), losses, torch.nan).cpu())
+                    losses += self._loss(model.denoiser, clean, both, *at, LEVELS)
+                out.append(torch.where(own.isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
 
     def _loss(
-        self, denoiser: Denoiser, clean: Tensor, known: Tensor, levels: tuple[int, int, tuple[float, ...]]
+        self, denoiser: Denoiser, clean: Tensor, known: Tensor, seed: int, first: int, levels: tuple[float, ...]
     ) -> Tensor:
-        """Mean loss (B,) over noise levels; `levels` are seed, number of the first row, log sigmas."""
-        seed, first, logs = levels
+        """Mean loss (B,) over noise levels (log sigma) of rows first ... of all."""
         losses = torch.zeros(len(clean), device=clean.device)
-        for i, level in enumerate(logs):
-            noise = self._noise(tuple(clean.shape[1:]), len(clean), seed + i, first, stream=2)
+        for i, level in enumerate(levels):
+            noise = self._noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
             sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
             losses += denoising_loss(denoiser, clean, known, sigma, noise)
-        return losses / len(logs)
+        return losses / len(levels)
 
     def _flow(self, signals: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.place.device)
 
     def _noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
-        """Standard normal numbers of draws first ... first + rows; `first` is a multiple of NOISE_BLOCK."""
-        device = self.place.device
+        """Standard normal numbers of draws first ... first + rows; `first` is the begin of a block of noise."""
+        device, block = self.place.device, self.cldm.config.sampling.noise_block
         blocks = []
-        for start in range(first, first + rows, NOISE_BLOCK):
-            name = np.random.SeedSequence([seed, start // NOISE_BLOCK, stream]).generate_state(1, np.uint64)[0]
+        for number in range(first // block, -(-(first + rows) // block)):
+            name = np.random.SeedSequence([seed, number, stream]).generate_state(1, np.uint64)[0]
             generator = torch.Generator(device).manual_seed(int(name >> np.uint64(1)))
-            blocks.append(torch.randn((NOISE_BLOCK, *shape), generator=generator, device=device))
+            blocks.append(torch.randn((block, *shape), generator=generator, device=device))
         return torch.cat(blocks)[:rows]
 
 
 def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
-    """Conditions (n, 6) and features of the mean surface (n, 12)."""
+    """Conditions (n, k) and features of the mean surface (n, 12)."""
     return torch.from_numpy(conditioning.encode(people)), torch.from_numpy(mean_surface.features(people)).float()
+
+
+def _void(flow: Tensor, drawn: Tensor) -> Tensor:
+    """Flow (B, bins), NaN where what it was made from (B, m) is not finite: an unknown condition and the nearest
+    code are always finite, and would hide it."""
+    return torch.where(drawn.isfinite().all(dim=1, keepdim=True), flow, torch.nan)
+
+
+def _finite(flow: Tensor) -> np.ndarray:
+    """Flow as an array.
+
+    Raises SpiroError where it is not finite.
+    """
+    if not flow.isfinite().all():
+        raise SpiroError("the weights of the models draw flow that is not finite; fetch them again, or train again")
+    return flow.numpy()

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
-from spiro_diffusion.generation.generator import FACT_STEPS, NOISE_BLOCK, STEPS, Generator
+from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.vqvae import TOKENS
 from spiro_diffusion.physiology import time_grid
 
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
@@ -47,7 +46,7 @@ def export(generator: Generator, folder: Path) -> list[Path]:
     if importlib.util.find_spec("onnx") is None:
         raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
     model, rows = generator.cldm.cpu(), 2
-    fact_shape, latent_shape = (1, len(index_diffusion.NAMES)), (TOKENS, model.config.network.channels)
+    fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
     told = torch.zeros(rows, len(conditioning.NAMES))
     both = torch.zeros(rows, len(conditioning.NAMES) + len(index_diffusion.NAMES))
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
@@ -96,27 +95,27 @@ def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
 def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> dict[str, Any]:
     """What the sampler needs beside the networks, in its order of use."""
     model = generator.cldm
-    noise, facts_noise = model.config.noise, model.config.facts_noise
+    noise, facts_noise, sampling = model.config.noise, model.config.facts_noise, model.config.sampling
     scales = {name: getattr(model.facts, name).numpy() for name in ("coefficients", "residual_sd", "centre", "spread")}
     return {
         "version": VERSION,
         "made_from": generator.made_from,
-        "numbers": [{"name": name, "centre": c, "spread": s} for name, (c, s) in conditioning.NUMBERS.items()],
-        "categories": [{"name": name, "values": values} for name, values in conditioning.CATEGORIES.items()],
+        "numbers": [{"name": c.name, "centre": c.centre, "spread": c.spread} for c in conditioning.NUMBERS],
+        "categories": [{"name": c.name, "values": c.values} for c in conditioning.CATEGORIES],
         "facts": {
             "names": index_diffusion.NAMES,
             "scales": scales,
             "shape": fact_shape,
-            "steps": FACT_STEPS,
+            "steps": sampling.facts_steps,
             "noise": (facts_noise.minimum, facts_noise.maximum),
             "stream": 1,
         },
         "denoiser": {
             "shape": latent_shape,
-            "steps": STEPS,
+            "steps": sampling.steps,
             "noise": (noise.minimum, noise.maximum),
             "stream": 0,
         },
-        "noise_block": NOISE_BLOCK,
+        "noise_block": sampling.noise_block,
         "edges_s": np.asarray(time_grid.EDGES_S),
     }

@@ -1,10 +1,16 @@
-"""Checkpoints: safetensors with their configuration inside; nothing in them can run."""
+"""Checkpoints: safetensors with all that decides a result inside; nothing in them can run.
+
+Beside weights and shapes a file holds the constants of the code that made it (time grid, conditions, scales); code
+with others refuses it.
+"""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -19,6 +25,7 @@ TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors,
 _KEY = "spiro"  # one key that holds sorted JSON: safetensors orders several keys at random
 M = TypeVar("M", bound=torch.nn.Module)
 C = TypeVar("C")
+Constants = dict[str, Any]  # name → number, text, array, or a list or dictionary of these
 
 
 class Checkpoint(NamedTuple):
@@ -28,18 +35,22 @@ class Checkpoint(NamedTuple):
     config: dict[str, Any]
 
 
-def save_checkpoint(path: Path, kind: str, tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
-    """Write `tensors` and `config` to `path`; the same content gives the same bytes."""
+def save_checkpoint(
+    path: Path, kind: str, tensors: dict[str, torch.Tensor], config: dict[str, Any], constants: Constants | None = None
+) -> None:
+    """Write `tensors`, `config` and the code's `constants` to `path`; the same content gives the same bytes."""
+    config = config | ({} if constants is None else {"constants": _plain(constants)})
     text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as part:
         part.write_bytes(save(held, metadata={_KEY: text}))
 
 
-def load_checkpoint(path: Path, kind: str) -> Checkpoint:
-    """Read a checkpoint of `kind`; memory holds as much as the file.
+def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -> Checkpoint:
+    """Read a checkpoint of `kind`, made by code with these `constants`; memory holds as much as the file.
 
-    Raises SpiroError where the file is missing, too large, damaged, foreign, or holds a NaN.
+    Raises SpiroError where the file is missing, too large, damaged, foreign, of code with other constants, or holds a
+    NaN.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,7 +76,40 @@ def load_checkpoint(path: Path, kind: str) -> Checkpoint:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise SpiroError(f"{path}: tensor '{shown(name)}' holds values that are not finite; train again")
+    if constants is not None:
+        _check(head["config"].get("constants"), _plain(constants), path)
     return Checkpoint(tensors, head["config"])
+
+
+def _plain(constants: Constants) -> Any:
+    """As JSON gives them back."""
+    return json.loads(json.dumps(constants, default=lambda value: np.asarray(value).tolist()))
+
+
+def _check(saved: Any, own: Any, path: Path) -> None:
+    if not isinstance(saved, dict):
+        raise SpiroError(f"{path}: its configuration has no part 'constants'; it is of other code than this")
+    found = _difference(saved, own, "")
+    if found:
+        raise SpiroError(f"{path}: {found}; use the code that it was made with, or train again")
+
+
+def _difference(saved: Any, own: Any, name: str) -> str | None:
+    """The first constant in which a file and the code differ, in words; None where there is none."""
+    pairs: list[tuple[str, Any, Any]] = []
+    if isinstance(own, dict) and isinstance(saved, dict):
+        pairs = [(f"{name}.{key}".lstrip("."), saved.get(key), own.get(key)) for key in sorted(own.keys() | saved)]
+    elif isinstance(own, list) and isinstance(saved, list) and len(own) == len(saved):
+        pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(saved, own, strict=True))]
+    elif not _same(saved, own):
+        return f"{shown(name)} is {shown(saved)} in the file and {shown(own)} in this code"
+    return next((found for pair in pairs if (found := _difference(pair[1], pair[2], pair[0]))), None)
+
+
+def _same(saved: Any, own: Any) -> bool:
+    if isinstance(own, float) and type(saved) in (int, float):
+        return math.isclose(saved, own, rel_tol=1e-9, abs_tol=1e-12)  # processors differ in the last digits of a power
+    return type(saved) is type(own) and saved == own
 
 
 def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:

@@ -1,12 +1,12 @@
-"""What the generator is told about a person and an effort, as numbers and then as tokens.
+"""Conditions of the generator: what is known of a participant and an effort, as numbers and then as tokens.
 
-Age, height and sex are always known when a curve is real; effort grade, test type and whether the
-effort is the person's best are optional. Anything left out is NaN here and a learned "unknown"
-token in the network, which is also what condition dropout shows it in training.
+`CONDITIONS` lists them once; training, drawing, the ONNX export and the checks of a checkpoint follow from it. What is
+left out is NaN here and a learned "unknown" token in the network, which is also what condition dropout shows it in
+training.
 """
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,49 +14,73 @@ import torch
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import GRADES, SEXES, TEST_TYPES
 from spiro_diffusion.models.layers import GroupedLinear
 
-NUMBERS = {"age": (45.0, 22.0), "height": (163.0, 16.0)}  # years, cm: centre and spread near NHANES's, ages 6-79
-CATEGORIES: Mapping[str, tuple[object, ...]] = {
-    "sex": (1, 2),  # RIAGENDR: male, female
-    "grade": ("A", "B", "C", "D"),  # SPAQEFF
-    "test_type": ("Pre", "Bron"),  # SPATTYPE
-    "best": (False, True),  # the person's best acceptable effort before the bronchodilator
-}
-NAMES = (*NUMBERS, *CATEGORIES)
+
+@dataclass(frozen=True)
+class Number:
+    """A condition that is a number, standardised as (value - centre) / spread."""
+
+    name: str  # of its column
+    centre: float
+    spread: float
+    jitter: float = 0.0  # SD of noise in training, in its unit
+    optional: bool = False  # whether a user may leave it out
+
+
+@dataclass(frozen=True)
+class Category:
+    """A condition that is one of some values, each with an embedding."""
+
+    name: str
+    values: tuple[object, ...]  # in the order of the embeddings
+    optional: bool = False
+
+
+# Numbers come first. Age, height and sex nearly name a participant, and a network that can tell people apart learns
+# them by heart instead of the population: hence the jitter.
+CONDITIONS: tuple[Number | Category, ...] = (
+    Number("age", centre=45.0, spread=22.0, jitter=1.0),  # years; near NHANES's, ages 6-79
+    Number("height", centre=163.0, spread=16.0, jitter=2.0),  # cm
+    Category("sex", tuple(SEXES)),
+    Category("grade", GRADES, optional=True),
+    Category("test_type", TEST_TYPES, optional=True),
+    Category("best", (False, True), optional=True),  # of the participant, before the bronchodilator
+)
+NUMBERS = tuple(c for c in CONDITIONS if isinstance(c, Number))
+CATEGORIES = tuple(c for c in CONDITIONS if isinstance(c, Category))
+NAMES = tuple(c.name for c in CONDITIONS)
 
 
 def encode(people: pd.DataFrame) -> np.ndarray:
-    """Conditions of each row as float32 (n, 6): standardised numbers, category positions, NaN for unknown.
+    """Conditions of each row as float32 (n, conditions): standardised numbers, category positions, NaN for unknown.
 
     Columns that are absent are unknown.
 
     Raises SpiroError where a category is none of its known values.
     """
-    columns: list[np.ndarray] = []
-    for name, (centre, spread) in NUMBERS.items():
-        numbers = people[name].to_numpy(float) if name in people else np.full(len(people), np.nan)
-        columns.append((numbers - centre) / spread)
-    for name, known in CATEGORIES.items():
-        if name not in people:
-            columns.append(np.full(len(people), np.nan))
-            continue
-        values = people[name]
-        positions = values.map({value: float(i) for i, value in enumerate(known)}).astype(float)
-        foreign = values[positions.isna() & values.notna()]
-        if len(foreign):
-            raise SpiroError(
-                f"people: {name} is {foreign.iloc[0]} in row {foreign.index[0]}; expected one of "
-                + ", ".join(map(str, known))
-            )
-        columns.append(positions.to_numpy(float))
+    columns = [_encoded(people[c.name], c) if c.name in people else np.full(len(people), np.nan) for c in CONDITIONS]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-class ConditionTokens(nn.Module):
-    """Conditions (B, 6 + facts) with NaN for unknown → as many tokens (B, 6 + facts, width).
+def _encoded(values: pd.Series, condition: Number | Category) -> np.ndarray:
+    if isinstance(condition, Number):
+        return (values.to_numpy(float) - condition.centre) / condition.spread
+    positions = values.map({value: float(i) for i, value in enumerate(condition.values)}).astype(float)
+    foreign = values[positions.isna() & values.notna()]
+    if len(foreign):
+        raise SpiroError(
+            f"people: {condition.name} is {foreign.iloc[0]} in row {foreign.index[0]}; expected one of "
+            + ", ".join(map(str, condition.values))
+        )
+    return positions.to_numpy(float)
 
-    The first six are those of `encode`, the others numbers of about unit spread (`facts`). Numbers pass
+
+class ConditionTokens(nn.Module):
+    """Conditions (B, conditions + facts) with NaN for unknown → as many tokens (B, conditions + facts, width).
+
+    The first are those of `encode`, the others numbers of about unit spread (`facts`). Numbers pass
     through Fourier features (Tancik et al. 2020) of geometrically spaced, low
     frequencies: lung function is a smooth function of age and height.
     """
@@ -67,23 +91,23 @@ class ConditionTokens(nn.Module):
         super().__init__()
         numbers = len(NUMBERS) + facts
         octaves = torch.logspace(math.log2(0.125), math.log2(2.0), frequencies, base=2.0)  # cycles per spread
-        self.register_buffer("frequencies", 2 * math.pi * octaves, persistent=False)
+        self.register_buffer("frequencies", 2 * math.pi * octaves)
         self.numbers = nn.Sequential(
             GroupedLinear(numbers, 2 * frequencies + 1, width),
             nn.SiLU(),
             GroupedLinear(numbers, width, width),
         )
-        self.categories = nn.ModuleList(nn.Embedding(len(known), width) for known in CATEGORIES.values())
-        self.unknown = nn.Parameter(torch.randn(len(NAMES) + facts, width) * 0.02)
+        self.categories = nn.ModuleList(nn.Embedding(len(c.values), width) for c in CATEGORIES)
+        self.unknown = nn.Parameter(torch.randn(len(CONDITIONS) + facts, width) * 0.02)
         self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, conditions: Tensor) -> Tensor:
         missing = torch.isnan(conditions)
         filled = torch.where(missing, 0.0, conditions)
-        value = torch.cat([filled[:, : len(NUMBERS)], filled[:, len(NAMES) :]], dim=1).T[..., None]  # (numbers, B, 1)
+        first, last = len(NUMBERS), len(CONDITIONS)
+        value = torch.cat([filled[:, :first], filled[:, last:]], dim=1).T[..., None]  # (numbers, B, 1)
         phase = value * self.frequencies
         numbers = self.numbers(torch.cat([value, phase.sin(), phase.cos()], dim=-1)).transpose(0, 1)
-        first = len(NUMBERS)
         categories = [table(filled[:, i].long()) for i, table in enumerate(self.categories, start=first)]
         known = torch.cat([numbers[:, :first], torch.stack(categories, dim=1), numbers[:, first:]], dim=1)
         held = torch.where(missing[..., None], self.unknown.to(known.dtype), known)
@@ -91,25 +115,30 @@ class ConditionTokens(nn.Module):
         return held + self.mix(held) + self.mix(held.mean(1, keepdim=True))
 
 
-def drop(conditions: Tensor, share: float, each: Tensor, generator: torch.Generator) -> Tensor:
-    """Condition dropout: all of a row with probability `share`, and each alone with its probability in `each`."""
-    draw = torch.rand(conditions.shape, generator=generator, device=conditions.device)
-    every = torch.rand((len(conditions), 1), generator=generator, device=conditions.device) < share
-    return conditions.masked_fill(every | (draw < each), torch.nan)
+@dataclass(frozen=True)
+class Augmentation:
+    """What conditions (B, k) go through in training: noise, and each hidden alone or all of a row together."""
 
+    jitter: Tensor  # (k,) SD of noise
+    hidden: Tensor  # (k,) probability that one is hidden
+    all_hidden: float  # probability that all of a row are
 
-def optional(share: float) -> Tensor:
-    """`share` (6,) for the conditions that a user may leave out, 0 for the others."""
-    return torch.tensor([share if name in ("grade", "test_type", "best") else 0.0 for name in NAMES])
+    @classmethod
+    def of(cls, optional: float, all_hidden: float, facts: int = 0, facts_jitter: float = 0.0) -> "Augmentation":
+        """Of CONDITIONS, each that is optional hidden with probability `optional`, and of `facts` numbers behind
+        them with noise of SD `facts_jitter`, hidden only with all others."""
+        jitter = [c.jitter / c.spread if isinstance(c, Number) else 0.0 for c in CONDITIONS]
+        hidden = [optional if c.optional else 0.0 for c in CONDITIONS]
+        return cls(torch.tensor(jitter + [facts_jitter] * facts), torch.tensor(hidden + [0.0] * facts), all_hidden)
 
+    def to(self, device: torch.device) -> "Augmentation":
+        """The same on another device."""
+        return Augmentation(self.jitter.to(device), self.hidden.to(device), self.all_hidden)
 
-def jitter(conditions: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
-    """Normal noise of SD `scale` (6,) on the conditions."""
-    return conditions + scale * torch.randn(conditions.shape, generator=generator, device=conditions.device)
-
-
-def jitter_scale(age_years: float, height_cm: float) -> Tensor:
-    """Noise on age and height in their units (6,): age, height and sex nearly name a participant, and a
-    network that can tell people apart learns them by heart instead of the population."""
-    sd = {"age": age_years, "height": height_cm}
-    return torch.tensor([sd[name] / NUMBERS[name][1] if name in sd else 0.0 for name in NAMES])
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """What is added to conditions, (rows, k): noise, and NaN where one is hidden."""
+        device, shape = self.jitter.device, (rows, len(self.jitter))
+        noise = self.jitter * torch.randn(shape, generator=generator, device=device)
+        draw = torch.rand(shape, generator=generator, device=device)
+        every = torch.rand((rows, 1), generator=generator, device=device) < self.all_hidden
+        return noise.masked_fill(every | (draw < self.hidden), torch.nan)

@@ -35,7 +35,7 @@ class Network(Protocol):
     def conditions(self) -> nn.Module:
         """Conditions (B, k) → tokens (B, k, width)."""
 
-    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
         """x (B, tokens, channels), c_noise (B,), the conditions' tokens → as x."""
 
 
@@ -48,19 +48,15 @@ class Denoiser(nn.Module):
         self.sigma_data = sigma_data
 
     def forward(self, noisy: Tensor, sigma: Tensor, conditions: Tensor) -> Tensor:
-        """noisy (B, tokens, channels), sigma (B,), conditions (B, 6) → the same shape as noisy."""
-        return self.told(noisy, sigma, self.read(conditions))
+        """noisy (B, tokens, channels), sigma (B,), conditions (B, k) → the same shape as noisy."""
+        return self.with_tokens(noisy, sigma, self.network.conditions(conditions))
 
-    def read(self, conditions: Tensor) -> Tensor:
-        """Conditions as the network's tokens: a sampler needs them once, not at every noise level."""
-        return self.network.conditions(conditions)
-
-    def told(self, noisy: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the conditions as tokens."""
+    def with_tokens(self, noisy: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the conditions as the network's tokens, which a sampler needs once for all noise levels."""
         s = sigma.to(torch.float32)[:, None, None]
         total = (s**2 + self.sigma_data**2).sqrt()
         c_skip, c_out = (self.sigma_data / total) ** 2, s * self.sigma_data / total
-        estimate = self.network.told(noisy / total, sigma.log() / 4, tokens)
+        estimate = self.network.with_tokens(noisy / total, sigma.log() / 4, tokens)
         return c_skip * noisy + c_out * estimate.to(torch.float32)
 
 

@@ -45,7 +45,7 @@ class FactsConfig:
 
 
 class FactsNet(nn.Module):
-    """x (B, 1, 7), c_noise (B,), conditions (B, 6) with NaN for unknown → as x. Residual layers on a vector."""
+    """x (B, 1, 7), c_noise (B,), conditions (B, k) with NaN for unknown → as x. Residual layers on a vector."""
 
     def __init__(self, config: FactsConfig) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class FactsNet(nn.Module):
         self.leave = zero_linear(width, len(NAMES))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        return self.told(x, c_noise, self.conditions(conditions))
+        return self.with_tokens(x, c_noise, self.conditions(conditions))
 
-    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the condition tokens (B, 6, width), which no noise level changes."""
+    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, k, width), which no noise level changes."""
         context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x[:, 0])
         for norm, modulate, widen, narrow in zip(self.norms, self.modulate, self.widen, self.narrow, strict=True):
@@ -85,7 +85,7 @@ class Facts(nn.Module):
         super().__init__()
         n = len(NAMES)
         self.denoiser = Denoiser(FactsNet(config))
-        self.register_buffer("coefficients", torch.zeros(12, n))  # of `surface.features`
+        self.register_buffer("coefficients", torch.zeros(12, n))  # of `mean_surface.features`
         self.register_buffer("residual_sd", torch.ones(n))  # around the surface
         self.register_buffer("centre", torch.zeros(n))  # of all curves
         self.register_buffer("spread", torch.ones(n))

@@ -1,29 +1,34 @@
 """The conditional latent diffusion model as it is saved: facts, denoiser, axes of the latents, noise levels."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import shown
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models import conditioning, index_diffusion, layers
+from spiro_diffusion.models.checkpoint import Constants, configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.edm import Denoiser, Noise
 from spiro_diffusion.models.index_diffusion import Facts, FactsConfig
+from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNet, UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS
+from spiro_diffusion.physiology import mean_surface
 
 
 @dataclass(frozen=True)
 class CLDMConfig:
-    """What decides the shapes and the noise levels."""
+    """What decides the shapes, the noise levels and how the model draws."""
 
     network: UNetConfig
     noise: Noise
     facts: FactsConfig
     facts_noise: Noise
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,19 @@ class MadeFrom:
     curves: int
     age: list[float]  # years, lowest and highest
     height: list[float]  # cm
-    vqvae: str  # SHA-256 of the checkpoint whose latents it draws
+    vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
 
     def __post_init__(self) -> None:
         for name in ("age", "height"):
             ends = getattr(self, name)
             if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
                 raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
+
+    @classmethod
+    def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
+        """Of training curves, a row each with seqn, age and height."""
+        ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
+        return cls(source, train["seqn"].nunique(), len(train), *ends, vqvae)
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only
@@ -98,22 +109,35 @@ class CLDM(nn.Module):
         return self.mean + (standardised * self.scale) @ self.axes
 
 
-def save_cldm(path: Path, config: CLDMConfig, weights: dict[str, Tensor], made_from: dict[str, Any]) -> None:
-    """Write the model; `made_from` says on what it was trained (see `generation`)."""
-    save_checkpoint(path, "cldm", weights, asdict(config) | {"made_from": made_from})
+def constants() -> Constants:
+    """What decides a draw beside weights, shapes, noise levels and the sampler."""
+    person = pd.DataFrame({"age": [30.0], "height": [150.0], "sex": [2]})
+    return {
+        "conditions": {c.name: asdict(c) for c in conditioning.CONDITIONS},
+        "condition_names": conditioning.NAMES,
+        "facts": index_diffusion.NAMES,
+        "mean_surface_of_a_woman_of_30_years_150_cm": mean_surface.features(person)[0],
+        "step_frequencies": layers.STEP_FREQUENCIES,
+    }
+
+
+def save_cldm(path: Path, config: CLDMConfig, weights: dict[str, Tensor], made_from: MadeFrom) -> None:
+    """Write the model and on what it was trained."""
+    save_checkpoint(path, "cldm", weights, asdict(config) | {"made_from": asdict(made_from)}, constants())
 
 
 def load_cldm(path: Path) -> tuple[CLDM, dict[str, Any]]:
     """The trained model in eval mode on the CPU, and what it was trained on.
 
-    Raises SpiroError where the checkpoint is missing, damaged or of another kind.
+    Raises SpiroError where the checkpoint is missing, damaged, of another kind or of code with other constants.
     """
-    tensors, config = load_checkpoint(path, "cldm")
+    tensors, config = load_checkpoint(path, "cldm", constants())
     whole = CLDMConfig(
         configured(UNetConfig, config, "network", path),
         configured(Noise, config, "noise", path),
         configured(FactsConfig, config, "facts", path),
         configured(Noise, config, "facts_noise", path),
+        configured(Sampling, config, "sampling", path),
     )
     made_from = asdict(configured(MadeFrom, config, "made_from", path))
     return rebuilt(lambda: CLDM(whole), tensors, path), made_from

@@ -40,10 +40,13 @@ class Conv(nn.Module):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
 
+STEP_FREQUENCIES = (0.25, 32.0, 32)  # lowest, highest, number: radians a unit of c_noise
+
+
 def step_phase(c_noise: Tensor) -> Tensor:
     """Fourier features (B, 64) of a noise level's c_noise = log(sigma) / 4 (B,), which spans a few units."""
-    low, high = math.log(0.25), math.log(32.0)
-    frequencies = torch.exp(torch.linspace(low, high, 32, device=c_noise.device))
+    low, high, number = STEP_FREQUENCIES
+    frequencies = torch.exp(torch.linspace(math.log(low), math.log(high), number, device=c_noise.device))
     phase = c_noise.float()[:, None] * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=1)
 

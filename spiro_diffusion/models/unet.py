@@ -29,7 +29,7 @@ class UNetConfig:
     head: int = 32  # channels of an attention head
     context: int = 64  # channels of step embedding and condition tokens
     dropout: float = 0.0
-    facts: int = 0  # numbers of the effort that are conditions too, behind the six of `conditions`
+    facts: int = 0  # numbers of the effort that are conditions too, behind `conditioning.CONDITIONS`
 
     def __post_init__(self) -> None:
         within(self, channels=(1, 128), width=(1, 4096), blocks=(1, 16), head=(1, 4096), context=(1, 4096))
@@ -100,7 +100,7 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """x (B, 64, channels), c_noise (B,), conditions (B, 6 + facts) with NaN for unknown → as x."""
+    """x (B, 64, channels), c_noise (B,), conditions (B, k + facts) with NaN for unknown → as x."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -131,10 +131,10 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(Norm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        return self.told(x, c_noise, self.conditions(conditions))
+        return self.with_tokens(x, c_noise, self.conditions(conditions))
 
-    def told(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the condition tokens (B, 6 + facts, context), which no noise level changes."""
+    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the condition tokens (B, k + facts, context), which no noise level changes."""
         context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
         h = self.enter(x)
         h = h + self.place.to(h.dtype)

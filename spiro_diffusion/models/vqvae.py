@@ -9,7 +9,7 @@ References: van den Oord et al. 2017 (VQ-VAE, EMA codebook); Zeghidour et al. 20
 dead codes revived); Yu et al. 2022 (narrow codes); Seitzer et al. 2022 (beta-NLL); Elfwing et al. 2018 (SiLU).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import within
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt
+from spiro_diffusion.models.checkpoint import Constants, configured, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.layers import Conv, Norm, zero_linear
 from spiro_diffusion.models.quantiser import Quantised, Quantiser
 from spiro_diffusion.physiology import time_grid
 
-TOKENS = 64
+PATCH = 8  # bins a token
+TOKENS = time_grid.N_SAMPLES // PATCH
 CHANNELS = 128
-PATCH = time_grid.N_SAMPLES // TOKENS  # bins a token
 FINE = 16  # channels of a bin in the decoder
 
 FLOW_UNIT = 2.0  # L/s, about the SD of flow over a blow: what the network sees is near 1
@@ -221,11 +221,22 @@ def reconstruction_loss(
     return Losses(flow_loss + volume + ends + commitment, flow_loss, volume, ends, commitment)
 
 
+def constants() -> Constants:
+    """What decides a curve beside weights and shapes."""
+    units = {"flow": FLOW_UNIT, "volume": VOLUME_UNIT, "tail_flow": TAIL_FLOW}
+    return {"time_grid": {"edges_s": time_grid.EDGES_S}, "patch": PATCH, "units": units}
+
+
+def save_vqvae(path: Path, config: VQVAEConfig, weights: dict[str, Tensor]) -> None:
+    """Write the model."""
+    save_checkpoint(path, "vqvae", weights, {"network": asdict(config)}, constants())
+
+
 def load_vqvae(path: Path) -> VQVAE:
     """The trained VQ-VAE, in eval mode on the CPU.
 
-    Raises SpiroError where the checkpoint is missing, damaged or of another kind.
+    Raises SpiroError where the checkpoint is missing, damaged, of another kind or of code with other constants.
     """
-    tensors, config = load_checkpoint(path, "vqvae")
+    tensors, config = load_checkpoint(path, "vqvae", constants())
     network = configured(VQVAEConfig, config, "network", path)
     return rebuilt(lambda: VQVAE(network), tensors, path)

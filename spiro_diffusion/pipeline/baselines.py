@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from spiro_diffusion.compute import runtime
+from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
@@ -75,11 +76,16 @@ def reference(task: Task) -> Candidate:
 
 def origin(task: Task) -> Candidate:
     """The recipe that the project began with, trained on the same curves."""
-    params, place = task.params, runtime.start()
-    run = loop.fingerprint(params, [task.signals, task.curves])
+    with runtime.start().applied() as place:
+        return _origin(task, place)
+
+
+def _origin(task: Task, place: Runtime) -> Candidate:
+    params = task.params
+    run = loop.fingerprint(params, [task.signals, task.curves], Path(__file__))
     table = read_table(task.curves)
     flow = load_signals(task.signals, len(table)).to(place.device)
-    train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
+    train, validation = rows_of(table, "train", place.device), rows_of(table, "choosing", place.device)
     torch.manual_seed(task.seed)
     vqvae, unet = recipe.PlainVQVAE().to(place.device), recipe.PlainUNet().to(place.device)
     first = recipe.VQVAETask(vqvae, flow, validation)

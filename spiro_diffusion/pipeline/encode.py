@@ -24,29 +24,29 @@ class Params:
 
 def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, moments: Path) -> None:
     """Write float32 (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels."""
-    place = runtime.start().exact()
-    model = load_vqvae(vqvae).to(place.device)
-    split = read_table(curves, ["split"])["split"].to_numpy()
-    flow = load_signals(signals, len(split))
-    parts = list(batches(len(flow), params.batch))
+    with runtime.start().exact().applied() as place:
+        model = load_vqvae(vqvae).to(place.device)
+        split = read_table(curves, ["split"])["split"].to_numpy()
+        flow = load_signals(signals, len(split))
+        parts = list(batches(len(flow), params.batch))
 
-    @torch.inference_mode()
-    def encoded(part: slice) -> Tensor:
-        return model.encode(flow[part].to(place.device)).cpu()
+        @torch.inference_mode()
+        def encoded(part: slice) -> Tensor:
+            return model.encode(flow[part].to(place.device)).cpu()
 
-    tokens = distributed.in_order(parts, encoded, (TOKENS, CHANNELS))
-    if distributed.rank():
-        for _ in tokens:
-            pass  # each is sent to the first process, which writes
-        return
-    # sums in torch, whose thread count is fixed: NumPy's may differ between runs, and with it the last digits
-    count, total, products = 0, torch.zeros(CHANNELS).double(), torch.zeros(CHANNELS, CHANNELS).double()
-    with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS)) as append:
-        bar = tqdm(parts, desc="encode", unit="batch", mininterval=1)
-        for part, vectors in zip(bar, tokens, strict=True):
-            append(vectors.numpy())
-            seen = vectors[torch.from_numpy(split[part] == "train")].reshape(-1, CHANNELS).double()
-            count, total, products = count + len(seen), total + seen.sum(0), products + seen.T @ seen
+        tokens = distributed.in_order(parts, encoded, (TOKENS, CHANNELS))
+        if distributed.rank():
+            for _ in tokens:
+                pass  # each is sent to the first process, which writes
+            return
+        # sums in torch, whose thread count is fixed: NumPy's may differ between runs, and with it the last digits
+        count, total, products = 0, torch.zeros(CHANNELS).double(), torch.zeros(CHANNELS, CHANNELS).double()
+        with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS)) as append:
+            bar = tqdm(parts, desc="encode", unit="batch", mininterval=1)
+            for part, vectors in zip(bar, tokens, strict=True):
+                append(vectors.numpy())
+                seen = vectors[torch.from_numpy(split[part] == "train")].reshape(-1, CHANNELS).double()
+                count, total, products = count + len(seen), total + seen.sum(0), products + seen.T @ seen
     mean = total / count
     covariance = products / count - torch.outer(mean, mean)
     artifacts.write_json(moments, {"mean": mean.tolist(), "covariance": covariance.tolist()})

@@ -1,25 +1,30 @@
 """Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
-from spiro_diffusion.dataset.signals import load_rows, pieces, rows_of
+from spiro_diffusion.dataset.signals import load_rows, pieces
+from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes, save_cldm
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, principal_axes, save_cldm
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS, load_vqvae
 from spiro_diffusion.physiology import mean_surface
-from spiro_diffusion.training import denoising, loop
-from spiro_diffusion.training.denoising import Change, DenoisingTask
+from spiro_diffusion.training import loop
+from spiro_diffusion.training.denoising import DenoisingTask, Examples, equal_people
 from spiro_diffusion.training.log import Log
 
 FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
@@ -41,8 +46,6 @@ class Params(loop.Recipe):
     noise_maximum: float
     condition_dropout: float
     optional_dropout: float
-    age_jitter: float
-    height_jitter: float
     facts_jitter: float
     facts_epochs: int
     facts_batch: int
@@ -55,39 +58,45 @@ class Params(loop.Recipe):
 
     def model(self, channels: int) -> CLDMConfig:
         """The part that decides shapes and noise levels."""
-        multipliers = tuple(self.multipliers)
+        shape = self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout
+        least, largest = index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM
         return CLDMConfig(
-            UNetConfig(
-                channels,
-                self.width,
-                multipliers,
-                self.blocks,
-                self.head,
-                self.context,
-                self.dropout,
-                len(index_diffusion.NAMES),
-            ),
+            UNetConfig(channels, *shape, facts=len(index_diffusion.NAMES)),
             Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
             index_diffusion.FactsConfig(self.facts_width, self.facts_blocks, self.facts_dropout),
-            Noise(
-                self.facts_noise_mean, self.facts_noise_sd, index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM
-            ),
+            Noise(self.facts_noise_mean, self.facts_noise_sd, least, largest),
         )
+
+    def augmentation(self, facts: int) -> Augmentation:
+        """What the conditions and so many facts behind them go through in training."""
+        return Augmentation.of(self.optional_dropout, self.condition_dropout, facts, self.facts_jitter)
 
     @property
     def facts_recipe(self) -> loop.Recipe:
         """What differs for the facts: epochs, batch and rate."""
-        return loop.Recipe(
-            self.facts_epochs,
-            self.facts_batch,
-            self.facts_lr,
-            self.warmup,
-            self.weight_decay,
-            self.clip,
-            self.ema,
-            self.validate_every,
-            self.seed,
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(loop.Recipe)}
+        return loop.Recipe(**own | {"epochs": self.facts_epochs, "batch": self.facts_batch, "lr": self.facts_lr})
+
+
+class Efforts(NamedTuple):
+    """Efforts of the participants to learn from and to choose by, whose facts are all determined."""
+
+    table: pd.DataFrame
+    logs: NDArray[np.float64]  # (n, 7) logarithms of the facts
+    rows: NDArray[np.int64]  # in the table of all curves
+    train: NDArray[np.int64]  # positions among these
+    choosing: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, curves: Path) -> tuple["Efforts", int]:
+        """From the table of all curves; and how many these are."""
+        whole = read_table(curves, ["seqn", *dict.fromkeys((*index_diffusion.NAMES, *conditioning.NAMES))])
+        logs = index_diffusion.read(whole)
+        parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
+        rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
+        table = whole.iloc[rows]
+        train, choosing = rows_of_part(table, "train"), rows_of_part(table, "choosing")
+        return cls(table, logs[rows], rows, train, choosing), len(whole)
 
 
 def train_cldm(
@@ -101,84 +110,58 @@ def train_cldm(
     cldm: Path,
     metrics: Path,
 ) -> None:
-    """Train both diffusions on the train participants; keep the averaged weights that denoise validation best."""
-    place = runtime.start()
-    run = loop.fingerprint(params, [latents, moments, curves])
-    load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
-    table = read_table(
-        curves, ["seqn", "split", *index_diffusion.NAMES, *conditioning.NUMBERS, *conditioning.CATEGORIES]
-    )
-    held = load_rows(latents, len(table), (TOKENS, CHANNELS))
-    logs = index_diffusion.read(table)
-    # test participants are not looked at, and an effort without facts teaches nothing
-    learned = np.flatnonzero(table["split"].isin(["train", "validation"]) & np.isfinite(logs).all(axis=1))
-    table, logs = table.iloc[learned], logs[learned]
-    train, validation = (rows_of(table, split, place.device) for split in ("train", "validation"))
-    trained = train.cpu().numpy()
+    """Train both diffusions on the train participants; keep the averaged weights that denoise the efforts of those to
+    choose by best."""
+    run = loop.fingerprint(params, [latents, moments, curves], Path(__file__))
+    with runtime.start().applied() as place:
+        load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
+        efforts, curves_in_all = Efforts.read(curves)
+        held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS))
+        model = _untrained(params, efforts, moments)
+        logs = torch.from_numpy(efforts.logs).float()
+        facts = model.facts.standardise(logs, torch.from_numpy(mean_surface.features(efforts.table)).float())
+        fact_conditions = model.facts.as_conditions(logs).to(place.device)
+        clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=place.device)
+        for part, tokens in pieces(held, efforts.rows):
+            clean[part] = model.standardise(torch.from_numpy(tokens)).to(place.device)
+        model.to(place.device)
 
+        known = torch.from_numpy(conditioning.encode(efforts.table)).to(place.device)
+        choosing = torch.from_numpy(efforts.choosing).to(place.device)
+        weights = equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(place.device)
+        train = torch.from_numpy(efforts.train).to(place.device)
+
+        log, examples = Log(metrics / "facts"), Examples(facts.to(place.device), known, choosing, weights)
+        change, noise = params.augmentation(facts=0).to(place.device), model.config.facts_noise
+        task = DenoisingTask(model.facts.denoiser, examples, noise, change, params.seed, FACTS_REPEATS)
+        exact = place.exact()  # a few small layers: nothing to gain from short numbers
+        fitted = loop.fit(task, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
+        model.facts.denoiser.load_state_dict(fitted.weights)
+        log.close()
+
+        log, examples = Log(metrics), Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
+        change = params.augmentation(len(index_diffusion.NAMES)).to(place.device)
+        task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
+        fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
+        model.denoiser.load_state_dict(fitted.weights)
+        source = artifacts.read_json(manifest)["source"]
+        made_from = MadeFrom.of(source, efforts.table.iloc[efforts.train], artifacts.sha256(vqvae))
+        if distributed.rank() == 0:
+            save_cldm(cldm, model.config, model.state_dict(), made_from)
+        log.close()
+        loop.done(run, "train_cldm_facts", "train_cldm")
+
+
+def _untrained(params: Params, efforts: Efforts, moments: Path) -> CLDM:
+    """The model with the axes of the latents, and the scales of the facts, of the training efforts."""
     torch.manual_seed(params.seed)
     with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
         axes = principal_axes(*_moments(moments))
         model = CLDM(params.model(len(axes.axes)))
-        model.facts.fit_scales(logs[trained], table.iloc[trained])
+        model.facts.fit_scales(efforts.logs[efforts.train], efforts.table.iloc[efforts.train])
     for name, value in axes._asdict().items():
         getattr(model, name).copy_(value)
-    tensors = torch.from_numpy(logs).float(), torch.from_numpy(mean_surface.features(table)).float()
-    clean_facts, fact_conditions = model.facts.standardise(*tensors), model.facts.as_conditions(tensors[0])
-    clean = torch.empty((len(table), TOKENS, len(axes.axes)), device=place.device)
-    for part, tokens in pieces(held, learned):
-        clean[part] = model.standardise(torch.from_numpy(tokens)).to(place.device)
-    model.to(place.device)
-
-    known = torch.from_numpy(conditioning.encode(table)).to(place.device)
-    weights = denoising.equal_people(table["seqn"].to_numpy()[validation.cpu().numpy()]).to(place.device)
-    jitter = conditioning.jitter_scale(params.age_jitter, params.height_jitter)
-    hidden = conditioning.optional(params.optional_dropout)
-    change = Change(jitter.to(place.device), hidden.to(place.device), params.condition_dropout)
-
-    task = DenoisingTask(
-        model.facts.denoiser,
-        clean_facts.to(place.device),
-        known,
-        model.config.facts_noise,
-        change,
-        validation,
-        weights,
-        params.seed,
-        FACTS_REPEATS,
-    )
-    log = Log(metrics / "facts")
-    exact = place.exact()  # a few small layers: nothing to gain from short numbers
-    fitted = loop.fit(task, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
-    model.facts.denoiser.load_state_dict(fitted.weights)
-    log.close()
-
-    both = torch.cat([known, fact_conditions.to(place.device)], dim=1)
-    task = DenoisingTask(
-        model.denoiser,
-        clean,
-        both,
-        model.config.noise,
-        change.extended(params.facts_jitter, len(index_diffusion.NAMES)),
-        validation,
-        weights,
-        params.seed,
-    )
-    log = Log(metrics)
-    fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
-    model.denoiser.load_state_dict(fitted.weights)
-    made_from = {
-        "data": artifacts.read_json(manifest)["source"],
-        "participants": int(table.loc[table["split"] == "train", "seqn"].nunique()),
-        "curves": len(train),
-        "age": [float(table["age"].min()), float(table["age"].max())],
-        "height": [float(table["height"].min()), float(table["height"].max())],
-        "vqvae": artifacts.sha256(vqvae),
-    }
-    if distributed.rank() == 0:
-        save_cldm(cldm, model.config, model.state_dict(), made_from)
-    log.close()
-    loop.done(run, "train_cldm_facts", "train_cldm")
+    return model
 
 
 def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,8 @@ import torch
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces, rows_of
-from spiro_diffusion.models.checkpoint import save_checkpoint
-from spiro_diffusion.models.vqvae import VQVAE, LossWeights, VQVAEConfig
+from spiro_diffusion.dataset.splits import rows_of_part
+from spiro_diffusion.models.vqvae import VQVAE, LossWeights, VQVAEConfig, save_vqvae
 from spiro_diffusion.physiology import dequantise, time_grid
 from spiro_diffusion.training import loop
 from spiro_diffusion.training.autoencoding import AutoencodingRecipe, VQVAETask
@@ -47,24 +47,24 @@ class Params(loop.Recipe):
 
 
 def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
-    """Train the VQ-VAE on the train participants; keep the epoch that reads validation curves best."""
-    place = runtime.start().exact()
-    run = loop.fingerprint(params, [signals, curves])
-    table = read_table(curves, ["split", "btps"])
-    learned = np.flatnonzero(table["split"].isin(["train", "validation"]))  # test participants are not looked at
-    counted = np.empty((len(learned), time_grid.N_SAMPLES), dtype=np.float32)
-    for part, some in pieces(load_rows(signals, len(table), (time_grid.N_SAMPLES,)), learned):
-        counted[part] = some
-    table = table.iloc[learned]
-    target = torch.from_numpy(dequantise.before(counted, table["btps"].to_numpy())).to(place.device)
-    flow = torch.from_numpy(counted).to(place.device)
-    torch.manual_seed(params.seed)
-    model = VQVAE(params.network).to(place.device)
-    train = rows_of(table, "train", place.device)
-    task = VQVAETask(model, flow, target, train, rows_of(table, "validation", place.device), params.autoencoding)
-    log = Log(metrics)
-    fitted = loop.fit(task, params, train, place, "train_vqvae", run, log)
-    if distributed.rank() == 0:
-        save_checkpoint(vqvae, "vqvae", fitted.weights, {"network": asdict(params.network)})
-    log.close()
-    loop.done(run, "train_vqvae")
+    """Train the VQ-VAE on the train participants; keep the epoch that reads the curves of those to choose by best."""
+    run = loop.fingerprint(params, [signals, curves], Path(__file__))
+    with runtime.start().exact().applied() as place:
+        table = read_table(curves, ["seqn", "btps"])
+        learned = np.sort(np.concatenate([rows_of_part(table, "train"), rows_of_part(table, "choosing")]))
+        counted = np.empty((len(learned), time_grid.N_SAMPLES), dtype=np.float32)
+        for part, some in pieces(load_rows(signals, len(table), (time_grid.N_SAMPLES,)), learned):
+            counted[part] = some
+        table = table.iloc[learned]
+        target = torch.from_numpy(dequantise.before(counted, table["btps"].to_numpy())).to(place.device)
+        flow = torch.from_numpy(counted).to(place.device)
+        torch.manual_seed(params.seed)
+        model = VQVAE(params.network).to(place.device)
+        train, choosing = rows_of(table, "train", place.device), rows_of(table, "choosing", place.device)
+        task = VQVAETask(model, flow, target, train, choosing, params.autoencoding)
+        log = Log(metrics)
+        fitted = loop.fit(task, params, train, place, "train_vqvae", run, log)
+        if distributed.rank() == 0:
+            save_vqvae(vqvae, params.network, fitted.weights)
+        log.close()
+        loop.done(run, "train_vqvae")

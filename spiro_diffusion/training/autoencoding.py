@@ -1,4 +1,4 @@
-"""Training a VQ-VAE: the reconstruction of curves, see `loop.Task`."""
+"""Training a VQ-VAE: the round trip of curves, see `loop.Task`."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.models.quantiser import codebook_use
 from spiro_diffusion.models.vqvae import TOKENS, VQVAE, LossWeights, reconstruction_loss
-from spiro_diffusion.physiology import spirometry, time_grid
+from spiro_diffusion.physiology import time_grid
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AutoencodingRecipe:
 
 
 class VQVAETask:
-    """Reconstruction of curves; see `training.Task`."""
+    """Round trip of curves; see `loop.Task`."""
 
     START_CURVES = 2048  # curves whose tokens start the codebooks
     BATCH = 64  # curves a validation step: larger pieces leave holes in memory that nothing fills
@@ -30,7 +30,7 @@ class VQVAETask:
     def __init__(
         self, model: VQVAE, flow: Tensor, target: Tensor, train: Tensor, validation: Tensor, recipe: AutoencodingRecipe
     ) -> None:
-        """Curves `flow` (n, 512) and what is to be read back, `target` (n, 512), see `uncounted.before`."""
+        """Curves `flow` (n, bins) and what is to be read back, `target` (n, bins), see `dequantise.before`."""
         self.model, self.flow, self.target, self.recipe = model, flow, target, recipe
         self.train, self.validation = train, validation
         self.quantise = False
@@ -79,9 +79,8 @@ class VQVAETask:
 
 
 def _errors(real: np.ndarray, read: np.ndarray) -> dict[str, np.ndarray]:
-    """Absolute errors of the indices, and the mean squared error of flow, of each of n curves (n, 512)."""
-    a = spirometry.indices(time_grid.to_10ms(real))
-    b = spirometry.indices(time_grid.to_10ms(read))
+    """Absolute errors of the indices, and the mean squared error of flow, of each of n curves (n, bins)."""
+    a, b = (time_grid.indices_of_signals(signals) for signals in (real, read))
     return {
         "fev1_ml": np.abs(a.fev1 - b.fev1) * 1000,
         "fvc_ml": np.abs(a.fvc - b.fvc) * 1000,

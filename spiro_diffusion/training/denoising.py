@@ -1,62 +1,48 @@
-"""Training a denoiser: what its conditions go through, and its loss on training and validation rows."""
+"""Training a denoiser: its loss on training and validation rows, see `loop.Task`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss, draw_sigma
 
 
-@dataclass(frozen=True)
-class Change:
-    """What the conditions (B, k) go through in training."""
+class Examples(NamedTuple):
+    """Clean rows (n, tokens, channels) and their conditions (n, k); the positions (v,) of those that choose the
+    weights kept, and weights (v,) of sum 1 with which every participant counts the same."""
 
-    jitter: Tensor  # (k,) SD of noise
-    hidden: Tensor  # (k,) probability that one is hidden
-    all_hidden: float  # probability that all of a row are
-
-    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
-        """What is added to conditions: noise, and NaN where one is hidden."""
-        blank = torch.zeros((rows, len(self.jitter)), device=self.jitter.device)
-        noisy = conditioning.jitter(blank, self.jitter, generator)
-        return conditioning.drop(noisy, self.all_hidden, self.hidden, generator)
-
-    def extended(self, jitter: float, number: int) -> "Change":
-        """For `number` more conditions of one jitter, hidden only with all others."""
-        more = torch.ones(number, device=self.jitter.device)
-        return Change(torch.cat([self.jitter, jitter * more]), torch.cat([self.hidden, 0 * more]), self.all_hidden)
+    clean: Tensor
+    known: Tensor
+    validation: Tensor
+    weights: Tensor
 
 
 class DenoisingTask:
-    """Denoising of clean rows given their conditions; see `training.Task`."""
+    """Denoising of clean rows given their conditions; see `loop.Task`."""
 
     BATCH = 256  # rows a validation step
 
     def __init__(
         self,
         denoiser: Denoiser,
-        clean: Tensor,
-        known: Tensor,
+        examples: Examples,
         noise: Noise,
-        change: Change,
-        validation: Tensor,
-        weights: Tensor,
+        augmentation: Augmentation,
         seed: int,
         repeats: int = 1,
     ) -> None:
-        """`clean` (n, tokens, channels) and their conditions `known` (n, k); rows of `validation`, each denoised
-        at `repeats` levels, with `weights` that make every participant count the same."""
-        self.model, self.clean, self.known, self.noise, self.change = denoiser, clean, known, noise, change
-        self.validation = validation.repeat(repeats)
-        self.weights = weights.repeat(repeats) / repeats
-        generator = torch.Generator().manual_seed(seed)  # the same noise at every validation
-        n = len(self.validation)
-        self.fixed_sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(known.device)
-        self.fixed_noise = torch.randn((n, *clean.shape[1:]), generator=generator).to(known.device)
+        """Each validation row is denoised at `repeats` noise levels, the same at every validation."""
+        self.model, self.noise, self.augmentation = denoiser, noise, augmentation
+        self.clean, self.known = examples.clean, examples.known
+        self.validation = examples.validation.repeat(repeats)
+        self.weights = examples.weights.repeat(repeats) / repeats
+        generator, n, device = torch.Generator().manual_seed(seed), len(self.validation), self.known.device
+        self.fixed_sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(device)
+        self.fixed_noise = torch.randn((n, *self.clean.shape[1:]), generator=generator).to(device)
 
     def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
         return False
@@ -65,7 +51,7 @@ class DenoisingTask:
         device = self.known.device
         sigma = draw_sigma(rows, self.noise, generator, device)
         noise = torch.randn((rows, *self.clean.shape[1:]), generator=generator, device=device)
-        return sigma, noise, self.change.draw(rows, generator)
+        return sigma, noise, self.augmentation.draw(rows, generator)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         sigma, noise, change = draws

@@ -8,7 +8,7 @@ from spiro_diffusion.models.mixture_density import Density
 
 
 class DensityTask:
-    """Maximum likelihood of rows of numbers given features; see `training.Task`."""
+    """Maximum likelihood of rows of numbers given features; see `loop.Task`."""
 
     BATCH = 65_536  # rows a validation step
 

@@ -1,4 +1,4 @@
-"""The training loop both models share.
+"""The training loop that all models share.
 
 Data lie on the device and a batch is an index; every random number of an epoch comes from a
 generator seeded by (seed, epoch), drawn for the global batch and then shared out, so that a resumed
@@ -25,6 +25,7 @@ from spiro_diffusion.compute import distributed
 from spiro_diffusion.compute.graphs import Graph
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.code_closure import closure
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models.checkpoint import load_checkpoint, save_checkpoint
 from spiro_diffusion.training.log import Log
@@ -62,7 +63,7 @@ class Task(Protocol):
         """Means over the batch: 'loss' is minimised, the others are logged."""
 
     def validate(self) -> dict[str, float]:
-        """Figures of the model as it is, on validation participants; 'score' is better when smaller."""
+        """Figures of the model as it is, on participants to choose by; 'score' is better when smaller."""
 
 
 class Fitted(NamedTuple):
@@ -72,10 +73,10 @@ class Fitted(NamedTuple):
     history: list[dict[str, float]]
 
 
-def fingerprint(params: Any, inputs: list[Path]) -> str:
-    """Names a run: its params, the bytes of its inputs and the code of this package."""
+def fingerprint(params: Any, inputs: list[Path], code: Path) -> str:
+    """Names a run: its params, the bytes of its inputs, and the file `code` that trains with all that it imports."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(params), sort_keys=True).encode())
-    for path in [*inputs, *sorted(Path(__file__).parents[1].rglob("*.py"))]:
+    for path in [*inputs, *closure(code)]:
         digest.update(artifacts.sha256(path).encode())
     return digest.hexdigest()[:16]
 
@@ -94,7 +95,8 @@ def fit(
     state = _state(name, run)
     state.parent.mkdir(parents=True, exist_ok=True)
     refusal = f"{state.parent}: another run is training here; wait for it or end it"
-    with artifacts.locked(state.parent / "lock", refusal) if first else contextlib.nullcontext():
+    lock = artifacts.locked(state.parent / "lock", refusal) if first else contextlib.nullcontext()
+    with lock, runtime.applied():
         loop = _Loop(task, recipe, train_rows, runtime)
         if state.is_file():
             loop.restore(state)
@@ -113,7 +115,7 @@ def fit(
             if first and (last or time.monotonic() - saved > runtime.save_every):
                 loop.save(state)
                 saved = time.monotonic()
-        return Fitted(loop.kept(), loop.history)
+        return Fitted(loop.best, loop.history)
 
 
 def done(run: str, *names: str) -> None:
@@ -162,7 +164,7 @@ class _Loop:
         )
         self.graph = Graph(self._compute) if runtime.graphs and distributed.world() == 1 else None
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] = {}  # weights of the best validated epoch
         self.done = 0  # optimiser steps
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -240,10 +242,6 @@ class _Loop:
             torch._foreach_copy_(self.parameters, self.ema)
             yield
             torch._foreach_copy_(self.parameters, live)
-
-    def kept(self) -> dict[str, Tensor]:
-        """Weights of the best validated epoch."""
-        return self.best
 
     def save(self, path: Path) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
