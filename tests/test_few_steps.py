@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from benchmarks import few_steps
+from spiro_diffusion.models.conditioning import CONDITIONS, Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
 from spiro_diffusion.models.samplers import dpmpp_2m, karras_sigmas
 from spiro_diffusion.models.unet import UNetConfig
-from spiro_diffusion.training.denoising import Change
+from spiro_diffusion.training.denoising import Examples
 
-ROWS, KNOWN = 12, 6 + len(NAMES)
+ROWS, KNOWN = 12, len(CONDITIONS) + len(NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +31,17 @@ def task(cldm: CLDM, jumps: int) -> few_steps.JumpTask:
     clean, known = torch.randn((ROWS, 64, 4), generator=generator), torch.randn((ROWS, KNOWN), generator=generator)
     known[:, [2, 3, 4, 5]] = 0.0  # categories
     none, rows = torch.zeros(KNOWN), torch.arange(ROWS)
-    rest = (cldm.denoiser, clean, known, cldm.config.noise, Change(none, none, 0.0), rows, torch.ones(ROWS) / ROWS, 1)
+    examples = Examples(clean, known, rows, torch.ones(ROWS) / ROWS)
+    rest = (cldm.denoiser, examples, cldm.config.noise, Augmentation(none, none, 0.0), 1)
     return few_steps.JumpTask(cldm.denoiser, few_steps.segments(cldm, jumps), *rest)
 
 
 @torch.no_grad()
 def test_the_teacher_flows_as_the_sampler_does(cldm: CLDM) -> None:
     start = 160 * torch.randn((ROWS, 64, 4), generator=torch.Generator().manual_seed(0))
-    tokens = cldm.denoiser.read(torch.zeros((ROWS, KNOWN)))
+    tokens = cldm.denoiser.network.conditions(torch.zeros((ROWS, KNOWN)))
     sigmas = karras_sigmas(few_steps.SUBSTEPS, 0.02, 160.0)
-    sampled = dpmpp_2m(lambda x, sigma: cldm.denoiser.told(x, sigma.expand(ROWS), tokens), start, sigmas)
+    sampled = dpmpp_2m(lambda x, sigma: cldm.denoiser.with_tokens(x, sigma.expand(ROWS), tokens), start, sigmas)
     flowed = few_steps.flowed(cldm.denoiser, start, few_steps.segments(cldm, 1).expand(ROWS, -1), tokens)
     assert sampled.std() > 0.1
     torch.testing.assert_close(flowed, sampled, rtol=1e-4, atol=1e-4)

@@ -123,12 +123,12 @@ def test_a_category_nobody_knows_is_refused() -> None:
 
 
 def test_dropout_and_jitter_touch_what_they_should() -> None:
-    blank = torch.zeros(4000, 6)
-    hidden = torch.isnan(conditioning.drop(blank, 0.1, conditioning.optional(0.2), generator())).float().mean(0)
-    assert torch.allclose(hidden[:3], torch.full((3,), 0.1), atol=0.02)
-    assert torch.allclose(hidden[3:], torch.full((3,), 0.28), atol=0.03)
-    moved = conditioning.jitter(blank, conditioning.jitter_scale(2.2, 1.6), generator()).std(0)
-    assert torch.allclose(moved, torch.tensor([0.1, 0.1, 0, 0, 0, 0]), atol=0.01)
+    augmentation = conditioning.Augmentation.of(optional=0.2, all_hidden=0.1, facts=2, facts_jitter=0.5)
+    drawn = augmentation.draw(8000, generator())
+    hidden = torch.isnan(drawn).float().mean(0)
+    assert torch.allclose(hidden, torch.tensor([0.1] * 3 + [0.28] * 3 + [0.1] * 2), atol=0.02)
+    moved = torch.stack([column[~column.isnan()].std() for column in drawn.T])
+    assert torch.allclose(moved, torch.tensor([1 / 22, 2 / 16, 0, 0, 0, 0, 0.5, 0.5]), atol=0.02)
 
 
 def test_the_network_sees_its_conditions_and_its_noise_level() -> None:

@@ -78,11 +78,11 @@ def test_nothing_is_told_where_there_is_none(table: pd.DataFrame, data: Path) ->
     signals = np.load(data / "signals_L512.npy")
     rows = np.flatnonzero(examples.full(table, signals))
     for made in examples.examples(signals, table, rows, 2, seed=0).values():
-        told = made.features[:, -made.numbers.shape[1] - sibling_efforts.TOLD :]
-        absent = told[:, -1] == 0
+        compared = made.features[:, -made.numbers.shape[1] - sibling_efforts.COMPARED :]
+        absent = compared[:, -1] == 0
         assert absent.any()
-        assert (told[absent] == 0).all()
-        assert (told[~absent] != 0).any(axis=0).all()
+        assert (compared[absent] == 0).all()
+        assert (compared[~absent] != 0).any(axis=0).all()
 
 
 def test_what_is_drawn_without_the_optional_features_does_not_suffer_for_them() -> None:

@@ -110,6 +110,6 @@ def test_a_diffusion_model_that_does_not_say_what_it_was_trained_on_is_refused(
 ) -> None:
     (sound,) = [sample.data for sample in samples if sample.reader == "cldm"]
     file = tmp_path / "a.safetensors"
-    file.write_bytes(sound.replace(b'\\"height\\"', b'\\"hEight\\"', 1))
+    file.write_bytes(sound.replace(b'\\"height\\": [', b'\\"hEight\\": ['))
     with pytest.raises(SpiroError, match=r"made_from\.hEight is not a parameter"):
         load_cldm(file)

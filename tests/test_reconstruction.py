@@ -1,23 +1,34 @@
 """A spoiled effort: what is found wrong, what stays as measured, how the drawn part joins, and how sure it is."""
 
+import copy
+import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 
 from spiro_diffusion import api, cli
+from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import splits
+from spiro_diffusion.dataset.splits import judged_part
 from spiro_diffusion.evaluation import completion, completion_baselines
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
+from spiro_diffusion.models.latent_diffusion import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import faults, spirometry, time_grid
+from spiro_diffusion.pipeline import reconstruct, train_reconstructor
 from spiro_diffusion.reconstruction import examples, segments, sibling_efforts
-from spiro_diffusion.reconstruction.completion import Recovered, parse_mask
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor, save_reconstructor
 from spiro_diffusion.reconstruction.sibling_efforts import Others
+from spiro_diffusion.reporting import completion_plots, completion_report
+from spiro_diffusion.training import loop
 
 MAN = {"age": 45, "height": 175, "sex": "male"}
 SENSOR_L_S = 0.1  # 1 mL in 10 ms
@@ -235,7 +246,7 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
     assert narrow.std() < 0.25
 
 
-def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Reconstructor, data: Path) -> None:
+def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Reconstructor, data: Path) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
     full = examples.full(table, signals)
     held = np.flatnonzero(full & table["best"].to_numpy(bool))
@@ -245,17 +256,97 @@ def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Recon
     cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
-        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.RIVALS}
-        for rival in completion_baselines.RIVALS:
-            assert case[rival]["fvc"]["error"]["value"] > 0
-    told = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
-    compared = completion.given_others(model, judges, told, draws=10, resamples=100, seed=0)
+        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.BASELINES}
+        for name in completion_baselines.BASELINES:
+            assert case[name]["fvc"]["error"]["value"] > 0
+    others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
+    compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
     summary = completion.summary({"cases": cases, "others": compared})
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
+
+
+def with_parts(curves: pd.DataFrame) -> pd.DataFrame:
+    """The table with other numbers of participants, so that each part has some of them."""
+    u = splits.hash_value(numbers := np.arange(50_000, 60_000))
+    free = {part: list(numbers[(u >= low) & (u < high)]) for part, (low, high) in splits.PARTS.items()}
+    wanted = itertools.cycle(("train", "test", "choosing", "reporting"))
+    new = {seqn: free[part].pop() for seqn, part in zip(curves["seqn"].unique(), wanted, strict=False)}
+    seqn = curves["seqn"].map(new)
+    return curves.assign(seqn=seqn, split=splits.split(seqn))
+
+
+@pytest.fixture(scope="module")
+def judged(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of both stages."""
+    run = tmp_path_factory.mktemp("run")
+    write_json(run / "manifest.json", {"source": "simulated"})
+    with_parts(pd.read_parquet(data / "curves.parquet")).to_parquet(run / "curves.parquet")
+    table = {"signals": data / "signals_L512.npy", "curves": run / "curves.parquet"}
+    inputs = table | {"manifest": run / "manifest.json", "reconstructor": run / "reconstructor.safetensors"}
+    recipe = loop.Recipe(1, 256, 0.002, 0.05, 0.01, 1.0, 0.9, 1, 1)
+    params = train_reconstructor.Params(**vars(recipe), examples=2, width=8, components=2, dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run)
+        shutil.copy(tiny.ROOT / "params.yaml", run)
+        train_reconstructor.train_reconstructor(params, **inputs, metrics=run / "metrics/train_reconstructor")
+        networks = {name: models / f"{name}.safetensors" for name in ("vqvae", "cldm")}
+        how = reconstruct.Params(draws=10, steps=2, resamples=100, seed=1)
+        reconstruct.reconstruct(how, **inputs, **networks, metrics=run / "metrics/reconstruct")
+    return run
+
+
+def test_simulated_people_of_the_test_split_judge_and_those_to_choose_by_chose(judged: Path) -> None:
+    about = read_json(judged / "metrics/reconstruct/judge.json")["data"]
+    assert (about["split"], about["part"]) == ("auto", "test")
+    assert judged_part("auto", "nhanes") == judged_part("validation", "nhanes") == "reporting"
+    for segment in segments.Segment:
+        assert (judged / f"metrics/train_reconstructor/{segment}/plots/metrics/score.tsv").is_file()
+
+
+def test_the_page_and_its_plots_come_from_stored_files_alone(judged: Path, tmp_path: Path) -> None:
+    """Without models, data or a judge, as often as one likes, and with the same bytes."""
+    stored = judged / "metrics/reconstruct"
+    assert sorted(f.name for f in stored.iterdir()) == ["judge.json", "shown.npz", "summary.json"]
+    assert (stored / "shown.npz").stat().st_size < 1e6
+    pages = []
+    for name in ("once", "again"):
+        folder = Path(shutil.copytree(stored, tmp_path / name))
+        completion_report.write(folder)
+        assert sorted(f.name for f in (folder / "plots").iterdir()) == ["efforts.png", "errors.png", "sharpness.png"]
+        pages.append((folder / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+    assert pages[0].count(b"data:image/png") == 3
+    for words in (b"simulated source", b"cut at 1 s", b"boosted trees", b"Not for diagnosis"):
+        assert words in pages[0]
+
+
+def test_every_candidate_of_the_judge_has_a_name_on_the_page() -> None:
+    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_baselines.BASELINES}
+
+
+def test_the_reconstructor_says_what_it_was_trained_on(judged: Path, generator: api.SpiroGenerator) -> None:
+    model = Reconstructor.from_checkpoint(judged / "reconstructor.safetensors", generator._generator)
+    assert model.made_from["data"] == "simulated"
+    assert 0 < model.made_from["participants"] <= model.made_from["curves"]
+
+
+def test_absurd_densities_are_refused_with_the_first_draw(
+    folder: Path, generator: api.SpiroGenerator, model: Reconstructor, tmp_path: Path
+) -> None:
+    made_from = MadeFrom(**model.made_from)
+    for names in (["coefficients", "further"], ["out.weight", "number_sd", "further_sd"]):
+        densities = {segment: copy.deepcopy(density) for segment, density in model.densities.items()}
+        for name in names:
+            densities[segments.Segment.TAIL].state_dict()[name].fill_(3e38)
+        save_reconstructor(tmp_path / "reconstructor.safetensors", densities, made_from)
+        absurd = Reconstructor.from_checkpoint(tmp_path / "reconstructor.safetensors", generator._generator)
+        person = pd.DataFrame([{"age": 45.0, "height": 175.0, "sex": 1}])
+        with pytest.raises(SpiroError, match="fetch it again"):
+            recover(absurd, blow()[:150], person, draws=4)
 
 
 def test_two_exponentials_find_two_exponentials() -> None:

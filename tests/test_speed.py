@@ -70,13 +70,12 @@ def test_graphs_are_for_a_gpu_and_can_be_turned_off() -> None:
 
 def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
     assert not kernels.usable(torch.ones(1))
-    with kernels.plain():
-        assert not kernels.usable(torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu"))
+    assert not configure(RuntimeParams(device="cpu", kernels="off")).kernels
     if torch.cuda.is_available():
-        configure(RuntimeParams(device="cuda", kernels="off"))
-        assert not kernels.usable(torch.ones(1, device="cuda"))
-        configure(RuntimeParams(device="cuda"))
-        assert kernels.usable(torch.ones(1, device="cuda"))
+        x = torch.ones(1, device="cuda")
+        for asked, usable in (("off", False), ("auto", True)):
+            with configure(RuntimeParams(device="cuda", kernels=asked)).applied():
+                assert kernels.usable(x) == usable
 
 
 def test_a_norm_scales_shifts_and_activates_as_its_parts_do() -> None:

@@ -1,5 +1,6 @@
 """The training loop: a killed run ends as an unbroken one, and nobody writes beside another."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spiro_diffusion.compute import kernels
 from spiro_diffusion.compute.runtime import Runtime, RuntimeParams, configure
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
@@ -148,9 +150,32 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert rates[-1] < 0.001 * RECIPE.lr
 
 
-def test_deterministic_algorithms_are_asked_for_where_the_runtime_says_so() -> None:
-    try:
-        configure(RuntimeParams(device="cpu", deterministic=True))
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_the_settings_of_a_runtime_hold_while_it_computes_and_no_longer() -> None:
+    def settings() -> tuple[int, bool, bool]:
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), kernels._allowed.get()
+
+    before = settings()
+    place = configure(RuntimeParams(device="cpu", threads=before[0] + 1, deterministic=True, kernels="off"))
+    assert settings() == before
+    with place.applied():
+        assert settings() == (before[0] + 1, True, False)
+    assert settings() == before
+
+
+def test_the_state_of_a_training_outlives_an_edit_of_what_it_does_not_run_with(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(Path(loop.__file__).parents[1], tmp_path / "spiro_diffusion"))
+
+    def run() -> str:
+        return loop.fingerprint(RECIPE, [], package / "pipeline/train_vqvae.py")
+
+    def edit(file: str) -> None:
+        (package / file).write_text((package / file).read_text() + "# edited\n")
+
+    first = run()
+    for file in ("reporting/report.py", "cli.py", "evaluation/judge.py", "models/unet.py", "pipeline/train_cldm.py"):
+        edit(file)
+    assert run() == first
+    for file in ("models/vqvae.py", "training/loop.py", "physiology/time_grid.py", "pipeline/train_vqvae.py"):
+        before = run()
+        edit(file)
+        assert run() != before, file

@@ -48,11 +48,11 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
     for name, made in examples.examples(signals, table, rows, 12, seed=0).items():
         given, asked = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
         shape = DensityConfig(
-            given.shape[1], asked.shape[1], asked.shape[1] + sibling_efforts.TOLD, width=16, components=2
+            given.shape[1], asked.shape[1], asked.shape[1] + sibling_efforts.COMPARED, width=16, components=2
         )
         densities[name] = Density(shape).eval()
         densities[name].fit_scales(given, asked)
-    save_reconstructor(folder / "reconstructor.safetensors", densities, {})
+    save_reconstructor(folder / "reconstructor.safetensors", densities, MadeFrom.of("simulated", table.iloc[rows]))
     return folder
 
 

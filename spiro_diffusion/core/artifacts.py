@@ -3,17 +3,21 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, shown
 
 SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
 
@@ -111,6 +115,30 @@ def read_json(path: Path) -> Any:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except ValueError as error:
         raise SpiroError(f"{path}: not a JSON file ({error})") from None
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    """Write arrays to one compressed .npz file; the same arrays give the same bytes. None may hold objects."""
+    with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, content.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def read_npz(path: Path) -> dict[str, NDArray]:
+    """The arrays of an .npz file, by name.
+
+    Raises SpiroError where the file is missing, damaged or no such archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SpiroError(f"{path}: not a readable .npz file ({shown(error, 200)}); make it again") from None
 
 
 @contextlib.contextmanager

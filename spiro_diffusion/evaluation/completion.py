@@ -1,7 +1,7 @@
-"""Is a reconstruction right, and does it know how sure it is: full efforts, spoiled on purpose.
+"""Accuracy and calibration of completions, of full efforts interrupted on purpose.
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
-participant's own lesser effort against their best one is the natural test. The rivals are in `completions`.
+participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`.
 """
 
 from typing import Any, NamedTuple
@@ -14,14 +14,13 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import RIVALS, Drawn, Trained
+from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Trained
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
-from spiro_diffusion.evaluation.interruptions import CUTS_S, Case, cough, cut
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing, rounded
+from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
 from spiro_diffusion.evaluation.measured import in_parallel
-from spiro_diffusion.generation.generator import STEPS
 from spiro_diffusion.physiology import faults, time_grid
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor, check_trusted, indices_of
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
@@ -29,10 +28,14 @@ SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of 
 INTERVALS = (50, 90)
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
+SHOWN = 4  # efforts of the page
+SHOWN_CUTS_S = (1.0, 2.0)
+SHOWN_DRAWS = 100
+SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 
 class Held(NamedTuple):
-    """Full efforts that judge, one a participant: (n, 512) L/s and their rows of the table."""
+    """Full efforts that judge, one a participant: (n, bins) L/s and their rows of the table."""
 
     signals: NDArray[np.float32]
     people: pd.DataFrame
@@ -41,27 +44,28 @@ class Held(NamedTuple):
 def judge(
     model: Reconstructor, held: Held, trained: Trained, *, draws: int, steps: int, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """All figures of spoiled efforts, by case; see docs/reconstruction.md."""
+    """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
     result: dict[str, Any] = {}
     for number, case in enumerate(_cases(held, seed)):
         truth = _indices(case.truth)
         drawn = draw(model, case, draws, seed + number, steps=steps)
         plain = draw(model, case, draws, seed + number, diffuse=False)
-        rivals = {name: rival(case, trained, draws, seed + number) for name, rival in RIVALS.items()}
-        result[case.name] = _case(case, truth, drawn, {"plain_path": plain, **rivals}, people.restricted(case.rows))
+        others = {name: baseline(case, trained, draws, seed + number) for name, baseline in BASELINES.items()}
+        own = people.restricted(case.rows)
+        result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, own)
     return result
 
 
 def given_others(
-    model: Reconstructor, held: Held, told: Others, *, draws: int, resamples: int, seed: int
+    model: Reconstructor, held: Held, others: Others, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
 
     On plain paths, which decide nothing of FVC and little of FEF25-75; `error_ratio` and `crps_ratio` are those given
     it over those without: below 1 it helps.
     """
-    has = np.flatnonzero(told.among > 0)
+    has = np.flatnonzero(others.among > 0)
     result: dict[str, Any] = {"efforts": len(has)}
     if len(has) < MIN_PEOPLE:
         return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
@@ -71,13 +75,13 @@ def given_others(
     for number, case in enumerate(_cases(some, seed)):
         truth, own = _indices(case.truth), people.restricted(case.rows)
         without, given = (
-            draw(model, case, draws, seed + number, told=known, diffuse=False)
-            for known in (None, told.at(has[case.rows]))
+            draw(model, case, draws, seed + number, others=known, diffuse=False)
+            for known in (None, others.at(has[case.rows]))
         )
-        result["cases"][case.name] = {}
+        result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
             compared = _against(given[name], without[name], truth[name], own)
-            result["cases"][case.name][name] = {
+            result["cases"][case.how.name][name] = {
                 "without": _judged(without[name], truth[name], own),
                 "given": _judged(given[name], truth[name], own),
                 **{ratio: compared[ratio] for ratio in ("error_ratio", "crps_ratio")},
@@ -93,7 +97,7 @@ def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dic
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n))))["value"] for n in INTERVALS}
+        found[f"{at:g}"] = {f"width_{n}": rounded(float(np.median(_width(fvc, n)))) for n in INTERVALS}
     return found
 
 
@@ -103,7 +107,7 @@ def natural(
     """A participant's own effort of grade C or D, mended where a fault is found, against their best effort.
 
     Args:
-        signals, table: all efforts of the held-out participants, (n, 512) L/s.
+        signals, table: all efforts of the held-out participants, (n, bins) L/s.
     """
     pre = (table["test_type"] == "Pre").to_numpy()
     best = table[pre & table["best"].to_numpy(bool)].set_index("seqn")[["fvc", "fev1", "fef2575"]]
@@ -128,7 +132,7 @@ def natural(
         return result | {"reason": f"faults were found in efforts of fewer than {MIN_PEOPLE} participants"}
     rows = np.flatnonzero(mended)
     owners = some.iloc[rows].reset_index(drop=True)
-    case = Case("natural", rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
+    case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
     drawn = draw(model, case, draws, seed, steps=steps)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
@@ -143,8 +147,8 @@ def natural(
 
 
 def summary(result: dict[str, Any]) -> dict[str, float | None]:
-    """Headline figures: errors in mL, coverage, the worst ratio to a rival (below 1: all are beaten), bias by
-    obstruction."""
+    """Headline figures of what `judge.json` holds: errors in mL, coverage, the worst ratio to a baseline (below 1: all
+    are beaten), bias by obstruction."""
     found: dict[str, float | None] = {}
     for name, case in result["cases"].items():
         own = case["generator"]
@@ -153,7 +157,7 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         for index in ("fvc", "fef2575"):
             found[f"{name}_{index}_coverage_90"] = own[index]["coverage_90"]["value"]
             for ratio in ("error_ratio", "crps_ratio"):
-                ratios = [case[rival][index][ratio]["value"] for rival in RIVALS]
+                ratios = [case[name][index][ratio]["value"] for name in BASELINES]
                 known = [r for r in ratios if r is not None]
                 found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
@@ -169,8 +173,32 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def _ml(litres: Figure) -> float | None:
+def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
+
+
+def shown(model: Reconstructor, held: Held, seed: int) -> dict[str, NDArray]:
+    """Arrays of some held-out efforts cut short, for the page: of `efforts` e their `age` (years), `sex` (1, 2),
+    `ratio` (FEV1/FVC) and `volume` (e, edges) L as it was, and for each of `cut_s` the `bands` (cuts, e, percentiles,
+    edges) of the volume drawn; NaN where an effort ended before the cut."""
+    few = np.linspace(0, len(held.signals) - 1, min(SHOWN, len(held.signals))).astype(int)
+    order = np.argsort((held.people["fev1"] / held.people["fvc"]).to_numpy())[few]  # from obstructed to not
+    signals, people = held.signals[order], held.people.iloc[order]
+    shape = len(SHOWN_CUTS_S), len(order), len(SHOWN_PERCENTILES), time_grid.N_SAMPLES + 1
+    bands = np.full(shape, np.nan, dtype=np.float32)
+    for number, at_s in enumerate(SHOWN_CUTS_S):
+        case = cut(signals, people, at_s)
+        drawn = model.fill(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed)
+        for row, curves in zip(case.rows, drawn, strict=True):
+            bands[number, row] = np.percentile(time_grid.volume(curves), SHOWN_PERCENTILES, axis=0)
+    return {
+        "cut_s": np.array(SHOWN_CUTS_S),
+        "age": people["age"].to_numpy(float),
+        "sex": people["sex"].to_numpy(np.int64),
+        "ratio": (people["fev1"] / people["fvc"]).to_numpy(float),
+        "volume": time_grid.volume(signals).astype(np.float32),
+        "bands": bands,
+    }
 
 
 def draw(
@@ -179,38 +207,35 @@ def draw(
     draws: int,
     seed: int,
     *,
-    told: Others | None = None,
+    others: Others | None = None,
     diffuse: bool = True,
-    steps: int = STEPS,
+    steps: int | None = None,
 ) -> Drawn:
-    """Indices (n, draws) of reconstructions of a case, given the best other effort `told` of each person if known."""
+    """Indices (n, draws) of reconstructions of a case, given the best of each person's `others` if known."""
     rows = max(1, BATCH // draws)
     parts = []
     starts = range(0, len(case.rows), rows)
-    label = f"{case.name}{'' if diffuse else ', plain'}"
+    label = f"{case.how.label}{'' if diffuse else ', plain'}"
     for start in tqdm(starts, desc=label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
         people = case.people.iloc[part]
         own = (case.signals[part], case.trusted[part], people, draws, seed + start)
-        filled = model.fill(*own, told=told.at(part) if told else None, diffuse=diffuse, steps=steps)
+        filled = model.fill(*own, others=others.at(part) if others else None, diffuse=diffuse, steps=steps)
         parts.append(_indices(filled.reshape(-1, time_grid.N_SAMPLES)))
     return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
 
 
 def _cases(held: Held, seed: int) -> list[Case]:
-    cuts = [cut(held.signals, held.people, at) for at in CUTS_S]
-    return [
-        *(c for c in cuts if len(c.rows) >= MIN_PEOPLE),
-        cough(held.signals, held.people, np.random.default_rng(seed)),
-    ]
+    cases = [interrupted(how, held.signals, held.people, seed) for how in JUDGED]
+    return [case for case in cases if len(case.rows) >= MIN_PEOPLE]
 
 
-def _case(case: Case, truth: Drawn, drawn: Drawn, rivals: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
+def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
     own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
         own["generator"][name] = _judged(drawn[name], truth[name], people)
-    for rival, values in rivals.items():
-        own[rival] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
+    for other, values in others.items():
+        own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
     own["ratio_bias"] = _ratio_bias(case, truth, drawn, people)
     return own
 
@@ -245,15 +270,15 @@ def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str,
     return result
 
 
-def _against(drawn: NDArray, rival: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
-    """A rival's error and CRPS, and the generator's over them: below 1 the generator is better."""
-    good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(rival).all(axis=1)
+def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
+    """Error and CRPS of other draws, and the generator's over them: below 1 the generator is better."""
+    good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(other).all(axis=1)
     names = ("error", "crps", "error_ratio", "crps_ratio")
     if len(np.unique(people.person[good])) < MIN_PEOPLE:
         return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in names}
     own, real = people.restricted(good), truth[good]
-    errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, rival)]
-    scores = [own.means(crps(real, d[good])) for d in (drawn, rival)]
+    errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, other)]
+    scores = [own.means(crps(real, d[good])) for d in (drawn, other)]
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "error": from_resamples(errors[1]),
@@ -287,8 +312,8 @@ def _width(draws: NDArray, nominal: int) -> NDArray[np.float64]:
 
 
 def _indices(signals: NDArray) -> Drawn:
-    """Indices (n,) of curves (n, 512), on all cores."""
-    parts = list(in_parallel(lambda i: indices_of(signals[i * CHUNK : (i + 1) * CHUNK]), -(-len(signals) // CHUNK)))
-    table = pd.concat(parts, ignore_index=True)
-    table["ratio"] = table["fev1"] / table["fvc"]
-    return {name: table[name].to_numpy(float) for name in INDICES}
+    """Indices (n,) of curves (n, bins), on all cores."""
+    parts = [signals[i : i + CHUNK] for i in range(0, len(signals), CHUNK)]
+    found = list(in_parallel(lambda i: time_grid.indices_of_signals(parts[i]), len(parts)))
+    drawn = {name: np.concatenate([getattr(f, name) for f in found]) for name in ("fvc", "fef2575", "fev1")}
+    return drawn | {"ratio": drawn["fev1"] / drawn["fvc"]}

@@ -1,7 +1,7 @@
-"""The rivals of a reconstruction: what a simple rule, a fit or a regression makes of the same seen part.
+"""Baselines of a completion: what a simple rule, a fit or a regression makes of the same seen part.
 
 Each gives FVC and FEF25-75. A rule or a fit gives one curve; its draws are that curve's values, moved by the errors
-that the same rule makes on training efforts spoiled alike, so that it has an honest spread.
+that the same rule makes on training efforts interrupted alike, so that it has an honest spread.
 """
 
 import functools
@@ -16,10 +16,9 @@ from scipy.spatial import cKDTree
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion.evaluation.interruptions import Case, cough, cut
+from spiro_diffusion.evaluation.interruptions import Case, Kind, interrupted
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import segments
-from spiro_diffusion.reconstruction.reconstructor import indices_of
 
 Floats = NDArray[np.float64]
 Drawn = dict[str, Floats]  # index → (n, draws)
@@ -35,19 +34,17 @@ TREES = {"loss": "absolute_error", "max_iter": 100, "learning_rate": 0.1, "min_s
 
 
 class Trained(NamedTuple):
-    """Full training efforts: (n, 512) L/s, and their rows of the table."""
+    """Full training efforts: (n, bins) L/s, and their rows of the table."""
 
     signals: NDArray[np.float32]
     people: pd.DataFrame
 
-    def spoiled_as(self, case: Case, seed: int) -> Case:
-        """The training efforts, spoiled as a case."""
-        if case.name == "cough":
-            return cough(self.signals, self.people, np.random.default_rng(seed))
-        return cut(self.signals, self.people, float(case.name.removeprefix("cut_")))
+    def interrupted_as(self, case: Case, seed: int) -> Case:
+        """The training efforts, interrupted as a case."""
+        return interrupted(case.how, self.signals, self.people, seed)
 
 
-Rival = Callable[[Case, Trained, int, int], Drawn]
+Baseline = Callable[[Case, Trained, int, int], Drawn]
 
 
 # Rules and fits, which give a curve
@@ -78,7 +75,7 @@ def exponential(case: Case) -> NDArray:
 def two_exponentials(case: Case) -> NDArray:
     """Two exponentials, fitted to the flow from 0.3 s on (least squares, both falling, neither below 0)."""
     t = _middles()
-    basis = np.exp(-np.outer(RATES, np.maximum(t, 0)))  # (rates, 512)
+    basis = np.exp(-np.outer(RATES, np.maximum(t, 0)))  # (rates, bins)
     first, second = np.triu_indices(len(RATES), k=1)
     result = np.empty(case.signals.shape)
     for i, (flow, trusted) in enumerate(zip(case.signals, case.trusted, strict=True)):
@@ -103,7 +100,7 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Trained, draw
     """Draws of a rule: its curve's indices, moved by its errors on training efforts."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
-    known = Trained(trained.signals[chosen], trained.people.iloc[chosen]).spoiled_as(case, seed)
+    known = Trained(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
     own, filled, truth = rule(case), rule(known), known.truth
     found, tried, real = (_read(x) for x in (own, filled, truth))
     rest, tried_rest, real_rest = (
@@ -122,7 +119,7 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Trained, draw
 
 def neighbours(case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
     """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
-    known = trained.spoiled_as(case, seed)
+    known = trained.interrupted_as(case, seed)
     features, own = _features(known), _features(case)
     scale = features.std(axis=0) + 1e-9
     k = min(NEIGHBOURS, len(features))
@@ -140,7 +137,7 @@ def neighbours(case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
 def regression(boosted: bool, case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
     """FVC and FEF25-75 by ridge regression or boosted trees on age, height, sex and what is seen; draws are moved by
     the errors on a fifth of the training participants that a first fit did not see."""
-    known = trained.spoiled_as(case, seed)
+    known = trained.interrupted_as(case, seed)
     x, new, real = _features(known), _features(case), _read(known.truth)
     seen, own = _seen_volume(known), _seen_volume(case)
     rest = np.log((np.maximum(_hidden_volume(known.truth, known.trusted), 0) + LEAST_L) / seen)
@@ -172,7 +169,7 @@ def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:
         return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
 
 
-RIVALS: dict[str, Rival] = {
+BASELINES: dict[str, Baseline] = {
     "last_value": functools.partial(_by_rule, held_value),
     "exponential": functools.partial(_by_rule, exponential),
     "two_exponentials": functools.partial(_by_rule, two_exponentials),
@@ -187,13 +184,13 @@ def _middles() -> Floats:
 
 
 def _after(case: Case) -> NDArray[np.bool_]:
-    """Bins (n, 512) after the last trusted one."""
+    """Bins (n, bins) after the last trusted one."""
     return ~np.maximum.accumulate(case.trusted[:, ::-1], axis=1)[:, ::-1]
 
 
 def _last_seen(case: Case) -> Floats:
     """Time (n, 1) s at which what is trusted ends."""
-    return time_grid.EDGES_S[time_grid.N_SAMPLES - case.trusted[:, ::-1].argmax(axis=1)][:, None]
+    return time_grid.EDGES_S[segments.last_edge(case.trusted)][:, None]
 
 
 def _filled(case: Case, flow: NDArray) -> NDArray:
@@ -212,7 +209,7 @@ def _features(case: Case) -> Floats:
     """What is seen of each effort and who blew, (n, f): what the reconstructor's densities see."""
     people = mean_surface.features(case.people)
     v = np.maximum.accumulate(time_grid.volume(np.where(case.trusted, case.signals, 0)), axis=1)
-    if case.name != "cough":
+    if case.how.kind == Kind.CUT:
         return segments.tail_features(v, case.trusted.sum(axis=1), people)
     begin = (~case.trusted).argmax(axis=1)
     end = begin + (~case.trusted).sum(axis=1)
@@ -221,8 +218,8 @@ def _features(case: Case) -> Floats:
 
 
 def _read(signals: NDArray) -> Drawn:
-    table = indices_of(signals)
-    return {name: table[name].to_numpy(float) for name in ("fvc", "fef2575")}
+    found = time_grid.indices_of_signals(signals)
+    return {"fvc": found.fvc.astype(np.float64), "fef2575": found.fef2575.astype(np.float64)}
 
 
 def _few_threads(rows: int) -> threadpool_limits:

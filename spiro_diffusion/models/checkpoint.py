@@ -54,7 +54,8 @@ def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -
     """
     path = Path(path)
     if not path.is_file():
-        raise SpiroError(f"{path}: no such checkpoint; fetch it with `dvc pull train_vqvae train_cldm` or `make repro`")
+        stages = "train_reconstructor" if kind == "reconstructor" else "train_vqvae train_cldm"
+        raise SpiroError(f"{path}: no such checkpoint; fetch it with `dvc pull {stages}` or `make repro`")
     if path.stat().st_size > LARGEST:
         raise SpiroError(f"{path}: has {path.stat().st_size:,} bytes, a checkpoint has at most {LARGEST:,}")
     try:

@@ -52,7 +52,7 @@ class MadeFrom:
     def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
         """Of training curves, a row each with seqn, age and height."""
         ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
-        return cls(source, train["seqn"].nunique(), len(train), *ends, vqvae)
+        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae)
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only

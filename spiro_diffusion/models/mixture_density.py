@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.core.batching import batches
+from spiro_diffusion.core.errors import SpiroError, within
 from spiro_diffusion.models.layers import GroupedLinear
 
 LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
@@ -32,6 +33,10 @@ class DensityConfig:
     width: int = 128
     components: int = 5
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        within(self, features=(1, 4096), numbers=(1, 256), optional=(0, self.features - 1), width=(1, 4096))
+        within(self, components=(1, 256), dropout=(0, 1))
 
 
 class Density(nn.Module):
@@ -121,17 +126,22 @@ class Density(nn.Module):
         return torch.logsumexp(each, dim=-1).sum(0)
 
     def sample(self, features: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw (B, numbers) for each row of features, in their units."""
+        """One draw (B, numbers) for each row of features, in their units.
+
+        Raises SpiroError where the weights give what is not finite.
+        """
         x = self._given(features)
         trunk = self.trunk(x)
         y = torch.zeros((len(features), self.config.numbers), device=features.device)
         for k in range(self.config.numbers):
             weight, means, sds = (part[k] for part in self._mixtures(trunk, y))
+            _check(weight)
             chosen = torch.multinomial(weight.exp(), 1, generator=generator)
             noise = torch.randn((len(y), 1), generator=generator, device=y.device)
             y[:, k : k + 1] = means.gather(1, chosen) + sds.gather(1, chosen) * noise
         mean, sd = self._start(features, x)
         drawn = mean + y * sd
+        _check(drawn)  # before the clamp, which would hide an infinity
         return torch.clamp(drawn, self.lowest, self.highest)
 
     def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
@@ -172,3 +182,8 @@ class Density(nn.Module):
         hidden = F.silu(self.heads(torch.cat([trunk.expand(len(seen), -1, -1), seen], dim=-1)))
         weight, mean, spread = self.out(hidden).float().chunk(3, dim=-1)
         return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)
+
+
+def _check(numbers: Tensor) -> None:
+    if not numbers.isfinite().all():
+        raise SpiroError("the weights of the reconstructor draw what is not finite; fetch it again, or train again")

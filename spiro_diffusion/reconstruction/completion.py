@@ -1,4 +1,4 @@
-"""A user's own spoiled effort: what is wrong with it, and what a full effort would have given, with how sure that is.
+"""Completion of a user's interrupted effort: its faults, and what a full effort would have given, with intervals.
 
 The command line, the Python API and the page all come here.
 """
@@ -39,7 +39,7 @@ class Recovered:
     `person`: a table of one row. `faults`: what was found, empty where the user said what is trusted. `measured`
     (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn
     anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
-    `notes`: what was done to the file. `others`: other efforts of the person that the draws were told of.
+    `notes`: what was done to the file. `others`: other efforts of the person that the draws were given.
     """
 
     person: pd.DataFrame
@@ -162,10 +162,10 @@ def recover(
 
     Args:
         flow: (T,) L/s at BTPS of each 10 ms, the record and no more.
-        person: one row as `people.conditioned` makes it.
+        person: one row as `subjects.conditioned` makes it.
         spans: what is trusted, s from time zero, see `parse_mask`; without it what `faults.detect` leaves.
         others: other efforts of the person, flow as above, of the same part of the test (before or after the
-            bronchodilator). The best of those that are well begun and whole as far as they go is told.
+            bronchodilator). The best of those that are well begun and whole as far as they go is used.
 
     Raises SpiroError where there is no expiration, too little of it is trusted, or another effort is none, is the same
     curve, or has faults as all have.
@@ -179,8 +179,8 @@ def recover(
     mask = faults.trusted(found) if spans is None else _mask(spans, end)
     check_trusted(mask)
     signals = time_grid.to_grid(flow[None], t0)
-    told, left_out = _best_other(flow, others.curves() if isinstance(others, OwnCurves) else list(others))
-    filled = model.fill(signals, mask[None], person, draws, seed, told=told)[0].astype(np.float64)
+    best, left_out = _best_other(flow, others.curves() if isinstance(others, OwnCurves) else list(others))
+    filled = model.fill(signals, mask[None], person, draws, seed, others=best)[0].astype(np.float64)
     time = np.round(np.arange(time_grid.N_10MS) * SAMPLE_PERIOD_S - time_grid.LEAD_S, 2)
     measured = _window(flow, t0)
     kept = _on_10ms(mask, time)
@@ -188,14 +188,14 @@ def recover(
     curves = time_grid.to_10ms(filled).astype(np.float64)
     if not moved:
         curves = np.where(kept, measured, curves)
-    among = 0 if mask.all() else int(told.among[0])
+    among = 0 if mask.all() else int(best.among[0])
     return Recovered(person, found, time, measured, kept, moved, curves, [*(notes or []), *left_out], among)
 
 
 def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[str]]:
     """The best of other efforts (largest sum of FEV1 and FVC), and what is to be said of those left out.
 
-    An early end does not leave one out: the densities are told how nearly it had ended.
+    An early end does not leave one out: the densities see how nearly it had ended.
     """
     sizes, signals, notes = [], [], []
     peak = np.max(flow)
@@ -260,7 +260,7 @@ def parse_mask(text: str) -> list[tuple[float, float]]:
 
 
 def _mask(spans: list[tuple[float, float]], end: float) -> NDArray[np.bool_]:
-    """Trusted bins (512,), none of which reaches beyond the record's `end` (s) unless its span is open."""
+    """Trusted bins (bins,), none of which reaches beyond the record's `end` (s) unless its span is open."""
     mask = np.zeros(time_grid.N_SAMPLES, dtype=bool)
     for begin, finish in spans:
         first = -np.inf if begin <= 0 else begin

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.physiology import ats_ers, faults, mean_surface, spirometry, time_grid
 from spiro_diffusion.reconstruction import segments, sibling_efforts
 from spiro_diffusion.reconstruction.monotone import volume_at
-from spiro_diffusion.reconstruction.segments import Floats, Places
+from spiro_diffusion.reconstruction.segments import Floats, Places, Segment
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 EARLIEST_S, LATEST_S = 0.3, 10.0  # of cuts, s after time zero
@@ -21,7 +21,7 @@ CHUNK = 2048  # efforts at a time
 
 
 class Examples(NamedTuple):
-    """n examples of one question; `rows` (n,) are those of the table they were made from."""
+    """n examples of one segment; `rows` (n,) are those of the table they were made from."""
 
     features: NDArray[np.float32]
     numbers: NDArray[np.float32]
@@ -32,7 +32,7 @@ def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
     """Which efforts are full: grade A, well begun, to a plateau, without a cough, a sudden end or another breath.
 
     Args:
-        signals: (n, 512) L/s, rows as in the table.
+        signals: (n, bins) L/s, rows as in the table.
     """
     judged = ats_ers.judge_2019(curves, curves["age"])
     plateau = (curves["last_second"] <= spirometry.PLATEAU_L).to_numpy()
@@ -51,15 +51,15 @@ def _late_rise(v: Floats) -> Floats:
     return np.asarray((flow - np.minimum.accumulate(flow, axis=1)).max(axis=1), dtype=np.float64)
 
 
-def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, seed: int) -> dict[str, Examples]:
-    """`each` examples of every question of the full efforts `rows` of the table, by question.
+def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, seed: int) -> dict[Segment, Examples]:
+    """`each` examples of every segment of the full efforts `rows` of the table.
 
     Args:
-        signals: (all, 512) L/s. seed: places what is hidden, and chooses which other efforts are shown.
+        signals: (all, bins) L/s. seed: places what is hidden, and chooses which other efforts are shown.
     """
     rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     family = sibling_efforts.siblings(curves, rows)
-    parts: dict[str, list[Examples]] = {name: [] for name in segments.QUESTIONS}
+    parts: dict[Segment, list[Examples]] = {name: [] for name in Segment}
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         flow = np.asarray(signals[some], dtype=np.float64)
@@ -70,7 +70,7 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
             shown = Others.of(
                 signals, *sibling_efforts.best(curves, sibling_efforts.some(family[start : start + CHUNK], other_rng))
             )
-            for name, make in (("tail", _tail), ("gap", _gap), ("onset", _onset)):
+            for name, make in ((Segment.TAIL, _tail), (Segment.GAP, _gap), (Segment.ONSET, _onset)):
                 features, numbers, good = make(v, end, people, shown, t_pef, rng)
                 good &= np.isfinite(features).all(axis=1) & np.isfinite(numbers).all(axis=1)
                 made = (features[good].astype(np.float32), numbers[good].astype(np.float32), some[good])

@@ -8,7 +8,7 @@ curve's own texture stays.
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.physiology import monotone_cubic, time_grid
 
 Floats = NDArray[np.float64]
 
@@ -30,24 +30,18 @@ def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Fl
 
     Args:
         x, y: (n, k), both rising. first, last: (n,), wanted slopes at the ends.
-
-    Inner slopes are those of Fritsch and Butland 1984, as in SciPy's PCHIP.
     """
     h = np.maximum(np.diff(x, axis=1), 1e-9)
     secant = np.diff(y, axis=1) / h
-    near, far = 2 * h[:, 1:] + h[:, :-1], h[:, 1:] + 2 * h[:, :-1]
-    with np.errstate(divide="ignore"):
-        inner = (near + far) / (near / secant[:, :-1] + far / secant[:, 1:])
     ends = [np.clip(slope, 0, STEEPEST * s) for slope, s in ((first, secant[:, 0]), (last, secant[:, -1]))]
-    slopes = np.column_stack([ends[0], np.nan_to_num(inner), ends[1]])
+    slopes = np.column_stack([ends[0], np.nan_to_num(monotone_cubic.inner_slopes(h, secant)), ends[1]])
     result = np.where(at < x[:, :1], y[:, :1], y[:, -1:])
     for k in range(h.shape[1]):
         here = (at >= x[:, k, None]) & (at <= x[:, k + 1, None])
         width = h[:, k, None]
         u = np.clip((at - x[:, k, None]) / width, 0, 1)
-        rise = y[:, k, None] * (1 + 2 * u) * (1 - u) ** 2 + y[:, k + 1, None] * u**2 * (3 - 2 * u)
-        rise += width * u * (1 - u) * (slopes[:, k, None] * (1 - u) - slopes[:, k + 1, None] * u)
-        result = np.where(here, rise, result)
+        both = [(values[:, k, None], values[:, k + 1, None]) for values in (y, slopes)]
+        result = np.where(here, monotone_cubic.piece(u, width, *both), result)
     return result
 
 

@@ -1,13 +1,14 @@
-"""Full efforts for spoiled ones: what is hidden is drawn given what was measured and who blew.
+"""Full efforts for interrupted ones: what is hidden is drawn given what was measured and who blew.
 
-1. Small conditional densities (`density`) draw how much air was still to come, for how long, and where its volume
-   passes a few knots; likewise of gaps and of onsets (`hidden`). They may be told another effort of the
-   person (`others`).
+1. Small conditional densities (`mixture_density`) draw how much air was still to come, for how long, and where its
+   volume passes a few knots; likewise of gaps and of onsets (`segments`). They may be given another effort of the
+   person (`sibling_efforts`).
 2. The trained diffusion draws a whole curve for the facts (FEV1, FVC, PEF, ...) that follow from these and from what
    was measured.
-3. That curve takes the hidden place, its volume bent to pass what was drawn (`bridge`); what is trusted stays.
+3. That curve takes the hidden place, its volume bent to pass what was drawn (`monotone`); what is trusted stays.
 """
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.generator import STEPS, Generator
-from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.models import index_diffusion, latent_diffusion, mixture_density
+from spiro_diffusion.models.checkpoint import Constants, configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.latent_diffusion import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
-from spiro_diffusion.physiology import mean_surface, spirometry, time_grid
-from spiro_diffusion.reconstruction import monotone, sibling_efforts
-from spiro_diffusion.reconstruction import segments as hidden
-from spiro_diffusion.reconstruction.segments import Answer, Floats, Places
+from spiro_diffusion.physiology import mean_surface, time_grid
+from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts
+from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 ZERO_EDGE = time_grid.LEAD_SAMPLES  # edge of the grid at time zero
@@ -33,23 +34,35 @@ JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0
 LEAST_SEEN_S = 0.3  # of trusted effort: the densities saw no less
 LATEST_JOIN_S = 1.2  # of a trusted part after a bad onset
 KIND = "reconstructor"
+Bools = NDArray[np.bool_]
 
 
 class Known(NamedTuple):
-    """Of N efforts: `surface.features` (N, 12) of who blew, and their best other efforts."""
+    """Of N efforts: `mean_surface.features` (N, 12) of who blew, and their best other efforts."""
 
     surfaces: Floats
-    told: Others
+    others: Others
 
 
-class Segment(NamedTuple):
-    """One hidden stretch of N efforts (`rows` (N,) where there is one)."""
+class Filled(NamedTuple):
+    """One hidden stretch of N efforts (`rows` (N,) where there is one), and what was drawn for it."""
 
-    rows: NDArray[np.bool_]
+    rows: Bools
     answer: Answer
     first: Floats  # (N,) L/s, flow at its begin
     last: Floats  # (N,) L/s, at its end
-    bins: NDArray[np.bool_]  # (N, 512) that it covers
+    bins: Bools  # (N, bins) that it covers
+
+    def plain(self, increments: Floats) -> Floats:
+        """Increments (N, bins) with a plain path in its place."""
+        return self._with(increments, monotone.plain(*self.answer, self.first, self.last))
+
+    def bent(self, increments: Floats, volumes: Floats) -> Floats:
+        """Increments with drawn curves, volumes (N, edges), bent into its place."""
+        return self._with(increments, monotone.bend(volumes, *self.answer, self.first, self.last))
+
+    def _with(self, increments: Floats, path: Floats) -> Floats:
+        return np.where(self.bins, np.diff(path, axis=1), increments)
 
 
 class Reconstructor:
@@ -58,7 +71,7 @@ class Reconstructor:
     `made_from`: what they were trained on, as in the generator.
     """
 
-    def __init__(self, densities: dict[str, Density], generator: Generator, made_from: dict[str, Any]) -> None:
+    def __init__(self, densities: dict[Segment, Density], generator: Generator, made_from: dict[str, Any]) -> None:
         device = generator.place.device
         self.densities = {name: model.to(device).eval() for name, model in densities.items()}
         self.generator, self.made_from = generator, made_from
@@ -67,20 +80,12 @@ class Reconstructor:
     def from_checkpoint(cls, path: Path, generator: Generator) -> "Reconstructor":
         """Load `reconstructor.safetensors`.
 
-        Raises SpiroError where it is missing or damaged.
+        Raises SpiroError where it is missing, damaged or of code with other constants.
         """
-        if not path.is_file():
-            raise SpiroError(
-                f"{path}: no such checkpoint; make it with `dvc repro reconstruct`, or `dvc pull reconstruct`"
-            )
-        tensors, config = load_checkpoint(path, KIND)
-        made_from = config.get("made_from")
-        if not isinstance(made_from, dict):
-            raise SpiroError(
-                f"{path}: its configuration does not say what it was made from; it is of other code than this"
-            )
+        tensors, config = load_checkpoint(path, KIND, constants())
+        made_from = asdict(configured(MadeFrom, config, "made_from", path))
         densities = {}
-        for name in hidden.QUESTIONS:
+        for name in Segment:
             network = configured(DensityConfig, config.get("densities", {}), name, path)
             own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             densities[name] = rebuilt(partial(Density, network), own, path)
@@ -89,155 +94,146 @@ class Reconstructor:
     def fill(
         self,
         signals: NDArray,
-        trusted: NDArray[np.bool_],
+        trusted: Bools,
         people: pd.DataFrame,
         draws: int,
         seed: int,
         *,
-        told: Others | None = None,
+        others: Others | None = None,
         diffuse: bool = True,
-        steps: int = STEPS,
+        steps: int | None = None,
     ) -> NDArray[np.float32]:
-        """Full efforts (n, draws, 512) in L/s for spoiled ones.
+        """Full efforts (n, draws, bins) in L/s for interrupted ones.
 
         Args:
-            signals: (n, 512) L/s on the warped grid. trusted: (n, 512), as `check_trusted` allows it; a trusted last
+            signals: (n, bins) L/s on the warped grid. trusted: (n, bins), as `check_trusted` allows it; a trusted last
                 bin says that the effort had ended by itself.
-            people: a row an effort, as `people.conditioned` makes it: the kind of effort that is drawn.
-            told: the best other effort of each person; without it none is known.
+            people: a row an effort, as `subjects.conditioned` makes it: the kind of effort that is drawn.
+            others: the best other effort of each person; without it none is known.
             diffuse: the diffusion draws the path between the knots; without it the path is plain.
-            steps: noise levels of the diffusion.
+            steps: noise levels of the diffusion; those of its checkpoint where None.
+
+        Raises SpiroError where the weights draw what is not finite.
         """
         rng = torch.Generator(self.generator.place.device).manual_seed(seed)
-        many = np.repeat(np.asarray(signals, dtype=np.float64), draws, axis=0)
-        hold = np.repeat(trusted, draws, axis=0)
-        persons = people.iloc[np.repeat(np.arange(len(people)), draws)].reset_index(drop=True)
-        told = (Others.none(len(signals)) if told is None else told).at(np.repeat(np.arange(len(signals)), draws))
-        of = Known(mean_surface.features(persons), told)
-        increments, hold, segments = self._segments(many * time_grid.WIDTHS_S, hold, of, rng)
-        if diffuse and any(s.rows.any() for s in segments):
-            logs = facts_of(increments / time_grid.WIDTHS_S)
-            known = np.flatnonzero(np.isfinite(logs).all(axis=1))
-            drawn = np.zeros_like(many)
-            if len(known):
-                drawn[known] = self.generator.told(persons.iloc[known], logs[known], seed, steps=steps)
-            volumes = time_grid.volume(np.maximum(drawn, 0))
-            for segment in segments:
-                path = monotone.bend(volumes, *segment.answer, segment.first, segment.last)
-                increments = np.where(segment.bins, np.diff(path, axis=1), increments)
+        rows = np.repeat(np.arange(len(signals)), draws)
+        people = people.iloc[rows].reset_index(drop=True)
+        others = (Others.none(len(signals)) if others is None else others).at(rows)
+        known = Known(mean_surface.features(people), others)
+        increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
+        with self.generator.place.applied():
+            increments, hidden = self._hidden(increments, trusted[rows], known, rng)
+        if diffuse and any(one.rows.any() for one in hidden):
+            volumes = self._drawn(increments, people, seed, steps)
+            for one in hidden:
+                increments = one.bent(increments, volumes)
         result = (increments / time_grid.WIDTHS_S).astype(np.float32)
+        if not np.isfinite(result).all():
+            raise SpiroError("the weights of the reconstructor draw flow that is not finite; fetch it again")
         return result.reshape(len(signals), draws, time_grid.N_SAMPLES)
 
-    def _segments(
-        self, increments: Floats, hold: NDArray[np.bool_], of: Known, rng: torch.Generator
-    ) -> tuple[Floats, NDArray[np.bool_], list[Segment]]:
+    def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int, steps: int | None) -> Floats:
+        """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""
+        logs = index_diffusion.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
+        known = np.flatnonzero(np.isfinite(logs).all(axis=1))
+        drawn = np.zeros_like(increments)
+        if len(known):
+            drawn[known] = self.generator.sample_given(people.iloc[known], logs[known], seed, steps=steps)
+        return time_grid.volume(np.maximum(drawn, 0))
+
+    def _hidden(
+        self, increments: Floats, hold: Bools, known: Known, rng: torch.Generator
+    ) -> tuple[Floats, list[Filled]]:
         """The hidden stretches of N efforts, drawn one after the other: each knows what is filled in before it.
 
         Args:
-            increments: (N, 512) L a bin. hold: (N, 512) trusted.
+            increments: (N, bins) L a bin. hold: (N, bins) trusted.
 
         Returns:
-            Increments with plain paths filled in, what is trusted after onsets have moved it, and the stretches.
+            Increments with plain paths filled in, and the stretches.
         """
-        segments = []
+        found = []
+        if (hold.argmax(axis=1) > ZERO_EDGE).any():
+            increments, hold, filled = self._onset(increments, hold, known, rng)
+            found.append(filled)
+            increments = filled.plain(increments)
+        for begin, end in zip(*(edges.T for edges in _gaps(hold)), strict=True):
+            found.append(self._gap(_volume(increments), begin, end, known, rng))
+            increments = found[-1].plain(increments)
+        if not hold[:, -1].all():
+            found.append(self._tail(_volume(increments), last_edge(hold), known, rng))
+            increments = found[-1].plain(increments)
+        return increments, found
+
+    def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: torch.Generator) -> Filled:
+        close = np.maximum(end, begin + 1)
+        seen = segments.gap_features(v, begin, close, known.surfaces)
+        numbers = self._numbers(Segment.GAP, seen, sibling_efforts.gap_features(known.others, v, begin, close), rng)
         bins = np.arange(time_grid.N_SAMPLES)
-        first = hold.argmax(axis=1)
-        onset = first > ZERO_EDGE
-        if onset.any():
-            increments, hold, segment = self._onset(increments, hold, onset, of, rng)
-            segments.append(segment)
-        begins, ends = _gaps(hold)
-        for begin, end in zip(begins.T, ends.T, strict=True):
-            rows = end > begin
-            v = _volume(increments)
-            close = np.maximum(end, begin + 1)
-            seen = hidden.gap_features(v, begin, close, of.surfaces)
-            numbers = self._numbers("gap", seen, sibling_efforts.gap_features(of.told, v, begin, close), rng)
-            answer = hidden.gap_answer(numbers, v, begin, close)
-            covers = (bins >= begin[:, None]) & (bins < end[:, None])
-            segment = Segment(rows, answer, _flow_before(v, begin), _flow_after(v, end), covers)
-            increments = _plain(increments, segment)
-            segments.append(segment)
-        cut = time_grid.N_SAMPLES - hold[:, ::-1].argmax(axis=1)
-        rows = cut < time_grid.N_SAMPLES
-        if rows.any():
-            v = _volume(increments)
-            place = np.minimum(cut, time_grid.N_SAMPLES - 1)
-            seen = hidden.tail_features(v, place, of.surfaces)
-            numbers = self._numbers("tail", seen, sibling_efforts.tail_features(of.told, v, place), rng)
-            answer = hidden.tail_answer(numbers, v, place)
-            covers = rows[:, None] & (bins >= cut[:, None])
-            segment = Segment(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
-            increments = _plain(increments, segment)
-            segments.append(segment)
-        return increments, hold, segments
+        covers = (bins >= begin[:, None]) & (bins < end[:, None])
+        answer = segments.gap_answer(numbers, v, begin, close)
+        return Filled(end > begin, answer, _flow_before(v, begin), _flow_after(v, end), covers)
+
+    def _tail(self, v: Floats, cut: Places, known: Known, rng: torch.Generator) -> Filled:
+        rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
+        seen = segments.tail_features(v, place, known.surfaces)
+        numbers = self._numbers(Segment.TAIL, seen, sibling_efforts.tail_features(known.others, v, place), rng)
+        covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
+        answer = segments.tail_answer(numbers, v, place)
+        return Filled(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
-        self,
-        increments: Floats,
-        hold: NDArray[np.bool_],
-        rows: NDArray[np.bool_],
-        of: Known,
-        rng: torch.Generator,
-    ) -> tuple[Floats, NDArray[np.bool_], Segment]:
-        """A full onset that breathes out the same volume; what follows moves to when it would have come."""
-        v = _volume(increments)
+        self, increments: Floats, hold: Bools, known: Known, rng: torch.Generator
+    ) -> tuple[Floats, Bools, Filled]:
+        """A full onset that breathes out the same volume; what follows moves to when it would have come.
+
+        Returns increments and what is trusted after the move, and the onset.
+        """
+        v, rows = _volume(increments), hold.argmax(axis=1) > ZERO_EDGE
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
-        cut = time_grid.N_SAMPLES - hold[:, ::-1].argmax(axis=1)
-        seen = hidden.onset_features(v, join, cut, of.surfaces)
-        numbers = self._numbers("onset", seen, sibling_efforts.onset_features(of.told, v, join), rng)
-        answer = hidden.onset_answer(numbers, v, join)
+        seen = segments.onset_features(v, join, last_edge(hold), known.surfaces)
+        numbers = self._numbers(Segment.ONSET, seen, sibling_efforts.onset_features(known.others, v, join), rng)
+        answer = segments.onset_answer(numbers, v, join)
         new = np.abs(time_grid.EDGES_S - answer.times[:, -1:]).argmin(axis=1)
         new = np.where(rows, new, join)
-        times = np.column_stack(
-            [answer.times[:, :-1] * (time_grid.EDGES_S[new] / answer.times[:, -1])[:, None], time_grid.EDGES_S[new]]
-        )
-        times[:, 0] = hidden.BEGIN_S
-        shift = time_grid.EDGES_S[new] - time_grid.EDGES_S[join]
-        moved = monotone.volume_at(v, time_grid.EDGES_S[None] - shift[:, None])
-        place = monotone.volume_at(
-            np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1), time_grid.EDGES_S[None] - shift[:, None]
-        )
-        kept = np.diff(place, axis=1) > 0  # a bin that holds any of it
+        begins = time_grid.EDGES_S[new][:, None]
+        times = np.column_stack([answer.times[:, :-1] * begins / answer.times[:, -1:], begins])
+        times[:, 0] = segments.BEGIN_S
+
+        earlier = time_grid.EDGES_S[None] - (begins - time_grid.EDGES_S[join][:, None])
+        moved = np.diff(monotone.volume_at(v, earlier), axis=1)
+        held = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
+        kept = np.diff(monotone.volume_at(held, earlier), axis=1) > 0  # a bin that holds any of it
         kept[:, -1] = hold[:, -1]
         bins = np.arange(time_grid.N_SAMPLES)
         kept &= bins >= new[:, None]
-        hold = np.where(rows[:, None], kept, hold)
-        increments = np.where(rows[:, None], np.diff(moved, axis=1), increments)
-        covers = rows[:, None] & (bins < new[:, None])
+        increments = np.where(rows[:, None], moved, increments)
         flow = _flow_after(_volume(increments), new)
-        segment = Segment(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
-        return _plain(increments, segment), hold, segment
+        covers = rows[:, None] & (bins < new[:, None])
+        filled = Filled(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
+        return increments, np.where(rows[:, None], kept, hold), filled
 
-    def _numbers(self, question: str, seen: Floats, told: Floats, rng: torch.Generator) -> Floats:
-        return self.densities[question].draw(np.column_stack([seen, told]), 1, rng)[:, 0]
+    def _numbers(self, segment: Segment, seen: Floats, others: Floats, rng: torch.Generator) -> Floats:
+        return self.densities[segment].draw(np.column_stack([seen, others]), 1, rng)[:, 0]
 
 
-def save_reconstructor(path: Path, densities: dict[str, Density], made_from: dict[str, Any]) -> None:
+def constants() -> Constants:
+    """What decides a draw beside weights and shapes."""
+    own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
+    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
+    surface = latent_diffusion.constants()["mean_surface_of_a_woman_of_30_years_150_cm"]
+    return {"time_grid": {"edges_s": time_grid.EDGES_S}, "segments": own, "density": density, "mean_surface": surface}
+
+
+def save_reconstructor(path: Path, densities: dict[Segment, Density], made_from: MadeFrom) -> None:
     """Write the densities to one file."""
     tensors = {f"{name}.{k}": v for name, model in densities.items() for k, v in model.state_dict().items()}
-    config = {"densities": {name: model.config.__dict__ for name, model in densities.items()}, "made_from": made_from}
-    save_checkpoint(path, KIND, tensors, config)
+    config = {"densities": {name: asdict(m.config) for name, m in densities.items()}, "made_from": asdict(made_from)}
+    save_checkpoint(path, KIND, tensors, config, constants())
 
 
-def facts_of(signals: NDArray) -> Floats:
-    """Logarithms (n, 7) of the facts of curves (n, 512) in L/s; NaN where one has none."""
-    return index_diffusion.read(indices_of(signals))
-
-
-def indices_of(signals: NDArray) -> pd.DataFrame:
-    """Indices of curves (n, 512) in L/s, a row a curve."""
-    parts = []
-    for start in range(0, len(signals), spirometry.CHUNK):
-        flow = time_grid.to_10ms(signals[start : start + spirometry.CHUNK])
-        there = flow != 0
-        points = np.where(there.any(axis=1), time_grid.N_10MS - there[:, ::-1].argmax(axis=1), 0)
-        parts.append(spirometry.indices(flow, points).to_pandas())
-    return pd.concat(parts, ignore_index=True)
-
-
-def check_trusted(trusted: NDArray[np.bool_]) -> None:
-    """Whether a mask (512,) leaves enough of an effort to reconstruct it from.
+def check_trusted(trusted: Bools) -> None:
+    """Whether a mask (bins,) leaves enough of an effort to reconstruct it from.
 
     Raises SpiroError that says what is missing.
     """
@@ -255,24 +251,18 @@ def check_trusted(trusted: NDArray[np.bool_]) -> None:
         raise SpiroError(f"mask: {seen:.2f} s of the expiration are trusted; at least {LEAST_SEEN_S:g} s are needed")
 
 
-def _plain(increments: Floats, segment: Segment) -> Floats:
-    """Increments with the plain path of a stretch in its place."""
-    path = monotone.plain(*segment.answer, segment.first, segment.last)
-    return np.where(segment.bins, np.diff(path, axis=1), increments)
-
-
 def _volume(increments: Floats) -> Floats:
-    """Volume (N, 513) at the edges, never falling: what was breathed out."""
+    """Volume (N, edges) at the edges, never falling: what was breathed out."""
     v = np.zeros((len(increments), time_grid.N_SAMPLES + 1))
     np.cumsum(increments, axis=1, out=v[:, 1:])
     return np.maximum.accumulate(v, axis=1)
 
 
-def _gaps(hold: NDArray[np.bool_]) -> tuple[Places, Places]:
+def _gaps(hold: Bools) -> tuple[Places, Places]:
     """Begins and ends (N, gaps) of untrusted stretches between trusted ones; equal where a row has fewer."""
     begins = hold[:, :-1] & ~hold[:, 1:]
     ends = ~hold[:, :-1] & hold[:, 1:]
-    last = time_grid.N_SAMPLES - hold[:, ::-1].argmax(axis=1) - 1
+    last = last_edge(hold) - 1
     bins = np.arange(time_grid.N_SAMPLES - 1)
     begins &= bins < last[:, None]
     ends &= bins >= hold.argmax(axis=1)[:, None]

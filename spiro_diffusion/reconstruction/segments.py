@@ -1,13 +1,13 @@
-"""What is hidden of an effort, as a few numbers, and what is seen of it, as features.
+"""Hidden segments of an effort as a few numbers, and what is seen of it as features.
 
-Three questions cover any mask over the 512 samples: what came after a cut (`TAIL`), what passed in a gap (`GAP`,
-a cough), and how fast the onset would have been (`ONSET`, a bad start). A full effort has an answer to each, wherever
-it is hidden, so that every full training effort is as many examples as one likes.
+The segments of `Segment` cover any mask over the bins of the grid. A full effort has each, wherever it is hidden, so
+that every full training effort is as many examples as one likes.
 
 Volumes are (n, 513) in L at the edges of the grid, places are edges of the grid, (n,). Features never depend on
-what is hidden.
+what is hidden. Every constant here decides a feature or a number, and is kept in a checkpoint.
 """
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from spiro_diffusion.reconstruction.monotone import volume_at
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-QUESTIONS = ("tail", "gap", "onset")
 WINDOWS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # over which flow before a cut is read: the counter's noise against decay
 TIMES_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # at which volume is read, where it is seen
 PARTS = np.arange(1, 8) / 8  # of the time up to a cut, likewise
@@ -33,6 +32,14 @@ PEF_BINS = 8  # 80 ms
 EDGE = 0.002  # shares lie within this of 0 and 1
 
 
+class Segment(StrEnum):
+    """A stretch of an effort that may be hidden."""
+
+    TAIL = "tail"  # what came after a cut
+    GAP = "gap"  # what passed between two places, as a cough
+    ONSET = "onset"  # how fast the begin would have been, instead of a slow start
+
+
 class Answer(NamedTuple):
     """A hidden stretch as points of time and volume, its ends included: (n, k) s after time zero, (n, k) L."""
 
@@ -42,8 +49,12 @@ class Answer(NamedTuple):
 
 def end_edge(signals: NDArray) -> Places:
     """Edge (n,) of the grid after the last bin with flow."""
-    there = signals != 0
-    return np.where(there.any(axis=1), time_grid.N_SAMPLES - there[:, ::-1].argmax(axis=1), 0)
+    return last_edge(signals != 0)
+
+
+def last_edge(marked: NDArray[np.bool_]) -> Places:
+    """Edge (n,) of the grid after the last marked bin (n, bins); 0 where none is."""
+    return np.where(marked.any(axis=1), time_grid.N_SAMPLES - marked[:, ::-1].argmax(axis=1), 0)
 
 
 # What came after a cut
@@ -67,9 +78,8 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
     """
     seen, begin = at(v, cut), time_grid.EDGES_S[cut]
     rest = np.maximum(np.exp(numbers[:, 0]) * seen - LEAST_L, 0)
-    time = np.clip(
-        np.exp(numbers[:, 1]) - LEAST_S, time_grid.WIDTHS_S[np.minimum(cut, 511)], time_grid.EDGES_S[-1] - begin
-    )
+    least = time_grid.WIDTHS_S[np.minimum(cut, time_grid.N_SAMPLES - 1)]
+    time = np.clip(np.exp(numbers[:, 1]) - LEAST_S, least, time_grid.EDGES_S[-1] - begin)
     rest = np.minimum(rest, FASTER * _flows(v, begin, np.array([-0.2]))[:, 0] * time)
     out = np.column_stack([0 * rest, _shares(numbers[:, 2:]), 0 * rest + 1])
     parts = np.concatenate([[0], KNOTS, [1]])
@@ -77,7 +87,7 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
 
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
-    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `surface.features` of the people."""
+    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`."""
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
     volume = np.maximum(seen, LEAST_L)

@@ -1,8 +1,8 @@
-"""Other efforts of the same person as a condition: what the best of them answers to the question that is asked.
+"""Other efforts of the same person as a condition: the hidden segment in the best of them.
 
-The best other effort (largest sum of FEV1 and FVC) is hidden as the spoiled one is, and the densities are told what it
-hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where no other effort is given
-they are told zeros, and so is the flag that says which it is: one model answers both.
+The best other effort (largest sum of FEV1 and FVC) is hidden as the interrupted one is; the densities are given what it
+hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where there is no other effort
+these are zeros, and so is the flag that says which it is: one model answers both.
 """
 
 from typing import NamedTuple
@@ -17,9 +17,9 @@ from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats, Places
 
 SHOWN = 0.5  # share of the examples that are shown other efforts, where there are any
-TOLD = 5  # numbers beside the answer
+COMPARED = 5  # numbers beside those of the segment
 NONE = -1  # in a table of rows: no such effort
-PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given; nothing of it is told
+PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given, and is not used
 
 
 class Others(NamedTuple):
@@ -36,7 +36,7 @@ class Others(NamedTuple):
 
     @classmethod
     def of(cls, signals: NDArray, rows: Places, among: Places) -> "Others":
-        """From the rows (n,) of curves (all, 512) in L/s; NONE where there is none."""
+        """From the rows (n,) of curves (all, bins) in L/s; NONE where there is none."""
         v = np.maximum.accumulate(time_grid.volume(np.asarray(signals[rows], dtype=np.float64)), axis=1)
         return cls(np.where(among[:, None] > 0, v, PLAUSIBLE), among)
 
@@ -75,16 +75,16 @@ def some(found: Places, rng: np.random.Generator) -> Places:
 
 
 def tail_features(others: Others, v: Floats, cut: Places) -> Floats:
-    """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `hidden.tail_features`."""
+    """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `segments.tail_features`."""
     own = _whole(others)
     answer = segments.tail_numbers(own, cut, np.maximum(_end(own), cut))
-    return _told(others, own, answer, segments.at(own, cut), segments.at(v, cut))
+    return _compared(others, own, answer, segments.at(own, cut), segments.at(v, cut))
 
 
 def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Floats:
     """What passed in the other effort at the time of the gap, (n, f)."""
     own = _whole(others)
-    return _told(others, own, segments.gap_numbers(own, begin, end), segments.at(own, begin), segments.at(v, begin))
+    return _compared(others, own, segments.gap_numbers(own, begin, end), segments.at(own, begin), segments.at(v, begin))
 
 
 def onset_features(others: Others, v: Floats, join: Places) -> Floats:
@@ -93,13 +93,13 @@ def onset_features(others: Others, v: Floats, join: Places) -> Floats:
     passed = own >= seen[:, None]
     place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(own))
     place = np.maximum(place, time_grid.LEAD_SAMPLES + 1)
-    return _told(others, own, segments.onset_numbers(own, place), segments.at(own, place), seen)
+    return _compared(others, own, segments.onset_numbers(own, place), segments.at(own, place), seen)
 
 
-def _told(others: Others, own: Floats, answer: Floats, there: Floats, here: Floats) -> Floats:
+def _compared(others: Others, own: Floats, answer: Floats, there: Floats, here: Floats) -> Floats:
     fvc, here = own[:, -1], np.maximum(here, LEAST_L)
     last = fvc - volume_at(own, time_grid.EDGES_S[_end(own)][:, None] - 1.0)[:, 0]
-    told = np.column_stack(
+    compared = np.column_stack(
         [
             answer,
             np.log(there / here),
@@ -109,7 +109,7 @@ def _told(others: Others, own: Floats, answer: Floats, there: Floats, here: Floa
             np.ones(len(fvc)),
         ]
     )
-    return np.where(others.among[:, None] > 0, told, 0.0)
+    return np.where(others.among[:, None] > 0, compared, 0.0)
 
 
 def _whole(others: Others) -> Floats:

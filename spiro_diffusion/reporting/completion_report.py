@@ -1,30 +1,39 @@
-"""The page of the reconstructions: what was spoiled, how far the draws were off, and what that does not prove."""
+"""The page of completions: what was interrupted, how far the draws were off, and what that does not prove."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spiro_diffusion.evaluation.figures import Figure
-from spiro_diffusion.reporting import report
-from spiro_diffusion.reporting.completion_plots import NAMES, label
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.reporting import completion_plots, report
+from spiro_diffusion.reporting.completion_plots import LABELS, NAMES
+
+Figure = dict[str, Any]  # as judge.json holds it
+
+
+def write(folder: Path) -> None:
+    """Write `plots/` and `report.html` into a folder with `judge.json` and `shown.npz` of the stage `reconstruct`."""
+    result = artifacts.read_json(folder / "judge.json")
+    pictures = completion_plots.draw(folder / "plots", result, artifacts.read_npz(folder / "shown.npz"))
+    artifacts.write_text(folder / "report.html", render(result, pictures))
 
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
     source, explanation = report.SOURCES[result["data"]["source"]]
-    natural = result["natural"]
+    others = result["others"]
     return report.template("reconstruction.html.j2").render(
         data=result["data"],
         source=source,
         explanation=explanation,
-        cases={label(name): case for name, case in result["cases"].items()},
-        candidates={name: NAMES[name] for name in NAMES},
-        natural=natural,
-        others=result["others"] | {"cases": {label(n): c for n, c in result["others"].get("cases", {}).items()}},
+        cases={LABELS[name]: case for name, case in result["cases"].items()},
+        candidates=NAMES,
+        natural=result["natural"],
+        others=others | {"cases": {LABELS[name]: case for name, case in others.get("cases", {}).items()}},
         ml=_ml,
         number=lambda figure: _cell(figure, 1, 3),
         percent=lambda figure: _cell(figure, 100, 1),
-        pictures={name: report.inline(path) for name, path in pictures.items() if path.exists()},
+        pictures={name: report.inline(path) for name, path in pictures.items()},
     )
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spiro_diffusion.physiology import monotone_cubic
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 
 Floats = NDArray[np.float64]
@@ -89,9 +90,7 @@ def _lung(times: Floats, emptied: Floats) -> Lung:
     x, y = np.log(times), np.log(emptied)
     h = np.diff(x, axis=1)
     d = np.maximum(np.diff(y, axis=1) / h, 1e-6)
-    near, far = 2 * h[:, 1:] + h[:, :-1], h[:, 1:] + 2 * h[:, :-1]
-    inner = (near + far) / (near / d[:, :-1] + far / d[:, 1:])
-    return Lung(x, y, np.column_stack([np.minimum(3 * d[:, 0], 1), inner, d[:, -1]]))
+    return Lung(x, y, np.column_stack([np.minimum(3 * d[:, 0], 1), monotone_cubic.inner_slopes(h, d), d[:, -1]]))
 
 
 def _volume(lung: Lung, driven: Floats) -> Floats:
@@ -108,8 +107,7 @@ def _volume(lung: Lung, driven: Floats) -> Floats:
 
     start, h = at(lung.log_s, 0), at(lung.log_s, 1) - at(lung.log_s, 0)
     u = np.minimum((x - start) / h, 1)
-    y = at(lung.log_e, 0) * (1 + 2 * u) * (1 - u) ** 2 + at(lung.log_e, 1) * u**2 * (3 - 2 * u)
-    y += h * u * (1 - u) * (at(lung.slopes, 0) * (1 - u) - at(lung.slopes, 1) * u)
+    y = monotone_cubic.piece(u, h, (at(lung.log_e, 0), at(lung.log_e, 1)), (at(lung.slopes, 0), at(lung.slopes, 1)))
     before = x < lung.log_s[:, :1]
     y = np.where(before, lung.log_e[:, :1] + x - lung.log_s[:, :1], y)
     return np.minimum((1 + LEFT) * -np.expm1(-np.exp(y)), 1)
