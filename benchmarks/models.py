@@ -424,16 +424,18 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine(place), "preset": preset.name if preset else "params.yaml"}
     result["agreement"] = agreement.checks(place)
     types = {str(t).removeprefix("torch."): t for t in (place.dtype, torch.float32)}
-    limits = {name: roofline.ceilings(place.device, dtype, asked.runs) for name, dtype in types.items()}
+    with place.applied():
+        limits = {name: roofline.ceilings(place.device, dtype, asked.runs) for name, dtype in types.items()}
     result["ceilings"] = {name: limit._asdict() for name, limit in limits.items()}
-    bench = Bench(place, asked.curves or CURVES[kind], asked.runs, preset)
-    rows = [row for part in (bench.training, bench.encoding, bench.sampling, bench.decoding) for row in part()]
-    result["rows"] = [row.as_json(limits[row.dtype]) for row in rows]
-    result["ratios"] = speed_tables.ratios(result["rows"])
-    result["targets"] = speed_tables.targets(kind, result["rows"], result["ratios"])
-    result["growth"] = bench.growing(list(GROWTH[kind] if asked.growth is None else asked.growth))
-    if asked.profile:
-        result["profile"] = profile(bench)
+    with place.applied():
+        bench = Bench(place, asked.curves or CURVES[kind], asked.runs, preset)
+        rows = [row for part in (bench.training, bench.encoding, bench.sampling, bench.decoding) for row in part()]
+        result["rows"] = [row.as_json(limits[row.dtype]) for row in rows]
+        result["ratios"] = speed_tables.ratios(result["rows"])
+        result["targets"] = speed_tables.targets(kind, result["rows"], result["ratios"])
+        result["growth"] = bench.growing(list(GROWTH[kind] if asked.growth is None else asked.growth))
+        if asked.profile:
+            result["profile"] = profile(bench)
     result["seconds"] = time.monotonic() - began
     artifacts.write_json(asked.out, result)
     print(speed_tables.tables(result))

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -36,6 +37,12 @@ def fused(allowed: bool) -> Iterator[None]:
 @functools.cache
 def _installed() -> bool:
     return importlib.util.find_spec("triton") is not None
+
+
+def _triton() -> ModuleType:
+    from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415 (needs Triton)
+
+    return triton_kernels
 
 
 def usable(x: Tensor) -> bool:
@@ -78,22 +85,18 @@ class _Norm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, modulation: Tensor | None, eps: float, silu: bool
     ) -> Tensor:
-        from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415 (needs Triton)
-
         x = x.contiguous()
         modulation = None if modulation is None else modulation.contiguous()
-        out, moments = triton_kernels.norm(x, weight, bias, modulation, eps, silu)
+        out, moments = _triton().norm(x, weight, bias, modulation, eps, silu)
         ctx.save_for_backward(x, weight, bias, modulation, moments)
         ctx.silu = silu
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415
-
         x, weight, bias, modulation, moments = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        found = triton_kernels.norm_backward(gradient, x, weight, bias, modulation, moments, ctx.silu)
+        found = _triton().norm_backward(gradient, x, weight, bias, modulation, moments, ctx.silu)
         return *found, None, None
 
 
@@ -105,24 +108,18 @@ class _Bias(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415
-
-        return gradients[0], triton_kernels.row_sum(gradients[0].contiguous(), ctx.kind)
+        return gradients[0], _triton().row_sum(gradients[0].contiguous(), ctx.kind)
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, keys_values: Tensor, heads: int) -> Tensor:
-        from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415
-
         query, keys_values = query.contiguous(), keys_values.contiguous()
         ctx.save_for_backward(query, keys_values)
         ctx.heads = heads
-        return triton_kernels.attention(query, keys_values, heads)
+        return _triton().attention(query, keys_values, heads)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from spiro_diffusion.compute import triton_kernels  # noqa: PLC0415
-
         query, keys_values = ctx.saved_tensors
-        return *triton_kernels.attention_backward(gradients[0].contiguous(), query, keys_values, ctx.heads), None
+        return *_triton().attention_backward(gradients[0].contiguous(), query, keys_values, ctx.heads), None

@@ -1,4 +1,4 @@
-"""Triton kernels of `fused`: imported only where there is a GPU and Triton (which PyTorch's GPU builds bring)."""
+"""Triton kernels of `kernels`: imported only where there is a GPU and Triton (which PyTorch's GPU builds bring)."""
 
 import torch
 import triton
@@ -36,25 +36,9 @@ def norm_backward(
     modulated = None if modulation is None else torch.empty_like(modulation)
     wide = triton.next_power_of_2(channels)
     step = max(1, min(TILE // wide, triton.next_power_of_2(tokens)))
-    _norm_backward[(programs,)](
-        gradient,
-        x,
-        weight,
-        bias,
-        modulation,
-        moments,
-        out,
-        modulated,
-        sums,
-        count,
-        tokens,
-        programs,
-        channels,
-        wide,
-        step,
-        modulation is not None,
-        silu,
-    )
+    given, made = (gradient, x, weight, bias, modulation, moments), (out, modulated, sums)
+    sizes = count, tokens, programs, channels, wide, step
+    _norm_backward[(programs,)](*given, *made, *sizes, modulation is not None, silu)
     of_weight, of_bias = _totals(sums, weight.dtype).unbind(0)
     return out, of_weight, of_bias, modulated
 

@@ -247,9 +247,8 @@ def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figu
 def _error(point: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
     error = point - truth
     good = np.isfinite(error)
-    if len(np.unique(people.person[good])) < MIN_PEOPLE:
-        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in ("error", "bias")}
-    own = people.restricted(good)
+    if (own := _enough(people, good)) is None:
+        return _missing("error", "bias")
     return {"error": from_resamples(own.medians(np.abs(error[good]))), "bias": from_resamples(own.medians(error[good]))}
 
 
@@ -257,9 +256,9 @@ def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str,
     """CRPS, coverage of central intervals by ranks (as in `conditional.calibration`), and their median width."""
     names = ["crps", *(f"coverage_{n}" for n in INTERVALS), *(f"width_{n}" for n in INTERVALS)]
     good = np.isfinite(truth) & np.isfinite(draws).all(axis=1)
-    if len(np.unique(people.person[good])) < MIN_PEOPLE:
-        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in names}
-    some, real, own = draws[good], truth[good], people.restricted(good)
+    if (own := _enough(people, good)) is None:
+        return _missing(*names)
+    some, real = draws[good], truth[good]
     result = {"crps": from_resamples(own.means(crps(real, some)))}
     low, high = pit_steps(real, some)
     for n in INTERVALS:
@@ -273,10 +272,9 @@ def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str,
 def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
     """Error and CRPS of other draws, and the generator's over them: below 1 the generator is better."""
     good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(other).all(axis=1)
-    names = ("error", "crps", "error_ratio", "crps_ratio")
-    if len(np.unique(people.person[good])) < MIN_PEOPLE:
-        return {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in names}
-    own, real = people.restricted(good), truth[good]
+    if (own := _enough(people, good)) is None:
+        return _missing("error", "crps", "error_ratio", "crps_ratio")
+    real = truth[good]
     errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, other)]
     scores = [own.means(crps(real, d[good])) for d in (drawn, other)]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -295,15 +293,24 @@ def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> di
     result = {}
     for name in ("obstructed", "not_obstructed"):
         rows = (names == name) & np.isfinite(drawn["ratio"]).all(axis=1)
-        if len(np.unique(people.person[rows])) < MIN_PEOPLE:
-            result[name] = {k: missing(f"fewer than {MIN_PEOPLE} participants") for k in ("bias", "as_recorded")}
+        if (own := _enough(people, rows)) is None:
+            result[name] = _missing("bias", "as_recorded")
             continue
-        own, real = people.restricted(rows), truth["ratio"][rows]
+        real = truth["ratio"][rows]
         result[name] = {
             "bias": from_resamples(own.means(np.median(drawn["ratio"][rows], axis=1) - real)),
             "as_recorded": from_resamples(own.means(recorded[rows] - real)),
         }
     return result
+
+
+def _enough(people: Resamples, rows: NDArray[np.bool_]) -> Resamples | None:
+    """The resamples of some rows; None where they are of too few participants."""
+    return people.restricted(rows) if len(np.unique(people.person[rows])) >= MIN_PEOPLE else None
+
+
+def _missing(*names: str) -> dict[str, Figure]:
+    return {name: missing(f"fewer than {MIN_PEOPLE} participants") for name in names}
 
 
 def _width(draws: NDArray, nominal: int) -> NDArray[np.float64]:
