@@ -57,7 +57,7 @@ class SpiroGenerator:
     def from_checkpoint(cls, folder: str | Path = "models", device: str = "auto") -> "SpiroGenerator":
         """Load `vqvae.safetensors` and `cldm.safetensors` of a folder; `device` is auto, cpu or cuda.
 
-        Sets PyTorch to one thread: the same digits on any number of cores.
+        Draws on one thread of the CPU, whatever PyTorch is set to: the same digits on any number of cores.
 
         Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
         there.

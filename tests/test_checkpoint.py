@@ -164,6 +164,19 @@ def test_a_model_draws_as_its_checkpoint_says(models: Path, tmp_path: Path) -> N
     assert all((drawn[0] != other).any() for other in drawn[1:])
 
 
+def test_loading_and_drawing_leave_the_process_as_it_was_and_do_not_follow_it(models: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        drawn = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            drawn.append(SpiroGenerator.from_checkpoint(models, device="cpu").generate(**MAN, n=5).flow)
+            assert torch.get_num_threads() == threads
+        np.testing.assert_array_equal(*drawn)
+    finally:
+        torch.set_num_threads(before)
+
+
 def awake(weights: dict[str, torch.Tensor], size: float = 0.3) -> dict[str, torch.Tensor]:
     """Weights with noise of this SD where a network starts at zero."""
     random = torch.Generator().manual_seed(1)

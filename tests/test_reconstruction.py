@@ -1,7 +1,6 @@
 """A spoiled effort: what is found wrong, what stays as measured, how the drawn part joins, and how sure it is."""
 
 import copy
-import itertools
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from spiro_diffusion import api, cli
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.dataset import splits
 from spiro_diffusion.dataset.splits import judged_part
 from spiro_diffusion.evaluation import completion, completion_baselines
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
@@ -269,22 +267,12 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 
 
-def with_parts(curves: pd.DataFrame) -> pd.DataFrame:
-    """The table with other numbers of participants, so that each part has some of them."""
-    u = splits.hash_value(numbers := np.arange(50_000, 60_000))
-    free = {part: list(numbers[(u >= low) & (u < high)]) for part, (low, high) in splits.PARTS.items()}
-    wanted = itertools.cycle(("train", "test", "choosing", "reporting"))
-    new = {seqn: free[part].pop() for seqn, part in zip(curves["seqn"].unique(), wanted, strict=False)}
-    seqn = curves["seqn"].map(new)
-    return curves.assign(seqn=seqn, split=splits.split(seqn))
-
-
 @pytest.fixture(scope="module")
 def judged(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of both stages."""
     run = tmp_path_factory.mktemp("run")
     write_json(run / "manifest.json", {"source": "simulated"})
-    with_parts(pd.read_parquet(data / "curves.parquet")).to_parquet(run / "curves.parquet")
+    tiny.with_parts(pd.read_parquet(data / "curves.parquet")).to_parquet(run / "curves.parquet")
     table = {"signals": data / "signals_L512.npy", "curves": run / "curves.parquet"}
     inputs = table | {"manifest": run / "manifest.json", "reconstructor": run / "reconstructor.safetensors"}
     recipe = loop.Recipe(1, 256, 0.002, 0.05, 0.01, 1.0, 0.9, 1, 1)

@@ -1,5 +1,6 @@
 """Checkpoints of tiny, untrained networks, and the data of a few simulated people, in seconds."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
+from spiro_diffusion.dataset import splits
 from spiro_diffusion.models import index_diffusion
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, save_cldm
@@ -84,3 +86,13 @@ def data(folder: Path, people: int = 40) -> Path:
         plots=trash / "plots",
     )
     return folder
+
+
+def with_parts(curves: pd.DataFrame) -> pd.DataFrame:
+    """The table with other numbers of participants, so that each part has some of them."""
+    u = splits.hash_value(numbers := np.arange(50_000, 60_000))
+    free = {part: list(numbers[(u >= low) & (u < high)]) for part, (low, high) in splits.PARTS.items()}
+    wanted = itertools.cycle(("train", "test", "choosing", "reporting"))
+    new = {seqn: free[part].pop() for seqn, part in zip(curves["seqn"].unique(), wanted, strict=False)}
+    seqn = curves["seqn"].map(new)
+    return curves.assign(seqn=seqn, split=splits.split(seqn))

@@ -203,7 +203,7 @@ def reconstruction_loss(
     counts), Huber loss of the volume in units of 10 mL, cross-entropy of begin and end, commitment.
 
     `target` (B, 512) is what is to be read back from curves `flow`: the same before the spirometer's counter
-    (`uncounted.before`), whose rounding no token needs to hold. `noise` on the codes makes the encoder give what
+    (`dequantise.before`), whose rounding no token needs to hold. `noise` on the codes makes the encoder give what
     matters most room, and near codes near curves: what the diffusion gets a little wrong stays small.
     """
     decoded, quantised = model(flow, quantise, noise)
