@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation import drawn_curves
 from spiro_diffusion.physiology import faults, spirometry, time_grid
 from spiro_diffusion.physiology.faults import Fault
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PERCENTILES = (5, 25, 50, 75, 95)
-SUMMARISED = {"fev1": "L", "fvc": "L", "ratio": "", "fef2575": "L/s", "pef": "L/s", "fet": "s"}
+SUMMARISED = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
 SAME = 5e-3  # relative width below which an index counts as measured
 APART = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
 LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
@@ -74,15 +75,8 @@ class Recovered:
         for name in SUMMARISED:
             values = self.indices[name].to_numpy(float)
             low_90, low_50, median, high_50, high_90 = np.nanpercentile(values, PERCENTILES)
-            rows[name] = {
-                "recorded": float(self.recorded[name]),
-                "median": median,
-                "mean": float(np.nanmean(values)),
-                "low_50": low_50,
-                "high_50": high_50,
-                "low_90": low_90,
-                "high_90": high_90,
-            }
+            middle = {"recorded": float(self.recorded[name]), "median": median, "mean": float(np.nanmean(values))}
+            rows[name] = middle | {"low_50": low_50, "high_50": high_50, "low_90": low_90, "high_90": high_90}
         return pd.DataFrame(rows).T
 
     def bands(self) -> pd.DataFrame:
@@ -101,8 +95,8 @@ class Recovered:
             return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
         what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
         table, said = self.summary(), []
-        for name, label in (("fvc", "FVC"), ("fev1", "FEV1"), ("fef2575", "FEF25-75")):
-            row, unit = table.loc[name], SUMMARISED[name]
+        for name in ("fvc", "fev1", "fef2575"):
+            row, (label, unit, *_) = table.loc[name], INDICES[name]
             if row["high_90"] - row["low_90"] <= SAME * row["median"]:
                 said.append(f"{label} was measured, {row['median']:.2f} {unit}")
             else:

@@ -100,8 +100,9 @@ def fit(
         loop = _Loop(task, recipe, train_rows, runtime)
         if state.is_file():
             loop.restore(state)
+        write = log.step if log else (lambda record: None)
         for record in loop.history:
-            _write(log, record)
+            write(record)
         saved = time.monotonic()
         epochs = range(len(loop.history), recipe.epochs)
         bar = tqdm(
@@ -110,7 +111,7 @@ def fit(
         for epoch in bar:
             record = loop.epoch(epoch)
             bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k in ("loss", "score")}, refresh=False)
-            _write(log, record)
+            write(record)
             last = epoch + 1 == recipe.epochs
             if first and (last or time.monotonic() - saved > runtime.save_every):
                 loop.save(state)
@@ -127,11 +128,6 @@ def done(run: str, *names: str) -> None:
 
 def _state(name: str, run: str) -> Path:
     return artifacts.SCRATCH / name / f"{run}.safetensors"
-
-
-def _write(log: Log | None, record: dict[str, float]) -> None:
-    if log is not None and distributed.rank() == 0:
-        log.step(record)
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
