@@ -234,6 +234,27 @@ def _places(count, tokens, CHANNELS: tl.constexpr, HEAD: tl.constexpr, WIDE: tl.
 
 
 @triton.jit
+def _head(
+    query,
+    keys_values,
+    tokens,
+    keys,
+    CHANNELS: tl.constexpr,
+    HEAD: tl.constexpr,
+    TOKENS: tl.constexpr,
+    KEYS: tl.constexpr,
+):
+    """One head of one row: places of its queries, and of its keys with values, what of them is there, and all three."""
+    one = tl.program_id(0)
+    at_query, is_query = _places(one, tokens, CHANNELS, HEAD, TOKENS)
+    at_key, is_key = _places(one, keys, 2 * CHANNELS, HEAD, KEYS)
+    q = tl.load(query + at_query, mask=is_query, other=0.0)
+    k = tl.load(keys_values + at_key, mask=is_key, other=0.0)
+    v = tl.load(keys_values + at_key + CHANNELS, mask=is_key, other=0.0)
+    return at_query, is_query, at_key, is_key, q, k, v
+
+
+@triton.jit
 def _weights(q, k, keys, HEAD: tl.constexpr, KEYS: tl.constexpr):
     """Softmax over keys, (tokens, keys) in float32."""
     score = tl.dot(q, tl.trans(k)) * (1.0 / HEAD**0.5)
@@ -254,12 +275,7 @@ def _attention(
     TOKENS: tl.constexpr,
     KEYS: tl.constexpr,
 ):
-    one = tl.program_id(0)
-    at_query, is_query = _places(one, tokens, CHANNELS, HEAD, TOKENS)
-    at_key, is_key = _places(one, keys, 2 * CHANNELS, HEAD, KEYS)
-    q = tl.load(query + at_query, mask=is_query, other=0.0)
-    k = tl.load(keys_values + at_key, mask=is_key, other=0.0)
-    v = tl.load(keys_values + at_key + CHANNELS, mask=is_key, other=0.0)
+    at_query, is_query, _, _, q, k, v = _head(query, keys_values, tokens, keys, CHANNELS, HEAD, TOKENS, KEYS)
     weight = _weights(q, k, keys, HEAD, KEYS)
     mixed = tl.dot(weight.to(v.dtype), v)
     tl.store(out + at_query, mixed.to(out.dtype.element_ty), mask=is_query)
@@ -279,14 +295,9 @@ def _attention_backward(
     TOKENS: tl.constexpr,
     KEYS: tl.constexpr,
 ):
-    one = tl.program_id(0)
-    at_query, is_query = _places(one, tokens, CHANNELS, HEAD, TOKENS)
-    at_key, is_key = _places(one, keys, 2 * CHANNELS, HEAD, KEYS)
-    g = tl.load(gradient + at_query, mask=is_query, other=0.0)
-    q = tl.load(query + at_query, mask=is_query, other=0.0)
-    k = tl.load(keys_values + at_key, mask=is_key, other=0.0)
-    v = tl.load(keys_values + at_key + CHANNELS, mask=is_key, other=0.0)
+    at_query, is_query, at_key, is_key, q, k, v = _head(query, keys_values, tokens, keys, CHANNELS, HEAD, TOKENS, KEYS)
     weight = _weights(q, k, keys, HEAD, KEYS)
+    g = tl.load(gradient + at_query, mask=is_query, other=0.0)
     of_value = tl.dot(tl.trans(weight.to(g.dtype)), g)
     of_weight = tl.dot(g, tl.trans(v))
     of_score = weight * (of_weight - tl.sum(of_weight * weight, 1)[:, None]) * (1.0 / HEAD**0.5)

@@ -89,15 +89,16 @@ def given_others(
     return result
 
 
-def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float]]:
+def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Median width (L) of the intervals of FVC by the time of the cut (s)."""
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for at in SHARPNESS_S:
         case = cut(held.signals, held.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        found[f"{at:g}"] = {f"width_{n}": rounded(float(np.median(_width(fvc, n)))) for n in INTERVALS}
+        widths = {f"width_{n}": float(np.median(_width(fvc, n))) for n in INTERVALS}
+        found[f"{at:g}"] = {name: rounded(width) if np.isfinite(width) else None for name, width in widths.items()}
     return found
 
 
