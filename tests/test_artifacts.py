@@ -1,5 +1,6 @@
 """Files are whole or absent, and the same content gives the same bytes."""
 
+import io
 import os
 from pathlib import Path
 
@@ -66,3 +67,38 @@ def test_a_missing_or_foreign_json_says_so(tmp_path: Path) -> None:
         artifacts.read_json(tmp_path / "a.json")
     with pytest.raises(SpiroError, match="no such file"):
         artifacts.read_json(tmp_path / "b.json")
+
+
+def test_arrays_come_back_and_their_bytes_depend_on_nothing_else(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(6.0).reshape(2, 3), "a": np.array(["x", "y"])}
+    artifacts.write_npz(tmp_path / "one.npz", arrays)
+    artifacts.write_npz(tmp_path / "two.npz", dict(reversed(arrays.items())))
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    read = artifacts.read_npz(tmp_path / "one.npz")
+    assert {name: values.tolist() for name, values in read.items()} == {k: v.tolist() for k, v in arrays.items()}
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        artifacts.write_npz(tmp_path / "objects.npz", {"o": np.array([{}], dtype=object)})
+    assert not (tmp_path / "objects.npz").exists()
+
+
+def test_a_missing_cut_or_foreign_npz_is_refused_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    with pytest.raises(SpiroError, match="no such file"):
+        artifacts.read_npz(file)
+    artifacts.write_npz(file, {"a": np.arange(100.0)})
+    whole = file.read_bytes()
+    pickled = io.BytesIO()
+    np.savez(pickled, a=np.array([{}], dtype=object))
+    single = io.BytesIO()
+    np.save(single, np.arange(3))
+    for wrong in (
+        whole[:100],
+        b"",
+        b"<html>",
+        whole[:60] + b"\0" * 40 + whole[100:],
+        pickled.getvalue(),
+        single.getvalue(),
+    ):
+        file.write_bytes(wrong)
+        with pytest.raises(SpiroError, match=r"a\.npz: not a readable \.npz file"):
+            artifacts.read_npz(file)
