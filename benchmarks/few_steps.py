@@ -48,7 +48,7 @@ from spiro_diffusion.models.vqvae import CHANNELS, TOKENS
 from spiro_diffusion.pipeline import run as bare
 from spiro_diffusion.pipeline.train_cldm import Params
 from spiro_diffusion.training import loop
-from spiro_diffusion.training.denoising import DenoisingTask, Examples, equal_people
+from spiro_diffusion.training.denoising import DenoisingTask, Examples
 
 SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
 STANDARDISED = 2048  # curves at a time
@@ -156,7 +156,7 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
     told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
     known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(place.device), told], dim=1)
     change = params.augmentation(len(index_diffusion.NAMES)).to(place.device)
-    weights = equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(place.device)
+    weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(place.device)
     examples = Examples(torch.cat(clean), known, choosing.to(place.device), weights)
     return Lessons(examples, change, train.to(place.device))
 

@@ -17,13 +17,14 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import judged_part
 from spiro_diffusion.evaluation import completion, completion_baselines
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
-from spiro_diffusion.models.latent_diffusion import MadeFrom
+from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import faults, spirometry, time_grid
 from spiro_diffusion.pipeline import reconstruct, train_reconstructor
 from spiro_diffusion.reconstruction import examples, segments, sibling_efforts
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor, save_reconstructor
+from spiro_diffusion.reconstruction.densities import save_densities
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 from spiro_diffusion.reporting import completion_plots, completion_report
 from spiro_diffusion.training import loop
@@ -330,7 +331,7 @@ def test_absurd_densities_are_refused_with_the_first_draw(
         densities = {segment: copy.deepcopy(density) for segment, density in model.densities.items()}
         for name in names:
             densities[segments.Segment.TAIL].state_dict()[name].fill_(3e38)
-        save_reconstructor(tmp_path / "reconstructor.safetensors", densities, made_from)
+        save_densities(tmp_path / "reconstructor.safetensors", densities, made_from)
         absurd = Reconstructor.from_checkpoint(tmp_path / "reconstructor.safetensors", generator._generator)
         person = pd.DataFrame([{"age": 45.0, "height": 175.0, "sex": 1}])
         with pytest.raises(SpiroError, match="fetch it again"):

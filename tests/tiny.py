@@ -12,14 +12,15 @@ from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset import splits
 from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, save_cldm
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, save_cldm
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig, save_vqvae
 from spiro_diffusion.pipeline import align, filter, resample
 from spiro_diffusion.reconstruction import examples, sibling_efforts
-from spiro_diffusion.reconstruction.reconstructor import save_reconstructor
+from spiro_diffusion.reconstruction.densities import save_densities
 from spiro_diffusion.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
         )
         densities[name] = Density(shape).eval()
         densities[name].fit_scales(given, asked)
-    save_reconstructor(folder / "reconstructor.safetensors", densities, MadeFrom.of("simulated", table.iloc[rows]))
+    save_densities(folder / "reconstructor.safetensors", densities, MadeFrom.of("simulated", table.iloc[rows]))
     return folder
 
 

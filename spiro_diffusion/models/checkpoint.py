@@ -7,10 +7,12 @@ with others refuses it.
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -18,6 +20,7 @@ from safetensors.torch import save
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.params import filled
+from spiro_diffusion.physiology import mean_surface
 
 LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
 TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors, as safetensors names them
@@ -33,6 +36,36 @@ class Checkpoint(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What a model was trained on."""
+
+    data: str  # the source
+    participants: int
+    curves: int
+    age: list[float]  # years, lowest and highest
+    height: list[float]  # cm
+    vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
+
+    def __post_init__(self) -> None:
+        for name in ("age", "height"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
+                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
+
+    @classmethod
+    def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
+        """Of training curves, a row each with seqn, age and height."""
+        ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
+        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae)
+
+
+def mean_surface_probe() -> Constants:
+    """The mean surface as a constant of the code: its features of one person."""
+    person = pd.DataFrame({"age": [30.0], "height": [150.0], "sex": [2]})
+    return {"mean_surface_of_a_woman_of_30_years_150_cm": mean_surface.features(person)[0]}
 
 
 def save_checkpoint(

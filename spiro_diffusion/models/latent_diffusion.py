@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion.core.errors import shown
 from spiro_diffusion.models import conditioning, index_diffusion, layers
-from spiro_diffusion.models.checkpoint import Constants, configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.checkpoint import (
+    Constants,
+    MadeFrom,
+    configured,
+    load_checkpoint,
+    mean_surface_probe,
+    rebuilt,
+    save_checkpoint,
+)
 from spiro_diffusion.models.edm import Denoiser, Noise
 from spiro_diffusion.models.index_diffusion import Facts, FactsConfig
 from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNet, UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS
-from spiro_diffusion.physiology import mean_surface
 
 
 @dataclass(frozen=True)
@@ -29,30 +34,6 @@ class CLDMConfig:
     facts: FactsConfig
     facts_noise: Noise
     sampling: Sampling = field(default_factory=Sampling)
-
-
-@dataclass(frozen=True)
-class MadeFrom:
-    """What a model was trained on."""
-
-    data: str  # the source
-    participants: int
-    curves: int
-    age: list[float]  # years, lowest and highest
-    height: list[float]  # cm
-    vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
-
-    def __post_init__(self) -> None:
-        for name in ("age", "height"):
-            ends = getattr(self, name)
-            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
-                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
-
-    @classmethod
-    def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
-        """Of training curves, a row each with seqn, age and height."""
-        ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
-        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae)
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only
@@ -111,12 +92,11 @@ class CLDM(nn.Module):
 
 def constants() -> Constants:
     """What decides a draw beside weights, shapes, noise levels and the sampler."""
-    person = pd.DataFrame({"age": [30.0], "height": [150.0], "sex": [2]})
     return {
         "conditions": {c.name: asdict(c) for c in conditioning.CONDITIONS},
         "condition_names": conditioning.NAMES,
         "facts": index_diffusion.NAMES,
-        "mean_surface_of_a_woman_of_30_years_150_cm": mean_surface.features(person)[0],
+        **mean_surface_probe(),
         "step_frequencies": layers.STEP_FREQUENCIES,
     }
 

@@ -17,14 +17,15 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, MadeFrom, principal_axes, save_cldm
+from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS, load_vqvae
 from spiro_diffusion.physiology import mean_surface
 from spiro_diffusion.training import loop
-from spiro_diffusion.training.denoising import DenoisingTask, Examples, equal_people
+from spiro_diffusion.training.denoising import DenoisingTask, Examples
 from spiro_diffusion.training.log import Log
 
 FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
@@ -128,7 +129,7 @@ def train_cldm(
 
         known = torch.from_numpy(conditioning.encode(efforts.table)).to(place.device)
         choosing = torch.from_numpy(efforts.choosing).to(place.device)
-        weights = equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(place.device)
+        weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(place.device)
         train = torch.from_numpy(efforts.train).to(place.device)
 
         log, examples = Log(metrics / "facts"), Examples(facts.to(place.device), known, choosing, weights)

@@ -15,14 +15,13 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models.latent_diffusion import MadeFrom
+from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
+from spiro_diffusion.reconstruction.densities import save_densities
 from spiro_diffusion.reconstruction.examples import Examples
-from spiro_diffusion.reconstruction.reconstructor import save_reconstructor
 from spiro_diffusion.training import loop
-from spiro_diffusion.training.denoising import equal_people
 from spiro_diffusion.training.likelihood import DensityTask
 from spiro_diffusion.training.log import Log
 
@@ -81,7 +80,7 @@ def train_reconstructor(
             densities[segment] = _trained(params, rows, checked[segment], table, training)
             log.close()
         made_from = MadeFrom.of(artifacts.read_json(manifest)["source"], table.iloc[train])
-        save_reconstructor(reconstructor, densities, made_from)
+        save_densities(reconstructor, densities, made_from)
         loop.done(run, *(f"train_reconstructor_{segment}" for segment in densities))
 
 
@@ -98,7 +97,7 @@ def _trained(params: Params, learned: Examples, checked: Examples, table: pd.Dat
         model.fit_scales(features[:first], numbers[:first])
     model.to(place.device)
     rows = torch.arange(len(features), device=place.device)
-    weights = equal_people(table["seqn"].to_numpy()[checked.rows]).to(place.device)
+    weights = loop.equal_people(table["seqn"].to_numpy()[checked.rows]).to(place.device)
     task = DensityTask(model, features.to(place.device), numbers.to(place.device), rows[first:], weights)
     fitted = loop.fit(task, params, rows[:first], place, training.name, training.run, training.log)
     model.load_state_dict(fitted.weights)

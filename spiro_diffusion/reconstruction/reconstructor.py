@@ -9,7 +9,6 @@
 """
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models import index_diffusion, latent_diffusion, mixture_density
-from spiro_diffusion.models.checkpoint import Constants, configured, load_checkpoint, rebuilt, save_checkpoint
-from spiro_diffusion.models.latent_diffusion import MadeFrom
-from spiro_diffusion.models.mixture_density import Density, DensityConfig
+from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models.mixture_density import Density
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts
+from spiro_diffusion.reconstruction.densities import load_densities
 from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
@@ -33,7 +31,6 @@ ZERO_EDGE = time_grid.LEAD_SAMPLES  # edge of the grid at time zero
 JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0.02 L/s
 LEAST_SEEN_S = 0.3  # of trusted effort: the densities saw no less
 LATEST_JOIN_S = 1.2  # of a trusted part after a bad onset
-KIND = "reconstructor"
 Bools = NDArray[np.bool_]
 
 
@@ -82,14 +79,8 @@ class Reconstructor:
 
         Raises SpiroError where it is missing, damaged or of code with other constants.
         """
-        tensors, config = load_checkpoint(path, KIND, constants())
-        made_from = asdict(configured(MadeFrom, config, "made_from", path))
-        densities = {}
-        for name in Segment:
-            network = configured(DensityConfig, config.get("densities", {}), name, path)
-            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-            densities[name] = rebuilt(partial(Density, network), own, path)
-        return cls(densities, generator, made_from)
+        densities, made_from = load_densities(path)
+        return cls(densities, generator, asdict(made_from))
 
     def fill(
         self,
@@ -215,21 +206,6 @@ class Reconstructor:
 
     def _numbers(self, segment: Segment, seen: Floats, others: Floats, rng: torch.Generator) -> Floats:
         return self.densities[segment].draw(np.column_stack([seen, others]), 1, rng)[:, 0]
-
-
-def constants() -> Constants:
-    """What decides a draw beside weights and shapes."""
-    own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
-    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
-    surface = latent_diffusion.constants()["mean_surface_of_a_woman_of_30_years_150_cm"]
-    return {"time_grid": {"edges_s": time_grid.EDGES_S}, "segments": own, "density": density, "mean_surface": surface}
-
-
-def save_reconstructor(path: Path, densities: dict[Segment, Density], made_from: MadeFrom) -> None:
-    """Write the densities to one file."""
-    tensors = {f"{name}.{k}": v for name, model in densities.items() for k, v in model.state_dict().items()}
-    config = {"densities": {name: asdict(m.config) for name, m in densities.items()}, "made_from": asdict(made_from)}
-    save_checkpoint(path, KIND, tensors, config, constants())
 
 
 def check_trusted(trusted: Bools) -> None:

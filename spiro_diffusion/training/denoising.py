@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,9 +63,3 @@ class DenoisingTask:
             sigma, noise = self.fixed_sigma[part], self.fixed_noise[part]
             parts.append(denoising_loss(self.model, self.clean[rows], self.known[rows], sigma, noise))
         return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
-
-
-def equal_people(seqn: np.ndarray) -> Tensor:
-    """Weights (n,) of efforts with which every participant counts the same; their sum is 1."""
-    _, person, efforts = np.unique(seqn, return_inverse=True, return_counts=True)
-    return torch.from_numpy(1 / efforts[person] / len(efforts))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -128,6 +129,12 @@ def done(run: str, *names: str) -> None:
 
 def _state(name: str, run: str) -> Path:
     return artifacts.SCRATCH / name / f"{run}.safetensors"
+
+
+def equal_people(seqn: np.ndarray) -> Tensor:
+    """Weights (n,) of efforts with which every participant counts the same; their sum is 1."""
+    _, person, efforts = np.unique(seqn, return_inverse=True, return_counts=True)
+    return torch.from_numpy(1 / efforts[person] / len(efforts))
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
