@@ -1,4 +1,4 @@
-"""What is judged: the generator, its rivals, and the two floors, all in one form."""
+"""What is judged: the generator, the baselines, and the two floors, all in one form."""
 
 import dataclasses
 
@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 from spiro_diffusion.evaluation import baselines, measured
 from spiro_diffusion.evaluation.measured import Measured, Sampler
 from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.registry import Question
 from spiro_diffusion.physiology import time_grid
 
 GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
-ROUND_TRIP_QUESTIONS = ("spread", "groups", "two_sample", "physics")  # the others would compare curves with themselves
+ROUND_TRIP_QUESTIONS: tuple[Question, ...] = (
+    "spread",
+    "groups",
+    "two_sample",
+    "physics",
+)  # the others would compare curves with themselves
 
 
 @dataclasses.dataclass(frozen=True)

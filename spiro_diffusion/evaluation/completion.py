@@ -85,15 +85,15 @@ def given_others(
     return result
 
 
-def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float]]:
+def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Median width (L) of the intervals of FVC by the time of the cut (s)."""
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for at in SHARPNESS_S:
         case = cut(held.signals, held.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n))))["value"] for n in INTERVALS}
+        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n)))).value for n in INTERVALS}
     return found
 
 
@@ -169,7 +169,7 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def _ml(litres: Figure) -> float | None:
+def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 

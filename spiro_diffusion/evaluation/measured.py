@@ -18,11 +18,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.physiology import counter, spirometry, time_grid
 
-INDICES = ("fev1", "fvc", "pef", "fef2575")  # the four that every distribution is judged on; L, L/s
 CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
-KEPT = (*INDICES, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
+KEPT = (*JUDGED, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
 SECOND_PEAK_WIDTH = 10  # samples, 100 ms: shorter rises are tremor
 
 Sampler = Callable[[pd.DataFrame, int, int], NDArray]  # (people, draws, seed) -> signals (n, draws, 512), L/s
@@ -86,8 +86,7 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
 def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
     """What the spirometer would have kept of signals (n, 512) in L/s of these people.
 
-    Raises:
-        SpiroError: a signal is not finite.
+    Raises SpiroError where a signal is not finite.
     """
     broken = int((~np.isfinite(signals)).any(axis=1).sum())
     if broken:

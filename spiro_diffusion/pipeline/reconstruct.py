@@ -16,7 +16,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.evaluation import completion
 from spiro_diffusion.evaluation.completion_baselines import Trained
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, to_json
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.reconstruction import examples as hiding
@@ -98,13 +98,14 @@ def reconstruct(
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"steps": params.steps, "resamples": params.resamples}
     source = artifacts.read_json(manifest)["source"]
-    result = {
+    content = {
         "data": {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params)},
         "cases": completion.judge(model, judges, trained, **drawn),
         "others": completion.given_others(model, judges, told, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judges, **options),
         "natural": completion.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),
     }
+    result = to_json(content)
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", completion.summary(result))
     pictures = completion_plots.draw(plots, model, judges, result, params.seed)

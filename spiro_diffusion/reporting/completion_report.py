@@ -4,19 +4,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spiro_diffusion.evaluation.figures import Figure
+from spiro_diffusion.core.artifacts import read_json, write_text
 from spiro_diffusion.reporting import report
 from spiro_diffusion.reporting.completion_plots import NAMES, label
+from spiro_diffusion.reporting.sources import SOURCES
+
+Figure = dict[str, Any]  # as judge.json has it
+
+
+def write(folder: Path) -> None:
+    """Write the page of a folder from its stored figures and pictures."""
+    pictures = {path.stem: path for path in sorted((folder / "plots").glob("*.png"))}
+    write_text(folder / "report.html", render(read_json(folder / "judge.json"), pictures))
 
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
-    source, explanation = report.SOURCES[result["data"]["source"]]
+    source = SOURCES[result["data"]["source"]]
     natural = result["natural"]
     return report.template("reconstruction.html.j2").render(
         data=result["data"],
-        source=source,
-        explanation=explanation,
+        source=source.label,
+        explanation=source.explanation,
         cases={label(name): case for name, case in result["cases"].items()},
         candidates={name: NAMES[name] for name in NAMES},
         natural=natural,
