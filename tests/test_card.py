@@ -32,7 +32,8 @@ def judged(folder: Path, **data: Any) -> Path:
     known = {"over_floor": {"value": 1.9}, "beyond": {"value": 1.0}}
     unknown = {"value": None, "reason": "3 participants"}
     groups = {"female_6_12": known, "male_6_12": {"over_floor": unknown, "beyond": unknown}}
-    generator = {"groups": {"best": {"unweighted": {"sex_age": dict.fromkeys(indices, groups)}}}}
+    kinds = {"sex_age": dict.fromkeys(indices, groups), "ethnicity": unknown, "obstruction": unknown}
+    generator = {"groups": {"best": {"unweighted": kinds}}}
     missed = {"path": "two_sample.best.fine.auc", "value": 0.93, "low": 0.9, "high": 0.95, "verdict": "missed"}
     spread = [
         {"path": named(f"residual_sd_ratio{part}", "best", index), "value": 1.07, "low": 0.9, "high": 1.3}

@@ -70,8 +70,11 @@ def earlier_stages(metrics: Path) -> None:
         metrics / "filter/counts.json",
         {"flow": {"aligned": sizes, "dropped": dropped, "filtered": sizes}, "splits": splits},
     )
-    write_json(metrics / "resample/agreement.json", {"round_trip": trip})
-    arrays = {f"{side}_{name}": np.linspace(1, 5, 9) for side in ("best", "published") for name in JUDGED}
+    agreed = {"n": 9, "bias": 0.01, "lower": -0.05, "upper": 0.07}
+    published = {"indices": dict.fromkeys(JUDGED, agreed)}
+    write_json(metrics / "resample/agreement.json", {"round_trip": trip, "published": published})
+    rng = np.random.default_rng(0)
+    arrays = {f"{side}_{name}": rng.uniform(3, 4, 9) for side in ("best", "published") for name in JUDGED}
     signal = {"signal": np.ones(512), "edges": np.linspace(-0.5, 19.5, 513), "curves": np.array(600)}
     write_arrays(metrics / "resample/shown.npz", arrays | signal)
     rows = "step\tloss\n" + "".join(f"{i}\t{1 / (i + 1)}\n" for i in range(9))
@@ -155,6 +158,7 @@ def test_the_report_shows_what_was_stored(out):
     page = (out / "evaluate/report.html").read_text()
     assert "Not for diagnosis" in page
     assert "Nothing here is a result on NHANES" in page
+    assert "+10 mL" in page
     assert "height missing: 12 curves, and with them 4 participants" in page
     assert re.search(r"<b>train</b>1,234 curves of 170 participants<small>train the models", page)
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:)?//", page)  # no network address is asked

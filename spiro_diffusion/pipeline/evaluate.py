@@ -12,7 +12,7 @@ from spiro_diffusion.core import artifacts
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part
 from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import Node, figure
+from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.real import Real
@@ -80,7 +80,9 @@ def evaluate(
     distributed.dismiss()
 
 
-def judged(params: Params, real: Real, own: candidates.Candidate, again: Measured, codebook: dict[str, Node]) -> Record:
+def judged(
+    params: Params, real: Real, own: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
+) -> Record:
     """The record of the generator and both floors, but for what it says of the data.
 
     Args:
@@ -96,9 +98,10 @@ def judged(params: Params, real: Real, own: candidates.Candidate, again: Measure
     )
     assert trip.curves is not None
     people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
-    errors = autoencoder.errors(real.held, again, people)
-    trees["generator"]["reconstruction"] = errors | codebook if isinstance(errors, dict) else errors
-    trees["grid_round_trip"]["reconstruction"] = autoencoder.errors(real.held, trip.curves, people)
+    none = dict.fromkeys(codebook, missing("no codebook is used"))
+    for name, curves, use in (("generator", again, codebook), ("grid_round_trip", trip.curves, none)):
+        errors = autoencoder.errors(real.held, curves, people)
+        trees[name]["reconstruction"] = {**errors, **use} if isinstance(errors, dict) else errors
     trees["generator"]["crps_rivals"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])
     return Record({}, **trees, baselines={}, targets=verdicts)  # the stage baselines adds them
