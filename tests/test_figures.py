@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from spiro_diffusion.evaluation import conditional, copying, figures, groups, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.figures import Figure, too_few
+from spiro_diffusion.evaluation.learners import ridge
 from spiro_diffusion.evaluation.registry import Rule
-from spiro_diffusion.evaluation.ridge import ridge
 from spiro_diffusion.models.quantiser import codebook_use
 
 

@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
-from spiro_diffusion.evaluation.ridge import ridge
+from spiro_diffusion.evaluation.learners import ridge
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import segments
 from spiro_diffusion.reconstruction.reconstructor import indices_of

@@ -60,6 +60,10 @@ class Measured:
         """(n, 2048) L/s at BTPS."""
         return counter.flow(self.counts, self.people["btps"].to_numpy())
 
+    def signals(self) -> NDArray[np.float32]:
+        """(n, 512) L/s, as the stage resample makes them."""
+        return time_grid.to_grid(self.flow(), np.full(len(self), time_grid.LEAD_S))
+
     def volumes(self, times: NDArray) -> NDArray[np.float64]:
         """Volume (n, times) in L expired `times` seconds after time zero, or the first sample where there is none."""
         v = spirometry.volume(self.flow())

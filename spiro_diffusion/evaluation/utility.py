@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, from_resamples, missing
+from spiro_diffusion.evaluation.learners import boosting, ridge
 from spiro_diffusion.evaluation.measured import Measured
-from spiro_diffusion.evaluation.ridge import ridge
 from spiro_diffusion.physiology.reference import gli_global
 
 FIRST_SECOND_S = np.arange(0.05, 1.001, 0.05)  # after time zero: volumes there are the flow of the first second
@@ -105,16 +104,7 @@ def compare(own: Scores, real: Scores) -> Tree:
 def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, classify: bool) -> NDArray[np.float64]:
     if model == "ridge":
         return ridge(x, y, new, RIDGE)
-    from sklearn.ensemble import (  # noqa: PLC0415 (a second, before any work)
-        HistGradientBoostingClassifier,
-        HistGradientBoostingRegressor,
-    )
-
-    options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
-    with threadpool_limits(limits=1, user_api="openmp"):  # a few thousand rows: threads wait for each other
-        if classify:
-            return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)
-        return HistGradientBoostingRegressor(**options, random_state=seed).fit(x, y).predict(new)
+    return boosting(x, y, new, seed, iterations=150, classify=classify)
 
 
 def _r2(target: NDArray, predicted: NDArray, weight: NDArray, resamples: Resamples) -> NDArray[np.float64]:

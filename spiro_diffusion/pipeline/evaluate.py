@@ -64,7 +64,7 @@ def evaluate(
         options: dict[str, Any] = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
         return generator.sample(people, draws, seed, **options)
 
-    held, members = candidates.signals(real.held), candidates.signals(real.members)
+    held, members = real.held.signals(), real.members.signals()
     losses = (
         generator.denoising_loss(members, real.members.people, params.seed),
         generator.denoising_loss(held, real.held.people, params.seed),
