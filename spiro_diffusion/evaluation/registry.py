@@ -17,7 +17,7 @@ from spiro_diffusion.evaluation.figures import Figure, Node, Series, Tree, missi
 
 Level = Literal["every", "best"]
 LEVELS: dict[Level, str] = {"every": "every effort", "best": "best acceptable effort"}  # before the bronchodilator
-ALL_LEVELS: dict[str, str] = {**LEVELS, "all": "overall"}
+ALL_LEVELS = {str(level): words for level, words in LEVELS.items()} | {"all": "overall"}
 Weighting = Literal["unweighted", "weighted"]  # weighted: by WTMEC2YR, for the population
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 Grouping = Literal["sex_age", "ethnicity", "obstruction"]
