@@ -11,6 +11,7 @@ import torch
 from spiro_diffusion import api, cli
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion, completion_baselines
+from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import faults, spirometry, time_grid
@@ -247,13 +248,13 @@ def test_the_judge_answers_every_question_and_the_rivals_fill_alike(model: Recon
     for case in cases.values():
         assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.RIVALS}
         for rival in completion_baselines.RIVALS:
-            assert case[rival]["fvc"]["error"]["value"] > 0
+            assert case[rival]["fvc"]["error"].value > 0
     told = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
     compared = completion.given_others(model, judges, told, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = completion.summary({"cases": cases, "others": compared})
+    summary = completion.summary(to_json({"cases": cases, "others": compared}))
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 

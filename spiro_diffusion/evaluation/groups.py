@@ -134,7 +134,9 @@ def group_names(tree: Tree, path: str) -> list[str]:
 def group_words(group: str) -> str:
     """Such as `female, 6 to 12 y`."""
     parts = group.split("_")
-    return f"{parts[0]}, {parts[1]} to {parts[2]} y" if parts[-1].isdigit() else " ".join(parts)
+    if parts[-1].isdigit():
+        return f"{parts[0]}, {parts[1]} to {parts[2]} y"
+    return " ".join(part.capitalize() if part in ("mexican", "american", "hispanic") else part for part in parts)
 
 
 def _order(group: str) -> tuple[str, int, str]:

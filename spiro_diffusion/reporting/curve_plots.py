@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, SEXES
@@ -111,7 +112,7 @@ def round_trip(shown: Arrays, source: Source) -> Canvas:
             ax.plot(*_loop(flow[column]), color=colour, lw=1.0, label=label)
         ax.set(title=f"grade {grade}, {age:.0f} y", xlabel="volume (L)")
     axes[0, 0].set_ylabel("flow (L/s)")
-    axes[0, 0].legend(loc="upper right")
+    canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for ax, name in zip(axes[1], JUDGED, strict=False):
         before, after = shown[f"trip_{name}"].astype(float)
         index, error = INDICES[name], after - before
@@ -139,7 +140,9 @@ def copying(shown: Arrays, source: Source) -> Canvas:
         if len(values):
             ax.plot(values, 100 * (np.arange(len(values)) + 0.5) / len(values), color=colour, ls=dashes, label=label)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("root mean square difference of flow over 6 s (L/s)")
     ax.set_ylabel("share of curves at most so far (%)")
     ax.set_ylim(0, 100)

@@ -3,6 +3,7 @@
 Held-out curves are dark grey, generated ones blue, the floor light grey, everywhere.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ from spiro_diffusion.plotting.style import FLOOR, GENERATED, PAPER, REAL, SERIES
 from spiro_diffusion.reporting.curve_plots import canvas_of, empty
 from spiro_diffusion.reporting.sources import Source
 
+MARKERS = "osD^vP*"  # of the candidates: two of their colours are greys
 LABELS = [INDICES[name].label for name in JUDGED]
 
 
@@ -157,7 +159,7 @@ def two_sample(trees: Mapping[str, Tree]) -> Canvas:
             for k, (who, tree) in enumerate(trees.items()):
                 place = x + (k - (len(trees) - 1) / 2) * 0.8 / len(trees)
                 found = [at(tree, named(name, level)) for name in names]
-                _points(ax, place, found, SERIES[k % len(SERIES)], "o", who)
+                _points(ax, place, found, SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)], who)
             ax.set_xticks(x, ticks)
             ax.set_ylim(0, None)
         axes[row, 0].axhline(0.5, color=REAL, lw=0.9, ls="--")
@@ -179,9 +181,9 @@ def violations(tree: Tree, source: Source) -> Canvas:
             place = x + (k - 0.5) * 0.36
             ax.bar(place, [100 * np.nan_to_num(_number(f)) for f in found], 0.34, color=colour, alpha=0.55)
             _points(ax, place, found, colour, "o", who, scale=100)
-        ax.set_xticks(x, [words.replace(" ", "\n", 1) for words in RULES.values()])
+        ax.set_xticks(x, [textwrap.fill(words, 13) for words in RULES.values()])
         ax.set_title(label)
-        ax.set_ylim(bottom=0)
+    axes[0, 0].set_ylim(bottom=0)  # of both, after both are drawn
     axes[0, 0].set_ylabel("curves (%)")
     axes[0, 1].legend(loc="upper right")
     return canvas
