@@ -35,9 +35,10 @@ from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.evaluation import candidates, data, measured
 from spiro_diffusion.evaluation.candidates import Candidate
+from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.judge import judge
 from spiro_diffusion.evaluation.real import Real
-from spiro_diffusion.evaluation.targets import at
+from spiro_diffusion.evaluation.registry import Question, at
 from spiro_diffusion.generation.generator import BATCH, Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.conditioning import Augmentation
@@ -52,7 +53,7 @@ from spiro_diffusion.training.denoising import DenoisingTask, Examples
 
 SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
 STANDARDISED = 2048  # curves at a time
-QUESTIONS = ("spread", "calibration", "two_sample")
+QUESTIONS: tuple[Question, ...] = ("spread", "calibration", "two_sample")
 FIGURES = {  # column: path in the judge's tree
     "CRPS FEV1": "calibration.every.unweighted.fev1.crps",
     "CRPS FVC": "calibration.every.unweighted.fvc.crps",
@@ -197,7 +198,7 @@ def judged(way: Way, real: Real, draws: int, resamples: int, seed: int) -> dict[
 
 def _figures(candidate: Candidate, real: Real, resamples: int, seed: int, name: str) -> dict[str, Any]:
     tree = judge(candidate, real, resamples=resamples, seed=seed, name=name, questions=QUESTIONS)
-    return {"way": name} | {column: at(tree, path) for column, path in FIGURES.items()}
+    return {"way": name} | {column: to_json(at(tree, path)) for column, path in FIGURES.items()}
 
 
 def _speed(way: Way, people: pd.DataFrame) -> float:
@@ -286,7 +287,7 @@ def compared(asked: argparse.Namespace) -> None:
     del learned
 
     held = folder / "data"
-    real = data.load_real(held / "signals_L512.npy", held / "curves.parquet", held / "repaired", "validation", seed)
+    real = data.load_real(held / "signals_L512.npy", held / "curves.parquet", held / "repaired", "reporting", seed)
     rows = [_figures(candidates.floor(real, asked.draws, seed), real, asked.resamples, seed, "floor")]
     for way in ways:
         rows.append(judged(way, real, asked.draws, asked.resamples, seed))

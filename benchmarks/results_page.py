@@ -13,43 +13,36 @@ from typing import Any
 import yaml
 
 from spiro_diffusion.core import artifacts
-from spiro_diffusion.evaluation.targets import at
+from spiro_diffusion.evaluation import registry, targets
+from spiro_diffusion.evaluation.figures import to_json
+from spiro_diffusion.evaluation.record import Record
+from spiro_diffusion.evaluation.registry import ALL_LEVELS, READ_VERDICTS, at
 from spiro_diffusion.reporting import report
 
 SECTIONS = ("train_vqvae", "train_cldm", "evaluate")
 
 
-def targets_table(result: dict[str, Any]) -> list[str]:
+def targets_table(record: Record) -> list[str]:
     """A line a target: what is asked, on which level, the verdict, how many figures pass, the worst figure."""
     lines = ["| target | level | verdict | figures that pass | worst figure |", "| --- | --- | --- | --- | --- |"]
-    for target in result["targets"]:
-        known = [f for f in target["figures"] if f["value"] is not None]
-        passed = sum(f["verdict"] in ("met", "within_noise") for f in known)
-        worst = next(f for f in target["figures"] if f["path"] == target["worst"])
-        shown = worst.get("reason", "")
-        if worst["value"] is not None:
-            cell = report.write(worst, "number")
-            shown = f"{worst['path']}: {cell.value}" + (f" ({cell.interval})" if cell.interval else "")
-        verdict = report.VERDICTS[target["verdict"]]
-        level = report.LEVELS[target["level"]]
-        lines.append(f"| {target['text']} | {level} | **{verdict}** | {passed} of {len(known)} | {shown} |")
+    for target in record.targets:
+        worst = target.decisive
+        shown = worst.reason or ""
+        if worst.value is not None:
+            shown = f"{target.worst}: {report.write(worst, registry.line_at(target.worst).form).text}"
+        passed = f"{target.passed} of {len(target.known)}"
+        verdict, level = READ_VERDICTS[target.verdict], ALL_LEVELS[target.level]
+        lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {shown} |")
     return lines
 
 
-def figures_table(result: dict[str, Any], level: str) -> list[str]:
-    """The table of the report for one level: generator, floor, round trip, rivals."""
-    trees = {
-        "generator": result["generator"],
-        "floor": result["floor"],
-        "grid round trip": result["grid_round_trip"],
-        **result["baselines"],
-    }
+def figures_table(record: Record, level: registry.Level) -> list[str]:
+    """The table of the report for one level: generator, floor, round trip, baselines."""
+    trees = record.candidates
     lines = ["| figure | " + " | ".join(trees) + " |", "| --- " * (len(trees) + 1) + "|"]
-    for line in report.lines(level):
-        cells = [report.write(at(tree, line.path), line.form) for tree in trees.values()]
-        lines.append(
-            f"| {line.label} | " + " | ".join(f"{c.value} {_bracketed(c.interval)}".strip() for c in cells) + " |"
-        )
+    for line in registry.table(level):
+        cells = [report.write(at(tree, line.path), line.form).text for tree in trees.values()]
+        lines.append(f"| {line.label} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -128,18 +121,13 @@ def _spoiled(judged: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _bracketed(interval: str) -> str:
-    return f"({interval})" if interval else ""
-
-
-def page(result: dict[str, Any], about: dict[str, Any], judged: dict[str, Any] | None) -> str:
+def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -> str:
     """The page as Markdown."""
-    data, counts = result["data"], {v: sum(t["verdict"] == v for t in result["targets"]) for v in report.VERDICTS}
-    said = ", ".join(f"{n} {report.VERDICTS[v]}" for v, n in counts.items())
+    data, counts = record.data, targets.counts(record.targets)
+    said = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
     reconstruction = [
-        f"| {line.label} | {cell.value} {_bracketed(cell.interval)} |"
-        for line in report.RECONSTRUCTION
-        for cell in [report.write(at(result["generator"], line.path), line.form)]
+        f"| {line.label} | {report.write(at(record.generator, line.path), line.form).text} |"
+        for line in registry.round_trip_table()
     ]
     return "\n".join(
         [
@@ -153,9 +141,9 @@ def page(result: dict[str, Any], about: dict[str, Any], judged: dict[str, Any] |
             f"Machine: {about['machine']}. Commit {about['commit']}.",
             *([about["note"]] if about["note"] else []),
             "",
-            f"Of {len(result['targets'])} targets: {said}. What each figure is: [evaluation.md](evaluation.md).",
+            f"Of {len(record.targets)} targets: {said}. What each figure is: [evaluation.md](evaluation.md).",
             "",
-            *targets_table(result),
+            *targets_table(record),
             "",
             "## The autoencoder",
             "",
@@ -164,8 +152,8 @@ def page(result: dict[str, Any], about: dict[str, Any], judged: dict[str, Any] |
             *reconstruction,
             *[
                 line
-                for level in ("every", "best")
-                for line in ("", f"## {report.LEVELS[level].capitalize()}", "", *figures_table(result, level))
+                for level in registry.LEVELS
+                for line in ("", f"## {registry.LEVELS[level].capitalize()}", "", *figures_table(record, level))
             ],
             *_spoiled(judged),
             "",
@@ -186,23 +174,23 @@ def main() -> None:
     )
     parser.add_argument("--note", default="")
     asked = parser.parse_args()
-    rivals = asked.folder / "metrics/baselines/judge.json"
-    result = artifacts.read_json(rivals if rivals.is_file() else asked.folder / "metrics/evaluate/judge.json")
+    baselines, evaluated = (asked.folder / "metrics" / name for name in ("baselines", "evaluate"))
+    record = Record.read(baselines if (baselines / "judge.json").is_file() else evaluated)
     params = yaml.safe_load((asked.folder / "params.yaml").read_text(encoding="utf-8"))
     about = {"machine": asked.machine, "data": asked.data, "commit": asked.commit, "note": asked.note}
     full = Path("metrics/full")
     artifacts.write_json(
-        full / "about.json", about | {"judged": result["data"], "params": {s: params[s] for s in SECTIONS}}
+        full / "about.json", about | {"judged": record.data, "params": {s: params[s] for s in SECTIONS}}
     )
-    artifacts.write_json(full / "targets.json", result["targets"])
-    groups = {level: tree["unweighted"] for level, tree in result["generator"]["groups"].items()}
-    artifacts.write_json(full / "groups.json", groups)  # for the model card
+    artifacts.write_json(full / "targets.json", [target.to_json() for target in record.targets])
+    groups = {level: registry.node_at(record.generator, f"groups.{level}.unweighted") for level in registry.LEVELS}
+    artifacts.write_json(full / "groups.json", to_json(groups))  # for the model card
     artifacts.write_json(full / "summary.json", artifacts.read_json(asked.folder / "metrics/evaluate/summary.json"))
     spoiled = asked.folder / "metrics/reconstruct"
     judged = artifacts.read_json(spoiled / "judge.json") if (spoiled / "judge.json").is_file() else None
     if judged is not None:
         artifacts.write_json(full / "reconstruct.json", artifacts.read_json(spoiled / "summary.json"))
-    artifacts.write_text(Path("docs/results.md"), page(result, about, judged))
+    artifacts.write_text(Path("docs/results.md"), page(record, about, judged))
 
 
 if __name__ == "__main__":

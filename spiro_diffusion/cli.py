@@ -481,13 +481,13 @@ def _wrote(files: list[Path]) -> None:
 
 
 def _print_figures(figures: dict[str, float | None], summary: Path) -> None:
-    from spiro_diffusion.reporting.model_card import FIGURES  # noqa: PLC0415
+    from spiro_diffusion.evaluation.registry import READ_VERDICTS, headline_rows  # noqa: PLC0415
 
-    rows = [(what, f"{v:.2f}", best) for k, (what, best) in FIGURES.items() if (v := figures.get(k)) is not None]
-    _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), rows)
-    verdicts = ("met", "within_noise", "missed", "open")
-    counts = [f"{v:.0f} {word}" for word in verdicts if (v := figures.get(f"targets_{word}")) is not None]
-    typer.echo(f"targets: {', '.join(counts).replace('_', ' ')} (of {summary})")
+    _print_table("held-out participants, best efforts", ("figure", "value", "ideal"), headline_rows(figures))
+    counts = [
+        f"{v:.0f} {said}" for word, said in READ_VERDICTS.items() if (v := figures.get(f"targets_{word}")) is not None
+    ]
+    typer.echo(f"targets: {', '.join(counts)} (of {summary})")
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spiro_diffusion.core.vocabulary import JUDGED
+from spiro_diffusion.dataset import splits
 from spiro_diffusion.evaluation import measured
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.physiology import counter, spirometry, time_grid
@@ -100,18 +102,26 @@ def real(held: int = 150, each: int = 3, seed: int = 0) -> Real:
         members=train.take(person < held),
         others=train.take((person >= held) & (person < 2 * held)),
         train=train.people,
-        train_indices={k: train.indices[k] for k in (*measured.INDICES, "ratio")},
+        train_indices={k: train.indices[k] for k in (*JUDGED, "ratio")},
         train_signals=shapes,
     )
 
 
-def write_files(folder: Path, held: int, train: int) -> None:
-    """The world as the pipeline's files: signals, table of curves, raw counts."""
-    everybody = people(held + train, 5)
+def numbers(**counts: int) -> np.ndarray:
+    """As many SEQN as asked for of each split, in the order of the splits given."""
+    many = np.arange(1, 100 * sum(counts.values()))
+    split = splits.split(many)
+    return np.concatenate([many[split == name][:count] for name, count in counts.items()])
+
+
+def write_files(folder: Path, held: int, train: int, validation: int = 0) -> None:
+    """The world as the pipeline's files: signals, table of curves, raw counts; `held` are the test participants."""
+    everybody = people(held + train + validation, 5)
+    everybody["seqn"] = numbers(test=held, train=train, validation=validation)
     curves, shapes = measure(everybody, 3, 5)
     table = curves.people.assign(raw_row=np.arange(len(curves)), points=time_grid.N_10MS)
     table = table.assign(**curves.indices)  # time zero, too: the counts are cut to the window
-    table["split"] = np.where(table["seqn"] <= held, "test", "train")
+    table["split"] = splits.split(table["seqn"])
     (folder / "repaired").mkdir(parents=True)
     raw = pa.table({"SPXRAW": pa.array(list(curves.counts)), "SPXPTS": pa.array(table["points"].astype(float))})
     pq.write_table(raw, folder / "repaired" / "SPXRAW_G.parquet")

@@ -10,6 +10,7 @@ from repository import ROOT
 from spiro_diffusion.cli import main
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.evaluation.registry import named
 from spiro_diffusion.reporting import model_card
 
 MADE_FROM = {"data": "simulated", "curves": 9, "participants": 3, "age": [6, 79], "height": [108, 195], "vqvae": "ab"}
@@ -27,19 +28,35 @@ DATA = {
 
 def judged(folder: Path, **data: Any) -> Path:
     """What the stage evaluate leaves: figures of one target, the spread by sex, and two groups."""
-    spread = {"value": 1.07, "low": 0.9, "high": 1.3}
     indices = ("fev1", "fvc", "pef", "fef2575")
-    names = ("residual_sd_ratio", "residual_sd_ratio_male", "residual_sd_ratio_female")
     known = {"over_floor": {"value": 1.9}, "beyond": {"value": 1.0}}
-    groups = {"female_6_12": known, "male_6_12": {"over_floor": {"value": None}, "beyond": {"value": None}}}
-    generator = {
-        "spread": {"best": {"unweighted": {index: dict.fromkeys(names, spread) for index in indices}}},
-        "groups": {"best": {"unweighted": {"sex_age": dict.fromkeys(indices, groups)}}},
-    }
+    unknown = {"value": None, "reason": "3 participants"}
+    groups = {"female_6_12": known, "male_6_12": {"over_floor": unknown, "beyond": unknown}}
+    kinds = {"sex_age": dict.fromkeys(indices, groups), "ethnicity": unknown, "obstruction": unknown}
+    generator = {"groups": {"best": {"unweighted": kinds}}}
     missed = {"path": "two_sample.best.fine.auc", "value": 0.93, "low": 0.9, "high": 0.95, "verdict": "missed"}
-    target = {"figures": [missed], "level": "best", "text": "fine: at most 0.70", "verdict": "missed"}
-    target["worst"] = missed["path"]
-    artifacts.write_json(folder / "judge.json", {"data": DATA | data, "generator": generator, "targets": [target]})
+    spread = [
+        {"path": named(f"residual_sd_ratio{part}", "best", index), "value": 1.07, "low": 0.9, "high": 1.3}
+        | {"verdict": "within_noise"}
+        for index in indices
+        for part in ("", "_male", "_female")
+    ]
+    targets = [
+        {
+            "name": name,
+            "figures": own,
+            "level": "best",
+            "text": text,
+            "verdict": own[0]["verdict"],
+            "worst": own[0]["path"],
+        }
+        for name, text, own in (
+            ("auc_fine", "fine: at most 0.70", [missed]),
+            ("residual_sd", "residual SD", spread),
+        )
+    ]
+    trees = {"generator": generator, "floor": {}, "grid_round_trip": {}, "baselines": {}}
+    artifacts.write_json(folder / "judge.json", {"data": DATA | data, **trees, "targets": targets})
     artifacts.write_json(folder / "summary.json", {"best_fev1_residual_sd_ratio": 1.07})
     return folder
 
@@ -50,11 +67,11 @@ def test_a_card_holds_data_use_limits_and_figures_by_group(tmp_path: Path) -> No
         "not for diagnosis",
         "Source: simulated source",
         "trained on 9 efforts of 3 participants, ages 6 to 79 years, heights 108 to 195 cm",
-        "0 met, 0 within noise, 1 missed, 0 open",
+        "0 met, 1 within noise, 1 missed, 0 open",
         "`two_sample.best.fine.auc` 0.93 (0.9 to 0.95)",
-        "| FEV1 | 1.07 (0.9 to 1.3) |",
-        "| female, 6 to 12 | **1.90** |",
-        "| male, 6 to 12 | too few |",
+        "| FEV1 | 1.07 (0.9 to 1.3) | 1.07 (0.9 to 1.3) | 1.07 (0.9 to 1.3) |",
+        "| female, 6 to 12 y | **1.90** |",
+        "| male, 6 to 12 y | too few |",
         "## Limits",
     ):
         assert words in text
@@ -71,7 +88,8 @@ def test_the_published_full_run_makes_a_card() -> None:
     of = {key: found.data[f"training_{key}"] for key in ("curves", "participants")}
     text = model_card.card(MADE_FROM | of, found)
     assert "nothing here is a result on NHANES" in text
-    assert "residual_sd_ratio_female" in text
+    assert "| index | all | male | female |" in text
+    assert "| white | " in text
 
 
 def test_the_command_writes_it_once_beside_the_models(

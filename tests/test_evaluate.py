@@ -1,8 +1,9 @@
-"""The stages evaluate and baselines on files: what they write, that it is the same again, and what they refuse."""
+"""The stages evaluate, baselines and their reports on files: what they write, that it is the same, what they refuse."""
 
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 
 import judge_world as world
@@ -11,15 +12,20 @@ import pandas as pd
 import pytest
 import torch
 
-from spiro_diffusion.core.artifacts import write_json, write_text
+from spiro_diffusion.core.artifacts import read_npz, write_json, write_npz, write_text
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.evaluation import data, targets
+from spiro_diffusion.core.vocabulary import JUDGED
+from spiro_diffusion.dataset import splits
+from spiro_diffusion.evaluation import data, registry
+from spiro_diffusion.evaluation.figures import Figure, missing
+from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.pipeline import baselines as baselines_stage
 from spiro_diffusion.pipeline import evaluate as evaluate_stage
+from spiro_diffusion.pipeline.baselines_report import baselines_report
 from spiro_diffusion.plotting import style
-from spiro_diffusion.reporting import judge_plots, report
+from spiro_diffusion.reporting import data_plots, judge_plots, report
 
-PARAMS = evaluate_stage.Params("test", draws=4, resamples=100, sampler="heun", steps=2, guidance=1.0, seed=1)
+PARAMS = evaluate_stage.Params("auto", draws=4, resamples=100, sampler="heun", steps=2, guidance=1.0, seed=1)
 
 
 class PerfectGenerator:
@@ -47,21 +53,33 @@ class PerfectGenerator:
 def files(tmp_path_factory):
     """The files of a pipeline that has run up to train_cldm, but for the models."""
     folder = tmp_path_factory.mktemp("pipeline")
-    world.write_files(folder, held=40, train=170)
-    table = pd.read_parquet(folder / "curves.parquet")
-    table.loc[table["seqn"] > 200, "split"] = "validation"
-    table.to_parquet(folder / "curves.parquet")
+    world.write_files(folder, held=40, train=170, validation=40)
     write_json(folder / "manifest.json", {"source": "simulated", "files": {}})
+    return folder
+
+
+def earlier_stages(metrics: Path) -> None:
+    """Figures of the stages before, as the report reads them."""
     sizes = {"curves": 600, "participants": 200}
     splits = {"train": {"curves": 1234, "participants": 170}}
     dropped = [{"reason": "no_height", "curves": 12, "participants": 4, "participants_lost": 4}]
-    write_json(folder / "align.json", {"flow": {"raw": sizes, "dropped": [], "aligned": sizes}})
+    error = {"p50": 0.1, "p99": 1.0, "max": 2.0}
+    trip = dict.fromkeys((*data_plots.TRIP_VOLUMES, *data_plots.TRIP_FLOWS), error)
+    write_json(metrics / "align/counts.json", {"flow": {"raw": sizes, "dropped": [], "aligned": sizes}})
     write_json(
-        folder / "filter.json", {"flow": {"aligned": sizes, "dropped": dropped, "filtered": sizes}, "splits": splits}
+        metrics / "filter/counts.json",
+        {"flow": {"aligned": sizes, "dropped": dropped, "filtered": sizes}, "splits": splits},
     )
-    write_json(folder / "resample.json", {})
-    write_text(folder / "log" / "loss.tsv", "step\tloss\n" + "".join(f"{i}\t{1 / (i + 1)}\n" for i in range(9)))
-    return folder
+    agreed = {"n": 9, "bias": 0.01, "lower": -0.05, "upper": 0.07}
+    published = {"indices": dict.fromkeys(JUDGED, agreed)}
+    write_json(metrics / "resample/agreement.json", {"round_trip": trip, "published": published})
+    rng = np.random.default_rng(0)
+    arrays = {f"{side}_{name}": rng.uniform(3, 4, 9) for side in ("best", "published") for name in JUDGED}
+    signal = {"signal": np.ones(512), "edges": np.linspace(-0.5, 19.5, 513), "curves": np.array(600)}
+    write_npz(metrics / "resample/shown.npz", arrays | signal)
+    rows = "step\tloss\n" + "".join(f"{i}\t{1 / (i + 1)}\n" for i in range(9))
+    for folder in report.LOGS.values():
+        write_text(metrics / folder / "loss.tsv", rows)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -75,17 +93,23 @@ def generator():
 
 @pytest.fixture(scope="module")
 def out(files, tmp_path_factory):
-    """What the stage evaluate writes."""
-    return run(files, tmp_path_factory.mktemp("evaluate"))
+    """`metrics/` as the stage evaluate and its report leave it."""
+    metrics = tmp_path_factory.mktemp("metrics")
+    run(files, metrics / "evaluate")
+    earlier_stages(metrics)
+    report.make(metrics, metrics / "evaluate", report.training_logs(metrics))
+    return metrics
 
 
 @pytest.fixture(scope="module")
-def rivals(files, out, tmp_path_factory):
-    """What the stage baselines writes."""
-    return judge_baselines(files, out, tmp_path_factory.mktemp("baselines"))
+def baselines(files, out):
+    """What the stage baselines and its report write."""
+    judge_baselines(files, out / "evaluate", out / "baselines")
+    baselines_report(metrics=out)
+    return out / "baselines"
 
 
-def run(files: Path, out: Path, **options) -> Path:
+def run(files: Path, out: Path, params: evaluate_stage.Params = PARAMS, **options: Path) -> Path:
     inputs = {
         "signals": files / "signals_L512.npy",
         "curves": files / "curves.parquet",
@@ -93,21 +117,12 @@ def run(files: Path, out: Path, **options) -> Path:
         "manifest": files / "manifest.json",
         "vqvae": files / "vqvae.safetensors",
         "cldm": files / "cldm.safetensors",
-        "align_metrics": files / "align.json",
-        "filter_metrics": files / "filter.json",
-        "resample_metrics": files / "resample.json",
-        "resample_plots": files / "plots",
-        "vqvae_metrics": files / "log",
-        "cldm_metrics": files / "log",
-        "facts_metrics": files / "log",
     }
-    evaluate_stage.evaluate(
-        PARAMS, **(inputs | options), metrics=out, plots=out / "plots", report_file=out / "report.html"
-    )
+    evaluate_stage.evaluate(params, **(inputs | options), metrics=out)
     return out
 
 
-def judge_baselines(files: Path, evaluated: Path, out: Path) -> Path:
+def judge_baselines(files: Path, evaluated: Path, out: Path) -> None:
     brief = {"origin_vqvae_epochs": 2, "origin_epochs": 2, "origin_batch": 64, "origin_lr": 1e-3, "origin_steps": 4}
     baselines_stage.baselines(
         baselines_stage.Params(draws=4, **brief, origin_draws=2),
@@ -115,43 +130,95 @@ def judge_baselines(files: Path, evaluated: Path, out: Path) -> Path:
         curves=files / "curves.parquet",
         repaired=files / "repaired",
         judged=evaluated / "judge.json",
-        evaluate_plots=evaluated / "plots",
-        resample_plots=files / "plots",
-        align_metrics=files / "align.json",
-        filter_metrics=files / "filter.json",
-        resample_metrics=files / "resample.json",
         metrics=out,
-        report_file=out / "report.html",
     )
-    return out
 
 
-def test_evaluate_writes_figures_plots_and_a_report(out):
-    result = json.loads((out / "judge.json").read_text())
+def test_evaluate_writes_figures_and_what_the_report_shows(out):
+    result = json.loads((out / "evaluate/judge.json").read_text())
     assert result["data"]["participants"] == 40
+    assert (result["data"]["split"], result["data"]["part"]) == ("test", "test")  # simulated people can be made anew
     verdicts = {(t["name"], t["level"]): t["verdict"] for t in result["targets"]}
     assert verdicts["vqvae_volumes", "all"] == "met"
-    assert verdicts["crps_baselines", "all"] == "open"  # until the rivals are judged
-    summary = json.loads((out / "summary.json").read_text())
+    assert verdicts["crps_baselines", "all"] == "open"  # until the baselines are judged
+    summary = json.loads((out / "evaluate/summary.json").read_text())
     assert summary["vqvae_codes_in_use"] == 1
-    assert sum(summary[f"targets_{v}"] for v in targets.VERDICTS) == len(result["targets"])
+    assert sum(summary[f"targets_{v}"] for v in registry.VERDICTS) == len(result["targets"])
     assert all(isinstance(value, float | None) for value in summary.values())
 
-    page = (out / "report.html").read_text()
+
+def test_every_figure_of_the_registry_is_in_the_record(out):
+    record = Record.read(out / "evaluate")
+    for level in (None, *registry.LEVELS):
+        for line in registry.lines(level):
+            registry.node_at(record.generator, line.path)
+
+
+def test_the_report_shows_what_was_stored(out):
+    page = (out / "evaluate/report.html").read_text()
     assert "Not for diagnosis" in page
     assert "Nothing here is a result on NHANES" in page
+    assert "+10 mL" in page
     assert "height missing: 12 curves, and with them 4 participants" in page
     assert re.search(r"<b>train</b>1,234 curves of 170 participants<small>train the models", page)
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:)?//", page)  # no network address is asked
-    for name in ("flow_volume", "percentiles_age", "calibration", "wasserstein", "training"):
-        assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert page.count("data:image/png") == len(list((out / "plots").iterdir()))
+    plots = [*(out / "evaluate/plots").iterdir(), *(out / "resample/plots").iterdir()]
+    assert {"flow_volume", "percentiles_age", "calibration", "training", "bland_altman"} <= {p.stem for p in plots}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots)
+    assert page.count("data:image/png") == len(plots)
+
+
+def test_simulated_curves_are_nowhere_called_real(out):
+    page = html.unescape(
+        re.sub(r"<style>.*?</style>|base64,[^\"]*", "", (out / "evaluate/report.html").read_text(), flags=re.S)
+    )
+    assert not re.search(r"\breal\b", page, flags=re.I)
+    record, shown = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
+    words = {}
+    for name, picture in report.judged_pictures(record, shown, {}).items():
+        texts = [t.get_text() for t in picture().findobj(lambda artist: hasattr(artist, "get_text"))]
+        assert not re.search(r"\breal\b", " ".join(texts), flags=re.I), name
+        words[name] = texts
+    assert any("simulated, held out" in text for text in words["flow_volume"])
+
+
+def test_the_report_needs_no_model_and_a_colour_changes_the_page_alone(out, tmp_path, monkeypatch):
+    shutil.copytree(out, tmp_path / "metrics")
+    moved = tmp_path / "metrics"
+    shutil.rmtree(moved / "evaluate/plots")
+
+    def refuse(*_, **__):
+        raise AssertionError("the report asked for a model")
+
+    monkeypatch.setattr(evaluate_stage.Generator, "from_checkpoints", refuse)
+    monkeypatch.setitem(style.REPORT, "met", "#123456")
+    report.make(moved, moved / "evaluate", report.training_logs(moved))
+    page = (moved / "evaluate/report.html").read_text()
+    assert "--met: #123456;" in page
+    assert page.replace("#123456", "#0b6b4f") == (out / "evaluate/report.html").read_text()
+
+
+def test_a_report_of_nothing_says_what_is_missing(tmp_path):
+    with pytest.raises(SpiroError, match=r"judge\.json: no such file"):
+        report.make(tmp_path, tmp_path / "evaluate", {})
+    write_json(tmp_path / "evaluate/judge.json", {"generator": {}})
+    with pytest.raises(SpiroError, match="not a record of the judge"):
+        report.make(tmp_path, tmp_path / "evaluate", {})
 
 
 def test_evaluate_writes_the_same_bytes_again(files, out, tmp_path):
     again = run(files, tmp_path)
-    for path in sorted(p for p in out.rglob("*") if p.is_file()):
-        assert path.read_bytes() == (again / path.relative_to(out)).read_bytes(), path.name
+    for path in sorted(again.iterdir()):
+        assert path.read_bytes() == (out / "evaluate" / path.name).read_bytes(), path.name
+
+
+def test_trials_on_other_data_judge_by_validation_people_on_whom_nothing_was_chosen(files, tmp_path):
+    write_json(tmp_path / "manifest.json", {"source": "folder", "files": {}})
+    data_of = json.loads((run(files, tmp_path, manifest=tmp_path / "manifest.json") / "judge.json").read_text())["data"]
+    assert (data_of["split"], data_of["part"]) == ("validation", "reporting")
+    table = pd.read_parquet(files / "curves.parquet")
+    reporting = table.iloc[splits.rows_of_part(table, "reporting")]["seqn"].nunique()
+    assert data_of["participants"] == reporting < 40
 
 
 def test_a_generator_that_draws_nothing_is_judged_too(files, tmp_path, monkeypatch):
@@ -162,11 +229,13 @@ def test_a_generator_that_draws_nothing_is_judged_too(files, tmp_path, monkeypat
             return np.zeros((len(people), draws, 512), np.float32)
 
     monkeypatch.setattr(evaluate_stage.Generator, "from_checkpoints", lambda *_: Silent())
-    out = run(files, tmp_path)
+    out = run(files, tmp_path / "evaluate")
     summary = json.loads((out / "summary.json").read_text())
     assert summary["every_fev1_residual_sd_ratio"] is None
     assert summary["every_violations_above_real"] > 0.9
     assert summary["targets_open"] > 10
+    earlier_stages(tmp_path)
+    report.make(tmp_path, out, {})
     assert "Not for diagnosis" in (out / "report.html").read_text()
 
 
@@ -178,25 +247,24 @@ def test_signals_of_another_grid_are_refused(files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_rivals_stand_in_one_table_with_the_generator(rivals):
+def test_the_baselines_stand_in_one_table_with_the_generator(baselines):
     names = ("generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe")
-    summary = json.loads((rivals / "summary.json").read_text())
+    summary = json.loads((baselines / "summary.json").read_text())
     assert set(summary) == set(names)
     crps = {name: summary[name]["every_fev1_crps"] for name in names}
     hardly_trained = crps["origin's recipe"]  # four steps after two epochs: worse curves, or some without an FEV1
     assert hardly_trained is None or crps["generator"] < hardly_trained
     assert summary["GLI and Hankinson"]["every_auc_clinical"] is None, "it gives no curves"
-    page = html.unescape((rivals / "report.html").read_text())
+    page = html.unescape((baselines / "report.html").read_text())
     for name in names:
         assert name in page
     assert "the baselines have not been judged" not in page.lower()
 
 
-def test_rivals_judged_on_other_people_are_refused(files, out, tmp_path):
-    other = json.loads((out / "judge.json").read_text())
+def test_baselines_judged_on_other_people_are_refused(files, out, tmp_path):
+    other = json.loads((out / "evaluate/judge.json").read_text())
     other["data"]["participants"] += 1
     write_json(tmp_path / "judge.json", other)
-    (tmp_path / "plots").mkdir()
     with pytest.raises(SpiroError, match=r"judge\.json: was judged on other participants"):
         judge_baselines(files, tmp_path, tmp_path / "out")
 
@@ -204,8 +272,8 @@ def test_rivals_judged_on_other_people_are_refused(files, out, tmp_path):
 def test_too_few_participants_are_refused(files, tmp_path):
     table = pd.read_parquet(files / "curves.parquet")
     few = tmp_path / "curves.parquet"
-    table.assign(split=np.where(table["seqn"] == table["seqn"].iloc[0], "test", "train")).to_parquet(few)
-    with pytest.raises(SpiroError, match="1 participants in the test split"):
+    table[(table["split"] == "train") | (table["seqn"] == table["seqn"].iloc[0])].to_parquet(few)
+    with pytest.raises(SpiroError, match="1 test participants"):
         data.load_real(files / "signals_L512.npy", few, files / "repaired", "test", 0)
 
 
@@ -218,11 +286,11 @@ def test_params_that_mean_nothing_are_refused(field, value):
 @pytest.mark.parametrize(
     ("figure", "form", "text"),
     [
-        ({"value": 0.8123, "low": 0.7, "high": 0.9}, "percent", ("81.2 %", "70.0 to 90.0")),
-        ({"value": None, "reason": "too few"}, "ratio", ("–", "")),
-        ({"value": -1e-9}, "signed", ("+0.000", "")),
-        ({"value": 0.0021}, "points", ("+0.21 points", "")),
-        ({"value": 12.345}, "mL", ("12.3 mL", "")),
+        (Figure(0.8123, 0.7, 0.9), registry.PERCENT, ("81.2 %", "70.0 to 90.0")),
+        (Figure(None, reason="too few"), registry.RATIO, ("–", "")),
+        (Figure(-1e-9), registry.DIFFERENCE, ("+0.000", "")),
+        (Figure(0.0021), registry.POINTS, ("+0.21 points", "")),
+        (Figure(12.345), registry.Form("mL", 1), ("12.3 mL", "")),
     ],
 )
 def test_figures_as_text(figure, form, text):
@@ -230,6 +298,6 @@ def test_figures_as_text(figure, form, text):
 
 
 def test_a_picture_of_nothing_says_so(tmp_path):
-    empty = {"calibration": {"every": {"value": None, "reason": "3 participants"}}}
+    empty = {"calibration": {level: missing("3 participants") for level in registry.LEVELS}}
     style.save(tmp_path / "calibration.png", lambda: judge_plots.calibration(empty, empty))
     assert (tmp_path / "calibration.png").stat().st_size > 0

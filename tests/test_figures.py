@@ -10,7 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from spiro_diffusion.evaluation import conditional, copying, figures, groups, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
-from spiro_diffusion.evaluation.targets import Rule
+from spiro_diffusion.evaluation.figures import Figure, too_few
+from spiro_diffusion.evaluation.learners import ridge
+from spiro_diffusion.evaluation.registry import Rule
 from spiro_diffusion.models.quantiser import codebook_use
 
 
@@ -19,10 +21,27 @@ def everybody(n, seed=0, count=200):
 
 
 def test_a_figure_that_is_no_number_is_null_with_a_reason():
-    assert figures.figure(float("nan"))["value"] is None
-    assert figures.figure(float("nan"))["reason"]
-    assert figures.from_resamples(np.full(100, np.inf))["value"] is None
-    assert figures.figure(0.123456789)["value"] == 0.123457
+    assert figures.figure(float("nan")).value is None
+    assert figures.figure(float("nan")).reason
+    assert figures.from_resamples(np.full(100, np.inf)).value is None
+    assert figures.figure(0.123456789).value == 0.123457
+
+
+def test_figures_are_the_same_after_they_were_written():
+    tree = {"a": {"b": figures.figure(1.0, 0.5, 2.0), "c": too_few(3)}, "d": figures.series([1, 2.5])}
+    written = figures.to_json(tree)
+    assert written["a"]["b"] == {"value": 1.0, "low": 0.5, "high": 2.0}
+    assert written["a"]["c"] == {"value": None, "reason": "3 participants, fewer than 5"}
+    assert figures.from_json(written) == tree
+
+
+def test_ridge_is_the_same_from_many_rows_and_from_few():
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(40, 60)), rng.normal(size=(5, 60))
+    y = x @ rng.normal(size=60)
+    a = (x - x.mean(axis=0)) / x.std(axis=0)
+    weights = np.linalg.solve(a.T @ a + 2 * np.eye(60), a.T @ (y - y.mean()))
+    assert ridge(x, y, new, 2.0) == pytest.approx((new - x.mean(axis=0)) / x.std(axis=0) @ weights + y.mean())
 
 
 def test_resamples_take_all_efforts_of_a_drawn_person():
@@ -39,7 +58,7 @@ def test_clustered_intervals_are_as_wide_as_the_people_are_few():
     rng = np.random.default_rng(0)
     value = rng.normal(size=100).repeat(10)  # ten equal efforts each: a hundred facts, not a thousand
     clustered = figures.from_resamples(Resamples(np.arange(100).repeat(10), 1000, rng).means(value))
-    width = clustered["high"] - clustered["low"]
+    width = clustered.high - clustered.low
     assert width == pytest.approx(2 * 1.96 * value.std() / 10, rel=0.15)
 
 
@@ -71,9 +90,9 @@ def test_coverage_of_a_perfect_forecast_is_nominal_at_any_number_of_draws(draws)
         (centre + rng.normal(size=(n, 1)))[:, 0], centre + rng.normal(size=(n, draws)), np.ones(n), everybody(n)
     )
     for nominal in (50, 80, 90):
-        assert found[f"coverage_{nominal}"]["value"] == pytest.approx(nominal / 100, abs=0.02)
-    assert sum(found["pit"]["value"]) == pytest.approx(1, abs=1e-4)
-    assert found["pit_distance"]["value"] < 0.02
+        assert found[f"coverage_{nominal}"].value == pytest.approx(nominal / 100, abs=0.02)
+    assert sum(found["pit"].value) == pytest.approx(1, abs=1e-4)
+    assert found["pit_distance"].value < 0.02
 
 
 def test_a_ruler_keeps_few_people_from_looking_narrow():
@@ -92,7 +111,7 @@ def test_a_ruler_keeps_few_people_from_looking_narrow():
             conditional.Side(few, np.exp(rng.normal(1, 0.2, (40, k))), np.ones(40), everybody(40, count=2))
             for k in (1, 50)
         ]
-        ratios.append(conditional.spread(ruler, "fev1", *sides)["residual_sd_ratio"]["value"])
+        ratios.append(conditional.spread(ruler, "fev1", *sides)["residual_sd_ratio"].value)
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)  # a surface of their own (12 columns) would make it 1.2
 
 
@@ -104,10 +123,10 @@ def test_wasserstein_is_that_of_scipy():
     train = groups.Values(np.arange(400), rng.normal(3, 1, 400), np.ones(400), group)
     floor = groups.reference(real, train, 300, 1, rng)
     found = groups.distances(groups.Values(np.arange(400), b, np.ones(400), group), floor)["all"]
-    assert found["distance"]["value"] == pytest.approx(wasserstein_distance(a, b), rel=0.02)
-    assert found["beyond"]["value"] == 1
+    assert found["distance"].value == pytest.approx(wasserstein_distance(a, b), rel=0.02)
+    assert found["beyond"].value == 1
     same = groups.distances(groups.Values(np.arange(400), a, np.ones(400), group), floor)["all"]
-    assert same["over_floor"]["value"] < 0.05
+    assert same["over_floor"].value < 0.05
 
 
 def test_the_floor_s_limit_is_passed_by_one_in_twenty():
@@ -118,23 +137,22 @@ def test_the_floor_s_limit_is_passed_by_one_in_twenty():
         train = groups.Values(np.arange(800), rng.normal(size=800), np.ones(800), np.full(800, "all", dtype=object))
         real = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
         new = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
-        beyond.append(groups.distances(new, groups.reference(real, train, 200, 1, rng))["all"]["beyond"]["value"])
+        beyond.append(groups.distances(new, groups.reference(real, train, 200, 1, rng))["all"]["beyond"].value)
     assert np.mean(beyond) < 0.12
 
 
 def test_a_group_of_four_has_no_distance():
     group = np.full(4, "all", dtype=object)
     values = groups.Values(np.arange(4), np.arange(4.0), np.ones(4), group)
-    assert groups.reference(values, values, 10, 1, np.random.default_rng(0)) == {"all": "4 participants, fewer than 5"}
+    assert groups.reference(values, values, 10, 1, np.random.default_rng(0)) == {"all": too_few(4)}
 
 
 def test_the_nearest_share_is_that_of_all_choices_of_training_people():
     rng = np.random.default_rng(0)
     train, held, new = rng.normal(size=(40, 3)), rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
     cloud = copying.Cloud.of(train, np.arange(1000, 1040))
-    ours = copying.copies(new, everybody(30), cloud, held, Resamples(np.arange(500, 512), 200, rng), np.array([1.0]))[
-        "nearest_share"
-    ]["value"]
+    others = copying.Points(held, Resamples(np.arange(500, 512), 200, rng))
+    ours = copying.copies(copying.Points(new, everybody(30)), cloud, others, np.array([1.0]))["nearest_share"].value
 
     def distance(a, b):
         return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
@@ -148,12 +166,12 @@ def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve():
     rng = np.random.default_rng(0)
     real, sides = rng.normal(size=(200, 4)), (everybody(200), everybody(200))
     far = two_sample.overlap(real, rng.normal(size=(200, 4)) + 8, sides)
-    assert far["precision"]["value"] == 0
+    assert far["precision"].value == 0
     one = two_sample.overlap(real, 0.01 * rng.normal(size=(200, 4)), sides)
-    assert one["precision"]["value"] > 0.95
-    assert one["recall"]["value"] < 0.1
+    assert one["precision"].value > 0.95
+    assert one["recall"].value < 0.1
     alike = two_sample.overlap(real, rng.normal(size=(200, 4)), sides)
-    assert min(figure["value"] for figure in alike.values()) > 0.8
+    assert min(figure.value for figure in alike.values()) > 0.8
 
 
 def test_a_codebook_half_in_use_says_so():
@@ -165,9 +183,9 @@ def test_a_codebook_half_in_use_says_so():
 
 def test_verdicts():
     rule = Rule(0.95, 1.05, holds=1.0)
-    assert rule.verdict({"value": 1.01, "low": 0.97, "high": 1.04}) == "met"
-    assert rule.verdict({"value": 1.08, "low": 0.98, "high": 1.2}) == "within_noise"
-    assert rule.verdict({"value": 1.04, "low": 1.01, "high": 1.07}) == "missed"  # surely not 1
-    assert rule.verdict({"value": None, "reason": "too few"}) == "open"
-    assert Rule(high=0.55).verdict({"value": 0.57, "low": 0.54, "high": 0.6}) == "within_noise"
-    assert Rule(high=0.55).verdict({"value": 0.6, "low": 0.58, "high": 0.62}) == "missed"
+    assert rule.verdict(Figure(1.01, 0.97, 1.04)) == "met"
+    assert rule.verdict(Figure(1.08, 0.98, 1.2)) == "within_noise"
+    assert rule.verdict(Figure(1.04, 1.01, 1.07)) == "missed"  # surely not 1
+    assert rule.verdict(Figure(None, reason="too few")) == "open"
+    assert Rule(high=0.55).verdict(Figure(0.57, 0.54, 0.6)) == "within_noise"
+    assert Rule(high=0.55).verdict(Figure(0.6, 0.58, 0.62)) == "missed"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.evaluation import candidates, judge, targets
-from spiro_diffusion.evaluation.measured import INDICES
-from spiro_diffusion.evaluation.targets import at
+from spiro_diffusion.core.vocabulary import JUDGED
+from spiro_diffusion.evaluation import candidates, judge, registry, targets
+from spiro_diffusion.evaluation.figures import to_json
+from spiro_diffusion.evaluation.registry import at, leaves
 
 DRAWS = 20
 SPREAD = ("spread", "calibration", "groups")
@@ -34,25 +35,25 @@ def of(real, sampler, questions=None):
 
 
 def interval_holds(figure, value):
-    return figure["low"] <= value <= figure["high"]
+    return figure.low <= value <= figure.high
 
 
 def missed(tree, floor, level="every"):
-    return {t["name"] for t in targets.verdicts(tree, floor) if t["level"] == level and t["verdict"] == "missed"}
+    return {t.name for t in targets.verdicts(tree, floor) if t.level == level and t.verdict == "missed"}
 
 
 def test_real_training_curves_score_as_real(floor):
     held = []  # 95 % intervals that hold what they should
     for level in ("every", "best"):
-        for index in INDICES:
+        for index in JUDGED:
             held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.residual_sd_ratio"), 1))
             held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.mean_shift"), 0))
             held.append(interval_holds(at(floor, f"calibration.{level}.unweighted.{index}.coverage_80"), 0.8))
-        assert at(floor, f"groups.{level}.unweighted.sex_age_beyond")["value"] == 0
+        assert at(floor, f"groups.{level}.unweighted.sex_age_beyond").value == 0
         for kind in ("clinical", "detailed", "fine", "whole"):
-            assert at(floor, f"two_sample.{level}.{kind}.auc")["value"] < 0.58
-            assert at(floor, f"two_sample.{level}.{kind}.precision")["value"] > 0.85
-        assert at(floor, f"utility.{level}.ratio")["value"] > 0.93
+            assert at(floor, f"two_sample.{level}.{kind}.auc").value < 0.58
+            assert at(floor, f"two_sample.{level}.{kind}.precision").value > 0.85
+        assert at(floor, f"utility.{level}.ratio").value > 0.93
         assert interval_holds(at(floor, f"copying.{level}.nearest_share"), 0.5)
         assert interval_holds(at(floor, f"copying.{level}.nearer_than_held"), 0.5)
         assert interval_holds(at(floor, f"physics.{level}.unweighted.any_difference"), 0)
@@ -62,20 +63,20 @@ def test_real_training_curves_score_as_real(floor):
 def test_new_held_out_people_score_at_the_floor(real, floor):
     fresh, _ = world.measure(world.people(150, 77, first=900_000), 3, 77)
     tree = judged(real, candidates.Candidate(fresh, paired=False))
-    assert at(tree, "two_sample.every.clinical.auc")["value"] < 0.58
-    assert at(tree, "two_sample.every.fine.auc")["value"] < 0.58
-    assert at(tree, "groups.every.unweighted.sex_age_beyond")["value"] == 0
+    assert at(tree, "two_sample.every.clinical.auc").value < 0.58
+    assert at(tree, "two_sample.every.fine.auc").value < 0.58
+    assert at(tree, "groups.every.unweighted.sex_age_beyond").value == 0
     assert interval_holds(at(tree, "copying.every.nearest_share"), 0.5)
-    assert at(tree, "utility.every.ratio")["value"] > 0.93
-    assert at(tree, "calibration.every.unweighted.fev1.crps")["value"] is None  # real people have no draws
+    assert at(tree, "utility.every.ratio").value > 0.93
+    assert at(tree, "calibration.every.unweighted.fev1.crps").value is None  # real people have no draws
 
 
 def test_a_generator_that_knows_the_laws_passes(real, floor):
     tree = of(real, world.perfect)
     # among two dozen targets with 95 % intervals one or two are missed by chance
     assert len(missed(tree, floor, "every") | missed(tree, floor, "best")) <= 2
-    assert at(tree, "groups.every.unweighted.sex_age_mean_over_floor")["value"] < 1
-    assert at(tree, "two_sample.every.fine.auc")["value"] < 0.58
+    assert at(tree, "groups.every.unweighted.sex_age_mean_over_floor").value < 1
+    assert at(tree, "two_sample.every.fine.auc").value < 0.58
 
 
 def test_a_spread_narrowed_by_a_fifth_is_seen(real, floor):
@@ -87,10 +88,10 @@ def test_a_spread_narrowed_by_a_fifth_is_seen(real, floor):
 
     tree = of(real, narrowed, SPREAD)
     assert {"residual_sd", "explained_variance", "coverage_80", "coverage_90"} <= missed(tree, floor)
-    for index in INDICES:
+    for index in JUDGED:
         ratio = at(tree, f"spread.every.unweighted.{index}.residual_sd_ratio")
-        assert ratio["high"] < 1
-        pit = at(tree, f"calibration.every.unweighted.{index}.pit")["value"]
+        assert ratio.high < 1
+        pit = at(tree, f"calibration.every.unweighted.{index}.pit").value
         assert pit[0] + pit[-1] > 1.5 * (pit[9] + pit[10])  # the truth lies outside the draws too often
 
 
@@ -103,7 +104,7 @@ def test_shuffled_conditions_are_seen(real, floor):
     assert {"residual_sd", "explained_variance", "coverage_50", "wasserstein", "wasserstein_groups"} <= missed(
         tree, floor
     )
-    assert at(tree, "spread.every.unweighted.fev1.explained_variance")["value"] < 0.1
+    assert at(tree, "spread.every.unweighted.fev1.explained_variance").value < 0.1
 
 
 def test_one_sex_s_curves_for_both_are_seen(real, floor):
@@ -111,8 +112,8 @@ def test_one_sex_s_curves_for_both_are_seen(real, floor):
     assert "wasserstein_groups" in missed(tree, floor)
     beyond = [
         path.split(".")[-2]
-        for path, figure in targets.leaves(tree["groups"]["every"]["unweighted"]["sex_age"])
-        if path.endswith("beyond") and figure["value"]
+        for path, figure in leaves(tree["groups"]["every"]["unweighted"]["sex_age"])
+        if path.endswith("beyond") and figure.value
     ]
     assert beyond
     assert all(group.startswith("female") for group in beyond)
@@ -126,16 +127,16 @@ def test_copies_of_training_curves_are_seen(real, floor):
     tree = of(real, copied, ("copying",))
     assert "nearest_share" in missed(tree, floor)
     copying = tree["copying"]["every"]
-    assert copying["nearest_share"]["low"] > 0.5
-    assert copying["nearer_than_held"]["value"] > 0.95
-    assert copying["authenticity"]["value"] < 0.05
-    assert copying["near_copies"]["value"] > 0.95
+    assert copying["nearest_share"].low > 0.5
+    assert copying["nearer_than_held"].value > 0.95
+    assert copying["authenticity"].value < 0.05
+    assert copying["near_copies"].value > 0.95
 
 
 def test_curves_without_tremor_are_seen(real, monkeypatch):
     monkeypatch.setattr(world, "TREMOR_L_S", 0.0)
     tree = of(real, world.perfect, ("two_sample",))
-    assert at(tree, "two_sample.every.fine.auc")["value"] > 0.85
+    assert at(tree, "two_sample.every.fine.auc").value > 0.85
 
 
 def test_impossible_curves_are_counted(real):
@@ -145,14 +146,14 @@ def test_impossible_curves_are_counted(real):
         return signals
 
     tree = of(real, falling, ("physics",))
-    assert at(tree, "physics.every.unweighted.falling_difference")["low"] > 0.9
+    assert at(tree, "physics.every.unweighted.falling_difference").low > 0.9
 
 
 def test_a_loss_that_knows_its_training_curves_gives_members_away(real):
     rng = np.random.default_rng(0)
     curves, losses = real.held, (rng.normal(0.9, 0.2, len(real.members)), rng.normal(1.1, 0.2, len(real.held)))
     told = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
-    assert told["copying"]["every"]["membership_loss_auc"]["low"] > 0.6
+    assert told["copying"]["every"]["membership_loss_auc"].low > 0.6
     blind = (rng.normal(size=len(real.members)), rng.normal(size=len(real.held)))
     tree = judged(real, candidates.Candidate(curves, losses=blind), ("copying",))
     assert interval_holds(tree["copying"]["every"]["membership_loss_auc"], 0.5)
@@ -160,19 +161,19 @@ def test_a_loss_that_knows_its_training_curves_gives_members_away(real):
 
 def test_indices_without_curves_leave_figures_open_with_a_reason(real, floor):
     tree = judged(real, candidates.reference(real, DRAWS, 0))
-    json.dumps(tree, allow_nan=False)
-    assert tree["calibration"]["best"]["unweighted"]["fev1"]["crps"]["value"] > 0
-    for path, figure in targets.leaves(tree):
-        assert figure["value"] is not None or figure["reason"], path
-    assert tree["two_sample"]["every"]["fine"]["auc"]["reason"]
-    assert tree["calibration"]["best"]["unweighted"]["fef2575"]["crps"]["value"] is None
+    json.dumps(to_json(tree), allow_nan=False)
+    assert at(tree, "calibration.best.unweighted.fev1.crps").value > 0
+    for path, figure in leaves(tree):
+        assert figure.value is not None or figure.reason, path
+    assert at(tree, "two_sample.every.fine.auc").reason
+    assert at(tree, "calibration.best.unweighted.fef2575.crps").value is None
 
 
 def test_four_people_are_too_few_and_the_judge_says_so():
     real = world.real(held=4)
     tree = judged(real, candidates.of_sampler(world.perfect, real, DRAWS, 0, "test"))
-    found = dict(targets.leaves(tree))
-    assert all(figure["value"] is None and "4 participants" in figure["reason"] for figure in found.values())
+    found = dict(leaves(tree))
+    assert all(figure.value is None and "4 participants" in figure.reason for figure in found.values())
 
 
 def test_a_diverged_generator_ends_with_one_line(real):
@@ -185,10 +186,35 @@ def test_the_same_seed_gives_the_same_figures():
     assert trees[0] == trees[1]
 
 
-def test_the_best_rival_by_crps_is_the_one_to_beat(real):
+def test_the_best_baseline_by_crps_is_the_one_to_beat(real):
     good = of(real, world.perfect, ("crps_people",))
     poor = of(real, lambda p, d, s: world.perfect(p.iloc[::-1].reset_index(drop=True), d, s), ("crps_people",))
-    against = judge.rivals(poor, {"good": good, "poor": poor}, resamples=200)
-    assert against["fev1"]["rival"] == "good"
-    assert against["fev1"]["low"] > 1.2
-    assert judge.rivals(good, {}, resamples=200)["fev1"]["value"] is None
+    against = judge.over_baselines(poor, {"good": good, "poor": poor}, resamples=200)
+    assert against["fev1"].rival == "good"
+    assert against["fev1"].low > 1.2
+    assert judge.over_baselines(good, {}, resamples=200)["fev1"].value is None
+
+
+def test_a_mistyped_path_is_refused_and_an_open_question_says_why(floor):
+    with pytest.raises(
+        SpiroError, match=r"calibration\.every\.unweighted\.fev1\.coverge_80: the judge found no such figure"
+    ):
+        at(floor, "calibration.every.unweighted.fev1.coverge_80")
+    with pytest.raises(SpiroError, match="spred"):
+        at(floor, "spred.every.unweighted.fev1.residual_sd")
+    with pytest.raises(SpiroError, match="is no figure"):
+        at(floor, "calibration.every.unweighted.fev1")
+    with pytest.raises(KeyError):
+        registry.named("coverge_80", "every", "fev1")
+    assert at({}, "calibration.every.unweighted.fev1.crps").reason == "not asked"
+    assert at(floor, "copying.every.membership_loss_auc").reason == "the candidate has no loss"
+
+
+def test_every_figure_of_the_registry_is_judged(floor):
+    """But for those of the autoencoder and the baselines, which test_evaluate looks up in the stage's file."""
+    for level in registry.LEVELS:
+        for line in registry.lines(level):
+            assert registry.node_at(floor, line.path) is not None
+    paths = [line.path for level in (None, *registry.LEVELS) for line in registry.lines(level)]
+    assert len(paths) == len(set(paths))
+    assert {entry.target for entry in registry.ENTRIES} - {None} == set(registry.TARGETS)

@@ -16,6 +16,7 @@ from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import judged_part
 from spiro_diffusion.evaluation import completion, completion_baselines
+from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
 from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
@@ -257,13 +258,13 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     for case in cases.values():
         assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.BASELINES}
         for name in completion_baselines.BASELINES:
-            assert case[name]["fvc"]["error"]["value"] > 0
+            assert case[name]["fvc"]["error"].value > 0
     others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
     compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = completion.summary({"cases": cases, "others": compared})
+    summary = completion.summary(to_json({"cases": cases, "others": compared}))
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 

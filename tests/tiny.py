@@ -84,7 +84,7 @@ def data(folder: Path, people: int = 40) -> Path:
         signals=folder / "signals_L512.npy",
         curves=folder / "curves.parquet",
         metrics=trash / "resample.json",
-        plots=trash / "plots",
+        shown=trash / "shown.npz",
     )
     return folder
 

@@ -1,8 +1,8 @@
-"""The judge: how well generated curves stand for real ones, each question in a file of its own.
+"""The judge: how well generated curves stand for held-out ones, each question in a file of its own.
 
 | question | file |
 | --- | --- |
-| does the autoencoder keep the medicine? | `reconstruction` |
+| what is the round-trip error of the indices? | `autoencoder` |
 | is the conditional spread right? | `conditional` |
 | does each group look right? | `groups` |
 | can a classifier tell? | `two_sample` |
@@ -10,8 +10,8 @@
 | does it copy? | `copying` |
 | is it physical? | `physics` |
 
-`judge` puts the questions to a candidate (the generator, a baseline, real curves as the floor), `targets`
-holds what it must reach, `measured` makes every curve pass through the spirometer's counter first,
-`bootstrap` gives the intervals, `figures` says how a number is written down, `baselines` are the rivals.
-docs/evaluation.md explains each figure.
+`judge` puts the questions to a candidate (the generator, a baseline, training curves as the floor), `registry` lists
+the figures with their labels, units and targets, `targets` gives the verdicts, `record` is what is stored, `shown` what
+the plots need. `measured` makes every curve pass through the spirometer's counter first, `bootstrap` gives the
+intervals, `figures` says how a number is written down. docs/evaluation.md explains each figure.
 """

@@ -1,23 +1,16 @@
-"""Does the autoencoder keep the medicine: real held-out curves through it and back."""
+"""Round-trip error of the clinical indices: held-out curves through the autoencoder and back."""
 
 import numpy as np
 
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Node, Tree, figure, from_resamples, missing, too_few
 from spiro_diffusion.evaluation.measured import Measured
 
 ABSOLUTE = ("fev1", "fvc")  # mL
 RELATIVE = ("pef", "fef2575")  # % of the real value
-FIGURES = (
-    *(f"{name}_ml" for name in ABSOLUTE),
-    *(f"{name}_percent" for name in RELATIVE),
-    *(f"{name}_bias_ml" for name in ABSOLUTE),
-    *(f"{name}_bias_percent" for name in RELATIVE),
-    "flow_rmse",
-)
 
 
-def errors(real: Measured, again: Measured, groups: Resamples) -> dict[str, Figure]:
+def errors(real: Measured, again: Measured, groups: Resamples) -> Node:
     """Errors of the indices of the same curves after a round trip, both after the counter.
 
     Returns:
@@ -25,8 +18,8 @@ def errors(real: Measured, again: Measured, groups: Resamples) -> dict[str, Figu
         *_bias_*: mean error; flow_rmse: L/s, root mean square over the 20.48 s window.
     """
     if len(groups.people) < MIN_PEOPLE:
-        return {k: missing(f"{len(groups.people)} participants, fewer than {MIN_PEOPLE}") for k in FIGURES}
-    result: dict[str, Figure] = {}
+        return too_few(len(groups.people))
+    result: Tree = {}
     for name in (*ABSOLUTE, *RELATIVE):
         unit = "ml" if name in ABSOLUTE else "percent"
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,9 +1,9 @@
-"""The rivals: what a simple model of the training curves reaches.
+"""The baselines: what a simple model of the training curves reaches.
 
 - `PCA`: 24 principal components, a Gaussian around their mean given the conditions.
 - `Neighbours`: a training curve of someone alike.
 - `reference_draws`: the published distributions, GLI Global (FEV1, FVC) and Hankinson (PEF): indices alone.
-- `residual_draws`: real training residuals around the real mean; no rival but the floor of calibration.
+- `residual_draws`: real training residuals around the real mean; no baseline but the floor of calibration.
 """
 
 import dataclasses
@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from spiro_diffusion.core.vocabulary import GRADES, JUDGED
 from spiro_diffusion.evaluation.conditional import Ruler, usable
-from spiro_diffusion.evaluation.measured import INDICES, KEPT
+from spiro_diffusion.evaluation.measured import KEPT
 from spiro_diffusion.physiology import reference, time_grid
 from spiro_diffusion.physiology.mean_surface import features
 
@@ -23,7 +24,6 @@ NEIGHBOURS_POWER = 0.4  # of the number of training curves: 23 of 2,600, 61 of 2
 RESIDUALS = 4  # times as many neighbours give residuals: the mean they lie around is known
 # One step of the distance between people: 5 years, 4 cm; another grade or test type lies as far as 20 steps.
 AGE_STEP, HEIGHT_STEP, KIND_STEPS = 5.0, 4.0, 20.0
-GRADES = ("A", "B", "C", "D")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PCA:
         residual = scores - design @ coefficients
         jitter = 1e-9 * np.eye(COMPONENTS) * residual.var()
         grades = people["grade"].to_numpy()
-        factors = {}
+        factors: dict[str, NDArray] = {}
         for grade in GRADES:
             rows = grades == grade
             own = residual[rows] if rows.sum() > 4 * COMPONENTS else residual
@@ -122,13 +122,13 @@ def residual_draws(
 
     What no generator is expected to beat by much: the floor of coverage, PIT and CRPS.
     """
-    pool = np.flatnonzero(np.all([usable(train_indices[name]) for name in INDICES], axis=0))
+    pool = np.flatnonzero(np.all([usable(train_indices[name]) for name in JUDGED], axis=0))
     own = train.iloc[pool]
-    indices = {name: train_indices[name][pool] for name in INDICES}
-    ruler = Ruler.fit(own, indices, INDICES)
+    indices = {name: train_indices[name][pool] for name in JUDGED}
+    ruler = Ruler.fit(own, indices, JUDGED)
     rows = Neighbours(np.zeros((len(own), 0)), own, RESIDUALS).rows(people, draws, rng)
     found = {name: np.full(rows.shape, np.nan, dtype=np.float32) for name in KEPT}
-    for name in INDICES:
+    for name in JUDGED:
         residual = np.log(indices[name]) - ruler.mean(own, name)
         found[name] = np.exp(ruler.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
     return found

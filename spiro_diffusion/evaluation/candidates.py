@@ -1,4 +1,4 @@
-"""What is judged: the generator, its rivals, and the two floors, all in one form."""
+"""What is judged: the generator, the baselines, and the two floors, all in one form."""
 
 import dataclasses
 
@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 from spiro_diffusion.evaluation import baselines, measured
 from spiro_diffusion.evaluation.measured import Measured, Sampler
 from spiro_diffusion.evaluation.real import Real
-from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.evaluation.registry import Question
 
 GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
-ROUND_TRIP_QUESTIONS = ("spread", "groups", "two_sample", "physics")  # the others would compare curves with themselves
+ROUND_TRIP_QUESTIONS: tuple[Question, ...] = (
+    "spread",
+    "groups",
+    "two_sample",
+    "physics",
+)  # the others would compare curves with themselves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +76,4 @@ def floor(real: Real, draws: int, seed: int) -> Candidate:
 
 def round_trip(real: Real, seed: int) -> Candidate:
     """The real held-out curves sent through the grid and back: what no model of 512 samples can better."""
-    return Candidate(measured.aligned(measured.generated(signals(real.held), real.held.people, seed)))
-
-
-def signals(curves: Measured) -> NDArray[np.float32]:
-    """Signals (n, 512) of real curves, as resample makes them."""
-    return time_grid.to_grid(curves.flow(), np.full(len(curves), time_grid.LEAD_S))
+    return Candidate(measured.aligned(measured.generated(real.held.signals(), real.held.people, seed)))

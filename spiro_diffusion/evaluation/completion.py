@@ -16,7 +16,7 @@ from spiro_diffusion.evaluation import groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Trained
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing, rounded
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
 from spiro_diffusion.evaluation.measured import in_parallel
 from spiro_diffusion.physiology import faults, time_grid
@@ -97,8 +97,7 @@ def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dic
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        widths = {f"width_{n}": float(np.median(_width(fvc, n))) for n in INTERVALS}
-        found[f"{at:g}"] = {name: rounded(width) if np.isfinite(width) else None for name, width in widths.items()}
+        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n)))).value for n in INTERVALS}
     return found
 
 

@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.interruptions import Case, Kind, interrupted
+from spiro_diffusion.evaluation.learners import ridge
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import segments
 
@@ -157,11 +158,7 @@ def regression(boosted: bool, case: Case, trained: Trained, draws: int, seed: in
 
 
 def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
-    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
-    z, at = ((np.clip((v - mean) / scale, -4, 4)) for v in (x, new))
-    centre = y.mean()
-    weights = np.linalg.solve(z.T @ z + RIDGE * len(z) * np.eye(z.shape[1]), z.T @ (y - centre))
-    return np.clip(centre + at @ weights, y.min(), y.max())
+    return np.clip(ridge(x, y, new, RIDGE * len(x), clip=4), y.min(), y.max())
 
 
 def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:

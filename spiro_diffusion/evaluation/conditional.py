@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spiro_diffusion.core.vocabulary import SEXES
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, curve, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Node, Tree, from_resamples, series, too_few
+from spiro_diffusion.evaluation.registry import COVERAGES
 from spiro_diffusion.physiology.mean_surface import features
 
-INTERVALS = (50, 80, 90)  # %: central intervals whose coverage is asked
 PIT_BINS = 20
-SEXES = {1: "male", 2: "female"}  # RIAGENDR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Side(NamedTuple):
         return len(np.unique(self.resamples.person[self.weights > 0]))
 
 
-def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> dict[str, Figure]:
+def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> Node:
     """Explained variance and residual SD of log `name`, candidate against real."""
     people = min(real.participants(), candidate.participants())
     if people < MIN_PEOPLE:
-        return {k: missing(f"{people} participants, fewer than {MIN_PEOPLE}") for k in SPREAD_FIGURES}
+        return too_few(people)
     r, c = _moments(ruler, name, real), _moments(ruler, name, candidate)
-    result = {
+    result: Tree = {
         "explained_variance_real": from_resamples(r.explained),
         "explained_variance": from_resamples(c.explained),
         "explained_variance_difference": from_resamples(c.explained - r.explained),
@@ -82,24 +82,11 @@ def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> dict[str, Fi
         parts = [side.of_sex(code) for side in (real, candidate)]
         people = min(side.participants() for side in parts)
         if people < MIN_PEOPLE:
-            result[f"residual_sd_ratio_{sex}"] = missing(f"{people} participants, fewer than {MIN_PEOPLE}")
+            result[f"residual_sd_ratio_{sex}"] = too_few(people)
             continue
         r, c = (_moments(ruler, name, side) for side in parts)
         result[f"residual_sd_ratio_{sex}"] = from_resamples(c.sd / r.sd)
     return result
-
-
-SPREAD_FIGURES = (
-    "explained_variance_real",
-    "explained_variance",
-    "explained_variance_difference",
-    "residual_sd_real",
-    "residual_sd",
-    "residual_sd_ratio",
-    "mean_shift",
-    "residual_sd_ratio_male",
-    "residual_sd_ratio_female",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +109,7 @@ def _moments(ruler: Ruler, name: str, side: Side) -> _Moments:
         return _Moments(1 - variance / (log2 - log1**2), np.sqrt(variance), mean)
 
 
-def calibration(observed: NDArray, draws: NDArray, weights: NDArray, resamples: Resamples) -> dict[str, Figure]:
+def calibration(observed: NDArray, draws: NDArray, weights: NDArray, resamples: Resamples) -> Node:
     """Coverage, PIT and CRPS of `observed` (n,) against its own `draws` (n, K).
 
     The rank of an observation among K exchangeable draws is uniform, so an interval's coverage comes from
@@ -132,11 +119,11 @@ def calibration(observed: NDArray, draws: NDArray, weights: NDArray, resamples: 
     good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & (weights > 0)
     people = len(np.unique(resamples.person[good]))
     if people < MIN_PEOPLE:
-        return {k: missing(f"{people} participants, fewer than {MIN_PEOPLE}") for k in CALIBRATION_FIGURES}
+        return too_few(people)
     observed, draws, w = np.where(good, observed, 0.0), np.where(good[:, None], draws, 0.0), weights * good
     low, high = pit_steps(observed, draws)
-    result = {}
-    for nominal in INTERVALS:
+    result: Tree = {}
+    for nominal in COVERAGES:
         begin, end = 0.5 - nominal / 200, 0.5 + nominal / 200
         inside = np.clip(np.minimum(high, end) - np.maximum(low, begin), 0, None) / (high - low)
         result[f"coverage_{nominal}"] = from_resamples(resamples.means(inside, w))
@@ -145,13 +132,10 @@ def calibration(observed: NDArray, draws: NDArray, weights: NDArray, resamples: 
     sums = resamples.sums(np.column_stack([w, w[:, None] * share]))
     with np.errstate(invalid="ignore", divide="ignore"):
         distribution = sums[:, 1:] / sums[:, :1]
-    result["pit"] = curve(np.diff(distribution[0]))
+    result["pit"] = series(np.diff(distribution[0]))
     result["pit_distance"] = from_resamples(np.abs(distribution - edges).mean(axis=1))
     result["crps"] = from_resamples(resamples.means(crps(observed, draws), w))
     return result
-
-
-CALIBRATION_FIGURES = (*(f"coverage_{n}" for n in INTERVALS), "pit", "pit_distance", "crps")
 
 
 def pit_steps(observed: NDArray, draws: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -173,14 +157,12 @@ def crps(observed: NDArray, draws: NDArray) -> NDArray[np.float64]:
     return np.abs(ordered - observed[:, None]).mean(axis=1) - between / 2
 
 
-def crps_ratio(
-    observed: NDArray, draws: NDArray, rival: NDArray, weights: NDArray, resamples: Resamples
-) -> dict[str, Figure]:
+def crps_ratio(observed: NDArray, draws: NDArray, rival: NDArray, weights: NDArray, resamples: Resamples) -> Node:
     """CRPS of `draws` and of a rival's draws for the same observations, and their ratio."""
     good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(rival).all(axis=1) & (weights > 0)
     people = len(np.unique(resamples.person[good]))
     if people < MIN_PEOPLE:
-        return {k: missing(f"{people} participants, fewer than {MIN_PEOPLE}") for k in ("crps", "rival", "ratio")}
+        return too_few(people)
     safe = np.where(good, observed, 0.0)
     own, other = (resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, rival))
     return {"crps": from_resamples(own), "rival": from_resamples(other), "ratio": from_resamples(own / other)}

@@ -1,4 +1,4 @@
-"""Does it copy: are generated curves nearer to the training curves than new people's curves are.
+"""Does it copy: are generated curves nearer to the training curves than the curves of held-out people are.
 
 Distance is the root mean square difference of flow over the first six seconds, after the counter. Curves
 of one participant are never compared with each other: a generated curve has the conditions of a held-out
@@ -6,13 +6,14 @@ person, whose own curves are left out. The yardstick is the distance between two
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, figure, from_resamples, missing
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.shapes import of_measured
@@ -21,6 +22,17 @@ from spiro_diffusion.evaluation.two_sample import squared_distances
 NEAR_SHARE = 0.05  # a near copy is nearer than this share of the pairs of efforts of one person are
 KEPT_NEIGHBOURS = 24  # of each curve among the held-out participants: enough for every resample to hold one
 CHUNK = 64  # curves at a time against all training curves: 64 x 29,000 float32 is 7 MB
+
+
+class Points(NamedTuple):
+    """Curves as points (n, d), see `shapes`, and the resamples of their participants."""
+
+    points: NDArray[np.float32]
+    groups: Resamples
+
+    @property
+    def seqn(self) -> NDArray:
+        return self.groups.people[self.groups.person]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,30 +78,22 @@ def distances(real: Real, curves: Measured) -> dict[str, NDArray[np.float64]]:
     train = Cloud.of(real.train_shapes, real.train["seqn"].to_numpy())
     return {
         "generated": train.nearest(of_measured(curves), curves.seqn)[0].min(axis=1),
-        "real": train.nearest(real.held_shapes, real.held.seqn)[0].min(axis=1),
+        "held_out": train.nearest(real.held_shapes, real.held.seqn)[0].min(axis=1),
         "between_efforts": real.pairs,
     }
 
 
-def copies(
-    candidate: NDArray,
-    candidate_groups: Resamples,
-    train: Cloud,
-    held: NDArray,
-    held_groups: Resamples,
-    pairs: NDArray,
-) -> dict[str, Figure]:
-    """How the candidate's curves lie between the training curves and the real held-out curves.
+def copies(candidate: Points, train: Cloud, held: Points, pairs: NDArray) -> Tree:
+    """How the candidate's curves lie between the training curves and the held-out curves.
 
     Args:
-        candidate, held: points (n, d) as `shapes` makes them.
         pairs: distances between two efforts of one person, see `between_efforts`.
 
     Returns:
         nearest_share: share of curves whose nearest neighbour is a training curve rather than a held-out
             one, with as many training participants as held-out ones (their choice averaged); 0.5 if nothing
             was copied.
-        nearer_than_held: probability that a curve is nearer to its nearest training curve than a real
+        nearer_than_held: probability that a curve is nearer to its nearest training curve than a
             held-out curve is to its own.
         authenticity: share of curves farther from their nearest training curve than that one is from the
             nearest of another participant (Alaa et al. 2022).
@@ -97,28 +101,23 @@ def copies(
             person are.
         distance_to_train, distance_between_efforts: medians, L/s.
     """
-    seqn = candidate_groups.people[candidate_groups.person]
-    held_seqn = held_groups.people[held_groups.person]
-    if min(len(candidate_groups.people), len(held_groups.people), len(train.people)) < 2 * MIN_PEOPLE:
-        return {k: missing(f"fewer than {2 * MIN_PEOPLE} participants") for k in FIGURES}
-    to_train, nearest = train.nearest(candidate, seqn)
-    to_held, _ = Cloud.of(held, held_seqn).nearest(candidate, seqn)
-    held_to_train = train.nearest(held, held_seqn)[0].min(axis=1)
+    own = candidate.groups
+    if min(len(own.people), len(held.groups.people), len(train.people)) < 2 * MIN_PEOPLE:
+        return dict.fromkeys(FIGURES, missing(f"fewer than {2 * MIN_PEOPLE} participants"))
+    to_train, nearest = train.nearest(candidate.points, candidate.seqn)
+    to_held, _ = Cloud.of(held.points, held.seqn).nearest(candidate.points, candidate.seqn)
+    held_to_train = train.nearest(held.points, held.seqn)[0].min(axis=1)
     closest = to_train.min(axis=1)
-    result = {
-        "nearest_share": from_resamples(_nearest_share(to_train, to_held, candidate_groups, held_groups)),
-        "nearer_than_held": from_resamples(auc(-closest, candidate_groups, -held_to_train, held_groups)),
-        "authenticity": from_resamples(candidate_groups.means(_authentic(closest, nearest, train).astype(float))),
+    none = missing("no participant has two efforts here")
+    near = closest < np.quantile(pairs, NEAR_SHARE) if len(pairs) else closest < 0
+    return {
+        "nearest_share": from_resamples(_nearest_share(to_train, to_held, own, held.groups)),
+        "nearer_than_held": from_resamples(auc(-closest, own, -held_to_train, held.groups)),
+        "authenticity": from_resamples(own.means(_authentic(closest, nearest, train).astype(float))),
         "distance_to_train": figure(float(np.median(closest))),
+        "near_copies": from_resamples(own.means(near.astype(float))) if len(pairs) else none,
+        "distance_between_efforts": figure(float(np.median(pairs))) if len(pairs) else none,
     }
-    if len(pairs):
-        near = closest < np.quantile(pairs, NEAR_SHARE)
-        result["near_copies"] = from_resamples(candidate_groups.means(near.astype(float)))
-        result["distance_between_efforts"] = figure(float(np.median(pairs)))
-    else:
-        for name in ("near_copies", "distance_between_efforts"):
-            result[name] = missing("no participant has two efforts here")
-    return result
 
 
 FIGURES = (
@@ -191,23 +190,16 @@ def membership(member: NDArray, member_groups: Resamples, other: NDArray, other_
     return from_resamples(auc(-sides[0], by_person[0], -sides[1], by_person[1]))
 
 
-def distance_membership(
-    candidate: NDArray,
-    candidate_seqn: NDArray,
-    members: NDArray,
-    member_groups: Resamples,
-    held: NDArray,
-    held_groups: Resamples,
-) -> Figure:
-    """Membership AUC by how near a person's real curves lie to the generated ones.
+def distance_membership(candidate: Points, members: Points, held: Points) -> Figure:
+    """Membership AUC by how near a person's own curves lie to the generated ones.
 
     A held-out person's own conditions draw curves near to them, so those are left out; each member leaves
     out those of one held-out person too, to be as far from as many.
     """
-    if min(len(member_groups.people), len(held_groups.people)) < MIN_PEOPLE:
+    if min(len(members.groups.people), len(held.groups.people)) < MIN_PEOPLE:
         return missing(f"fewer than {MIN_PEOPLE} participants")
-    cloud = Cloud.of(candidate, candidate_seqn)
-    stand_in = held_groups.people[member_groups.person % len(held_groups.people)]
-    to_members = cloud.nearest(members, stand_in)[0].min(axis=1)
-    to_held = cloud.nearest(held, held_groups.people[held_groups.person])[0].min(axis=1)
-    return membership(np.log(to_members + 1e-6), member_groups, np.log(to_held + 1e-6), held_groups)
+    cloud = Cloud.of(candidate.points, candidate.seqn)
+    stand_in = held.groups.people[members.groups.person % len(held.groups.people)]
+    to_members = cloud.nearest(members.points, stand_in)[0].min(axis=1)
+    to_held = cloud.nearest(held.points, held.seqn)[0].min(axis=1)
+    return membership(np.log(to_members + 1e-6), members.groups, np.log(to_held + 1e-6), held.groups)

@@ -1,12 +1,11 @@
-"""How a figure is written down: a value with its interval, or null with the reason."""
+"""How a figure is written down: a value with its interval, or null with the reason; and the tree of them."""
 
+import dataclasses
 import math
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-Figure = dict[str, Any]  # JSON: {"value": …} or {"value", "low", "high"} or {"value": None, "reason": …}
 
 MIN_PEOPLE = 5  # participants: a figure of fewer says more about them than about the candidate
 INTERVAL = (2.5, 97.5)  # percentiles of the bootstrap: 95 % intervals
@@ -14,19 +13,50 @@ MIN_FINITE = 0.9  # share of the resamples that must give a number for the inter
 DIGITS = 6  # significant digits kept: finer ones differ between processors and mean nothing
 
 
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A number with its 95 % interval where there is one, or None with the reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    rival: str | None = None  # the baseline that it is compared with
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Numbers for a plot."""
+
+    value: tuple[float, ...]
+
+
+# Question → level → … → figure. A figure in the place of a branch says why nothing below it could be computed.
+Node = Union["Tree", Figure, Series]
+Tree = dict[str, Node]
+
+
 def missing(reason: str) -> Figure:
     """A figure that cannot be computed."""
-    return {"value": None, "reason": reason}
+    return Figure(None, reason=reason)
+
+
+def too_few(people: int, least: int = MIN_PEOPLE) -> Figure:
+    """A figure that so few participants cannot give."""
+    return missing(f"{people} participants, fewer than {least}")
 
 
 def figure(value: float, low: float | None = None, high: float | None = None) -> Figure:
     """A figure, with its 95 % interval where there is one; null with a reason where it is not finite."""
     if not math.isfinite(value):
         return missing("not defined on these curves")
-    result: Figure = {"value": rounded(value)}
-    if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
-        result |= {"low": rounded(low), "high": rounded(high)}
-    return result
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return Figure(rounded(value))
+    return Figure(rounded(value), rounded(low), rounded(high))
 
 
 def from_resamples(values: ArrayLike) -> Figure:
@@ -44,6 +74,31 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def curve(values: ArrayLike) -> Figure:
-    """A figure that is a list of numbers, for a plot."""
-    return {"value": [rounded(float(v)) for v in np.asarray(values).ravel()]}
+def series(values: ArrayLike) -> Series:
+    """The numbers of an array in order."""
+    return Series(tuple(rounded(float(v)) for v in np.asarray(values).ravel()))
+
+
+def to_json(content: Any) -> Any:
+    """Trees, and dictionaries and lists that hold some, as plain JSON; a figure is `{"value": …, "low": …, …}`."""
+    if isinstance(content, Figure):
+        known = {k: v for k, v in vars(content).items() if v is not None}
+        return {"value": None} | known
+    if isinstance(content, Series):
+        return {"value": list(content.value)}
+    if isinstance(content, dict):
+        return {k: to_json(v) for k, v in content.items()}
+    return [to_json(v) for v in content] if isinstance(content, list | tuple) else content
+
+
+def from_json(content: dict[str, Any]) -> Tree:
+    """The tree that `to_json` wrote."""
+    return {k: _node(v) for k, v in content.items()}
+
+
+def _node(content: dict[str, Any]) -> Node:
+    if "value" not in content:
+        return from_json(content)
+    if isinstance(content["value"], list):
+        return Series(tuple(content["value"]))
+    return Figure(**content)

@@ -6,13 +6,16 @@ limit that only a wrong generator passes.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, missing
+from spiro_diffusion.core.vocabulary import SEXES
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, figure, missing, too_few
+from spiro_diffusion.evaluation.registry import leaves, node_at
 
 AGE_BANDS = ((6, 12), (13, 19), (20, 39), (40, 59), (60, 79))  # years, both ends included
 ETHNICITIES = {1: "mexican_american", 2: "other_hispanic", 3: "white", 4: "black", 5: "other"}  # RIDRETH1
@@ -26,7 +29,7 @@ def sex_and_age(people: pd.DataFrame) -> NDArray[np.object_]:
     """Name (n,) of each curve's group by sex and age band, such as `female_20_39`; None outside 6 to 79."""
     names = np.full(len(people), None, dtype=object)
     age = np.floor(people["age"].to_numpy(float))
-    for sex, word in ((1, "male"), (2, "female")):
+    for sex, word in SEXES.items():
         for low, high in AGE_BANDS:
             names[(people["sex"].to_numpy() == sex) & (age >= low) & (age <= high)] = f"{word}_{low}_{high}"
     return names
@@ -69,7 +72,7 @@ class Group:
 
 def reference(
     real: Values, train: Values, resamples: int, comparisons: int, rng: np.random.Generator
-) -> dict[str, Group | str]:
+) -> dict[str, Group | Figure]:
     """Each group of the real held-out curves with its floor, or the reason why it has none.
 
     Args:
@@ -79,12 +82,12 @@ def reference(
     low, high = (f(f(v.values[np.isfinite(v.values)]) for v in (real, train)) for f in (min, max))
     margin = MARGIN * max(high - low, 1e-6)
     edges = np.linspace(low - margin, high + margin, BINS + 1)
-    found: dict[str, Group | str] = {}
+    found: dict[str, Group | Figure] = {}
     for name in sorted({g for g in real.groups if g is not None}):
         held, pool = _per_person(real, name, edges), _per_person(train, name, edges)
         people = min(len(held), len(pool))
         if people < MIN_PEOPLE:
-            found[name] = f"{people} participants, fewer than {MIN_PEOPLE}"
+            found[name] = too_few(people)
             continue
         truth = _distribution(held.sum(axis=0))
         drawn = rng.multinomial(len(held), np.full(len(pool), 1 / len(pool)), size=resamples) @ pool
@@ -95,7 +98,7 @@ def reference(
     return found
 
 
-def distances(candidate: Values, groups: dict[str, Group | str]) -> dict[str, dict[str, Figure]]:
+def distances(candidate: Values, groups: dict[str, Group | Figure]) -> Tree:
     """Wasserstein-1 distance of a candidate to the real curves of each group.
 
     Returns:
@@ -106,21 +109,45 @@ def distances(candidate: Values, groups: dict[str, Group | str]) -> dict[str, di
     return {name: _distance(candidate, name, group) for name, group in groups.items()}
 
 
-def summary(kind: str, branch: dict[str, dict[str, dict[str, Figure]]]) -> dict[str, Figure]:
+def summary(kind: str, branch: Mapping[str, Tree]) -> Tree:
     """Mean of `over_floor` and number of `beyond` over the indices and groups (index → group) of one kind."""
-    every = [group for groups in branch.values() for group in groups.values()]
-    figures = [group for group in every if group["over_floor"]["value"] is not None]
-    if not figures:
-        return {k: missing("no group could be compared") for k in (f"{kind}_mean_over_floor", f"{kind}_beyond")}
+    over, beyond = (
+        [f.value for path, f in leaves(dict(branch)) if path.endswith(f".{name}") and isinstance(f.value, float)]
+        for name in ("over_floor", "beyond")
+    )
+    none = missing("no group could be compared")
     return {
-        f"{kind}_mean_over_floor": figure(float(np.mean([f["over_floor"]["value"] for f in figures]))),
-        f"{kind}_beyond": figure(float(sum(f["beyond"]["value"] for f in figures))),
+        f"{kind}_mean_over_floor": figure(float(np.mean(over))) if over else none,
+        f"{kind}_beyond": figure(float(sum(beyond))) if over else none,
     }
 
 
-def _distance(candidate: Values, name: str, group: Group | str) -> dict[str, Figure]:
-    if isinstance(group, str):
-        return {k: missing(group) for k in FIGURES}
+def group_names(tree: Tree, path: str) -> list[str]:
+    """Names of the groups of one kind below a path of the tree, by sex and age where they have them."""
+    node = node_at(tree, path)
+    if not isinstance(node, dict):
+        return []
+    names = {group for groups in node.values() if isinstance(groups, dict) for group in groups}
+    return sorted(names, key=_order)
+
+
+def group_words(group: str) -> str:
+    """Such as `female, 6 to 12 y`."""
+    parts = group.split("_")
+    if parts[-1].isdigit():
+        return f"{parts[0]}, {parts[1]} to {parts[2]} y"
+    return " ".join(part.capitalize() if part in ("mexican", "american", "hispanic") else part for part in parts)
+
+
+def _order(group: str) -> tuple[str, int, str]:
+    sex, _, rest = group.partition("_")
+    first = rest.split("_")[0]
+    return (sex, int(first), "") if first.isdigit() else ("", 0, group)
+
+
+def _distance(candidate: Values, name: str, group: Group | Figure) -> Tree:
+    if isinstance(group, Figure):
+        return dict.fromkeys(FIGURES, group)
     columns = candidate.values.reshape(len(candidate.seqn), -1)
     names = np.broadcast_to(candidate.groups.reshape(len(candidate.seqn), -1), columns.shape)
     found = []
@@ -130,7 +157,7 @@ def _distance(candidate: Values, name: str, group: Group | str) -> dict[str, Fig
             own = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
             found.append(float(_wasserstein(own, group.truth, group.edges)))
     if not found:
-        return {k: missing("no curve of the candidate is in this group") for k in FIGURES}
+        return dict.fromkeys(FIGURES, missing("no curve of the candidate is in this group"))
     distance = float(np.mean(found))
     return {
         "distance": figure(distance),

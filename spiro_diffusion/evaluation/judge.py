@@ -1,13 +1,12 @@
 """The judge: every question put to one candidate, always in the same way.
 
-A candidate is the generator, a baseline, real training curves (the floor), or real curves sent through the
+A candidate is the generator, a baseline, held-back training curves (the floor), or held-out curves sent through the
 grid and back (the second floor). The result is a tree of figures under stable names,
 `question / level / ... / figure`. Everything is a function of arrays and a seed.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,30 +14,30 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
+from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.evaluation import conditional, copying, groups, physics, shapes, two_sample, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.candidates import Candidate, reference
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, curve, from_resamples, missing
-from spiro_diffusion.evaluation.measured import INDICES, Measured
-from spiro_diffusion.evaluation.processes import in_processes
-from spiro_diffusion.evaluation.real import (
-    GROUPINGS,
-    LEVELS,
-    WEIGHTINGS,
-    Real,
-    at_level,
-    embed,
-    group_names,
-    weights_of,
+from spiro_diffusion.evaluation.figures import (
+    MIN_PEOPLE,
+    Figure,
+    Node,
+    Series,
+    Tree,
+    from_resamples,
+    missing,
+    series,
 )
+from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.processes import in_processes
+from spiro_diffusion.evaluation.real import Real, at_level, embed, group_names, weights_of
+from spiro_diffusion.evaluation.registry import GROUPINGS, LEVELS, QUESTIONS, WEIGHTINGS, Level, Question, node_at
 
-RIVAL_INDICES = ("fev1", "fvc")
+COMPARED = ("fev1", "fvc")  # indices whose CRPS is held against GLI Global's and the baselines'
 DRAWS_OF_GROUPS = 20  # distances to single draws are averaged over at most so many
 PROCESSES_FROM = 1000  # held-out curves: fewer are judged before processes have begun
-OPEN = "the candidate gives no curves, only indices"
-NO_DRAWS = "the candidate gives no draws at each person's own conditions"
-
-Tree = dict[str, Any]
+OPEN = missing("the candidate gives no curves, only indices")
+NO_DRAWS = missing("the candidate gives no draws at each person's own conditions")
 
 
 def judge(
@@ -47,7 +46,7 @@ def judge(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    questions: Iterable[str] | None = None,
+    questions: Iterable[Question] | None = None,
     name: str = "judge",
 ) -> Tree:
     """All figures of a candidate.
@@ -68,86 +67,110 @@ def judge_all(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    questions: dict[str, Iterable[str] | None] | None = None,
+    questions: Mapping[str, Iterable[Question] | None] | None = None,
 ) -> dict[str, Tree]:
     """`judge` for candidates by name; many curves are judged in several processes, with the same figures."""
     asked = {name: list((questions or {}).get(name) or QUESTIONS) for name in candidates}
     steps = [(name, q, level) for name in candidates for q in asked[name] for level in LEVELS]
-    steps.sort(key=lambda step: list(QUESTIONS).index(step[1]))  # those that take long first
+    steps.sort(key=lambda step: QUESTIONS.index(step[1]))  # those that take long first
     views = {
         name: {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
         for name, candidate in candidates.items()
     }
 
-    def answer(i: int) -> Tree:
+    def answer(i: int) -> Node:
         name, question, level = steps[i]
         view = views[name][level]
         people = len(view.held_groups.people)
-        return QUESTIONS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
+        return _ANSWERS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
 
     if len(real.held) < PROCESSES_FROM:
-        answers: Iterator[Tree] = map(answer, range(len(steps)))
+        answers: Iterator[Node] = map(answer, range(len(steps)))
     else:
         real.prepare()
         answers = in_processes(answer, len(steps))
-    trees: dict[str, Tree] = {name: {q: {} for q in asked[name]} for name in candidates}
+    trees: dict[str, dict[str, Tree]] = {name: {q: {} for q in asked[name]} for name in candidates}
     said = f"judge {', '.join(candidates)}"
     progress = tqdm(steps, desc=said, unit="question", leave=False, mininterval=1, delay=1)
     with threadpool_limits(limits=1, user_api="blas"):  # small matrices; and the same digits on any machine
         for (name, question, level), found in zip(progress, answers, strict=True):
             trees[name][question][level] = found
-    return trees
+    return {name: dict(tree) for name, tree in trees.items()}
+
+
+def over_baselines(tree: Tree, baselines: Mapping[str, Tree], resamples: int, seed: int = 0) -> Tree:
+    """CRPS of a candidate over that of the best of the baselines, for FEV1 and FVC over all curves.
+
+    Args:
+        tree: of the candidate; baselines: their trees by name, of the same held-out participants.
+    """
+    result: Tree = {}
+    for name in COMPARED:
+        own = _crps_of_people(tree, name)
+        if isinstance(own, Figure):
+            result[name] = own
+            continue
+        found = {k: _crps_of_people(t, name) for k, t in baselines.items()}
+        usable = {k: v.value for k, v in found.items() if isinstance(v, Series) and len(v.value) == len(own.value)}
+        if not usable:
+            result[name] = missing("no baseline was judged yet: dvc repro baselines/dvc.yaml")
+            continue
+        best = min(usable, key=lambda k: sum(usable[k]))
+        sums = np.column_stack([own.value, usable[best]])
+        total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
+        result[name] = dataclasses.replace(from_resamples(total[:, 0] / total[:, 1]), rival=best)
+    return result
+
+
+def _crps_of_people(tree: Tree, name: str) -> Figure | Series:
+    node = node_at(tree, "crps_people.every")
+    if isinstance(node, dict):
+        node = node.get(name, missing("the candidate has no draws"))
+    assert not isinstance(node, dict)
+    return node
 
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """Candidate and real curves of one level, with what the questions share."""
+    """Candidate and held-out curves of one level, with what the questions share."""
 
     candidate: Candidate
     real: Real
-    level: str
+    level: Level
     held: Measured
     curves: Measured | None
     held_rows: NDArray[np.bool_]
-    rows: NDArray[np.bool_]  # of the candidate's curves
     held_groups: Resamples
     groups: Resamples
     resamples: int
     seed: int
 
     @classmethod
-    def of(
-        cls,
-        candidate: Candidate,
-        real: Real,
-        level: str,
-        resamples: int,
-        seed: int,
-    ) -> "_View":
+    def of(cls, candidate: Candidate, real: Real, level: Level, resamples: int, seed: int) -> "_View":
         held_rows = at_level(real.held.people, level)
         held = real.held.take(held_rows)
-        rng = np.random.default_rng([seed, LEVELS.index(level)])
+        rng = np.random.default_rng([seed, list(LEVELS).index(level)])
         held_groups = Resamples(held.seqn, resamples, rng)
-        if candidate.paired or candidate.curves is None:
-            rows, own = held_rows, held_groups
-        else:
+        rows, own = held_rows, held_groups
+        if not candidate.paired and candidate.curves is not None:
             rows = at_level(candidate.curves.people, level)
             own = Resamples(candidate.curves.seqn[rows], resamples, rng)
         curves = None if candidate.curves is None else candidate.curves.take(rows)
-        return cls(candidate, real, level, held, curves, held_rows, rows, held_groups, own, resamples, seed)
+        return cls(candidate, real, level, held, curves, held_rows, held_groups, own, resamples, seed)
 
     def rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, LEVELS.index(self.level), 1, *key])
+        return np.random.default_rng([self.seed, list(LEVELS).index(self.level), 1, *key])
 
     def draws(self, name: str) -> NDArray | None:
         """(n, K) at the held-out rows of this level."""
         return None if self.candidate.draws is None else self.candidate.draws[name][self.held_rows]
 
-    def values(self, name: str) -> NDArray | None:
+    def values(self, name: str) -> NDArray:
         """(n, draws) of the candidate's own people: all draws where they are the held-out ones."""
         if self.candidate.paired and self.candidate.draws is not None:
             return self.candidate.draws[name][self.held_rows]
-        return None if self.curves is None else self.curves.indices[name][:, None]
+        assert self.curves is not None
+        return self.curves.indices[name][:, None]
 
     @property
     def people(self) -> pd.DataFrame:
@@ -159,156 +182,124 @@ def _spread(view: _View) -> Tree:
     ruler = view.real.ruler(view.level == "best")
     tree: Tree = {}
     for weighting in WEIGHTINGS:
-        tree[weighting] = {}
-        for name in INDICES:
-            values = view.values(name)
-            if values is None:
-                tree[weighting][name] = {k: missing(OPEN) for k in conditional.SPREAD_FIGURES}
-                continue
+        branch: Tree = {}
+        for name in JUDGED:
             observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
-            own = conditional.Side(view.people, values, weights_of(view.people, weighting), view.groups)
-            tree[weighting][name] = conditional.spread(ruler, name, real, own)
+            own_weights = weights_of(view.people, weighting)
+            own = conditional.Side(view.people, view.values(name), own_weights, view.groups)
+            branch[name] = conditional.spread(ruler, name, real, own)
+        tree[weighting] = branch
     return tree
 
 
-def _calibration(view: _View) -> Tree:
+def _calibration(view: _View) -> Node:
+    draws = {name: view.draws(name) for name in JUDGED}
     tree: Tree = {}
     for weighting in WEIGHTINGS:
         weights = weights_of(view.held.people, weighting)
-        tree[weighting] = {}
-        for name in INDICES:
-            draws = view.draws(name)
-            if draws is None:
-                tree[weighting][name] = {k: missing(NO_DRAWS) for k in conditional.CALIBRATION_FIGURES}
-            else:
-                observed = view.held.indices[name]
-                tree[weighting][name] = conditional.calibration(observed, draws, weights, view.held_groups)
+        tree[weighting] = {
+            name: NO_DRAWS
+            if drawn is None
+            else conditional.calibration(view.held.indices[name], drawn, weights, view.held_groups)
+            for name, drawn in draws.items()
+        }
     return tree
 
 
-def _crps_gli(view: _View) -> Tree:
+def _crps_gli(view: _View) -> Node:
     """Best efforts asked for as grade A, against GLI Global's distribution."""
-    tree: Tree = {}
     if view.level != "best":
-        return tree
-    for name in RIVAL_INDICES:
-        if view.candidate.asked is None:
-            tree[name] = {k: missing(NO_DRAWS) for k in ("crps", "rival", "ratio")}
-            continue
+        return {}
+    if view.candidate.asked is None:
+        return NO_DRAWS
+    tree: Tree = {}
+    for name in COMPARED:
         own = view.candidate.asked[name]
-        rival = reference(view.real, own.shape[1], view.seed).asked
-        assert rival is not None
+        published = reference(view.real, own.shape[1], view.seed).asked
+        assert published is not None
         weights = np.ones(len(view.held))
-        tree[name] = conditional.crps_ratio(view.held.indices[name], own, rival[name], weights, view.held_groups)
+        tree[name] = conditional.crps_ratio(view.held.indices[name], own, published[name], weights, view.held_groups)
     return tree
 
 
 def _crps_people(view: _View) -> Tree:
-    """Sums of each participant's CRPS over all curves, for rivals to be compared with; see `rivals`."""
-    draws = {name: view.draws(name) for name in RIVAL_INDICES}
-    if view.level != "every" or any(d is None for d in draws.values()):
-        return {}
+    """Sums of each participant's CRPS over all curves, for baselines to be compared with; see `over_baselines`."""
     tree: Tree = {}
-    for name, own in draws.items():
-        assert own is not None
-        observed = view.held.indices[name]
+    for name in COMPARED:
+        own, observed = view.draws(name), view.held.indices[name]
+        if view.level != "every" or own is None:
+            continue
         if not (np.isfinite(observed).all() and np.isfinite(own).all()):
             tree[name] = missing("an index is not determined on some curve")
             continue
-        tree[name] = curve(view.held_groups.per_person(conditional.crps(observed, own)[:, None]))
+        tree[name] = series(view.held_groups.per_person(conditional.crps(observed, own)[:, None]))
     return tree
-
-
-def rivals(tree: Tree, others: dict[str, Tree], resamples: int, seed: int = 0) -> Tree:
-    """CRPS of a candidate over that of the best of its rivals, for FEV1 and FVC over all curves.
-
-    Args:
-        tree: of the candidate; others: the rivals' trees by name, of the same held-out participants.
-    """
-    result: Tree = {}
-    for name in RIVAL_INDICES:
-        own = tree.get("crps_people", {}).get("every", {}).get(name, missing("the candidate has no draws"))
-        found = {k: t.get("crps_people", {}).get("every", {}).get(name, {"value": None}) for k, t in others.items()}
-        usable = {k: v["value"] for k, v in found.items() if v["value"] and len(v["value"]) == len(own["value"] or [])}
-        if own["value"] is None or not usable:
-            result[name] = missing(own.get("reason", "no baseline was judged yet: dvc repro baselines/dvc.yaml"))
-            continue
-        best = min(usable, key=lambda k: sum(usable[k]))
-        sums = np.column_stack([own["value"], usable[best]])
-        total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
-        result[name] = from_resamples(total[:, 0] / total[:, 1]) | {"rival": best}
-    return result
 
 
 def _groups(view: _View) -> Tree:
-    ratio = view.values("ratio")
+    ratio = view.values("ratio")[:, :DRAWS_OF_GROUPS]
     tree: Tree = {}
     for weighting in WEIGHTINGS:
-        tree[weighting] = {}
+        weights, found = weights_of(view.people, weighting), dict[str, Node]()
         for kind in GROUPINGS:
-            branch: Tree = {}
-            for name in INDICES:
-                values = view.values(name)
-                reference = view.real.groups(view.level, weighting, kind, name, view.resamples)
-                if values is None or (kind == "obstruction" and (ratio is None or np.isnan(ratio).all())):
-                    branch[name] = {g: {k: missing(OPEN) for k in groups.FIGURES} for g in reference}
-                    continue
-                own = groups.Values(
-                    view.people["seqn"].to_numpy(),
-                    values[:, :DRAWS_OF_GROUPS],
-                    weights_of(view.people, weighting),
-                    group_names(kind, view.people, None if ratio is None else ratio[:, :DRAWS_OF_GROUPS]),
-                )
-                branch[name] = groups.distances(own, reference)
-            tree[weighting][kind] = branch
-            tree[weighting] |= groups.summary(kind, branch)
+            if kind == "obstruction" and np.isnan(ratio).all():
+                found |= {kind: OPEN, **groups.summary(kind, {})}
+                continue
+            names = group_names(kind, view.people, ratio)
+            branch = {}
+            for name in JUDGED:
+                values = view.values(name)[:, :DRAWS_OF_GROUPS]
+                own = groups.Values(view.people["seqn"].to_numpy(), values, weights, names)
+                floors = view.real.groups(view.level, weighting, kind, name, view.resamples)
+                branch[name] = groups.distances(own, floors)
+            found |= {kind: dict(branch), **groups.summary(kind, branch)}
+        tree[weighting] = found
     return tree
 
 
-def _two_sample(view: _View) -> Tree:
-    kinds = (*two_sample.TABLES, *two_sample.WINDOWS)
+def _two_sample(view: _View) -> Node:
     if view.curves is None:
-        return {kind: {k: missing(OPEN) for k in ("auc", *two_sample.OVERLAP_FIGURES)} for kind in kinds}
+        return OPEN
     own = embed(view.curves, view.real.convolutions)
     sides = (view.held_groups, view.groups)
     tree: Tree = {}
-    for number, kind in enumerate(kinds):
+    for number, kind in enumerate((*two_sample.TABLES, *two_sample.WINDOWS)):
         tabular = kind in two_sample.TABLES
         real = view.real.embedded[kind][view.held_rows]
-        classifier = "trees" if tabular else "linear"
-        tree[kind] = {"auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number))}
+        classifier = two_sample.trees if tabular else two_sample.linear
         points = two_sample.standardised(real, own[kind], None if tabular else two_sample.COMPONENTS)
-        tree[kind] |= two_sample.overlap(*points, sides)
+        tree[kind] = {
+            "auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number)),
+            **two_sample.overlap(*points, sides),
+        }
     return tree
 
 
-def _utility(view: _View) -> Tree:
-    others = view.real.others.take(at_level(view.real.others.people, view.level))
+def _utility(view: _View) -> Node:
     if view.curves is None:
-        return {"ratio": missing(OPEN)}
-    truth = utility.obstructed(view.held.people, view.held.indices["ratio"])
-    learned = []
-    for train in (view.curves, others):
-        label = utility.obstructed(train.people, train.indices["ratio"])
-        learned.append(utility.trained_and_tested(train, label, view.held, truth, view.held_groups, seed=view.seed))
+        return OPEN
+    others = view.real.others.take(at_level(view.real.others.people, view.level))
+    learned = [
+        utility.trained_and_tested(train, view.held, view.held_groups, view.seed) for train in (view.curves, others)
+    ]
     return utility.compare(*learned)
 
 
-def _copying(view: _View) -> Tree:
+def _copying(view: _View) -> Node:
     if view.curves is None:
-        return {k: missing(OPEN) for k in (*copying.FIGURES, "membership_distance_auc", "membership_loss_auc")}
+        return OPEN
     rows = at_level(view.real.train, view.level)
     train = copying.Cloud.of(view.real.train_shapes[rows], view.real.train["seqn"].to_numpy()[rows])
-    own, held = shapes.of_measured(view.curves), view.real.held_shapes[view.held_rows]
-    tree: Tree = copying.copies(own, view.groups, train, held, view.held_groups, view.real.pairs)
+    own = copying.Points(shapes.of_measured(view.curves), view.groups)
+    held = copying.Points(view.real.held_shapes[view.held_rows], view.held_groups)
+    tree: Tree = copying.copies(own, train, held, view.real.pairs)
     member_rows = at_level(view.real.members.people, view.level)
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
-        tree["membership_distance_auc"] = copying.distance_membership(
-            own, view.curves.seqn, shapes.of_measured(members), member_groups, held, view.held_groups
-        )
+        known = copying.Points(shapes.of_measured(members), member_groups)
+        tree["membership_distance_auc"] = copying.distance_membership(own, known, held)
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")
     if view.candidate.losses is None:
@@ -319,27 +310,22 @@ def _copying(view: _View) -> Tree:
     return tree
 
 
-def _physics(view: _View) -> Tree:
-    names = ("fvc", "fev1", "pef", "bev", "fet", "last_second", "fall", "second_peak")
-    indices = {name: view.values(name) for name in names}
-    if any(v is None for v in indices.values()) or np.isnan(indices["fall"]).all():  # type: ignore[arg-type]
-        return {name: missing(OPEN) for name in physics.RATES}
-    real = physics.violations({name: view.held.indices[name] for name in names}, view.held.people)
-    own = physics.violations(indices, view.people)  # type: ignore[arg-type]
-    tree: Tree = {}
-    for weighting in WEIGHTINGS:
-        tree[weighting] = physics.rates(
-            real,
-            weights_of(view.held.people, weighting),
-            view.held_groups,
-            own,
-            weights_of(view.people, weighting),
-            view.groups,
+def _physics(view: _View) -> Node:
+    indices = {name: view.values(name) for name in physics.READ}
+    if np.isnan(indices["fall"]).all():
+        return OPEN
+    real = physics.violations({name: view.held.indices[name] for name in physics.READ}, view.held.people)
+    own = physics.violations(indices, view.people)
+    return {
+        weighting: physics.rates(
+            physics.Side(real, weights_of(view.held.people, weighting), view.held_groups),
+            physics.Side(own, weights_of(view.people, weighting), view.groups),
         )
-    return tree
+        for weighting in WEIGHTINGS
+    }
 
 
-QUESTIONS = {  # in the order of the time that they take, longest first
+_ANSWERS: dict[Question, Callable[[_View], Node]] = {
     "two_sample": _two_sample,
     "groups": _groups,
     "copying": _copying,

@@ -18,11 +18,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.physiology import counter, spirometry, time_grid
 
-INDICES = ("fev1", "fvc", "pef", "fef2575")  # the four that every distribution is judged on; L, L/s
 CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
-KEPT = (*INDICES, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
+KEPT = (*JUDGED, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
 SECOND_PEAK_WIDTH = 10  # samples, 100 ms: shorter rises are tremor
 
 Sampler = Callable[[pd.DataFrame, int, int], NDArray]  # (people, draws, seed) -> signals (n, draws, 512), L/s
@@ -60,6 +60,10 @@ class Measured:
         """(n, 2048) L/s at BTPS."""
         return counter.flow(self.counts, self.people["btps"].to_numpy())
 
+    def signals(self) -> NDArray[np.float32]:
+        """(n, 512) L/s, as the stage resample makes them."""
+        return time_grid.to_grid(self.flow(), np.full(len(self), time_grid.LEAD_S))
+
     def volumes(self, times: NDArray) -> NDArray[np.float64]:
         """Volume (n, times) in L expired `times` seconds after time zero, or the first sample where there is none."""
         v = spirometry.volume(self.flow())
@@ -86,8 +90,7 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
 def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
     """What the spirometer would have kept of signals (n, 512) in L/s of these people.
 
-    Raises:
-        SpiroError: a signal is not finite.
+    Raises SpiroError where a signal is not finite.
     """
     broken = int((~np.isfinite(signals)).any(axis=1).sum())
     if broken:

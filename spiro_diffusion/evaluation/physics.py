@@ -1,11 +1,13 @@
-"""Is it physical: how often a curve cannot be, or is not what was asked for, against real curves."""
+"""Is it physical: how often a curve cannot be, or is not what was asked for, against held-out curves."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Tree, from_resamples, too_few
 
 FALL_L = 0.05  # volume may not fall by more: the counter and the tremor stay below 0.01 L
 SECOND_PEAK_L_S = 0.5  # rise of the 100 ms mean flow after the peak, and ...
@@ -14,6 +16,7 @@ PLATEAU_L = 0.025  # largest volume in the last second (ATS/ERS 2019), or ...
 PLATEAU_S = 15.0  # ... an expiration of this length, ends an effort well
 BEV_SHARE, BEV_L = 0.05, 0.100  # of FVC; L: the larger is the limit of the back-extrapolated volume (ATS/ERS 2019)
 LIMITS = {"fvc": (0.2, 10.0), "fev1": (0.1, 8.0), "pef": (0.3, 20.0)}  # L, L, L/s: beyond any person of 6 to 79 years
+READ = ("fvc", "fev1", "pef", "bev", "fet", "last_second", "fall", "second_peak")  # indices that the rules look at
 RATES = ("falling", "second_peak", "no_plateau", "large_bev", "implausible", "any")
 
 
@@ -50,33 +53,31 @@ def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, N
     return result
 
 
-def rates(
-    real: dict[str, NDArray],
-    real_weights: NDArray,
-    real_groups: Resamples,
-    candidate: dict[str, NDArray],
-    candidate_weights: NDArray,
-    candidate_groups: Resamples,
-) -> dict[str, Figure]:
-    """Share of violations of the candidate, of real curves, and their difference, for each rule."""
-    result: dict[str, Figure] = {}
+class Side(NamedTuple):
+    """Violations of n curves with their weights (n,) and the resamples of their participants."""
+
+    violations: dict[str, NDArray]
+    weights: NDArray
+    resamples: Resamples
+
+    def rate(self, name: str) -> tuple[NDArray[np.float64], int]:
+        """Share (1 + B,) of curves that break a rule, and the participants of whom it is asked."""
+        columns = self.violations[name].reshape(len(self.weights), -1)
+        asked = ~np.isnan(columns)
+        w = self.weights * asked.mean(axis=1)
+        mean = np.where(asked, columns, 0.0).sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
+        return self.resamples.means(mean, w), len(np.unique(self.resamples.person[w > 0]))
+
+
+def rates(real: Side, candidate: Side) -> Tree:
+    """Share of violations of the candidate, of held-out curves, and their difference, for each rule."""
+    result: Tree = {}
     for name in RATES:
-        sides = []
-        for values, weights, groups in (
-            (real[name], real_weights, real_groups),
-            (candidate[name], candidate_weights, candidate_groups),
-        ):
-            columns = values.reshape(len(values), -1)
-            asked = ~np.isnan(columns)
-            w = weights * asked.mean(axis=1)
-            mean = np.where(asked, columns, 0.0).sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
-            sides.append((groups.means(mean, w), len(np.unique(groups.person[w > 0]))))
-        people = min(count for _, count in sides)
+        (of_real, first), (of_candidate, second) = real.rate(name), candidate.rate(name)
+        people = min(first, second)
         if people < MIN_PEOPLE:
-            reason = f"{people} participants, fewer than {MIN_PEOPLE}"
-            result |= {k: missing(reason) for k in (name, f"{name}_real", f"{name}_difference")}
+            result |= {k: too_few(people) for k in (name, f"{name}_real", f"{name}_difference")}
             continue
-        (of_real, _), (of_candidate, _) = sides
         result[name] = from_resamples(of_candidate)
         result[f"{name}_real"] = from_resamples(of_real)
         result[f"{name}_difference"] = from_resamples(of_candidate - of_real)

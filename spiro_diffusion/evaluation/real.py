@@ -1,18 +1,18 @@
-"""The real curves that every candidate is held against, and what is computed of them once."""
+"""The held-out and training curves that every candidate is held against, and what is computed of them once."""
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.evaluation import conditional, groups, shapes, two_sample, utility
-from spiro_diffusion.evaluation.measured import INDICES, Measured
-
-LEVELS = ("every", "best")  # every effort; each participant's best acceptable one before the bronchodilator
-WEIGHTINGS = ("unweighted", "weighted")  # weighted: by WTMEC2YR, for the population
-GROUPINGS = ("sex_age", "ethnicity", "obstruction")
+from spiro_diffusion.evaluation.figures import Figure
+from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.registry import GROUPINGS, LEVELS, WEIGHTINGS, Grouping, Level, Weighting
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +61,9 @@ class Real:
         return embed(self.held, self.convolutions)
 
     @functools.cache  # noqa: B019 (one object a run; the floors are the same for every candidate)
-    def groups(self, level: str, weighting: str, kind: str, name: str, resamples: int) -> dict[str, groups.Group | str]:
+    def groups(
+        self, level: Level, weighting: Weighting, kind: Grouping, name: str, resamples: int
+    ) -> dict[str, groups.Group | Figure]:
         """The real groups of one kind with the floor of an index."""
         sides = []
         for people, indices in ((self.held.people, self.held.indices), (self.train, self.train_indices)):
@@ -71,8 +73,9 @@ class Real:
             sides.append(
                 groups.Values(some["seqn"].to_numpy(), indices[name][chosen], weights_of(some, weighting), found)
             )
-        comparisons = len({g for g in sides[0].groups if g is not None}) * len(INDICES)
-        key = [LEVELS.index(level), WEIGHTINGS.index(weighting), GROUPINGS.index(kind), INDICES.index(name)]
+        comparisons = len({g for g in sides[0].groups if g is not None}) * len(JUDGED)
+        order: tuple[Sequence[str], ...] = (LEVELS, WEIGHTINGS, GROUPINGS, JUDGED)
+        key = [list(words).index(word) for words, word in zip(order, (level, weighting, kind, name), strict=True)]
         return groups.reference(sides[0], sides[1], resamples, comparisons, np.random.default_rng(key))
 
     def ruler(self, best: bool) -> conditional.Ruler:
@@ -80,8 +83,8 @@ class Real:
         rows = ~self.train["seqn"].isin(self.members.seqn).to_numpy()
         if best:
             rows &= self.train["best"].to_numpy(bool)
-        indices = {name: self.train_indices[name][rows] for name in INDICES}
-        return conditional.Ruler.fit(self.train[rows], indices, INDICES)
+        indices = {name: self.train_indices[name][rows] for name in JUDGED}
+        return conditional.Ruler.fit(self.train[rows], indices, JUDGED)
 
 
 def embed(curves: Measured, convolutions: dict[str, two_sample.Convolutions]) -> dict[str, NDArray]:
@@ -90,20 +93,19 @@ def embed(curves: Measured, convolutions: dict[str, two_sample.Convolutions]) ->
     return tables | {kind: convolve(curves.counts) for kind, convolve in convolutions.items()}
 
 
-def at_level(people: pd.DataFrame, level: str) -> NDArray[np.bool_]:
+def at_level(people: pd.DataFrame, level: Level) -> NDArray[np.bool_]:
     return people["best"].to_numpy(bool) if level == "best" else np.ones(len(people), dtype=bool)
 
 
-def weights_of(people: pd.DataFrame, weighting: str) -> NDArray[np.float64]:
-    """Weights (n,) of curves; by the survey who has no weight stands for nobody."""
+def weights_of(people: pd.DataFrame, weighting: Weighting) -> NDArray[np.float64]:
+    """Weights (n,) of curves; 0 by the survey where a participant has none."""
     if weighting == "unweighted":
         return np.ones(len(people))
     return np.nan_to_num(people["mec_weight"].to_numpy(float))
 
 
-def group_names(kind: str, people: pd.DataFrame, ratio: NDArray | None) -> NDArray[np.object_]:
+def group_names(kind: Grouping, people: pd.DataFrame, ratio: NDArray) -> NDArray[np.object_]:
     """Names (n,), or (n, draws) for obstruction, of the groups of one kind."""
     if kind == "obstruction":
-        assert ratio is not None
         return groups.obstruction(utility.obstructed(people, ratio))
     return groups.sex_and_age(people) if kind == "sex_age" else groups.ethnicity(people)

@@ -21,10 +21,7 @@ def shapes(signals: NDArray) -> NDArray[np.float32]:
 
 def of_measured(curves: Measured) -> NDArray[np.float32]:
     """Shapes of curves after the counter."""
-    n = len(curves)
-    if not n:
-        return shapes(np.zeros((0, time_grid.N_SAMPLES), dtype=np.float32))
-    return shapes(time_grid.to_grid(curves.flow(), np.full(n, time_grid.LEAD_S)))
+    return shapes(curves.signals() if len(curves) else np.zeros((0, time_grid.N_SAMPLES), dtype=np.float32))
 
 
 def _compared_edges() -> NDArray[np.float64]:

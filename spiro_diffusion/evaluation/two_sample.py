@@ -5,14 +5,17 @@ end of the effort), `fine` and `whole` (random convolutions of the counts, after
 what the sensor leaves).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
-from spiro_diffusion.evaluation.figures import Figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import Figure, Tree, from_resamples, missing
+from spiro_diffusion.evaluation.learners import boosting, ridge
 from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.registry import OVERLAPS
 from spiro_diffusion.physiology import time_grid
 
 # Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly told from real ones by
@@ -85,14 +88,20 @@ class Convolutions:
         return windows.astype(np.float32) @ self.kernels[i]
 
 
+Classifier = Callable[[NDArray, NDArray, NDArray, np.random.Generator], NDArray[np.float64]]  # (x, y, new, rng)
+
+
 def classifier_auc(
-    real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resamples], kind: str, rng: np.random.Generator
+    real: NDArray,
+    candidate: NDArray,
+    groups: tuple[Resamples, Resamples],
+    classifier: Classifier,
+    rng: np.random.Generator,
 ) -> Figure:
     """AUC of a classifier trained to tell the candidate's curves (m, d) from real ones (n, d), out of fold.
 
     Folds are by participant: all curves of one, real and generated, are in one fold. Scores are compared
-    within a fold alone: those of another fold come from another classifier. `kind` is `trees` (gradient
-    boosting) or `linear` (ridge).
+    within a fold alone: those of another fold come from another classifier, `trees` or `linear`.
     """
     people = min(len(g.people) for g in groups)
     if people < FOLDS:
@@ -104,7 +113,7 @@ def classifier_auc(
         x = np.vstack([real[~test[0]], candidate[~test[1]]])
         y = np.repeat([0, 1], [(~test[0]).sum(), (~test[1]).sum()])
         new = np.vstack([real[test[0]], candidate[test[1]]])
-        score = _trees(x, y, new, rng) if kind == "trees" else _linear(x, y, new)
+        score = classifier(x, y, new, rng)
         of_real, of_candidate = np.split(score, [test[0].sum()])
         found = auc_pairs(of_candidate, groups[1].restricted(test[1]), of_real, groups[0].restricted(test[0]))
         wins, pairs = wins + found[0], pairs + found[1]
@@ -122,29 +131,18 @@ def _folds(groups: tuple[Resamples, Resamples], rng: np.random.Generator) -> lis
     return [first[groups[0].person], second[groups[1].person]]
 
 
-def _trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 (a second, before any work)
-
-    model = HistGradientBoostingClassifier(
-        max_iter=100, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=int(rng.integers(2**31))
-    )
-    with threadpool_limits(limits=1, user_api="openmp"):  # a few thousand rows: threads wait for each other
-        return model.fit(x, y).decision_function(new)
+def trees(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Scores of gradient boosting."""
+    return boosting(x, y, new, int(rng.integers(2**31)), iterations=100, classify=True)
 
 
-def _linear(x: NDArray, y: NDArray, new: NDArray) -> NDArray[np.float64]:
-    mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-9
-    x, new = (x - mean) / sd, (new - mean) / sd
-    target = y - y.mean()
-    penalty = RIDGE * len(x)
-    if len(x) > x.shape[1]:
-        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ target)
-    else:
-        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), target)
-    return new @ weights
+def linear(x: NDArray, y: NDArray, new: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Scores of ridge regression."""
+    del rng
+    return ridge(x, y - y.mean(), new, RIDGE * len(x))  # around 0: a curve and its round trip differ in last digits
 
 
-def overlap(real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resamples]) -> dict[str, Figure]:
+def overlap(real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resamples]) -> Tree:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     The ball around a curve reaches to its fifth neighbour of another participant: with the efforts of one
@@ -154,7 +152,7 @@ def overlap(real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resample
         real: (n, d), candidate: (m, d), points in which distance means something.
     """
     if min(len(g.people) for g in groups) <= NEIGHBOURS:
-        return {k: missing(f"no more than {NEIGHBOURS} participants") for k in OVERLAP_FIGURES}
+        return dict.fromkeys(OVERLAPS, missing(f"no more than {NEIGHBOURS} participants"))
     real_radius = _radii(real, groups[0].person)
     candidate_radius = _radii(candidate, groups[1].person)
     between = squared_distances(candidate, real)  # (m, n)
@@ -169,9 +167,6 @@ def overlap(real: NDArray, candidate: NDArray, groups: tuple[Resamples, Resample
         "density": from_resamples(density),
         "coverage": from_resamples(coverage),
     }
-
-
-OVERLAP_FIGURES = ("precision", "recall", "density", "coverage")
 
 
 def standardised(real: NDArray, candidate: NDArray, components: int | None = None) -> tuple[NDArray, NDArray]:

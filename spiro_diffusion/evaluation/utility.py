@@ -1,18 +1,20 @@
-"""Is it useful: what is learned from generated curves must hold on real ones.
+"""Is it useful: what is learned from generated curves must hold on held-out ones.
 
 From the first second of the flow with age, height and sex, two fixed models predict log FVC (R²) and
-whether FEV1/FVC is below its lower limit (AUC); trained on generated curves and on as many real ones, both
-are tested on the real held-out curves.
+whether FEV1/FVC is below its lower limit (AUC); trained on generated curves and on as many training curves, both
+are tested on the held-out curves.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.conditional import usable
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, from_resamples, missing
+from spiro_diffusion.evaluation.learners import boosting, ridge
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.physiology.reference import gli_global
 
@@ -44,56 +46,55 @@ def predictors(curves: Measured) -> NDArray[np.float64]:
     )
 
 
-def trained_and_tested(
-    train: Measured, obstructed: NDArray, test: Measured, truth: NDArray, resamples: Resamples, seed: int
-) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Scores (1 + B,) on `test` of both models trained on `train`, and the reasons of those that are missing.
+class Scores(NamedTuple):
+    """Scores (1 + B,) by name of FIGURES, and the reasons of those that are missing."""
 
-    Args:
-        obstructed, truth: (n,), FEV1/FVC below its lower limit (1.0), not (0.0), or unknown (NaN), of the
-            training and the test curves.
-    """
+    found: dict[str, NDArray]
+    reasons: dict[str, Figure]
+
+
+def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, seed: int) -> Scores:
+    """Scores on `test` of both models trained on `train`; `resamples` are of the participants of `test`."""
     x, new = predictors(train), predictors(test)
-    scores, reasons = {}, {}
+    scores = Scores({}, {})
     rows, held = usable(train.indices["fvc"]), usable(test.indices["fvc"])
     y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(held, test.indices["fvc"], 1.0))
     measured = len(np.unique(train.seqn[rows]))
-    for model in MODELS:
-        if measured < MIN_PEOPLE:
-            reasons[f"r2_{model}"] = f"an FVC in {measured} participants, fewer than {MIN_PEOPLE}"
-            continue
-        predicted = _predict(model, x[rows], y[rows], new, seed, classify=False)
-        scores[f"r2_{model}"] = _r2(target, predicted, held.astype(float), resamples)
-    known, tested = ~np.isnan(obstructed), ~np.isnan(truth)
+    known, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
     cases = min(
         len(np.unique(seqn[label == value]))
-        for seqn, label in ((train.seqn, obstructed), (test.seqn, truth))
+        for seqn, label in ((train.seqn, known), (test.seqn, truth))
         for value in (0, 1)
     )
+    sides = [truth == value for value in (1, 0)]
     for model in MODELS:
+        if measured < MIN_PEOPLE:
+            scores.reasons[f"r2_{model}"] = missing(f"an FVC in {measured} participants, fewer than {MIN_PEOPLE}")
+        else:
+            predicted = _predict(model, x[rows], y[rows], new, seed, classify=False)
+            scores.found[f"r2_{model}"] = _r2(target, predicted, held.astype(float), resamples)
         if cases < MIN_PEOPLE:
-            reasons[f"auc_{model}"] = f"{cases} participants with or without obstruction, fewer than {MIN_PEOPLE}"
-            continue
-        score = _predict(model, x[known], obstructed[known], new, seed, classify=True)
-        sides = [tested & (truth == value) for value in (1, 0)]
-        scores[f"auc_{model}"] = _auc(score, sides, resamples)
-    return scores, reasons
+            reason = f"{cases} participants with or without obstruction, fewer than {MIN_PEOPLE}"
+            scores.reasons[f"auc_{model}"] = missing(reason)
+        else:
+            labelled = ~np.isnan(known)
+            score = _predict(model, x[labelled], known[labelled], new, seed, classify=True)
+            scores.found[f"auc_{model}"] = _auc(score, sides, resamples)
+    return scores
 
 
-def compare(
-    own: tuple[dict[str, NDArray], dict[str, str]], real: tuple[dict[str, NDArray], dict[str, str]]
-) -> dict[str, Figure]:
-    """Scores of training on the candidate's curves, on real ones, and their ratio; the lowest ratio counts."""
-    result: dict[str, Figure] = {}
+def compare(own: Scores, real: Scores) -> Tree:
+    """Scores of training on the candidate's curves, on training curves, and their ratio; the lowest ratio counts."""
+    result: Tree = {}
     ratios = []
     for name in FIGURES:
-        reason = own[1].get(name) or real[1].get(name)
+        reason = own.reasons.get(name) or real.reasons.get(name)
         if reason:
-            result |= {k: missing(reason) for k in (name, f"{name}_real", f"{name}_ratio")}
+            result |= dict.fromkeys((name, f"{name}_real", f"{name}_ratio"), reason)
             continue
-        result[name] = from_resamples(own[0][name])
-        result[f"{name}_real"] = from_resamples(real[0][name])
-        ratios.append(own[0][name] / real[0][name])
+        result[name] = from_resamples(own.found[name])
+        result[f"{name}_real"] = from_resamples(real.found[name])
+        ratios.append(own.found[name] / real.found[name])
         result[f"{name}_ratio"] = from_resamples(ratios[-1])
     lowest = min(ratios, key=lambda r: r[0]) if ratios else None
     result["ratio"] = missing("no score could be computed") if lowest is None else from_resamples(lowest)
@@ -102,20 +103,8 @@ def compare(
 
 def _predict(model: str, x: NDArray, y: NDArray, new: NDArray, seed: int, *, classify: bool) -> NDArray[np.float64]:
     if model == "ridge":
-        mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-9
-        a = (x - mean) / sd
-        weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ (y - y.mean()))
-        return (new - mean) / sd @ weights + y.mean()
-    from sklearn.ensemble import (  # noqa: PLC0415 (a second, before any work)
-        HistGradientBoostingClassifier,
-        HistGradientBoostingRegressor,
-    )
-
-    options = {"max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10, "early_stopping": False}
-    with threadpool_limits(limits=1, user_api="openmp"):  # a few thousand rows: threads wait for each other
-        if classify:
-            return HistGradientBoostingClassifier(**options, random_state=seed).fit(x, y).decision_function(new)
-        return HistGradientBoostingRegressor(**options, random_state=seed).fit(x, y).predict(new)
+        return ridge(x, y, new, RIDGE)
+    return boosting(x, y, new, seed, iterations=150, classify=classify)
 
 
 def _r2(target: NDArray, predicted: NDArray, weight: NDArray, resamples: Resamples) -> NDArray[np.float64]:

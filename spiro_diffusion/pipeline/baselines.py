@@ -1,7 +1,7 @@
-"""Stage baselines: judge simple rivals with the same questions, on the same participants, beside the generator."""
+"""Stage baselines: judge simple models with the same questions, on the same participants, beside the generator."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,14 +13,13 @@ from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_signals, rows_of
-from spiro_diffusion.evaluation import baselines as rivals
+from spiro_diffusion.evaluation import baselines as models
 from spiro_diffusion.evaluation import candidates, data, targets
 from spiro_diffusion.evaluation import origin as recipe
 from spiro_diffusion.evaluation.candidates import Candidate
-from spiro_diffusion.evaluation.judge import judge
-from spiro_diffusion.evaluation.judge import rivals as against_rivals
+from spiro_diffusion.evaluation.judge import judge, over_baselines
 from spiro_diffusion.evaluation.real import Real
-from spiro_diffusion.reporting import report
+from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.training import loop
 
 
@@ -48,7 +47,7 @@ class Params:
 
 @dataclass(frozen=True)
 class Task:
-    """What a rival is made from."""
+    """What a baseline is made from."""
 
     real: Real
     params: Params
@@ -59,13 +58,13 @@ class Task:
 
 def pca(task: Task) -> Candidate:
     """24 principal components, Gaussian given the conditions."""
-    model = rivals.PCA.fit(task.real.train_signals, task.real.train)
+    model = models.PCA.fit(task.real.train_signals, task.real.train)
     return candidates.of_sampler(model.sample, task.real, task.params.draws, task.seed, "PCA")
 
 
 def neighbours(task: Task) -> Candidate:
     """A training curve of someone alike."""
-    model = rivals.Neighbours(task.real.train_signals, task.real.train)
+    model = models.Neighbours(task.real.train_signals, task.real.train)
     return candidates.of_sampler(model.sample, task.real, task.params.draws, task.seed, "neighbours")
 
 
@@ -111,50 +110,21 @@ BASELINES: dict[str, Callable[[Task], Candidate]] = {
 }
 
 
-def baselines(
-    params: Params,
-    *,
-    signals: Path,
-    curves: Path,
-    repaired: Path,
-    judged: Path,
-    evaluate_plots: Path,
-    resample_plots: Path,
-    align_metrics: Path,
-    filter_metrics: Path,
-    resample_metrics: Path,
-    metrics: Path,
-    report_file: Path,
-) -> None:
-    """Fit each rival to the training curves, judge it as the generator was, and show all in one table."""
-    result = artifacts.read_json(judged)
-    about = result["data"]
+def baselines(params: Params, *, signals: Path, curves: Path, repaired: Path, judged: Path, metrics: Path) -> None:
+    """Fit each baseline to the training curves and judge it as `judged`, the generator's judge.json, says."""
+    record = Record.read(judged.parent)
+    about = record.data
     seed, resamples = about["seed"], about["resamples"]
-    real = data.load_real(signals, curves, repaired, about["split"], seed)
-    if data.about(real, about["source"], {}).items() - about.items():
+    real = data.load_real(signals, curves, repaired, about["part"], seed)
+    if data.about(real, about["source"], about["part"], {}).items() - about.items():
         raise SpiroError(f"{judged}: was judged on other participants than these; run `dvc repro evaluate`")
     task = Task(real, params, seed, signals, curves)
-    trees = {}
     chosen = {name: make for name, make in BASELINES.items() if make is not origin or params.origin_epochs}
-    for name, make in chosen.items():
-        trees[name] = judge(make(task), real, resamples=resamples, seed=seed, name=name)
-
-    generator, floor = result["generator"], result["floor"]
-    generator["crps_rivals"] = against_rivals(generator, trees, resamples, seed)
-    verdicts = targets.verdicts(generator, floor)
-    result |= {"baselines": trees, "targets": verdicts}
-    result["data"]["baselines"] = asdict(params)
-    artifacts.write_json(metrics / "judge.json", result)
+    trees = {name: judge(make(task), real, resamples=resamples, seed=seed, name=name) for name, make in chosen.items()}
+    generator = record.generator | {"crps_rivals": over_baselines(record.generator, trees, resamples, seed)}
+    verdicts = targets.verdicts(generator, record.floor)
+    record = replace(record, generator=generator, baselines=trees, targets=verdicts)
+    record.data["baselines"] = asdict(params)
+    record.write(metrics)
     headlines = {name: targets.summary(tree, []) for name, tree in trees.items()}
     artifacts.write_json(metrics / "summary.json", {"generator": targets.summary(generator, verdicts), **headlines})
-
-    from spiro_diffusion.plotting import style  # noqa: PLC0415
-    from spiro_diffusion.reporting import judge_plots  # noqa: PLC0415 (Matplotlib: half a second)
-
-    shown = {"generator": generator, "floor": floor, "grid round trip": result["grid_round_trip"], **trees}
-    compared = metrics / "plots" / "two_sample.png"
-    style.save(compared, lambda: judge_plots.two_sample(shown))
-    pictures = {p.stem: p for folder in (evaluate_plots, resample_plots) for p in sorted(folder.glob("*.png"))}
-    stages = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
-    earlier = {name: artifacts.read_json(path) for name, path in stages.items()}
-    artifacts.write_text(report_file, report.render(result, pictures | {"two_sample": compared}, earlier))

@@ -2,27 +2,31 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.dataset.splits import JudgedSplit, judged_part
 from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import figure
-from spiro_diffusion.evaluation.judge import judge_all, rivals
+from spiro_diffusion.evaluation.figures import Figure, figure, missing
+from spiro_diffusion.evaluation.judge import judge_all, over_baselines
+from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.record import Record
+from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models.quantiser import codebook_use
-from spiro_diffusion.reporting import report
 
 
 @dataclass(frozen=True)
 class Params:
     """The section `evaluate`."""
 
-    split: Literal["validation", "test"]  # whose participants judge: test once, validation for trials
+    split: JudgedSplit  # whose participants judge; auto: test for simulated people, else validation
     draws: int  # curves for each held-out curve
     resamples: int  # of the participants, for the 95 % intervals
     sampler: str
@@ -45,39 +49,48 @@ def evaluate(
     manifest: Path,
     vqvae: Path,
     cldm: Path,
-    align_metrics: Path,
-    filter_metrics: Path,
-    resample_metrics: Path,
-    resample_plots: Path,
-    vqvae_metrics: Path,
-    cldm_metrics: Path,
-    facts_metrics: Path,
     metrics: Path,
-    plots: Path,
-    report_file: Path,
 ) -> None:
-    """Draw curves for the held-out participants, put every question to them, and show the answers."""
+    """Draw curves for the held-out participants, put every question to them, and write down the answers."""
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
     if distributed.rank():
         generator.help()
         return
-    real = data.load_real(signals, curves, repaired, params.split, params.seed)
+    source = artifacts.read_json(manifest)["source"]
+    part = judged_part(params.split, source)
+    real = data.load_real(signals, curves, repaired, part, params.seed)
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
-        options = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
-        return generator.sample(people, draws, seed, **options)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
+        return generator.sample(people, draws, seed, **options)
 
-    held, members = candidates.signals(real.held), candidates.signals(real.members)
+    held, members = real.held.signals(), real.members.signals()
     losses = (
         generator.denoising_loss(members, real.members.people, params.seed),
         generator.denoising_loss(held, real.held.people, params.seed),
     )
     own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses)
-    floor = candidates.floor(real, params.draws, params.seed)
-    trip = candidates.round_trip(real, params.seed)
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed)
-    trees: dict[str, Any] = judge_all(
-        {"generator": own, "floor": floor, "grid_round_trip": trip},
+    use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
+    record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
+    record.data.update(data.about(real, source, part, asdict(params)))
+    record.write(metrics)
+    artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
+    artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
+    distributed.dismiss()
+
+
+def judged(
+    params: Params, real: Real, own: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
+) -> Record:
+    """The record of the generator and both floors, but for what it says of the data.
+
+    Args:
+        own: the generator's curves; again: the held-out curves read back by the autoencoder, which has used `codebook`.
+    """
+    trip = candidates.round_trip(real, params.seed)
+    trees = judge_all(
+        {"generator": own, "floor": candidates.floor(real, params.draws, params.seed), "grid_round_trip": trip},
         real,
         resamples=params.resamples,
         seed=params.seed,
@@ -85,24 +98,10 @@ def evaluate(
     )
     assert trip.curves is not None
     people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
-    trees["generator"]["reconstruction"] = {
-        **autoencoder.errors(real.held, again, people),
-        **{k: figure(v) for k, v in codebook_use(generator.codes(held), generator.vqvae.quantiser.codes).items()},
-    }
-    trees["grid_round_trip"]["reconstruction"] = autoencoder.errors(real.held, trip.curves, people)
-    trees["generator"]["crps_rivals"] = rivals(trees["generator"], {}, params.resamples, params.seed)
+    none = dict.fromkeys(codebook, missing("no codebook is used"))
+    for name, curves, use in (("generator", again, codebook), ("grid_round_trip", trip.curves, none)):
+        errors = autoencoder.errors(real.held, curves, people)
+        trees[name]["reconstruction"] = {**errors, **use} if isinstance(errors, dict) else errors
+    trees["generator"]["crps_rivals"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])
-    about = data.about(real, artifacts.read_json(manifest)["source"], asdict(params))
-    result = {"data": about, **trees, "baselines": {}, "targets": verdicts}  # the stage baselines adds them
-    artifacts.write_json(metrics / "judge.json", result)
-    artifacts.write_json(metrics / "summary.json", targets.summary(trees["generator"], verdicts))
-
-    from spiro_diffusion.reporting import gallery  # noqa: PLC0415 (Matplotlib: half a second that work does not wait for)
-
-    logs = gallery.training_logs({"VQ-VAE": vqvae_metrics, "facts": facts_metrics, "latents": cldm_metrics})
-    drawn = gallery.draw(plots, real, own, sampler, again, trees, logs, params.seed)
-    drawn |= {name: resample_plots / f"{name}.png" for name in ("bland_altman", "grid_round_trip")}
-    earlier = {"align": align_metrics, "filter": filter_metrics, "resample": resample_metrics}
-    page = report.render(result, drawn, {name: artifacts.read_json(path) for name, path in earlier.items()})
-    artifacts.write_text(report_file, page)
-    distributed.dismiss()
+    return Record({}, **trees, baselines={}, targets=verdicts)  # the stage baselines adds them

@@ -68,13 +68,14 @@ def reconstruct(
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"steps": params.steps, "resamples": params.resamples}
     about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
-    result = {
+    content = {
         "data": about,
         "cases": completion.judge(model, judged, trained, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
         "natural": completion.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),
     }
+    result = figures.to_json(content)
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", completion.summary(artifacts.read_json(metrics / "judge.json")))
     artifacts.write_npz(metrics / "shown.npz", completion.shown(model, judged, params.seed))

@@ -1,4 +1,4 @@
-"""The style of every plot: colours, fonts, and how a picture is written.
+"""The style of every plot and of the page: the palette, fonts, and how a picture is written.
 
 Real is dark grey, generated blue, the floor light grey, everywhere. The bytes of a PNG depend on what is
 drawn and on the version of matplotlib alone.
@@ -15,6 +15,29 @@ from spiro_diffusion.core.artifacts import atomic
 
 REAL, GENERATED, FLOOR, ALERT = "#3b3b3b", "#0072b2", "#b5b5b5", "#d55e00"
 SERIES = (GENERATED, FLOOR, "#8a8a8a", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
+SUBJECTS = (GENERATED, ALERT, *SERIES[4:])  # safe for the colour blind
+INK, SOFT, ZERO, GRID, PAPER = "#20262c", "#5c6670", "#cccccc", "#e6eaee", "#ffffff"
+PAGE = {  # custom properties of the page's style sheet, by name
+    "ink": INK,
+    "soft": SOFT,
+    "grid": GRID,
+    "paper": PAPER,
+    "line": "#d9dee3",
+    "ground": "#f4f6f8",
+    "edge": "#8b959e",  # of what can be pressed: 3:1 against the paper (WCAG 2.1, 1.4.11)
+    "generated": GENERATED,
+    "user": ALERT,
+    "user-text": "#b84f00",  # 4.5:1 against the paper
+    "badge-text": "#8a3c00",
+    "badge-edge": "#d9b48f",
+    "badge-ground": "#fdf4ef",
+    "note-edge": "#c9a227",
+    "note-ground": "#fcf8e8",
+    "said-edge": "#9db4c6",
+    "said-ground": "#eef4f8",
+    "alert-edge": "#b3261e",
+    "alert-ground": "#fcefee",
+}
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -25,6 +48,20 @@ STYLE: Any = {
     "savefig.dpi": 110,
     "legend.frameon": False,
 }
+REPORT = {  # custom properties of the reports' style sheet, by name
+    **{name: PAGE[name] for name in ("ink", "soft", "line", "paper", "edge")},
+    "link": GENERATED,
+    "met": "#0b6b4f",
+    "within-noise": "#7a5b00",
+    "missed": "#a83a00",
+    "notice": PAGE["badge-ground"],
+}
+
+
+def transparent(colour: str, opacity: float) -> str:
+    """A colour of the palette as CSS and Plotly write it with an opacity."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
 
 
 def save(path: Path, draw: Callable[[], Figure]) -> None:
@@ -33,3 +70,12 @@ def save(path: Path, draw: Callable[[], Figure]) -> None:
         canvas = draw()
         with atomic(path) as part:
             canvas.savefig(part, format="png", metadata={"Software": None}, facecolor="white")
+
+
+def figure(draw: Callable[[], Figure], path: str | Path | None = None) -> Figure:
+    """Draw a picture in the common style; with `path` it is also written there as PNG."""
+    with mpl.rc_context(STYLE):
+        canvas = draw()
+    if path is not None:
+        save(Path(path), lambda: canvas)
+    return canvas

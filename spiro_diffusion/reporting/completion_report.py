@@ -7,6 +7,7 @@ from typing import Any
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.reporting import completion_plots, report
 from spiro_diffusion.reporting.completion_plots import LABELS, NAMES
+from spiro_diffusion.reporting.sources import SOURCES
 
 Figure = dict[str, Any]  # as judge.json holds it
 
@@ -20,12 +21,12 @@ def write(folder: Path) -> None:
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
-    source, explanation = report.SOURCES[result["data"]["source"]]
+    source = SOURCES[result["data"]["source"]]
     others = result["others"]
     return report.template("reconstruction.html.j2").render(
         data=result["data"],
-        source=source,
-        explanation=explanation,
+        source=source.label,
+        explanation=source.explanation,
         cases={LABELS[name]: case for name, case in result["cases"].items()},
         candidates=NAMES,
         natural=result["natural"],

@@ -1,40 +1,34 @@
-"""The report of an evaluation: one HTML file that holds its pictures and asks no network for anything."""
+"""The report of an evaluation: its pictures, and one HTML file that holds them and asks no network for anything."""
 
 import base64
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+from tqdm import tqdm
 
-from spiro_diffusion.evaluation.figures import Figure
-from spiro_diffusion.evaluation.targets import Tree, at
+from spiro_diffusion.core.artifacts import read_json, read_npz, write_text
+from spiro_diffusion.core.vocabulary import INDICES, JUDGED, Split
+from spiro_diffusion.evaluation import registry, targets
+from spiro_diffusion.evaluation.figures import Figure, Tree
+from spiro_diffusion.evaluation.record import Record
+from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Form, Line, at
+from spiro_diffusion.evaluation.shown import Arrays
+from spiro_diffusion.evaluation.targets import Judged
+from spiro_diffusion.plotting import style
+from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots
+from spiro_diffusion.reporting.curve_plots import Logs
+from spiro_diffusion.reporting.sources import SOURCES
 
-SOURCES = {
-    "simulated": (
-        "simulated source",
-        "The people and their curves were drawn by this program's own simulator; nobody was measured. "
-        "Nothing here is a result on NHANES.",
-    ),
-    "nhanes": ("NHANES, the CDC's public files", "The people were measured in NHANES; the files came from the CDC."),
-    "folder": (
-        "files of a folder",
-        "The files came from a folder, named as the CDC's. Whether people were measured or drawn is known to whoever "
-        "filled it: nothing here may be called a result on NHANES unless they are the CDC's own files.",
-    ),
+SPLITS: dict[Split, str] = {
+    "train": "train the models",
+    "validation": "choose among models",
+    "test": "judge the results",
 }
-VERDICTS = {
-    "met": "met",
-    "within_noise": "within noise",
-    "missed": "missed",
-    "open": "open",
-}
-LEVELS = {"every": "every effort", "best": "best effort", "all": "overall"}
-INDICES = {"fev1": "FEV1", "fvc": "FVC", "pef": "PEF", "fef2575": "FEF25-75"}
-
-
-SPLITS = {"train": "train the models", "validation": "choose among models", "test": "judge the results"}
 LEFT_OUT = {
     "not_in_demo": "participant not in DEMO",
     "not_in_bmx": "participant not in BMX",
@@ -50,76 +44,16 @@ LEFT_OUT = {
     "age": "age not asked for",
     "not_best": "not the participant's best effort",
 }
-
-
-class Line(NamedTuple):
-    """One row of the table of figures: a label, the path of a figure, and how it is written."""
-
-    label: str
-    path: str
-    form: str  # ratio, percent, points, litres, mL, number
-    note: str = ""
-
-
-def lines(level: str) -> list[Line]:
-    """The figures of the table that compares all candidates on one level."""
-    spread, calibration = f"spread.{level}.unweighted", f"calibration.{level}.unweighted"
-    groups, named = f"groups.{level}.unweighted", INDICES.items()
-    return [
-        *(
-            Line(
-                f"explained variance, log {label}, minus real", f"{spread}.{i}.explained_variance_difference", "signed"
-            )
-            for i, label in named
-        ),
-        *(Line(f"residual SD of {label}, over real", f"{spread}.{i}.residual_sd_ratio", "ratio") for i, label in named),
-        *(
-            Line(f"coverage of 80 % intervals, {label}", f"{calibration}.{i}.coverage_80", "percent")
-            for i, label in named
-        ),
-        Line("CRPS of FEV1 (L)", f"{calibration}.fev1.crps", "number"),
-        Line("CRPS of FVC (L)", f"{calibration}.fvc.crps", "number"),
-        Line("CRPS of PEF (L/s)", f"{calibration}.pef.crps", "number"),
-        *(
-            [
-                Line("CRPS of FEV1, asked for grade A, over GLI Global's", "crps_gli.best.fev1.ratio", "ratio"),
-                Line("CRPS of FVC, asked for grade A, over GLI Global's", "crps_gli.best.fvc.ratio", "ratio"),
-            ]
-            if level == "best"
-            else []
-        ),
-        Line(
-            "Wasserstein distance by sex and age, over the floor",
-            f"{groups}.sex_age_mean_over_floor",
-            "ratio",
-        ),
-        Line("groups by sex and age beyond the limit", f"{groups}.sex_age_beyond", "count"),
-        Line("two-sample AUC, clinical", f"two_sample.{level}.clinical.auc", "ratio"),
-        Line("two-sample AUC, detailed", f"two_sample.{level}.detailed.auc", "ratio"),
-        Line("two-sample AUC, fine, to 1 s", f"two_sample.{level}.fine.auc", "ratio"),
-        Line("two-sample AUC, fine, to 10 s", f"two_sample.{level}.whole.auc", "ratio"),
-        *(
-            Line(f"{k}, clinical", f"two_sample.{level}.clinical.{k}", "ratio")
-            for k in ("precision", "recall", "density", "coverage")
-        ),
-        Line("trained on it, tested on real, over trained on real", f"utility.{level}.ratio", "ratio"),
-        Line("nearest to a training curve", f"copying.{level}.nearest_share", "percent"),
-        Line("authenticity", f"copying.{level}.authenticity", "percent"),
-        Line("membership AUC by distance", f"copying.{level}.membership_distance_auc", "ratio"),
-        Line("membership AUC by loss", f"copying.{level}.membership_loss_auc", "ratio"),
-        Line("impossible or not as asked, above the real rate", f"physics.{level}.unweighted.any_difference", "points"),
-    ]
-
-
-RECONSTRUCTION = [
-    Line("FEV1, median absolute error", "reconstruction.fev1_ml", "mL"),
-    Line("FVC, median absolute error", "reconstruction.fvc_ml", "mL"),
-    Line("PEF, median absolute error", "reconstruction.pef_percent", "%"),
-    Line("FEF25-75, median absolute error", "reconstruction.fef2575_percent", "%"),
-    Line("flow, root mean square error", "reconstruction.flow_rmse", "L/s"),
-    Line("codebook in use", "reconstruction.codes_in_use", "percent"),
-    Line("perplexity of the codebook", "reconstruction.perplexity", "number"),
-]
+EARLIER = {  # figures of earlier stages
+    "align": "align/counts.json",
+    "filter": "filter/counts.json",
+    "resample": "resample/agreement.json",
+}
+LOGS = {  # of the trainings
+    "VQ-VAE": "train_vqvae/plots/metrics",
+    "facts": "train_cldm/facts/plots/metrics",
+    "latents": "train_cldm/plots/metrics",
+}
 
 
 class Cell(NamedTuple):
@@ -128,74 +62,103 @@ class Cell(NamedTuple):
     value: str
     interval: str = ""
 
+    @property
+    def text(self) -> str:
+        return f"{self.value} ({self.interval})" if self.interval else self.value
 
-def write(figure: Figure, form: str) -> Cell:
+
+def write(figure: Figure, form: Form) -> Cell:
     """A figure and its interval as text."""
-    if figure["value"] is None:
+    if figure.value is None:
         return Cell("–")
-    value = _number(figure["value"], form)
-    if "low" not in figure:
+    value = f"{_number(figure.value, form)} {form.unit}".strip()
+    if figure.interval is None:
         return Cell(value)
-    return Cell(value, f"{_number(figure['low'], form, bare=True)} to {_number(figure['high'], form, bare=True)}")
+    return Cell(value, " to ".join(_number(end, form) for end in figure.interval))
 
 
-def _number(value: float, form: str, bare: bool = False) -> str:
-    value = 0.0 if abs(value) < 5e-4 and form in ("signed", "ratio") else value  # no negative zeros
-    if form == "percent":
-        return f"{100 * value:.1f}" + ("" if bare else " %")
-    if form == "points":
-        return f"{100 * value:+.2f}" + ("" if bare else " points")
-    if form == "signed":
-        return f"{value:+.3f}"
-    if form == "ratio":
-        return f"{value:.3f}"
-    if form == "count":
-        return f"{value:.0f}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    text = f"{value:.{min(digits, 4)}f}"
-    return text if bare or form == "number" else f"{text} {form}"
+def _number(value: float, form: Form) -> str:
+    shown = round(form.scale * value, form.decimals) + 0.0  # no negative zeros
+    return f"{shown:{'+' if form.signed else ''}.{form.decimals}f}"
 
 
-def render(result: Tree, pictures: Mapping[str, Path], stages: Tree) -> str:
+def make(metrics: Path, folder: Path, logs: Logs) -> None:
+    """Write the pictures and the page of the record in `folder`, from files below `metrics` alone.
+
+    Raises SpiroError where a file is missing or damaged.
+    """
+    record = Record.read(folder)
+    shown = read_npz(metrics / "evaluate/shown.npz")
+    data = read_npz(metrics / "resample/shown.npz")
+    stages = {name: read_json(metrics / path) for name, path in EARLIER.items()}
+    pictures = draw(folder / "plots", judged_pictures(record, shown, logs))
+    with_data = draw(metrics / "resample/plots", data_pictures(data, stages["resample"]))
+    write_text(folder / "report.html", render(record, pictures | with_data, stages))
+
+
+def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
+    """The pictures of an evaluation by name."""
+    own, floor, source = record.generator, record.floor, SOURCES[record.data["source"]]
+    pictures: dict[str, Callable[[], Canvas]] = {
+        "flow_volume": partial(curve_plots.flow_volume, shown, source),
+        "volume_time": partial(curve_plots.volume_time, shown, source),
+        "percentiles_age": partial(curve_plots.percentiles, shown, source, "age"),
+        "percentiles_height": partial(curve_plots.percentiles, shown, source, "height"),
+        "reconstruction": partial(curve_plots.round_trip, shown, source),
+        "spread": partial(judge_plots.spread, own, floor, source),
+        "calibration": partial(judge_plots.calibration, own, floor),
+        "wasserstein": partial(judge_plots.wasserstein, own),
+        "two_sample": partial(judge_plots.two_sample, record.candidates),
+        "copying": partial(curve_plots.copying, shown, source),
+        "violations": partial(judge_plots.violations, own, source),
+    }
+    return pictures | ({"training": partial(curve_plots.training, logs)} if logs else {})
+
+
+def data_pictures(shown: Arrays, agreement: Mapping[str, Any]) -> dict[str, Callable[[], Canvas]]:
+    """The pictures of the data by name, from what the stage resample stored and measured."""
+    return {
+        "bland_altman": partial(data_plots.bland_altman, shown),
+        "grid_round_trip": partial(data_plots.grid_round_trip, shown, agreement["round_trip"]),
+    }
+
+
+def draw(folder: Path, pictures: Mapping[str, Callable[[], Canvas]]) -> dict[str, Path]:
+    """Draw pictures into a folder; their files by name."""
+    for name, function in tqdm(pictures.items(), desc="draw plots", unit="plot", leave=False, delay=1):
+        style.save(folder / f"{name}.png", function)
+    return {name: folder / f"{name}.png" for name in pictures}
+
+
+def training_logs(metrics: Path) -> Logs:
+    """Loss series that `training.log` wrote, by model; empty where there are none."""
+    logs: Logs = {}
+    for model, folder in LOGS.items():
+        files = [metrics / folder / f"{name}.tsv" for name in ("loss", "score")]
+        tables = {path.stem: pd.read_csv(path, sep="\t") for path in files if path.exists()}
+        series = {k: (t.iloc[:, 0].to_numpy(float), t.iloc[:, -1].to_numpy(float)) for k, t in tables.items()}
+        logs |= {model: series} if series else {}
+    return logs
+
+
+def render(record: Record, pictures: Mapping[str, Path], stages: Mapping[str, Any]) -> str:
     """The report as HTML.
 
     Args:
-        result: what the stage evaluate wrote as `judge.json`.
         pictures: PNG files by name; those that are absent leave their place empty.
-        stages: metrics of earlier stages by name (`align`, `filter`, `resample`), where there are any.
+        stages: figures of earlier stages by name (`align`, `filter`, `resample`).
     """
-    candidates = {
-        "generator": result["generator"],
-        "floor": result["floor"],
-        "grid round trip": result["grid_round_trip"],
-        **result["baselines"],
-    }
-    tables = {
-        level: [
-            {"label": line.label, "cells": [write(at(tree, line.path), line.form) for tree in candidates.values()]}
-            for line in lines(level)
-        ]
-        for level in ("every", "best")
-    }
-    label, explanation = SOURCES[result["data"]["source"]]
+    candidates = record.candidates
+    trip = {name: candidates[name] for name in ("generator", "grid round trip")}
     return template("report.html.j2").render(
-        data=result["data"],
-        source=label,
-        explanation=explanation,
-        targets=_by_text([_target(t) for t in result["targets"]]),
-        counts={v: sum(t["verdict"] == v for t in result["targets"]) for v in VERDICTS},
-        verdicts=VERDICTS,
+        data=record.data,
+        source=SOURCES[record.data["source"]],
+        targets=_by_name([_target(t) for t in record.targets]),
+        counts=targets.counts(record.targets),
+        verdicts=READ_VERDICTS,
         candidates=list(candidates),
-        tables=tables,
-        reconstruction=[
-            {
-                "label": line.label,
-                "cells": [
-                    write(at(tree, line.path), line.form) for tree in (result["generator"], result["grid_round_trip"])
-                ],
-            }
-            for line in RECONSTRUCTION
-        ],
+        tables={level: _rows(registry.table(level), candidates) for level in LEVELS},
+        reconstruction=_rows(registry.round_trip_table(), trip),
         pictures={name: inline(path) for name, path in pictures.items() if path.exists()},
         flow=_flow(stages),
         agreement=_agreement(stages),
@@ -211,6 +174,7 @@ def template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["colours"] = style.REPORT
     return environment.get_template(name)
 
 
@@ -219,71 +183,69 @@ def inline(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _target(target: dict[str, Any]) -> dict[str, Any]:
+def _rows(lines: list[Line], trees: Mapping[str, Tree]) -> list[dict[str, Any]]:
+    return [
+        {"label": line.label, "cells": [write(at(tree, line.path), line.form) for tree in trees.values()]}
+        for line in lines
+    ]
+
+
+def _target(target: Judged) -> dict[str, Any]:
     """A target with its worst figure in words."""
-    figures = [f for f in target["figures"] if f["value"] is not None]
-    worst = next(f for f in target["figures"] if f["path"] == target["worst"])
-    met = sum(f["verdict"] in ("met", "within_noise") for f in figures)
-    reasons = sorted({f["reason"] for f in target["figures"] if f["value"] is None})
+    worst = target.decisive
     return {
-        **target,
-        "level_label": LEVELS[target["level"]],
-        "verdict_label": VERDICTS[target["verdict"]],
-        "shown": None if worst["value"] is None else write(worst, "number"),
-        "what": _what(worst["path"]),
-        "met": met,
-        "of": len(figures),
-        "reasons": reasons,
+        "name": target.name,
+        "text": target.text,
+        "verdict": target.verdict,
+        "level_label": ALL_LEVELS[target.level],
+        "verdict_label": READ_VERDICTS[target.verdict],
+        "shown": None if worst.value is None else write(worst, registry.line_at(target.worst).form),
+        "what": _what(target.worst),
+        "met": target.passed,
+        "of": len(target.known),
+        "reasons": sorted({f.figure.reason for f in target.figures if f.figure.reason}),
     }
 
 
-def _by_text(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Targets under their text, with what was found on each level."""
-    rows: dict[str, dict[str, Any]] = {}
-    for target in judged:
-        row = rows.setdefault(target["name"], {"text": target["text"], "levels": []})
-        row["levels"].append(target)
-    return list(rows.values())
+def _by_name(judged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Targets of the same name together, one for each level."""
+    return [[t for t in judged if t["name"] == name] for name in dict.fromkeys(t["name"] for t in judged)]
 
 
 def _what(path: str) -> str:
     """A figure's path in words: the parts that tell it from its neighbours."""
-    parts = [p for p in path.split(".")[1:] if p not in ("every", "best", "unweighted")]
-    return ", ".join(INDICES.get(p, p.replace("_", " ")) for p in parts)
+    parts = [p for p in path.split(".")[1:] if p not in (*LEVELS, "unweighted")]
+    parts = [p.removesuffix("_ml").removesuffix("_percent") for p in parts]  # the unit stands beside the number
+    return ", ".join(INDICES[p].label if p in JUDGED else p.replace("_", " ") for p in parts)
 
 
-def _flow(stages: Tree) -> dict[str, Any]:
+def _flow(stages: Mapping[str, Any]) -> dict[str, Any]:
     """The flow of curves and participants (CONSORT): steps, each with what left before it and why, and the splits."""
     steps: list[dict[str, Any]] = []
-    for stage, before, after in (("align", "raw", "aligned"), ("filter", "aligned", "filtered")):
+    for stage, before, after, name in (
+        ("align", "raw", "aligned", "aligned"),
+        ("filter", "aligned", "filtered", "used"),
+    ):
         flow = stages.get(stage, {}).get("flow")
         if not flow:
             continue
         if not steps:
             steps.append({"name": "recorded", **flow[before], "dropped": []})
         dropped = [{**d, "why": LEFT_OUT.get(d["reason"], d["reason"])} for d in flow["dropped"] if d["curves"]]
-        steps.append({"name": {"aligned": "aligned", "filtered": "used"}[after], **flow[after], "dropped": dropped})
+        steps.append({"name": name, **flow[after], "dropped": dropped})
     splits = stages.get("filter", {}).get("splits", {})
-    return {
-        "steps": steps,
-        "splits": [{"name": s, "use": SPLITS[s], **splits[s]} for s in SPLITS if s in splits],
-    }
+    return {"steps": steps, "splits": [{"name": s, "use": SPLITS[s], **splits[s]} for s in SPLITS if s in splits]}
 
 
-def _agreement(stages: Tree) -> list[dict[str, str]]:
+def _agreement(stages: Mapping[str, Any]) -> list[dict[str, str]]:
     """Agreement of the best efforts with the published values."""
     indices = stages.get("resample", {}).get("published", {}).get("indices", {})
     rows = []
-    for name, label in INDICES.items():
-        found = indices.get(name, {})
+    for name in JUDGED:
+        found, index = indices.get(name, {}), INDICES[name]
         if "bias" in found:
-            scale, unit = (1000, "mL") if name in ("fev1", "fvc") else (1, "L/s")
-            rows.append(
-                {
-                    "label": label,
-                    "n": str(found["n"]),
-                    "bias": f"{scale * found['bias']:+.3g} {unit}",
-                    "limits": f"{scale * found['lower']:+.3g} to {scale * found['upper']:+.3g} {unit}",
-                }
-            )
+            scale, unit = (1000, "mL") if index.unit == "L" else (1, index.unit)
+            bias, lower, upper = (f"{scale * found[key]:+.3g}" for key in ("bias", "lower", "upper"))
+            row = {"label": index.label, "n": str(found["n"])}
+            rows.append(row | {"bias": f"{bias} {unit}", "limits": f"{lower} to {upper} {unit}"})
     return rows

@@ -1,0 +1,150 @@
+"""The curves and draws that the plots of an evaluation show, as arrays: chosen while the models are there.
+
+Names of the arrays of `shown.npz` (p people, m efforts, n held-out curves):
+
+- `person_age`, `person_height`, `person_sex` (p,); for `held_out` and `generated` efforts of these people `…_flow`
+  (m, 2048) L/s of 10 ms, `…_person` (m,) the row of the person, `…_t0` and `…_fet` (m,) s
+- for age and height, each sex code and index, `age_1_fev1_…`: `grid` (g,), the percentiles `generated` and `training`
+  (5, g), and the held-out best efforts `x` and `values`
+- `trip_flow` (2, k, 2048): some held-out curves, and as the autoencoder reads them back; `trip_age`, `trip_grade` (k,);
+  `trip_fev1` … (2, n): an index of all held-out curves before and after
+- `distance_generated`, `distance_held_out`, `distance_between_efforts`: see `copying.distances`
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.vocabulary import GRADES, JUDGED, SEXES
+from spiro_diffusion.evaluation import copying, measured
+from spiro_diffusion.evaluation.candidates import Candidate
+from spiro_diffusion.evaluation.measured import Measured, Sampler
+from spiro_diffusion.evaluation.real import Real
+
+Arrays = dict[str, NDArray]
+
+PEOPLE = ((9, 2), (16, 1), (30, 2), (50, 1), (70, 2))  # age and sex (RIAGENDR) of the people whose curves are shown
+EFFORTS = 6  # at most so many of each
+PERCENTILES = (5, 25, 50, 75, 95)
+PERCENTILES_OF = ("fev1", "fvc", "pef")
+
+
+def shown(real: Real, candidate: Candidate, sampler: Sampler, again: Measured, seed: int) -> Arrays:
+    """All arrays.
+
+    Args:
+        candidate: the generator's, with curves and draws; sampler: the generator, for the people shown.
+        again: the held-out curves read back by the autoencoder.
+    """
+    assert candidate.curves is not None
+    distances = copying.distances(real, candidate.curves)
+    return {
+        **_people(real.held, sampler, seed),
+        **_percentiles(real, candidate),
+        **_round_trip(real.held, again),
+        **{f"distance_{name}": _finite(values) for name, values in distances.items()},
+    }
+
+
+def people_shown(held: Measured) -> list[Measured]:
+    """The efforts before the bronchodilator of the held-out participants nearest to the ages and sexes in PEOPLE."""
+    people = held.people
+    best = people[people["best"]]
+    found: list[Measured] = []
+    taken: set[int] = set()
+    for age, sex in PEOPLE:
+        distance = (best["age"] - age).abs() + 1000 * (best["sex"] != sex) + 1e6 * best["seqn"].isin(taken)
+        if not len(distance):
+            break
+        seqn = int(best["seqn"].iloc[int(distance.to_numpy().argmin())])
+        if seqn in taken:
+            break
+        taken.add(seqn)
+        rows = np.flatnonzero((people["seqn"] == seqn) & (people["test_type"] == "Pre"))[:EFFORTS]
+        found.append(held.take(rows))
+    return found
+
+
+def _people(held: Measured, sampler: Sampler, seed: int) -> Arrays:
+    chosen = people_shown(held)
+    made = [measured.generated(sampler(p.people, 1, seed + i)[:, 0], p.people, seed) for i, p in enumerate(chosen)]
+    result: Arrays = {
+        f"person_{name}": np.array([p.people[name].iloc[0] for p in chosen], dtype=np.float64)
+        for name in ("age", "height", "sex")
+    }
+    for side, efforts in (("held_out", chosen), ("generated", made)):
+        result[f"{side}_person"] = np.repeat(np.arange(len(efforts)), [len(e) for e in efforts])
+        result[f"{side}_flow"] = np.concatenate([np.zeros((0, 2048), np.float32), *(e.flow() for e in efforts)])
+        for name in ("t0", "fet"):
+            result[f"{side}_{name}"] = np.concatenate([np.zeros(0), *(e.indices[name] for e in efforts)])
+    return result
+
+
+def _percentiles(real: Real, candidate: Candidate) -> Arrays:
+    """Of best efforts, by sex, against age and height."""
+    assert candidate.draws is not None
+    best, trained = real.held.people["best"].to_numpy(bool), real.train["best"].to_numpy(bool)
+    people, train = real.held.people[best], real.train[trained]
+    result: Arrays = {}
+    for against in ("age", "height"):
+        for sex in SEXES:
+            own, others = (table["sex"].to_numpy() == sex for table in (people, train))
+            x, at_train = people[against].to_numpy(float)[own], train[against].to_numpy(float)[others]
+            if not own.any():
+                continue
+            spaced = np.geomspace if against == "age" else np.linspace  # childhood needs more places than old age
+            grid = spaced(max(x.min(), at_train.min()), min(x.max(), at_train.max()), 60)
+            for name in PERCENTILES_OF:
+                draws = candidate.draws[name][best][own]
+                arrays = {
+                    "grid": grid,
+                    "generated": _smooth(grid, np.repeat(x, draws.shape[1]), draws.ravel(), against),
+                    "training": _smooth(grid, at_train, real.train_indices[name][trained][others], against),
+                    "x": x,
+                    "values": real.held.indices[name][best][own],
+                }
+                result |= {f"{against}_{sex}_{name}_{key}": array for key, array in arrays.items()}
+    return result
+
+
+def _smooth(grid: NDArray, x: NDArray, values: NDArray, against: str) -> NDArray:
+    """Percentiles (5, len(grid)) of values near each place, weighted by a Gaussian window; NaN without any value."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 (0.2 s, before any work)
+
+    good = np.isfinite(values)
+    if not good.any():
+        return np.full((len(PERCENTILES), len(grid)), np.nan)
+    order = np.argsort(values[good])
+    x, values = x[good][order], values[good][order]
+    # SD of the window: years, narrow where children grow; cm
+    width = 0.5 + 0.09 * np.maximum(grid - 8, 0) if against == "age" else np.full_like(grid, 3.0)
+    weight = np.exp(-0.5 * ((grid[:, None] - x) / width[:, None]) ** 2)
+    cumulative = np.cumsum(weight, axis=1)
+    share = (cumulative - 0.5 * weight) / cumulative[:, -1:]
+    lines = np.array([[np.interp(p / 100, s, values) for s in share] for p in PERCENTILES])
+    return gaussian_filter1d(lines, 2.0, axis=1, mode="nearest")  # few people make steps
+
+
+def _round_trip(held: Measured, again: Measured) -> Arrays:
+    rows = _of_each_grade(held.people)
+    both = (held, again)
+    return {
+        "trip_flow": np.stack([curves.take(rows).flow() for curves in both]),
+        "trip_age": held.people["age"].to_numpy(float)[rows],
+        "trip_grade": held.people["grade"].to_numpy("U1")[rows],
+        **{f"trip_{name}": np.stack([curves.indices[name] for curves in both]).astype(np.float32) for name in JUDGED},
+    }
+
+
+def _of_each_grade(people: pd.DataFrame) -> NDArray[np.int64]:
+    """A row of each grade that is there, of a person near 40."""
+    rows = []
+    for grade in GRADES:
+        own = np.flatnonzero(people["grade"] == grade)
+        if len(own):
+            rows.append(int(own[np.abs(people["age"].to_numpy(float)[own] - 40).argmin()]))
+    return np.array(rows, dtype=np.int64)
+
+
+def _finite(values: NDArray) -> NDArray[np.float32]:
+    return np.sort(values[np.isfinite(values)]).astype(np.float32)

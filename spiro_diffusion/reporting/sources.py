@@ -1,0 +1,36 @@
+"""What is said of the data that judged, by their source, so that no simulated curve is called real."""
+
+from typing import NamedTuple
+
+
+class Source(NamedTuple):
+    """A source of data, the word for its curves, and what must be said of it."""
+
+    label: str
+    word: str  # as in "… curves"
+    explanation: str
+
+    @property
+    def held_out(self) -> str:
+        return f"{self.word}, held out"
+
+
+SOURCES = {
+    "simulated": Source(
+        "simulated source",
+        "simulated",
+        "The people and their curves were drawn by this program's own simulator; nobody was measured. "
+        "Nothing here is a result on NHANES.",
+    ),
+    "nhanes": Source(
+        "NHANES, the CDC's public files",
+        "real",
+        "The people were measured in NHANES; the files came from the CDC.",
+    ),
+    "folder": Source(
+        "files of a folder",
+        "recorded",
+        "The files came from a folder, named as the CDC's. Whether people were measured or drawn is known to whoever "
+        "filled it: nothing here may be called a result on NHANES unless they are the CDC's own files.",
+    ),
+}
