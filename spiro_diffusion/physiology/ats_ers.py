@@ -107,7 +107,7 @@ def judge_2019(
     """
     fvc, age = _array(indices.fvc), _array(age)
     small = age <= PRESCHOOL_AGE
-    cut = ~_at_most(indices.end_flow, np.maximum(CUT_SHARE * _array(indices.pef), CUT_LPS))
+    cut = _cut_off(indices)
     early = _array(indices.t99) < np.where(small, 0.75, 1.0)
     cough = np.where(small, _array(indices.cough075), _array(indices.cough))
     excess = _array(observed.fivc) - fvc
@@ -127,8 +127,8 @@ def judge_2019(
     repeats, first = _repeats(np.where(usable, fvc, np.nan), age, sets)
     complete = _kept("fvc", found, fvc)
     found["no end"] = ~(ends | repeats)
-    kept = [_kept(name, found, fvc) for name in Lost._fields]
-    return Judged(*kept, provisional_fvc=complete & ~ends & ~repeats & first)
+    fev1, fvc_good, usable_fev1, usable_fvc = (_kept(name, found, fvc) for name in Lost._fields)
+    return Judged(fev1, fvc_good, usable_fev1, usable_fvc, complete & ~ends & ~repeats & first)
 
 
 def _kept(name: str, found: dict[Failing, ArrayLike], fvc: Floats) -> Bools:
@@ -181,7 +181,7 @@ def judge_2005(indices: Indices | pd.DataFrame, age: ArrayLike) -> Bools:
     needed = np.where(_array(age) < CHILD_2005_AGE, NEEDED_2005_CHILD_S, NEEDED_2005_S)
     lasts = (_array(indices.fet) >= needed) | _at_most(indices.last_second, PLATEAU_L)
     steady = _at_most(indices.cough, cough_limit(indices.pef))
-    return starts_well & lasts & steady & _at_most(indices.end_flow, np.maximum(CUT_SHARE * _array(indices.pef), CUT_LPS))
+    return starts_well & lasts & steady & ~_cut_off(indices)
 
 
 def first_volume(indices: Indices | pd.DataFrame, age: ArrayLike) -> Floats:
@@ -190,7 +190,10 @@ def first_volume(indices: Indices | pd.DataFrame, age: ArrayLike) -> Floats:
 
 
 def judge_sessions(
-    indices: Indices | pd.DataFrame, age: ArrayLike, session: ArrayLike, observed: Observed = Observed()  # noqa: B008
+    indices: Indices | pd.DataFrame,
+    age: ArrayLike,
+    session: ArrayLike,
+    observed: Observed = Observed(),  # noqa: B008
 ) -> pd.DataFrame:
     """Efforts and sessions by ATS/ERS 2019.
 
@@ -277,6 +280,10 @@ def _best_two(values: ArrayLike, acceptable: ArrayLike, person: ArrayLike) -> pd
     people = pd.Index(np.unique(np.asarray(person)))
     table = pd.DataFrame({"count": good.groupby("person").size(), "first": first, "gap": first - second}, index=people)
     return table.fillna({"count": 0})
+
+
+def _cut_off(indices: Indices | pd.DataFrame) -> Bools:
+    return ~_at_most(indices.end_flow, np.maximum(CUT_SHARE * _array(indices.pef), CUT_LPS))
 
 
 def _at_most(value: ArrayLike, limit: ArrayLike) -> Bools:

@@ -20,11 +20,10 @@ from spiro_diffusion.physiology.spirometry import Indices, TimeZero
 Floats = NDArray[np.float64]
 
 COARSEST_S = 0.05  # a slower recorder has no peak flow
-UNEVEN_SHARE = 0.5  # of a period: times that stray by more are not of one rate (clocks rounded to 10 ms stray by half)
-LONGEST_S = 600.0  # of a record: ten minutes
 LEAST_L = 0.100  # a smaller expiration is no blow
 ANOTHER_SHARE = 0.5  # of the largest blow's volume and peak flow, which another blow in the record has too
 QUIET_S = 0.3  # flow that is steady so long before the blow is the zero
+LONGEST_QUIET_S = 10.0  # and no more of it is looked at
 QUIET_LPS, QUIET_SD_LPS, QUIET_CHANGE_LPS = 0.5, 0.06, 0.02  # a zero is below it, noisy and changing by less
 CREEP_S = 1.0  # steady flow for less, of more than a faulty zero, is breath where the expiration ends in less flow
 STILL_LPS = 0.1  # the breath in is over when flow in comes below it
@@ -76,46 +75,16 @@ def observed(expirations: list[ForcedExpiration]) -> ats_ers.Observed:
     )
 
 
-def period_of(time: ArrayLike, where: str = "the record") -> float:
-    """The sampling period, s, of times (T,) in s.
-
-    Times may be rounded: the period is theirs on average. Raises SpiroError, which names `where`, if they do not
-    rise evenly, are too few, too far apart or last too long.
-    """
-    time = np.asarray(time, dtype=np.float64)
-    if len(time) < 3 or not np.isfinite(time).all():
-        raise SpiroError(f"{where}: {len(time)} times are no record; expected some seconds of finite times in s")
-    period = float(time[-1] - time[0]) / (len(time) - 1)
-    uneven = np.abs(time - np.linspace(time[0], time[-1], len(time)))
-    if period <= 0 or uneven.max() > max(UNEVEN_SHARE * period, 0.0051):
-        raise SpiroError(f"{where}: times do not rise evenly (sample {int(uneven.argmax()) + 1}); give one record at a time")
-    if period > COARSEST_S:
-        raise SpiroError(f"{where}: a sample each {period:g} s is too few; expected 0.01 s, at most {COARSEST_S:g} s")
-    if period * len(time) > LONGEST_S:
-        raise SpiroError(f"{where}: lasts {period * len(time):.0f} s; expected at most {LONGEST_S:g} s")
-    return period
-
-
 def forced_expiration(
-    flow: ArrayLike,
-    period_s: float | None = None,
-    *,
-    time_s: ArrayLike | None = None,
-    time_zero: TimeZero = "tangent",
-    where: str = "the record",
+    flow: ArrayLike, period_s: float, time_zero: TimeZero = "tangent", where: str = "the record"
 ) -> ForcedExpiration:
     """The largest forced expiration (by FEV1 + FVC) of a record; see `forced_expirations`."""
-    found = forced_expirations(flow, period_s, time_s=time_s, time_zero=time_zero, where=where)
+    found = forced_expirations(flow, period_s, time_zero, where)
     return max(found, key=lambda e: float(e.indices.fev1[0] + e.indices.fvc[0]))
 
 
 def forced_expirations(
-    flow: ArrayLike,
-    period_s: float | None = None,
-    *,
-    time_s: ArrayLike | None = None,
-    time_zero: TimeZero = "tangent",
-    where: str = "the record",
+    flow: ArrayLike, period_s: float, time_zero: TimeZero = "tangent", where: str = "the record"
 ) -> list[ForcedExpiration]:
     """The forced expirations of a record, in order, each with its indices at the record's own rate.
 
@@ -123,12 +92,12 @@ def forced_expirations(
         flow: (T,) L/s at BTPS, mean of each sample, of one or more manoeuvres. Expiration is positive; a record the
             other way round is recognised and turned (`flipped`). Of a record of volume (T + 1,) give its differences
             over the period.
-        period_s: of the samples, s; or `time_s`: (T,) their times.
+        period_s: of the samples, s.
         time_zero: the rule of back-extrapolation.
         where: what an error names: the file, and the curve in it.
 
     Raises:
-        SpiroError: there is no forced expiration, or the samples are not finite or not even.
+        SpiroError: there is no forced expiration, or the samples are not finite or too far apart.
     """
     flow = np.asarray(flow, dtype=np.float64)
     if flow.ndim != 1 or not len(flow):
@@ -136,9 +105,7 @@ def forced_expirations(
     if not np.isfinite(flow).all():
         sample = int((~np.isfinite(flow)).argmax()) + 1
         raise SpiroError(f"{where}: flow is missing or not finite at sample {sample}; cut the record there")
-    if time_s is not None:
-        period_s = period_of(time_s, where)
-    if period_s is None or not 0 < period_s <= COARSEST_S:
+    if not 0 < period_s <= COARSEST_S:
         raise SpiroError(f"{where}: a sample each {period_s} s; expected 0.01 s, at most {COARSEST_S:g} s")
     record = _oriented(flow, period_s)
     blows = _blows(record)
@@ -201,7 +168,8 @@ def _expiration(record: _Record, blow: Breath, time_zero: TimeZero, many: bool) 
     dt, place = record.period_s, record.breaths.index(blow)
     before = record.breaths[place - 1] if place else None
     after = record.breaths[place + 1] if place + 1 < len(record.breaths) else None
-    begin, drift = _zero(record, blow)
+    zero = _zero(record, blow)
+    begin = zero.begin
     end = blow.end if after is not None else len(record.flow)
     flow = record.flow[begin:end]
     indices = spirometry.indices(flow[None], np.array([len(flow)]), dt, time_zero)
@@ -210,8 +178,7 @@ def _expiration(record: _Record, blow: Breath, time_zero: TimeZero, many: bool) 
         inward = np.flatnonzero(record.flow[before.begin : before.end] < -STILL_LPS)
         still = before.begin + int(inward[-1]) + 1 if len(inward) else before.end
         hesitation = (begin - still) * dt + float(indices.t0[0])
-    drift_l = float(record.volume[begin] - record.volume[blow.begin])
-    cut = _cut(record, blow, begin, end, drift_l)
+    cut = _cut(record, blow, begin, end)
     if many:
         cut = (f"one of several blows in the record, {begin * dt:.1f} s after its begin", *cut)
     return ForcedExpiration(
@@ -223,42 +190,49 @@ def _expiration(record: _Record, blow: Breath, time_zero: TimeZero, many: bool) 
         hesitation_s=hesitation,
         fivc_l=-after.volume if after is not None else np.nan,
         pif_l_s=float(peak_flow(-record.flow[None, after.begin : after.end], dt).flow[0]) if after else np.nan,
-        drift_l_s=drift,
-        drift_l=drift_l,
+        drift_l_s=zero.drift_l_s,
+        drift_l=zero.drift_l,
         leak_l=float(record.volume[blow.end] - record.volume[end]),
         flipped=record.flipped,
         cut=cut,
     )
 
 
-def _zero(record: _Record, blow: Breath) -> tuple[int, float]:
-    """The sample at which the blow begins, after all steady flow, and that flow, L/s; NaN where none is steady.
+class _Zero(NamedTuple):
+    begin: int  # the sample at which the blow begins, after all steady flow
+    drift_l_s: float  # NaN where no flow is steady
+    drift_l: float
+
+
+def _zero(record: _Record, blow: Breath) -> _Zero:
+    """The steady flow before the blow.
 
     A short stretch of more flow than flows at the end is no zero, which would show there too: the subject began slowly.
     """
     dt = record.period_s
     width = 2 * max(round(QUIET_S / dt / 2), 2)
-    flow = record.flow[blow.begin : blow.end]
-    peak = int(flow.argmax())
-    if peak < width:
-        return blow.begin, np.nan
-    windows = np.lib.stride_tricks.sliding_window_view(flow[:peak], width)
-    mean, half = windows.mean(axis=1), width // 2
+    start = max(blow.begin - round(LONGEST_QUIET_S / dt), 0)
+    flow = record.flow[start : blow.begin + int(record.flow[blow.begin : blow.end].argmax())]
+    none = _Zero(blow.begin, np.nan, 0.0)
+    if len(flow) < width:
+        return none
+    windows, half = np.lib.stride_tricks.sliding_window_view(flow, width), width // 2
     change = np.abs(windows[:, half:].mean(axis=1) - windows[:, :half].mean(axis=1))
-    quiet = (np.abs(mean) < QUIET_LPS) & (windows.std(axis=1) < QUIET_SD_LPS) & (change < QUIET_CHANGE_LPS)
+    quiet = np.abs(windows.mean(axis=1)) < QUIET_LPS
+    quiet &= (windows.std(axis=1) < QUIET_SD_LPS) & (change < QUIET_CHANGE_LPS)
     places = np.flatnonzero(quiet)
-    if not len(places):
-        return blow.begin, np.nan
-    last = int(places[-1])
-    runs = np.flatnonzero(np.diff(places) > 1)
-    first = int(places[runs[-1] + 1]) if len(runs) else int(places[0])
-    zero = float(flow[first : last + width].mean())
-    if zero > ats_ers.FAULTY_ZERO_LPS and (last + width - first) * dt < CREEP_S and flow[-round(1 / dt) :].mean() < zero:
-        return blow.begin, np.nan
-    return blow.begin + last + width, zero
+    if not len(places) or start + places[-1] + width < blow.begin:
+        return none
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    first, last = int(places[gaps[-1] + 1] if len(gaps) else places[0]), int(places[-1]) + width
+    drift = float(flow[first:last].mean())
+    end_flow = record.flow[blow.begin : blow.end][-round(1 / dt) :].mean()
+    if drift > ats_ers.FAULTY_ZERO_LPS and (last - first) * dt < CREEP_S and end_flow < drift:
+        return none
+    return _Zero(max(start + last, blow.begin), drift, drift * (last - first) * dt)
 
 
-def _cut(record: _Record, blow: Breath, begin: int, end: int, drift_l: float) -> tuple[str, ...]:
+def _cut(record: _Record, blow: Breath, begin: int, end: int) -> tuple[str, ...]:
     dt, said = record.period_s, []
     if record.flipped:
         said.append("inspiration was recorded as positive: flow is turned round")
@@ -266,7 +240,8 @@ def _cut(record: _Record, blow: Breath, begin: int, end: int, drift_l: float) ->
     if blow.begin and np.ptp(early) > BREATH_L:
         said.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration")
     if begin > blow.begin:
-        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({1000 * drift_l:+.0f} mL)")
+        steady = 1000 * (record.volume[begin] - record.volume[blow.begin])
+        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL)")
     if end < len(record.flow):
         said.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume")
     return tuple(said)

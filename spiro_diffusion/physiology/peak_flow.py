@@ -1,9 +1,9 @@
 """Peak flow of n curves by a local quadratic fit, robust to a counter's steps and to noise.
 
-Flow is fitted by a parabola over 50 ms (Savitzky and Golay 1964) around each sample; the peak is the highest value of
-these fits at their middle samples, and never more than the highest sample within the fit. The fit averages noise as
-two samples of 10 ms do, and follows a peak's curvature as they do not; the limit keeps it from overshooting a step.
-On simulated efforts counted at 10 ms its bias is 0.0 %, its SD 1.2 % (docs/spirometry.md).
+Flow is fitted by a parabola over five samples, or 20 ms where that is more (Savitzky and Golay 1964); the peak is the
+highest value of these fits at their middle samples, and never more than the highest sample within the fit. The fit
+averages noise as a mean of two samples does, and follows a peak's curvature as a mean does not; the limit keeps it
+from overshooting a step. Its errors are in docs/spirometry.md.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from scipy.signal import savgol_coeffs
 
-WINDOW_S = 0.05  # of the fit: longer ones blunt the standard's narrowest peaks, shorter ones follow the counter
+SAMPLES = 5  # of the fit: five samples of 10 ms average the counter's steps; three do not, seven blunt narrow peaks
+SHORTEST_S = 0.02  # of the fit of a fast recorder
+LONGEST_S = 0.06  # of five samples; a slower recorder's are taken as they are
 EQUAL = 1e-6  # flows that differ by less are equal, as whole millilitres often make them: the first counts
 
 
@@ -25,8 +27,10 @@ class Peak(NamedTuple):
 
 
 def window(period_s: float) -> int:
-    """Samples of the fit: the odd number nearest to 50 ms, at least 3 (which is no smoothing)."""
-    return max(2 * round((WINDOW_S / period_s - 1) / 2) + 1, 3)
+    """Samples of the fit, an odd number; 3 is no smoothing."""
+    if SAMPLES * period_s > LONGEST_S:
+        return 3
+    return max(2 * round((SHORTEST_S / period_s - 1) / 2) + 1, SAMPLES)
 
 
 def peak_flow(flow: NDArray, period_s: float) -> Peak:
@@ -44,7 +48,7 @@ def peak_flow(flow: NDArray, period_s: float) -> Peak:
     near = _first_highest(fitted)[:, None] + np.arange(-2 * half, 2 * half + 1)
     around = np.take_along_axis(flow, np.clip(near, 0, samples - 1), axis=1).astype(np.float64)
     around[(near < 0) | (near >= samples)] = 0
-    windows = np.lib.stride_tricks.sliding_window_view(around, width, axis=1)  # (n, width, width), middles near the peak
+    windows = np.lib.stride_tricks.sliding_window_view(around, width, axis=1)  # (n, width, width)
     limited = np.minimum(windows @ weights, windows.max(axis=2))
     middle = near[:, half : half + width]
     limited[(middle < 0) | (middle >= samples)] = -np.inf
