@@ -355,10 +355,11 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
     for letter, test_type in (("N", "Pre"), ("B", "Bron")):
         rows = (efforts["test_type"] == test_type).to_numpy()
         usable = rows & efforts["grade"].isin(["A", "B", "C"]).to_numpy() & (efforts["points"] > 100).to_numpy()
-        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
+        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"])
         by_person = curves.groupby("seqn")
         highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef"]].max().mul(1000).round()
-        best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
+        is_best = ats_ers.best_efforts(curves["fev1"], curves["fvc"], curves["seqn"], np.full(len(curves), True))
+        best = curves[is_best].set_index("seqn")
         for name, index in _PUBLISHED.items():
             source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
             table[f"SPX{letter}{name}"] = seqn.map(source)
