@@ -16,12 +16,12 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.simulation import expiration, population
+from spiro_diffusion.simulation import expiration
+from spiro_diffusion.simulation.population import POPULATION
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-POPULATION = population.load()
 BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
