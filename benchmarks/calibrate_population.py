@@ -1,4 +1,4 @@
-"""Write spiro_diffusion/simulation/population.py: what the simulator knows of the population, from the CDC's files.
+"""Write spiro_diffusion/simulation/population.json: what the simulator knows of the population, from the CDC's files.
 
 Usage: python benchmarks/calibrate_population.py FOLDER   (it holds DEMO_G.xpt, BMX_G.xpt and SPX_G.xpt)
 
@@ -12,8 +12,10 @@ emptying the others leave the line of the middle. FVC, PEF and the emptying afte
 logarithms over a reference value; the others are named in main.
 """
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from spiro_diffusion.physiology import reference
+from spiro_diffusion.simulation import population
 from spiro_diffusion.simulation.expiration import LEFT
 
 AGES = [6, 8, 10, 12, 14, 16, 18, 21, 25, 35, 50, 65, 80]  # years: knots of the corrections
@@ -31,13 +34,6 @@ ETHNICITIES = [3, 1, 2, 4, 6, 7]  # RIDRETH3; the first is the one the others ar
 LOWER = [0.0005, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35]
 PROBABILITIES = [*LOWER, 0.5, *(1 - p for p in reversed(LOWER))]
 AGE_BANDS = [0, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 50, 60, 65, 70, 75, 80, 81]
-TARGET = Path(__file__).parents[1] / "spiro_diffusion" / "population.py"
-
-HEAD = '''"""What the simulator knows of the population: summaries of the CDC's NHANES 2011-2012 files.
-
-Written by benchmarks/calibrate_population.py; its docstring has the model. Do not edit.
-"""
-'''
 
 
 def hats(x: pd.Series, knots: list[int]) -> NDArray[np.float64]:
@@ -57,6 +53,7 @@ def fit(y: pd.Series, people: pd.DataFrame, knots: list[int], with_height: bool)
     spread = np.sqrt(np.linalg.lstsq(hats(people["age"], SPREAD_AGES), residual**2, rcond=None)[0])
     e = residual / (hats(people["age"], SPREAD_AGES) @ spread)
     table = {
+        "ages": np.array(knots),
         "correction": terms[: 2 * k].reshape(2, k),
         "ethnicity": np.concatenate([[0.0], terms[2 * k : 2 * k + len(ETHNICITIES) - 1]]),
         "height": terms[-1] if with_height else 0.0,
@@ -78,29 +75,27 @@ def logit(share: pd.Series) -> pd.Series:
 
 
 def main(folder: Path) -> None:
-    """Read three files of `folder`, write population.py."""
+    """Read three files of `folder`, write population.json."""
     demo, bmx, spx = [pyreadstat.read_xport(folder / f"{name}_G.xpt")[0] for name in ("DEMO", "BMX", "SPX")]
     people = demo.merge(bmx, on="SEQN", how="left").merge(spx, on="SEQN", how="left")
     names = {"RIDAGEYR": "age", "RIAGENDR": "sex", "RIDRETH3": "ethnicity", "BMXHT": "height", "BMXWT": "weight"}
     people = people.rename(columns=names)
     band = np.digitize(people["age"], AGE_BANDS) - 1
     blown = people["SPXNFVC"].notna()
-    content = {
-        "AGE_BANDS": np.array(AGE_BANDS),
-        "AGE_BAND_SHARES": np.bincount(band) / len(people),
-        "BLOWN_SHARES": np.bincount(band, blown) / np.bincount(band),
-        "ETHNICITIES": np.array(ETHNICITIES),
-        "ETHNICITY_SHARES": people["ethnicity"].value_counts(normalize=True)[ETHNICITIES].to_numpy(),
-        "AGES": np.array(AGES),
-        "SIZE_AGES": np.array(SIZE_AGES),
-        "SPREAD_AGES": np.array(SPREAD_AGES),
-        "PROBABILITIES": np.array(PROBABILITIES),
+    content: dict[str, Any] = {
+        "age_bands": np.array(AGE_BANDS),
+        "age_band_shares": np.bincount(band) / len(people),
+        "blown_shares": np.bincount(band, blown) / np.bincount(band),
+        "ethnicities": np.array(ETHNICITIES),
+        "ethnicity_shares": people["ethnicity"].value_counts(normalize=True)[ETHNICITIES].to_numpy(),
+        "spread_ages": np.array(SPREAD_AGES),
+        "probabilities": np.array(PROBABILITIES),
     }
 
     measured = people[(people["age"] >= 2) & people["height"].notna() & people["weight"].notna()]
     mass_index = measured["weight"] / (measured["height"] / 100) ** 2
-    content["HEIGHT"], _ = fit(np.log(measured["height"]), measured, SIZE_AGES, with_height=False)
-    content["MASS_INDEX"], _ = fit(np.log(mass_index), measured, SIZE_AGES, with_height=False)
+    content["height"], _ = fit(np.log(measured["height"]), measured, SIZE_AGES, with_height=False)
+    content["mass_index"], _ = fit(np.log(mass_index), measured, SIZE_AGES, with_height=False)
 
     good = people["SPXNQFVC"].isin(["A", "B"]) & people["SPXNQFV1"].isin(["A", "B"]) & people["height"].notna()
     good &= people["SPXNEV"].notna()
@@ -119,27 +114,25 @@ def main(folder: Path) -> None:
         "fet": np.log(fet),
         "bev": np.log(np.maximum(people["SPXNEV"], 10) / 1000 / fvc),
     }
-    content["VALUES"], scores = {}, {}
+    content["values"], scores = {}, {}
     for name, value in pd.DataFrame(values, index=people.index).items():
         known = value.notna()
-        content["VALUES"][name], e = fit(value[known], people[known], AGES, with_height=True)
+        content["values"][name], e = fit(value[known], people[known], AGES, with_height=True)
         scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (known.sum() + 1)), index=value.index[known])
     bent = pd.DataFrame(scores)
     bow = bent["ratio"] ** 2 - 1
-    content["BENDS"] = bent.mul(bow, axis=0).mean().to_numpy() / 2
-    content["BENDS"][bent.columns.get_loc("ratio")] = 0.0
-    content["COVARIANCES"] = (bent - np.outer(bow, content["BENDS"])).cov().to_numpy()
+    content["bends"] = bent.mul(bow, axis=0).mean().to_numpy() / 2
+    content["bends"][bent.columns.get_loc("ratio")] = 0.0
+    content["covariances"] = (bent - np.outer(bow, content["bends"])).cov().to_numpy()
 
-    lines = [HEAD, "import numpy as np\n"]
-    lines += [f"{name} = {literal(value)}" for name, value in content.items()]
-    TARGET.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    population.PATH.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
 
 
-def literal(value: object) -> str:
-    """Python source of arrays, numbers and dictionaries of them, rounded to 4 digits."""
+def plain(value: Any) -> Any:
+    """Lists and numbers of arrays and dictionaries of them, rounded to 4 digits."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {literal(item)}" for key, item in value.items()) + "}"
-    return f"np.array({np.round(value, 4).tolist()})" if np.ndim(value) else f"{value:.4f}"
+        return {key: plain(item) for key, item in value.items()}
+    return np.round(value, 4).tolist()
 
 
 if __name__ == "__main__":

@@ -1,625 +1,88 @@
-"""What the simulator knows of the population: summaries of the CDC's NHANES 2011-2012 files.
+"""Population figures of the simulator: summaries of the CDC's NHANES 2011-2012 files, from population.json.
 
-Written by benchmarks/calibrate_population.py; its docstring has the model. Do not edit.
+benchmarks/calibrate_population.py writes that file; its docstring has the model.
 """
 
-import numpy as np
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-AGE_BANDS = np.array([0, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 50, 60, 65, 70, 75, 80, 81])
-AGE_BAND_SHARES = np.array(
-    [
-        0.1635,
-        0.047,
-        0.0466,
-        0.0424,
-        0.0349,
-        0.0326,
-        0.0319,
-        0.0312,
-        0.0557,
-        0.0462,
-        0.0987,
-        0.0921,
-        0.0936,
-        0.0555,
-        0.0376,
-        0.031,
-        0.0223,
-        0.0372,
-    ]
-)
-BLOWN_SHARES = np.array(
-    [
-        0.0,
-        0.8475,
-        0.8879,
-        0.901,
-        0.8941,
-        0.8742,
-        0.9164,
-        0.9178,
-        0.884,
-        0.8647,
-        0.8629,
-        0.8576,
-        0.8412,
-        0.8059,
-        0.7875,
-        0.755,
-        0.6743,
-        0.0,
-    ]
-)
-ETHNICITIES = np.array([3, 1, 2, 4, 6, 7])
-ETHNICITY_SHARES = np.array([0.3047, 0.1389, 0.1103, 0.275, 0.1314, 0.0397])
-AGES = np.array([6, 8, 10, 12, 14, 16, 18, 21, 25, 35, 50, 65, 80])
-SIZE_AGES = np.array([2, 4, 6, 8, 10, 12, 14, 16, 18, 21, 25, 35, 50, 65, 80])
-SPREAD_AGES = np.array([6, 12, 18, 30, 50, 80])
-PROBABILITIES = np.array(
-    [
-        0.0005,
-        0.002,
-        0.005,
-        0.01,
-        0.025,
-        0.05,
-        0.1,
-        0.2,
-        0.35,
-        0.5,
-        0.65,
-        0.8,
-        0.9,
-        0.95,
-        0.975,
-        0.99,
-        0.995,
-        0.998,
-        0.9995,
-    ]
-)
-HEIGHT = {
-    "correction": np.array(
-        [
-            [
-                4.5405,
-                4.688,
-                4.805,
-                4.8991,
-                4.9824,
-                5.0703,
-                5.1503,
-                5.1674,
-                5.1785,
-                5.1754,
-                5.1803,
-                5.1809,
-                5.171,
-                5.1606,
-                5.142,
-            ],
-            [
-                4.5234,
-                4.6786,
-                4.7976,
-                4.8978,
-                4.9844,
-                5.069,
-                5.0865,
-                5.0941,
-                5.0982,
-                5.1039,
-                5.101,
-                5.1026,
-                5.0893,
-                5.0834,
-                5.0537,
-            ],
-        ]
-    ),
-    "ethnicity": np.array([0.0, -0.0286, -0.0286, -0.0013, -0.0309, -0.0127]),
-    "height": 0.0000,
-    "spread": np.array([0.0475, 0.0479, 0.039, 0.04, 0.0399, 0.0404]),
-    "quantiles": np.array(
-        [
-            -3.6661,
-            -3.0673,
-            -2.658,
-            -2.384,
-            -2.0023,
-            -1.6613,
-            -1.275,
-            -0.8282,
-            -0.3719,
-            0.0107,
-            0.3936,
-            0.8322,
-            1.2874,
-            1.6244,
-            1.9192,
-            2.2546,
-            2.5212,
-            2.8367,
-            3.2899,
-        ]
-    ),
-}
-MASS_INDEX = {
-    "correction": np.array(
-        [
-            [
-                2.7799,
-                2.7724,
-                2.789,
-                2.8845,
-                2.9569,
-                3.0469,
-                3.1062,
-                3.129,
-                3.2136,
-                3.2494,
-                3.2875,
-                3.3367,
-                3.3434,
-                3.3276,
-                3.2907,
-            ],
-            [
-                2.7767,
-                2.7672,
-                2.7939,
-                2.9037,
-                2.9532,
-                3.0778,
-                3.1366,
-                3.1417,
-                3.1933,
-                3.2386,
-                3.3034,
-                3.336,
-                3.3948,
-                3.3879,
-                3.2812,
-            ],
-        ]
-    ),
-    "ethnicity": np.array([0.0, 0.0416, 0.0229, 0.0445, -0.1181, 0.0028]),
-    "height": 0.0000,
-    "spread": np.array([0.139, 0.2371, 0.2192, 0.2234, 0.2073, 0.1966]),
-    "quantiles": np.array(
-        [
-            -2.8304,
-            -2.5208,
-            -2.2328,
-            -1.9866,
-            -1.6747,
-            -1.4311,
-            -1.1673,
-            -0.8199,
-            -0.4518,
-            -0.1055,
-            0.2704,
-            0.7634,
-            1.3116,
-            1.8076,
-            2.2892,
-            2.8193,
-            3.2065,
-            3.6575,
-            4.6549,
-        ]
-    ),
-}
-VALUES = {
-    "fvc": {
-        "correction": np.array(
-            [
-                [
-                    -0.0092,
-                    0.0064,
-                    0.0346,
-                    0.0359,
-                    0.078,
-                    0.1028,
-                    0.1259,
-                    0.1006,
-                    0.0959,
-                    0.0721,
-                    0.0698,
-                    0.0565,
-                    0.0305,
-                ],
-                [
-                    -0.0084,
-                    0.0153,
-                    0.012,
-                    0.0704,
-                    0.0892,
-                    0.0733,
-                    0.0887,
-                    0.0883,
-                    0.0819,
-                    0.0569,
-                    0.0407,
-                    0.0129,
-                    -0.0079,
-                ],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.0139, -0.0293, -0.1649, -0.1083, -0.0418]),
-        "height": -0.2582,
-        "spread": np.array([0.1239, 0.116, 0.117, 0.1162, 0.1414, 0.2062]),
-        "quantiles": np.array(
-            [
-                -4.1255,
-                -3.5948,
-                -3.0423,
-                -2.7239,
-                -2.136,
-                -1.7783,
-                -1.2902,
-                -0.7855,
-                -0.3152,
-                0.0652,
-                0.4302,
-                0.8257,
-                1.2248,
-                1.5208,
-                1.786,
-                2.1127,
-                2.3412,
-                2.4959,
-                2.9592,
-            ]
-        ),
-    },
-    "ratio": {
-        "correction": np.array(
-            [
-                [
-                    -0.1635,
-                    -0.0459,
-                    -0.0777,
-                    -0.0736,
-                    -0.0756,
-                    0.0061,
-                    -0.0888,
-                    -0.1057,
-                    -0.1361,
-                    -0.1225,
-                    -0.134,
-                    -0.2119,
-                    -0.2472,
-                ],
-                [
-                    -0.0486,
-                    -0.1052,
-                    -0.0552,
-                    -0.0815,
-                    -0.0347,
-                    -0.067,
-                    -0.1184,
-                    -0.1188,
-                    -0.1244,
-                    -0.1208,
-                    -0.1171,
-                    -0.1313,
-                    -0.212,
-                ],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.0671, 0.079, 0.0528, 0.1144, 0.0516]),
-        "height": 0.2312,
-        "spread": np.array([0.2112, 0.2301, 0.2564, 0.1891, 0.188, 0.241]),
-        "quantiles": np.array(
-            [
-                -4.7889,
-                -3.9163,
-                -3.2599,
-                -2.7191,
-                -2.1093,
-                -1.6605,
-                -1.1868,
-                -0.7473,
-                -0.3219,
-                0.0235,
-                0.3675,
-                0.7763,
-                1.185,
-                1.575,
-                1.9529,
-                2.4093,
-                2.6629,
-                3.0034,
-                3.2771,
-            ]
-        ),
-    },
-    "pef": {
-        "correction": np.array(
-            [
-                [0.0804, 0.1383, 0.057, 0.0083, 0.0288, 0.1107, 0.0554, 0.009, 0.0172, 0.002, -0.0227, -0.0587, 0.0313],
-                [
-                    0.1022,
-                    0.1037,
-                    0.0567,
-                    0.0602,
-                    0.0789,
-                    0.0505,
-                    0.0599,
-                    0.0918,
-                    0.0709,
-                    0.0522,
-                    0.0162,
-                    0.0022,
-                    0.0124,
-                ],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.0358, 0.0176, -0.0462, -0.01, 0.0192]),
-        "height": 0.0760,
-        "spread": np.array([0.1908, 0.1583, 0.1607, 0.1572, 0.1944, 0.3106]),
-        "quantiles": np.array(
-            [
-                -5.2707,
-                -4.2969,
-                -3.6227,
-                -3.0552,
-                -2.2836,
-                -1.7436,
-                -1.2745,
-                -0.7471,
-                -0.2642,
-                0.0984,
-                0.4443,
-                0.8106,
-                1.1719,
-                1.4603,
-                1.6592,
-                1.9284,
-                2.14,
-                2.3321,
-                2.6903,
-            ]
-        ),
-    },
-    "early": {
-        "correction": np.array(
-            [
-                [0.8141, 0.9579, 0.9563, 1.0024, 1.0311, 1.1306, 1.1042, 1.1741, 1.1962, 1.321, 1.3999, 1.4176, 1.4615],
-                [0.9527, 0.9235, 1.0764, 1.0689, 1.1333, 1.1616, 1.0838, 1.1834, 1.2079, 1.2821, 1.3976, 1.4595, 1.404],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.0805, 0.0982, 0.1546, 0.1102, 0.0814]),
-        "height": -1.1844,
-        "spread": np.array([0.2333, 0.2253, 0.2205, 0.2515, 0.2604, 0.257]),
-        "quantiles": np.array(
-            [
-                -3.561,
-                -2.9124,
-                -2.4702,
-                -2.2693,
-                -1.9037,
-                -1.5669,
-                -1.2177,
-                -0.7863,
-                -0.3913,
-                -0.0335,
-                0.3352,
-                0.7794,
-                1.2223,
-                1.6567,
-                2.0385,
-                2.4808,
-                2.9202,
-                3.7869,
-                5.1543,
-            ]
-        ),
-    },
-    "late": {
-        "correction": np.array(
-            [
-                [1.8799, 1.6822, 1.8242, 1.6015, 1.5513, 1.4589, 1.5428, 1.4854, 1.3292, 0.8702, 0.46, 0.17, -0.0776],
-                [1.6897, 1.886, 1.7165, 1.6265, 1.2475, 1.3965, 1.2974, 1.4859, 1.3071, 1.0766, 0.5387, 0.3873, 0.2558],
-            ]
-        ),
-        "ethnicity": np.array([0.0, -0.0922, 0.0304, -0.0848, 0.0234, -0.014]),
-        "height": 0.8775,
-        "spread": np.array([0.6008, 0.8126, 0.9846, 0.4721, 0.3808, 0.4334]),
-        "quantiles": np.array(
-            [
-                -7.2751,
-                -5.8068,
-                -3.9973,
-                -2.5764,
-                -1.6901,
-                -1.3818,
-                -1.0356,
-                -0.6776,
-                -0.3185,
-                -0.0134,
-                0.2899,
-                0.6658,
-                1.0326,
-                1.4845,
-                2.0456,
-                2.8835,
-                3.4451,
-                4.2621,
-                4.8706,
-            ]
-        ),
-    },
-    "last": {
-        "correction": np.array(
-            [
-                [
-                    -1.014,
-                    -0.4378,
-                    -0.7127,
-                    -1.824,
-                    -1.9735,
-                    -2.643,
-                    -1.7255,
-                    -1.6124,
-                    -0.4964,
-                    0.3816,
-                    0.3046,
-                    0.1208,
-                    -0.1133,
-                ],
-                [
-                    -1.5315,
-                    -0.35,
-                    -1.8832,
-                    -2.6712,
-                    -2.6554,
-                    -2.6313,
-                    -2.4122,
-                    -1.6536,
-                    -1.1315,
-                    0.0808,
-                    0.4728,
-                    0.2042,
-                    0.1616,
-                ],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.1143, -0.0458, 0.1962, -0.388, -0.0124]),
-        "height": -1.6687,
-        "spread": np.array([1.4842, 1.8943, 1.9689, 1.5738, 0.3973, 0.665]),
-        "quantiles": np.array(
-            [
-                -9.6733,
-                -6.5429,
-                -3.9117,
-                -3.2757,
-                -2.2175,
-                -1.6638,
-                -1.1951,
-                -0.8228,
-                -0.3029,
-                0.1352,
-                0.4868,
-                0.8362,
-                1.1777,
-                1.4607,
-                1.7282,
-                2.1015,
-                2.4706,
-                2.7067,
-                3.3733,
-            ]
-        ),
-    },
-    "fet": {
-        "correction": np.array(
-            [
-                [1.8607, 1.8527, 1.9455, 2.0925, 2.0507, 2.0173, 2.0347, 2.1103, 2.1823, 2.322, 2.497, 2.614, 2.6639],
-                [1.776, 1.7951, 1.8949, 2.0939, 1.9696, 2.0569, 2.0983, 2.1077, 2.13, 2.2356, 2.3773, 2.4417, 2.4733],
-            ]
-        ),
-        "ethnicity": np.array([0.0, -0.0193, -0.0526, -0.0602, -0.092, -0.0212]),
-        "height": 0.4647,
-        "spread": np.array([0.324, 0.2792, 0.2408, 0.2149, 0.2146, 0.2489]),
-        "quantiles": np.array(
-            [
-                -6.7642,
-                -5.47,
-                -4.3956,
-                -3.6608,
-                -2.3055,
-                -1.5684,
-                -1.0757,
-                -0.6132,
-                -0.2035,
-                0.0909,
-                0.3515,
-                0.686,
-                1.0592,
-                1.3973,
-                1.7113,
-                2.1097,
-                2.3764,
-                2.689,
-                3.5201,
-            ]
-        ),
-    },
-    "bev": {
-        "correction": np.array(
-            [
-                [
-                    -4.1311,
-                    -4.0264,
-                    -4.0944,
-                    -4.1254,
-                    -4.1274,
-                    -4.0901,
-                    -4.1797,
-                    -4.1217,
-                    -4.1235,
-                    -4.1122,
-                    -4.0762,
-                    -4.0669,
-                    -4.0441,
-                ],
-                [
-                    -3.9836,
-                    -4.0113,
-                    -3.9544,
-                    -4.0457,
-                    -4.0177,
-                    -4.011,
-                    -4.0174,
-                    -4.075,
-                    -4.0479,
-                    -4.0625,
-                    -4.0188,
-                    -3.9348,
-                    -3.9647,
-                ],
-            ]
-        ),
-        "ethnicity": np.array([0.0, 0.1572, 0.1573, 0.109, 0.1333, 0.0807]),
-        "height": -0.9548,
-        "spread": np.array([0.4681, 0.369, 0.368, 0.3883, 0.4501, 0.5188]),
-        "quantiles": np.array(
-            [
-                -4.4728,
-                -3.8034,
-                -3.3428,
-                -2.7246,
-                -2.0561,
-                -1.589,
-                -1.1846,
-                -0.7675,
-                -0.3672,
-                -0.0058,
-                0.3562,
-                0.8394,
-                1.296,
-                1.6344,
-                1.949,
-                2.208,
-                2.3564,
-                2.6211,
-                2.8886,
-            ]
-        ),
-    },
-}
-BENDS = np.array([-0.0834, 0.0, -0.1192, -0.0555, -0.1957, -0.0772, 0.0544, -0.0645])
-COVARIANCES = np.array(
-    [
-        [0.9832, -0.154, 0.4299, -0.2386, 0.0199, -0.0098, 0.2159, -0.1362],
-        [-0.154, 0.9974, 0.4201, 0.6069, 0.122, -0.225, -0.5575, 0.3214],
-        [0.4299, 0.4201, 0.9684, 0.5309, -0.0234, -0.0743, -0.1239, 0.0047],
-        [-0.2386, 0.6069, 0.5309, 0.9911, -0.1557, -0.0172, -0.24, 0.3044],
-        [0.0199, 0.122, -0.0234, -0.1557, 0.9178, -0.1098, -0.4994, -0.0232],
-        [-0.0098, -0.225, -0.0743, -0.0172, -0.1098, 0.9848, -0.0884, -0.063],
-        [0.2159, -0.5575, -0.1239, -0.24, -0.4994, -0.0884, 0.9914, -0.1638],
-        [-0.1362, 0.3214, 0.0047, 0.3044, -0.0232, -0.063, -0.1638, 0.9889],
-    ]
-)
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+Floats = NDArray[np.float64]
+
+PATH = Path(__file__).with_name("population.json")
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """The model of one value by age, sex, ethnicity and height."""
+
+    ages: NDArray[np.int64]  # (k,) knots of the correction, years
+    correction: Floats  # (2, k) men, women
+    ethnicity: Floats  # (6,) shifts, by Population.ethnicities
+    height: float  # slope over log(height / 165 cm)
+    spread: Floats  # by Population.spread_ages
+    quantiles: Floats  # of the standardised residual, by Population.probabilities
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who lives there, how tall and heavy they are, and how they blow."""
+
+    age_bands: NDArray[np.int64]  # years: edges
+    age_band_shares: Floats
+    blown_shares: Floats  # of each band, those with curves
+    ethnicities: NDArray[np.int64]  # RIDRETH3; the first is the one the others are compared with
+    ethnicity_shares: Floats
+    spread_ages: NDArray[np.int64]  # years: knots
+    probabilities: Floats
+    height: Marginal  # log cm
+    mass_index: Marginal  # log kg/m2
+    values: dict[str, Marginal]  # lung function, in the order of `bends` and `covariances`
+    bends: Floats
+    covariances: Floats
+
+    def drawn(self, model: Marginal, people: pd.DataFrame, score: Floats, own: float = 1) -> Floats:
+        """A value (n,) of a model at normal scores (n,), with the share `own` of its spread."""
+        age = people["age"].to_numpy()
+        by_sex = [np.interp(age, model.ages, row) for row in model.correction]
+        value = np.where(people["sex"] == 1, *by_sex)
+        place = (people["ethnicity"].to_numpy()[:, None] == self.ethnicities).argmax(axis=1)
+        value += model.ethnicity[place]
+        if model.height:
+            value += model.height * np.log(people["height"].to_numpy() / 165)
+        e = np.interp(score, ndtri(self.probabilities), model.quantiles)
+        return value + own * np.interp(age, self.spread_ages, model.spread) * e
+
+    def usual_heights(self, age: ArrayLike, sex: ArrayLike) -> tuple[Floats, Floats]:
+        """Heights (cm) that all but a thousandth of people of this age (years) and sex (1, 2) are between.
+
+        Over all groups of ethnicity; age and sex are (n,), or one number each.
+        """
+        age, model = np.asarray(age, dtype=np.float64), self.height
+        men, women = (np.interp(age, model.ages, row) for row in model.correction)
+        middle = np.where(np.asarray(sex) == 1, men, women)
+        spread = np.interp(age, self.spread_ages, model.spread)
+        low = middle + spread * model.quantiles[0] + model.ethnicity.min()
+        return np.exp(low), np.exp(middle + spread * model.quantiles[-1] + model.ethnicity.max())
+
+
+def load(path: Path = PATH) -> Population:
+    """The figures of a file."""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    fields: dict[str, Any] = {name: np.array(value) for name, value in table.items() if isinstance(value, list)}
+    fields |= {name: _marginal(table[name]) for name in ("height", "mass_index")}
+    return Population(**fields, values={name: _marginal(value) for name, value in table["values"].items()})
+
+
+def _marginal(table: dict[str, Any]) -> Marginal:
+    fields: dict[str, Any] = {name: np.array(value) for name, value in table.items() if isinstance(value, list)}
+    return Marginal(**fields, height=table["height"])
+
+
+POPULATION = load()

@@ -6,19 +6,18 @@ the best, stopped early, coughed or started late come with it. Every curve passe
 counter, and the published values (SPX) are read off the counted curves.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.special import expit, ndtri
+from scipy.special import expit
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.simulation import expiration, population
+from spiro_diffusion.simulation import expiration
+from spiro_diffusion.simulation.population import POPULATION
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -83,9 +82,9 @@ def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
     first, last = CYCLES[cycle].first_seqn, CYCLES[cycle].last_seqn
     n = min(round(participants / BLOWN_SHARE), last - first + 1)
     blown = rng.permutation(n) < participants
-    shares = population.AGE_BAND_SHARES * np.where(blown[:, None], population.BLOWN_SHARES, 1 - population.BLOWN_SHARES)
+    shares = POPULATION.age_band_shares * np.where(blown[:, None], POPULATION.blown_shares, 1 - POPULATION.blown_shares)
     band = _choose(shares, rng)
-    low, high = population.AGE_BANDS[band], population.AGE_BANDS[band + 1]
+    low, high = POPULATION.age_bands[band], POPULATION.age_bands[band + 1]
     people = pd.DataFrame(
         {
             "seqn": first + np.sort(rng.choice(last - first + 1, n, replace=False)),
@@ -93,12 +92,12 @@ def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
             "examined": blown | (rng.random(n) < 1 - (1 - EXAMINED_SHARE) / (1 - BLOWN_SHARE)),
             "age": rng.integers(low, high),
             "sex": rng.integers(1, 3, n),
-            "ethnicity": rng.choice(population.ETHNICITIES, n, p=population.ETHNICITY_SHARES),
+            "ethnicity": rng.choice(POPULATION.ethnicities, n, p=POPULATION.ethnicity_shares),
         }
     )
     people["months"] = people["age"] * 12 + rng.integers(0, 12, n)
-    people["height"] = np.exp(_drawn(population.HEIGHT, population.SIZE_AGES, people, rng.standard_normal(n)))
-    mass_index = np.exp(_drawn(population.MASS_INDEX, population.SIZE_AGES, people, rng.standard_normal(n)))
+    people["height"] = np.exp(POPULATION.drawn(POPULATION.height, people, rng.standard_normal(n)))
+    mass_index = np.exp(POPULATION.drawn(POPULATION.mass_index, people, rng.standard_normal(n)))
     people["weight"] = mass_index * (people["height"] / 100) ** 2
     people["measured"] = people["examined"] & (people["age"] >= 2) & (rng.random(n) >= NO_HEIGHT_SHARE)
     return people
@@ -110,35 +109,22 @@ def _choose(weights: Floats, rng: Rng) -> NDArray[np.int64]:
     return (rng.random((len(weights), 1)) * edges[:, -1:] >= edges[:, :-1]).sum(axis=1)
 
 
-def _drawn(table: dict[str, Any], knots: NDArray, people: pd.DataFrame, score: Floats, own: float = 1) -> Floats:
-    """A value (n,) of the model in `population` at normal scores (n,), with `own` of its spread."""
-    age = people["age"].to_numpy()
-    by_sex = [np.interp(age, knots, row) for row in table["correction"]]
-    value = np.where(people["sex"] == 1, *by_sex)
-    place = (people["ethnicity"].to_numpy()[:, None] == population.ETHNICITIES).argmax(axis=1)
-    value += table["ethnicity"][place]
-    if table["height"]:
-        value += table["height"] * np.log(people["height"].to_numpy() / 165)
-    e = np.interp(score, ndtri(population.PROBABILITIES), table["quantiles"])
-    return value + own * np.interp(age, population.SPREAD_AGES, table["spread"]) * e
-
-
 # Sessions
 
 
 def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     """What the best effort of each person gives, before the bronchodilator."""
-    names = list(population.VALUES)
-    root = np.linalg.cholesky(population.COVARIANCES)
+    names = list(POPULATION.values)
+    root = np.linalg.cholesky(POPULATION.covariances)
     scores = rng.standard_normal((len(blown), len(root))) @ root.T
     ratio, fvc = scores[:, names.index("ratio")].copy(), scores[:, names.index("fvc")]  # fvc stays part of scores
-    scores += np.outer(ratio**2 - 1, population.BENDS)
+    scores += np.outer(ratio**2 - 1, POPULATION.bends)
     obstruction = np.maximum(-1 - ratio, 0)  # in it FVC is lower and more varied than the bend says
     fvc *= 1 + 0.15 * obstruction
     fvc -= 0.10 * obstruction
     value = {
-        name: _drawn(table, population.AGES, blown, scores[:, i], OWN_SPREAD.get(name, 1))
-        for i, (name, table) in enumerate(population.VALUES.items())
+        name: POPULATION.drawn(model, blown, scores[:, i], OWN_SPREAD.get(name, 1))
+        for i, (name, model) in enumerate(POPULATION.values.items())
     }
     person = (blown["age"], blown["height"], blown["sex"])
     expected = _emptied(reference.gli_global("ratio", *person).m)
@@ -369,10 +355,11 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
     for letter, test_type in (("N", "Pre"), ("B", "Bron")):
         rows = (efforts["test_type"] == test_type).to_numpy()
         usable = rows & efforts["grade"].isin(["A", "B", "C"]).to_numpy() & (efforts["points"] > 100).to_numpy()
-        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
+        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"])
         by_person = curves.groupby("seqn")
-        highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef_instant"]].max().mul(1000).round()
-        best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
+        highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef"]].max().mul(1000).round()
+        is_best = ats_ers.best_efforts(curves["fev1"], curves["fvc"], curves["seqn"], np.full(len(curves), True))
+        best = curves[is_best].set_index("seqn")
         for name, index in _PUBLISHED.items():
             source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
             table[f"SPX{letter}{name}"] = seqn.map(source)
@@ -391,7 +378,7 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
 
 
 _PUBLISHED = {"FVC": "fvc", "EV": "bev", "FEV5": "fev05", "FEV7": "fev075", "FEV1": "fev1", "FEV3": "fev3"}
-_PUBLISHED |= {"FEV6": "fev6", "PEF": "pef_instant", "F257": "fef2575", "FET": "fet"}
+_PUBLISHED |= {"FEV6": "fev6", "PEF": "pef", "F257": "fef2575", "FET": "fet"}
 _SCALE = {"bev": 1000, "fef2575": 1000, "fet": 1}  # L to mL; s
 _DIGITS = {"bev": 0, "fef2575": 0, "fet": 1}
 
