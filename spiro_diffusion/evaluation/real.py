@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ class Real:
                 groups.Values(some["seqn"].to_numpy(), indices[name][chosen], weights_of(some, weighting), found)
             )
         comparisons = len({g for g in sides[0].groups if g is not None}) * len(JUDGED)
-        order: tuple[Sequence[str], ...] = (LEVELS, WEIGHTINGS, GROUPINGS, JUDGED)
+        order: tuple[Iterable[str], ...] = (LEVELS, WEIGHTINGS, GROUPINGS, JUDGED)
         key = [list(words).index(word) for words, word in zip(order, (level, weighting, kind, name), strict=True)]
         return groups.reference(sides[0], sides[1], resamples, comparisons, np.random.default_rng(key))
 
