@@ -19,6 +19,9 @@ GOOD = {
     "last_second": 0.01,
     "end_flow": 0.01,
     "cough": 0.1,
+    "cough075": 0.1,
+    "fev075": 2.5,
+    "fev1": 3.0,
 }
 
 
@@ -33,10 +36,10 @@ def effort(**changes: float) -> pd.DataFrame:
         ({"bev": 0.21}, False, False, False, False),
         ({"bev": 0.19}, True, True, True, True),  # below 5 % of 4 L
         ({"bev": 0.09, "fvc": 1.0}, True, True, True, True),  # below 100 mL
-        ({"cough": 3.0}, False, True, True, True),
+        ({"cough": 3.0}, False, True, False, True),
         ({"last_second": 0.05}, True, False, True, True),
         ({"last_second": 0.05, "fet": 15.2}, True, True, True, True),
-        ({"end_flow": 2.0, "t99": 0.8}, False, False, False, True),
+        ({"end_flow": 2.0, "t99": 0.8}, False, False, False, False),
         ({"end_flow": 2.0, "t99": 3.0}, True, False, True, True),
         ({"bev": np.nan}, False, False, False, False),
     ],
@@ -44,9 +47,60 @@ def effort(**changes: float) -> pd.DataFrame:
 def test_efforts_are_judged_as_table_7_says(
     changes: dict, fev1: bool, fvc: bool, usable_fev1: bool, usable_fvc: bool
 ) -> None:
-    expected = {"fev1": fev1, "fvc": fvc, "usable_fev1": usable_fev1, "usable_fvc": usable_fvc}
     judged = ats_ers.judge_2019(effort(**changes), [30.0])
-    assert {name: bool(mask[0]) for name, mask in judged._asdict().items()} == expected
+    assert [bool(mask[0]) for mask in judged[:4]] == [fev1, fvc, usable_fev1, usable_fvc]
+
+
+@pytest.mark.parametrize(
+    ("seen", "fev1", "fvc", "usable_fev1", "usable_fvc"),
+    [
+        ({"fivc": 4.19}, True, True, True, True),  # of an FVC of 4 L
+        ({"fivc": 4.21}, False, False, True, True),
+        ({"fivc": np.nan}, True, True, True, True),
+        ({"faulty_zero": True}, False, False, False, False),
+        ({"leak": True}, False, False, True, True),
+        ({"obstruction": True}, False, False, True, True),
+    ],
+)
+def test_what_is_seen_besides_the_curve_counts(
+    seen: dict, fev1: bool, fvc: bool, usable_fev1: bool, usable_fvc: bool
+) -> None:
+    judged = ats_ers.judge_2019(effort(), [30.0], None, ats_ers.Observed(**seen))
+    assert [bool(mask[0]) for mask in judged[:4]] == [fev1, fvc, usable_fev1, usable_fvc]
+
+
+def test_an_fvc_that_repeats_needs_no_plateau_and_a_first_one_is_provisional() -> None:
+    def judged(*fvc: float, age: float = 30.0, sets: list | None = None) -> tuple[list, list]:
+        efforts = pd.concat([effort(fvc=value, last_second=0.2) for value in fvc])
+        found = ats_ers.judge_2019(efforts, np.full(len(fvc), age), sets or [0] * len(fvc))
+        return found.fvc.tolist(), found.provisional_fvc.tolist()
+
+    assert judged(4.0) == ([False], [True])
+    assert judged(4.0, 3.98, 4.01) == ([True, True, True], [False] * 3)
+    assert judged(4.0, 3.5) == ([False, False], [True, False])  # nothing repeats the first
+    assert judged(3.0, 4.0, 3.9) == ([False, True, True], [True, False, False])
+    assert judged(4.0, 3.98, sets=["before", "after"]) == ([False, False], [True, True])
+    assert judged(1.0, 0.92, age=5) == ([True, True], [False, False])  # 0.1 L or 10 % up to six years
+    assert judged(1.0, 0.88, age=5)[0] == [False, False]
+
+
+def test_a_session_of_a_child_without_plateaus_has_a_grade() -> None:
+    efforts = pd.concat([effort(fvc=v, fev1=v - 0.2, last_second=0.15, fet=2.0) for v in (1.92, 1.90, 1.89)])
+    table = ats_ers.judge_sessions(efforts, [7.0] * 3, [0] * 3)
+    assert table["acceptable_fvc"].all()
+    assert table[["session_fev1", "session_fvc"]].iloc[0].tolist() == ["A", "A"]
+
+
+def test_up_to_six_years_the_first_volume_is_that_of_three_quarters_of_a_second() -> None:
+    efforts = pd.concat([effort(), effort()])
+    assert ats_ers.first_volume(efforts, [6.0, 7.0]).tolist() == [2.5, 3.0]
+    late_cough = effort(cough=3.0)  # between 0.75 and 1 s
+    assert [ats_ers.judge_2019(late_cough, [age]).fev1[0] for age in (6.0, 7.0)] == [True, False]
+
+
+def test_the_best_effort_has_the_largest_sum_and_of_equals_is_the_first() -> None:
+    best = ats_ers.best_efforts([3, 3, 2, 9], [4, 4, 2, 9], [1, 1, 2, 2], [True, True, True, False])
+    assert best.tolist() == [True, False, True, False]
 
 
 def test_small_children_need_three_quarters_of_a_second() -> None:
@@ -109,7 +163,7 @@ def test_smooth_full_expirations_are_accepted_and_spoiled_ones_are_not() -> None
     shares = [np.array([v]) for v in (2.1, 0.63, 0.82, 0.95, 0.985, 9.0, 0.018)]
     curve = 4 * flow(lungs(*shares), best_effort(shares[0], shares[6]), 900)
     whole = spirometry.indices(curve, np.array([900]))
-    assert all(mask[0] for mask in ats_ers.judge_2019(whole, [40.0]))
+    assert all(mask[0] for mask in ats_ers.judge_2019(whole, [40.0])[:4])
     coughed, closed = curve.copy(), curve.copy()
     coughed[:, 50:58] *= 0.1
     closed[:, 60:] = 0

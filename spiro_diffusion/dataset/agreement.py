@@ -20,7 +20,6 @@ PUBLISHED = {  # index: column of SPX, its units in one of ours
     "fev6": ("SPXNFEV6", 1000),
     "fvc": ("SPXNFVC", 1000),
     "pef": ("SPXNPEF", 1000),
-    "pef_instant": ("SPXNPEF", 1000),
     "fef2575": ("SPXNF257", 1000),
     "bev": ("SPXNEV", 1000),
     "fet": ("SPXNFET", 1),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset import raw_curves as curves
 from spiro_diffusion.nhanes.codebook import CYCLES
-from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.physiology import ats_ers, spirometry
 
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]
 _DEMO = ["SEQN", "RIDAGEYR", "RIAGENDR", "RIDRETH1", "WTMEC2YR"]
@@ -104,10 +104,8 @@ def best_efforts(table: pd.DataFrame) -> NDArray[np.bool_]:
 
     The best has the largest FEV1 + FVC (ATS/ERS 2005); of equals it is the first.
     """
-    size = (table["fev1"] + table["fvc"]).where(table["acceptable"] & (table["test_type"] == "Pre"))
-    best = np.zeros(len(table), dtype=bool)
-    best[table.index.get_indexer(pd.Index(size.dropna().groupby(table["seqn"]).idxmax()))] = True
-    return best
+    allowed = table["acceptable"] & (table["test_type"] == "Pre")
+    return ats_ers.best_efforts(table["fev1"], table["fvc"], table["seqn"], allowed)
 
 
 def drop(table: pd.DataFrame, reasons: Mapping[str, NDArray | pd.Series]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

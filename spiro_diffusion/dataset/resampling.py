@@ -50,7 +50,7 @@ def resample(repaired: Path, table: pd.DataFrame, signals: NDArray[np.float32], 
 def _samples(points: NDArray, t0: NDArray) -> int:
     """Samples of 10 ms in the window until the last of some curves has ended, with the bin it ended in."""
     end = points - time_grid.zero_sample(t0) + time_grid.LEAD_SAMPLES
-    return int(np.clip(end.max() + WIDEST_BIN, spirometry.SLOPE_SAMPLES, time_grid.N_10MS))
+    return int(np.clip(end.max() + WIDEST_BIN, WIDEST_BIN, time_grid.N_10MS))
 
 
 def edges(table: pd.DataFrame, row: int, name: GridName) -> NDArray[np.float64]:

@@ -60,7 +60,6 @@ ALIGNED: dict[str, Column] = {
     "fev6": _LITRES,
     "fvc": _LITRES,
     "pef": _FLOW,
-    "pef_instant": _FLOW,
     "t_pef": _SECONDS,
     "rise_time": Column("float", 0, 1, "s", missing=True),
     "fef2575": _FLOW,
@@ -70,6 +69,7 @@ ALIGNED: dict[str, Column] = {
     "last_second": _LITRES,
     "end_flow": _FLOW,
     "cough": _FLOW,
+    "cough075": _FLOW,
 }
 LARGEST_FVC_L = 12.0  # a curve with more is no expiration: the largest published FVC is 9.4 L (SPX_F)
 LARGEST_PEF_LPS = 25.0  # the largest published PEF is 19.0 L/s (SPX_G)

@@ -182,15 +182,8 @@ def _judged_table(flow: NDArray, points: NDArray, people: pd.DataFrame, session:
     check_range(people, GLI_RANGE, "z-scores are given for")
     age = people["age"].to_numpy(np.float64)
     table = indices_table(flow, points, age, people["height"].to_numpy(), people["sex"].to_numpy())
-    judged = ats_ers.judge_2019(spirometry.indices(flow, points), age)
-    table = table.assign(acceptable_fev1=judged.fev1, acceptable_fvc=judged.fvc)
-    for name, acceptable, usable in (
-        ("fev1", judged.fev1, judged.usable_fev1),
-        ("fvc", judged.fvc, judged.usable_fvc),
-    ):
-        grades = ats_ers.session_grades_2019(table[name], acceptable, usable, session, age)
-        table[f"session_{name}"] = grades.loc[session].to_numpy()
-    return table
+    judged = ats_ers.judge_sessions(spirometry.indices(flow, points), age, session)
+    return table.join(judged.drop(columns=["usable_fev1", "usable_fvc"]))
 
 
 def check_paths(paths: list[Path], force: bool) -> None:

@@ -1,11 +1,11 @@
 """Which efforts count and how good a session is: ATS/ERS 2019, the 2005 rules NHANES worked by, its grades.
 
 Sources: ATS/ERS 2019, doi 10.1164/rccm.201908-1590ST, tables 7 and 10; ATS/ERS 2005, doi
-10.1183/09031936.05.00034805; the quality attributes of the NHANES SPX documentation. What only a
-technician sees (leaks, an obstructed mouthpiece, the breath in after the effort) is not judged here.
+10.1183/09031936.05.00034805; the quality attributes of the NHANES SPX documentation. What the flow of an expiration
+alone does not show (a leak, an obstructed mouthpiece, the breath in after it, the zero) comes in as `Observed`.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from spiro_diffusion.physiology.spirometry import PLATEAU_L, Indices
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 BEV_SHARE = 0.05  # of FVC
 BEV_2019_L, BEV_2005_L = 0.100, 0.150  # or this much, whichever is larger
@@ -23,42 +24,205 @@ CHILD_2005_AGE = 11  # years, below it a child
 COUGH_SHARE, COUGH_LPS = 0.10, 0.5  # of PEF, and L/s: flow that comes back after a fall; tremor stays below both
 CUT_SHARE, CUT_LPS = 0.10, 0.3  # of PEF, and L/s: flow that ceases from above both was cut off by the glottis
 PRESCHOOL_AGE = 6  # years, up to it the first 0.75 s count instead of the first second, and other tolerances
+REPEATABLE_L = 0.150  # two efforts repeat within it (2019); up to six years within the larger of ...
+REPEATABLE_CHILD_L, REPEATABLE_CHILD_SHARE = 0.100, 0.10  # ... L, and of the largest
+INSPIRED_MORE_L, INSPIRED_MORE_SHARE = 0.100, 0.05  # FIVC may exceed FVC by the larger of L and share of FVC (2019)
+HESITATION_S = 2.0  # a longer pause at full inspiration lowers FEV1: a warning, no fault (2019)
+FAULTY_ZERO_LPS = 0.025  # a zero that is off by more makes or hides a plateau (0.025 L in 1 s) by itself
+
+Failing = Literal[
+    "slow start",
+    "faulty zero",
+    "cough",
+    "early closure",
+    "late closure",
+    "no end",
+    "leak",
+    "obstruction",
+    "inspired more",
+]
+
+
+class Lost(NamedTuple):
+    """What of an effort a fault takes away."""
+
+    fev1: bool
+    fvc: bool
+    usable_fev1: bool
+    usable_fvc: bool
+
+
+TABLE_7: dict[Failing, Lost] = {  # of ATS/ERS 2019; the first second is 0.75 s up to six years
+    "slow start": Lost(True, True, True, True),  # BEV above the larger of 5 % of FVC and 0.100 L
+    "faulty zero": Lost(True, True, True, True),
+    "cough": Lost(True, False, True, False),  # in the first second
+    "early closure": Lost(True, True, True, True),  # of the glottis, in the first second
+    "late closure": Lost(False, True, False, False),
+    "no end": Lost(False, True, False, False),  # neither plateau, nor 15 s, nor an FVC that repeats
+    "leak": Lost(True, True, False, False),
+    "obstruction": Lost(True, True, False, False),  # of the mouthpiece
+    "inspired more": Lost(True, True, False, False),  # FIVC above FVC
+}
+
+
+class Observed(NamedTuple):
+    """What is known of n efforts besides their indices; each (n,) or one for all."""
+
+    fivc: ArrayLike = np.nan  # L, inspired after the expiration; NaN where nothing was recorded, which is no fault
+    faulty_zero: ArrayLike = False
+    leak: ArrayLike = False
+    obstruction: ArrayLike = False
 
 
 class Judged(NamedTuple):
-    """Whether n efforts are acceptable, and usable, for FEV1 and for FVC."""
+    """Whether n efforts are acceptable, and usable, for FEV1 and for FVC.
+
+    `provisional_fvc`: the FVC of a first effort that only lacks an end of test. It is not acceptable until a later
+    effort of its testing set repeats it.
+    """
 
     fev1: Bools
     fvc: Bools
     usable_fev1: Bools
     usable_fvc: Bools
+    provisional_fvc: Bools
 
 
-def judge_2019(indices: Indices | pd.DataFrame, age: ArrayLike) -> Judged:
-    """ATS/ERS 2019, table 7, as far as the curve tells.
+def judge_2019(
+    indices: Indices | pd.DataFrame,
+    age: ArrayLike,
+    testing_set: ArrayLike | None = None,
+    observed: Observed = Observed(),  # noqa: B008 (immutable)
+) -> Judged:
+    """ATS/ERS 2019, table 7.
 
     Args:
         indices: of n efforts; each column (n,).
         age: years, (n,).
+        testing_set: (n,) equal for the efforts of one person before, or after, the bronchodilator, which are in the
+            order they were blown; without it each effort stands alone.
+        observed: what else is known of them.
 
-    An end by repeatability (FVC within the tolerance of an earlier, larger one) is a matter of the session and is
-    not looked for. What is NaN fails.
+    What is NaN fails.
     """
-    starts_well = _at_most(indices.bev, np.maximum(BEV_SHARE * _array(indices.fvc), BEV_2019_L))
-    first = np.where(_array(age) <= PRESCHOOL_AGE, 0.75, 1.0)
+    fvc, age = _array(indices.fvc), _array(age)
+    small = age <= PRESCHOOL_AGE
     cut = _cut_off(indices)
-    early = cut & (_array(indices.t99) < first)
-    ends_well = _at_most(indices.last_second, PLATEAU_L) | (_array(indices.fet) >= LONGEST_NEEDED_S)
-    usable_fev1 = starts_well & ~early
-    return Judged(usable_fev1 & ~_coughed(indices), starts_well & ~cut & ends_well, usable_fev1, starts_well)
+    early = _array(indices.t99) < np.where(small, 0.75, 1.0)
+    cough = np.where(small, _array(indices.cough075), _array(indices.cough))
+    excess = _array(observed.fivc) - fvc
+    found: dict[Failing, ArrayLike] = {
+        "slow start": ~_at_most(indices.bev, bev_limit(fvc)),
+        "faulty zero": observed.faulty_zero,
+        "cough": ~_at_most(cough, cough_limit(indices.pef)),
+        "early closure": cut & early,
+        "late closure": cut & ~early,
+        "leak": observed.leak,
+        "obstruction": observed.obstruction,
+        "inspired more": excess > np.maximum(INSPIRED_MORE_L, INSPIRED_MORE_SHARE * fvc),
+    }
+    ends = _at_most(indices.last_second, PLATEAU_L) | (_array(indices.fet) >= LONGEST_NEEDED_S)
+    sets = np.arange(len(fvc)) if testing_set is None else np.asarray(testing_set)
+    usable = _kept("usable_fvc", found, fvc)
+    repeats, first = _repeats(np.where(usable, fvc, np.nan), age, sets)
+    complete = _kept("fvc", found, fvc)
+    found["no end"] = ~(ends | repeats)
+    fev1, fvc_good, usable_fev1, usable_fvc = (_kept(name, found, fvc) for name in Lost._fields)
+    return Judged(fev1, fvc_good, usable_fev1, usable_fvc, complete & ~ends & ~repeats & first)
+
+
+def _kept(name: str, found: dict[Failing, ArrayLike], fvc: Floats) -> Bools:
+    """Whether none of the faults (n,) takes this from an effort."""
+    lost = ~np.isfinite(fvc)
+    for fault, there in found.items():
+        if getattr(TABLE_7[fault], name):
+            lost = lost | np.asarray(there, dtype=bool)
+    return ~lost
+
+
+def _repeats(fvc: Floats, age: Floats, testing_set: NDArray) -> tuple[Bools, Bools]:
+    """Whether each FVC (n,) exceeds, or repeats, the largest earlier one of its set; and which is the first there.
+
+    A first effort has none before it: it repeats where a later one comes as near. NaN is no FVC.
+    """
+    table = pd.DataFrame({"fvc": fvc, "age": age, "set": testing_set})[np.isfinite(fvc)]
+    groups = table.groupby("set", sort=False)["fvc"]
+    earlier = groups.cummax().groupby(table["set"]).shift()
+    first = earlier.isna()
+    known = earlier.fillna(table["fvc"])
+    repeats = ~first & (table["fvc"] >= known - repeatability(known, table["age"]) - 1e-9)
+    of_first = table["fvc"].where(first).groupby(table["set"]).ffill()
+    near = (table["fvc"] - of_first).abs() <= repeatability(np.maximum(of_first, table["fvc"]), table["age"]) + 1e-9
+    repeats |= first & (near & ~first).groupby(table["set"]).transform("any")
+    masks = np.zeros((2, len(fvc)), dtype=bool)
+    masks[:, np.isfinite(fvc)] = repeats, first
+    return masks[0], masks[1]
+
+
+def repeatability(largest: ArrayLike, age: ArrayLike) -> Floats:
+    """L within which two efforts repeat, of which `largest` (L) is the larger (ATS/ERS 2019)."""
+    child = np.maximum(REPEATABLE_CHILD_L, REPEATABLE_CHILD_SHARE * _array(largest))
+    return np.where(_array(age) <= PRESCHOOL_AGE, child, REPEATABLE_L)
+
+
+def bev_limit(fvc: ArrayLike, floor: float = BEV_2019_L) -> Floats:
+    """The largest acceptable back-extrapolated volume, L, of efforts with this FVC (L)."""
+    return np.maximum(BEV_SHARE * _array(fvc), floor)
+
+
+def cough_limit(pef: ArrayLike) -> Floats:
+    """L/s by which flow may come back in the first second without a cough, of efforts with this PEF (L/s)."""
+    return np.maximum(COUGH_SHARE * _array(pef), COUGH_LPS)
 
 
 def judge_2005(indices: Indices | pd.DataFrame, age: ArrayLike) -> Bools:
     """ATS/ERS 2005 within-manoeuvre criteria (n,), with NHANES's 3 s for ages 6 to 10."""
-    starts_well = _at_most(indices.bev, np.maximum(BEV_SHARE * _array(indices.fvc), BEV_2005_L))
+    starts_well = _at_most(indices.bev, bev_limit(indices.fvc, BEV_2005_L))
     needed = np.where(_array(age) < CHILD_2005_AGE, NEEDED_2005_CHILD_S, NEEDED_2005_S)
     lasts = (_array(indices.fet) >= needed) | _at_most(indices.last_second, PLATEAU_L)
-    return starts_well & lasts & ~_coughed(indices) & ~_cut_off(indices)
+    steady = _at_most(indices.cough, cough_limit(indices.pef))
+    return starts_well & lasts & steady & ~_cut_off(indices)
+
+
+def first_volume(indices: Indices | pd.DataFrame, age: ArrayLike) -> Floats:
+    """FEV1 (n,) in L, or FEV0.75 up to six years, which stands for it there (ATS/ERS 2019)."""
+    return np.where(_array(age) <= PRESCHOOL_AGE, _array(indices.fev075), _array(indices.fev1))
+
+
+def judge_sessions(
+    indices: Indices | pd.DataFrame,
+    age: ArrayLike,
+    session: ArrayLike,
+    observed: Observed = Observed(),  # noqa: B008
+) -> pd.DataFrame:
+    """Efforts and sessions by ATS/ERS 2019.
+
+    Args:
+        indices, age, observed: as `judge_2019` takes them.
+        session: (n,) the testing set of each effort, in the order they were blown.
+
+    Returns:
+        A row an effort: acceptable_fev1, acceptable_fvc, usable_fev1, usable_fvc, provisional_fvc, and the grades of
+        its session, session_fev1 (of FEV0.75 up to six years) and session_fvc.
+    """
+    judged = judge_2019(indices, age, session, observed)
+    table = pd.DataFrame({"acceptable_fev1": judged.fev1, "acceptable_fvc": judged.fvc})
+    table = table.assign(
+        usable_fev1=judged.usable_fev1, usable_fvc=judged.usable_fvc, provisional_fvc=judged.provisional_fvc
+    )
+    values = {"fev1": first_volume(indices, age), "fvc": _array(indices.fvc)}
+    for name, value in values.items():
+        grades = session_grades_2019(value, table[f"acceptable_{name}"], table[f"usable_{name}"], session, age)
+        table[f"session_{name}"] = grades.loc[np.asarray(session)].to_numpy()
+    return table
+
+
+def best_efforts(fev1: ArrayLike, fvc: ArrayLike, person: ArrayLike, allowed: ArrayLike) -> Bools:
+    """Each person's best effort among those allowed (n,): the largest FEV1 + FVC, of equals the first."""
+    size = pd.Series(_array(fev1) + _array(fvc)).where(np.asarray(allowed, dtype=bool)).dropna()
+    best = np.zeros(len(np.asarray(person)), dtype=bool)
+    best[size.groupby(np.asarray(person)[size.index]).idxmax()] = True
+    return best
 
 
 def session_grades_2019(
@@ -78,7 +242,7 @@ def session_grades_2019(
     small = pd.Series(_array(age)).groupby(np.asarray(person)).first().reindex(best.index) <= PRESCHOOL_AGE
 
     def within(limit: float) -> pd.Series:
-        child = np.maximum(limit - 0.050, 0.10 * best["first"])
+        child = np.maximum(limit - 0.050, REPEATABLE_CHILD_SHARE * best["first"])
         return best["gap"] <= np.where(small, child, limit) + 1e-9
 
     grade = pd.Series("E", index=best.index)
@@ -118,10 +282,6 @@ def _best_two(values: ArrayLike, acceptable: ArrayLike, person: ArrayLike) -> pd
     return table.fillna({"count": 0})
 
 
-def _coughed(indices: Indices | pd.DataFrame) -> Bools:
-    return ~_at_most(indices.cough, np.maximum(COUGH_SHARE * _array(indices.pef), COUGH_LPS))
-
-
 def _cut_off(indices: Indices | pd.DataFrame) -> Bools:
     return ~_at_most(indices.end_flow, np.maximum(CUT_SHARE * _array(indices.pef), CUT_LPS))
 
@@ -131,13 +291,14 @@ def _at_most(value: ArrayLike, limit: ArrayLike) -> Bools:
     return _array(value) <= _array(limit)
 
 
-def _array(value: ArrayLike) -> NDArray[np.float64]:
+def _array(value: ArrayLike) -> Floats:
     return np.asarray(value, dtype=np.float64)
 
 
 def summary(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Share of the efforts of each NHANES effort grade that the rules accept; `table` has indices, age and grade."""
-    judged = judge_2019(table, table["age"])
+    """Share of the efforts of each NHANES effort grade that the rules accept; `table` has indices,
+    age, grade, seqn and test_type, the efforts of a participant in the order they were blown."""
+    judged = judge_2019(table, table["age"], table.groupby(["seqn", "test_type"]).ngroup())
     rules = {
         "acceptable_fev1_2019": judged.fev1,
         "acceptable_fvc_2019": judged.fvc,

@@ -1,34 +1,36 @@
 """What spoils an effort, found on its curve: the reason, the time span, and what is left to trust.
 
-Limits are those of ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) where it gives any, see `quality`; leaks and extra
+Limits are those of ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) where it gives any, see `ats_ers`; leaks and extra
 breaths are only told as far as the flow shows them.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.physiology import spirometry, time_grid
-from spiro_diffusion.physiology.ats_ers import BEV_2019_L, BEV_SHARE, COUGH_LPS, COUGH_SHARE, LONGEST_NEEDED_S
-from spiro_diffusion.physiology.spirometry import PLATEAU_L, SAMPLE_PERIOD_S
+from spiro_diffusion.physiology.ats_ers import LONGEST_NEEDED_S, bev_limit, cough_limit
+from spiro_diffusion.physiology.breaths import BREATH_L
+from spiro_diffusion.physiology.spirometry import COUGH_MEAN_S, PLATEAU_L, SAMPLE_PERIOD_S, Indices
+
+FaultKind = Literal["early end", "cough", "slow start", "leak", "extra breath"]
 
 ABRUPT_L_S = 0.12  # mean flow of the last 100 ms: a full expiration ends at a tenth of it
 STOP_S = 0.1  # before a sudden end: the glottis takes 50 ms to close, and 50 ms are left for doubt
 RISE_S = 0.3  # from 10 to 90 % of the peak: twice what ATS/ERS 2019 asks for (0.15 s)
 AFTER_PEAK_S = 0.05  # a slow start is over so long after the peak: from there the lung sets the flow
-SMOOTH = 5  # samples, 50 ms, over which a cough is looked for, as in `spirometry`
+SMOOTH = round(COUGH_MEAN_S / SAMPLE_PERIOD_S)  # samples
 COUGH_BEFORE_S, COUGH_AFTER_S = 0.12, 0.12  # beside the lowest flow of a cough, and after its burst
 BURST_S = 0.3  # in which the flow comes back after it ceased
 LEAK_L = 0.030  # the volume falls by more than this, slowly: 5 mL more than a plateau may rise
-BREATH_IN_L = 0.100  # the volume falls by so much
-BREATH_L_S, BREATH_S = 0.20, 0.3  # or the mean flow over this time comes back by so much after the first second
+BREATH_L_S, BREATH_S = 0.20, 0.3  # a breath: the mean flow over this time comes back by so much after the first second
 
 
 class Fault(NamedTuple):
     """What is wrong, why it is thought so, and from when to when (s after time zero) nothing is trusted."""
 
-    kind: str  # early end, cough, slow start, leak, extra breath
+    kind: FaultKind
     reason: str
     begin: float
     end: float
@@ -52,10 +54,10 @@ def detect(flow: NDArray, points: int | None = None) -> list[Fault]:
     t0 = float(found.t0[0])
     if not np.isfinite(t0):
         return []
-    index = {name: float(getattr(found, name)[0]) for name in ("bev", "fvc", "pef", "t_pef", "rise_time", "cough")}
     record = _Record(flow, t0, points * SAMPLE_PERIOD_S - t0)
-    breath = _extra_breath(record, index["t_pef"]) or _leak(record)
-    faults = [_slow_start(index), *_coughs(record, index), breath, _early_end(record, breath)]
+    breath = _extra_breath(record, float(found.t_pef[0])) or _leak(record)
+    end = None if breath else _early_end(record)  # of an effort that leaked or breathed in, before it did
+    faults = [_slow_start(found), *_coughs(record, found), breath, end]
     return sorted((f for f in faults if f is not None), key=lambda fault: fault.begin)
 
 
@@ -83,25 +85,24 @@ class _Record(NamedTuple):
         return np.concatenate([[0.0], np.cumsum(self.flow) * SAMPLE_PERIOD_S])
 
 
-def _slow_start(index: dict[str, float]) -> Fault | None:
-    limit = max(BEV_SHARE * index["fvc"], BEV_2019_L)
-    end = index["t_pef"] + AFTER_PEAK_S
-    if index["bev"] > limit:
-        reason = f"{1000 * index['bev']:.0f} mL were out before time zero, more than {1000 * limit:.0f} mL"
-    elif index["rise_time"] > RISE_S:
-        reason = f"flow took {index['rise_time']:.2f} s to rise to its peak, more than {RISE_S:g} s"
+def _slow_start(found: Indices) -> Fault | None:
+    limit, bev, rise = float(bev_limit(found.fvc)[0]), float(found.bev[0]), float(found.rise_time[0])
+    if bev > limit:
+        reason = f"{1000 * bev:.0f} mL were out before time zero, more than {1000 * limit:.0f} mL"
+    elif rise > RISE_S:
+        reason = f"flow took {rise:.2f} s to rise to its peak, more than {RISE_S:g} s"
     else:
         return None
-    return Fault("slow start", reason, -time_grid.LEAD_S, end)
+    return Fault("slow start", reason, -time_grid.LEAD_S, float(found.t_pef[0]) + AFTER_PEAK_S)
 
 
-def _coughs(record: _Record, index: dict[str, float]) -> list[Fault]:
+def _coughs(record: _Record, indices: Indices) -> list[Fault]:
     """Each fall of flow between the peak and 1 s from which it comes back in a burst."""
-    limit = max(COUGH_SHARE * index["pef"], COUGH_LPS)
+    limit, t_pef = float(cough_limit(indices.pef)[0]), float(indices.t_pef[0])
     found: list[Fault] = []
-    if not index["cough"] > limit:
+    if not indices.cough[0] > limit:
         return found
-    first, last = record.sample(index["t_pef"]), record.sample(1.0)
+    first, last = record.sample(t_pef), record.sample(1.0)
     mean = np.convolve(record.flow[first:last], np.ones(SMOOTH) / SMOOTH, mode="valid")
     start, burst = 0, round(BURST_S / SAMPLE_PERIOD_S)
     while start < len(mean):
@@ -112,7 +113,7 @@ def _coughs(record: _Record, index: dict[str, float]) -> list[Fault]:
         low = start + int(rest[: back[0] + 1].argmin())
         peak = low + int(mean[low : low + burst].argmax())
         middle = first + SMOOTH / 2
-        begin = max(record.time(middle + low) - COUGH_BEFORE_S, index["t_pef"])
+        begin = max(record.time(middle + low) - COUGH_BEFORE_S, t_pef)
         end = record.time(middle + peak) + COUGH_AFTER_S
         reason = f"the flow fell to {mean[low]:.1f} L/s and came back to {mean[peak]:.1f} L/s within the first second"
         found.append(Fault("cough", reason, begin, end))
@@ -124,7 +125,7 @@ def _extra_breath(record: _Record, t_pef: float) -> Fault | None:
     after = record.sample(t_pef)
     v = record.volume[after:]
     fall = np.maximum.accumulate(v) - v
-    if fall.max() > BREATH_IN_L:
+    if fall.max() > BREATH_L:
         begin = record.time(after + int(v[: int(fall.argmax()) + 1].argmax()))
         return Fault("extra breath", f"{1000 * fall.max():.0f} mL were breathed in again", begin, np.inf)
     width, first = round(BREATH_S / SAMPLE_PERIOD_S), max(after, record.sample(1.0))
@@ -149,15 +150,11 @@ def _leak(record: _Record) -> Fault | None:
     return Fault("leak", reason, record.time(int(v.argmax())), np.inf)
 
 
-def _early_end(record: _Record, breath: Fault | None) -> Fault | None:
-    """A sudden end, or one without a plateau; of an effort that leaked or breathed in, before it did."""
-    if breath is not None:
-        return None
-    v = record.volume
-    out = int((v >= v.max() - spirometry.END_VOLUME_L).argmax())
-    last = record.time(out)
-    tenth, second = round(STOP_S / SAMPLE_PERIOD_S), round(1 / SAMPLE_PERIOD_S)
-    stop = (v[out] - v[max(out - tenth, 0)]) / STOP_S
+def _early_end(record: _Record) -> Fault | None:
+    """A sudden end, or one without a plateau."""
+    v, second = record.volume, round(1 / SAMPLE_PERIOD_S)
+    flow_ends = spirometry.indices(record.flow[None])
+    last, stop = float(flow_ends.fet[0]), float(flow_ends.end_flow[0])
     if stop > ABRUPT_L_S:
         return Fault("early end", f"the flow ceased at once from {stop:.2f} L/s", last - STOP_S, np.inf)
     rest = v[-1] - v[max(len(v) - 1 - second, 0)]

@@ -6,6 +6,7 @@ benchmarks/calibrate_population.py writes that file; its docstring has the model
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,10 +63,11 @@ class Population:
 def load(path: Path = PATH) -> Population:
     """The figures of a file."""
     table = json.loads(path.read_text(encoding="utf-8"))
-    models = {name: _marginal(table.pop(name)) for name in ("height", "mass_index")}
-    values = {name: _marginal(value) for name, value in table.pop("values").items()}
-    return Population(**models, values=values, **{name: np.array(value) for name, value in table.items()})
+    fields: dict[str, Any] = {name: np.array(value) for name, value in table.items() if isinstance(value, list)}
+    fields |= {name: _marginal(table[name]) for name in ("height", "mass_index")}
+    return Population(**fields, values={name: _marginal(value) for name, value in table["values"].items()})
 
 
-def _marginal(table: dict) -> Marginal:
-    return Marginal(**{name: value if name == "height" else np.array(value) for name, value in table.items()})
+def _marginal(table: dict[str, Any]) -> Marginal:
+    fields: dict[str, Any] = {name: np.array(value) for name, value in table.items() if isinstance(value, list)}
+    return Marginal(**fields, height=table["height"])

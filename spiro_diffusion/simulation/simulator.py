@@ -352,7 +352,7 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
         usable = rows & efforts["grade"].isin(["A", "B", "C"]).to_numpy() & (efforts["points"] > 100).to_numpy()
         curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
         by_person = curves.groupby("seqn")
-        highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef_instant"]].max().mul(1000).round()
+        highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef"]].max().mul(1000).round()
         best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
         for name, index in _PUBLISHED.items():
             source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
@@ -372,7 +372,7 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
 
 
 _PUBLISHED = {"FVC": "fvc", "EV": "bev", "FEV5": "fev05", "FEV7": "fev075", "FEV1": "fev1", "FEV3": "fev3"}
-_PUBLISHED |= {"FEV6": "fev6", "PEF": "pef_instant", "F257": "fef2575", "FET": "fet"}
+_PUBLISHED |= {"FEV6": "fev6", "PEF": "pef", "F257": "fef2575", "FET": "fet"}
 _SCALE = {"bev": 1000, "fef2575": 1000, "fet": 1}  # L to mL; s
 _DIGITS = {"bev": 0, "fef2575": 0, "fet": 1}
 

@@ -36,16 +36,16 @@ def exponential(onset: float, size: float, tau: float, seconds: float) -> Wavefo
     def volume(t: NDArray) -> NDArray:
         return size * -np.expm1(-np.maximum(np.asarray(t) - onset, 0) / tau)
 
-    return Waveform(f"exponential {tau:g} s", volume, seconds)
+    return Waveform(f"exponential {size:g} L, {tau:g} s", volume, seconds)
 
 
 def exponential_indices(onset: float, size: float, tau: float, seconds: float) -> Known:
-    """In closed form: the steepest 80 ms are the first."""
+    """In closed form: flow is highest at once."""
     fvc = size * -np.expm1(-(seconds - onset) / tau)
-    at = [size * -np.expm1(-min(s, seconds - onset) / tau) for s in (0.5, 1, 6)]
+    fev05, fev1, fev6 = (size * -np.expm1(-min(s, seconds - onset) / tau) for s in (0.5, 1, 6))
     f = fvc / size
     fef = 0.5 * fvc / (tau * np.log((1 - 0.25 * f) / (1 - 0.75 * f)))
-    return Known(onset, 0, *at, fvc, size * -np.expm1(-0.08 / tau) / 0.08, fef)
+    return Known(onset, 0, fev05, fev1, fev6, fvc, size / tau, fef)
 
 
 def trapezoid(onset: float, peak: float, rise: float, hold: float, fall: float, seconds: float) -> Waveform:
@@ -56,15 +56,15 @@ def trapezoid(onset: float, peak: float, rise: float, hold: float, fall: float, 
         up, flat, down = np.clip(t, 0, rise), np.clip(t - rise, 0, hold), np.clip(t - rise - hold, 0, fall)
         return peak * (up**2 / (2 * rise) + flat + down - down**2 / (2 * fall))
 
-    return Waveform(f"trapezoid, rise {rise:g} s", volume, seconds)
+    return Waveform(f"trapezoid {peak:g} L/s, rise {rise:g} s", volume, seconds)
 
 
 def trapezoid_indices(onset: float, peak: float, rise: float, hold: float, fall: float, seconds: float) -> Known:
-    """In closed form, for a hold of 80 ms or more: time zero lies in the middle of the rise."""
+    """In closed form: time zero lies in the middle of the rise."""
     volume = trapezoid(onset, peak, rise, hold, fall, seconds).volume
     t0 = onset + rise / 2
     fvc = peak * (rise + fall + 2 * hold) / 2
-    at = [float(volume(np.array(t0 + s))) for s in (0.5, 1, 6)]
+    fev05, fev1, fev6 = (float(volume(np.array(t0 + s))) for s in (0.5, 1, 6))
     flat = peak * rise / 2, peak * (rise / 2 + hold)  # volumes at which the hold begins and ends
 
     def time(v: float) -> float:
@@ -75,7 +75,7 @@ def trapezoid_indices(onset: float, peak: float, rise: float, hold: float, fall:
         return rise + hold + fall * (1 - float(np.sqrt(1 - 2 * (v - flat[1]) / (peak * fall))))
 
     fef = 0.5 * fvc / (time(0.75 * fvc) - time(0.25 * fvc))
-    return Known(t0, peak * rise / 8, *at, fvc, peak, fef)
+    return Known(t0, peak * rise / 8, fev05, fev1, fev6, fvc, peak, fef)
 
 
 def lung(onset: float, rise: float, parts: list[tuple[float, float]], seconds: float) -> Waveform:
@@ -85,31 +85,31 @@ def lung(onset: float, rise: float, parts: list[tuple[float, float]], seconds: f
         t = np.maximum(np.asarray(t) - onset, 0)
 
         def integral(t: NDArray) -> NDArray:  # of the compartments' volume since 0
-            return sum(size * (t + tau * np.expm1(-t / tau)) for size, tau in parts)
+            return np.sum([size * (t + tau * np.expm1(-t / tau)) for size, tau in parts], axis=0)
 
         return (integral(t) - integral(np.maximum(t - rise, 0))) / rise
 
-    return Waveform(f"{len(parts)} compartments, rise {rise:g} s", volume, seconds)
+    return Waveform(f"{len(parts)} compartment{'s' if len(parts) > 1 else ''}, rise {rise:g} s", volume, seconds)
 
 
 def searched(wave: Waveform) -> Known:
     """The same definitions on the formula itself, at 0.1 ms."""
     t = np.arange(0, wave.seconds, 1e-4)
     v = wave.volume(t)
-    slope = (wave.volume(t + 0.08) - v) / 0.08
-    slope[t > wave.seconds - 0.08] = 0
-    k = int(slope.argmax())
-    t0 = t[k] - v[k] / slope[k]
+    flow = np.gradient(v, t)
+    k = int(flow.argmax())
+    t0 = t[k] - v[k] / flow[k]
     fvc = float(wave.volume(np.array(wave.seconds)))
     t25, t75 = np.interp([0.25 * fvc, 0.75 * fvc], v, t)
-    at = [float(wave.volume(np.array(min(t0 + s, wave.seconds)))) for s in (0, 0.5, 1, 6)]
-    return Known(t0, *at, fvc, slope[k], 0.5 * fvc / (t75 - t25))
+    at = (float(wave.volume(np.array(min(t0 + s, wave.seconds)))) for s in (0, 0.5, 1, 6))
+    bev, fev05, fev1, fev6 = at
+    return Known(t0, bev, fev05, fev1, fev6, fvc, flow[k], 0.5 * fvc / (t75 - t25))
 
 
-def sampled(wave: Waveform) -> NDArray[np.float64]:
-    """Flow (T,) in L/s: mean of each 10 ms."""
-    t = np.arange(round(wave.seconds / 0.01) + 1) * 0.01
-    return np.diff(wave.volume(t)) / 0.01
+def sampled(wave: Waveform, period_s: float = 0.01) -> NDArray[np.float64]:
+    """Flow (T,) in L/s: mean of each sample."""
+    t = np.arange(round(wave.seconds / period_s) + 1) * period_s
+    return np.diff(wave.volume(t)) / period_s
 
 
 def all_waveforms() -> list[tuple[Waveform, Known]]:

@@ -1,0 +1,45 @@
+"""`spiro selftest`: whether the ruler holds the limits of ATS/ERS, ISO 26782 and its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spiro_diffusion.core.artifacts import atomic
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import selftest as checks
+from spiro_diffusion.physiology import syringe as syringe_check
+from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
+from spiro_diffusion.user_curves.delimited import read_own
+
+
+def selftest(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of standard waveforms ([Data] with VT or FT).", show_default=False)
+    ] = None,
+    syringe: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of a syringe's strokes, as `spiro indices` reads it.", show_default=False),
+    ] = None,
+    volume: Annotated[float, typer.Option(help="The syringe's volume, L.", min=0.5, max=10)] = 3.0,
+    btps: Annotated[float, typer.Option(help="The BTPS factor that the strokes hold already.", min=0.9, max=1.2)] = 1.0,
+    page: Annotated[Path | None, typer.Option(help="Write the report here (Markdown).", show_default=False)] = None,
+) -> None:
+    """Measure known waveforms and say by how much each index is off; exit 1 beyond a limit.
+
+    Without a folder or a syringe: built-in waveforms with closed formulas.
+    """
+    if syringe is not None:
+        own = read_own(syringe)
+        records = [flow[:points] for flow, points in zip(own.flow, own.points, strict=True)]
+        found = syringe_check.check(records, SAMPLE_PERIOD_S, volume, btps)
+        text, failed = found.markdown(volume), bool(found.faults)
+    else:
+        results = checks.known_waveforms() if folder is None else checks.standard_waveforms(folder)
+        text, failed = checks.report(results), any(result.beyond() for result in results)
+    if page is not None:
+        with atomic(page) as part:
+            part.write_text(text, encoding="utf-8")
+    typer.echo(text, nl=False)
+    if failed:
+        raise SpiroError("beyond a limit; see the table")

@@ -1,0 +1,290 @@
+"""Check the ruler as a spirometer is checked: known waveforms, a folder of standard waveforms, a calibration syringe.
+
+Limits: ATS/ERS 2005 (doi 10.1183/09031936.05.00034805, table 6) and 2019 (doi 10.1164/rccm.201908-1590ST) for FEV1 and
+FVC, 2005 for PEF and FEF25-75; ISO 26782:2009; and those that this library holds itself to.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.physiology import counter, spirometry
+from spiro_diffusion.physiology.manoeuvre import forced_expiration
+from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S, Indices
+from spiro_diffusion.physiology.waveforms import Known, Waveform, all_waveforms, sampled
+
+Floats = NDArray[np.float64]
+CHECKED = ("fev1", "fvc", "pef", "fef2575", "bev")
+FAST_S = 0.002  # s: the period of the standard's flow waveforms
+BTPS = 1.085
+MOST_BYTES = 50_000_000  # of a waveform's file
+
+
+class Limit(NamedTuple):
+    """An error passes below the larger of a share of the true value and an absolute size (L or L/s)."""
+
+    share: float
+    absolute: float
+
+    def holds(self, error: float, true: float) -> bool:
+        """Whether an error of a value that should be `true` is small enough; NaN is not."""
+        return bool(abs(error) <= max(self.share * abs(true), self.absolute) + 1e-12)
+
+
+LIMITS: dict[str, dict[str, Limit]] = {
+    "ATS/ERS": {
+        "fev1": Limit(0.025, 0.050),
+        "fvc": Limit(0.025, 0.050),
+        "pef": Limit(0.10, 0.30),
+        "fef2575": Limit(0.05, 0.20),
+    },
+    "ISO 26782": {"fev1": Limit(0.03, 0.050), "fvc": Limit(0.03, 0.050)},
+    "ours": {
+        "fev1": Limit(0.002, 0.005),
+        "fvc": Limit(0.002, 0.005),
+        "pef": Limit(0.02, 0.0),
+        "fef2575": Limit(0.01, 0.01),
+        "bev": Limit(0.05, 0.005),
+    },
+}
+
+
+PEF_AT_10_MS = Limit(0.03, 0.0)  # ours: means of 10 ms have lost up to so much of a narrow peak
+
+
+@dataclass(frozen=True)
+class Result:
+    """One waveform, measured one way, against what is known of it."""
+
+    name: str
+    route: str
+    measured: dict[str, float]  # by index; L, L/s
+    known: dict[str, float]  # those that are known
+    period_s: float
+
+    def error(self, index: str) -> float:
+        """Measured less known; NaN where the index is not known."""
+        return self.measured[index] - self.known.get(index, np.nan)
+
+    def beyond(self) -> list[str]:
+        """The limits that are not held, as "ISO 26782: FEV1"."""
+        ours = LIMITS["ours"] | ({"pef": PEF_AT_10_MS} if self.period_s >= SAMPLE_PERIOD_S else {})
+        return [
+            f"{source}: {INDICES[index].label}"
+            for source, limits in (LIMITS | {"ours": ours}).items()
+            for index, limit in limits.items()
+            if index in self.known and not limit.holds(self.error(index), self.known[index])
+        ]
+
+
+def _alone(flow: Floats, period_s: float) -> Indices:
+    return spirometry.indices(flow[None], np.array([len(flow)]), period_s)
+
+
+def _fast(wave: Waveform) -> Indices:
+    return _alone(sampled(wave, FAST_S), FAST_S)
+
+
+def _counted(wave: Waveform) -> Indices:
+    """The waveform in whole millilitres each 10 ms."""
+    flow = sampled(wave)[None]
+    return _alone(counter.flow(counter.count(flow, BTPS, np.random.default_rng(0)), BTPS)[0], SAMPLE_PERIOD_S)
+
+
+def _in_a_manoeuvre(wave: Waveform) -> Indices:
+    """The waveform after two tidal breaths and a full inspiration, before another, recorded the other way round."""
+    flow = sampled(wave)
+    size = flow.sum() * SAMPLE_PERIOD_S
+    breath = np.sin(np.arange(0, 3, SAMPLE_PERIOD_S) * 2 * np.pi / 3) * 0.5
+    into = np.sin(np.arange(0, 2, SAMPLE_PERIOD_S) * np.pi / 2)
+    into *= -size / (into.sum() * SAMPLE_PERIOD_S)
+    return forced_expiration(-np.concatenate([breath, breath, into, flow, into]), SAMPLE_PERIOD_S).indices
+
+
+ROUTES: dict[str, Callable[[Waveform], Indices]] = {
+    "500 Hz": _fast,
+    "100 Hz": lambda wave: _alone(sampled(wave), SAMPLE_PERIOD_S),
+    "100 Hz, whole mL": _counted,
+    "in a manoeuvre, signs turned": _in_a_manoeuvre,
+}
+
+
+def known_waveforms() -> list[Result]:
+    """The built-in waveforms by every route."""
+    return [
+        Result(wave.name, route, _values(measure(wave)), _known(known), FAST_S if measure is _fast else SAMPLE_PERIOD_S)
+        for wave, known in all_waveforms()
+        for route, measure in ROUTES.items()
+    ]
+
+
+def _known(known: Known) -> dict[str, float]:
+    return {index: float(getattr(known, index)) for index in CHECKED}
+
+
+def _values(found: Indices) -> dict[str, float]:
+    return {index: float(getattr(found, index)[0]) for index in CHECKED}
+
+
+# Standard waveforms
+
+_REFERENCES = {"fvc": "FVC", "fev1": "FEV1", "pef": "PEF|PEFR", "bev": "BEV|EV|VEXT|VBE"}
+_REFERENCES["fef2575"] = r"FEF ?25-?75 ?%?|FEF ?\(?25-75\)?%?|MMEF|FEF2575"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+
+def standard_waveforms(folder: Path) -> list[Result]:
+    """Every waveform file of a folder (see `read_waveform`), at its own rate and as counted at 10 ms.
+
+    Raises SpiroError where the folder has none, or a file cannot be read.
+    """
+    if not folder.is_dir():
+        raise SpiroError(f"{folder}: no such folder; name one that holds standard waveforms")
+    results = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        wave = read_waveform(path)
+        if wave is None:
+            continue
+        known = dict(wave.known)
+        own = _values(_alone(wave.flow, wave.period_s))
+        results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", own, known, wave.period_s))
+        slow = _at_10_ms(wave.flow, wave.period_s)
+        counts = counter.count(slow[None], BTPS, np.random.default_rng(0))
+        found = _alone(counter.flow(counts, BTPS)[0], SAMPLE_PERIOD_S)
+        results.append(Result(path.name, "100 Hz, whole mL", _values(found), known, SAMPLE_PERIOD_S))
+    if not results:
+        raise SpiroError(f"{folder}: holds no waveform; expected files with a line [Data] and VT or FT")
+    return results
+
+
+class StandardWaveform(NamedTuple):
+    """A waveform of a file, and what its header says of it."""
+
+    kind: Literal["VT", "FT"]
+    flow: Floats  # (T,) L/s
+    period_s: float
+    known: dict[str, float]  # L, L/s
+
+
+def read_waveform(path: Path) -> StandardWaveform | None:
+    """A text file with a header of names and values, a line [Data], and volumes (VT) or flows (FT) over time.
+
+    The header, or the line after [Data], says VT or FT. Rows hold a value, or a time in s and a value; with values
+    alone the header says the interval (s or ms) or the rate (Hz). Volumes are in L or mL, flows in L/s, L/min or
+    mL/s: by the unit that the header names, else by their size. Values of FVC, FEV1, PEF, FEF25-75 and BEV in the
+    header are what is known; of flow without a PEF its highest value is. None where there is no [Data].
+
+    Raises SpiroError that names the file, what is wrong and what is expected.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise SpiroError(f"{path}: is larger than {MOST_BYTES // 10**6} MB; a waveform is some seconds long")
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    parts = re.split(r"(?im)^[ \t]*\[data\][^\n]*$", text, maxsplit=1)
+    if len(parts) < 2:
+        return None
+    header, body = parts
+    first = next((line for line in body.splitlines() if line.strip()), "")
+    words = re.findall(r"\b(VT|FT)\b", f"{header}\n{first}\n{path.stem.replace('_', ' ')}".upper())
+    if not words:
+        raise SpiroError(f"{path}: says neither VT (volume over time) nor FT (flow over time) above or below [Data]")
+    kind: Literal["VT", "FT"] = "VT" if words[0] == "VT" else "FT"
+    if "." not in body:
+        body = body.replace(",", ".")  # decimal commas
+    rows = [re.findall(_NUMBER, line) for line in body.splitlines() if re.match(rf"\s*{_NUMBER}\s*([,;\s]|$)", line)]
+    widths = {len(row) for row in rows}
+    if len(rows) < 20 or len(widths) != 1:
+        raise SpiroError(f"{path}: {len(rows)} rows of {sorted(widths)} numbers below [Data]; expected a waveform")
+    table = np.array(rows, dtype=np.float64)
+    values = table[:, -1]
+    if not np.isfinite(values).all():
+        raise SpiroError(f"{path}: a value below [Data] is not finite")
+    period = _interval(header, path) if table.shape[1] == 1 else _period(table[:, -2], path)
+    known = _references(header)
+    if kind == "VT":
+        values = values / (1000 if _in(header, "ml", float(np.ptp(values)) > 20) else 1)
+        values = values if values[-1] >= values[0] else -values
+        return StandardWaveform(kind, np.diff(values) / period, period, known)
+    highest = float(np.abs(values).max())
+    milli = highest > 1500 or re.search(r"(?i)\bml\s*/\s*s", header) is not None
+    per_minute = not milli and (highest > 30 or re.search(r"(?i)\bl\s*/\s*min", header) is not None)
+    flow = values / (1000 if milli else 60 if per_minute else 1)
+    flow = flow if flow.sum() >= 0 else -flow
+    return StandardWaveform(kind, flow, period, {"pef": float(flow.max())} | known)
+
+
+def _in(header: str, unit: str, by_size: bool) -> bool:
+    """Whether values are in a unit: as the header says with `unit = ...`, else by their size."""
+    said = re.search(r"(?im)^.*\bunits?\b.*?[=:]\s*(\w+)", header)
+    return said.group(1).lower() == unit if said else by_size
+
+
+def _interval(header: str, path: Path) -> float:
+    """Seconds between values, from the header."""
+    for name, value, unit in re.findall(rf"(?im)^([^\n=:]*)[=:]\s*({_NUMBER})\s*([a-zA-Z]*)\s*$", header):
+        number = float(value)
+        if re.search(r"(?i)hz|rate|frequency|\bfs\b", name + unit) and number > 0:
+            return 1 / number
+        if re.search(r"(?i)interval|period|\bdt\b|step|sample ?time", name) and number > 0:
+            return number / 1000 if "ms" in (name + unit).lower() or number >= 0.5 else number
+    raise SpiroError(f"{path}: a value a row and no interval or rate in the header; add a line like `interval = 0.002`")
+
+
+def _period(time: Floats, path: Path) -> float:
+    period = float(time[-1] - time[0]) / (len(time) - 1)
+    if not np.isfinite(time).all() or not period > 0 or np.ptp(np.diff(time)) > 0.5 * period + 0.011:
+        raise SpiroError(f"{path}: times below [Data] do not rise evenly")
+    return period / 1000 if period >= 0.5 else period
+
+
+def _references(header: str) -> dict[str, float]:
+    """Indices (L, L/s) that the header names."""
+    known = {}
+    for index, names in _REFERENCES.items():
+        found = re.search(rf"(?im)^\s*(?:{names})\b[^\n\d=:;]*[=:;\t, ]\s*({_NUMBER})([^\n]*)$", header)
+        if not found:
+            continue
+        value, unit = float(found.group(1)), found.group(0).lower()
+        if "min" in unit:
+            value /= 60
+        elif "ml" in unit or value > 30:
+            value /= 1000
+        known[index] = value
+    return known
+
+
+def _at_10_ms(flow: Floats, period_s: float) -> Floats:
+    """Mean flow of each 10 ms, by straight lines of volume."""
+    v = spirometry.volume(flow[None], period_s)[0]
+    at = np.arange(int(len(flow) * period_s / SAMPLE_PERIOD_S) + 1) * SAMPLE_PERIOD_S
+    return np.diff(np.interp(at, np.arange(len(v)) * period_s, v)) / SAMPLE_PERIOD_S
+
+
+# A report
+
+
+def report(results: list[Result]) -> str:
+    """A table in Markdown, a line a waveform and route, and what lies beyond a limit."""
+    head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
+    lines = [head, "| --- " * (len(CHECKED) + 3) + "|"]
+    for result in results:
+        cells = " | ".join(_cell(result, index) for index in CHECKED)
+        lines.append(f"| {result.name} | {result.route} | {cells} | {', '.join(result.beyond()) or '-'} |")
+    worst = sum(bool(result.beyond()) for result in results)
+    lines += ["", f"{len(results)} measurements, {worst} beyond a limit."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(result: Result, index: str) -> str:
+    if index not in result.known:
+        return ""
+    error, known = result.error(index), result.known[index]
+    if INDICES[index].unit == "L":
+        return f"{1000 * error:+.1f} mL"
+    return f"{100 * error / known:+.2f} %"
