@@ -28,9 +28,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
+from scipy.ndimage import correlate1d
+from scipy.signal import savgol_coeffs
 
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.physiology.peak_flow import peak_flow, window
 from spiro_diffusion.simulation import expiration, lung_shapes, population
 from spiro_diffusion.simulation.expiration import Knots
 from spiro_diffusion.simulation.given_values import best_efforts
@@ -119,9 +121,9 @@ def read(flow: Floats) -> Loop:
     flow = flow[: np.flatnonzero(flow)[-1] + 1]
     edges = PERIOD * np.arange(len(flow) + 1)
     volume = np.concatenate([[0], np.cumsum(flow) * PERIOD])
-    smooth = savgol_filter(flow, 7, 2)
-    peak = int(smooth.argmax())
-    fvc, pef, at_peak = volume[-1], smooth[peak], PERIOD * (peak + 0.5)
+    found = peak_flow(flow[None], PERIOD)
+    fvc, pef, peak = volume[-1], found.flow[0], int(found.sample[0])
+    at_peak = PERIOD * (peak + 0.5)
     zero = at_peak - np.interp(at_peak, edges, volume) / pef
     bev = np.interp(zero, edges, volume)
 
@@ -138,6 +140,7 @@ def read(flow: Floats) -> Loop:
     more = expiration.between_times(times)
     line = expiration.smoothest(early[None], times, shares[None])
     between = expiration.log_emptied(share(more[0])) - expiration.log_emptied(expiration.volume(line, more)[0])
+    smooth = correlate1d(flow, savgol_coeffs(window(PERIOD), 2), mode="constant")
     drive = np.clip(smooth / pef, 0.01, 0.99)
     drive[peak:] = 0.99
     axis = (edges[:-1] + PERIOD / 2 - zero) * pef / bev
@@ -173,7 +176,7 @@ def fit(loops: list[Loop], people: pd.DataFrame, rng: np.random.Generator) -> di
     facts = lung_shapes.from_table(table)
     rows = people.iloc[np.repeat(np.arange(len(people)), DRAWS)].reset_index(drop=True)
     flow, _ = best_efforts(rows, population.load(), facts, rng)
-    table["flutter"]["peak"] = round(float(np.log(flow.max(axis=1) / rows["pef"]).mean()), DIGITS)
+    table["flutter"]["peak"] = round(float(np.log(peak_flow(flow, PERIOD).flow / rows["pef"]).mean()), DIGITS)
     return table
 
 
