@@ -75,6 +75,14 @@ def observed(expirations: list[ForcedExpiration]) -> ats_ers.Observed:
     )
 
 
+def stacked(expirations: list[ForcedExpiration]) -> Indices:
+    """The indices of n efforts in one, as `ats_ers` takes them."""
+    found = spirometry.empty(len(expirations))
+    for row, expiration in enumerate(expirations):
+        spirometry.put(found, slice(row, row + 1), expiration.indices)
+    return found
+
+
 def forced_expiration(
     flow: ArrayLike, period_s: float, time_zero: TimeZero = "tangent", where: str = "the record"
 ) -> ForcedExpiration:

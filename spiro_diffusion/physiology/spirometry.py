@@ -17,9 +17,9 @@ from spiro_diffusion.physiology.peak_flow import EQUAL, Peak, peak_flow
 Floats = NDArray[np.floating]
 
 SAMPLE_PERIOD_S = 0.01  # NHANES SPXRAW: one value each 10 ms (SPXRAW codebook)
-SHORTEST_S = 0.08  # a shorter record has no index
+SLOPE_SAMPLES = 8  # of 10 ms, the 80 ms of 2005: a shorter record has no index
 TimeZero = Literal["tangent", "80 ms"]  # back-extrapolation of 2019, along the tangent at peak flow, or of 2005
-CHORD_S = 0.08  # of the 2005 rule: the steepest mean slope over 80 ms
+CHORD_S = SLOPE_SAMPLES * SAMPLE_PERIOD_S  # of the 2005 rule: the steepest mean slope over 80 ms
 PLATEAU_L = 0.025  # at most so much in the last second is a plateau (ATS/ERS 2019)
 RISE_LOOKBACK_S = 1.0  # the flow rises from 10 to 90 % of its peak within this time or has no rise time
 FEF50_S = 0.08  # around the crossing of 50 %
@@ -134,7 +134,7 @@ def _chunk(flow: NDArray, points: NDArray | None, dt: float, time_zero: TimeZero
     if points is not None:
         samples = int(points.max(initial=0))
         flow = np.where(np.arange(samples) < points[:, None], flow[:, :samples], 0)
-    shortest = round(SHORTEST_S / dt)
+    shortest = round(CHORD_S / dt)
     if flow.shape[1] < max(shortest, 2):
         return np.full((len(dataclasses.fields(Indices)), n), np.nan)
     flow, v, points = _expirations(flow, points, dt)
