@@ -6,13 +6,17 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from spiro_diffusion.physiology import reference
+from spiro_diffusion.physiology.peak_flow import peak_flow
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration
+from spiro_diffusion.simulation.expiration import Knots, Shape
 from spiro_diffusion.simulation.lung_shapes import LungShapes, knots_at
 from spiro_diffusion.simulation.population import Marginal, Population
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
+
+PEAK_STEPS, PEAK_SAMPLES = 3, 80
 
 
 def best_efforts(
@@ -39,12 +43,21 @@ def best_efforts(
     known = np.stack([ratio, log_pef, early, late], axis=1)
     knots = knots_at(np.concatenate([known, shapes.efforts.drawn(known, rng)], axis=1))
     shape = shapes.drawn(knots, rng)
+    seed = int(rng.integers(2**63))
+    pef = knots.pef
+    for _ in range(PEAK_STEPS):  # flutter moves the peak
+        flow, points = _drawn(knots._replace(pef=pef), shape, shapes, np.random.default_rng(seed))
+        pef = pef * (people["pef"] / people["fvc"]).to_numpy() / peak_flow(flow[:, :PEAK_SAMPLES], SAMPLE_PERIOD_S).flow
+    return flow * people["fvc"].to_numpy()[:, None], points
+
+
+def _drawn(knots: Knots, shape: Shape, shapes: LungShapes, rng: Rng) -> tuple[Floats, NDArray[np.int64]]:
+    """Flow (n, T) over FVC and samples of best efforts."""
     lung = expiration.lungs(knots, shape)
     effort = expiration.best_effort(knots.pef, knots.bev, shape.onset)
     points = np.rint((expiration.time_zero(effort) + knots.fet) / SAMPLE_PERIOD_S).astype(np.int64)
     flow = expiration.flow(lung, effort, int(points.max()))
     flow += shapes.flutter.drawn(flow, rng)
-    flow *= people["fvc"].to_numpy()[:, None]
     return np.where(np.arange(flow.shape[1]) < points[:, None], flow, 0), points
 
 

@@ -28,11 +28,12 @@ EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examina
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
 # Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
 # the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.98, "ratio": 0.965, "pef": 0.965}
+OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.95}
 BEST_OF_FVC = 0.994
 # The real loops end while flow goes on, NHANES's technicians waited for a plateau: so much further has a lung emptied
 # (log E) between FEV6 and the end than theirs, for the codebook's share of curves with a plateau.
 WAITED = 0.11
+MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
 OBSTRUCTED_RATIO = 0.70  # FEV1/FVC below this, or below its lower limit, selects for the bronchodilator
@@ -261,7 +262,8 @@ def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, r
     column = {name: efforts[name].to_numpy() for name in efforts}
     share = column["pef"] / column["fvc"]
     full = expiration.best_effort(share, column["bev"], onset[column["session"]])
-    unit = np.minimum(full.unit * column["slower"], 0.076)
+    hesitant = np.where(column["fault"] == "slow", 0.076, np.maximum(MOST_BEV, MOST_BEV_L / column["fvc"]) / share)
+    unit = np.minimum(full.unit * column["slower"], hesitant)
     effort = expiration.Effort(full.onset, unit, column["deficit"], column["loss"] / share)
     zero = expiration.time_zero(effort)
     silence = np.clip(rng.normal(0.25, 0.13, n), 0.02, 1.0)  # s of silence before the effort
