@@ -66,12 +66,14 @@ def main() -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
     people = simulator._people("G", PEOPLE, rng)
-    lungs, sessions = simulator._sessions(people[people["blown"]].reset_index(drop=True), rng)
+    sessions = simulator._sessions(people[people["blown"]].reset_index(drop=True), rng)
     fvc = sessions["fvc"].to_numpy()[:, None]
-    share = (sessions["pef"] / sessions["fvc"]).to_numpy()
-    effort = expiration.best_effort(share, sessions["bev"].to_numpy())
-    smooth = np.pad(fvc * expiration.flow(lungs, effort, SAMPLES), ((0, 0), (20, 0)))
-    rough = smooth * (1 + simulator._unrest(smooth.shape, rng))
+    knots = simulator._knots(sessions)
+    shape = simulator.SHAPES.drawn(knots, rng)
+    effort = expiration.best_effort(knots.pef, knots.bev, shape.onset)
+    smooth = np.pad(expiration.flow(expiration.lungs(knots, shape), effort, SAMPLES), ((0, 0), (20, 0)))
+    rough = fvc * (smooth + simulator.SHAPES.flutter.drawn(smooth, rng))
+    smooth *= fvc
     measured = counter.flow(counter.count(rough, 1.085, rng), 1.085)
 
     true_peak, place = fit_of(3)(smooth)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from spiro_diffusion.physiology import ats_ers, spirometry
-from spiro_diffusion.simulation.expiration import best_effort, flow, lungs
+from spiro_diffusion.simulation import lung_shapes
+from spiro_diffusion.simulation.expiration import Knots, best_effort, flow, lungs
 from spiro_diffusion.simulation.simulator import simulate
 
 GOOD = {
@@ -160,8 +161,9 @@ def test_many_sessions_at_once_and_nhanes_grades() -> None:
 
 
 def test_smooth_full_expirations_are_accepted_and_spoiled_ones_are_not() -> None:
-    shares = [np.array([v]) for v in (2.1, 0.63, 0.82, 0.95, 0.985, 9.0, 0.018)]
-    curve = 4 * flow(lungs(*shares), best_effort(shares[0], shares[6]), 900)
+    knots = Knots(*(np.array([v]) for v in (2.1, 0.63, 0.82, 0.95, 0.985, 9.0, 0.018)))
+    shape = lung_shapes.load().drawn(knots, np.random.default_rng(0))
+    curve = 4 * flow(lungs(knots, shape), best_effort(knots.pef, knots.bev, shape.onset), 900)
     whole = spirometry.indices(curve, np.array([900]))
     assert all(mask[0] for mask in ats_ers.judge_2019(whole, [40.0])[:4])
     coughed, closed = curve.copy(), curve.copy()

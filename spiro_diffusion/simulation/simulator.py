@@ -16,19 +16,24 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.simulation import expiration
+from spiro_diffusion.simulation import expiration, lung_shapes
 from spiro_diffusion.simulation.population import POPULATION
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
+SHAPES = lung_shapes.load()
 BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
 # Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
 # the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.98, "ratio": 0.98}
+OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.95}
 BEST_OF_FVC = 0.994
+# The real loops end while flow goes on, NHANES's technicians waited for a plateau: so much further has a lung emptied
+# (log E) between FEV6 and the end than theirs, for the codebook's share of curves with a plateau.
+WAITED = 0.11
+MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
 OBSTRUCTED_RATIO = 0.70  # FEV1/FVC below this, or below its lower limit, selects for the bronchodilator
@@ -61,9 +66,12 @@ def simulate(cycle: str, participants: int, seed: int) -> dict[str, pd.DataFrame
     rng = np.random.default_rng([seed, ord(cycle)])
     people = _people(cycle, participants, rng)
     blown = people[people["blown"]].reset_index(drop=True)
-    lungs, sessions = _sessions(blown, rng)
+    sessions = _sessions(blown, rng)
+    knots = _knots(sessions)
+    shape = SHAPES.drawn(knots, rng)
+    shape.between[:, -1] += WAITED
     efforts = _efforts(sessions, rng)
-    curves = _curves(efforts, lungs, rng)
+    curves = _curves(efforts, expiration.lungs(knots, shape), shape.onset, rng)
     efforts["points"] = [len(curve) for curve in curves]
     indices = _measured(efforts, curves)
     return {
@@ -127,7 +135,7 @@ def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
         for i, (name, model) in enumerate(POPULATION.values.items())
     }
     person = (blown["age"], blown["height"], blown["sex"])
-    expected = _emptied(reference.gli_global("ratio", *person).m)
+    expected = np.exp(expiration.log_emptied(np.asarray(reference.gli_global("ratio", *person).m)))
     table = {
         "fvc": np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m / BEST_OF_FVC,
         "pef": np.exp(value["pef"]) * reference.hankinson("pef", *person, 0, extend=True).m,
@@ -141,18 +149,13 @@ def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _emptied(share: Floats) -> Floats:
-    """How far a lung has emptied that gave this share of FVC (see `expiration`)."""
-    return np.log((1 + expiration.LEFT) / (1 + expiration.LEFT - share))
-
-
 def _share(emptied: pd.Series) -> pd.Series:
-    """The inverse of `_emptied`, held below what can still be drawn through."""
+    """The share of FVC given (see `expiration`), held below what can still be drawn through."""
     return (-(1 + expiration.LEFT) * np.expm1(-emptied)).clip(upper=0.985)
 
 
-def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFrame]:
-    """Lungs, and one row for each session of efforts: before the bronchodilator, and for some after it."""
+def _sessions(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
+    """One row for each session of efforts: before the bronchodilator, and for some after it."""
     n = len(blown)
     sessions = pd.concat([blown[["seqn", "age"]], _lung_function(blown, rng)], axis=1)
     sessions["test_type"] = "Pre"
@@ -174,14 +177,17 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> tuple[expiration.Lung, pd.DataFr
     after["emptied"] *= opened
     after["pef"] *= np.sqrt(opened)
     after["fvc"] *= np.exp(rng.normal(0.01, 0.02, len(after)))
-    sessions = pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
+    return pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
 
+
+def _knots(sessions: pd.DataFrame) -> expiration.Knots:
+    """What the best effort of each session passes."""
     fev1 = _share(sessions["emptied"])
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
-    pef = sessions["pef"] / sessions["fvc"]
+    pef = sessions["pef"] / sessions["fvc"] * np.exp(-SHAPES.flutter.peak)
     wanted = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
-    return expiration.lungs(*(column.to_numpy() for column in wanted)), sessions
+    return expiration.Knots(*(column.to_numpy() for column in wanted))
 
 
 _FAULTS = {  # what is wrong with an effort, by its grade: shares
@@ -243,37 +249,40 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
 # Curves
 
 
-def _curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> list[NDArray[np.int16]]:
+def _curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, rng: Rng) -> list[NDArray[np.int16]]:
     """Counts of each effort."""
     curves: list[NDArray[np.int16]] = []
     for start in range(0, len(efforts), CHUNK):
-        curves += _some_curves(efforts.iloc[start : start + CHUNK], lungs, rng)
+        curves += _some_curves(efforts.iloc[start : start + CHUNK], lungs, onset, rng)
     return curves
 
 
-def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> list[NDArray[np.int16]]:
+def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, rng: Rng) -> list[NDArray[np.int16]]:
     n = len(efforts)
     column = {name: efforts[name].to_numpy() for name in efforts}
     share = column["pef"] / column["fvc"]
-    full = expiration.best_effort(share, column["bev"])
-    rise = np.minimum(full.rise * column["slower"], 0.9)
-    effort = expiration.Effort(rise, column["deficit"], column["loss"] / share)
-    onset = np.clip(rng.normal(0.25, 0.13, n), 0.02, 1.0)  # s of silence before the effort
+    full = expiration.best_effort(share, column["bev"], onset[column["session"]])
+    hesitant = np.where(column["fault"] == "slow", 0.076, np.maximum(MOST_BEV, MOST_BEV_L / column["fvc"]) / share)
+    unit = np.minimum(full.unit * column["slower"], hesitant)
+    effort = expiration.Effort(full.onset, unit, column["deficit"], column["loss"] / share)
+    zero = expiration.time_zero(effort)
+    silence = np.clip(rng.normal(0.25, 0.13, n), 0.02, 1.0)  # s of silence before the effort
     ends = np.minimum(column["stop"] + 0.1, column["fet"])
     ends = np.where(column["fault"] == "closed", column["fet"] * rng.uniform(0.3, 1, n), ends)
-    first = np.rint(onset / SAMPLE_PERIOD_S).astype(np.int64)
-    points = np.minimum(first + np.rint((rise / 2 + ends) / SAMPLE_PERIOD_S).astype(np.int64), MOST_POINTS)
+    first = np.rint(silence / SAMPLE_PERIOD_S).astype(np.int64)
+    points = np.minimum(first + np.rint((zero + ends) / SAMPLE_PERIOD_S).astype(np.int64), MOST_POINTS)
     samples = int(points.max())
 
     flow = expiration.flow(expiration.take(lungs, column["session"]), effort, samples)
-    t = (np.arange(samples) + 0.5) * SAMPLE_PERIOD_S - rise[:, None] / 2  # after time zero
+    t = (np.arange(samples) + 0.5) * SAMPLE_PERIOD_S - zero[:, None]  # after time zero
     flow *= np.clip((column["stop"][:, None] - t) / 0.05, 0, 1)
     coughs = np.flatnonzero(column["fault"] == "cough")
     for row, at in zip(coughs, rng.uniform(0.2, 0.9, len(coughs)), strict=True):
         flow[row] *= (
             1 - 0.95 * np.exp(-(((t[row] - at) / 0.04) ** 2)) + 0.7 * np.exp(-(((t[row] - at - 0.09) / 0.03) ** 2))
         )
-    flow *= column["fvc"][:, None] * (1 + _unrest(flow.shape, rng))
+    flow += SHAPES.flutter.drawn(flow, rng)
+    flow *= column["fvc"][:, None]
     sample = np.arange(samples) - first[:, None]
     flow = np.where(sample >= 0, np.take_along_axis(flow, np.maximum(sample, 0), axis=1), 0)
     counts = counter.count(flow, column["btps"], rng)
@@ -282,14 +291,6 @@ def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, rng: Rng) -> lis
         wander = lfilter([1], [1, -0.8], rng.normal(0, 1.5, rng.integers(1, 101)))
         curves[row] = np.rint(wander).astype(np.int16)
     return curves
-
-
-def _unrest(shape: tuple[int, ...], rng: Rng) -> Floats:
-    """Turbulence and the tremor of the muscles (10 Hz), as a share of flow."""
-    turbulence = lfilter([0.6], [1, -0.8], rng.standard_normal(shape), axis=1)  # SD 1, correlated over 50 ms
-    r, angle = 0.93, 2 * np.pi * 10 * SAMPLE_PERIOD_S
-    tremor = lfilter([0.3], [1, -2 * r * np.cos(angle), r * r], rng.standard_normal(shape), axis=1)
-    return 0.008 * turbulence + 0.008 * tremor
 
 
 def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.DataFrame:
