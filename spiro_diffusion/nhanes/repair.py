@@ -8,8 +8,6 @@ of the release, and writes.
 
 import contextlib
 import io
-import shutil
-import tempfile
 import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,18 +67,12 @@ def repair_file(
     try:
         with opened(path, largest) as content:
             kind = content.what
-            try:
-                table = _write(_batches(content, file, findings, published), file, out, findings, published)
-            except sas7bdat.CompressedError:
-                kind = f"compressed {kind}"
-                findings = Findings()
-                with opened(path, largest) as again:
-                    table = _write(_compressed_batches(again.stream), file, out, findings, published)
+            table = _write(_batches(content, file, findings, published), file, out, findings, published)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
     release = _release(table, file, findings, published)
     return {
-        "kind": kind,
+        "kind": f"compressed {kind}" if findings.compressed else kind,
         "rows": table.rows,
         "columns": table.columns,
         "mended": findings.mended,
@@ -120,50 +112,17 @@ def _xport_batches(
 
 
 def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: Findings) -> Iterator[Values]:
-    table, pages = sas7bdat.read(stream, findings)
-    names, restored = validate.known_names([column.name for column in table.columns], file)
-    findings.mended += [f"name of column {name} restored" for name in restored]
-    for name, column in zip(names, table.columns, strict=True):
-        if codebook.is_text(name) != column.text:
-            raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
-    for rows in _joined(pages):
-        yield {
-            name: table.texts(rows, column) if column.text else table.numbers(rows, column)
-            for name, column in zip(names, table.columns, strict=True)
-        }
-
-
-def _joined(pages: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    waiting: list[np.ndarray] = []
-    for rows in pages:
-        waiting.append(rows)
-        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
-            yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
-
-
-def _compressed_batches(stream: io.BufferedReader) -> Iterator[Values]:
-    """Rows of a compressed SAS7BDAT, which pyreadstat unpacks; it needs a file to seek in."""
-    import pyreadstat  # noqa: PLC0415, slow to load and seldom needed
-
-    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:
-        shutil.copyfileobj(stream, file)
-        file.flush()
-        try:
-            announced = pyreadstat.read_sas7bdat(file.name, metadataonly=True)[1].number_rows
-            done = 0
-            for frame, _ in pyreadstat.read_file_in_chunks(pyreadstat.read_sas7bdat, file.name, ROWS_AT_ONCE):
-                done += len(frame)
-                yield {
-                    name: _as_bytes(frame[name]) if codebook.is_text(name) else frame[name].to_numpy(np.float64)
-                    for name in frame.columns
-                }
-        except (pyreadstat.ReadstatError, ValueError) as error:
-            raise SpiroError(f"is a damaged compressed SAS7BDAT ({error}); fetch it again") from None
-        if done != announced:
-            raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
+    names: list[str] = []
+    for frame in sas7bdat.read(stream, findings, ROWS_AT_ONCE):
+        if not names:
+            names, restored = validate.known_names(list(frame.columns), file)
+            findings.mended += [f"name of column {name} restored" for name in restored]
+        values: Values = {}
+        for name, column in zip(names, frame.columns, strict=True):
+            if codebook.is_text(name) == (frame[column].dtype.kind in "fiu"):
+                raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
+            values[name] = _as_bytes(frame[column]) if codebook.is_text(name) else frame[column].to_numpy(np.float64)
+        yield values
 
 
 def _as_bytes(texts: pd.Series) -> np.ndarray:
@@ -329,7 +288,7 @@ def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
         return bool(manifest["source"] == "nhanes")
     file = codebook.FILES[f"SPXRAW_{cycle}"]
     with contextlib.suppress(SpiroError), opened(find(raw, file)) as content:
-        return content.kind is Kind.SAS7BDAT and sas7bdat.read(content.stream, Findings())[0].rows == file.rows
+        return content.kind is Kind.SAS7BDAT and sas7bdat.rows_announced(content.stream) == file.rows
     return False
 
 
