@@ -357,7 +357,8 @@ def test_a_page_written_over_another_is_told(tmp_path: Path) -> None:
     again = CURVES.data[:9216] + CURVES.data[5120:9216] + CURVES.data[13312:]
     (tmp_path / "raw.bin").write_bytes(again)
     report = repair_file(tmp_path / "raw.bin", CURVES.file, tmp_path / "t.parquet")
-    assert "holds 6 curves twice" in report["warnings"][0]
+    assert any("holds 6 curves twice" in warning for warning in report["warnings"])
+    assert "holds 6 curves twice" in refusal(CURVES, again, tmp_path)
 
 
 def test_a_page_too_many_is_refused(tmp_path: Path) -> None:
@@ -400,9 +401,11 @@ def test_altered_values_of_a_known_release_are_told(tmp_path: Path) -> None:
     assert "no release that is known" in repaired(sample, BMX.data, tmp_path)["warnings"][0]
 
 
-def test_counts_that_the_codebook_does_not_give_are_told(tmp_path: Path) -> None:
+def test_counts_that_the_codebook_does_not_give_are_told_and_of_curves_refused(tmp_path: Path) -> None:
     sample = CURVES._replace(file=dataclasses.replace(CURVES.file, counts=(("SPATTYPE", "Pre", 1),)))
-    assert "in 1 by the codebook" in repaired(sample, CURVES.data, tmp_path)["warnings"][0]
+    assert "in 1 by the codebook" in refusal(sample, CURVES.data, tmp_path)
+    sample = BMX._replace(file=dataclasses.replace(BMX.file, counts=(("BMXHT", None, 1),)))
+    assert "in 1 by the codebook" in repaired(sample, BMX.data, tmp_path)["warnings"][0]
 
 
 # --- force ----------------------------------------------------------------------------------------------------

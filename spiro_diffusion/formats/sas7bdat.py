@@ -336,8 +336,9 @@ def _meta(
             if not pointer.compression and pointer.length >= layout.word:
                 subheader = page.data[pointer.offset : pointer.offset + pointer.length]
                 code = layout.unpack("W", subheader, 0)[0]
-                # wide and big-endian: some signatures stand in the upper half
-                code = code >> 32 if layout.wide and not code & 0xFFFFFFFF else code & 0xFFFFFFFF
+                if layout.wide and not layout.little and code >> 32 != 0xFFFFFFFF:
+                    code >>= 32  # these signatures have four bytes, and anything behind them
+                code &= 0xFFFFFFFF
                 subheaders.setdefault(code, []).append(subheader)
         if page.kind != META or any(pointer.compression == ROW for pointer in _pointers(page, layout)):
             break

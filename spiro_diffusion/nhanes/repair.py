@@ -32,7 +32,8 @@ from spiro_diffusion.nhanes.raw_folder import MANIFEST, find
 
 ROWS_AT_ONCE = 704  # rows of SPXRAW held together: 64 pages, 8 MB
 SHORT_CURVE = 100  # points; efforts that were broken off can be equal by chance
-LARGEST_XPORT = 256 << 20  # bytes; XPORT is read whole, the largest of ours has 4 MB
+LARGEST_XPORT = 32 << 20  # bytes; XPORT is read whole and takes ten times its size, the largest of ours has 4 MB
+Counted = tuple[str, float | str | None]  # a column and a value that the codebook counts
 Values = dict[str, np.ndarray]  # numbers as float64, NaN where missing; texts as bytes ('S')
 
 _ADVICE = {
@@ -70,14 +71,13 @@ def repair_file(
             table = _write(_batches(content, file, findings, published), file, out, findings, published)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
-    release = _release(table, file, findings, published)
     return {
         "kind": f"compressed {kind}" if findings.compressed else kind,
         "rows": table.rows,
         "columns": table.columns,
         "mended": findings.mended,
         "nulled": findings.nulled,
-        "release": release,
+        "release": table.release,
         "warnings": findings.warnings,
     }
 
@@ -137,7 +137,7 @@ def _as_bytes(texts: pd.Series) -> np.ndarray:
 class _Table(NamedTuple):
     rows: int
     columns: int
-    counts: dict[tuple[str, float | str | None], int]  # how often the values occur that the codebook counts
+    release: str  # current, superseded or unknown
 
 
 def _ahead(batches: Iterator[Values]) -> Generator[Values, None, None]:
@@ -166,8 +166,7 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
                     validate.complete(values, done)
                     validate.efforts(group["SPAACC"].to_numpy(), group["SPAQEFF"].to_numpy(), done)
                     twice += _twice(values, group["SPXRAW"].chunk(0), curves)
-                else:
-                    people.append(values["SEQN"])
+                people.append(values["SEQN"])
                 for column, value in counts:
                     if column in group.column_names:
                         counts[column, value] += _count(group[column], value)
@@ -178,13 +177,26 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
             raise SpiroError("holds no rows; fetch it again")
         if published and file.rows not in (done, None):
             raise SpiroError(f"holds {done} rows, {file.rows} were published; fetch it again")
+        if twice and published:
+            raise SpiroError(f"holds {twice} curves twice; a part was written over another: fetch it again")
         if twice:
             findings.warnings.append(f"holds {twice} curves twice; a part may have been written over another")
-        if people:
+        if file.table != "SPXRAW":
             validate.one_row_each(np.concatenate(people))
-            if published:
-                validate.ascending(np.concatenate(people))
-    return _Table(done, width, counts)
+        if people:
+            _ascending(np.concatenate(people), published, findings)
+        release = _release(counts, file, findings, published)
+    return _Table(done, width, release)
+
+
+def _ascending(seqn: np.ndarray, published: bool, findings: Findings) -> None:
+    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else told of."""
+    try:
+        validate.ascending(seqn)
+    except SpiroError as error:
+        if published:
+            raise
+        findings.warnings.append(f"{error}: parts of it may have changed places")
 
 
 def _verified(name: str, values: Values, first_row: int, findings: Findings) -> pa.Array:
@@ -220,10 +232,12 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
     return int(pc.sum(pc.equal(column, value)).as_py() or 0)
 
 
-def _release(table: _Table, file: codebook.File, findings: Findings, published: bool) -> str:
+def _release(
+    counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool
+) -> str:
     """Hold a table against what is known of its releases: current, superseded or unknown, with warnings."""
     for release in file.releases:
-        if release.sha256 == findings.sha256:
+        if findings.sha256.startswith(release.sha256):
             if release.current:
                 return "current"
             newest = next(r for r in file.releases if r.current)
@@ -233,12 +247,12 @@ def _release(table: _Table, file: codebook.File, findings: Findings, published: 
             return "superseded"
     if published:
         for column, value, count in file.counts:
-            seen = table.counts[column, value]
+            seen = counts[column, value]
             if seen != count:
-                what = "not missing" if value is None else repr(value)
-                findings.warnings.append(
-                    f"{column} is {what} in {seen} rows, in {count} by the codebook: not the CDC's"
-                )
+                what = f"{column} is {'not missing' if value is None else repr(value)} in {seen} rows"
+                if file.table == "SPXRAW":  # of which no release is known, that would tell what was changed
+                    raise SpiroError(f"{what}, in {count} by the codebook; fetch it again")
+                findings.warnings.append(f"{what}, in {count} by the codebook: not the CDC's")
         if file.releases:
             findings.warnings.append("is no release that is known here; altered values within the limits do not show")
     return "unknown"
