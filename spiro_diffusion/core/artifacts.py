@@ -28,7 +28,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     Raises SpiroError with the text `refusal` where another process holds it.
     """
     while True:
-        with open(path, "a", opener=not_following) as file:  # noqa: PTH123, Path.open takes no opener
+        with open(path, "a", opener=not_following) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -73,7 +73,7 @@ _AT_START = (
 )
 
 
-def kind(head: bytes) -> Kind:
+def kind(head: bytes) -> Kind:  # noqa: PLR0911, a rule a line
     """The kind of a file from its first `HEAD` bytes."""
     if not head:
         return Kind.EMPTY

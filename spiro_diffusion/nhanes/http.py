@@ -211,7 +211,7 @@ def _receive(answer: requests.Response, part: Path, have: int, total: int) -> No
     if total > LONGEST:
         raise _NotThere(f"announced {total:,} bytes, more than any file of the CDC")
     with (
-        open(part, "ab" if have else "wb", opener=not_following) as out,  # noqa: PTH123
+        open(part, "ab" if have else "wb", opener=not_following) as out,
         tqdm(desc=answer.url.rsplit("/", 1)[-1], initial=have, total=total or None, unit="B", unit_scale=True) as bar,
     ):
         try:

@@ -232,9 +232,7 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
     return int(pc.sum(pc.equal(column, value)).as_py() or 0)
 
 
-def _release(
-    counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool
-) -> str:
+def _release(counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool) -> str:
     """Hold a table against what is known of its releases: current, superseded or unknown, with warnings."""
     for release in file.releases:
         if findings.sha256.startswith(release.sha256):

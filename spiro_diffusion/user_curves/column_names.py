@@ -16,27 +16,26 @@ _WORDS: dict[Quantity, str] = {
     " manœuvre prueba curva maniobra prova manovra poging próba попытка кривая 曲线 曲線 试验 次数",
 }
 WORDS: dict[str, Quantity] = {word: quantity for quantity, words in _WORDS.items() for word in words.split()}
-MODIFIERS = frozenset(
-    "expiratory expired exp forced air rate exspiratorischer exspiratorisch expiratoire espiratorio expiratorio in"
-    " en the of no nr number id name column".split()
-)
+_MODIFIERS = """expiratory expired exp forced air rate exspiratorischer exspiratorisch expiratoire espiratorio
+expiratorio in en the of no nr number id name column"""
+MODIFIERS = frozenset(_MODIFIERS.split())
 CONDITIONS = ("btps", "atps")
 
 # To s, L/s and L. Written as in the table below after lower case, blanks and dots having been left out.
-UNITS: dict[str, tuple[Quantity, float]] = {
-    **dict.fromkeys(["s", "sec", "secs", "second", "seconds", "sek", "sekunden", "seg", "с", "сек", "秒"], ("time", 1.0)),
-    **dict.fromkeys(["ms", "msec", "millisecond", "milliseconds", "мс", "毫秒"], ("time", 1e-3)),
-    **dict.fromkeys(["l/s", "l/sec", "l/sek", "l/seg", "lps", "ls-1", "л/с", "升/秒"], ("flow", 1.0)),
-    **dict.fromkeys(["l/min", "l/mn", "lpm", "lmin-1", "л/мин", "升/分", "升/分钟"], ("flow", 1 / 60)),
-    **dict.fromkeys(["ml/s", "ml/sec", "mls-1", "cc/s", "cm3/s", "мл/с", "毫升/秒"], ("flow", 1e-3)),
-    **dict.fromkeys(["ml/min", "мл/мин"], ("flow", 1e-3 / 60)),
-    **dict.fromkeys(["dm3/s"], ("flow", 1.0)),
-    **dict.fromkeys(["m3/h"], ("flow", 1 / 3.6)),
-    **dict.fromkeys(["l", "dm3", "liter", "litre", "liters", "litres", "litri", "litros", "л", "升"], ("volume", 1.0)),
-    **dict.fromkeys(["ml", "cc", "cm3", "milliliter", "millilitre", "мл", "毫升"], ("volume", 1e-3)),
-    **dict.fromkeys(["cl"], ("volume", 1e-2)),
-    **dict.fromkeys(["dl"], ("volume", 1e-1)),
-}
+_UNITS: tuple[tuple[Quantity, float, str], ...] = (
+    ("time", 1.0, "s sec secs second seconds sek sekunden seg с сек 秒"),
+    ("time", 1e-3, "ms msec millisecond milliseconds мс 毫秒"),
+    ("flow", 1.0, "l/s l/sec l/sek l/seg lps ls-1 dm3/s л/с 升/秒"),
+    ("flow", 1 / 60, "l/min l/mn lpm lmin-1 л/мин 升/分 升/分钟"),
+    ("flow", 1e-3, "ml/s ml/sec mls-1 cc/s cm3/s мл/с 毫升/秒"),
+    ("flow", 1e-3 / 60, "ml/min мл/мин"),
+    ("flow", 1 / 3.6, "m3/h"),
+    ("volume", 1.0, "l dm3 liter litre liters litres litri litros л 升"),
+    ("volume", 1e-1, "dl"),
+    ("volume", 1e-2, "cl"),
+    ("volume", 1e-3, "ml cc cm3 milliliter millilitre мл 毫升"),
+)
+UNITS = {word: (quantity, factor) for quantity, factor, words in _UNITS for word in words.split()}
 _IN_BRACKETS = re.compile(r"[(\[{<](.*?)[)\]}>]")
 _AT_END = re.compile(r"^(.+?)[\s_:,/]+([^\s_:,/]+(?:\s*[/_]\s*[^\s_/:,]+)?)$")
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def score(names: list[str]) -> int:
     return sum(quantity is not None for quantity in found) if known else 0
 
 
-def _refuse(source: Source) -> None:
+def _refuse(source: Source) -> NoReturn:
     if b"\n" not in source.head and b"\r" not in source.head and len(source.head) == HEAD:
         raise SpiroError(f"{source.where}: its first line has more than {HEAD:,} characters; {EXPECTED}")
     names = first_names(source.head)
@@ -203,7 +204,8 @@ def _blows_of_series(
     if quantity == "flow" and series.volume is not None:
         beside = pd.to_numeric(rows[series.volume].iloc[: len(used)], errors="coerce").to_numpy(np.float64)
         beside = beside * (columns[series.volume].unit or 1.0)
-    conditions, notes = columns[value].conditions, []
+    conditions = columns[value].conditions
+    notes: list[str] = []
     if columns[value].unit is None:
         notes.append(f"{shown(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
     blows = []
@@ -247,9 +249,7 @@ def _until_end(blow: RawBlow) -> RawBlow:
     last = int(ends(blow.values[None])[0]) if blow.quantity == "flow" else len(blow.values)
     if last < 2 or blow.times is None:
         return blow
-    return RawBlow(
-        blow.name, blow.quantity, blow.values[:last], None, blow.times[:last], blow.btps, column=blow.column
-    )
+    return RawBlow(blow.name, blow.quantity, blow.values[:last], None, blow.times[:last], blow.btps, column=blow.column)
 
 
 # --- writer ---------------------------------------------------------------------------------------------------------

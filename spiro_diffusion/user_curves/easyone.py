@@ -95,11 +95,11 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     parser.StartElementHandler, parser.EndElementHandler = found.start, found.end
     parser.CharacterDataHandler = found.data
 
-    def forbidden(*_: object) -> None:
+    def forbidden(*_: object) -> int:
         raise SpiroError(f"{source.where}: its XML declares a document type or entities, which are not read")
 
-    parser.EntityDeclHandler = parser.UnparsedEntityDeclHandler = parser.ExternalEntityRefHandler = forbidden
-    parser.StartDoctypeDeclHandler = forbidden
+    parser.ExternalEntityRefHandler = forbidden
+    parser.EntityDeclHandler = parser.StartDoctypeDeclHandler = forbidden
     try:
         parser.Parse(source.read(), True)
     except (expat.ExpatError, ValueError, LookupError) as error:

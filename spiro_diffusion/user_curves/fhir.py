@@ -23,6 +23,7 @@ from spiro_diffusion.user_curves.source import Source
 Release = Literal["R4", "R5"]
 UCUM = "http://unitsofmeasure.org"
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}  # UCUM codes of an interval
+SAMPLE = re.compile(r"[+-]?\d{1,12}(\.\d{1,12})?([eE]-?\d)?")
 STEP = 1e-4  # L/s, of what is written
 MOST_OBSERVATIONS = 1000
 
@@ -109,7 +110,9 @@ def _samples(data: Any, where: str) -> NDArray[np.float64]:
     words = data.split() if isinstance(data, str) else []
     if not words:
         raise SpiroError(f"{where}: its SampledData holds no samples")
-    wrong = next((i for i, w in enumerate(words) if not re.fullmatch(r"[+-]?\d{1,12}(\.\d{1,12})?([eE]-?\d)?", w)), None)
+    wrong = next(
+        (i for i, w in enumerate(words) if not re.fullmatch(r"[+-]?\d{1,12}(\.\d{1,12})?([eE]-?\d)?", w)), None
+    )
     if wrong is not None:
         raise SpiroError(f"{where}: sample {wrong + 1} is {shown(words[wrong], 20)}; curves with gaps are not read")
     return np.array([float(word) for word in words])

@@ -54,7 +54,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
 def _values(lines: list[str], where: str) -> np.ndarray:
     """Numbers (n, 1 or 2) of the lines up to the next section."""
-    rows = []
+    rows: list[list[float]] = []
     for line in lines:
         if line.startswith("["):
             break
@@ -93,4 +93,4 @@ def _period(text: str, where: str) -> float:
                 return float(number[0]) / 1000
             if re.search(r"\bs\b|\bsec|second", words):
                 return float(number[0])
-    raise SpiroError(f"{where}: says no interval with a unit, nor a rate; add a line as `Interval (ms)=10` before [Data]")
+    raise SpiroError(f"{where}: says no interval with a unit, nor a rate; add `Interval (ms)=10` before [Data]")
