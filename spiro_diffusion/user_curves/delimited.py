@@ -160,10 +160,10 @@ def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: 
 
 def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The rows but those that say the names again, as files do that hold a table a blow."""
-    object_columns = [i for i in table.columns if table[i].dtype == object or str(table[i].dtype) == "str"]
     again = np.zeros(len(table), bool)
-    for i in object_columns:
-        again |= (table[i].astype(str).str.strip() == names[i]).to_numpy()
+    for i, name in enumerate(names):
+        if table[i].dtype.kind not in "fiu":
+            again |= (table[i].astype(str).str.strip() == name).to_numpy()
     return table[~again] if again.any() else table
 
 

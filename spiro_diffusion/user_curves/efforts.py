@@ -177,7 +177,7 @@ def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.floa
     if period > 0 and (rate := _rate_behind(times, period)):
         return times[0] + np.arange(len(times)) / rate, 1 / rate
     if period > 0 and off.max() <= EVEN_SHARE * period:
-        return even, period
+        return even.astype(np.float64), period
     steps = np.diff(times)
     usual = float(np.median(steps))
     unusual = np.abs(steps - usual) > EVEN_SHARE * abs(usual)
@@ -199,7 +199,7 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
         if abs(rate * period - 1) > 0.02:
             break
         off = times - np.arange(len(times)) / rate
-        if np.ptp(off) <= 10.0**-decimals * (1 + 1e-6) and rate * 10.0**-decimals > 1:
+        if np.ptp(off) <= 10.0**-decimals * (1 + 1e-6):
             return rate
     return None
 
