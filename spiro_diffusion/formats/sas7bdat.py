@@ -261,7 +261,7 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
             for frame, _ in chunks:
                 done += len(frame)
                 yield frame
-        except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
             said = shown(" ".join(str(error).split()), 80)
             raise SpiroError(f"is a damaged SAS7BDAT ({said}); fetch it again") from None
     if done != announced:
