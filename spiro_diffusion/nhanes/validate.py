@@ -115,9 +115,17 @@ def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
     for name, word in codebook.LABEL_WORDS.items():
         if name in said and (file.releases or not re.search(word, said[name], re.IGNORECASE)):
             raise SpiroError(
-                f"its columns are not in the CDC's order ({name} is labelled {said[name]!r:.60}): names may have been "
+                f"its columns are not in the CDC's order (see {_out_of_order(names, file)}): names may have been "
                 "exchanged; fetch it again"
             )
+
+
+def _out_of_order(names: list[str], file: codebook.File) -> str:
+    """The first name that stands before one which it should follow."""
+    order = max(file.columns, key=lambda columns: sum(name in columns for name in names))
+    places = [order.index(name) for name in names if name in order]
+    falls = [i for i in range(1, len(places)) if places[i] < places[i - 1]]
+    return names[falls[0] - 1] if falls else names[0]
 
 
 def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[str]]:

@@ -156,7 +156,7 @@ def _clock(blow: RawBlow, where: str) -> tuple[NDArray[np.float64], float]:
         raise SpiroError(f"{where}: {count} samples are no curve; expected some seconds of them")
     if blow.times is None:
         period = float(blow.period or 0)
-        times = np.arange(count) * period
+        times = np.arange(count, dtype=np.float64) * period
     else:
         times, period = _true_times(blow.times, where)
     if not 0 < period <= COARSEST_S:
@@ -175,7 +175,7 @@ def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.floa
     even = np.linspace(times[0], times[-1], len(times))
     off = np.abs(times - even)
     if period > 0 and (rate := _rate_behind(times, period)):
-        return times[0] + np.arange(len(times)) / rate, 1 / rate
+        return np.asarray(times[0] + np.arange(len(times)) / rate, np.float64), 1 / rate
     if period > 0 and off.max() <= EVEN_SHARE * period:
         return even.astype(np.float64), period
     steps = np.diff(times)
