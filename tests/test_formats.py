@@ -270,3 +270,9 @@ def test_the_seam_names_blows_and_keeps_small_files_small(monkeypatch: pytest.Mo
 )
 def test_cases(name: str, fvc: float) -> None:
     assert expired(read(SHARED / f"{name}.csv")) == pytest.approx([fvc], abs=0.01)
+
+
+def test_settings_of_blanks_take_no_time() -> None:
+    blanks = " " * 60_000
+    assert "says no interval" in refusal(f"a{blanks}\n[Data]\nVT\n1\n2\n", 1.0)
+    assert expired(read_bytes("\n" * 60_000 + held_files.waveform(), 1.0)) == pytest.approx([FVC], abs=0.005)

@@ -1,6 +1,6 @@
 """Raw blows of any reader as efforts: flow every 10 ms at BTPS, checked for units, length and sampling."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,14 +86,14 @@ def to_efforts(
     for row, curve in zip(held, curves, strict=True):
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
-    return UserCurves(list(_told_apart(blows)), held, points, [*notes, *_about_periods(periods)])
+    return UserCurves(list(told_apart(blow.name for blow in blows)), held, points, [*notes, *_about_periods(periods)])
 
 
-def _told_apart(blows: Sequence[RawBlow]) -> Iterator[str]:
-    """Names of the blows, no two alike and none empty."""
+def told_apart(names: Iterable[str]) -> Iterator[str]:
+    """The names, no two alike and none empty."""
     taken: set[str] = set()
-    for i, blow in enumerate(blows):
-        name = blow.name or str(i + 1)
+    for i, given in enumerate(names):
+        name = given or str(i + 1)
         while name in taken:
             name += "'"
         taken.add(name)

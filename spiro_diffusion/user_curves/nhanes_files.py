@@ -16,7 +16,7 @@ from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.physiology import counter
-from spiro_diffusion.user_curves.efforts import UserCurves
+from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
 from spiro_diffusion.user_curves.source import Source
 
 OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
@@ -63,14 +63,14 @@ def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCu
     for row, curve in zip(counts, table["SPXRAW"], strict=True):
         row[: len(curve)] = curve
     about = table[list(ABOUT)].rename(columns=ABOUT)
-    names = about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)
+    names = list(told_apart(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
     about.insert(0, "curve", names)
     if people:
         who, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
         about = about if who is None else about.join(who, on="seqn")
         notes += [note] if note else []
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
-    return UserCurves(list(names), flow, points, notes, about)
+    return UserCurves(names, flow, points, notes, about)
 
 
 def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:

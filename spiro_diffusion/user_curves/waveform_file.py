@@ -13,9 +13,8 @@ from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.efforts import Quantity, RawBlow
 from spiro_diffusion.user_curves.source import Source
 
-DATA = re.compile(r"^\s*\[data\]\s*$", re.IGNORECASE | re.MULTILINE)
+DATA = re.compile(r"^[ \t]{0,9}\[data\][ \t]{0,9}\r?$", re.IGNORECASE | re.MULTILINE)
 KIND = re.compile(r"\b(VT|FT)\b", re.IGNORECASE)
-SETTING = re.compile(r"^\s*([^=:\n]{1,60}?)\s*[=:]\s*(.{1,60}?)\s*$", re.MULTILINE)
 QUANTITIES: dict[str, Quantity] = {"VT": "volume", "FT": "flow"}
 SPLIT = re.compile(r"[\s;,]+")
 
@@ -81,8 +80,9 @@ def _unit(text: str, quantity: Quantity) -> float | None:
 
 def _period(text: str, where: str) -> float:
     """Seconds between values, of a setting that names an interval or a rate."""
-    for name, value in SETTING.findall(text):
-        number = re.search(r"\d+(\.\d+)?", value)
+    for line in text.splitlines():
+        name, _, value = line[:120].replace(":", "=").partition("=")
+        number = re.search(r"\d{1,9}(\.\d{1,9})?", value)
         if number is None or float(number[0]) == 0:
             continue
         words = f"{name} {value}".lower()
