@@ -1,5 +1,6 @@
 """Raw blows of any reader as efforts: flow every 10 ms at BTPS, checked for units, length and sampling."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -91,12 +92,13 @@ def to_efforts(
 
 def told_apart(names: Iterable[str]) -> Iterator[str]:
     """The names, no two alike and none empty."""
-    taken: set[str] = set()
+    taken: Counter[str] = Counter()
     for i, given in enumerate(names):
-        name = given or str(i + 1)
-        while name in taken:
-            name += "'"
-        taken.add(name)
+        first = name = given or str(i + 1)
+        while taken[name]:
+            taken[first] += 1
+            name = f"{first} ({taken[first]})"
+        taken[name] += 1
         yield name
 
 

@@ -55,8 +55,8 @@ def _sheets(file: object, where: str) -> list[tuple[str, list[tuple]]]:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
         for sheet in book.worksheets:
             rows = []
-            for row in sheet.iter_rows(max_col=MOST_COLUMNS, values_only=True):
-                rows.append(row)
+            for row in sheet.iter_rows(values_only=True):
+                rows.append(_without_end(row[:MOST_COLUMNS]))
                 if len(rows) > MOST_ROWS:
                     raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
             sheets.append((sheet.title, rows))
@@ -67,6 +67,12 @@ def _sheets(file: object, where: str) -> list[tuple[str, list[tuple]]]:
     return sheets
 
 
+def _without_end(row: tuple) -> tuple:
+    """The row up to its last cell that holds something: sheets announce thousands of empty ones."""
+    last = next((i for i in range(len(row), 0, -1) if row[i - 1] is not None), 0)
+    return row[:last]
+
+
 def _text(cell: object) -> str:
     return "" if cell is None else str(cell)[:200]
 
@@ -74,6 +80,7 @@ def _text(cell: object) -> str:
 def _blows(rows: list[tuple], header: int, where: str) -> tuple[list[RawBlow], list[str]]:
     names, begin = [_text(cell) for cell in rows[header]], header + 1
     units = [""] * len(names)
+    rows = [(row + (None,) * len(names))[: len(names)] for row in rows]
     for row in rows[begin : begin + UNIT_LINES]:
         if any(isinstance(cell, int | float) or re.match(r"[+-]?\d", _text(cell)) for cell in row):
             break
