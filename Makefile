@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full docs lint setup clean
+.PHONY: repro test full docs lint fuzz setup clean
 
 repro: setup  ## the ten stages on the simulated source, and the model card
 	dvc repro
@@ -16,6 +16,9 @@ test: setup lint  ## ruff, mypy and the tests
 
 lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
+
+fuzz: setup  ## 5,000 edited files for every reader: benchmarks/fuzz_readers.py
+	OMP_NUM_THREADS=1 python benchmarks/fuzz_readers.py
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)

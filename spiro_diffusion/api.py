@@ -31,7 +31,7 @@ from spiro_diffusion.generation.subjects import as_table, check_range, condition
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
-from spiro_diffusion.user_curves.delimited import OwnCurves
+from spiro_diffusion.user_curves import UserCurves
 
 __all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
 
@@ -129,7 +129,7 @@ class SpiroGenerator:
         height: float,
         sex: str | int,
         mask: str | None = None,
-        others: Sequence[NDArray] | OwnCurves = (),
+        others: Sequence[NDArray] | UserCurves = (),
         n: int = 100,
         seed: int = 0,
         notes: list[str] | None = None,
@@ -140,7 +140,7 @@ class SpiroGenerator:
         Args:
             mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
                 found decide.
-            others: other efforts of the same person, flow as above or as `own_curves.read_own` gives them.
+            others: other efforts of the same person, flow as above or as `user_curves.read` gives them.
             n: reconstructions drawn. notes: kept in the result, on what was done to the curve before.
 
         Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,

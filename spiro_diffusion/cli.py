@@ -46,6 +46,9 @@ app = typer.Typer(
 )
 
 Models = Annotated[Path, typer.Option(help="Folder with vqvae.safetensors and cldm.safetensors.")]
+Btps = Annotated[
+    float | None, typer.Option(help="Factor to BTPS of a file that does not say its own; 1 where it is at BTPS.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 Age = Annotated[float | None, typer.Option(help="Years.")]
@@ -123,11 +126,12 @@ def generate(
 
 @app.command(epilog="Example: spiro indices mine.csv --age 45 --height 175 --sex male")
 def indices(
-    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l; or NHANES's SPXRAW.")],
+    file: Annotated[Path, typer.Argument(help="Curves in any format of docs/formats.md: CSV, NHANES's SPXRAW, ...")],
     age: Age = None,
     height: Height = None,
     sex: Sex = None,
     seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
+    btps: Btps = None,
     out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None,
     as_json: AsJson = False,
     force: Force = False,
@@ -139,8 +143,7 @@ def indices(
     SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
     """
     from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415
-    from spiro_diffusion.user_curves.delimited import read_own  # noqa: PLC0415
-    from spiro_diffusion.user_curves.nhanes_files import is_nhanes, read_nhanes  # noqa: PLC0415
+    from spiro_diffusion.user_curves import read  # noqa: PLC0415
 
     given = [value is not None for value in (age, height, sex)]
     if any(given) and not all(given):
@@ -148,13 +151,10 @@ def indices(
     if out:
         drawn_curves.check_ending(out, (".csv",))
         drawn_curves.check_paths([out], force)
-    if is_nhanes(file):
-        own, about = read_nhanes(file, seqn, people=age is None)
-        table = about.join(drawn_curves.people_table(own.flow, own.points, about, age, height, sex))
+    own = read(file, btps=btps, seqn=seqn, people=age is None)
+    if own.about is not None:
+        table = own.about.join(drawn_curves.people_table(own.flow, own.points, own.about, age, height, sex))
     else:
-        if seqn is not None:
-            raise SpiroError(f"{file}: --seqn is for NHANES's SPXRAW; this is another table")
-        own = read_own(file)
         table = drawn_curves.person_table(own.flow, own.points, age, height, sex)
         table.insert(0, "curve", own.names)
     if out:
@@ -170,7 +170,7 @@ def indices(
 
 @app.command(epilog="Example: spiro reconstruct mine.csv --age 45 --height 175 --sex male --mask 0:2.0")
 def reconstruct(
-    file: Annotated[Path, typer.Argument(help="CSV with time_s and flow_l_s or volume_l, one effort.")],
+    file: Annotated[Path, typer.Argument(help="One effort, or several, in any format of docs/formats.md.")],
     age: Age = None,
     height: Height = None,
     sex: Sex = None,
@@ -180,6 +180,7 @@ def reconstruct(
     draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
     curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None,
+    btps: Btps = None,
     others: Annotated[
         Path | None,
         typer.Option(help="Other efforts of the person, likewise; the same file: its curves but the one named."),
@@ -192,7 +193,7 @@ def reconstruct(
 ) -> None:
     """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
     from spiro_diffusion.generation import drawn_curves  # noqa: PLC0415
-    from spiro_diffusion.user_curves.delimited import read_own  # noqa: PLC0415
+    from spiro_diffusion.user_curves import read  # noqa: PLC0415
 
     if age is None or height is None or sex is None:
         raise SpiroError("a reconstruction needs --age, --height and --sex, all three")
@@ -201,7 +202,7 @@ def reconstruct(
         if path:
             drawn_curves.check_ending(path, (ending,))
     drawn_curves.check_paths(files, force)
-    own = read_own(file)
+    own = read(file, btps=btps)
     if curve is None and len(own.names) > 1:
         raise SpiroError(f"{file}: holds {len(own.names)} curves; name one with --curve, as --curve {own.names[0]}")
     if curve is not None and curve not in own.names:
@@ -210,7 +211,7 @@ def reconstruct(
     curves = own.curves()
     told = []
     if others is not None:
-        rest = own if others.resolve() == file.resolve() else read_own(others)
+        rest = own if others.resolve() == file.resolve() else read(others, btps=btps)
         told = [flow for i, flow in enumerate(rest.curves()) if rest is not own or i != row]
         if not told:
             raise SpiroError(f"{others}: holds no curve but the one to reconstruct; --others takes other efforts")

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from spiro_diffusion import user_curves
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import selftest as checks
 from spiro_diffusion.physiology import syringe as syringe_check
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.user_curves.delimited import read_own
 
 
 def selftest(
@@ -30,7 +30,7 @@ def selftest(
     Without a folder or a syringe: built-in waveforms with closed formulas.
     """
     if syringe is not None:
-        own = read_own(syringe)
+        own = user_curves.read(syringe)
         records = [flow[:points] for flow, points in zip(own.flow, own.points, strict=True)]
         found = syringe_check.check(records, SAMPLE_PERIOD_S, volume, btps)
         text, failed = found.markdown(volume), bool(found.faults)

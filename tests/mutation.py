@@ -21,7 +21,7 @@ from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.latent_diffusion import load_cldm
 from spiro_diffusion.models.vqvae import load_vqvae
 from spiro_diffusion.physiology import spirometry, time_grid
-from spiro_diffusion.user_curves.delimited import read_own
+from spiro_diffusion.user_curves import read
 
 Rng = np.random.Generator
 MESSAGE = 600  # characters of a line that people still read
@@ -200,7 +200,7 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
 
 
 def _curves(path: Path) -> None:
-    own = read_own(path)
+    own = read(path)
     _hold(len(own.names) == len(own.flow) == len(own.points) > 0, "as many names as curves")
     _hold(len(set(own.names)) == len(own.names), "names are told apart")
     _hold(np.isfinite(own.flow).all(), "flow is finite")

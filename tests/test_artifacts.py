@@ -26,6 +26,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_planted_link_is_not_followed_and_what_a_killed_write_left_goes(tmp_path: Path) -> None:
+    victim, file = tmp_path / "victim", tmp_path / "a.txt"
+    victim.write_text("theirs")
+    (tmp_path / ".a.txt.part").symlink_to(victim)
+    left = tmp_path / f".a.txt.{'0' * 16}.part"
+    left.write_text("half")
+    artifacts.write_text(file, "mine")
+    assert (victim.read_text(), file.read_text()) == ("theirs", "mine")
+    assert not left.exists()
+    (tmp_path / ".a.txt.lock.part").symlink_to(victim)
+    with pytest.raises(SpiroError, match="cannot be written"):
+        artifacts.write_text(file, "again")
+    assert victim.read_text() == "theirs"
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path: Path) -> None:
+    with artifacts.atomic(tmp_path / "a") as part:
+        part.write_text("first")
+        with pytest.raises(SpiroError, match="another process is writing it"):
+            artifacts.write_text(tmp_path / "a", "second")
+    assert (tmp_path / "a").read_text() == "first"
+
+
 def test_a_hardlink_into_the_cache_is_not_written_through(tmp_path: Path) -> None:
     cache, out = tmp_path / "cache", tmp_path / "out"
     cache.write_text("old")

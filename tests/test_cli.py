@@ -224,7 +224,7 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda t: t.rename(columns={"volume_l": "volume"}), ["columns are time_s, volume", "volume_l"]),
+        (lambda t: t.rename(columns={"volume_l": "pressure"}), ["columns are time_s, pressure", "volume_l"]),
         (lambda t: t.assign(volume_l=1000 * t["volume_l"]), ["more than a lung can", "not mL"]),
         (lambda t: t.assign(volume_l=t["volume_l"] / 1000), ["in litres"]),
         (lambda t: t.assign(time_s=1000 * t["time_s"]), ["milliseconds"]),
@@ -249,9 +249,10 @@ def test_a_file_that_holds_no_curve_is_refused(
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
-def test_columns_that_no_comma_separates_are_told_apart_from_rubbish(spiro: Spiro, mark: str, name: str) -> None:
+def test_other_separators_are_read_of_curves_and_refused_of_people(spiro: Spiro, mark: str, name: str) -> None:
     blow().to_csv("mine.csv", index=False, sep=mark, decimal="," if mark == ";" else ".")
-    refused(spiro("indices", "mine.csv"), "mine.csv", f"separated by {name}", "commas")
+    (curve,) = json.loads(spiro("indices", "mine.csv", "--json")[1])["curves"]
+    assert curve["fvc"] == pytest.approx(4.0, abs=0.002)
     Path("people.csv").write_text(f"age{mark}height{mark}sex\n45{mark}175{mark}male\n")
     refused(spiro("generate", "--people", "people.csv"), "people.csv", f"separated by {name}")
 

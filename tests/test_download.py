@@ -223,7 +223,11 @@ def test_the_columns_of_a_file_hold_what_the_pipeline_needs(file: codebook.File)
     for columns in file.columns:
         assert len(set(columns)) == len(columns)
         assert set(codebook.NEEDED[file.table]) <= set(columns)
-    for release in file.releases:  # the size of an XPORT file follows from its columns and rows
+    for release in (
+        release for release in file.releases if release.columns
+    ):  # the size of an XPORT file follows from its columns and rows
+        if not release.columns:
+            continue
         widths = sum(1 if codebook.is_text(name) else 8 for name in release.columns)
         head = 640 + -(-140 * len(release.columns) // 80) * 80 + 80
         assert release.size == head + -(-widths * (file.rows or 0) // 80) * 80

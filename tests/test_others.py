@@ -15,7 +15,7 @@ from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction import examples, segments, sibling_efforts
 from spiro_diffusion.reconstruction.sibling_efforts import NONE, Others
-from spiro_diffusion.user_curves.delimited import read_own
+from spiro_diffusion.user_curves import read
 
 MORE = blow(fast=3.4, slow=1.6, tau=(0.35, 2.0))  # the same first second, nearly; more to come than most have
 
@@ -140,7 +140,7 @@ def test_the_command_takes_another_file_or_the_rest_of_its_own(
     status, _, err = spiro(capsys, str(one), "--others", str(one), *common)
     assert status == 1
     assert "holds no curve but the one to reconstruct" in err
-    assert len(read_own(tmp_path / "both.csv").curves()) == 2
+    assert len(read(tmp_path / "both.csv").curves()) == 2
 
 
 @pytest.mark.parametrize(

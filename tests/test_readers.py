@@ -16,8 +16,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import conditioned, read_people
 from spiro_diffusion.models.latent_diffusion import load_cldm
 from spiro_diffusion.models.vqvae import load_vqvae
-from spiro_diffusion.user_curves import delimited
-from spiro_diffusion.user_curves.delimited import read_own
+from spiro_diffusion.user_curves import efforts, read
 
 CASES = 300
 
@@ -66,10 +65,10 @@ def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path, monkeypatch: py
     long = "".join(f"long,{i / 100:.2f},0.1\n" for i in range(5000))
     short = "".join(f"{name},{i / 100:.2f},3\n" for name in range(50) for i in range(12))
     file.write_text("curve,time_s,flow_l_s\n" + long + short)
-    assert len(read_own(file).names) == 51
-    monkeypatch.setattr(delimited, "MOST_SAMPLES", 50 * 5000)
+    assert len(read(file).names) == 51
+    monkeypatch.setattr(efforts, "MOST_SAMPLES", 50 * 5000)
     with pytest.raises(SpiroError, match="51 curves of up to 5000 samples are too many at once"):
-        read_own(file)
+        read(file)
 
 
 def altered(data: bytes, **network: object) -> bytes:

@@ -126,6 +126,27 @@ def test_damage_of_xport_is_mended_exactly(damage: str, tmp_path: Path) -> None:
     assert any(line.startswith(note) for line in report["mended"]), report["mended"]
 
 
+def test_exchanged_names_are_refused_by_the_cdcs_order(tmp_path: Path) -> None:
+    data = bytearray(DEMO.data)
+    first, second = (data.index(name) for name in (b"RIAGENDR", b"SDMVPSU "))
+    data[first : first + 8], data[second : second + 8] = data[second : second + 8], data[first : first + 8]
+    assert "see SDMVPSU): names may have been exchanged" in refusal(DEMO, bytes(data), tmp_path)
+
+
+def test_zeros_may_pad_the_last_record_and_names_may_be_small(tmp_path: Path) -> None:
+    data = ODD.data[:-32] + b"\0" * 32
+    assert repaired(ODD, data, tmp_path)["mended"] == ["32 zero bytes behind the last row, where blanks belong"]
+    small = ODD.data.replace(b"BMXHT   ", b"bmxht   ")
+    assert repaired(ODD, small, tmp_path)["mended"] == []
+
+
+def test_a_version_8_that_does_not_count_its_rows_is_read(tmp_path: Path) -> None:
+    pyreadstat.write_xport(BMX.table, tmp_path / "x.xpt", file_format_version=8, table_name="BMX_G")
+    data = (tmp_path / "x.xpt").read_bytes()
+    at = data.index(b"OBSV8   HEADER RECORD!!!!!!!") + 28
+    repaired(BMX, data[:at] + b"0".rjust(15) + data[at + 15 :], tmp_path)
+
+
 SAS7BDAT_MENDED = {
     "byte-order mark": (lambda d: b"\xef\xbb\xbf" + d, "3 bytes before the header removed"),
     "mark at the start damaged": (lambda d: overwritten(d, 0, b"x" * 32), "marks at the start of the header restored"),
@@ -357,7 +378,8 @@ def test_a_page_written_over_another_is_told(tmp_path: Path) -> None:
     again = CURVES.data[:9216] + CURVES.data[5120:9216] + CURVES.data[13312:]
     (tmp_path / "raw.bin").write_bytes(again)
     report = repair_file(tmp_path / "raw.bin", CURVES.file, tmp_path / "t.parquet")
-    assert "holds 6 curves twice" in report["warnings"][0]
+    assert any("holds 6 curves twice" in warning for warning in report["warnings"])
+    assert "holds 6 curves twice" in refusal(CURVES, again, tmp_path)
 
 
 def test_a_page_too_many_is_refused(tmp_path: Path) -> None:
@@ -400,9 +422,11 @@ def test_altered_values_of_a_known_release_are_told(tmp_path: Path) -> None:
     assert "no release that is known" in repaired(sample, BMX.data, tmp_path)["warnings"][0]
 
 
-def test_counts_that_the_codebook_does_not_give_are_told(tmp_path: Path) -> None:
+def test_counts_that_the_codebook_does_not_give_are_told_and_of_curves_refused(tmp_path: Path) -> None:
     sample = CURVES._replace(file=dataclasses.replace(CURVES.file, counts=(("SPATTYPE", "Pre", 1),)))
-    assert "in 1 by the codebook" in repaired(sample, CURVES.data, tmp_path)["warnings"][0]
+    assert "in 1 by the codebook" in refusal(sample, CURVES.data, tmp_path)
+    sample = BMX._replace(file=dataclasses.replace(BMX.file, counts=(("BMXHT", None, 1),)))
+    assert "in 1 by the codebook" in repaired(sample, BMX.data, tmp_path)["warnings"][0]
 
 
 # --- force ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from spiro_diffusion.api import SpiroGenerator, load_curves
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import person_table
 from spiro_diffusion.physiology import spirometry
-from spiro_diffusion.user_curves.delimited import read_own
+from spiro_diffusion.user_curves import read
 
 data = load_curves("test")
 some = data.table[(data.table["test_type"] == "Pre") & data.table["age"].between(8, 77)]
@@ -49,7 +49,7 @@ print(parts[0].iloc[60:64].to_string(index=False))
 # The command is `spiro indices mine.csv --age … --height … --sex …`.
 
 # %%
-own = read_own("mine.csv")
+own = read("mine.csv")
 table = person_table(own.flow, own.points, age, height, sex)
 print(table[["fev1", "fvc", "ratio", "pef", "fev1_z", "fvc_z", "acceptable_fev1", "acceptable_fvc"]].round(2))
 print("session:", *table[["session_fev1", "session_fvc"]].iloc[0])
@@ -94,11 +94,11 @@ figure.savefig("own_curve.png", dpi=90)
 wrong = {
     "mL.csv": parts[0].assign(flow_l_s=1000 * parts[0]["flow_l_s"]),
     "ms.csv": parts[0].assign(time_s=1000 * parts[0]["time_s"]),
-    "names.csv": parts[0].rename(columns={"flow_l_s": "flow"}),
+    "names.csv": parts[0].rename(columns={"flow_l_s": "channel_1"}),
 }
 for name, spoiled in wrong.items():
     spoiled.to_csv(name, index=False)
     try:
-        read_own(name)
+        read(name)
     except SpiroError as error:
         print(error)

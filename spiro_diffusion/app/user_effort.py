@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import spirometry
-from spiro_diffusion.user_curves.delimited import OwnCurves, read_own
+from spiro_diffusion.user_curves import UserCurves, read
 
 MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
 MOST_EFFORTS = 20  # a session has eight
@@ -24,10 +24,10 @@ class Effort(NamedTuple):
     flow: NDArray[np.float64]
 
 
-def read_upload(contents: str, file: str) -> OwnCurves:
-    """The curves of an uploaded CSV; `contents` is a data address with base64, as a browser sends it.
+def read_upload(contents: str, file: str) -> UserCurves:
+    """The curves of an uploaded file; `contents` is a data address with base64, as a browser sends it.
 
-    Raises SpiroError as `own_curves.read_own` does, and where the file or its curves are too many.
+    Raises SpiroError as `user_curves.read` does, and where the file or its curves are too many.
     """
     file = file[:NAME_SHOWN]
     try:
@@ -36,7 +36,7 @@ def read_upload(contents: str, file: str) -> OwnCurves:
         raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
-    own = read_own(io.BytesIO(content), file)
+    own = read(io.BytesIO(content), file)
     if len(own.names) > MOST_EFFORTS:
         raise SpiroError(
             f"{file}: holds {len(own.names)} curves; this page reads {MOST_EFFORTS}, `spiro indices` any number"
@@ -49,13 +49,13 @@ def too_large(file: str) -> str:
     return f"{file}: is larger than {MOST_BYTES // 2**20} MB; cut it to the efforts of one session"
 
 
-def best(own: OwnCurves) -> int:
+def best(own: UserCurves) -> int:
     """The effort with the largest sum of FEV1 and FVC, which ATS/ERS 2019 shows first."""
     indices = spirometry.indices(own.flow, own.points)
     return int(np.nan_to_num(indices.fev1 + indices.fvc, nan=-np.inf).argmax())
 
 
-def to_store(own: OwnCurves) -> list[dict[str, Any]]:
+def to_store(own: UserCurves) -> list[dict[str, Any]]:
     """What the browser keeps: name and flow of each effort, to 0.01 mL/s."""
     return [
         {"name": name[:NAME_SHOWN], "flow": flow[:points].round(5).tolist()}

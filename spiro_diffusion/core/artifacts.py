@@ -7,6 +7,8 @@ import io
 import json
 import mmap
 import os
+import re
+import secrets
 import shutil
 import zipfile
 import zlib
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
 
+TOKEN_BYTES = 8  # of a temporary name
 SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
 
 
@@ -29,7 +32,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     Raises SpiroError with the text `refusal` where another process holds it.
     """
     while True:
-        with path.open("a") as file:
+        with open(path, "a", opener=not_following) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -38,6 +41,11 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
                 continue
             yield
             return
+
+
+def not_following(path: str, flags: int) -> int:
+    """As `opener` of `open`: a symbolic link under the name, perhaps planted by someone else, is refused (OSError)."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _names(path: Path, descriptor: int) -> bool:
@@ -50,34 +58,50 @@ def _names(path: Path, descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the name `path`, else it goes.
+    """Yield the path of a new empty file beside `path`; on success it takes the name `path`, else it goes.
 
     A reader sees the old file or the new one, never a part, and a hardlink into DVC's cache is
-    replaced instead of written through. What a killed process leaves is overwritten by the next.
+    replaced instead of written through. Nobody can foresee its name and plant a link there; what a killed process
+    leaves is removed by the next.
 
     Raises SpiroError where the disk does not take it, or another process is writing it.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    lock, part = path.with_name(f".{path.name}.lock.part"), _unforeseen(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(part, f"{path}: another process is writing it; wait for it or end it"):
+        with locked(lock, f"{path}: another process is writing it; wait for it or end it"):
             try:
+                for left in _left_behind(path):
+                    left.unlink(missing_ok=True)
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
                 yield part
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
     except OSError as error:
         raise SpiroError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _unforeseen(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}.part")
+
+
+def _left_behind(path: Path) -> list[Path]:
+    """What killed processes left of writes of `path`."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.part")
+    return [other for other in path.parent.iterdir() if left.fullmatch(other.name)]
 
 
 @contextlib.contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` that goes when the block ends; what a killed process left goes first."""
-    folder = Path(path).with_name(f".{Path(path).name}.part")
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = _unforeseen(Path(path))
+    for left in _left_behind(Path(path)) if folder.parent.is_dir() else ():
+        shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
         yield folder

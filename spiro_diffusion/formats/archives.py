@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.formats.sniff import HEAD, Kind, kind, page_title
 
 LARGEST = 2 << 30  # bytes unpacked; four times the largest file of the CDC (spxraw_g.sas7bdat, 0.45 GB)
@@ -61,7 +61,8 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise SpiroError(f"is a damaged archive ({str(error) or 'it ends too early'}); fetch it again") from None
+        said = shown(str(error) or "it ends too early", 80)
+        raise SpiroError(f"is a damaged archive ({said}); fetch it again") from None
 
 
 def _unwrapped(
@@ -112,8 +113,8 @@ def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
                     tables.append(member)
         members = tables or members
     if len(members) != 1:
-        names = ", ".join(member.filename for member in members[:3]) or "nothing"
-        raise SpiroError(f"is a zip of {len(members)} files ({names:.120}); one table is expected")
+        names = ", ".join(shown(member.filename, 40) for member in members[:3]) or "nothing"
+        raise SpiroError(f"is a zip of {len(members)} files ({names}); one table is expected")
     return members[0]
 
 

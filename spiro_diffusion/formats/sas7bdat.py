@@ -1,7 +1,7 @@
-"""SAS7BDAT, the file of a SAS data set: a strict reader and a writer, both as streams, of uncompressed tables.
+"""SAS7BDAT, the file of a SAS data set: a writer, and a check of every page before pyreadstat reads the rows.
 
 The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Database Binary Format"
-(2013), and what pandas and ReadStat accept; the tests hold both against this writer and this reader.
+(2013), and what pandas and ReadStat accept; the tests hold both against this writer.
 
     header   one block: alignment, byte order, sizes
     pages    each with a page header; the first hold subheaders that describe the columns (meta), the
@@ -10,14 +10,16 @@ The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Da
 
 import math
 import struct
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import IO, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.formats.column import Column
 from spiro_diffusion.formats.repair_log import Findings
 from spiro_diffusion.formats.sniff import HEAD
@@ -36,6 +38,10 @@ OTHER_META = (0x0400, 0x4000, 0x9000)  # amendments, more subheaders, index: no 
 DELETED = 0x0080  # added to the page type
 SHORTEST = {ROW_SIZE: 16, COLUMN_SIZE: 2, TEXT: 2}  # words of a subheader that we read
 NARROW_MARKS, WIDE_MARK = (0x22, 0x32), 0x33  # bytes 32 and 35 of the header
+SIGNATURES = (ROW_SIZE, COLUMN_SIZE, COUNTS, TEXT, NAMES, ATTRIBUTES, FORMAT, 0xFFFFFFFF)
+UNUSED, ROW = 1, 4  # a subheader pointer's compression: no longer in use, a compressed row
+NUMBER, CHARACTER = 1, 2  # a column's kind
+LARGEST_HEADER, LARGEST_PAGE, MOST_PAGES = 1 << 20, 1 << 24, 1 << 24  # bytes, bytes, pages
 
 
 @dataclass(frozen=True)
@@ -184,8 +190,11 @@ def _subheaders(columns: list[Column], width: int, rows: int, layout: Layout, pa
 
 
 def _signature(code: int, layout: Layout) -> bytes:
-    extended = code | 0xFFFFFFFF00000000 if code > 0xFF000000 else code
-    return layout.pack("W", extended if layout.wide else code)
+    if not layout.wide:
+        return layout.pack("W", code)
+    if code > 0xFF000000:
+        return layout.pack("W", code | 0xFFFFFFFF00000000)
+    return layout.pack("W", code if layout.little else code << 32)  # its first bytes in either order
 
 
 def _meta_page(subheaders: list[bytes], layout: Layout, page_size: int) -> bytes:
@@ -214,33 +223,6 @@ def _data_page(rows: np.ndarray, layout: Layout, page_size: int) -> bytes:
 # --- reader ---------------------------------------------------------------------------------------------------
 
 
-class CompressedError(SpiroError):
-    """The rows are compressed; pyreadstat reads such files."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """What the header and the subheaders say of a table."""
-
-    layout: Layout
-    page_size: int
-    pages: int
-    rows: int
-    mix_rows: int  # most rows that a page with subheaders holds
-    row_width: int
-    columns: list[Column]
-
-    def numbers(self, rows: np.ndarray, column: Column) -> np.ndarray:
-        """A numeric column of some rows as float64; SAS writes missing values as NaN."""
-        field = np.ascontiguousarray(rows[:, column.offset : column.offset + 8])
-        return field.view(f"{self.layout.order}f8")[:, 0].astype(np.float64)
-
-    def texts(self, rows: np.ndarray, column: Column) -> np.ndarray:
-        """A text column of some rows as bytes ('S', still blank-padded)."""
-        field = np.ascontiguousarray(rows[:, column.offset : column.offset + column.width])
-        return field.view(f"S{column.width}")[:, 0]
-
-
 class _Page(NamedTuple):
     number: int  # from 1
     data: bytes
@@ -249,49 +231,77 @@ class _Page(NamedTuple):
     pointers: int  # to subheaders
 
 
-def read(stream: BufferedReader, findings: Findings) -> tuple[Table, Iterator[np.ndarray]]:
-    """Open a table and stream its rows, page by page, as uint8 arrays of shape (any, row width).
+class _Description(NamedTuple):
+    """What the subheaders say of the rows."""
 
-    Every page is checked; at the end the rows have to be as many as the header says.
+    rows: int
+    row_width: int  # bytes
+    mix_rows: int  # most rows that a page with subheaders holds
+    compressed: bool
 
-    Raises SpiroError that tells what does not fit, CompressedError where the rows are compressed.
+
+def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) -> Iterator[pd.DataFrame]:
+    """Check every page of a table, then stream its rows as pyreadstat reads them: numbers and texts (str).
+
+    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or put in: the rows
+    on all pages have to be as many as the header says, and nothing but what programs leave behind may follow.
+
+    Raises SpiroError that tells what does not fit.
     """
-    layout, page_size, pages = _read_header(stream, findings)
-    subheaders: dict[int, list[bytes]] = {}
-    page = _read_page(stream, 1, pages, page_size, layout)
-    while True:
-        for code, subheader in _subheaders_of(page, layout):
-            subheaders.setdefault(code, []).append(subheader)
-        if page.kind != META or page.number == pages:
-            break
-        page = _read_page(stream, page.number + 1, pages, page_size, layout)
-    table = _described(subheaders, layout, page_size, pages)
-    return table, _row_batches(stream, table, page, findings)
+    import pyreadstat  # noqa: PLC0415, slow to load
+
+    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:  # pyreadstat seeks in a file
+        announced = _sound_copy(stream, file, findings)
+        file.flush()
+        done = 0
+        try:
+            chunks = pyreadstat.read_file_in_chunks(
+                pyreadstat.read_sas7bdat, file.name, rows_at_once, disable_datetime_conversion=True
+            )
+            for frame, _ in chunks:
+                done += len(frame)
+                yield frame
+        except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
+            said = shown(" ".join(str(error).split()), 80)
+            raise SpiroError(f"is a damaged SAS7BDAT ({said}); fetch it again") from None
+    if done != announced:
+        raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
 
 
-def _row_batches(stream: BufferedReader, table: Table, page: _Page, findings: Findings) -> Iterator[np.ndarray]:
-    total = 0
-    while True:
-        if page.kind != META:
-            rows = _rows_of(page, table)
-            total += len(rows)
-            yield rows
-        if page.number == table.pages:
-            break
-        page = _read_page(stream, page.number + 1, table.pages, table.page_size, table.layout)
-    if total != table.rows:
-        raise SpiroError(f"its pages hold {total} rows, its header says {table.rows}; fetch it again")
+def rows_announced(stream: BufferedReader) -> int:
+    """The number of rows that a table's header says."""
+    layout, page_size, pages, _ = _read_header(stream, Findings())
+    return _described(_meta(stream, layout, page_size, pages)[0], layout, page_size * pages).rows
+
+
+def _sound_copy(stream: BufferedReader, out: IO[bytes], findings: Findings) -> int:
+    """Write the table to `out`, marks restored, each page checked; return the number of rows."""
+    layout, page_size, pages, head = _read_header(stream, findings)
+    out.write(head)
+    subheaders, read_pages = _meta(stream, layout, page_size, pages)
+    described = _described(subheaders, layout, page_size * pages)
+    findings.compressed, total = described.compressed, 0
+    for page in read_pages:
+        total += _rows_on(page, described, layout)
+        out.write(page.data)
+    for number in range(len(read_pages) + 1, pages + 1):
+        page = _read_page(stream, number, pages, page_size, layout)
+        total += _rows_on(page, described, layout)
+        out.write(page.data)
+    if total != described.rows:
+        raise SpiroError(f"its pages hold {total} rows, its header says {described.rows}; fetch it again")
     behind = 0
     while block := stream.read(1 << 20):
         behind += len(block)
         if block.strip(LEFT_BEHIND):  # perhaps pages, and one of those above should not be there
-            raise SpiroError(f"has more bytes than its {table.pages} pages; fetch it again")
+            raise SpiroError(f"has more bytes than its {pages} pages; fetch it again")
     if behind:
         findings.mended.append(f"{behind} bytes behind the last page left out")
+    return described.rows
 
 
-def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, int, int]:
-    """Layout, page size and number of pages; the stream then stands at the first page."""
+def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, int, int, bytes]:
+    """Layout, page size, number of pages, and the header as it should be; the stream then stands at the first page."""
     before = max(stream.peek(HEAD)[:HEAD].find(MAGIC), 0)
     if before:
         stream.read(before)
@@ -301,16 +311,38 @@ def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, in
         raise SpiroError(f"is truncated: its header has {len(head)} of {HEADER_SIZE} bytes; fetch it again")
     if head[:32] != MAGIC or head[84:92] != b"SAS FILE":
         findings.mended.append("marks at the start of the header restored")
+        head = MAGIC + head[32:84] + b"SAS FILE" + head[92:]
     wide, shifted, little = head[32], head[35], head[37]
     layout = Layout(wide == WIDE_MARK, little == 1)
     header_size, page_size, pages = layout.unpack("IIW", head, 200 if shifted == WIDE_MARK else 196)
     marks = {wide, shifted} <= {*NARROW_MARKS, WIDE_MARK} and little in (0, 1)
-    sizes = header_size % 1024 == 0 and HEADER_SIZE <= header_size <= 1 << 17
-    sizes &= page_size % 512 == 0 and 1024 <= page_size <= 1 << 24 and 0 < pages < 1 << 24
+    sizes = header_size % 1024 == 0 and HEADER_SIZE <= header_size <= LARGEST_HEADER
+    sizes &= page_size % 512 == 0 and 1024 <= page_size <= LARGEST_PAGE and 0 < pages < MOST_PAGES
     if not (marks and sizes):
         raise SpiroError("its SAS7BDAT header is damaged (alignment, byte order or sizes); fetch it again")
-    stream.read(header_size - HEADER_SIZE)
-    return layout, page_size, pages
+    return layout, page_size, pages, head + stream.read(header_size - HEADER_SIZE)
+
+
+def _meta(
+    stream: BufferedReader, layout: Layout, page_size: int, pages: int
+) -> tuple[dict[int, list[bytes]], list[_Page]]:
+    """The subheaders of the first pages by signature, and those pages: up to the first that holds rows."""
+    subheaders: dict[int, list[bytes]] = {}
+    read_pages: list[_Page] = []
+    while len(read_pages) < pages:
+        page = _read_page(stream, len(read_pages) + 1, pages, page_size, layout)
+        read_pages.append(page)
+        for pointer in _pointers(page, layout):
+            if not pointer.compression and pointer.length >= layout.word:
+                subheader = page.data[pointer.offset : pointer.offset + pointer.length]
+                code = layout.unpack("W", subheader, 0)[0]
+                if layout.wide and not layout.little and code >> 32 != 0xFFFFFFFF:
+                    code >>= 32  # these signatures have four bytes, and anything behind them
+                code &= 0xFFFFFFFF
+                subheaders.setdefault(code, []).append(subheader)
+        if page.kind != META or any(pointer.compression == ROW for pointer in _pointers(page, layout)):
+            break
+    return subheaders, read_pages
 
 
 def _read_page(stream: BufferedReader, number: int, pages: int, page_size: int, layout: Layout) -> _Page:
@@ -327,81 +359,75 @@ def _read_page(stream: BufferedReader, number: int, pages: int, page_size: int, 
     return _Page(number, page, kind, blocks - pointers if kind == MIX else blocks, 0 if kind == DATA else pointers)
 
 
-def _subheaders_of(page: _Page, layout: Layout) -> Iterator[tuple[int, bytes]]:
-    """Signature and bytes of each subheader."""
+class _Pointer(NamedTuple):
+    offset: int
+    length: int
+    compression: int  # 4: a row of a compressed table
+    kind: int  # 1: a row, or what columns have more than one of
+
+
+def _pointers(page: _Page, layout: Layout) -> Iterator[_Pointer]:
+    """The pointers of a page to subheaders in use."""
     for i in range(page.pointers):
         at = layout.page_header + i * layout.pointer
         if at + layout.pointer > len(page.data):
             raise SpiroError(f"page {page.number} is damaged ({page.pointers} subheaders); fetch it again")
-        offset, length, compression, _ = layout.unpack("WWBB", page.data, at)
-        if length == 0 or compression == 1:  # no longer in use
+        pointer = _Pointer(*layout.unpack("WWBB", page.data, at))
+        if pointer.length == 0 or pointer.compression == UNUSED:
             continue
-        if compression == 4:
-            raise CompressedError("is a compressed SAS7BDAT")
-        if compression or offset < layout.page_header or offset + length > len(page.data) or length < layout.word:
-            raise SpiroError(f"page {page.number} is damaged (subheader of {length} bytes at {offset}); fetch it again")
-        subheader = page.data[offset : offset + length]
-        code = layout.unpack("W", subheader, 0)[0]
-        yield code & 0xFFFFFFFF or code >> 32, subheader  # wide and big-endian: some stand in the upper half
+        end = pointer.offset + pointer.length
+        if pointer.compression not in (0, ROW) or pointer.offset < layout.page_header or end > len(page.data):
+            what = f"subheader of {pointer.length} bytes at {pointer.offset}"
+            raise SpiroError(f"page {page.number} is damaged ({what}); fetch it again")
+        yield pointer
 
 
-def _described(subheaders: dict[int, list[bytes]], layout: Layout, page_size: int, pages: int) -> Table:
-    """The table that its subheaders describe."""
+def _described(subheaders: dict[int, list[bytes]], layout: Layout, size: int) -> _Description:
+    """What the subheaders of a file of `size` bytes of pages say, held against each other."""
     word = layout.word
     for code, name in {ROW_SIZE: "row size", COLUMN_SIZE: "column size", TEXT: "text"}.items():
         if code not in subheaders or len(subheaders[code][0]) < SHORTEST[code] * word:
             raise SpiroError(f"its description is damaged (no {name} subheader); fetch it again")
-    if any(mark in subheaders[TEXT][0][:64] for mark in COMPRESSION):
-        raise CompressedError("is a compressed SAS7BDAT")
-    row_size = subheaders[ROW_SIZE][0]
-    row_width, rows = layout.unpack("WW", row_size, 5 * word)
-    mix_rows = layout.unpack("W", row_size, 15 * word)[0]
+    row_width, rows = layout.unpack("WW", subheaders[ROW_SIZE][0], 5 * word)
+    mix_rows = layout.unpack("W", subheaders[ROW_SIZE][0], 15 * word)[0]
+    compressed = any(mark in subheaders[TEXT][0][:64] for mark in COMPRESSION)
     count = layout.unpack("W", subheaders[COLUMN_SIZE][0], word)[0]
-    names = [name for s in subheaders.get(NAMES, []) for name in _names(s, subheaders[TEXT], layout)]
-    places = [place for s in subheaders.get(ATTRIBUTES, []) for place in _places(s, layout)]
-    if not count == len(names) == len(places) or not count:
-        raise SpiroError(
-            f"its description is damaged ({count} columns, {len(names)} names, {len(places)} places); fetch it again"
-        )
-    columns = [Column(name, "", *place) for name, place in zip(names, places, strict=True)]
+    places = sorted(place for subheader in subheaders.get(ATTRIBUTES, []) for place in _places(subheader, layout))
+    if count != len(places) or not count:
+        raise SpiroError(f"its description is damaged ({count} columns, {len(places)} places); fetch it again")
     end = 0
-    for column in sorted(columns, key=lambda c: c.offset):
-        if column.offset < end or column.width < 1 or not (column.text or column.width == 8):
-            raise SpiroError(f"its description is damaged (place of column {column.name}); fetch it again")
-        end = column.offset + column.width
-    if end > row_width or row_width > page_size or len(set(names)) < count:
-        raise SpiroError(f"its description is damaged (row of {row_width} bytes, columns of {end}); fetch it again")
-    return Table(layout, page_size, pages, rows, mix_rows, row_width, columns)
+    for offset, width, kind in places:
+        if kind not in (NUMBER, CHARACTER) or offset < end or not 1 <= width <= (8 if kind == NUMBER else 1 << 15):
+            raise SpiroError(f"its description is damaged (a column of {width} bytes at {offset}); fetch it again")
+        end = offset + width
+    if end > row_width or (not compressed and row_width * rows > size):
+        raise SpiroError(f"its description is damaged ({rows} rows of {row_width} bytes); fetch it again")
+    return _Description(rows, row_width, mix_rows, compressed)
 
 
-def _names(subheader: bytes, texts: list[bytes], layout: Layout) -> Iterator[str]:
-    for i in range((len(subheader) - 2 * layout.word - 12) // 8):
-        index, offset, length = layout.unpack("HHH", subheader, layout.word + 8 * (i + 1))
-        start = layout.word + offset
-        name = texts[index][start : start + length] if index < len(texts) else b""
-        if len(name) < max(length, 1) or not name.isascii() or not name.decode().isidentifier():
-            raise SpiroError(f"its description is damaged (column {i + 1} is named {name[:40]!r}); fetch it again")
-        yield name.decode()
-
-
-def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[bool, int, int]]:
-    """Whether text, width and offset of each column."""
+def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[int, int, int]]:
+    """Offset, width and kind of each column."""
     entry = layout.word + 8
     for i in range((len(subheader) - 2 * layout.word - 12) // entry):
         offset, width, _, kind = layout.unpack("WIHB", subheader, layout.word + 8 + i * entry)
-        if kind not in (1, 2):
-            raise SpiroError(f"its description is damaged (column {i + 1} has type {kind}); fetch it again")
-        yield kind == 2, width, offset
+        yield offset, width, kind
 
 
-def _rows_of(page: _Page, table: Table) -> np.ndarray:
-    start = table.layout.page_header
+def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
+    """The rows that a page holds, which have to fit in it."""
+    held = 0
+    for pointer in _pointers(page, layout) if described.compressed else ():
+        signature = layout.unpack("I", page.data, pointer.offset)[0] if pointer.length >= 4 else 0
+        plain = pointer.kind == 1 and pointer.length == described.row_width and signature not in SIGNATURES
+        held += pointer.compression == ROW or plain
+    if page.kind == META:
+        return held
+    start = layout.page_header
     if page.kind == MIX:
-        start += page.pointers * table.layout.pointer
+        start += page.pointers * layout.pointer
         start += -start % 8
-        if page.rows != min(table.mix_rows, table.rows):
+        if page.rows != min(described.mix_rows, described.rows):
             raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
-    if page.rows < 1 or start + page.rows * table.row_width > len(page.data):
+    if page.rows < 1 or start + page.rows * described.row_width > len(page.data):
         raise SpiroError(f"page {page.number} is damaged ({page.rows} rows do not fit in it); fetch it again")
-    rows = np.frombuffer(page.data, np.uint8, page.rows * table.row_width, start)
-    return rows.reshape(page.rows, table.row_width)
+    return held + page.rows

@@ -1,5 +1,6 @@
 """What a file is, told by its first bytes and never by its name."""
 
+import codecs
 import re
 from enum import StrEnum
 
@@ -27,6 +28,16 @@ class Kind(StrEnum):
     TEXT = "plain text"
     PARQUET = "Parquet"
     PDF = "PDF"
+    OLD_OFFICE = "an Office document of before 2007, such as .xls"
+    PNG = "a PNG picture"
+    JPEG = "a JPEG picture"
+    HDF5 = "HDF5 or MATLAB data"
+    NPY = "a NumPy array"
+    SQLITE = "an SQLite database"
+    DICOM = "DICOM"
+    RDATA = "data of R"
+    STATA = "a Stata file"
+    SPSS = "an SPSS file"
     UNKNOWN = "of no known kind"
 
 
@@ -49,10 +60,20 @@ _AT_START = (
     (b"7z\xbc\xaf\x27\x1c", Kind.SEVEN_ZIP),
     (b"PAR1", Kind.PARQUET),
     (b"%PDF", Kind.PDF),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind.OLD_OFFICE),
+    (b"\x89PNG", Kind.PNG),
+    (b"\xff\xd8\xff", Kind.JPEG),
+    (b"\x89HDF\r\n", Kind.HDF5),
+    (b"MATLAB 5.0 MAT-file", Kind.HDF5),
+    (b"\x93NUMPY", Kind.NPY),
+    (b"SQLite format 3", Kind.SQLITE),
+    (b"RDX", Kind.RDATA),
+    (b"<stata_dta>", Kind.STATA),
+    (b"$FL", Kind.SPSS),
 )
 
 
-def kind(head: bytes) -> Kind:
+def kind(head: bytes) -> Kind:  # noqa: PLR0911, a rule a line
     """The kind of a file from its first `HEAD` bytes."""
     if not head:
         return Kind.EMPTY
@@ -64,20 +85,26 @@ def kind(head: bytes) -> Kind:
     for mark, found in _ANYWHERE:
         if mark in head:
             return found
-    return Kind.SAS7BDAT if head[84:92] == b"SAS FILE" else _kind_of_text(head)
+    if head[128:132] == b"DICM":
+        return Kind.DICOM
+    if head[84:92] == b"SAS FILE":
+        return Kind.SAS7BDAT
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        head = head[: len(head) // 2 * 2].decode("utf-16", "replace").encode()
+    return _kind_of_text(head)
 
 
 def _kind_of_text(head: bytes) -> Kind:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
-    if any(byte < 9 or 13 < byte < 32 or byte == 127 for byte in head):
+    if any(byte < 9 or 13 < byte < 26 or 26 < byte < 32 or byte == 127 for byte in head):
         return Kind.UNKNOWN
     if start.startswith(b"<"):
         return Kind.XML
-    if start.startswith((b"{", b"[")):
+    if start.startswith(b"{") or re.match(rb"\[\s*[\[{\"\d\]-]", start):
         return Kind.JSON
-    first = head.splitlines()[0]
+    first = head.splitlines()[0] if head.splitlines() else b""
     return Kind.CSV if any(mark in first for mark in (b",", b";", b"\t")) else Kind.TEXT
 
 

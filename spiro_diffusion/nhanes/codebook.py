@@ -73,6 +73,20 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "SPXRAW": tuple(SPXRAW),
 }
 
+# What the labels of columns say, in every cycle; where columns lie in another order, they tell whose a name is.
+LABEL_WORDS = {
+    "SEQN": "respondent|sequence",
+    "RIAGENDR": "gender",
+    "RIDAGEYR": "age",
+    "RIDRETH1": "race|ethnicity",
+    "WTMEC2YR": "mec|exam",
+    "BMXHT": "height",
+    "BMXWT": "weight",
+    "SPXNFVC": "fvc",
+    "SPXNFEV1": "fev ?1",
+    "SPXNPEF": "pef|peak",
+}
+
 
 class Numbers(NamedTuple):
     """The numbers a column may hold."""
@@ -155,8 +169,8 @@ class Release(NamedTuple):
     """One publication of a file. The CDC replaces files under the same name."""
 
     size: int  # bytes
-    sha256: str
-    columns: list[str]
+    sha256: str  # or its beginning
+    columns: list[str]  # none where they were not seen at first hand
     current: bool = True
 
 
@@ -198,7 +212,10 @@ _FILES = (
         "G",
         9756,
         (DEMO_G,),
-        (Release(3_753_760, "eaf0525d1952626885af3e935415a1f66ad62c18698080e7354789c125af252d", DEMO_G),),
+        (
+            Release(3_753_760, "eaf0525d1952626885af3e935415a1f66ad62c18698080e7354789c125af252d", DEMO_G),
+            Release(2_659_200, "bdecfa92", [], False),  # of September 2013, 34 columns; seen by others
+        ),
         (("RIAGENDR", 1, 4856), ("RIDRETH1", 3, 2973)),
     ),
     File("BMX", "E", 9762, (BMX_EF,), counts=(("BMXHT", None, 8873), ("BMXWT", None, 9631))),

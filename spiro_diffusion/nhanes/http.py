@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
-from spiro_diffusion.core.artifacts import sha256, write_json
+from spiro_diffusion.core.artifacts import not_following, sha256, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.formats.archives import opened
@@ -211,7 +211,7 @@ def _receive(answer: requests.Response, part: Path, have: int, total: int) -> No
     if total > LONGEST:
         raise _NotThere(f"announced {total:,} bytes, more than any file of the CDC")
     with (
-        part.open("ab" if have else "wb") as out,
+        open(part, "ab" if have else "wb", opener=not_following) as out,
         tqdm(desc=answer.url.rsplit("/", 1)[-1], initial=have, total=total or None, unit="B", unit_scale=True) as bar,
     ):
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from spiro_diffusion.core.artifacts import atomic, sha256
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.formats.sniff import HEAD, Kind, kind
 from spiro_diffusion.nhanes import codebook
 from spiro_diffusion.nhanes.codebook import File
 
@@ -63,12 +64,19 @@ def find(folder: Path, file: File) -> Path:
     named = [path for path in sorted(folder.iterdir()) if path.name.split(".")[0].upper() == file.name]
     exact = [path for path in named if path.name.lower() == file.filename.lower()]
     choice = [path for path in exact or named if path.is_file()]
+    if len(choice) > 1:  # the codebook's page, saved beside it
+        choice = [path for path in choice if not _is_page(path)]
     if not choice:
         raise SpiroError(f"{folder}: holds no {file.filename}; put it there or change download.source")
     if len(choice) > 1:
         names = ", ".join(path.name for path in choice)
         raise SpiroError(f"{folder}: holds several files for {file.name} ({names}); keep one")
     return choice[0]
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return kind(file.read(HEAD)) is Kind.HTML
 
 
 def _copy(source: Path, target: Path) -> None:

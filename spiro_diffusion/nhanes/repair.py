@@ -8,8 +8,6 @@ of the release, and writes.
 
 import contextlib
 import io
-import shutil
-import tempfile
 import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +32,8 @@ from spiro_diffusion.nhanes.raw_folder import MANIFEST, find
 
 ROWS_AT_ONCE = 704  # rows of SPXRAW held together: 64 pages, 8 MB
 SHORT_CURVE = 100  # points; efforts that were broken off can be equal by chance
-LARGEST_XPORT = 256 << 20  # bytes; XPORT is read whole, the largest of ours has 4 MB
+LARGEST_XPORT = 32 << 20  # bytes; XPORT is read whole and takes ten times its size, the largest of ours has 4 MB
+Counted = tuple[str, float | str | None]  # a column and a value that the codebook counts
 Values = dict[str, np.ndarray]  # numbers as float64, NaN where missing; texts as bytes ('S')
 
 _ADVICE = {
@@ -69,23 +68,16 @@ def repair_file(
     try:
         with opened(path, largest) as content:
             kind = content.what
-            try:
-                table = _write(_batches(content, file, findings, published), file, out, findings, published)
-            except sas7bdat.CompressedError:
-                kind = f"compressed {kind}"
-                findings = Findings()
-                with opened(path, largest) as again:
-                    table = _write(_compressed_batches(again.stream), file, out, findings, published)
+            table = _write(_batches(content, file, findings, published), file, out, findings, published)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
-    release = _release(table, file, findings, published)
     return {
-        "kind": kind,
+        "kind": f"compressed {kind}" if findings.compressed else kind,
         "rows": table.rows,
         "columns": table.columns,
         "mended": findings.mended,
         "nulled": findings.nulled,
-        "release": release,
+        "release": table.release,
         "warnings": findings.warnings,
     }
 
@@ -120,50 +112,17 @@ def _xport_batches(
 
 
 def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: Findings) -> Iterator[Values]:
-    table, pages = sas7bdat.read(stream, findings)
-    names, restored = validate.known_names([column.name for column in table.columns], file)
-    findings.mended += [f"name of column {name} restored" for name in restored]
-    for name, column in zip(names, table.columns, strict=True):
-        if codebook.is_text(name) != column.text:
-            raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
-    for rows in _joined(pages):
-        yield {
-            name: table.texts(rows, column) if column.text else table.numbers(rows, column)
-            for name, column in zip(names, table.columns, strict=True)
-        }
-
-
-def _joined(pages: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    waiting: list[np.ndarray] = []
-    for rows in pages:
-        waiting.append(rows)
-        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
-            yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
-
-
-def _compressed_batches(stream: io.BufferedReader) -> Iterator[Values]:
-    """Rows of a compressed SAS7BDAT, which pyreadstat unpacks; it needs a file to seek in."""
-    import pyreadstat  # noqa: PLC0415, slow to load and seldom needed
-
-    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:
-        shutil.copyfileobj(stream, file)
-        file.flush()
-        try:
-            announced = pyreadstat.read_sas7bdat(file.name, metadataonly=True)[1].number_rows
-            done = 0
-            for frame, _ in pyreadstat.read_file_in_chunks(pyreadstat.read_sas7bdat, file.name, ROWS_AT_ONCE):
-                done += len(frame)
-                yield {
-                    name: _as_bytes(frame[name]) if codebook.is_text(name) else frame[name].to_numpy(np.float64)
-                    for name in frame.columns
-                }
-        except (pyreadstat.ReadstatError, ValueError) as error:
-            raise SpiroError(f"is a damaged compressed SAS7BDAT ({error}); fetch it again") from None
-        if done != announced:
-            raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
+    names: list[str] = []
+    for frame in sas7bdat.read(stream, findings, ROWS_AT_ONCE):
+        if not names:
+            names, restored = validate.known_names(list(frame.columns), file)
+            findings.mended += [f"name of column {name} restored" for name in restored]
+        values: Values = {}
+        for name, column in zip(names, frame.columns, strict=True):
+            if codebook.is_text(name) == (frame[column].dtype.kind in "fiu"):
+                raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
+            values[name] = _as_bytes(frame[column]) if codebook.is_text(name) else frame[column].to_numpy(np.float64)
+        yield values
 
 
 def _as_bytes(texts: pd.Series) -> np.ndarray:
@@ -178,7 +137,7 @@ def _as_bytes(texts: pd.Series) -> np.ndarray:
 class _Table(NamedTuple):
     rows: int
     columns: int
-    counts: dict[tuple[str, float | str | None], int]  # how often the values occur that the codebook counts
+    release: str  # current, superseded or unknown
 
 
 def _ahead(batches: Iterator[Values]) -> Generator[Values, None, None]:
@@ -207,8 +166,7 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
                     validate.complete(values, done)
                     validate.efforts(group["SPAACC"].to_numpy(), group["SPAQEFF"].to_numpy(), done)
                     twice += _twice(values, group["SPXRAW"].chunk(0), curves)
-                else:
-                    people.append(values["SEQN"])
+                people.append(values["SEQN"])
                 for column, value in counts:
                     if column in group.column_names:
                         counts[column, value] += _count(group[column], value)
@@ -219,13 +177,26 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
             raise SpiroError("holds no rows; fetch it again")
         if published and file.rows not in (done, None):
             raise SpiroError(f"holds {done} rows, {file.rows} were published; fetch it again")
+        if twice and published:
+            raise SpiroError(f"holds {twice} curves twice; a part was written over another: fetch it again")
         if twice:
             findings.warnings.append(f"holds {twice} curves twice; a part may have been written over another")
-        if people:
+        if file.table != "SPXRAW":
             validate.one_row_each(np.concatenate(people))
-            if published:
-                validate.ascending(np.concatenate(people))
-    return _Table(done, width, counts)
+        if people:
+            _ascending(np.concatenate(people), published, findings)
+        release = _release(counts, file, findings, published)
+    return _Table(done, width, release)
+
+
+def _ascending(seqn: np.ndarray, published: bool, findings: Findings) -> None:
+    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else told of."""
+    try:
+        validate.ascending(seqn)
+    except SpiroError as error:
+        if published:
+            raise
+        findings.warnings.append(f"{error}: parts of it may have changed places")
 
 
 def _verified(name: str, values: Values, first_row: int, findings: Findings) -> pa.Array:
@@ -261,10 +232,10 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
     return int(pc.sum(pc.equal(column, value)).as_py() or 0)
 
 
-def _release(table: _Table, file: codebook.File, findings: Findings, published: bool) -> str:
+def _release(counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool) -> str:
     """Hold a table against what is known of its releases: current, superseded or unknown, with warnings."""
     for release in file.releases:
-        if release.sha256 == findings.sha256:
+        if findings.sha256.startswith(release.sha256):
             if release.current:
                 return "current"
             newest = next(r for r in file.releases if r.current)
@@ -274,12 +245,12 @@ def _release(table: _Table, file: codebook.File, findings: Findings, published: 
             return "superseded"
     if published:
         for column, value, count in file.counts:
-            seen = table.counts[column, value]
+            seen = counts[column, value]
             if seen != count:
-                what = "not missing" if value is None else repr(value)
-                findings.warnings.append(
-                    f"{column} is {what} in {seen} rows, in {count} by the codebook: not the CDC's"
-                )
+                what = f"{column} is {'not missing' if value is None else repr(value)} in {seen} rows"
+                if file.table == "SPXRAW":  # of which no release is known, that would tell what was changed
+                    raise SpiroError(f"{what}, in {count} by the codebook; fetch it again")
+                findings.warnings.append(f"{what}, in {count} by the codebook: not the CDC's")
         if file.releases:
             findings.warnings.append("is no release that is known here; altered values within the limits do not show")
     return "unknown"
@@ -329,7 +300,7 @@ def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
         return bool(manifest["source"] == "nhanes")
     file = codebook.FILES[f"SPXRAW_{cycle}"]
     with contextlib.suppress(SpiroError), opened(find(raw, file)) as content:
-        return content.kind is Kind.SAS7BDAT and sas7bdat.read(content.stream, Findings())[0].rows == file.rows
+        return content.kind is Kind.SAS7BDAT and sas7bdat.rows_announced(content.stream) == file.rows
     return False
 
 

@@ -1,5 +1,7 @@
 """Holds tables against what is known of them: codebooks, SEQN, counts. Rows are counted from 0, as in Parquet."""
 
+import re
+
 import numpy as np
 
 from spiro_diffusion.core.errors import SpiroError
@@ -97,6 +99,35 @@ def needed(names: list[str], file: codebook.File) -> None:
             raise SpiroError(f"has no column {name}; give {file.filename} as the CDC publishes it")
 
 
+def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
+    """Refuse names in another order than the CDC's, which may have been exchanged.
+
+    Of a file of which no release was seen at first hand the order may be another: there the labels tell. SPX
+    without any label is the simulator's, whose order is its own.
+    """
+    if file.table == "SPX" and not any(labels):
+        return
+    for columns in file.columns:
+        following = iter(columns)
+        if all(name in following for name in names):
+            return
+    said = dict(zip(names, labels, strict=True))
+    for name, word in codebook.LABEL_WORDS.items():
+        if name in said and (file.releases or not re.search(word, said[name], re.IGNORECASE)):
+            raise SpiroError(
+                f"its columns are not in the CDC's order (see {_out_of_order(names, file)}): names may have been "
+                "exchanged; fetch it again"
+            )
+
+
+def _out_of_order(names: list[str], file: codebook.File) -> str:
+    """The first name that stands before one which it should follow."""
+    order = max(file.columns, key=lambda columns: sum(name in columns for name in names))
+    places = [order.index(name) for name in names if name in order]
+    falls = [i for i in range(1, len(places)) if places[i] < places[i - 1]]
+    return names[falls[0] - 1] if falls else names[0]
+
+
 def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[str]]:
     """Column names as `file` has them, and those of them that had to be restored.
 
@@ -105,6 +136,7 @@ def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[
     Raises SpiroError where a name is unknown and cannot be told, or occurs twice.
     """
     known = {name for columns in file.columns for name in columns}
+    names = [name.upper() for name in names]
     unknown = [name for name in names if name not in known]
     restored: list[str] = []
     if unknown:

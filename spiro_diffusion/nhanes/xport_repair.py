@@ -67,7 +67,7 @@ def _readings(data: bytes, file: codebook.File) -> Iterator[tuple[bytes, list[st
     start = max(data.find(xport.VERSION_5.library, 0, SEARCHED), 0)
     for release in file.releases:
         piece = data[start : start + release.size]
-        if len(data) > len(piece) and hashlib.sha256(piece).hexdigest() == release.sha256:
+        if len(data) > len(piece) and hashlib.sha256(piece).hexdigest().startswith(release.sha256):
             yield piece, [f"{len(data) - len(piece)} bytes around the CDC's file removed"]
     yield data, []
     lines = data.count(b"\n")
@@ -166,7 +166,7 @@ def _header_end(data: bytes, file: codebook.File, version: xport.Announcements, 
         described = xport.NAMESTR_START + written * xport.NAMESTR.size
         if not (written > 0 and in_place and described <= announced and rows.isdigit()):
             raise SpiroError("its XPORT v8 header is damaged; fetch it again")
-        return _HeaderEnd(written, int(rows), announced + xport.RECORD)
+        return _HeaderEnd(written, int(rows) or None, announced + xport.RECORD)  # some programs leave it at 0
     if written == 0 and announced == xport.NAMESTR_START:
         raise SpiroError("holds a header and nothing else; fetch it again")
 
@@ -211,6 +211,8 @@ def _columns(
         raise SpiroError("its name records are out of order; fetch it again")
     if any(number in LINE_ENDS and i + 1 in LINE_ENDS and number != i + 1 for i, number in enumerate(numbers)):
         raise SpiroError("was taken for text: CR and LF stand for each other, in the values as well; fetch it again")
+    if not any(hashlib.sha256(data).hexdigest().startswith(release.sha256) for release in file.releases):
+        validate.in_order(names, [record.label for record in records], file)
     damaged = set(restored)
     for i, (record, name, text) in enumerate(zip(records, names, texts, strict=True)):
         if record.number != i + 1:
@@ -276,6 +278,9 @@ def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings)
     if behind.startswith(b"HEADER RECORD"):
         raise SpiroError("holds more than one table; give each as a file of its own")
     if blanks == len(rest) == padding:
+        return
+    if len(rest) == padding and not rest.strip(b"\0"):  # less than a record, and so less than a row
+        found.mended.append(f"{padding} zero bytes behind the last row, where blanks belong")
         return
     ended = min(blanks, padding) > 0  # blanks stand behind the last row and nowhere else
     only_ends = not behind.strip(b"\r\n\x1a")  # line ends and Ctrl-Z, which programs write behind a text

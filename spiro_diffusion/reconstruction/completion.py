@@ -21,7 +21,7 @@ from spiro_diffusion.physiology.faults import Fault
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.reconstruction.reconstructor import ZERO_EDGE, Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others
-from spiro_diffusion.user_curves.delimited import OwnCurves
+from spiro_diffusion.user_curves import UserCurves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,7 +147,7 @@ def recover(
     person: pd.DataFrame,
     *,
     spans: list[tuple[float, float]] | None = None,
-    others: Sequence[NDArray] | OwnCurves = (),
+    others: Sequence[NDArray] | UserCurves = (),
     draws: int = 100,
     seed: int = 0,
     notes: list[str] | None = None,
@@ -173,7 +173,7 @@ def recover(
     mask = faults.trusted(found) if spans is None else _mask(spans, end)
     check_trusted(mask)
     signals = time_grid.to_grid(flow[None], t0)
-    best, left_out = _best_other(flow, others.curves() if isinstance(others, OwnCurves) else list(others))
+    best, left_out = _best_other(flow, others.curves() if isinstance(others, UserCurves) else list(others))
     filled = model.fill(signals, mask[None], person, draws, seed, others=best)[0].astype(np.float64)
     time = np.round(np.arange(time_grid.N_10MS) * SAMPLE_PERIOD_S - time_grid.LEAD_S, 2)
     measured = _window(flow, t0)

@@ -1,153 +1,263 @@
-"""A user's own curves: a CSV of time and flow or volume, checked for columns, units and sampling."""
+"""Delimited text of any dialect: columns of time and flow or volume, one blow or several."""
 
 import functools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, sniff
 from spiro_diffusion.generation.drawn_curves import ends
-from spiro_diffusion.generation.subjects import listed, numbers, read_csv
-from spiro_diffusion.physiology import spirometry
-from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
+from spiro_diffusion.user_curves import column_names
+from spiro_diffusion.user_curves.column_names import ColumnName
+from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, Quantity, RawBlow, UserCurves
+from spiro_diffusion.user_curves.source import Source
 
-EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
-SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s over a whole curve
-COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
-LONGEST_S = 60.0  # no expiration lasts so long
-FASTEST_L_S = 20.0  # no lung blows faster
-MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
-DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
-DISAGREE_SHARE = 0.05
-SMALLEST_L, LARGEST_L = 0.2, 12.0  # nor breathes out less, at 3 years, or more
+EXPECTED = "expected time_s (s) and flow_l_s (L/s) or volume_l (L), and curve where there are several"
+LARGEST = 1 << 30  # bytes; 13,000 drawn curves
+DRAWN = ("person", "draw")  # as `spiro generate` names its curves
+MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
+MOST_BLOWS = 50_000
 
 
-class OwnCurves(NamedTuple):
-    """n curves: their names (n,), flow (n, T) in L/s of each 10 ms, samples (n,) of each, and what was done to them."""
+@dataclass(frozen=True)
+class Series:
+    """The columns of one blow, or of several where a column or blank lines tell them apart: places in a row."""
 
-    names: list[str]
-    flow: NDArray[np.float64]
-    points: NDArray[np.int64]
-    notes: list[str]
-
-    def curves(self) -> list[NDArray[np.float64]]:
-        """Flow (T,) of each curve, the record and no more."""
-        return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
+    label: str
+    time: int
+    flow: int | None
+    volume: int | None
 
 
-def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
-    """Curves of a CSV with `time_s` and `flow_l_s` or `volume_l` at BTPS, expiration positive.
+def read(source: Source) -> tuple[list[RawBlow], list[str]]:
+    """Blows of a text in columns, and notes.
 
-    Rows of one `curve` (or of one `person` and `draw`, as `spiro generate` writes them) are one curve; without
-    such a column all rows are. The record ends with its last row, a generated one with its last flow. A flow is
-    the mean of the period that begins at its time; where both are there, flow is read, and has to give that
-    volume. Another constant period than 10 ms is resampled, volume being kept. `where` names the file in errors;
-    without it its path does.
+    Blows are told apart by a column that names them (`curve`, or `person` and `draw`), by columns of their own
+    (`Flow 1`, `Flow 2`), or by blank lines. Where flow and volume are both there flow is read, and has to give that
+    volume. A unit that is written, in the name or below it, is obeyed.
 
-    Raises SpiroError that says what is wrong with columns, units or sampling.
+    Raises SpiroError that says what is wrong with columns or numbers.
     """
-    file = where or str(source)
-    table = read_csv(source, file)
-    value = next((name for name in ("flow_l_s", "volume_l") if name in table), None)
-    if "time_s" not in table or value is None:
-        raise SpiroError(
-            f"{file}: columns are {listed(table)}; expected time_s (s) and flow_l_s (L/s) or volume_l (L), "
-            "and curve where there are several"
-        )
-    if table.empty:
-        raise SpiroError(f"{file}: holds no samples")
-    clean = pd.DataFrame({"time": numbers(table, "time_s", file), "value": numbers(table, value, file)})
-    volume = pd.to_numeric(table["volume_l"], errors="coerce").to_numpy(np.float64) if "volume_l" in table else None
-    keys = ["curve"] if "curve" in table else [name for name in ("person", "draw") if name in table]
-    if keys and table[keys].isna().to_numpy().any():
-        raise SpiroError(f"{file}: {' or '.join(keys)} is empty in a row; name the curve of each sample")
-    names = pd.Series("1", index=table.index)
-    if keys:  # column by column: row by row it takes a hundred times the memory
-        names = functools.reduce(lambda a, b: a + "/" + b, (table[key].astype(str) for key in keys))
-    curves, periods = {}, set()
-    for name, rows in clean.groupby(names.to_numpy(), sort=False):
-        place = f"{file}: curve {shown(name)}" if keys else file
-        curves[str(name)], period = _flow(rows["time"].to_numpy(), rows["value"].to_numpy(), value, place)
-        periods.add(round(1000 * period, 3))
-        if value == "flow_l_s" and volume is not None:
-            _check_volume(curves[str(name)], volume[rows.index], place)
-    longest = max(map(len, curves.values()))
-    if len(curves) * longest > MOST_SAMPLES:
-        raise SpiroError(f"{file}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
-    flow = np.zeros((len(curves), longest))
-    for i, curve in enumerate(curves.values()):
-        flow[i, : len(curve)] = curve
-    points = np.array([len(curve) for curve in curves.values()]) if keys != ["person", "draw"] else ends(flow)
-    other = sorted(periods - {10.0})
-    notes = [f"resampled from a period of {', '.join(f'{p:g}' for p in other)} ms to 10 ms"] if other else []
-    if other and other[-1] > 10:
-        notes.append("PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms")
-    people = table["person"].nunique() if "person" in keys else 1
+    dialect = sniff(source.head, score)
+    if dialect is None:
+        _refuse(source)
+    if dialect.mixed:
+        raise SpiroError(f"{source.where}: its numbers have decimal points and commas both; use one of them")
+    return blows_of(_parsed(source, dialect), [*zip(dialect.names, dialect.units, strict=True)], source.where)
+
+
+def score(names: list[str]) -> int:
+    """How good cells are as names of columns: how many are known, where time and a value are among them."""
+    found = [column_names.parse(name).quantity for name in names] if len(names) < HEAD else []
+    known = "time" in found and ("flow" in found or "volume" in found)
+    return sum(quantity is not None for quantity in found) if known else 0
+
+
+def _refuse(source: Source) -> NoReturn:
+    if b"\n" not in source.head and b"\r" not in source.head and len(source.head) == HEAD:
+        raise SpiroError(f"{source.where}: its first line has more than {HEAD:,} characters; {EXPECTED}")
+    names = first_names(source.head)
+    listed = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    raise SpiroError(f"{source.where}: columns are {listed}{more}; {EXPECTED}")
+
+
+def _parsed(source: Source, dialect: Dialect) -> pd.DataFrame:
+    """The rows below the names as they are, columns by their places; blank lines are rows of nothing."""
+    if source.path and source.path.stat().st_size > LARGEST:
+        raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
+    try:
+        with source.opened() as file, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row of more cells than columns would lose some
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+            return pd.read_csv(
+                file,
+                sep=r"\s+" if dialect.separator == " " else dialect.separator,
+                decimal=dialect.decimal,
+                encoding=dialect.encoding,
+                skiprows=dialect.begin,
+                header=None,
+                names=list(range(len(dialect.names))),
+                index_col=False,
+                skipinitialspace=True,
+                skip_blank_lines=False,
+            )
+    except pd.errors.EmptyDataError:
+        raise SpiroError(f"{source.where}: holds no samples") from None
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        said = shown(" ".join(str(error).split()), 200)
+        raise SpiroError(f"{source.where}: not a readable CSV table ({said})") from None
+
+
+# --- columns to blows -----------------------------------------------------------------------------------------------
+
+
+def blows_of(table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str) -> tuple[list[RawBlow], list[str]]:
+    """Blows of a table whose columns are places; `names` are the columns' names and the units below them."""
+    columns = [_column(name, below) for name, below in names]
+    keys = _keys(columns, names)
+    series = _series(columns, names, where)
+    rows = _without_repeated_names(table, [name for name, _ in names])
+    empty = rows.isna().all(axis=1).to_numpy()
+    if empty.all():
+        raise SpiroError(f"{where}: holds no samples")
+    group = _groups(rows, keys, empty, names, where)
+    rows, group = rows[~empty], group[~empty]
+    blows, notes = [], []
+    for one in series:
+        read_blows, said = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
+        blows += read_blows
+        notes += said
+    people = rows[keys[0]].nunique() if [names[key][0].lower() for key in keys] == list(DRAWN) else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
-    return OwnCurves(list(curves), flow, points, notes)
+    if [names[key][0].lower() for key in keys] == list(DRAWN):
+        blows = [_until_end(blow) for blow in blows]
+    return blows, list(dict.fromkeys(notes))
 
 
-def _flow(time: NDArray, value: NDArray, column: str, where: str) -> tuple[NDArray[np.float64], float]:
-    """Flow (T,) in L/s of each 10 ms, and the period (s) it came in."""
-    period = _period(time, where)
-    as_asked = abs(period - SAMPLE_PERIOD_S) <= SAME_PERIOD_S
-    volume = np.concatenate([[0.0], np.cumsum(value) * period]) if column == "flow_l_s" else value - value[0]
-    if as_asked:
-        flow = value if column == "flow_l_s" else np.diff(volume) / SAMPLE_PERIOD_S
+def _column(name: str, below: str) -> ColumnName:
+    column = column_names.parse(name)
+    unit = column_names.unit(below)
+    if column.quantity and column.unit is None and unit and unit[0] == column.quantity:
+        return column._replace(unit=unit[1])
+    return column
+
+
+def _keys(columns: list[ColumnName], names: Sequence[tuple[str, str]]) -> list[int]:
+    """Places of the columns that tell blows apart."""
+    lower = [name.strip().lower() for name, _ in names]
+    drawn = [lower.index(name) for name in DRAWN if name in lower]
+    named = [i for i, column in enumerate(columns) if column.quantity == "curve"]
+    return named[:1] or drawn
+
+
+def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: str) -> list[Series]:
+    places: dict[tuple[str, str], int] = {}
+    for i, column in enumerate(columns):
+        if column.quantity in ("time", "flow", "volume"):
+            if (column.quantity, column.label) in places:
+                raise SpiroError(f"{where}: two columns are named {shown(names[i][0])}; keep one")
+            places[column.quantity, column.label] = i
+    times = {label: i for (quantity, label), i in places.items() if quantity == "time"}
+    labels = dict.fromkeys(label for quantity, label in places if quantity != "time")
+    found = []
+    for label in labels:
+        flow, volume = places.get(("flow", label)), places.get(("volume", label))
+        first = min(i for i in (flow, volume) if i is not None)
+        left = [i for i in times.values() if i < first]
+        found.append(Series(label, times.get(label, max(left, default=next(iter(times.values())))), flow, volume))
+    return found
+
+
+def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The rows but those that say the names again, as files do that hold a table a blow."""
+    again = np.zeros(len(table), bool)
+    for i, name in enumerate(names):
+        if table[i].dtype.kind not in "fiu":
+            again |= (table[i].astype(str).str.strip() == name).to_numpy()
+    return table[~again] if again.any() else table
+
+
+def _groups(
+    rows: pd.DataFrame, keys: list[int], empty: NDArray[np.bool_], names: Sequence[tuple[str, str]], where: str
+) -> NDArray:
+    """The name of each row's blow, "" where nothing tells blows apart."""
+    if not keys:
+        block = np.cumsum(np.diff(empty.astype(int), prepend=1) == -1)
+        return block.astype(str).astype(object) if block.max() > 1 else np.full(len(rows), "", object)
+    if rows[~empty][keys].isna().to_numpy().any():
+        said = " or ".join(names[key][0] for key in keys)
+        raise SpiroError(f"{where}: {said} is empty in a row; name the curve of each sample")
+    # column by column: row by row it takes a hundred times the memory
+    return functools.reduce(lambda a, b: a + "/" + b, (_as_names(rows[key]) for key in keys)).to_numpy(object)
+
+
+def _as_names(cells: pd.Series) -> pd.Series:
+    """Names as written: a column of whole numbers that blank lines made floats has no decimals."""
+    if cells.dtype.kind == "f" and (cells.dropna() % 1 == 0).all() and cells.abs().max() < 1e15:
+        return cells.fillna(-1).astype(np.int64).astype(str)
+    return cells.astype(str)
+
+
+def _blows_of_series(
+    rows: pd.DataFrame, group: NDArray, series: Series, columns: list[ColumnName], names: list[str], where: str
+) -> tuple[list[RawBlow], list[str]]:
+    value = series.flow if series.flow is not None else series.volume
+    assert value is not None  # a series has one of them
+    quantity: Quantity = "flow" if series.flow is not None else "volume"
+    used = rows[[series.time, value]]
+    if series.label:  # columns of their own end where their blow ends
+        last = np.flatnonzero(rows[value].notna().to_numpy())
+        used, group = used.iloc[: last[-1] + 1 if len(last) else 0], group[: last[-1] + 1 if len(last) else 0]
+    time = _numbers(used[series.time], names[series.time], where) * (columns[series.time].unit or 1.0)
+    values = _numbers(used[value], names[value], where) * (columns[value].unit or 1.0)
+    beside = None
+    if quantity == "flow" and series.volume is not None:
+        beside = pd.to_numeric(rows[series.volume].iloc[: len(used)], errors="coerce").to_numpy(np.float64)
+        beside = beside * (columns[series.volume].unit or 1.0)
+    conditions = columns[value].conditions
+    notes: list[str] = []
+    if columns[value].unit is None:
+        notes.append(f"{shown(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
+    blows = []
+    codes, uniques = pd.factorize(group)
+    if len(uniques) > MOST_BLOWS:
+        raise SpiroError(f"{where}: holds {len(uniques)} curves, more than {MOST_BLOWS} at once; give fewer")
+    order = np.argsort(codes, kind="stable")
+    for part in np.split(order, np.cumsum(np.bincount(codes, minlength=len(uniques)))[:-1]) if len(codes) else []:
+        name = " ".join(filter(None, (str(group[part[0]]), series.label)))
+        own, volume = time[part], None if beside is None else beside[part]
+        if columns[series.time].unit is None and len(own) > 1 and (own[-1] - own[0]) / (len(own) - 1) > MILLISECONDS:
+            own, notes = own / 1000, [*notes, f"{shown(names[series.time], 40)} has no unit; read as ms"]
+        whole = volume is not None and np.isfinite(volume[[0, -1]]).all()
+        btps = None if conditions == "atps" else 1.0
+        blows.append(
+            RawBlow(name, quantity, values[part], None, own, btps, volume if whole else None, shown(names[value], 40))
+        )
+    return blows, notes
+
+
+def _numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
+    """A column as finite float64 (n,).
+
+    Raises SpiroError that names the first cell that is no number, by its row counted from 1.
+    """
+    if cells.dtype.kind not in "fiu":
+        text = cells.astype(str).str.strip()
+        text = text.where(text.str.len() < 300, "")  # an integer of hundreds of digits
+        values = pd.to_numeric(text.str.replace(",", "."), errors="coerce").to_numpy(np.float64)
     else:
-        times = np.arange(len(volume)) * period
-        at = np.arange(int(np.ceil(round(times[-1] / SAMPLE_PERIOD_S, 6))) + 1) * SAMPLE_PERIOD_S
-        flow = np.diff(np.interp(at, times, volume)) / SAMPLE_PERIOD_S
-    _check_units(flow, column, where)
-    return flow, SAMPLE_PERIOD_S if as_asked else period
+        values = cells.to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        said = shown(cells.iloc[bad[0]])
+        raise SpiroError(f"{where}: {shown(name, 40)} is {said} in row {bad[0] + 1}; expected a number")
+    return values
 
 
-def _period(time: NDArray, where: str) -> float:
-    if len(time) < spirometry.SLOPE_SAMPLES + 1:
-        raise SpiroError(f"{where}: {len(time)} samples are no curve; expected some seconds of them")
-    period = float(time[-1] - time[0]) / (len(time) - 1)
-    uneven = np.abs(time - np.linspace(time[0], time[-1], len(time)))
-    if period <= 0 or uneven.max() > EVEN_SHARE * period:
-        row = int(uneven.argmax()) + 1
-        raise SpiroError(
-            f"{where}: time_s does not grow evenly (sample {row}); expected one sample each 10 ms, and several curves "
-            "told apart by a column 'curve'"
-        )
-    if period > COARSEST_S:
-        hint = "; are these milliseconds? time_s is in s" if period >= 1 else ""
-        raise SpiroError(
-            f"{where}: a sample each {period:g} s is too few; expected 0.01 s, at most {COARSEST_S:g} s{hint}"
-        )
-    if period * len(time) > LONGEST_S:
-        raise SpiroError(
-            f"{where}: lasts {period * len(time):.0f} s; expected one expiration of at most {LONGEST_S:g} s"
-        )
-    return period
+def _until_end(blow: RawBlow) -> RawBlow:
+    """A generated curve, which ends with its last flow."""
+    last = int(ends(blow.values[None])[0]) if blow.quantity == "flow" else len(blow.values)
+    if last < 2 or blow.times is None:
+        return blow
+    return RawBlow(blow.name, blow.quantity, blow.values[:last], None, blow.times[:last], blow.btps, column=blow.column)
 
 
-def _check_volume(flow: NDArray, volume: NDArray, where: str) -> None:
-    """Raises SpiroError where flow (T,), summed up, is not the volume (n,) that the file says beside it."""
-    summed, said = float(flow.sum() * SAMPLE_PERIOD_S), float(volume[-1] - volume[0])
-    if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
-        raise SpiroError(
-            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
-            "unit or of another curve: take it out"
-        )
+# --- writer ---------------------------------------------------------------------------------------------------------
 
 
-def _check_units(flow: NDArray, column: str, where: str) -> None:
-    volume = np.cumsum(flow) * SAMPLE_PERIOD_S
-    largest, lowest, peak = volume.max(), volume.min(), flow.max()
-    if -lowest > largest:
-        raise SpiroError(f"{where}: {column} falls where it should rise; expiration counts as positive")
-    if peak > FASTEST_L_S or largest > LARGEST_L:
-        raise SpiroError(
-            f"{where}: flow peaks at {peak:.4g} L/s and {largest:.4g} L are breathed out, more than a lung can; "
-            f"{column} is in {'L/s' if column == 'flow_l_s' else 'L'}, not mL or L/min"
-        )
-    if largest < SMALLEST_L:
-        raise SpiroError(f"{where}: {largest:.3g} L breathed out are no forced expiration; {column} is in litres")
+def write(path: Path, curves: UserCurves) -> None:
+    """Write efforts as CSV: curve, time_s, flow_l_s at BTPS."""
+    with atomic(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
+        for i, (name, flow) in enumerate(zip(curves.names, curves.curves(), strict=True)):
+            table = pd.DataFrame({"curve": name, "time_s": np.arange(len(flow)) * SAMPLE_PERIOD_S, "flow_l_s": flow})
+            table.round({"time_s": 2, "flow_l_s": 6}).to_csv(out, index=False, header=i == 0, lineterminator="\n")

@@ -1,131 +1,181 @@
-"""A user's curves in the format of NHANES: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as CSV."""
+"""Curves in the format of NHANES: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as delimited text."""
 
 import re
 import tempfile
+import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.dataset import raw_curves
-from spiro_diffusion.formats import sniff, spxraw
+from spiro_diffusion.formats import dialect, sniff, spxraw
 from spiro_diffusion.formats.sniff import Kind
-from spiro_diffusion.generation.subjects import numbers, read_csv
-from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.physiology import counter
-from spiro_diffusion.user_curves.delimited import OwnCurves
+from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
+from spiro_diffusion.user_curves.source import Source
 
 OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
+TEXTS = (Kind.CSV, Kind.TEXT)
+TABLES = (Kind.SAS7BDAT, Kind.ZIP, Kind.GZIP, Kind.PARQUET, Kind.XPORT, Kind.XPORT8)
+BTPS_RANGE = (1.0, 1.2)  # SPAFACT is 1.039 to 1.145 in NHANES
+AS_BYTES = re.compile(r"b(['\"])(.*)\1")  # a text that Python printed as bytes
 
 
-class NhanesCurves(NamedTuple):
-    """n curves, and a table of n rows about them: curve, seqn, test_type, curve_number, effort_grade (the file's own),
-    and age (completed years), sex and height (cm) where DEMO and BMX are known."""
-
-    own: OwnCurves
-    about: pd.DataFrame
+def recognises(source: Source) -> bool:
+    """Whether a file is SAS's, zipped, Parquet, or a text with a column SPXRAW."""
+    return source.kind in TABLES or "SPXRAW" in _names(source.head)
 
 
-def is_nhanes(path: Path) -> bool:
-    """Whether a file is no CSV of time and flow or volume, but SAS's, zipped, Parquet, or a CSV with SPXRAW.
-
-    Raises SpiroError where there is no such file.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(sniff.HEAD)
-    except OSError as error:
-        raise SpiroError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    found = sniff.kind(head)
-    if found in (Kind.CSV, Kind.TEXT):
-        return b"spxraw" in head.splitlines()[0].lower()
-    return found in (Kind.SAS7BDAT, Kind.ZIP, Kind.GZIP, Kind.PARQUET, Kind.XPORT, Kind.XPORT8)
+def _names(head: bytes) -> list[str]:
+    return [name.upper() for name in dialect.first_names(head)] if sniff.kind(head) in TEXTS else []
 
 
-def read_nhanes(path: Path, seqn: int | None = None, people: bool = True) -> NhanesCurves:
+def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCurves:
     """The curves of a file of SPXRAW, or those of one participant; with `people` also who blew, from DEMO and BMX.
 
-    A CSV needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
-    have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS.
+    Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
+    have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number,
+    effort_grade (the file's own), and age (completed years), sex and height (cm) where DEMO and BMX are known.
 
     Raises SpiroError that says what is wrong with the file, or that the participant is not in it.
     """
-    table = _spxraw(path)
+    with source.on_disk() as path:
+        try:
+            table, notes = _spxraw(path, source.kind)
+        except SpiroError as error:
+            raise SpiroError(str(error).replace(str(path), source.where)) from None
     if seqn is not None:
         table = table[table["SEQN"] == seqn].reset_index(drop=True)
         if table.empty:
-            raise SpiroError(f"{path}: holds no curve of participant {seqn}")
+            raise SpiroError(f"{source.where}: holds no curve of participant {seqn}")
     if len(table) > MOST_CURVES:
-        raise SpiroError(f"{path}: {len(table)} curves are more than {MOST_CURVES} at once; choose by --seqn")
+        raise SpiroError(f"{source.where}: {len(table)} curves are more than {MOST_CURVES} at once; choose by --seqn")
     points = table["SPXRAW"].map(len).to_numpy(np.int64)
     counts = np.zeros((len(table), int(points.max())), np.int16)
-    for row, curve in enumerate(table["SPXRAW"]):
-        counts[row, : len(curve)] = curve
+    for row, curve in zip(counts, table["SPXRAW"], strict=True):
+        row[: len(curve)] = curve
     about = table[list(ABOUT)].rename(columns=ABOUT)
-    names = about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)
+    names = list(told_apart(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
     about.insert(0, "curve", names)
-    who, note = _people(path) if people else (None, "")
-    if who is not None:
-        about = about.join(who, on="seqn")
+    if people:
+        who, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
+        about = about if who is None else about.join(who, on="seqn")
+        notes += [note] if note else []
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
-    return NhanesCurves(OwnCurves(list(names), flow, points, [note] if note else []), about)
+    return UserCurves(names, flow, points, notes, about)
 
 
-def _spxraw(path: Path) -> pd.DataFrame:
-    """SEQN, SPATTYPE, SPAMANU, SPAFACT, SPAQEFF and SPXRAW (arrays) of a file."""
-    with path.open("rb") as file:
-        found = sniff.kind(file.read(sniff.HEAD))
-    if found in (Kind.CSV, Kind.TEXT):
-        return _from_csv(path)
-    if found is Kind.PARQUET and not raw_curves.read_table(path, [], optional=("SPXRAW",)).columns.size:
+def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:
+    """SEQN, SPATTYPE, SPAMANU, SPAFACT, SPAQEFF and SPXRAW (arrays) of a file, and notes."""
+    if kind in TEXTS:
+        return _from_text(path)
+    if kind is Kind.PARQUET and not raw_curves.read_table(path, [], optional=("SPXRAW",)).columns.size:
         raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {OWN_AS_CSV}")
-    if found is Kind.ZIP and path.suffix.lower() == ".npz":
+    if kind is Kind.ZIP and path.suffix.lower() == ".npz":
         raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {OWN_AS_CSV}")
-    cycle = _cycle(path) or "G"
-    return _sas_or_parquet(path, codebook.FILES[f"SPXRAW_{cycle}"], [*ABOUT, "SPAFACT", "SPXRAW"])
+    file = codebook.FILES[f"SPXRAW_{_cycle(path) or 'G'}"]
+    return _sas_or_parquet(path, file, [*ABOUT, "SPAFACT", "SPXRAW"]), []
 
 
-def _from_csv(path: Path) -> pd.DataFrame:
-    table = read_csv(path).rename(columns=str.upper)
-    missing = [name for name in ("SPAFACT", "SPXRAW") if name not in table]
-    if missing:
-        raise SpiroError(f"{path}: no column {missing[0]}; NHANES's curves are SPXRAW, with SPAFACT, the BTPS factor")
+# --- delimited text -------------------------------------------------------------------------------------------------
+
+
+def _from_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    table = _text_table(path, "SPXRAW", ("SPAFACT", "SPXRAW"))
+    texts = table["SPXRAW"].fillna("").str.strip().str.replace(AS_BYTES, r"\2", regex=True)
+    empty = (texts == "").to_numpy()
+    notes = []
+    if empty.any():
+        rows = ", ".join(str(row) for row in np.flatnonzero(empty)[:5])
+        notes = [f"{empty.sum()} rows without a curve left out (row {rows}{', ...' if empty.sum() > 5 else ''})"]
+        table, texts = table[~empty].reset_index(drop=True), texts[~empty].reset_index(drop=True)
     if table.empty:
         raise SpiroError(f"{path}: holds no curves")
-    texts = table["SPXRAW"].astype(str)
-    table["SPAFACT"] = numbers(table, "SPAFACT", str(path))
-    outside = ~table["SPAFACT"].between(1.0, 1.2)  # 1.039 to 1.129 in NHANES
+    table["SPAFACT"] = _number(table, "SPAFACT", path)
+    outside = ~table["SPAFACT"].between(*BTPS_RANGE)
     if outside.any():
         raise SpiroError(
             f"{path}: SPAFACT is {table['SPAFACT'][outside].iloc[0]:g} in row {int(outside.argmax()) + 1}; expected "
             "the factor from ATPS to BTPS, about 1.1"
         )
-    given = numbers(table, "SPXPTS", str(path)) if "SPXPTS" in table else texts.str.strip(", ").str.count(",") + 1
+    given = _number(table, "SPXPTS", path) if "SPXPTS" in table else texts.str.strip(", ").str.count(",") + 1
     encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
     try:
         parsed = spxraw.curves(encoded, np.asarray(given, dtype=np.float64))
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
     table["SPXRAW"] = parsed.to_numpy(zero_copy_only=False)
-    defaults: dict[str, Any] = {"SEQN": 1, "SPATTYPE": "Pre", "SPAMANU": np.arange(1, len(table) + 1), "SPAQEFF": ""}
-    for name in defaults.keys() - set(table):
-        table[name] = defaults[name]
+    count = np.arange(1, len(table) + 1)
+    for name, default in {"SEQN": np.ones(len(table)), "SPAMANU": count}.items():
+        table[name] = _whole(table, name, path) if name in table else default.astype(np.int64)
+    for name, word in {"SPATTYPE": "Pre", "SPAQEFF": ""}.items():
+        table[name] = table[name].fillna(word) if name in table else word
+    return table, notes
+
+
+def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
+    """A text's table of texts, names in capitals; the line that names `key` names the columns."""
+    with path.open("rb") as file:
+        found = dialect.sniff(file.read(dialect.HEAD), lambda names: int(key in [n.strip().upper() for n in names]))
+    if found is None:
+        raise SpiroError(f"{path}: no column {key}, or too many columns")
+    names = [name.strip().upper() for name in found.names]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise SpiroError(f"{path}: no column {missing[0]}; NHANES's curves are SPXRAW, with SPAFACT, the BTPS factor")
+    if len(set(names)) < len(names):
+        raise SpiroError(f"{path}: two columns are named {shown(max(names, key=names.count))}; keep one")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path, sep=found.separator, encoding=found.encoding, skiprows=found.begin, header=None, names=names,
+                index_col=False, dtype=str, skipinitialspace=True,
+            )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=names, dtype=str)
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise SpiroError(f"{path}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
     return table
+
+
+def _number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    values = pd.to_numeric(table[name].str.strip().str.slice(0, 40).str.replace(",", "."), errors="coerce")
+    bad = np.flatnonzero(~np.isfinite(values.to_numpy(np.float64)))
+    if len(bad):
+        said = shown(table[name].iloc[bad[0]])
+        raise SpiroError(f"{path}: {name} is {said} in row {bad[0] + 1}; expected a number")
+    return values.astype(np.float64)
+
+
+def _whole(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    values = _number(table, name, path)
+    bad = np.flatnonzero((values % 1 != 0) | ~values.between(0, 1e9))
+    if len(bad):
+        raise SpiroError(f"{path}: {name} is {values.iloc[bad[0]]:g} in row {bad[0] + 1}; expected a whole number")
+    return values.astype(np.int64)
+
+
+# --- the CDC's and the pipeline's tables ----------------------------------------------------------------------------
 
 
 def _sas_or_parquet(path: Path, file: codebook.File, columns: list[str]) -> pd.DataFrame:
     """Columns of a table as the CDC publishes it, or as `repair` writes it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with path.open("rb") as opened, tempfile.TemporaryDirectory() as folder:
         source = path
-        if path.suffix.lower() != ".parquet":
+        if sniff.kind(opened.read(sniff.HEAD)) is not Kind.PARQUET:
             source = Path(folder) / "table.parquet"
             repair_file(path, file, source)
+        elif pq.ParquetFile(path).metadata.num_rows == 0:
+            raise SpiroError(f"{path}: holds no rows")
         table = raw_curves.read_table(source, columns)
     for name in ("SEQN", "SPAMANU"):
         if name in table:
@@ -137,19 +187,52 @@ def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
     """Age, sex and height by SEQN from DEMO and BMX beside a file of SPXRAW, or None and why not."""
     cycle = _cycle(path)
     if cycle is None:
-        return (
-            None,
-            "age, height and sex are not known: the file's name has no cycle, as SPXRAW_G has",
-        )
+        return None, "age, height and sex are not known: the file's name has no cycle, as SPXRAW_G has"
     frames = []
     for table, columns in PEOPLE.items():
         file = codebook.FILES[f"{table}_{cycle}"]
-        beside = [p for p in sorted(path.parent.iterdir()) if p.name.split(".")[0].upper() == file.name]
-        if not beside:
+        beside = _table_beside(path.parent, file)
+        if beside is None:
             return None, f"age, height and sex are not known: {file.filename} is not beside {path.name}"
-        frame = _sas_or_parquet(beside[0], file, ["SEQN", *columns])
-        frames.append(frame.set_index("SEQN").rename(columns=columns))
+        frames.append(_table_of_people(beside, file, columns))
     return frames[0].join(frames[1]), ""
+
+
+def _table_beside(folder: Path, file: codebook.File) -> Path | None:
+    """The file of that name whose content is a table: codebook pages lie there too. The CDC's own comes first."""
+    named = [p for p in sorted(folder.iterdir()) if p.name.split(".")[0].upper() == file.name and p.is_file()]
+    for path in sorted(named, key=lambda p: p.name.lower() != file.filename):
+        with path.open("rb") as opened:
+            head = opened.read(dialect.HEAD)
+        if sniff.kind(head) in TABLES or "SEQN" in _names(head):
+            return path
+    return None
+
+
+def _table_of_people(path: Path, file: codebook.File, columns: dict[str, str]) -> pd.DataFrame:
+    with path.open("rb") as opened:
+        kind = sniff.kind(opened.read(sniff.HEAD))
+    if kind in TEXTS:
+        table = _text_table(path, "SEQN", ("SEQN",))
+        missing = [name for name in columns if name not in table]
+        if missing:
+            raise SpiroError(f"{path}: no column {missing[0]}; give {file.filename} as the CDC publishes it")
+        table = table.assign(SEQN=_whole(table, "SEQN", path))
+        for name in columns:
+            values = table[name].fillna("").str.strip()
+            table[name] = _number(table.assign(**{name: values.replace({"": "-1", ".": "-1"})}), name, path)
+            table[name] = table[name].where(table[name] != -1)
+            try:
+                validate.numbers(name, table[name].to_numpy(np.float64))
+            except SpiroError as error:
+                raise SpiroError(f"{path}: {error}") from None
+    else:
+        table = _sas_or_parquet(path, file, ["SEQN", *columns])
+    try:
+        validate.one_row_each(table["SEQN"].to_numpy(np.float64))
+    except SpiroError as error:
+        raise SpiroError(f"{path}: {error}") from None
+    return table[["SEQN", *columns]].set_index("SEQN").rename(columns=columns)
 
 
 def _cycle(path: Path) -> str | None:

@@ -1,0 +1,101 @@
+"""The dialect of a delimited text: encoding, separator, decimal mark, and the line that names its columns."""
+
+import codecs
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+HEAD = 1 << 16  # bytes that `sniff` wants to see; a line is no longer
+MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
+PREAMBLE_LINES = 200  # before the names of the columns, at most
+UNIT_LINES = 2  # between the names and the first numbers, at most
+SEPARATORS = ("\t", ";", ",", "|", " ")
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp932", "cp949")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text is written; lines are counted from 0."""
+
+    encoding: str
+    separator: str
+    decimal: str
+    names: list[str]
+    begin: int  # line of the first row
+    units: list[str]  # below the names, "" where there are none
+    mixed: bool = False  # points and commas both stand in numbers
+
+
+def decoded(head: bytes) -> Iterator[tuple[str, str]]:
+    """Encoding and text of the start of a file, in each encoding that it can be in."""
+    for mark, encoding in MARKS.items():
+        if head.startswith(mark):
+            yield encoding, codecs.getincrementaldecoder(encoding)("replace").decode(head)
+            return
+    for encoding in CODE_PAGES:
+        try:
+            yield encoding, codecs.getincrementaldecoder(encoding)().decode(head)
+        except UnicodeDecodeError:
+            continue
+
+
+def cells(line: str, separator: str) -> list[str]:
+    """The cells of a line, quotes and blanks around them taken off."""
+    if separator == " ":
+        return line.split()
+    try:
+        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    return [cell.strip() for cell in row]
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, with a point or a comma."""
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def sniff(head: bytes, score: Callable[[list[str]], int]) -> Dialect | None:
+    """The dialect in which a line of the first `HEAD` bytes names columns; None where no line does.
+
+    `score` says how good a row of cells is as names: 0 for none. The best row counts, of equals the first.
+    """
+    best: tuple[int, str, str, int, list[str], list[str]] | None = None
+    for encoding, text in decoded(head):
+        lines = text.splitlines()
+        for number, line in enumerate(lines[:PREAMBLE_LINES]):
+            for separator in SEPARATORS:
+                if separator not in line.strip() or line.count(separator) >= MOST_COLUMNS:
+                    continue
+                names = cells(line, separator)
+                points = score(names)
+                if points > (best[0] if best else 0):
+                    best = points, encoding, separator, number, names, lines
+    if best is None:
+        return None
+    _, encoding, separator, number, names, lines = best
+    begin, units = number + 1, [""] * len(names)
+    for line in lines[begin : begin + UNIT_LINES + 1]:
+        row = cells(line, separator)
+        if any(map(is_number, row)) or begin > number + UNIT_LINES:
+            break
+        if any(row):
+            units = [*row, *units[len(row) :]][: len(names)]
+        begin += 1
+    else:
+        begin = number + 1
+    numbers = [cell for line in lines[begin : begin + 500] for cell in cells(line, separator) if is_number(cell)]
+    commas, points_ = (any(mark in cell for cell in numbers) for mark in ",.")
+    return Dialect(encoding, separator, "," if commas else ".", names, begin, units, commas and points_)
+
+
+def first_names(head: bytes) -> list[str]:
+    """The cells of the first line that is not empty, to show them."""
+    for _, text in decoded(head):
+        line = next((line for line in text.splitlines() if line.strip()), "")
+        separator = max(SEPARATORS[:-1], key=line.count)
+        return cells(line[: HEAD // 2], separator)
+    return []

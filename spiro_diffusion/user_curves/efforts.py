@@ -1,0 +1,231 @@
+"""Raw blows of any reader as efforts: flow every 10 ms at BTPS, checked for units, length and sampling."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
+
+EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
+SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s over a whole curve
+COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
+LONGEST_S = 60.0  # no expiration lasts so long
+FASTEST_L_S = 20.0  # no lung blows faster
+MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
+DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
+DISAGREE_SHARE = 0.05
+ABSURD = 1e9  # L or L/s: whatever the unit was meant to be
+SMALLEST_L, LARGEST_L = 0.2, 12.0  # nor breathes out less, at 3 years, or more
+BTPS_RANGE = (0.95, 1.2)  # of a factor: ambient air at 5 to 37 degrees Celsius becomes 1.15 to 1.0
+RATES_HZ = (20, 25, 30, 40, 50, 60, 62.5, 64, 75, 80, 100, 120, 125, 128, 150, 200, 250, 256, 300, 400, 500, 512, 1000)
+LOST_SHARE = 0.1  # of steps that are no usual one: fewer are lost samples, more an uneven clock
+
+Quantity = Literal["flow", "volume"]
+UNITS: dict[Quantity, str] = {"flow": "L/s", "volume": "L"}
+
+
+@dataclass(frozen=True)
+class RawBlow:
+    """One blow as a file holds it, at its own rate, expiration positive; perhaps with inspirations around it."""
+
+    name: str  # "" where the file holds one blow and no name
+    quantity: Quantity
+    values: NDArray[np.float64]  # (n,) L/s, each the mean from its time to the next; or L
+    period: float | None = None  # s between samples
+    times: NDArray[np.float64] | None = None  # (n,) s, where the file gives times instead
+    btps: float | None = 1.0  # factor that brings the values to BTPS; None where the file does not say
+    volume: NDArray[np.float64] | None = None  # (n,) L beside flow, which has to agree with it
+    column: str = ""  # what the file calls the values
+
+
+@dataclass(frozen=True)
+class UserCurves:
+    """n efforts: their names (n,), flow (n, T) in L/s at BTPS of each 10 ms, samples (n,) of each, what was done to
+    them, and of NHANES's a table of n rows about them (see `nhanes_files`)."""
+
+    names: list[str]
+    flow: NDArray[np.float64]
+    points: NDArray[np.int64]
+    notes: list[str] = field(default_factory=list)
+    about: pd.DataFrame | None = None
+
+    def curves(self) -> list[NDArray[np.float64]]:
+        """Flow (T,) of each effort, the record and no more."""
+        return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
+
+
+def to_efforts(
+    blows: Sequence[RawBlow], where: str, btps: float | None = None, notes: Sequence[str] = ()
+) -> UserCurves:
+    """Bring raw blows to efforts of 10 ms; `where` names their file in errors.
+
+    `btps` is the factor to BTPS of a file that does not say its own: 1 where it is at BTPS already.
+    Another constant period than 10 ms is resampled, volume being kept.
+
+    Raises SpiroError that says what is wrong with units or sampling, or that the factor is not known.
+    """
+    if not blows:
+        raise SpiroError(f"{where}: holds no samples")
+    curves: list[NDArray[np.float64]] = []
+    periods = set()
+    for blow in blows:
+        place = f"{where}: curve {shown(blow.name)}" if blow.name else where
+        flow, period = _flow(blow, _factor(blow, btps, where), place)
+        curves.append(flow)
+        periods.add(round(1000 * period, 3))
+    longest = max(map(len, curves))
+    if len(curves) * longest > MOST_SAMPLES:
+        raise SpiroError(f"{where}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
+    held = np.zeros((len(curves), longest))
+    for row, curve in zip(held, curves, strict=True):
+        row[: len(curve)] = curve
+    points = np.array([len(curve) for curve in curves])
+    return UserCurves(list(told_apart(blow.name for blow in blows)), held, points, [*notes, *_about_periods(periods)])
+
+
+def told_apart(names: Iterable[str]) -> Iterator[str]:
+    """The names, no two alike and none empty."""
+    taken: Counter[str] = Counter()
+    for i, given in enumerate(names):
+        first = name = given or str(i + 1)
+        while taken[name]:
+            taken[first] += 1
+            name = f"{first} ({taken[first]})"
+        taken[name] += 1
+        yield name
+
+
+def _about_periods(periods: set[float]) -> Iterator[str]:
+    other = sorted(periods - {1000 * SAMPLE_PERIOD_S})
+    if other:
+        yield f"resampled from a period of {', '.join(f'{p:g}' for p in other)} ms to 10 ms"
+        if other[-1] > 10:
+            yield "PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms"
+
+
+def _factor(blow: RawBlow, given: float | None, where: str) -> float:
+    factor = blow.btps if blow.btps is not None else given
+    if factor is None:
+        raise SpiroError(
+            f"{where}: does not say whether it is at BTPS; say so with --btps 1, or give the factor from ATPS to BTPS "
+            "that the spirometer noted, about 1.1"
+        )
+    low, high = BTPS_RANGE
+    if not low <= factor <= high:
+        raise SpiroError(f"{where}: the factor to BTPS is {factor:g}; expected {low:g} to {high:g}, about 1.1 of ATPS")
+    return factor
+
+
+def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64], float]:
+    """Flow (T,) in L/s of each 10 ms, and the period (s) it came in."""
+    times, period = _clock(blow, where)
+    if not np.abs(blow.values).max() < ABSURD:
+        raise SpiroError(f"{where}: {shown(blow.column or blow.quantity, 40)} holds numbers beyond any lung's")
+    value = blow.values * factor
+    if blow.quantity == "flow":
+        steps = np.diff(times, append=times[-1] + period)
+        volume, times = np.concatenate([[0.0], np.cumsum(value * steps)]), np.append(times, times[-1] + period)
+    else:
+        volume = value - value[0]
+    as_asked = blow_is_even(times) and abs(period - SAMPLE_PERIOD_S) <= SAME_PERIOD_S
+    if as_asked:
+        flow = value if blow.quantity == "flow" else np.diff(volume) / SAMPLE_PERIOD_S
+    else:
+        at = np.arange(int(np.ceil(round((times[-1] - times[0]) / SAMPLE_PERIOD_S, 6))) + 1) * SAMPLE_PERIOD_S
+        flow = np.diff(np.interp(at + times[0], times, volume)) / SAMPLE_PERIOD_S
+    _check_units(flow, blow, where)
+    if blow.volume is not None:
+        _check_volume(flow, blow.volume * factor, where)
+    return flow, SAMPLE_PERIOD_S if as_asked else period
+
+
+def blow_is_even(times: NDArray) -> bool:
+    """Whether times lie on an even axis, but for the last digits."""
+    return bool(np.ptp(np.diff(times)) < SAME_PERIOD_S)
+
+
+def _clock(blow: RawBlow, where: str) -> tuple[NDArray[np.float64], float]:
+    """Times (n,) in s of a blow's samples, and their period."""
+    count = len(blow.values)
+    if count < spirometry.SLOPE_SAMPLES + 1:
+        raise SpiroError(f"{where}: {count} samples are no curve; expected some seconds of them")
+    if blow.times is None:
+        period = float(blow.period or 0)
+        times = np.arange(count, dtype=np.float64) * period
+    else:
+        times, period = _true_times(blow.times, where)
+    if not 0 < period <= COARSEST_S:
+        hint = "; are these milliseconds? time_s is in s" if period >= 1 else ""
+        raise SpiroError(
+            f"{where}: a sample each {period:g} s is too few; expected 0.01 s, at most {COARSEST_S:g} s{hint}"
+        )
+    if period * count > LONGEST_S:
+        raise SpiroError(f"{where}: lasts {period * count:.0f} s; expected one expiration of at most {LONGEST_S:g} s")
+    return times, period
+
+
+def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.float64], float]:
+    """The even axis that times were taken on, perhaps rounded since; else, of an uneven clock, the times themselves."""
+    period = float(times[-1] - times[0]) / (len(times) - 1)
+    even = np.linspace(times[0], times[-1], len(times))
+    off = np.abs(times - even)
+    if period > 0 and (rate := _rate_behind(times, period)):
+        return np.asarray(times[0] + np.arange(len(times)) / rate, np.float64), 1 / rate
+    if period > 0 and off.max() <= EVEN_SHARE * period:
+        return even.astype(np.float64), period
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    unusual = np.abs(steps - usual) > EVEN_SHARE * abs(usual)
+    if period <= 0 or steps.min() <= 0 or unusual.mean() < LOST_SHARE or steps.max() > COARSEST_S:
+        row = int(off.argmax()) + 1
+        raise SpiroError(
+            f"{where}: time_s does not grow evenly (sample {row}); expected one sample each 10 ms, and several curves "
+            "told apart by a column 'curve'"
+        )
+    return times, period
+
+
+def _rate_behind(times: NDArray, period: float) -> float | None:
+    """The usual rate (Hz) whose even times, rounded to the decimals of these, are these; if there is one."""
+    decimals = next((d for d in range(4) if np.allclose(times, np.round(times, d), atol=1e-9)), None)
+    if decimals is None:
+        return None
+    for rate in sorted(RATES_HZ, key=lambda hz: abs(hz * period - 1)):
+        if abs(rate * period - 1) > 0.02:
+            break
+        off = times - np.arange(len(times)) / rate
+        if np.ptp(off) <= 10.0**-decimals * (1 + 1e-6):
+            return rate
+    return None
+
+
+def _check_volume(flow: NDArray, volume: NDArray, where: str) -> None:
+    """Raises SpiroError where flow (T,), summed up, is not the volume (n,) that the file says beside it."""
+    summed, said = float(flow.sum() * SAMPLE_PERIOD_S), float(volume[-1] - volume[0])
+    if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
+        raise SpiroError(
+            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
+            "unit or of another curve: take it out"
+        )
+
+
+def _check_units(flow: NDArray, blow: RawBlow, where: str) -> None:
+    volume = np.cumsum(flow) * SAMPLE_PERIOD_S
+    largest, lowest, peak = volume.max(), volume.min(), flow.max()
+    column = shown(blow.column or blow.quantity, 40)
+    if -lowest > largest:
+        raise SpiroError(f"{where}: {column} falls where it should rise; expiration counts as positive")
+    if peak > FASTEST_L_S or largest > LARGEST_L:
+        raise SpiroError(
+            f"{where}: flow peaks at {peak:.4g} L/s and {largest:.4g} L are breathed out, more than a lung can; "
+            f"{column} is in {UNITS[blow.quantity]}, not mL or L/min"
+        )
+    if largest < SMALLEST_L:
+        raise SpiroError(f"{where}: {largest:.3g} L breathed out are no forced expiration; {column} is in litres")

@@ -1,0 +1,27 @@
+"""Whether values are at BTPS, told by the FVC that a record says beside them, which every standard asks at BTPS."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+AGREES = 0.015  # relative: values read so have to give the FVC
+APART = 0.01  # relative: readings that differ by less cannot be told apart
+
+
+Reading = TypeVar("Reading")  # what is asked for: a factor to BTPS, a period
+
+
+def expired(flow: NDArray, period: float) -> float:
+    """The largest volume (L) breathed out between any two moments, of flow (n,) in L/s each `period` s."""
+    volume = np.concatenate([[0.0], np.cumsum(flow) * period])
+    return float((volume - np.minimum.accumulate(volume)).max())
+
+
+def chosen(readings: dict[Reading, float], fvc: float | None) -> Reading | None:
+    """The key of the reading (L) that gives the FVC (L); None where none does, or several do."""
+    if not fvc or not np.isfinite(fvc) or fvc <= 0:
+        return None
+    off = sorted(((abs(volume / fvc - 1), key) for key, volume in readings.items()), key=lambda found: found[0])
+    alone = len(off) == 1 or off[1][0] - off[0][0] >= APART
+    return off[0][1] if off[0][0] <= AGREES and alone else None

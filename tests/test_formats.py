@@ -1,0 +1,278 @@
+"""Every file that people hold: read by its content, at the right size, without its patient; or refused truly."""
+
+import importlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import held_files
+import numpy as np
+import pytest
+from held_files import FLOW, PATIENT, SILENT, TIME, VOLUME
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.user_curves import WRITERS, RawBlow, UserCurves, efforts, fhir, read, to_efforts
+
+SHARED = Path(__file__).parents[2] / "shared" / "cases"
+FVC = VOLUME[-1]
+ROWS = held_files.text().splitlines()
+
+
+def read_bytes(data: bytes | str, btps: float | None = None) -> UserCurves:
+    return read(io.BytesIO(data.encode() if isinstance(data, str) else data), "held", btps=btps)
+
+
+def refusal(data: bytes | str, btps: float | None = None) -> str:
+    with pytest.raises(SpiroError) as caught:
+        read_bytes(data, btps)
+    said = str(caught.value)
+    assert said.isprintable()
+    assert len(said) < 600
+    return said.removeprefix("held: ")
+
+
+def expired(curves: UserCurves) -> list[float]:
+    """Largest volume of each effort, L."""
+    return [float((flow.cumsum() * 0.01).max()) for flow in curves.curves()]
+
+
+# Every format
+
+
+@pytest.mark.parametrize("name", held_files.FILES)
+def test_a_blow_is_the_same_in_every_format(name: str) -> None:
+    curves = read_bytes(held_files.made(name), 1.0 if name in SILENT else None)
+    assert expired(curves) == pytest.approx([FVC], abs=0.005)
+    peak = curves.flow[0].max()
+    assert peak == pytest.approx(FLOW.max(), abs=0.11)  # whole mL in 10 ms
+
+
+@pytest.mark.parametrize("name", held_files.FILES)
+def test_no_name_or_number_of_a_patient_is_kept(name: str) -> None:
+    curves = read_bytes(held_files.made(name), 1.0 if name in SILENT else None)
+    said = " ".join([*curves.names, *curves.notes])
+    assert not any(word in said for word in (*PATIENT, PATIENT[1][2:]))
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_does_not_say_btps_asks_for_it(name: str) -> None:
+    assert "--btps 1" in refusal(held_files.made(name))
+    assert expired(read_bytes(held_files.made(name), 1.1)) == pytest.approx([1.1 * FVC], abs=0.005)
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_what_fhir_is_written_is_valid_and_comes_back(tmp_path: Path, release: fhir.Release) -> None:
+    curves = read_bytes(held_files.text())
+    fhir.write(tmp_path / "o.json", curves, release)
+    again = read(tmp_path / "o.json")
+    np.testing.assert_allclose(again.flow.cumsum(1), curves.flow.cumsum(1), atol=0.1)  # 1 mL
+    model = pytest.importorskip("fhir.resources.R4B.observation" if release == "R4" else "fhir.resources.observation")
+    model.Observation.model_validate(json.loads((tmp_path / "o.json").read_text()))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: str) -> None:
+    both = held_files.text("curve,time_s,flow_l_s").splitlines()
+    text = "\n".join([both[0], *(f"{i},{row}" for i in ("a", "b") for row in both[1:])])
+    curves = read_bytes(text)
+    WRITERS[name](tmp_path / "file", curves)
+    again = read(tmp_path / "file", btps=1.0)
+    np.testing.assert_allclose(again.flow.cumsum(1) * 0.01, curves.flow.cumsum(1) * 0.01, atol=1e-3)
+
+
+# Delimited text
+
+
+@pytest.mark.parametrize(
+    ("names", "separator", "decimal", "scale", "encoding"),
+    [
+        ("Time (s),Flow (L/s)", ",", ".", 1, "utf-8"),
+        ("Zeit [s];Fluß [l/s]", ";", ",", 1, "cp1252"),
+        ("Temps;Débit L/min", ";", ",", 60, "utf-8-sig"),
+        ("时间(秒)\t流量(升/秒)", "\t", ".", 1, "gb18030"),
+        ("Время;Поток", ";", ",", 1, "cp1251"),
+        ("tiempo|flujo (mL/s)", "|", ".", 1000, "utf-8"),
+        ("t Flow", " ", ".", 1, "utf-8"),
+        ("Time (s)\tFlow (L/s)", "\t", ",", 1, "utf-16"),
+        ("Station 3;;\n\nDate;2024-01-01;\nTime;Flow\ns;L/min", ";", ",", 60, "utf-8"),
+    ],
+)
+def test_dialects_languages_and_units(names: str, separator: str, decimal: str, scale: float, encoding: str) -> None:
+    data = held_files.text(names, separator, decimal, scale).encode(encoding)
+    assert expired(read_bytes(data)) == pytest.approx([FVC], abs=1e-3)
+
+
+@pytest.mark.parametrize(("rate", "decimals"), [(125, 2), (60, 2), (200, 2), (512, 3), (100, 2)])
+def test_rounded_times_are_those_of_the_spirometers_rate(rate: float, decimals: int) -> None:
+    time = np.arange(round(6 * rate)) / rate
+    volume = np.interp(time, np.arange(len(VOLUME)) * 0.01, VOLUME)
+    rows = "\n".join(f"{t:.{decimals}f},{v:.6f}" for t, v in zip(time, volume, strict=True))
+    curves = read_bytes("time_s,volume_l\n" + rows)
+    assert curves.points[0] == pytest.approx(600, abs=2)
+    assert (curves.flow[0, :100].cumsum() * 0.01)[-1] == pytest.approx(VOLUME[100], abs=2e-3)
+
+
+def test_uneven_times_are_taken_as_they_are() -> None:
+    time = np.sort(TIME + np.random.default_rng(0).uniform(-0.004, 0.004, len(TIME)))
+    volume = np.interp(time, np.arange(len(VOLUME)) * 0.01, VOLUME)
+    rows = "\n".join(f"{t:.4f},{v:.6f}" for t, v in zip(time, volume, strict=True))
+    (fvc,) = expired(read_bytes("time_s,volume_l\n" + rows))
+    assert fvc == pytest.approx(FVC, abs=2e-3)
+
+
+def test_blows_by_columns_by_a_name_or_by_a_blank_line() -> None:
+    rows = held_files.text().splitlines()[1:]
+    columns = "\n".join(f"{row},{row.split(',')[1] if i < 500 else ''}" for i, row in enumerate(rows))
+    by_columns = read_bytes("Time (s),Flow 1 (L/s),Flow 2 (L/s)\n" + columns)
+    by_name = read_bytes("Trial,Time (s),Flow (L/s)\n" + "\n".join(f"{n},{row}" for n in (1, 2) for row in rows))
+    by_line = read_bytes("Time (s),Flow (L/s)\n" + "\n".join([*rows, "", "Time (s),Flow (L/s)", *rows]))
+    assert by_columns.names == by_name.names == by_line.names == ["1", "2"]
+    assert by_columns.points.tolist() == [600, 500]
+    np.testing.assert_allclose(by_name.flow, by_line.flow)
+
+
+def test_milliseconds_and_what_has_no_unit_are_said() -> None:
+    rows = "\n".join(f"{1000 * t:.0f},{f:.5f}" for t, f in zip(TIME, FLOW, strict=True))
+    written = read_bytes("Time (ms),Flow (L/s)\n" + rows)
+    told = read_bytes("Time,Flow\n" + rows)
+    assert written.notes == []
+    assert told.notes == ["Flow has no unit; read as L/s", "Time has no unit; read as ms"]
+    np.testing.assert_allclose(written.flow, told.flow)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"," * 4_000_000, "its first line has more than 65,536 characters"),
+        (",".join(f"c{i}" for i in range(5000)) + "\n", "c7 and 4992 more"),
+        (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
+        (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
+        (held_files.text(scale=60), "not mL or L/min"),
+        (held_files.text("time_s,flow_l_s", scale=1e300), "numbers beyond any lung's"),
+        (
+            "\n".join(held_files.text().splitlines()[:300] + held_files.text().splitlines()[302:]),
+            "does not grow evenly",
+        ),
+        (
+            "Time;Flow\n" + "\n".join(f"{t};1,5" if i % 2 else f"{t};1.5" for i, t in enumerate(TIME)),
+            "points and commas",
+        ),
+    ],
+)
+def test_what_is_no_curve_is_refused(data: bytes | str, said: str) -> None:
+    assert said in refusal(data)
+
+
+# The field's own formats
+
+
+def test_a_test_record_tells_its_factor_and_interval_by_its_fvc() -> None:
+    applied, not_applied = (read_bytes(held_files.ats_record(factor)) for factor in (1.0, 1.083))
+    assert expired(applied) == pytest.approx(expired(not_applied), abs=0.01)
+    assert applied.flow.min() == pytest.approx(-3.0)  # the breath in, joined behind
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace(",600,", ",601,", 1), "holds 600 data points, its count says 601"),
+        (lambda text: text.replace(f",{round(1000 * FVC)},", ",2222,", 1), "no usual interval"),
+    ],
+)
+def test_a_test_record_that_contradicts_itself_is_refused(change: object, said: str) -> None:
+    assert said in refusal(change(held_files.ats_record()))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("blow1,", "blow1,9"), "fetch it again"),
+        (lambda text: text.replace(",0,", ",7,", 1), "not zeros"),
+        (lambda text: text + ",x", "no whole number of mL"),
+    ],
+)
+def test_a_blow_of_uk_biobank_that_contradicts_itself_is_refused(change: object, said: str) -> None:
+    assert said in refusal(change(held_files.uk_biobank()), 1.0)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "document type or entities"),
+        ("<kml><x/></kml>", "an XML document <kml>"),
+        ("<ndd>" + "<a>" * 200, "elements deep"),
+        (held_files.easyone()[:-10], "damaged XML"),
+        (held_files.fhir(conditions="somehow"), "--btps 1"),
+        (held_files.fhir('"interval": 10'), "intervalUnit"),
+        (held_files.fhir().replace('"data": "0 ', '"data": "0 E '), "sample 2 is E"),
+        ('{"resourceType": "Patient"}', "a FHIR Patient without SampledData"),
+        ("[" * 100_000, "JSON"),
+        (b"\x89PNG\r\n\x1a\n\0", "is a PNG picture"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "Office document"),
+        (b"%PDF-1.7", "is PDF"),
+    ],
+)
+def test_anything_else_is_named(data: bytes | str, said: str) -> None:
+    assert said in refusal(data)
+
+
+def test_r5_writes_an_interval() -> None:
+    r4, r5 = read_bytes(held_files.fhir()), read_bytes(held_files.fhir('"interval": 0.01, "intervalUnit": "s"'))
+    np.testing.assert_array_equal(r4.flow, r5.flow)
+
+
+def test_a_workbook_that_unpacks_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_UNPACKED", 1000)
+    assert "unpacks to" in refusal(held_files.excel())
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<x>")
+    assert "damaged workbook" in refusal(out.getvalue())
+
+
+def test_an_empty_cell_of_spxraw_is_told_and_bytes_are_read() -> None:
+    names, row = held_files.spxraw().splitlines()
+    head, curve = row.split('"')[:2]
+    curves = read_bytes(f"{names.lower()}\n{row}\n62161,2,1.1,\n{head}\"b'{curve}'\"\n")
+    assert "1 rows without a curve left out (row 1)" in curves.notes
+    np.testing.assert_array_equal(curves.flow[0], curves.flow[1])
+
+
+def test_a_codebook_page_beside_is_no_table_and_people_may_be_text(tmp_path: Path) -> None:
+    (tmp_path / "SPXRAW_G.csv").write_text(held_files.spxraw())
+    (tmp_path / "DEMO_G.htm").write_text("<html></html>")
+    (tmp_path / "DEMO_G.csv").write_text("seqn;riagendr;ridageyr\n62161;1;22\n62162;2;\n")
+    (tmp_path / "BMX_G.csv").write_text("SEQN,BMXHT\n62161,172.3\n")
+    about = read(tmp_path / "SPXRAW_G.csv").about
+    assert about is not None
+    assert about[["age", "sex", "height"]].to_numpy().tolist() == [[22.0, 1.0, 172.3]]
+
+
+def test_the_seam_names_blows_and_keeps_small_files_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    blow = RawBlow("", "flow", FLOW, 0.01)
+    assert to_efforts([blow, blow], "x").names == ["1", "2"]
+    monkeypatch.setattr(efforts, "MOST_SAMPLES", 1000)
+    with pytest.raises(SpiroError, match="too many at once"):
+        to_efforts([blow, blow], "x")
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the cases are not here")
+@pytest.mark.parametrize(
+    ("name", "fvc"),
+    [
+        ("2_german", 4.44),
+        ("2_names", 4.44),
+        ("2_preamble", 4.44),
+        ("2_hz60_round", 4.44),
+        ("11_125Hz_time_rounded_to_10ms", 5.84),
+    ],
+)
+def test_cases(name: str, fvc: float) -> None:
+    assert expired(read(SHARED / f"{name}.csv")) == pytest.approx([fvc], abs=0.01)
+
+
+def test_settings_of_blanks_take_no_time() -> None:
+    blanks = " " * 60_000
+    assert "says no interval" in refusal(f"a{blanks}\n[Data]\nVT\n1\n2\n", 1.0)
+    assert expired(read_bytes("\n" * 60_000 + held_files.waveform(), 1.0)) == pytest.approx([FVC], abs=0.005)
