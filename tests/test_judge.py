@@ -91,7 +91,7 @@ def test_a_spread_narrowed_by_a_fifth_is_seen(real, floor):
     for index in JUDGED:
         ratio = at(tree, f"spread.every.unweighted.{index}.residual_sd_ratio")
         assert ratio.high < 1
-        pit = at(tree, f"calibration.every.unweighted.{index}.pit").value
+        pit = registry.node_at(tree, registry.named("pit", "every", index)).value
         assert pit[0] + pit[-1] > 1.5 * (pit[9] + pit[10])  # the truth lies outside the draws too often
 
 

@@ -142,19 +142,13 @@ TARGETS = {
 }
 
 
-class Headline(NamedTuple):
-    """A figure of the model card and of `spiro report`, of best efforts: in words, and its ideal."""
-
-    words: str
-    ideal: str
-
-
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """A figure, or one for each of `indices` with `{index}` in the texts.
 
     `name`: how plots ask for it, and its name in summary.json, after the level and the index. `label`: its row of the
     tables; none without it. `target`: the one of TARGETS that judges it.
+    `headline`: what the model card and `spiro report` say of it, of best efforts, beside its `ideal`.
     """
 
     name: str
@@ -163,7 +157,8 @@ class Entry:
     form: Form = RATIO
     target: str | None = None
     summary: bool = False
-    headline: Headline | None = None
+    headline: str = ""
+    ideal: str = ""
     indices: tuple[str, ...] = ()
 
 
@@ -224,7 +219,8 @@ ENTRIES = (
         "residual SD of {index}, over that of held-out curves",
         target="residual_sd",
         summary=True,
-        headline=Headline("spread of {index} at given age, height, sex, over that of held-out curves", "1"),
+        headline="spread of {index} at given age, height, sex, over that of held-out curves",
+        ideal="1",
         indices=JUDGED,
     ),
     *(
@@ -243,7 +239,8 @@ ENTRIES = (
             PERCENT,
             target=f"coverage_{n}",
             summary=n == 80,
-            headline=Headline("share of held-out {index} in the generated 80 % interval", "0.80") if n == 80 else None,
+            headline="share of held-out {index} in the generated 80 % interval" if n == 80 else "",
+            ideal="0.80",
             indices=JUDGED,
         )
         for n in COVERAGES
@@ -265,7 +262,8 @@ ENTRIES = (
         "Wasserstein distance by sex and age, over the floor",
         target="wasserstein",
         summary=True,
-        headline=Headline("distance of the distributions by sex and age, over chance", "1"),
+        headline="distance of the distributions by sex and age, over chance",
+        ideal="1",
     ),
     Entry(
         "wasserstein_beyond",
@@ -280,7 +278,8 @@ ENTRIES = (
         "two-sample AUC, clinical",
         target="auc_clinical",
         summary=True,
-        headline=Headline("generated told from held-out curves by their indices (AUC)", "0.5"),
+        headline="generated told from held-out curves by their indices (AUC)",
+        ideal="0.5",
     ),
     Entry("auc_detailed", _TWO_SAMPLE + "detailed.auc", "two-sample AUC, detailed"),
     Entry(
@@ -289,7 +288,8 @@ ENTRIES = (
         "two-sample AUC, fine, to 1 s",
         target="auc_fine",
         summary=True,
-        headline=Headline("generated told from held-out curves by their samples (AUC)", "0.5"),
+        headline="generated told from held-out curves by their samples (AUC)",
+        ideal="0.5",
     ),
     Entry("auc_whole", _TWO_SAMPLE + "whole.auc", "two-sample AUC, fine, to 10 s"),
     *(
@@ -304,7 +304,8 @@ ENTRIES = (
         "trained on it, tested on held-out curves, over trained on training curves",
         target="utility",
         summary=True,
-        headline=Headline("use for training a predictor, over training curves", "1"),
+        headline="use for training a predictor, over training curves",
+        ideal="1",
     ),
     Entry(
         "nearest_share",
@@ -313,7 +314,8 @@ ENTRIES = (
         PERCENT,
         target="nearest_share",
         summary=True,
-        headline=Headline("curves nearer to a training than to a held-out curve", "0.5"),
+        headline="curves nearer to a training than to a held-out curve",
+        ideal="0.5",
     ),
     Entry("authenticity", _COPYING + "authenticity", "authenticity", PERCENT),
     *(
@@ -375,16 +377,14 @@ def round_trip_table() -> list[Line]:
     return [line for line in lines() if line.label and line.path.startswith("reconstruction.")]
 
 
-def headlines() -> Iterator[tuple[str, Headline]]:
-    """Names in summary.json and words of the headline figures."""
-    for line in lines("best"):
-        if (headline := line.entry.headline) and line.index in (None, *CARD_INDICES):
-            yield line.summary, headline._replace(words=_of_index(headline.words, line.index))
-
-
 def headline_rows(summary: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
     """Words, value and ideal of the headline figures that a summary.json holds."""
-    return [(h.words, f"{v:.2f}", h.ideal) for name, h in headlines() if (v := summary.get(name)) is not None]
+    return [
+        (_of_index(line.entry.headline, line.index), f"{value:.2f}", line.entry.ideal)
+        for line in lines("best")
+        if line.entry.headline and line.index in (None, *CARD_INDICES)
+        if (value := summary.get(line.summary)) is not None
+    ]
 
 
 def line_at(path: str) -> Line:
