@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full docs lint setup clean
+.PHONY: repro test full deps docs lint setup clean
 
-repro: setup  ## the ten stages on the simulated source, and the model card
+repro: setup  ## the stages on the simulated source, and the model card
 	dvc repro
 	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
@@ -19,6 +19,9 @@ lint: setup  ## ruff and mypy
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+
+deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines/dvc.yaml
+	python -m spiro_diffusion.pipeline.dependencies
 
 docs: setup  ## the site of docs/ in site/, without a network
 	mkdocs build --strict

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -47,11 +46,8 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start a stage anew as several processes, where the section `runtime` asks for them."""
-    try:
-        workers = load_params(RuntimeParams, "runtime").workers
-    except SpiroError as error:
-        sys.exit(f"{module.removeprefix('stages.')}: {error}")
+    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them."""
+    workers = load_params(RuntimeParams, "runtime").workers
     if workers > 1 and not distributed.launched():
         distributed.launch(workers, module, arguments)
 
