@@ -24,6 +24,7 @@ deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines
 	python -m spiro_diffusion.pipeline.dependencies
 
 docs: setup  ## the site of docs/ in site/, without a network
+	python docs/rooms.py
 	mkdocs build --strict
 
 setup: .venv/ready
