@@ -37,6 +37,7 @@ NEEDS_MORE = {  # than models: what is missing
     "report": "summary.json: no such file",
     "verify": "no DVC repository",
     "app": "{port}",
+    "cohort": "data/curves.parquet: no such file",
     "card": "summary.json: no such file",
 }
 
