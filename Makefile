@@ -6,8 +6,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test full deps docs lint setup clean
 
-repro: setup  ## the stages on the simulated source, and the model card
-	dvc repro
+repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
+	$(if $(FAST),python -m spiro_diffusion.pipeline.fast,dvc repro)
 	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
 

@@ -18,6 +18,7 @@ class RuntimeParams:
     """The section `runtime`."""
 
     device: str = "auto"  # auto, cpu, cuda
+    portable: bool = True  # the same bytes on any x86-64 processor; pipeline.portable reads it
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone

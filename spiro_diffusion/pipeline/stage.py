@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
+from spiro_diffusion.pipeline import portable
 
 MAIN = [
     *("download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"),
@@ -26,11 +27,12 @@ def main(name: str, argv: list[str]) -> None:
     """Run the stage `name` from the command line and exit."""
     if name not in MAIN + BASELINES:
         sys.exit(f"no stage {name}; there are {', '.join(MAIN + BASELINES)}")
-    module = importlib.import_module(f"{__package__}.{name}")
-    if name in SPREAD:
-        from spiro_diffusion.compute import runtime  # noqa: PLC0415 (PyTorch: a second)
+    with _one_line(name):
+        portable.settle(name)
+        module = importlib.import_module(f"{__package__}.{name}")
+        if name in SPREAD:
+            from spiro_diffusion.compute import runtime  # noqa: PLC0415 (PyTorch, which `settle` must come before)
 
-        with _one_line(name):
             runtime.spread(__package__, [name, *argv])
     run_stage(getattr(module, name), getattr(module, "Params", None), argv)
 
@@ -76,7 +78,7 @@ _MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stag
 
 def _alone(name: str) -> contextlib.AbstractContextManager[None]:
     """The lock of the stage in this folder, held by the first of the processes that train together."""
-    from spiro_diffusion.core.artifacts import SCRATCH, locked  # noqa: PLC0415 (NumPy, which `main` must come before)
+    from spiro_diffusion.core.artifacts import SCRATCH, locked  # noqa: PLC0415 (NumPy, which `settle` must come before)
 
     if int(os.environ.get("RANK", "0")):
         return contextlib.nullcontext()
