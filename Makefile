@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full docs lint fuzz setup clean
+.PHONY: repro test full deps docs lint fuzz setup clean
 
-repro: setup  ## the ten stages on the simulated source, and the model card
-	dvc repro
+repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
+	$(if $(FAST),python -m spiro_diffusion.pipeline.fast,dvc repro)
 	spiro card --force
 	@echo "report: metrics/evaluate/report.html"
 
@@ -23,7 +23,11 @@ fuzz: setup  ## 5,000 edited files for every reader: benchmarks/fuzz_readers.py
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
+deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines/dvc.yaml
+	python -m spiro_diffusion.pipeline.dependencies
+
 docs: setup  ## the site of docs/ in site/, without a network
+	python docs/rooms.py
 	mkdocs build --strict
 
 setup: .venv/ready

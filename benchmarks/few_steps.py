@@ -255,7 +255,7 @@ def compared(asked: argparse.Namespace) -> None:
     place = runtime.configure(runtime.RuntimeParams(device=asked.device))
     folder, seed = asked.folder, asked.seed
     changes = bare.settings(asked.preset) if asked.preset else []
-    section = bare.merged(read_params(bare.ROOT / "params.yaml"), changes)["train_cldm"]
+    section = bare.merged(read_params(), changes)["train_cldm"]
     params = filled(Params, section, "train_cldm.")
     recipe = loop.Recipe(
         epochs=asked.epochs,

@@ -1,7 +1,8 @@
-"""The stage `align`: raw curves joined to the people who blew them, and measured."""
+"""The stage `align`: raw curves joined to participants, with their indices."""
 
-from spiro_diffusion.pipeline.align import Params, align
-from spiro_diffusion.pipeline.stage import run_stage
+import sys
+
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    run_stage(align, Params)
+    main("align", sys.argv[1:])

@@ -1,7 +1,8 @@
-"""Stage baselines: judge simple rivals with the same questions, on the same participants, beside the generator."""
+"""The stage `baselines`: judge simple baselines as the generator was judged."""
 
-from spiro_diffusion.pipeline.baselines import Params, baselines
-from spiro_diffusion.pipeline.stage import run_stage
+import sys
+
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    run_stage(baselines, Params)
+    main("baselines", sys.argv[1:])

@@ -1,7 +1,8 @@
 """The stage `download`: raw files from one of three sources into data/raw."""
 
-from spiro_diffusion.pipeline.download import Params, download
-from spiro_diffusion.pipeline.stage import run_stage
+import sys
+
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    run_stage(download, Params)
+    main("download", sys.argv[1:])

@@ -1,11 +1,8 @@
-"""Stage evaluate: judge the generator on participants that training never saw."""
+"""The stage `evaluate`: judge the generator on participants that training never saw."""
 
 import sys
 
-from spiro_diffusion.compute import runtime
-from spiro_diffusion.pipeline.evaluate import Params, evaluate
-from spiro_diffusion.pipeline.stage import run_stage
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    runtime.spread("stages.evaluate", sys.argv[1:])
-    run_stage(evaluate, Params)
+    main("evaluate", sys.argv[1:])

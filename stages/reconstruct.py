@@ -1,7 +1,8 @@
-"""Stage reconstruct: teach small densities what a spoiled effort hides, and judge reconstructions of held-out ones."""
+"""The stage `reconstruct`: judge completions of interrupted held-out efforts."""
 
-from spiro_diffusion.pipeline.reconstruct import Params, reconstruct
-from spiro_diffusion.pipeline.stage import run_stage
+import sys
+
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    run_stage(reconstruct, Params)
+    main("reconstruct", sys.argv[1:])

@@ -1,7 +1,8 @@
 """The stage `resample`: every curve as 512 samples of flow, and how well that and the raw curves agree."""
 
-from spiro_diffusion.pipeline.resample import Params, resample
-from spiro_diffusion.pipeline.stage import run_stage
+import sys
+
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    run_stage(resample, Params)
+    main("resample", sys.argv[1:])

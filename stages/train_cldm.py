@@ -1,11 +1,8 @@
-"""Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
+"""The stage `train_cldm`: train the diffusions of the indices and of the latents."""
 
 import sys
 
-from spiro_diffusion.compute import runtime
-from spiro_diffusion.pipeline.stage import run_stage
-from spiro_diffusion.pipeline.train_cldm import Params, train_cldm
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    runtime.spread("stages.train_cldm", sys.argv[1:])
-    run_stage(train_cldm, Params)
+    main("train_cldm", sys.argv[1:])

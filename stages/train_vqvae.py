@@ -1,11 +1,8 @@
-"""Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
+"""The stage `train_vqvae`: train the VQ-VAE."""
 
 import sys
 
-from spiro_diffusion.compute import runtime
-from spiro_diffusion.pipeline.stage import run_stage
-from spiro_diffusion.pipeline.train_vqvae import Params, train_vqvae
+from spiro_diffusion.pipeline.stage import main
 
 if __name__ == "__main__":
-    runtime.spread("stages.train_vqvae", sys.argv[1:])
-    run_stage(train_vqvae, Params)
+    main("train_vqvae", sys.argv[1:])

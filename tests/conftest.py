@@ -9,7 +9,7 @@ from repository import MAIN, Repository
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository in which all ten stages have run; a story leaves it as it found it."""
+    """A repository in which all stages have run; a story leaves it as it found it."""
     repository = Repository(tmp_path_factory.mktemp("repository"))
     assert repository.repro() == MAIN
     repository.commit("run")

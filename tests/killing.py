@@ -22,7 +22,7 @@ PIPELINES = {"dvc.yaml": "", "baselines/dvc.yaml": "baselines/dvc.yaml:"}  # and
 REFUSED = "another run of this stage is going on here"
 POLL_S = 0.001
 LOGS = re.compile(  # they grow while it trains
-    r"metrics/(train_\w+/(facts/)?|reconstruct/(gap|onset|tail)/)(metrics\.json|plots/metrics/\w+\.tsv)"
+    r"metrics/(train_\w+/(facts/)?|train_reconstructor/(gap|onset|tail)/)(metrics\.json|plots/metrics/\w+\.tsv)"
 )
 
 

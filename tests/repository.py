@@ -9,19 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from spiro_diffusion.pipeline.stage import BASELINES, MAIN
+
+__all__ = ["BASELINES", "MAIN", "ROOT", "TINY", "Repository"]
 ROOT = Path(__file__).parents[1]
-MAIN = [
-    "download",
-    "repair",
-    "align",
-    "filter",
-    "resample",
-    "train_vqvae",
-    "encode",
-    "train_cldm",
-    "evaluate",
-    "reconstruct",
-]
 TINY = {
     "download": {"participants": 150},
     "train_vqvae": {
@@ -49,7 +40,8 @@ TINY = {
         "context": 16,
     },
     "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
-    "reconstruct": {"epochs": 2, "examples": 3, "draws": 10, "steps": 4, "resamples": 100, "width": 32},
+    "train_reconstructor": {"epochs": 2, "examples": 3, "width": 32},
+    "reconstruct": {"draws": 10, "steps": 4, "resamples": 100},
     "baselines": {"draws": 2, "origin_vqvae_epochs": 1, "origin_epochs": 1, "origin_steps": 4},
     "runtime": {"threads": 1, "save_every": 0.0},
 }  # the least that draws curves with an FVC

@@ -48,7 +48,7 @@ def test_the_lock_of_a_run_is_fresh(clone: Repository) -> None:
 
 
 def test_a_changed_module_parameter_command_or_figure_makes_it_stale(clone: Repository) -> None:
-    with (clone.folder / "spiro_diffusion/models/index_diffusion.py").open("a") as module:
+    with (clone.folder / "spiro_diffusion/physiology/mean_surface.py").open("a") as module:
         module.write("# changed\n")
     clone.set({"filter": {"min_age": 10}})
     pipeline = clone.folder / "dvc.yaml"
@@ -57,7 +57,7 @@ def test_a_changed_module_parameter_command_or_figure_makes_it_stale(clone: Repo
     figures.write_text(figures.read_text().replace("{", '{"added": 1, ', 1))
     found = stale(clone)
     for expected in (
-        "train_cldm: spiro_diffusion/models/index_diffusion.py: modified",
+        "train_cldm: spiro_diffusion/physiology/mean_surface.py: modified",
         "filter: params.yaml: {'filter': 'modified'}",
         "encode: changed command",
         "align: metrics/align/counts.json: modified",

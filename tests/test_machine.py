@@ -95,7 +95,7 @@ import resource, sys
 from pathlib import Path
 import torch.fx.experimental.symbolic_shapes  # what loading a model imports: here the work needs the memory
 from spiro_diffusion.pipeline import {stage}
-from spiro_diffusion.stage import run_stage
+from spiro_diffusion.pipeline.stage import run_stage
 held = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData")]
 limit = (int(held[0].split()[1]) << 10) + (1 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

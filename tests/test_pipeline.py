@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from repository import MAIN, Repository
+from repository import BASELINES, MAIN, Repository
 
 
 def test_a_run_leaves_figures_a_report_and_both_models(done: Repository) -> None:
@@ -37,9 +37,9 @@ def test_a_second_run_does_nothing(done: Repository) -> None:
     assert done.repro() == []
 
 
-def test_the_rivals_are_judged_only_when_asked(done: Repository) -> None:
+def test_the_baselines_are_judged_only_when_asked(done: Repository) -> None:
     assert done.repro() == []
-    assert done.repro("baselines/dvc.yaml") == ["baselines"]
+    assert done.repro("baselines/dvc.yaml") == BASELINES
     assert done.repro("baselines/dvc.yaml") == []
     summary = json.loads((done.folder / "metrics/baselines/summary.json").read_text())
     assert set(summary) == {"generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe"}
@@ -47,11 +47,11 @@ def test_the_rivals_are_judged_only_when_asked(done: Repository) -> None:
 
 def test_a_changed_parameter_runs_what_depends_on_it_and_no_more(done: Repository) -> None:
     done.set({"evaluate": {"seed": 2}})
-    assert done.repro() == ["evaluate"]
+    assert done.repro() == ["evaluate", "report"]
     done.set({"train_cldm": {"lr": 1e-3}})
-    assert done.repro() == ["train_cldm", "evaluate", "reconstruct"]
-    done.set({"reconstruct": {"seed": 2}})
-    assert done.repro() == ["reconstruct"]
+    assert done.repro() == ["train_cldm", "evaluate", "reconstruct", "report"]
+    done.set({"train_reconstructor": {"seed": 2}})
+    assert done.repro() == ["train_reconstructor", "reconstruct", "report"]
     done.set({"runtime": {"precision": "float32"}})
     assert done.repro() == []
 
@@ -75,7 +75,7 @@ def test_a_mistyped_parameter_ends_in_one_line_and_leaves_what_was_made(done: Re
 def test_an_experiment_varies_one_parameter(done: Repository) -> None:
     done.commit("before the experiment")
     said = done("dvc", "exp", "run", "-S", "train_cldm.lr=1e-5")
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm", "evaluate", "reconstruct"]
+    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm", "evaluate", "reconstruct", "report"]
     assert "1e-05" in done("dvc", "exp", "show", "--csv")
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")

@@ -111,11 +111,11 @@ def test_the_exponent_of_a_power_is_found() -> None:
     [
         ("download repair align filter resample", "torch sklearn matplotlib dvclive dvc jinja2"),
         ("encode evaluate baselines", "sklearn matplotlib dvclive dvc requests"),
-        ("train_vqvae train_cldm", "sklearn matplotlib dvclive dvc jinja2"),
+        ("train_vqvae train_cldm train_reconstructor", "sklearn matplotlib dvclive dvc jinja2"),
     ],
 )
 def test_no_stage_imports_at_once_what_it_uses_late_or_never(stages: str, unused: str) -> None:
-    imports = "; ".join(f"import stages.{name}" for name in stages.split())
+    imports = "; ".join(f"import spiro_diffusion.pipeline.{name}" for name in stages.split())
     code = f"import sys; {imports}; print(*(m for m in {unused.split()} if m in sys.modules))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

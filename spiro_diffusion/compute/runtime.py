@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +19,7 @@ class RuntimeParams:
     """The section `runtime` of params.yaml, on which no stage depends."""
 
     device: str = "auto"  # auto, cpu, cuda
+    portable: bool = True  # the same bytes on any x86-64 processor; pipeline.portable reads it
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
@@ -71,11 +71,8 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start a stage anew as several processes, where the section `runtime` asks for them."""
-    try:
-        workers = load_params(RuntimeParams, "runtime").workers
-    except SpiroError as error:
-        sys.exit(f"{module.removeprefix('stages.')}: {error}")
+    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them."""
+    workers = load_params(RuntimeParams, "runtime").workers
     if workers > 1 and not distributed.launched():
         distributed.launch(workers, module, arguments)
 

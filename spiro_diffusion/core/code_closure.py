@@ -34,6 +34,8 @@ def imported(source: str) -> Iterator[str]:
 
 
 def _read_by(file: Path) -> set[Path]:
+    if file.suffix not in (".py", ".j2"):
+        return set()
     package = next(folder / PACKAGE for folder in file.parents if (folder / PACKAGE / "__init__.py").is_file())
     text, found = file.read_text(encoding="utf-8"), set()
     for name in imported(text) if file.suffix == ".py" else ():

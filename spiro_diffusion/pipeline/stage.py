@@ -3,37 +3,63 @@
 import argparse
 import contextlib
 import errno
+import importlib
 import inspect
 import os
 import re
 import sys
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from spiro_diffusion.core.artifacts import SCRATCH, locked
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
+from spiro_diffusion.pipeline import portable
 
-P = typing.TypeVar("P")
+MAIN = [
+    *("download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"),
+    *("train_reconstructor", "reconstruct", "report"),
+]  # of dvc.yaml, in order; each is the function of its module in this package
+BASELINES = ["baselines", "baselines_report"]  # of baselines/dvc.yaml
+SPREAD = ("train_vqvae", "encode", "train_cldm", "evaluate")  # over the processes that runtime.workers asks for
 
 
-def run_stage(function: Callable[..., None], params_class: type[P], argv: list[str] | None = None) -> None:
-    """Run a stage from the command line and exit.
+def main(name: str, argv: list[str]) -> None:
+    """Run the stage `name` from the command line and exit."""
+    if name not in MAIN + BASELINES:
+        sys.exit(f"no stage {name}; there are {', '.join(MAIN + BASELINES)}")
+    with _one_line(name):
+        portable.settle(name)
+        module = importlib.import_module(f"{__package__}.{name}")
+        if name in SPREAD:
+            from spiro_diffusion.compute import runtime  # noqa: PLC0415 (PyTorch, which `settle` must come before)
 
-    `function(params, *, name: Path, ...)`: each keyword becomes the argument `--name PATH`, which
-    dvc.yaml passes; `params` is the section of params.yaml named as the function. Where `dvc repro` was killed,
-    its stage goes on: another run of it here is refused until it ends.
+            runtime.spread(__package__, [name, *argv])
+    run_stage(getattr(module, name), getattr(module, "Params", None), argv)
+
+
+def run_stage(function: Callable[..., None], params_class: type | None, argv: list[str]) -> None:
+    """Run a stage's function with the arguments of a command line, and exit where it fails.
+
+    `function(params, *, name: Path, ...)`: each keyword becomes the argument `--name PATH`, which dvc.yaml passes;
+    `params` is the section of params.yaml named as the function, left out where the stage has none. Where `dvc repro`
+    was killed, its stage goes on: another run of it here is refused until it ends.
     """
-    parser = argparse.ArgumentParser(prog=f"stages.{function.__name__}", description=inspect.getdoc(function))
-    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
-        required = parameter.default is inspect.Parameter.empty
-        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=required, default=parameter.default)
-    arguments = vars(parser.parse_args(argv))
     name = function.__name__
+    parser = argparse.ArgumentParser(prog=f"stages.{name}", description=inspect.getdoc(function))
+    for key, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            required = parameter.default is inspect.Parameter.empty
+            parser.add_argument(f"--{key.replace('_', '-')}", type=Path, required=required, default=parameter.default)
+    paths = vars(parser.parse_args(argv))
+    with _one_line(name), _alone(name):
+        function(*([load_params(params_class, name)] if params_class else []), **paths)
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """End the program in a line on what a user, or the machine, can be told."""
     try:
-        with _alone(name):
-            function(load_params(params_class, name), **arguments)
+        yield
     except SpiroError as error:
         sys.exit(f"{name}: {' '.join(str(error).split())}")
     except (MemoryError, RuntimeError, OSError) as error:
@@ -52,6 +78,8 @@ _MEMORY_ADVICE = "nothing that was made is lost: give it more, or lower the stag
 
 def _alone(name: str) -> contextlib.AbstractContextManager[None]:
     """The lock of the stage in this folder, held by the first of the processes that train together."""
+    from spiro_diffusion.core.artifacts import SCRATCH, locked  # noqa: PLC0415 (NumPy, which `settle` must come before)
+
     if int(os.environ.get("RANK", "0")):
         return contextlib.nullcontext()
     folder = SCRATCH / name

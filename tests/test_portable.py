@@ -1,0 +1,125 @@
+"""The portable mode, which is the default, and the fast one, which leaves no trace in what DVC stores."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from repository import MAIN, ROOT, Repository
+
+from spiro_diffusion.pipeline import portable
+
+SHOW = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv, 'numpy' in sys.modules]))"
+SETTLE = f"from spiro_diffusion.pipeline import portable; portable.settle('toy'); {SHOW}"
+
+
+def settled(folder: Path, params: str, **environment: str) -> tuple[dict[str, str], list[str], str]:
+    """Environment and arguments of a program after `settle`, and what it said."""
+    (folder / "params.yaml").write_text(params)
+    plain = {key: value for key, value in os.environ.items() if key not in {*portable.KERNELS, *portable.CHOSEN}}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTLE, "--out", "a b"],
+        cwd=folder,
+        env=plain | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    held, arguments, has_numpy = json.loads(done.stdout)
+    assert not has_numpy, "the settings come before NumPy"
+    return held, arguments, done.stderr
+
+
+def test_a_stage_starts_anew_with_the_settings_and_its_arguments(tmp_path: Path) -> None:
+    held, arguments, said = settled(tmp_path, "runtime: {}")
+    assert held.items() >= (portable.KERNELS | portable.WAITS).items()
+    assert arguments[1:] == ["--out", "a b"]
+    assert said == ""
+
+
+def test_variables_of_the_user_are_named_and_not_used_but_in_the_fast_mode(tmp_path: Path) -> None:
+    own = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
+    held, _, said = settled(tmp_path, "runtime: {portable: true}", **own)
+    assert held["MKL_CBWR"] == "COMPATIBLE"
+    assert said.splitlines() == [
+        "toy: not used: MKL_CBWR=AVX2; a portable run sets its own (runtime.portable: false keeps yours)"
+    ]
+    assert "OMP_WAIT_POLICY" not in held, "how threads wait was chosen"
+    held, _, said = settled(tmp_path, "runtime: {portable: false}", **own)
+    assert (held["MKL_CBWR"], said) == ("AVX2", "")
+    assert "ATEN_CPU_CAPABILITY" not in held
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "repository")
+
+
+def test_fast_results_are_stored_nowhere_and_a_portable_run_redoes_them(fresh: Repository) -> None:
+    stages, lock = ["download", "repair", "align"], fresh.folder / "dvc.lock"
+    cache = fresh.folder / ".dvc" / "cache"
+    fast = ["python", "-m", "spiro_diffusion.pipeline.fast"]
+    said = fresh(*fast, "align")
+    assert "A fast run: the last digits of its outputs" in said
+    assert (fresh.folder / "data/aligned.parquet").exists()
+    assert not lock.exists()
+    assert not list(cache.glob("runs/*"))
+    assert "Running stage" not in fresh(*fast, "align"), "what it has made is not made again"
+    assert fresh.repro("align") == stages
+    before = lock.read_bytes()
+    fresh.set({"align": {"min_points": 120}})
+    assert "Running stage 'align'" in fresh(*fast, "align")
+    assert lock.read_bytes() == before
+    assert fresh.repro("align") == ["align"]
+
+
+def test_dvc_alone_does_not_run_a_fast_stage(fresh: Repository) -> None:
+    fresh.set({"runtime": {"portable": False}})
+    said = fresh("dvc", "repro", "download", fails=True)
+    assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in said
+    fresh.set({"runtime": {"portable": "no"}})
+    assert "runtime.portable is 'no'; expected bool" in fresh("dvc", "repro", "download", fails=True)
+
+
+LIMITED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR", "OPENBLAS_CORETYPE": "Nehalem"}
+
+
+def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
+    """No function whose last digit the processor decides reaches a table or an array."""
+    made = []
+    for name, limits in (("all", {}), ("few", LIMITED)):
+        command = ["-m", "spiro_diffusion.pipeline.run", "--set", "download.participants=60", "--last", "resample"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), portable.FAST: "1"} | limits
+        subprocess.run(
+            [sys.executable, *command, "--folder", str(tmp_path / name)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        folder = tmp_path / name
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
+        made.append({file.relative_to(folder): file.read_bytes() for file in files})
+    assert len(made[0]) > 15
+    assert made[0].keys() == made[1].keys()
+    assert [str(name) for name in made[0] if made[0][name] != made[1][name]] == []
+
+
+IMITATED = ("haswell", "zen3")  # an Intel and an AMD processor, both without AVX-512, which any real one can imitate
+
+
+def test_the_pipeline_makes_the_same_bytes_on_an_intel_and_an_amd_processor(tmp_path: Path) -> None:
+    """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
+    imitate = [str(ROOT / "tests" / "cpuid_as"), IMITATED[0]]
+    probe = subprocess.run([*imitate, "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"CPUID cannot be trapped here: {probe.stderr.strip() or 'no gcc'}")
+    locks = []
+    for processor in IMITATED:
+        repository = Repository(tmp_path / processor)
+        repository(imitate[0], processor, "dvc", "repro")
+        locks.append(repository.lock())
+    assert list(locks[0]) == MAIN
+    assert locks[0] == locks[1]

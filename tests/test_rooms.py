@@ -1,0 +1,65 @@
+"""The rooms of the library import one way, and no module imports itself by way of others."""
+
+import graphlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from repository import ROOT
+
+
+@pytest.fixture(scope="module")
+def rooms() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def modules(rooms: ModuleType) -> dict[str, set[str]]:
+    return rooms.module_imports(ROOT)
+
+
+def test_every_module_has_a_room(rooms: ModuleType, modules: dict[str, set[str]]) -> None:
+    assert {name.partition(".")[0] for name in modules} - {"__init__", "__main__"} <= {*rooms.ROOMS, "spiro_diffusion"}
+
+
+def test_a_room_imports_only_from_those_before_it(rooms: ModuleType, modules: dict[str, set[str]]) -> None:
+    order = {room: number for number, room in enumerate(rooms.ROOMS)}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in modules.items()
+        for other in others
+        if (here := order.get(name.partition(".")[0])) is not None and order[other.partition(".")[0]] > here
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_way_of_others(modules: dict[str, set[str]]) -> None:
+    list(graphlib.TopologicalSorter(modules).static_order())  # CycleError names the circle
+
+
+def test_an_import_inside_a_function_counts(rooms: ModuleType, tmp_path: Path) -> None:
+    package = tmp_path / "spiro_diffusion"
+    for name, text in {
+        "__init__.py": "",
+        "core/__init__.py": "",
+        "core/a.py": "def f():\n    from spiro_diffusion.cli import main\n",
+        "cli.py": "import spiro_diffusion.core.a\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    found = rooms.module_imports(tmp_path)
+    assert found["core.a"] == {"cli"}
+    assert found["cli"] == {"core.a"}
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(found).prepare()
+
+
+def test_the_picture_is_of_the_imports(rooms: ModuleType) -> None:
+    """`make docs` draws it."""
+    assert (ROOT / "docs/rooms.svg").read_text() == rooms.picture(ROOT)
