@@ -112,7 +112,10 @@ def main() -> None:
         else:
             run(asked.folder, changes + asked.set, asked.first, asked.last)
     except SpiroError as error:
-        sys.exit(f"bare: {error}")
+        sys.exit(f"run: {error}")
+    except KeyboardInterrupt:
+        print("run: interrupted; finished stages are kept: go on with --first and the stage named last", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":
