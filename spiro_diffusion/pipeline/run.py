@@ -114,7 +114,7 @@ def main() -> None:
     except SpiroError as error:
         sys.exit(f"run: {error}")
     except KeyboardInterrupt:
-        print("run: interrupted; finished stages are kept: go on with --first and the stage named last", file=sys.stderr)
+        print("run: interrupted; finished stages are kept: go on with --first STAGE", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,6 +1,6 @@
 """Run DVC as `make` does: repair what a killed DVC left, and end in one line on Ctrl-C.
 
-    python -m spiro_diffusion.pipeline.run_dvc repro
+python -m spiro_diffusion.pipeline.run_dvc repro
 """
 
 import logging
