@@ -98,6 +98,19 @@ def test_ctrl_c_of_make_repro_is_one_line_and_the_next_run_goes_on(project: Path
     assert (project / "out").read_text() == "done"
 
 
+def test_make_repro_ends_with_three_next_steps(project: Path) -> None:
+    card = project / ".venv/bin/spiro"
+    card.parent.mkdir(parents=True)
+    card.write_text("#!/bin/sh\n")
+    card.chmod(0o755)
+    done = run(project, "make", "-o", ".venv/ready", "repro")
+    assert done.returncode == 0, done.stderr
+    steps = done.stdout.strip().splitlines()[-3:]
+    assert [step.split()[0] for step in steps] == ["Look:", "Draw:", "Share:"]
+    assert "metrics/evaluate/report.html" in steps[0]
+    assert steps[2].index("git commit") < steps[2].index("dvc push")
+
+
 def test_ctrl_c_before_any_stage_is_one_line(project: Path) -> None:
     (project / "seconds").write_text("60")
     _, said = interrupted(project, *REPRO, at=None)
