@@ -91,11 +91,19 @@ def test_ctrl_c_of_make_repro_is_one_line_and_the_next_run_goes_on(project: Path
     status, said = interrupted(project, "make", "-o", ".venv/ready", "repro", at="toy begins")
     assert status
     (line,) = [line for line in said.splitlines() if not line.startswith("make: ***") and line]
-    assert line.startswith("toy: interrupted; finished stages are kept")
+    assert line.startswith("dvc: interrupted; finished stages are kept")
     assert "`make repro`" in line
     (project / "seconds").write_text("0")
     assert run(project, *REPRO).returncode == 0
     assert (project / "out").read_text() == "done"
+
+
+def test_ctrl_c_of_plain_dvc_is_a_line_of_the_stage_and_one_of_dvc(project: Path) -> None:
+    (project / "seconds").write_text("60")
+    _, said = interrupted(project, "dvc", "repro", at="toy begins")
+    own, theirs = said.strip().splitlines()
+    assert own.startswith("toy: interrupted; finished stages are kept")
+    assert theirs.startswith("ERROR: failed to reproduce 'toy'")
 
 
 def test_make_repro_ends_with_three_next_steps(project: Path) -> None:

@@ -4,6 +4,7 @@ python -m spiro_diffusion.pipeline.run_dvc repro
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,11 +25,8 @@ class _Interrupts(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         while error is not None:
-            if isinstance(error, KeyboardInterrupt):  # the stage has not said it
-                print(f"dvc: {interrupts.KEPT}", file=sys.stderr)
-                self.seen = True
-                return False
-            if str(error).endswith(tuple(f"exited with {status}" for status in _BY_CTRL_C)):
+            by_stage = str(error).endswith(tuple(f"exited with {status}" for status in _BY_CTRL_C))
+            if by_stage or isinstance(error, KeyboardInterrupt):
                 self.seen = True
                 return False
             error = error.__cause__ or error.__context__
@@ -50,12 +48,19 @@ def run(arguments: list[str]) -> int:
     interrupted = _Interrupts()
     for handler in logging.getLogger("dvc").handlers:
         handler.addFilter(interrupted)
-    status = main(arguments)
-    return INTERRUPTED if interrupted.seen else status
+    os.environ[interrupts.TOLD] = "1"
+    try:
+        status = main(arguments)
+    except KeyboardInterrupt:  # where DVC itself does not await it
+        interrupted.seen = True
+    if not interrupted.seen:
+        return int(status)
+    print(f"dvc: {interrupts.KEPT}", file=sys.stderr)
+    return INTERRUPTED
 
 
 if __name__ == "__main__":
-    interrupts.in_one_line()
+    interrupts.in_one_line()  # while this loads DVC
     try:
         sys.exit(run(sys.argv[1:]))
     except SpiroError as error:
