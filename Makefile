@@ -7,9 +7,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro test full deps docs lint fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
-	$(if $(FAST),python -m spiro_diffusion.pipeline.fast,dvc repro)
-	spiro card --force
-	@echo "report: metrics/evaluate/report.html"
+	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
+	@spiro card --force
+	@printf '%s\n' '' \
+	  'Look:   metrics/evaluate/report.html (the whole story) and metrics/reconstruct/report.html, in a browser' \
+	  'Draw:   . .venv/bin/activate && spiro generate --age 45 --height 175 --sex male -n 20 --out curves.csv' \
+	  'Share:  git add params.yaml dvc.lock metrics && git commit -m "Run the pipeline" && dvc push'
 
 test: setup lint  ## ruff, mypy and the tests
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile  # two processes of one thread: two threads wait for each other
@@ -21,7 +24,7 @@ fuzz: setup  ## 5,000 edited files for every reader: benchmarks/fuzz_readers.py
 	OMP_NUM_THREADS=1 python benchmarks/fuzz_readers.py
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
-	dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+	@python -m spiro_diffusion.pipeline.run_dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
 deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines/dvc.yaml
 	python -m spiro_diffusion.pipeline.dependencies

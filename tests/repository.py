@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -47,23 +48,35 @@ TINY = {
 }  # the least that draws curves with an FVC
 
 
+class File(NamedTuple):
+    content: bytes
+    mode: int
+
+
+def _project() -> dict[str, File]:
+    """The project's files as git lists them, changed and new ones too; no tests, pages and figures."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    left_out = ("tests/", "docs/", "metrics/", "dvc.lock")
+    names = [n for n in listed if n == "metrics/.gitignore" or not n.startswith(left_out)]
+    return {n: File((ROOT / n).read_bytes(), (ROOT / n).stat().st_mode) for n in names if (ROOT / n).is_file()}
+
+
+PROJECT = _project()  # read once, when the tests start: who goes on editing changes no test that runs
+
+
 class Repository:
-    """A folder with the project's files as git knows them, under git and DVC."""
+    """A folder with the project's files as they were when the tests started, under git and DVC."""
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         """`environment` is who works there and how; by default as the tests do."""
         self.folder, self.environment = folder, environment or {}
         folder.mkdir(exist_ok=True)
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.split()
-        for name in listed:
-            if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "metrics/", "dvc.lock")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
-        for part in ("metrics/.gitignore",):
-            (folder / part).parent.mkdir(exist_ok=True)
-            shutil.copy(ROOT / part, folder / part)
+        for name, file in PROJECT.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(file.content)
+            (folder / name).chmod(file.mode)
         self.set(TINY)
         self("git", "init", "--quiet")
         self.commit("start")

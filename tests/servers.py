@@ -46,10 +46,11 @@ class SSH:
 
 @contextlib.contextmanager
 def ssh(folder: Path) -> Iterator[SSH]:
-    """Debian's openssh-server with keys and a configuration of its own in `folder`."""
+    """Debian's openssh-server with keys and a configuration of its own in `folder`, which it makes."""
     need(SSHD, "sshd (openssh-server)")
     need(find_spec("dvc_ssh"), "dvc-ssh")
     assert SSHD
+    folder.mkdir()
     port = free_port()
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
@@ -62,9 +63,10 @@ def ssh(folder: Path) -> Iterator[SSH]:
 
 @contextlib.contextmanager
 def s3(folder: Path) -> Iterator[str]:
-    """moto's server of S3's protocol; its address."""
+    """moto's server of S3's protocol, with its log in `folder`, which it makes; its address."""
     need(find_spec("moto") and find_spec("flask_cors"), "moto's server (moto[s3], flask, flask-cors)")
     need(find_spec("dvc_s3"), "dvc-s3")
+    folder.mkdir()
     port = free_port()
     with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, folder / "s3.log"):
         yield f"http://127.0.0.1:{port}"

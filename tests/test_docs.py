@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from browser import browser
 from repository import ROOT
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed; pip install -r requirements.lock")
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "use": "href"}
+CODE = ("spiro_diffusion", "stages", "benchmarks", "tests", "docs", ".ci")
+HISTORY = {"CHANGELOG.md", "experiments.md"}  # they tell what was
 IGNORED_RELATIONS = {"canonical", "prev", "next"}  # of <link>: named, not loaded
 
 
@@ -63,6 +66,42 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
         assert 'data-md-component="source"' not in text  # and ask GitHub for the stars of a repository
 
 
+def test_no_page_shows_a_line_that_should_have_been_replaced(site: Path) -> None:
+    """Includes, macros and references that the builder did not know: ruff once formatted an include away."""
+    for page in sorted(site.rglob("*.html")):
+        text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))  # the highlighter's marks
+        raw = re.search(r"^.*(-{1,}8\s*(<|&lt;)|\{\{|\{%|^:::? |\[\]\().*$", text, flags=re.M)
+        assert raw is None, f"{page.relative_to(site)}: {raw and raw[0]}"
+    sampler = re.sub(r"<[^>]+>", "", (site / "export.html").read_text(encoding="utf-8"))
+    assert "class Sampler" in sampler
+
+
+def test_the_search_works_from_the_disk(site: Path) -> None:
+    with browser() as started, started.new_context() as context, context.new_page() as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "examples" / "generate_a_population.html").as_uri())
+        page.click("input.md-search__input")
+        page.keyboard.type("codebook")
+        found = page.locator("a.md-search-result__link").first
+        found.wait_for()
+        assert (found.get_attribute("href") or "").startswith("file://")
+        found.click()
+        page.wait_for_url(re.compile(r"^file://(?!.*generate_a_population)"))
+        assert {address.split(":")[0] for address in asked} <= {"file", "about", "blob", "data"}
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    """`spirometry.py` or `physiology/spirometry.py`: pages follow when files move."""
+    kept = {"sample.py", "NAME.py"}  # written by `spiro export`; any name
+    files = [f.relative_to(ROOT).as_posix() for top in CODE for f in (ROOT / top).rglob("*.py")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for page in (p for p in pages if p.name not in HISTORY):
+        for name in re.findall(r"`([\w/.-]+\.py)`", page.read_text()):
+            if Path(name).name not in kept:
+                assert any(f"/{file}".endswith(f"/{name}") for file in files), (page.name, name)
+
+
 def test_no_style_loads_anything_from_another_host(site: Path) -> None:
     styles = sorted(site.rglob("*.css"))
     assert styles
@@ -79,8 +118,9 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
 
 def test_the_reference_has_what_users_import(site: Path) -> None:
     text = (site / "reference" / "api.html").read_text(encoding="utf-8")
-    for name in ("api.SpiroGenerator.generate", "api.load_curves", "output.Curves.indices", "people.check_range"):
-        assert f'id="spiro_diffusion.{name}"' in text, name
+    names = ("api.SpiroGenerator.generate", "api.load_curves", "drawn_curves.Curves.indices", "subjects.check_range")
+    for name in names:
+        assert re.search(rf'id="spiro_diffusion\.([\w.]+\.)?{re.escape(name)}"', text), name
     assert "Raises SpiroError" in text
 
 

@@ -28,7 +28,7 @@ def commands(start: str) -> list[str]:
 
 
 def test_there_are_the_blocks_that_these_tests_know() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 def test_the_two_commands_come_first_and_exist() -> None:
@@ -62,6 +62,17 @@ def test_dvc_commands(done: Repository) -> None:
             done(*shlex.split(command))
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")
+
+
+def test_what_was_made_is_shared_by_a_commit_and_a_push(done: Repository, tmp_path: Path) -> None:
+    here = Repository.copy(done, tmp_path / "here")
+    here.set({"evaluate": {"seed": 5}})
+    assert here.repro("evaluate") == ["evaluate"]
+    for command in commands("git add params.yaml"):
+        here("sh", "-c", command)
+    there = here.clone(tmp_path / "there")
+    there("dvc", "pull", "evaluate")
+    assert (there.folder / "metrics/evaluate/judge.json").is_file()
 
 
 def hear_ctrl_c() -> None:

@@ -85,7 +85,6 @@ def beside(here: Path) -> Iterator[Remote]:
 @contextlib.contextmanager
 def lab(here: Path) -> Iterator[Remote]:
     folder = here / "ssh"
-    folder.mkdir()
     with servers.ssh(folder) as server, contextlib.closing(servers.Wire(server.port)) as wire:
         page = "\n".join(block("dvc remote add --default lab"))
         at = f"//127.0.0.1:{{}}{folder}/objects"
@@ -102,7 +101,6 @@ def lab(here: Path) -> Iterator[Remote]:
 @contextlib.contextmanager
 def bucket(here: Path) -> Iterator[Remote]:
     folder = here / "s3"
-    folder.mkdir()
     with servers.s3(folder) as url, contextlib.closing(servers.Wire(int(url.rsplit(":")[-1]))) as wire:
         import boto3  # noqa: PLC0415 (its absence skips)
 
@@ -294,6 +292,19 @@ def test_a_folder_elsewhere_is_set_up_by_the_commands_of_the_page(machine_a: Rep
         machine_a(*shlex.split(command.replace("/mnt/shared/spiro", str(tmp_path / "spiro"))))
     assert len(list((tmp_path / "spiro/files").rglob("*"))) > len(MAIN)
     machine_a("git", "checkout", "--quiet", ".dvc/config")
+
+
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_without_its_server_a_story_is_skipped_every_time(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "SSHD", None)
+    monkeypatch.setattr(servers, "find_spec", lambda name: None)
+    monkeypatch.delenv("SPIRO_REQUIRE_ALL", raising=False)
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match="is not installed"), KINDS[kind](tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_secret_is_in_the_shared_configuration() -> None:

@@ -118,6 +118,9 @@ def main() -> None:
             run(asked.folder, changes + asked.set, asked.first, asked.last)
     except SpiroError as error:
         sys.exit(f"run: {error}")
+    except KeyboardInterrupt:
+        print("run: interrupted; finished stages are kept: go on with --first STAGE", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""End a program on Ctrl-C in one line, also while it loads its libraries."""
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+KEPT = (
+    "interrupted; finished stages are kept, a training goes on from its last saved state: "
+    "`make repro` or `dvc repro` goes on from here"
+)
+
+TOLD = "SPIRO_INTERRUPT_TOLD"  # in the environment of stages whose parent, `pipeline.run_dvc`, says the line
+
+
+def in_one_line() -> None:
+    """Let KeyboardInterrupt print one line in place of a traceback.
+
+    The process still ends by the signal, as a shell and DVC expect (status 130, or -2 for `subprocess`).
+    """
+    sys.excepthook = _hook
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        if TOLD not in os.environ:
+            print(f"{Path(sys.argv[0]).stem}: {KEPT}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
