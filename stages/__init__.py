@@ -1,5 +1,5 @@
 """The stages of dvc.yaml, a file each."""
 
-from spiro_diffusion.pipeline import interrupts
+from spiro_diffusion.core import interrupts
 
 interrupts.in_one_line()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from repository import MAIN, ROOT, Repository
 
-from spiro_diffusion.pipeline import portable
+from spiro_diffusion.core import portable
 
 SHOW = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv, 'numpy' in sys.modules]))"
 SETTLE = f"from spiro_diffusion.pipeline import portable; portable.settle('toy'); {SHOW}"

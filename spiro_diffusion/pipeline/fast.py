@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spiro_diffusion.core.artifacts import SCRATCH
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.pipeline.portable import FAST
+from spiro_diffusion.core.portable import FAST
 
 LOCK = Path("dvc.lock")
 OWN = SCRATCH / "fast"

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from spiro_diffusion.core import interrupts
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.pipeline import interrupts
 
 INTERRUPTED = 130
 _BY_CTRL_C = (-2, 130)  # statuses of a stage that Ctrl-C ended, without a shell and with one

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from spiro_diffusion.core import interrupts, portable
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
-from spiro_diffusion.pipeline import portable
 
 MAIN = [
     *("download", "repair", "align", "filter", "resample", "train_vqvae", "encode", "train_cldm", "evaluate"),
@@ -27,6 +27,7 @@ def main(name: str, argv: list[str]) -> None:
     """Run the stage `name` from the command line and exit."""
     if name not in MAIN + BASELINES:
         sys.exit(f"no stage {name}; there are {', '.join(MAIN + BASELINES)}")
+    interrupts.in_one_line()
     with _one_line(name):
         portable.settle(name)
         module = importlib.import_module(f"{__package__}.{name}")
