@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.params import filled
 
 LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
+LEAST = 1 << 16  # elements that any tensor of a network may have while it is made
 TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors, as safetensors names them
 
 _KEY = "spiro"  # one key that holds sorted JSON: safetensors orders several keys at random
@@ -82,6 +84,26 @@ def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:
         raise SpiroError(f"{path}: {key}: {error}") from None
 
 
+class _Unfilled(TorchFunctionMode):
+    """Networks are made without starting values, and no tensor of them has more than `most` elements (ValueError).
+
+    Of a tensor that nothing fills the system gives no memory. The device "meta" would do the same, and import
+    torch._dynamo for it, which takes longer than to draw.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__.endswith(("normal_", "uniform_")):
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.numel() > self.most:
+            raise ValueError(f"a tensor of {made.numel()} elements")
+        return made
+
+
 def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path) -> M:
     """The network that `make` gives, with `tensors` in it, in eval mode.
 
@@ -90,14 +112,14 @@ def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path)
     Raises SpiroError that names the first misfit.
     """
     try:
-        with torch.device("meta"):
-            own = make().state_dict()
+        with _Unfilled(max([LEAST, *(tensor.numel() for tensor in tensors.values())])):
+            model = make()
     except (ValueError, RuntimeError) as error:
-        raise SpiroError(f"{path}: its configuration describes no network ({error})") from None
+        raise SpiroError(f"{path}: does not fit the network that its config describes ({error})") from None
+    own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
         if name not in own or name not in tensors or not _alike(own[name], tensors[name]):
             raise SpiroError(f"{path}: tensor '{shown(name)}' does not fit the network that its config describes")
-    model = make()
     model.load_state_dict(tensors)
     return model.eval()
 
