@@ -1,6 +1,6 @@
 """The control that takes a user's own curves; of several, one is chosen.
 
-`KEY-own` holds what `own.to_store` made, `KEY-own-effort` which of them is chosen: see `own.effort`.
+`KEY-own` holds what `user_effort.to_store` made, `KEY-own-effort` which of them is chosen: see `user_effort.effort`.
 """
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
@@ -14,11 +14,7 @@ from spiro_diffusion.core.errors import SpiroError
 def layout(key: str) -> list[Component]:
     """The button, what is said about the file, the choice among its efforts."""
     return [
-        dcc.Upload(
-            html.Button("Choose a CSV file", className="wide-button"),
-            id=f"{key}-upload",
-            accept=".csv,.txt,text/csv,text/plain",
-        ),
+        dcc.Upload(html.Button("Choose a CSV file", className="wide-button"), id=f"{key}-upload"),
         html.P(
             "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, expiration positive; several efforts told apart "
             "by a column curve. It stays on this computer.",

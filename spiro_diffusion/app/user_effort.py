@@ -14,6 +14,7 @@ from spiro_diffusion.user_curves.delimited import OwnCurves, read_own
 
 MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
 MOST_EFFORTS = 20  # a session has eight
+SHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 NAME_SHOWN = 60  # characters of a file's or a curve's name
 
 
@@ -27,7 +28,7 @@ class Effort(NamedTuple):
 def read_upload(contents: str, file: str) -> OwnCurves:
     """The curves of an uploaded CSV; `contents` is a data address with base64, as a browser sends it.
 
-    Raises SpiroError as `own_curves.read_own` does, and where the file or its curves are too many.
+    Raises SpiroError as `delimited.read_own` does, and where the file or its curves are too many.
     """
     file = file[:NAME_SHOWN]
     try:
@@ -36,6 +37,8 @@ def read_upload(contents: str, file: str) -> OwnCurves:
         raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
+    if content.startswith(SHEETS):
+        raise SpiroError(f"{file}: is a spreadsheet or an archive, not a CSV; save it as CSV")
     own = read_own(io.BytesIO(content), file)
     if len(own.names) > MOST_EFFORTS:
         raise SpiroError(

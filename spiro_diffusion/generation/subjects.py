@@ -1,28 +1,54 @@
-"""Who curves are drawn for: a table of people as a user gives it, checked against what the model was trained on."""
+"""Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
 
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import SEX_CODES
+from spiro_diffusion.generation.conditions import CONDITIONS
+from spiro_diffusion.simulation import population
 
-SEXES = {"male": 1, "m": 1, "1": 1, "1.0": 1, "female": 2, "f": 2, "2": 2, "2.0": 2}  # RIAGENDR
-GRADES = ("A", "B", "C", "D")  # SPAQEFF
-TEST_TYPES = ("Pre", "Bron")  # SPATTYPE
+SEX_WORDS = {  # as users write them, in small letters, and RIAGENDR
+    **SEX_CODES,
+    **dict.fromkeys(("m", "1", "1.0", "男", "男性"), SEX_CODES["male"]),
+    **dict.fromkeys(("f", "2", "2.0", "女", "女性"), SEX_CODES["female"]),
+}
 REQUIRED = ("age", "height", "sex")
 UNITS = {"age": "years", "height": "cm"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": 3.0, "feet": 8.0, "inches": 90.0}  # below these; no trained height is
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
+MOST_LISTED = 50  # invalid rows that a message lists
+
+Invalid = dict[int, str]  # what is wrong with a row, by its number from 0
+
+
+class Subject(TypedDict, total=False):
+    """One subject by keywords, or what goes for all whose own cell says nothing; see `conditions.CONDITIONS`."""
+
+    age: float | None  # years
+    height: float | None  # cm
+    sex: str | int | None  # male or female, or 1 or 2
+    grade: str | None
+    test_type: str | None
+
+
+class Accepted(NamedTuple):
+    """Subjects that curves can be drawn for."""
+
+    table: pd.DataFrame  # as `conditioned` makes it
+    given: pd.DataFrame  # their rows as they were given
+    warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """A table of people from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
+    """A table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
 
     Other columns are kept as they are.
 
@@ -126,77 +152,137 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.
     """
-    cells = table[name]
+    values = _numbers(table[name])
+    bad = np.flatnonzero(np.isnan(values))
+    if len(bad):
+        raise SpiroError(f"{where}: {_no_number(name, table[name], bad[0])}")
+    return values
+
+
+def _numbers(cells: pd.Series) -> np.ndarray:
+    """Cells as float64 (n,), NaN for what is no finite number."""
     if cells.dtype == bool:
         cells = cells.astype(str)
     try:
         values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
     except OverflowError:  # an integer of hundreds of digits
         values = np.array([float(str(cell)) if len(str(cell)) < 300 else np.nan for cell in cells])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise SpiroError(f"{where}: {name} is {shown(cells.iloc[bad[0]])} in row {bad[0] + 1}; expected a number")
-    return values
+    return np.where(np.isfinite(values), values, np.nan)
 
 
-def conditioned(
-    people: pd.DataFrame, *, grade: str | None = None, test_type: str | None = None, any_effort: bool = False
-) -> pd.DataFrame:
-    """The table with age and height as numbers, sex as 1 or 2, and the kind of effort to draw.
+def _no_number(name: str, cells: pd.Series, row: int) -> str:
+    return f"{name} is {shown(cells.iloc[row])} in row {row + 1}; expected a number"
 
-    The kind is the best acceptable effort before the bronchodilator, grade A, where the table's own cells,
-    `grade` and `test_type` say nothing else; `any_effort` leaves grade and best open. No effort of
-    grade D, and none after the bronchodilator, is such a best.
 
-    Raises SpiroError where a cell is none of its known values.
+def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
+    """The table with age and height as numbers, sex as 1 or 2, and the conditions of the effort to draw.
+
+    The effort is the best acceptable one before the bronchodilator, grade A, where the table's own cells and
+    `defaults` say nothing else; `any_effort` leaves grade and best open. No effort of grade D, and none after the
+    bronchodilator, is such a best.
+
+    Raises SpiroError that lists the rows with a cell that is none of its known values.
     """
+    table, invalid = _read(people, any_effort, defaults)
+    _refuse(invalid, len(table))
+    return table.astype({"sex": int})
+
+
+def accepted(
+    people: pd.DataFrame,
+    trained: Mapping[str, Any],
+    *,
+    skip_invalid: bool = False,
+    any_effort: bool = False,
+    **defaults: str | None,
+) -> Accepted:
+    """The subjects of a table that a model can draw, of which `trained` says the ages and heights.
+
+    Raises SpiroError that lists the invalid rows, unless `skip_invalid` leaves them out and others are left.
+    """
+    table, invalid = _read(people, any_effort, defaults)
+    invalid = _beyond(table, trained, "the model was trained on") | invalid
+    said = []
+    if not skip_invalid or len(invalid) == len(table):
+        _refuse(invalid, len(table))
+    elif invalid:
+        said.append(f"left out: {_listed(invalid, len(table))}")
+    kept = [row for row in range(len(table)) if row not in invalid]
+    table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
+    table = table.astype({"age": float, "height": float, "sex": int})
+    return Accepted(table, given, [*said, *_near_ends(table, trained), *_unmet_heights(table)])
+
+
+def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | None]) -> tuple[pd.DataFrame, Invalid]:
+    """The table as `conditioned` makes it, as far as its cells are valid."""
     out = people.reset_index(drop=True)
+    invalid: Invalid = {}
     for name in UNITS:
-        out[name] = numbers(out, name, "people")
-    out["sex"] = [_known(value, SEXES, "sex", row) for row, value in enumerate(out["sex"])]
-    defaults: dict[str, tuple[str | None, tuple[str, ...]]] = {
-        "grade": (grade or (None if any_effort else "A"), GRADES),
-        "test_type": (test_type or "Pre", TEST_TYPES),
-    }
-    for name, (default, values) in defaults.items():
-        known = {value.lower(): value for value in values}
-        cells: list[Any] = list(out[name]) if name in out else [None] * len(out)
-        column = [default if pd.isna(cell) else cell for cell in cells]
-        out[name] = pd.Series(
-            [None if c is None else _known(c, known, name, i) for i, c in enumerate(column)], dtype=object
-        )
+        cells, out[name] = out[name], _numbers(out[name])
+        invalid = {row: _no_number(name, cells, row) for row in np.flatnonzero(out[name].isna())} | invalid
+    known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
+    for condition in CONDITIONS:
+        name = condition.name
+        default = defaults.get(name) or (condition.any_effort if any_effort else condition.default)
+        cells = list(out[name]) if name in out else [None] * len(out)
+        out[name] = pd.Series([default if pd.isna(cell) else cell for cell in cells], dtype=object)
+        known[name] = {value.lower(): value for value in condition.values}
+    for name, words in known.items():
+        expected = ", ".join(SEX_CODES if name == "sex" else words.values())
+        cells, read = list(out[name]), []
+        for row, cell in enumerate(cells):
+            word = str(cell).strip().lower()
+            if cell is not None and word not in words:
+                invalid.setdefault(row, f"{name} is {shown(cell)} in row {row + 1}; expected one of {expected}")
+            read.append(words.get(word))
+        out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
     out["best"] = pd.Series([False if less else (None if any_effort else True) for less in lesser], dtype=object)
-    return out
+    return out, invalid
 
 
-def _known(value: Any, known: dict[str, Any], name: str, row: int) -> Any:
-    key = str(value).strip().lower()
-    if key not in known:
-        expected = ["male", "female"] if name == "sex" else list(known.values())
-        raise SpiroError(f"people: {name} is {shown(value)} in row {row + 1}; expected one of {', '.join(expected)}")
-    return known[key]
-
-
-def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> list[str]:
-    """Warnings on people near the ends of the trained ages (years) and heights (cm).
+def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> None:
+    """Raises SpiroError that lists the subjects beyond some ages (years) and heights (cm).
 
     `trained` holds `age` and `height`, each [lowest, highest]; `of` says in the message whose they are.
-
-    Raises SpiroError that names the first person beyond them.
     """
+    _refuse(_beyond(people, trained, of), len(people))
+
+
+def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invalid:
+    invalid: Invalid = {}
+    for name, unit in UNITS.items():
+        low, high = trained[name]
+        values = people[name].to_numpy(np.float64)
+        for row in np.flatnonzero((values < low) | (values > high)):
+            other = next((unit for unit, most in OTHER_HEIGHTS.items() if values[row] < most), None)
+            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
+            text = f"{name} is {values[row]:g} in row {row + 1}; {of} {low:g} to {high:g} {unit}{hint}"
+            invalid.setdefault(int(row), text)
+    return invalid
+
+
+def _refuse(invalid: Invalid, rows: int) -> None:
+    if invalid:
+        hint = "; mend them, or leave them out (--skip-invalid)" if rows > 1 else ""
+        raise SpiroError(f"people: {_listed(invalid, rows)}{hint}")
+
+
+def _listed(invalid: Invalid, rows: int) -> str:
+    """All invalid rows in one line."""
+    texts = [invalid[row] for row in sorted(invalid)]
+    if rows == 1:
+        return texts[0]
+    more = f" | and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
+    return f"{len(texts)} of {rows} rows are invalid: {' | '.join(texts[:MOST_LISTED])}{more}"
+
+
+def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
+    """Warnings on subjects near the ends of the trained ages (years) and heights (cm)."""
     said = []
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
-        beyond = np.flatnonzero((values < low) | (values > high))
-        if len(beyond):
-            value = values[beyond[0]]
-            other = next((unit for unit, most in OTHER_HEIGHTS.items() if value < most), None)
-            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
-            raise SpiroError(
-                f"people: {name} is {value:g} in row {beyond[0] + 1}; {of} {low:g} to {high:g} {unit}{hint}"
-            )
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
             whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
@@ -205,3 +291,34 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return said
+
+
+def _unmet_heights(people: pd.DataFrame) -> list[str]:
+    """A warning on subjects of a height that the survey hardly met at their age."""
+    age, height = (people[name].to_numpy(np.float64) for name in UNITS)
+    low, high = met_heights(age, people["sex"].to_numpy(int))
+    rows = np.flatnonzero((height < low) | (height > high))
+    if not len(rows):
+        return []
+    row = rows[0]
+    first = (
+        f"at {age[row]:g} years NHANES 2011-2012 met heights of about {low[row]:.0f} to {high[row]:.0f} cm, not "
+        f"{height[row]:g} cm"
+    )
+    if len(people) == 1:
+        return [f"{first}: these curves are of a person such as the model never saw"]
+    return [f"{len(rows)} of {len(people)} people are of a height that the model never saw at their age; {first}"]
+
+
+def met_heights(age: np.ndarray, sex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Heights (n,) in cm that all but a thousandth of a population of these ages (years) and sexes (1 or 2) are
+    between: of the summaries of NHANES 2011-2012 in `population`, over all its groups."""
+    table: Mapping[str, Any] = population.HEIGHT
+    by_sex = [np.interp(age, population.SIZE_AGES, row) for row in table["correction"]]
+    middle = np.where(sex == SEX_CODES["male"], *by_sex)
+    spread = np.interp(age, population.SPREAD_AGES, table["spread"])
+    low, high = (
+        np.exp(middle + spread * quantile + group(table["ethnicity"]))
+        for quantile, group in ((table["quantiles"][0], min), (table["quantiles"][-1], max))
+    )
+    return low, high

@@ -12,15 +12,12 @@ from torch.overrides import TorchFunctionMode
 
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.core.params import filled
+from spiro_diffusion.models.header import KEY, read_config, unreadable
 
-LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
 LEAST = 1 << 16  # elements that any tensor of a network may have while it is made
 TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors, as safetensors names them
 
-_KEY = "spiro"  # one key that holds sorted JSON: safetensors orders several keys at random
 M = TypeVar("M", bound=torch.nn.Module)
-C = TypeVar("C")
 
 
 class Checkpoint(NamedTuple):
@@ -35,7 +32,7 @@ def save_checkpoint(path: Path, kind: str, tensors: dict[str, torch.Tensor], con
     text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as part:
-        part.write_bytes(save(held, metadata={_KEY: text}))
+        part.write_bytes(save(held, metadata={KEY: text}))
 
 
 def load_checkpoint(path: Path, kind: str) -> Checkpoint:
@@ -43,45 +40,20 @@ def load_checkpoint(path: Path, kind: str) -> Checkpoint:
 
     Raises SpiroError where the file is missing, too large, damaged, foreign, or holds a NaN.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SpiroError(f"{path}: no such checkpoint; fetch it with `dvc pull train_vqvae train_cldm` or `make repro`")
-    if path.stat().st_size > LARGEST:
-        raise SpiroError(f"{path}: has {path.stat().st_size:,} bytes, a checkpoint has at most {LARGEST:,}")
+    config = read_config(path, kind)
     try:
         with safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             names = list(file.keys())
             foreign = [name for name in names if file.get_slice(name).get_dtype() not in TYPES]
             tensors = {} if foreign else {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise SpiroError(
-            f"{path}: not a readable checkpoint ({shown(error, 200)}); fetch it again with `dvc pull`"
-        ) from None
-    if not isinstance(head, dict) or head.get("kind") != kind or not isinstance(head.get("config"), dict):
-        found = head.get("kind") if isinstance(head, dict) else None
-        found = found if isinstance(found, str) else "another kind of file"
-        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {shown(found)})")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise unreadable(path, error) from None
     if foreign:
         raise SpiroError(f"{path}: tensor '{shown(foreign[0])}' is of a type that no model of this project has")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise SpiroError(f"{path}: tensor '{shown(name)}' holds values that are not finite; train again")
-    return Checkpoint(tensors, head["config"])
-
-
-def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:
-    """The part `key` of a checkpoint's configuration as the dataclass `cls`.
-
-    Raises SpiroError where it is missing, or has other keys, types or values than the class allows.
-    """
-    values = config.get(key)
-    if not isinstance(values, dict):
-        raise SpiroError(f"{path}: its configuration has no part '{key}'; it is of other code than this")
-    try:
-        return filled(cls, values, f"{path}: {key}.")
-    except ValueError as error:
-        raise SpiroError(f"{path}: {key}: {error}") from None
+    return Checkpoint(tensors, config)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion.core.errors import shown
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.checkpoint import load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.edm import Denoiser, Noise
+from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.index_diffusion import Facts, FactsConfig
 from spiro_diffusion.models.unet import UNet, UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS
@@ -24,24 +24,6 @@ class CLDMConfig:
     noise: Noise
     facts: FactsConfig
     facts_noise: Noise
-
-
-@dataclass(frozen=True)
-class MadeFrom:
-    """What a model was trained on."""
-
-    data: str  # the source
-    participants: int
-    curves: int
-    age: list[float]  # years, lowest and highest
-    height: list[float]  # cm
-    vqvae: str  # SHA-256 of the checkpoint whose latents it draws
-
-    def __post_init__(self) -> None:
-        for name in ("age", "height"):
-            ends = getattr(self, name)
-            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
-                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
 
 
 EMPTY = 1e-5  # an axis with less than this share of the largest variance carries rounding only

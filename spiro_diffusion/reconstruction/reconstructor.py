@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.generator import STEPS, Generator
 from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.checkpoint import load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.header import configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import mean_surface, spirometry, time_grid
 from spiro_diffusion.reconstruction import monotone, sibling_efforts

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.generation.drawn_curves import ends
 from spiro_diffusion.generation.subjects import listed, numbers, read_csv
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
@@ -80,7 +79,8 @@ def read_own(source: Path | BinaryIO, where: str | None = None) -> OwnCurves:
     flow = np.zeros((len(curves), longest))
     for i, curve in enumerate(curves.values()):
         flow[i, : len(curve)] = curve
-    points = np.array([len(curve) for curve in curves.values()]) if keys != ["person", "draw"] else ends(flow)
+    generated = keys == ["person", "draw"]
+    points = spirometry.end_of_flow(flow) if generated else np.array([len(curve) for curve in curves.values()])
     other = sorted(periods - {10.0})
     notes = [f"resampled from a period of {', '.join(f'{p:g}' for p in other)} ms to 10 ms"] if other else []
     if other and other[-1] > 10:
