@@ -104,7 +104,7 @@ class SpiroGenerator:
         person = {name: subject.pop(name, None) for name in REQUIRED}  # type: ignore[misc]
         table = as_table(people, **person)
         drawn_curves.check_columns(table)
-        _check("n", n, 1, MOST_CURVES)
+        _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
         kept = accepted(table, self.made_from, skip_invalid=skip_invalid, any_effort=any_effort, **subject)

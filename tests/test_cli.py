@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spiro_diffusion.cli import _cell, main
+from spiro_diffusion.cli import main
+from spiro_diffusion.cli.screen import cell
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation import drawn_curves, populations
+from spiro_diffusion.generation import curve_files, drawn_curves, populations
 from spiro_diffusion.generation.subjects import conditioned
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reporting import data_card
@@ -90,7 +91,7 @@ def test_a_table_of_people_may_say_which_effort(spiro: Spiro) -> None:
     held = np.load("c.npz", allow_pickle=False)
     assert held["person"].tolist() == [0, 0, 1, 1, 2, 2]
     assert held["id"].tolist() == ["x", "y", "z"]
-    assert held["sex"].tolist() == [1, 2, 2]
+    assert held["sex"].tolist() == ["m", "Female", "2"]
     assert held["grade"].tolist() == ["A", "D", "B"]
     assert held["test_type"].tolist() == ["Pre", "Pre", "Bron"]
     assert held["best"].tolist() == ["True", "False", "False"]
@@ -212,9 +213,8 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
     flow = np.diff(volume).astype(np.float32)[None] / 0.01
     flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
-    one = np.zeros(1, np.int64)
-    curves = drawn_curves.Curves(people, one, one, time_grid.to_grid(flow, np.array([0.3])))
-    drawn_curves.write_curves(tmp_path / "c.csv", curves)
+    curves = drawn_curves.from_signals(time_grid.to_grid(flow, np.array([0.3]))[:, None], people)
+    curve_files.write_curves(tmp_path / "c.csv", curves)
     again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
     first = curves.indices().iloc[0]
     for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
@@ -271,7 +271,7 @@ def test_nothing_of_a_table_is_cut_and_nothing_is_minus_nothing(spiro: Spiro) ->
     (row,) = (line for line in out.splitlines() if name in line)
     assert row.split()[-2:] == ["yes/yes", "E/E"]
     assert "…" not in out
-    assert [_cell(value) for value in (-0.001, 0.001, -0.01, float("nan"), True)] == [
+    assert [cell(value) for value in (-0.001, 0.001, -0.01, float("nan"), True)] == [
         "0.00",
         "0.00",
         "-0.01",

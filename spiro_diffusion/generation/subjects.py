@@ -1,5 +1,6 @@
 """Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,9 @@ OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": 3.0, "feet": 8.0, "inches": 90.0}  # below these; no trained height is
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
-MOST_LISTED = 50  # invalid rows that a message lists
+MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
 
-Invalid = dict[int, str]  # what is wrong with a row, by its number from 0
+Invalid = dict[int, tuple[str, str]]  # by a row's number from 0: what a cell says, what was expected
 
 
 class Subject(TypedDict, total=False):
@@ -43,7 +44,7 @@ class Accepted(NamedTuple):
     """Subjects that curves can be drawn for."""
 
     table: pd.DataFrame  # as `conditioned` makes it
-    given: pd.DataFrame  # their rows as they were given
+    given: pd.DataFrame  # their rows as they were given, but for the conditions drawn for
     warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
 
 
@@ -155,7 +156,7 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
     values = _numbers(table[name])
     bad = np.flatnonzero(np.isnan(values))
     if len(bad):
-        raise SpiroError(f"{where}: {_no_number(name, table[name], bad[0])}")
+        raise SpiroError(f"{where}: {_listed({bad[0]: _no_number(name, table[name], bad[0])}, 1)}")
     return values
 
 
@@ -170,8 +171,8 @@ def _numbers(cells: pd.Series) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _no_number(name: str, cells: pd.Series, row: int) -> str:
-    return f"{name} is {shown(cells.iloc[row])} in row {row + 1}; expected a number"
+def _no_number(name: str, cells: pd.Series, row: int) -> tuple[str, str]:
+    return f"{name} is {shown(cells.iloc[row])}", "expected a number"
 
 
 def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
@@ -210,6 +211,7 @@ def accepted(
     kept = [row for row in range(len(table)) if row not in invalid]
     table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
     table = table.astype({"age": float, "height": float, "sex": int})
+    given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
     return Accepted(table, given, [*said, *_near_ends(table, trained), *_unmet_heights(table)])
 
 
@@ -233,7 +235,7 @@ def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | N
         for row, cell in enumerate(cells):
             word = str(cell).strip().lower()
             if cell is not None and word not in words:
-                invalid.setdefault(row, f"{name} is {shown(cell)} in row {row + 1}; expected one of {expected}")
+                invalid.setdefault(row, (f"{name} is {shown(cell)}", f"expected one of {expected}"))
             read.append(words.get(word))
         out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
@@ -257,8 +259,8 @@ def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invali
         for row in np.flatnonzero((values < low) | (values > high)):
             other = next((unit for unit, most in OTHER_HEIGHTS.items() if values[row] < most), None)
             hint = f"; give centimetres, not {other}" if name == "height" and other else ""
-            text = f"{name} is {values[row]:g} in row {row + 1}; {of} {low:g} to {high:g} {unit}{hint}"
-            invalid.setdefault(int(row), text)
+            expected = f"{of} {low:g} to {high:g} {unit}{hint}"
+            invalid.setdefault(int(row), (f"{name} is {values[row]:g}", expected))
     return invalid
 
 
@@ -269,12 +271,22 @@ def _refuse(invalid: Invalid, rows: int) -> None:
 
 
 def _listed(invalid: Invalid, rows: int) -> str:
-    """All invalid rows in one line."""
-    texts = [invalid[row] for row in sorted(invalid)]
-    if rows == 1:
-        return texts[0]
-    more = f" | and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
-    return f"{len(texts)} of {rows} rows are invalid: {' | '.join(texts[:MOST_LISTED])}{more}"
+    """All invalid rows in one line, those of the same kind together."""
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for row in sorted(invalid):
+        kinds.setdefault(invalid[row], []).append(row + 1)
+    described, others = list(kinds.items())[:MOST_LISTED], list(kinds.values())[MOST_LISTED:]
+    texts = [f"{what} in {_rows(numbered)}; {expected}" for (what, expected), numbered in described]
+    if others:
+        texts.append(f"likewise {_rows(sorted(itertools.chain(*others)))}")
+    return texts[0] if rows == 1 else f"{len(invalid)} of {rows} rows are invalid: {' | '.join(texts)}"
+
+
+def _rows(numbered: list[int]) -> str:
+    """Numbers of rows in words, neighbours as a range."""
+    parts = np.split(numbered, np.flatnonzero(np.diff(numbered) > 1) + 1)
+    texts = [f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    return f"row{'s' if len(numbered) > 1 else ''} {shown(', '.join(texts), 100)}"
 
 
 def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
