@@ -101,13 +101,13 @@ class SpiroGenerator:
         Raises SpiroError where rows are invalid or beyond the trained ages and heights, or the curves are too many at
         once.
         """
-        person = {name: subject.pop(name, None) for name in REQUIRED}  # type: ignore[misc]
-        table = as_table(people, **person)
+        defaults: dict[str, Any] = dict(subject)
+        table = as_table(people, **{name: defaults.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
-        kept = accepted(table, self.made_from, skip_invalid=skip_invalid, any_effort=any_effort, **subject)
+        kept = accepted(table, self.made_from, skip_invalid=skip_invalid, any_effort=any_effort, **defaults)
         if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"

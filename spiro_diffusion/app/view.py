@@ -217,7 +217,7 @@ def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: 
     limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if known else None
     return Row(
         name=name,
-        index=column.index,
+        index=column.written,
         generated=_percentiles(table[name]),
         z=_percentiles(table[f"{name}_z"]) if known else None,
         median=float(limits.m) if limits else None,

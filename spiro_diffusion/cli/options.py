@@ -62,10 +62,7 @@ class Output:
 
 
 def _condition_fields() -> list[tuple[str, Any, Any]]:
-    return [
-        (c.name, Annotated[str | None, typer.Option(help=c.help)], field(default=None))  # type: ignore[misc]
-        for c in CONDITIONS
-    ]
+    return [(c.name, Annotated[str | None, typer.Option(help=c.help)], field(default=None)) for c in CONDITIONS]
 
 
 Conditions: Any = make_dataclass("Conditions", _condition_fields(), frozen=True)  # an option for each of CONDITIONS

@@ -38,7 +38,7 @@ def command(example: str, name: str | None = None) -> Callable[[Callable[..., No
 def _flat(function: Callable[..., None]) -> Callable[..., None]:
     """The function with the fields of its dataclasses as parameters."""
     hints = typing.get_type_hints(function, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     parameters = []
     for name, parameter in inspect.signature(function).parameters.items():
         fields = inspect.signature(groups[name]).parameters if name in groups else {name: parameter}
@@ -52,7 +52,8 @@ def _flat(function: Callable[..., None]) -> Callable[..., None]:
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
-    del call.__wrapped__  # type: ignore[attr-defined]  (typer reads the hints of what is wrapped)
+    # typer would read the hints of what is wrapped
+    del call.__wrapped__  # type: ignore[attr-defined]
     return call
 
 

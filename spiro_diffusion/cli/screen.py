@@ -78,7 +78,7 @@ def print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
     """A table of indices: those of `columns.COLUMNS` that fit a screen; of many rows, percentiles."""
     from spiro_diffusion.generation.columns import COLUMNS, Z_SCORES  # noqa: PLC0415 (pandas)
 
-    labels = {c.name: c.index.label for c in COLUMNS if c.on_screen}
+    labels = {c.name: c.written.label for c in COLUMNS if c.on_screen}
     heads = labels | {f"{name}_z": f"z{labels[name]}" for name in Z_SCORES} | HEADS
     for name in HEADS:
         if f"{name}_fev1" in table:

@@ -21,7 +21,7 @@ class Column(NamedTuple):
     """An index of a table; `on_screen`: also where room is short, on the command line's screen."""
 
     name: str
-    index: Index
+    written: Index
     on_screen: bool
     compute: Callable[[Indices], NDArray[np.float64]]  # of n efforts: (n,), in the index's unit
 

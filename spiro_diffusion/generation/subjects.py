@@ -14,7 +14,7 @@ from spiro_diffusion.core.vocabulary import SEX_CODES
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.simulation import population
 
-SEX_WORDS = {  # as users write them, in small letters, and RIAGENDR
+SEX_WORDS: dict[str, int] = {  # as users write them, in small letters, and RIAGENDR
     **SEX_CODES,
     **dict.fromkeys(("m", "1", "1.0", "男", "男性"), SEX_CODES["male"]),
     **dict.fromkeys(("f", "2", "2.0", "女", "女性"), SEX_CODES["female"]),
@@ -156,7 +156,7 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
     values = _numbers(table[name])
     bad = np.flatnonzero(np.isnan(values))
     if len(bad):
-        raise SpiroError(f"{where}: {_listed({bad[0]: _no_number(name, table[name], bad[0])}, 1)}")
+        raise SpiroError(f"{where}: {_listed({int(bad[0]): _no_number(name, table[name], int(bad[0]))}, 1)}")
     return values
 
 
@@ -221,18 +221,19 @@ def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | N
     invalid: Invalid = {}
     for name in UNITS:
         cells, out[name] = out[name], _numbers(out[name])
-        invalid = {row: _no_number(name, cells, row) for row in np.flatnonzero(out[name].isna())} | invalid
+        for row in np.flatnonzero(out[name].isna()):
+            invalid.setdefault(int(row), _no_number(name, cells, int(row)))
     known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
     for condition in CONDITIONS:
         name = condition.name
         default = defaults.get(name) or (condition.any_effort if any_effort else condition.default)
-        cells = list(out[name]) if name in out else [None] * len(out)
-        out[name] = pd.Series([default if pd.isna(cell) else cell for cell in cells], dtype=object)
+        given = list(out[name]) if name in out else [None] * len(out)
+        out[name] = pd.Series([default if pd.isna(cell) else cell for cell in given], dtype=object)
         known[name] = {value.lower(): value for value in condition.values}
     for name, words in known.items():
         expected = ", ".join(SEX_CODES if name == "sex" else words.values())
-        cells, read = list(out[name]), []
-        for row, cell in enumerate(cells):
+        read = []
+        for row, cell in enumerate(out[name]):
             word = str(cell).strip().lower()
             if cell is not None and word not in words:
                 invalid.setdefault(row, (f"{name} is {shown(cell)}", f"expected one of {expected}"))
