@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import socket
 import struct
 import sys
@@ -19,7 +20,7 @@ from test_cli import blow, refused
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app import completion_view, figures, page, picture, reconstruct, server, user_effort
 from spiro_diffusion.app.panel import Panel
-from spiro_diffusion.app.requests import Drawer, Request
+from spiro_diffusion.app.requests import LINES, Drawer, Request
 from spiro_diffusion.app.table import number, table
 from spiro_diffusion.app.view import Line, Row, View, loop, loop_band, view
 from spiro_diffusion.cli import main
@@ -398,3 +399,30 @@ def test_guidance_is_the_generators(models: Path) -> None:
     generator = SpiroGenerator.from_checkpoint(models)
     with pytest.raises(SpiroError, match="guidance is -1"):
         generator.generate(age=45, height=175, sex="male", guidance=-1)
+
+
+def test_many_curves_do_not_hide_their_bands(drawer: Drawer) -> None:
+    seen = view(drawer(Request.checked(**CONTROLS | {"n": 128})).curves)
+    assert seen.n == 128
+    assert len(seen.loop.lines) == len(seen.spirogram.lines) == LINES
+
+
+def test_colours_of_the_page_are_those_of_the_palette(client: Any) -> None:
+    """A colour is changed in plotting/style.py and nowhere else."""
+    folder = Path(page.__file__).parent
+    files = [file for file in folder.rglob("*") if file.suffix in (".py", ".css", ".js")]
+    assert len(files) > 10
+    written = {file.name: re.findall(r"#[0-9a-fA-F]{3,8}\b|rgba?\(\d", file.read_text()) for file in files}
+    assert {name: colours for name, colours in written.items() if colours} == {}
+    html_text = client.get("/", headers={"Host": "127.0.0.1"}).text
+    used = set(re.findall(r"var\(--([a-z-]+)\)", (folder / "assets/spiro.css").read_text()))
+    assert used
+    assert [name for name in used if f"--{name}:" not in html_text] == []
+
+
+def test_a_bad_model_is_told_beside_its_curves(reconstructing: Path) -> None:
+    generator = SpiroGenerator.from_checkpoint(reconstructing)
+    generator.warnings = ["the figures of this model are bad"]
+    bad = Drawer(generator)
+    assert bad(Request.checked(**CONTROLS)).warnings == generator.warnings
+    assert "figures of this model are bad" in shown_of(page.make(bad).layout)

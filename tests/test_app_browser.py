@@ -251,3 +251,72 @@ def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
     words = page.locator("body").inner_text()
     assert "Not for diagnosis" in words
     assert "Trained on 9 curves of 3 participants" in words
+
+
+def test_every_control_has_a_role_and_a_name(page: Any) -> None:
+    """What axe asks of controls (label, aria-input-field-name, nested-interactive, aria-hidden-focus), without axe."""
+    page.wait_for_function("!document.querySelector('[role=slider]:not([aria-label])')")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("input, button, select, [role=slider], [role=combobox], [role=listbox]")]
+            .filter(e => !e.matches("[aria-hidden=true]"))
+            .filter(e => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.innerText
+                           || (e.labels && e.labels.length)))
+            .map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    assert page.locator("[aria-hidden=true][tabindex='0']").count() == 0
+    assert page.locator("[role=option] input").count() == 0
+    for name in ("Age (years)", "Height (cm)", "Number of curves", "Guidance"):
+        assert page.get_by_role("slider", name=name).count() == page.get_by_role("spinbutton", name=name).count() == 1
+    assert page.get_by_role("radio").count() == 2
+    assert page.get_by_role("radiogroup", name="Sex").count() == 1
+
+
+def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(page: Any, tmp_path: Path) -> None:
+    sheet = tmp_path / "book.xlsx"
+    sheet.write_bytes(b"PK\x03\x04 a workbook")
+    bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
+    for path, words in ((bad, "columns are a"), (str(sheet), "book.xlsx: is a spreadsheet"), (bad, "columns are a")):
+        give(page, path)
+        page.wait_for_selector(f"#generate .alert:has-text({words!r})")
+        assert page.locator("#generate .alert").count() == 1
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct .recovered")
+    assert page.get_by_role("slider", name="Age (years)").count() == 1
+    box = page.get_by_role("spinbutton", name="Age (years)")
+    box.fill("7")
+    box.press("Enter")
+    for panel in ("generate", "reconstruct"):
+        page.wait_for_selector(f"#{panel} .note:has-text('Age 7 is within 2 years')")
+        page.wait_for_selector(f"#{panel} .note:has-text('not 175 cm')")
+
+
+def test_a_reconstruction_is_saved_as_it_is_shown(page: Any, tmp_path: Path) -> None:
+    panel = page.locator("#reconstruct")
+    assert not panel.get_by_role("button", name="Curves CSV").is_visible()
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct .recovered")
+    saved = {}
+    for what in ("Curves CSV", "Indices CSV", "Picture PNG"):
+        with page.expect_download() as waiting:
+            panel.get_by_role("button", name=what).click()
+        saved[what] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved[what])
+    assert {"time_s", "volume_l_p50", "trusted"} <= set(pd.read_csv(saved["Curves CSV"]))
+    shown = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
+    assert f"{pd.read_csv(saved['Indices CSV']).set_index('index').loc['fvc', 'median']:.2f}" == shown
+    assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_takes_long_says_so_after_a_moment(page: Any, drawer: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+    draw = Drawer.__call__
+    monkeypatch.setattr(Drawer, "__call__", lambda *args: (waiting.wait(8), draw(*args))[1])
+    sign = page.get_by_text("Drawing …")
+    assert not sign.is_visible()
+    page.get_by_role("button", name="Draw others").click()
+    page.wait_for_timeout(150)
+    assert not sign.is_visible(), "nothing flickers where it is quick"
+    sign.wait_for(state="visible")
+    waiting.set()
+    sign.wait_for(state="hidden")

@@ -50,6 +50,7 @@ def _frame(drawer: Drawer, panels: Sequence[Panel]) -> Component:
         html.P("Not for diagnosis", className="badge"),
         html.P(f"Trained on {trained_on(drawer.generator.made_from)}.", className="source"),
         *([html.Nav(links)] if links else []),
+        *(controls.note(warning) for warning in drawer.generator.warnings),
     ]
     foot = [html.Ul([html.Li(limit) for limit in LIMITS]), html.P(f"spiro {VERSION}")]
     return html.Div(
