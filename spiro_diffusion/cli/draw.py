@@ -59,19 +59,12 @@ class Files:
         """
         from spiro_diffusion.generation import curve_files  # noqa: PLC0415 (pandas)
 
-        files = []
-        if self.out:
-            curve_files.check_ending(self.out, *curve_files.ENDINGS)
-            files += [self.out, curve_files.indices_path(self.out)]
-        if self.plot:
-            curve_files.check_ending(self.plot, ".png")
-            files.append(self.plot)
         if self.wide and (self.out is None or self.out.suffix.lower() == ".npz"):
             raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
         if self.grid != "10ms" and self.out is None:
             raise SpiroError("--grid says what --out holds; give --out too")
-        curve_files.check_paths(files, force)
-        return files
+        indices = self.out and curve_files.indices_path(self.out)
+        return curve_files.check_files(force, (self.out, curve_files.ENDINGS), (indices, ()), (self.plot, (".png",)))
 
 
 @command("spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
@@ -133,9 +126,7 @@ def cohort(
     """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 
-    curve_files.check_ending(out, ".parquet")
-    files = [out, out.with_name(f"{out.stem}_card.md")]
-    curve_files.check_paths(files, force)
+    files = curve_files.check_files(force, (out, (".parquet",)), (out.with_name(f"{out.stem}_card.md"), ()))
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
@@ -163,7 +154,7 @@ def export(
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
     from spiro_diffusion.generation import curve_files, onnx_export  # noqa: PLC0415 (torch)
 
-    curve_files.check_paths([out / name for name in onnx_export.FILES], force)
+    curve_files.check_files(force, *((out / name, ()) for name in onnx_export.FILES))
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")
     files = generator.export(out)
     difference = generator.export_difference(out)

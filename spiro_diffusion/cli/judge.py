@@ -12,8 +12,7 @@ from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_figures, print_json, tell, wrote
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
-
-EVALUATED = Path("metrics/evaluate")  # of a folder of the pipeline, as in dvc.yaml
+from spiro_diffusion.generation.intended_use import EVALUATED
 
 
 @command("spiro info --json")
@@ -54,13 +53,12 @@ def card(
 ) -> None:
     """The model card: data, use, limits, figures by group."""
     from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
-    from spiro_diffusion.generation.curve_files import check_ending, check_paths  # noqa: PLC0415
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
     from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
     from spiro_diffusion.reporting import model_card as cards  # noqa: PLC0415
 
     out = out or models / "card.md"
-    check_ending(out, ".md")
-    check_paths([out], force)
+    check_files(force, (out, (".md",)))
     made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
     write_text(out, cards.card(made_from, cards.read(metrics or models.parent / EVALUATED)))
     if as_json:
@@ -75,10 +73,10 @@ def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = Fa
 
     Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
     """
-    from spiro_diffusion.generation.curve_files import check_paths  # noqa: PLC0415
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
     from spiro_diffusion.pipeline import run  # noqa: PLC0415
 
-    check_paths([folder / EVALUATED / name for name in ("summary.json", "report.html")], force)
+    check_files(force, *((folder / EVALUATED / name, ()) for name in ("summary.json", "report.html")))
     status = run.run_one("evaluate", folder)
     if status:
         raise typer.Exit(1)  # the stage has said why

@@ -39,9 +39,7 @@ def indices(
     from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
-    if out:
-        curve_files.check_ending(out, ".csv")
-        curve_files.check_paths([out], output.force)
+    files = curve_files.check_files(output.force, (out, (".csv",)))
     if is_nhanes(file):
         read, about = read_nhanes(file, seqn, people=person is None)
         table = about.join(people_table(read.flow, read.points, about, person))
@@ -54,12 +52,12 @@ def indices(
     if out:
         curve_files.write_indices(out, table)
     if output.as_json:
-        print_json({"files": [str(out)] if out else [], "notes": read.notes, "curves": records(table)})
+        print_json({"files": [str(f) for f in files], "notes": read.notes, "curves": records(table)})
         return
     print_indices(table, str(file), ["curve"])
     for note in read.notes:
         say(f"note: {note}")
-    wrote([out] if out else [])
+    wrote(files)
 
 
 @dataclass(frozen=True)
@@ -106,20 +104,6 @@ class Results:
     out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None
     plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None
 
-    def checked(self, force: bool) -> list[Path]:
-        """All of them.
-
-        Raises SpiroError where one is there already, or has another ending.
-        """
-        from spiro_diffusion.generation import curve_files  # noqa: PLC0415
-
-        for path, ending in ((self.out, ".csv"), (self.plot, ".png")):
-            if path:
-                curve_files.check_ending(path, ending)
-        files = [path for path in (self.out, self.plot) if path]
-        curve_files.check_paths(files, force)
-        return files
-
 
 @dataclass(frozen=True)
 class Completions(Draws):
@@ -145,7 +129,7 @@ def reconstruct(
     person = subject.person(needs := "a reconstruction needs")
     if person is None:
         raise SpiroError(f"{needs} --age, --height and --sex, all three")
-    paths = files.checked(output.force)
+    paths = curve_files.check_files(output.force, (files.out, (".csv",)), (files.plot, (".png",)))
     flow, others, read = efforts.read()
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)

@@ -17,10 +17,16 @@ ENDINGS = (".csv", ".parquet", ".npz")
 LONGEST_NAME = 255 - len("..part")  # bytes; a file is written beside its place under a longer name
 
 
-def check_paths(paths: list[Path], force: bool) -> None:
-    """Raises SpiroError where a file cannot be written: it is there already and `force` is not given, its place is
-    no place for a file, or its name is too long."""
-    for path in paths:
+def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> list[Path]:
+    """The files that are to be written, of paths and the endings they may have; a path may be None.
+
+    Raises SpiroError where one has another ending, is there already and `force` is not given, is no place for a file,
+    or its name is too long.
+    """
+    wanted = [(path, endings) for path, endings in files if path is not None]
+    for path, endings in wanted:
+        if endings and path.suffix.lower() not in endings:
+            raise SpiroError(f"{path}: ending {path.suffix!r} is not known; expected {', '.join(endings)}")
         if len(path.name.encode()) > LONGEST_NAME:
             raise SpiroError(f"{shown(path.name)}: the name has more than {LONGEST_NAME} bytes; give a shorter one")
         if path.is_dir():
@@ -29,12 +35,7 @@ def check_paths(paths: list[Path], force: bool) -> None:
             raise SpiroError(f"{path}: is a device, not a file; name a file")
         if path.exists() and not force:
             raise SpiroError(f"{path}: is there already; give another name, or --force to write over it")
-
-
-def check_ending(path: Path, *endings: str) -> None:
-    """Raises SpiroError where a file's ending is none of `endings`."""
-    if path.suffix.lower() not in endings:
-        raise SpiroError(f"{path}: ending {path.suffix!r} is not known; expected {', '.join(endings)}")
+    return [path for path, _ in wanted]
 
 
 def indices_path(out: Path) -> Path:
@@ -51,7 +52,6 @@ def write_curves(
     and the columns of the subjects (n,): those that were given as they were, then the conditions drawn for, texts
     with "" for what is unknown.
     """
-    check_ending(path, *ENDINGS)
     with atomic(path) as part:
         if path.suffix.lower() == ".npz":
             _write_npz(part, curves, grid)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from spiro_diffusion.core.artifacts import read_json, sha256
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED
+from spiro_diffusion.generation.intended_use import EVALUATED
 
-EVALUATED = Path("metrics/evaluate")  # beside the folder of the models, as in dvc.yaml
 WORST_AUC = 0.70  # of generated told from held-out efforts by their indices; 0.5 is chance
 COVERED = (0.65, 0.92)  # of the 80 % intervals
 
