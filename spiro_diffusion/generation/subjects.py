@@ -15,7 +15,7 @@ from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.simulation import population
 
 SEX_WORDS: dict[str, int] = {  # as users write them, in small letters, and RIAGENDR
-    **SEX_CODES,
+    **{str(word): code for word, code in SEX_CODES.items()},
     **dict.fromkeys(("m", "1", "1.0", "男", "男性"), SEX_CODES["male"]),
     **dict.fromkeys(("f", "2", "2.0", "女", "女性"), SEX_CODES["female"]),
 }
@@ -221,8 +221,8 @@ def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | N
     invalid: Invalid = {}
     for name in UNITS:
         cells, out[name] = out[name], _numbers(out[name])
-        for row in np.flatnonzero(out[name].isna()):
-            invalid.setdefault(int(row), _no_number(name, cells, int(row)))
+        for missing in np.flatnonzero(out[name].isna()):
+            invalid.setdefault(int(missing), _no_number(name, cells, int(missing)))
     known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
     for condition in CONDITIONS:
         name = condition.name
