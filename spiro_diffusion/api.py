@@ -47,7 +47,7 @@ class SpiroGenerator:
     """The trained generator: people in, curves out. Not for diagnosis.
 
     `made_from` says what it was trained on: `data` (the source), `participants`, `curves`, `age` and `height`
-    (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, told at each use.
+    (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, warned of at each use.
     """
 
     def __init__(self, generator: Generator, folder: Path | None = None) -> None:

@@ -133,8 +133,8 @@ def test_a_users_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_pa
     assert float(cell(page, "FEV₁", 3)) == pytest.approx(4 * (1 - np.exp(-2)), abs=0.02)
     assert lines.count() == without + 1
     assert "FEV₁ acceptable, FVC acceptable" in page.locator("#generate-notes").inner_text()
-    assert HTML in page.locator("#generate-own-effort").inner_text()
-    page.locator("#generate-own-effort").click()
+    assert HTML in page.locator("#generate-user-effort").inner_text()
+    page.locator("#generate-user-effort").click()
     page.get_by_role("option", name="small").click()
     page.wait_for_selector("#generate-table td.user:has-text('below LLN')")
     assert cell(page, "FVC", 3) == "3.00"

@@ -36,7 +36,7 @@ def layout(drawer: Drawer) -> Component:
 
 def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
-    stored, effort = f"{KEY}-own", f"{KEY}-own-effort"
+    stored, effort = f"{KEY}-user", f"{KEY}-user-effort"
     kept = {
         "controls": {name: State(key, "value") for name, key in CONTROLS.items()},
         "stored": State(stored, "data"),

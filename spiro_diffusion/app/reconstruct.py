@@ -62,8 +62,8 @@ def connect(app: Dash, drawer: Drawer) -> None:
         return {
             "person": {name: kind(key, "value") for name, key in PERSON.items()},
             "mask": kind(f"{KEY}-mask", "value"),
-            "stored": kind(f"{KEY}-own", "data"),
-            "number": kind(f"{KEY}-own-effort", "value"),
+            "stored": kind(f"{KEY}-user", "data"),
+            "number": kind(f"{KEY}-user-effort", "value"),
         }
 
     @app.callback(output=Output(f"{KEY}-results", "children"), inputs=sent(Input))

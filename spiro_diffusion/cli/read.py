@@ -74,7 +74,7 @@ class Efforts:
     def read(self) -> "tuple[NDArray, list[NDArray], OwnCurves]":
         """Flow of the effort, flow of each other one, and what the file holds.
 
-        Raises SpiroError where the curve is not told, or there are no others.
+        Raises SpiroError where it is not clear which curve is meant, or there are no others.
         """
         from spiro_diffusion.user_curves.delimited import read_own  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ class Curves:
     `signals` (N, 512) float32, L/s at BTPS: mean flow of each bin of the warped grid, between `grid.EDGES_S`.
     `person` (N,): row of `people`, `draw` (N,): number among that person's.
 
-    On the 10 ms axis, made when first asked for: `time` (2048,), s from time zero, from -0.50; `flow` (N, 2048)
+    On the 10 ms axis, made when first used: `time` (2048,), s from time zero, from -0.50; `flow` (N, 2048)
     float32, L/s: mean of the 10 ms that begin at each of `time`; `volume` (N, 2048) float32, L: expired until then.
     """
 
