@@ -14,7 +14,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
-from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation import drawn_curves, model_figures
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.generation.subjects import as_table, check_range, conditioned
+from spiro_diffusion.generation.subjects import REQUIRED, Subject, accepted, as_table
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
@@ -37,21 +38,23 @@ __all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
 
 MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 MOST_RECONSTRUCTIONS = 5000
+MOST_GUIDANCE = 100.0
 RECONSTRUCTOR = "reconstructor.safetensors"
-SPLITS = ("train", "validation", "test")
+LARGEST_SEED = 2**63 - 1
 
 
 class SpiroGenerator:
     """The trained generator: people in, curves out. Not for diagnosis.
 
     `made_from` says what it was trained on: `data` (the source), `participants`, `curves`, `age` and `height`
-    (lowest and highest, years and cm).
+    (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, warned of at each use.
     """
 
     def __init__(self, generator: Generator, folder: Path | None = None) -> None:
         self._generator, self._folder = generator, folder
-        self._reconstructor: Reconstructor | None = None  # loaded when first asked for
+        self._reconstructor: Reconstructor | None = None  # loaded when first used
         self.made_from: dict[str, Any] = generator.made_from
+        self.warnings = model_figures.warning(folder) if folder else []
 
     @classmethod
     def from_checkpoint(cls, folder: str | Path = "models", device: str = "auto") -> "SpiroGenerator":
@@ -70,50 +73,48 @@ class SpiroGenerator:
         self,
         people: pd.DataFrame | Mapping[str, Any] | None = None,
         *,
-        age: float | None = None,
-        height: float | None = None,
-        sex: str | int | None = None,
-        grade: str | None = None,
-        test_type: str | None = None,
-        any_effort: bool = False,
         n: int = 1,
         seed: int = 0,
+        any_effort: bool = False,
+        skip_invalid: bool = False,
         guidance: float = 1.0,
-        batch: int | None = None,
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
+        **subject: Unpack[Subject],
     ) -> Curves:
-        """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless asked for others.
+        """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless others are chosen.
 
         Args:
             people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
-                optionally grade and test_type; or, for one person, `age`, `height` and `sex`.
-            grade: A, B, C or D of all whose own cell says nothing; A unless said.
-            test_type: Pre or Bron (after the bronchodilator), likewise; Pre.
+                optionally grade and test_type; other columns are kept.
+            seed: the same seed and people give the same curves.
             any_effort: any effort, not a person's best.
-            seed: the same seed and people give the same curves, whatever the batch.
+            skip_invalid: leave out invalid rows of `people`, with a warning.
             guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
                 twice the time.
-            batch: curves in the network at once; without it, what suits the device.
             progress: show a bar.
-            tell: gets each warning on people near the ends of what was trained.
+            tell: gets each warning: on a bad model, on people of whom it saw few.
+            subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; A unless
+                given) and `test_type` (Pre, or Bron for after the bronchodilator; Pre) of all whose own cell says
+                nothing.
 
-        Raises SpiroError where a person is no person, is beyond the trained ages and heights, or the curves are too
-        many at once.
+        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or the curves are too many at
+        once.
         """
-        table = as_table(people, age=age, height=height, sex=sex)
-        table = conditioned(table, grade=grade, test_type=test_type, any_effort=any_effort)
+        defaults: dict[str, Any] = dict(subject)
+        table = as_table(people, **{name: defaults.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table)
-        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("guidance", guidance, 0)):
-            if not value >= least:  # NaN neither
-                raise SpiroError(f"{name} is {value}; expected {least} or more")
-        if len(table) * n > MOST_CURVES:
+        _check("n", n, 1, np.inf)
+        _check("seed", seed, 0, LARGEST_SEED)
+        _check("guidance", guidance, 0, MOST_GUIDANCE)
+        kept = accepted(table, self.made_from, skip_invalid=skip_invalid, any_effort=any_effort, **defaults)
+        if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
-                f"{len(table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
+                f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
             )
-        for warning in check_range(table, self.made_from):
+        for warning in (*self.warnings, *kept.warnings):
             tell(warning)
-        return self.draw(table, n, seed, guidance=guidance, batch=batch, progress=progress)
+        return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
 
     @property
     def reconstructor_file(self) -> Path | None:
@@ -125,15 +126,13 @@ class SpiroGenerator:
         self,
         flow: NDArray,
         *,
-        age: float,
-        height: float,
-        sex: str | int,
         mask: str | None = None,
         others: Sequence[NDArray] | UserCurves = (),
         n: int = 100,
         seed: int = 0,
         notes: list[str] | None = None,
         tell: Callable[[str], object] = warnings.warn,
+        **subject: Unpack[Subject],
     ) -> Recovered:
         """What a full effort would have given where `flow` (T,), L/s of each 10 ms at BTPS, was spoiled.
 
@@ -142,22 +141,23 @@ class SpiroGenerator:
                 found decide.
             others: other efforts of the same person, flow as above or as `user_curves.read` gives them.
             n: reconstructions drawn. notes: kept in the result, on what was done to the curve before.
+            subject: `age` (years), `height` (cm) and `sex` of the person.
 
         Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,
         too little of the effort is trusted, or another effort is no other expiration of theirs.
         """
         if self._folder is None:
             raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
-        if not 1 <= n <= MOST_RECONSTRUCTIONS:
-            raise SpiroError(f"n is {n}; expected 1 to {MOST_RECONSTRUCTIONS}")
-        person = conditioned(as_table(age=age, height=height, sex=sex))
-        for warning in check_range(person, self.made_from):
+        _check("n", n, 1, MOST_RECONSTRUCTIONS)
+        _check("seed", seed, 0, LARGEST_SEED)
+        kept = accepted(as_table(**subject), self.made_from)
+        for warning in (*self.warnings, *kept.warnings):
             tell(warning)
         if self._reconstructor is None:
             self._reconstructor = Reconstructor.from_checkpoint(self._folder / RECONSTRUCTOR, self._generator)
         spans = None if mask is None else parse_mask(mask)
         options: dict[str, Any] = {"spans": spans, "others": others, "draws": n, "seed": seed, "notes": notes}
-        return recover(self._reconstructor, flow, person, **options)
+        return recover(self._reconstructor, flow, kept.table, **options)
 
     def draw(
         self,
@@ -168,12 +168,16 @@ class SpiroGenerator:
         guidance: float = 1.0,
         batch: int | None = None,
         progress: bool = False,
+        given: pd.DataFrame | None = None,
     ) -> Curves:
-        """`n` curves for each row of a table as `people.conditioned` makes it: age, height, sex (1 or 2), grade,
+        """`n` curves for each row of a table as `subjects.conditioned` makes it: age, height, sex (1 or 2), grade,
         test_type and best, None where unknown. Nothing is checked.
+
+        `batch`: curves in the network at once; without it, what suits the device. `given`: the rows as a user gave
+        them, which the curves keep.
         """
         signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
-        return drawn_curves.from_signals(signals, table)
+        return drawn_curves.from_signals(signals, table, given)
 
     def write_cohort(
         self, path: Path, people: int, seed: int = 0, *, data: str | Path = "data", progress: bool = False
@@ -183,6 +187,7 @@ class SpiroGenerator:
 
         Raises SpiroError where `data` has no curves.parquet.
         """
+        _check("seed", seed, 0, LARGEST_SEED)
         from spiro_diffusion.generation import populations  # noqa: PLC0415 (only for who draws a population)
         from spiro_diffusion.reporting.data_card import write_data_card  # noqa: PLC0415
 
@@ -232,7 +237,12 @@ class Data:
         return raw.batches(self.repaired, self.table, "read", size)
 
 
-def load_curves(split: str | None = None, folder: str | Path = "data") -> Data:
+def _check(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # NaN neither
+        raise SpiroError(f"{name} is {value}; expected {least} to {most}")
+
+
+def load_curves(split: Split | None = None, folder: str | Path = "data") -> Data:
     """The curves that the pipeline made in `folder`, of one split (train, validation, test) or all.
 
     Raises SpiroError where there are none, or `split` is no split.

@@ -12,6 +12,7 @@ from repository import ROOT
 
 from spiro_diffusion.api import Curves, SpiroGenerator, load_curves
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.subjects import conditioned
 from spiro_diffusion.physiology import time_grid
 
 MAN = {"age": 45, "height": 175, "sex": "male"}
@@ -71,7 +72,8 @@ def test_indices_and_a_picture(curves: Curves, tmp_path: Path) -> None:
 
 def test_a_seed_gives_the_same_curves_whatever_the_batch(generator: SpiroGenerator) -> None:
     people = {"age": [20, 45, 70], "height": [180, 175, 160], "sex": [1, 1, 2]}
-    one, other = (generator.generate(people, n=50, seed=7, batch=size) for size in (64, 512))
+    table = conditioned(pd.DataFrame(people))
+    one, other = (generator.draw(table, 50, 7, batch=size) for size in (64, 512))
     np.testing.assert_allclose(one.signals, other.signals, atol=1e-4)
     assert not np.array_equal(one.signals, generator.generate(people, n=50, seed=8).signals)
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import socket
 import struct
 import sys
@@ -19,7 +20,7 @@ from test_cli import blow, refused
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app import completion_view, figures, page, picture, reconstruct, server, user_effort
 from spiro_diffusion.app.panel import Panel
-from spiro_diffusion.app.requests import Asked, Draws, met_heights
+from spiro_diffusion.app.requests import LINES, Drawer, Request
 from spiro_diffusion.app.table import number, table
 from spiro_diffusion.app.view import Line, Row, View, loop, loop_band, view
 from spiro_diffusion.cli import main
@@ -27,13 +28,14 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation import drawn_curves
 from spiro_diffusion.physiology import reference, time_grid
 from spiro_diffusion.physiology.faults import Fault
+from spiro_diffusion.simulation.population import POPULATION
 
 CONTROLS = {"age": 45, "height": 175, "sex": "male", "n": 8, "guidance": 1, "seed": 3, "effort": "best"}
 
 
 @pytest.fixture(scope="module")
-def draws(models: Path) -> Draws:
-    return Draws(SpiroGenerator.from_checkpoint(models))
+def drawer(models: Path) -> Drawer:
+    return Drawer(SpiroGenerator.from_checkpoint(models))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,8 @@ def effort() -> user_effort.Effort:
 
 
 @pytest.fixture(scope="module")
-def seen(draws: Draws, effort: user_effort.Effort) -> View:
-    return view(draws(Asked.checked(**CONTROLS)).curves, effort)
+def seen(drawer: Drawer, effort: user_effort.Effort) -> View:
+    return view(drawer(Request.checked(**CONTROLS)).curves, effort)
 
 
 def upload(text: str | bytes) -> str:
@@ -55,8 +57,8 @@ def upload(text: str | bytes) -> str:
 # What is shown
 
 
-def test_bands_are_percentiles_of_the_curves(draws: Draws, seen: View) -> None:
-    curves = draws(Asked.checked(**CONTROLS)).curves
+def test_bands_are_percentiles_of_the_curves(drawer: Drawer, seen: View) -> None:
+    curves = drawer(Request.checked(**CONTROLS)).curves
     at_6_s = int(np.searchsorted(seen.spirogram.band.x, 6.0))
     volumes = curves.volume[:, np.searchsorted(curves.time, seen.spirogram.band.x[at_6_s])]
     np.testing.assert_allclose(
@@ -72,10 +74,10 @@ def test_a_curve_that_has_ended_flows_at_nothing() -> None:
     assert at == pytest.approx({1.0: 8.0, 2.0: (0 + 8 * 2 / 3) / 2, 3.0: (0 + 8 / 3) / 2})
 
 
-def test_an_own_curve_begins_at_its_time_zero(seen: View) -> None:
-    line = seen.spirogram.own
+def test_a_users_curve_begins_at_its_time_zero(seen: View) -> None:
+    line = seen.spirogram.user
     assert line is not None
-    fev1 = {row.name: row for row in seen.rows}["fev1"].own
+    fev1 = {row.name: row for row in seen.rows}["fev1"].user
     assert np.interp(1.0, line.x, line.y) == pytest.approx(fev1, abs=0.002)
     assert fev1 == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
 
@@ -86,15 +88,15 @@ def test_a_loop_is_flow_at_the_volume_out_by_then(effort: user_effort.Effort) ->
     np.testing.assert_allclose(line.y[falling], (4.0 - line.x[falling]) / 0.5, atol=0.02)  # what empties with 0.5 s
 
 
-def test_rows_hold_gli_globals_limits_and_the_own_curve_against_them(seen: View) -> None:
+def test_rows_hold_gli_globals_limits_and_the_users_curve_against_them(seen: View) -> None:
     rows = {row.name: row for row in seen.rows}
     limits = reference.gli_global("fvc", 45, 175, 1)
     assert (rows["fvc"].lln, rows["fvc"].median) == pytest.approx((float(limits.lln), float(limits.m)))
-    assert rows["fvc"].own_z == pytest.approx(float(limits.z(4.0)), abs=0.01)
+    assert rows["fvc"].user_z == pytest.approx(float(limits.z(4.0)), abs=0.01)
     assert not rows["fvc"].below
     assert small_fvc().below
     assert rows["pef"].lln is None
-    assert rows["pef"].own_z is None
+    assert rows["pef"].user_z is None
     assert seen.acceptable == (True, True)
     assert list(rows["fev1"].generated) == sorted(rows["fev1"].generated)
 
@@ -104,7 +106,7 @@ def small_fvc() -> Row:
     flow = np.diff(blow(fvc=3.0)["volume_l"].to_numpy()) / 0.01
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     signals = time_grid.to_grid(flow[None], np.array([0.2]))
-    curves = drawn_curves.Curves(people, np.zeros(1, np.int64), np.zeros(1, np.int64), signals)
+    curves = drawn_curves.from_signals(signals[:, None], people)
     return {row.name: row for row in view(curves, user_effort.Effort("small", flow)).rows}["fvc"]
 
 
@@ -120,29 +122,29 @@ def test_plots_have_units_the_shape_ats_asks_and_no_text_of_a_user(seen: View) -
 
 
 def test_the_picture_is_a_png_of_its_size(seen: View) -> None:
-    content = picture.png(seen, "Trained on nothing")
+    content = picture.generated(seen, "Trained on nothing")
     assert content.startswith(b"\x89PNG")
     assert struct.unpack(">II", content[16:24]) == (1980, 990)
-    assert content == picture.png(seen, "Trained on nothing")
+    assert content == picture.generated(seen, "Trained on nothing")
 
 
-def test_the_table_has_the_own_columns_only_with_an_own_curve(draws: Draws, seen: View) -> None:
+def test_the_table_has_the_users_columns_only_with_a_curve_of_theirs(drawer: Drawer, seen: View) -> None:
     def cells(shown: html.Table) -> int:
         return len(shown.children[0].children.children)
 
     assert cells(table(seen)) == 6
-    assert cells(table(view(draws(Asked.checked(**CONTROLS)).curves))) == 4
+    assert cells(table(view(drawer(Request.checked(**CONTROLS)).curves))) == 4
     assert [number(v, 2) for v in (-1.645, 0.001, -0.001, float("nan"), None)] == ["−1.65", "0.00", "0.00", "–", "–"]
 
 
 # What is asked
 
 
-def test_what_was_drawn_is_remembered(draws: Draws) -> None:
-    asked = Asked.checked(**CONTROLS)
-    assert draws(asked).curves is draws(Asked.checked(**CONTROLS)).curves
-    other = draws(Asked.checked(**CONTROLS | {"seed": 4}))
-    assert not np.array_equal(other.curves.signals, draws(asked).curves.signals)
+def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
+    asked = Request.checked(**CONTROLS)
+    assert drawer(asked).curves is drawer(Request.checked(**CONTROLS)).curves
+    other = drawer(Request.checked(**CONTROLS | {"seed": 4}))
+    assert not np.array_equal(other.curves.signals, drawer(asked).curves.signals)
     assert asked.name == "male_45y_175cm_best_seed3"
 
 
@@ -162,30 +164,31 @@ def test_what_was_drawn_is_remembered(draws: Draws) -> None:
         ({"sex": "other"}, "sex is other"),
     ],
 )
-def test_what_no_control_can_say_is_refused(draws: Draws, change: dict, says: str) -> None:
+def test_what_no_control_can_say_is_refused(drawer: Drawer, change: dict, says: str) -> None:
     with pytest.raises(SpiroError, match=says):
-        draws(Asked.checked(**CONTROLS | change))
+        drawer(Request.checked(**CONTROLS | change))
 
 
-def test_it_warns_near_the_ends_and_of_heights_that_nobody_has(draws: Draws) -> None:
-    assert draws(Asked.checked(**CONTROLS)).warnings == []
-    near, unlikely = draws(Asked.checked(**CONTROLS | {"age": 7})).warnings
+def test_it_warns_near_the_ends_and_of_heights_that_nobody_has(drawer: Drawer) -> None:
+    assert drawer(Request.checked(**CONTROLS)).warnings == []
+    near, unlikely = drawer(Request.checked(**CONTROLS | {"age": 7})).warnings
     assert near.startswith("age 7 is within 2 years")
     assert "such as the model never saw" in unlikely
     for sex in (1, 2):
-        assert met_heights(7, sex)[1] < 175 < met_heights(20, sex)[1]
+        (child, adult) = POPULATION.usual_heights(np.array([7.0, 20.0]), np.array([sex, sex]))[1]
+        assert child < 175 < adult
 
 
 # A spoiled effort
 
 
 @pytest.fixture(scope="module")
-def mending(reconstructing: Path) -> Draws:
-    return Draws(SpiroGenerator.from_checkpoint(reconstructing))
+def mending(reconstructing: Path) -> Drawer:
+    return Drawer(SpiroGenerator.from_checkpoint(reconstructing))
 
 
 @pytest.fixture(scope="module")
-def stopped(mending: Draws, effort: user_effort.Effort) -> Recovered:
+def stopped(mending: Drawer, effort: user_effort.Effort) -> Recovered:
     """What is drawn for an effort that stopped 0.6 s after it began."""
     return mending.reconstruct(cut(effort), WHO, None).recovered
 
@@ -203,17 +206,17 @@ def shown_of(components: Any) -> str:
 
 def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
     for shown in (completion_view.shown_spirogram(stopped), completion_view.shown_loop(stopped)):
-        assert shown.own is not None
-        assert shown.doubted is not None
-        trusted, doubted = np.isfinite(shown.own.y), np.isfinite(shown.doubted.y)
+        assert shown.user is not None
+        assert shown.untrusted is not None
+        trusted, doubted = np.isfinite(shown.user.y), np.isfinite(shown.untrusted.y)
         assert trusted.any()
         assert doubted.any()
         assert (trusted | doubted).all(), "what was recorded is shown whole"
         assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
     spirogram = completion_view.shown_spirogram(stopped)
     begin = stopped.faults[0].begin
-    assert spirogram.own is not None
-    assert np.nanmax(spirogram.own.x) == pytest.approx(begin, abs=0.03)
+    assert spirogram.user is not None
+    assert np.nanmax(spirogram.user.x) == pytest.approx(begin, abs=0.03)
     spread = spirogram.band.percentiles[-1] - spirogram.band.percentiles[0]
     assert spread[spirogram.band.x < begin - 0.05].max() < 1e-6, "what is trusted is certain"
     assert spread[-1] > 0.05
@@ -244,7 +247,7 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
     assert set(rows) == {"FEV₁", "FVC", "FEV₁/FVC", "FEF₂₅₋₇₅", "PEF", "FET"}
 
 
-def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effort: user_effort.Effort) -> None:
+def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effort: user_effort.Effort) -> None:
     said = shown_of(reconstruct.answer(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
         assert words in said
@@ -254,7 +257,7 @@ def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Draws, effor
     assert "within 2 years" in shown_of(reconstruct.answer(mending, cut(effort), WHO | {"age": 7}, None))
 
 
-def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: user_effort.Effort) -> None:
+def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: user_effort.Effort) -> None:
     said = shown_of(reconstruct.answer(mending, effort, WHO, None))
     assert "No fault was found" in said
 
@@ -271,7 +274,7 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Draws, effort: user
     ],
 )
 def test_what_cannot_be_made_whole_is_refused_in_one_line(
-    mending: Draws, effort: user_effort.Effort, change: dict, mask: Any, says: str
+    mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, says: str
 ) -> None:
     (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
@@ -280,8 +283,8 @@ def test_what_cannot_be_made_whole_is_refused_in_one_line(
     assert "\n" not in line.children
 
 
-def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(draws: Draws) -> None:
-    said = words(page.make(draws))
+def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(drawer: Drawer) -> None:
+    said = words(page.make(drawer))
     assert "dvc pull reconstruct" in said
     assert "reconstruct-upload" not in said
     assert "generate-upload" in said
@@ -324,8 +327,8 @@ def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def client(draws: Draws) -> Any:
-    return server.guarded(page.make(draws)).test_client()
+def client(drawer: Drawer) -> Any:
+    return server.guarded(page.make(drawer)).test_client()
 
 
 def test_only_this_computer_by_its_own_name_is_answered(client: Any) -> None:
@@ -353,12 +356,12 @@ def test_a_request_larger_than_an_upload_is_refused(client: Any) -> None:
     assert sent.status_code == 413
 
 
-def test_it_listens_on_loopback_alone_and_says_when_the_port_is_taken(draws: Draws) -> None:
+def test_it_listens_on_loopback_alone_and_says_when_the_port_is_taken(drawer: Drawer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SpiroError, match=f"port {port} of 127.0.0.1: .* --port"):
-            server.open_server(draws, port)
-    opened = server.open_server(draws, 0)
+            server.open_server(drawer, port)
+    opened = server.open_server(drawer, 0)
     try:
         assert opened.socket.getsockname() == ("127.0.0.1", opened.port)
     finally:
@@ -369,16 +372,16 @@ def words(app: Dash) -> str:
     return json.dumps(app.layout, default=lambda component: component.to_plotly_json())
 
 
-def test_a_second_panel_stands_below_the_first_with_links_to_both(draws: Draws) -> None:
+def test_a_second_panel_stands_below_the_first_with_links_to_both(drawer: Drawer) -> None:
     connected: list[str] = []
     other = Panel("other", "Another thing", lambda _: html.P("its layout"), lambda *_: connected.append("other"))
     both = json.dumps(
-        page.make(draws, (*page.PANELS, other)).layout.to_plotly_json(), default=lambda c: c.to_plotly_json()
+        page.make(drawer, (*page.PANELS, other)).layout.to_plotly_json(), default=lambda c: c.to_plotly_json()
     )
     assert '"href": "#other"' in both
     assert "its layout" in both
     assert connected == ["other"]
-    alone = words(page.make(draws, page.PANELS[:1]))
+    alone = words(page.make(drawer, page.PANELS[:1]))
     assert '"href"' not in alone
     assert "Trained on 9 curves of 3 participants, source 'simulated'" in alone
     assert "Not for diagnosis" in alone
@@ -396,3 +399,30 @@ def test_guidance_is_the_generators(models: Path) -> None:
     generator = SpiroGenerator.from_checkpoint(models)
     with pytest.raises(SpiroError, match="guidance is -1"):
         generator.generate(age=45, height=175, sex="male", guidance=-1)
+
+
+def test_many_curves_do_not_hide_their_bands(drawer: Drawer) -> None:
+    seen = view(drawer(Request.checked(**CONTROLS | {"n": 128})).curves)
+    assert seen.n == 128
+    assert len(seen.loop.lines) == len(seen.spirogram.lines) == LINES
+
+
+def test_colours_of_the_page_are_those_of_the_palette(client: Any) -> None:
+    """A colour is changed in plotting/style.py and nowhere else."""
+    folder = Path(page.__file__).parent
+    files = [file for file in folder.rglob("*") if file.suffix in (".py", ".css", ".js")]
+    assert len(files) > 10
+    written = {file.name: re.findall(r"#[0-9a-fA-F]{3,8}\b|rgba?\(\d", file.read_text()) for file in files}
+    assert {name: colours for name, colours in written.items() if colours} == {}
+    html_text = client.get("/", headers={"Host": "127.0.0.1"}).text
+    used = set(re.findall(r"var\(--([a-z-]+)\)", (folder / "assets/spiro.css").read_text()))
+    assert used
+    assert [name for name in used if f"--{name}:" not in html_text] == []
+
+
+def test_a_bad_model_is_told_beside_its_curves(reconstructing: Path) -> None:
+    generator = SpiroGenerator.from_checkpoint(reconstructing)
+    generator.warnings = ["the figures of this model are bad"]
+    bad = Drawer(generator)
+    assert bad(Request.checked(**CONTROLS)).warnings == generator.warnings
+    assert "figures of this model are bad" in shown_of(page.make(bad).layout)

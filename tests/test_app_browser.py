@@ -14,33 +14,33 @@ from test_cli import blow
 
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.app import user_effort
-from spiro_diffusion.app.requests import Asked, Drawn, Draws
+from spiro_diffusion.app.requests import Drawer, Drawn, Request
 from spiro_diffusion.app.server import open_server
 
-FIRST = Asked(45, 175, "male")
+FIRST = Request(45, 175, "male")
 HTML = "<img src=x onerror=alert(1)>"
 
 
-class Noting(Draws):
-    """Draws that notes what the page asked for."""
+class Noting(Drawer):
+    """A drawer that notes what the page asked for."""
 
     def __init__(self, generator: SpiroGenerator) -> None:
         super().__init__(generator)
-        self.asked: list[Asked] = []
+        self.asked: list[Request] = []
 
-    def __call__(self, asked: Asked) -> Drawn:
+    def __call__(self, asked: Request) -> Drawn:
         self.asked.append(asked)
         return super().__call__(asked)
 
 
 @pytest.fixture(scope="module")
-def draws(reconstructing: Path) -> Noting:
+def drawer(reconstructing: Path) -> Noting:
     return Noting(SpiroGenerator.from_checkpoint(reconstructing))
 
 
 @pytest.fixture(scope="module")
-def address(draws: Noting) -> Iterator[str]:
-    server = open_server(draws, 0)
+def address(drawer: Noting) -> Iterator[str]:
+    server = open_server(drawer, 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
@@ -84,9 +84,9 @@ def cell(page: Any, row: str, column: int) -> str:
     return page.locator(f"#generate-table tbody tr:has(th:text('{row}')) td").nth(column).inner_text().split("\n")[0]
 
 
-def test_each_control_asks_for_what_it_says(page: Any, draws: Noting) -> None:
-    assert draws.asked[-1] == FIRST
-    assert page.locator("#generate-who").inner_text() == "32 curves: male, 45 y, 175 cm"
+def test_each_control_asks_for_what_it_says(page: Any, drawer: Noting) -> None:
+    assert drawer.asked[-1] == FIRST
+    assert page.locator("#generate-subject").inner_text() == "32 curves: male, 45 y, 175 cm"
     lln = cell(page, "FVC", 2)
 
     asked = FIRST
@@ -96,22 +96,23 @@ def test_each_control_asks_for_what_it_says(page: Any, draws: Noting) -> None:
         nonlocal asked
         asked = replace(asked, **change)
         for _ in range(100):
-            if draws.asked[-1] == asked:
+            if drawer.asked[-1] == asked:
                 break
             page.wait_for_timeout(50)
-        assert draws.asked[-1] == asked
+        assert drawer.asked[-1] == asked
 
+    names = {"age": "Age (years)", "height": "Height (cm)", "n": "Number of curves", "guidance": "Guidance"}
     for name, value in (("age", 60), ("height", 180), ("n", 16), ("guidance", 2.0)):
-        box = page.locator(f".control:has(#generate-{name}) input[type=number]")
+        box = page.get_by_role("spinbutton", name=names[name])
         box.fill(str(value))
         box.press("Enter")
         asks(**{name: value})
-    page.locator(".control:has(#generate-age) [role=slider]").press("ArrowRight")
+    page.get_by_role("slider", name="Age (years)").press("ArrowRight")
     asks(age=61)
-    page.locator("#generate").get_by_label("female").check()
+    page.get_by_role("radio", name="female").check()
     asks(sex="female")
-    page.locator("input#generate-seed").fill("7")
-    page.locator("input#generate-seed").press("Enter")
+    page.get_by_role("spinbutton", name="Seed").fill("7")
+    page.get_by_role("spinbutton", name="Seed").press("Enter")
     asks(seed=7)
     page.get_by_role("button", name="Draw others").click()
     asks(seed=8)
@@ -122,23 +123,23 @@ def test_each_control_asks_for_what_it_says(page: Any, draws: Noting) -> None:
     assert cell(page, "FVC", 2) != lln
 
 
-def test_an_own_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_path: Path) -> None:
+def test_a_users_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_path: Path) -> None:
     lines = page.locator("#generate-loop .scatterlayer .trace")
     without = lines.count()
     both = pd.concat([blow(fvc=3.0).assign(curve="small"), blow().assign(curve=HTML)])
     give(page, files(tmp_path, both=both)["both"])
-    page.wait_for_selector("#generate-table td.own")
+    page.wait_for_selector("#generate-table td.user")
     assert cell(page, "FVC", 3) == "4.00"  # the larger of the two
     assert float(cell(page, "FEV₁", 3)) == pytest.approx(4 * (1 - np.exp(-2)), abs=0.02)
     assert lines.count() == without + 1
     assert "FEV₁ acceptable, FVC acceptable" in page.locator("#generate-notes").inner_text()
-    assert HTML in page.locator("#generate-own-effort").inner_text()
-    page.locator("#generate-own-effort").click()
+    assert HTML in page.locator("#generate-user-effort").inner_text()
+    page.locator("#generate-user-effort").click()
     page.get_by_role("option", name="small").click()
-    page.wait_for_selector("#generate-table td.own:has-text('below LLN')")
+    page.wait_for_selector("#generate-table td.user:has-text('below LLN')")
     assert cell(page, "FVC", 3) == "3.00"
     page.locator("#generate").get_by_role("button", name="Remove").click()
-    page.wait_for_selector("#generate-table td.own", state="detached")
+    page.wait_for_selector("#generate-table td.user", state="detached")
     assert lines.count() == without
 
 
@@ -165,14 +166,14 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
         # the one before may still be there for a moment, on a machine that is busy
         page.locator("aside .alert").nth(1).wait_for(state="detached")
         assert page.locator("aside .alert").count() == 1
-        assert page.locator("#generate-table td.own").count() == 0
+        assert page.locator("#generate-table td.user").count() == 0
     assert page.locator("img[src=x]").count() == 0
     give(page, bad["good"])
-    page.wait_for_selector("#generate-table td.own")
+    page.wait_for_selector("#generate-table td.user")
     assert page.locator(".alert").count() == 0
 
 
-def test_curves_indices_and_picture_are_saved(page: Any, draws: Noting, tmp_path: Path) -> None:
+def test_curves_indices_and_picture_are_saved(page: Any, drawer: Noting, tmp_path: Path) -> None:
     saved = {}
     for what in ("Curves CSV", "Indices CSV", "Picture PNG"):
         with page.expect_download() as waiting:
@@ -184,7 +185,7 @@ def test_curves_indices_and_picture_are_saved(page: Any, draws: Noting, tmp_path
         "indices_male_45y_175cm_best_seed0.csv",
         "curves_male_45y_175cm_best_seed0.png",
     ]
-    curves = draws(FIRST).curves
+    curves = drawer(FIRST).curves
     pd.testing.assert_frame_equal(pd.read_csv(saved["Curves CSV"]), curves.to_pandas(), check_dtype=False)
     indices = pd.read_csv(saved["Indices CSV"])
     np.testing.assert_allclose(indices["fvc"], curves.indices()["fvc"], atol=1e-4)
@@ -231,7 +232,7 @@ def stopped(folder: Path) -> str:
 
 def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
     give(page, files(tmp_path, mine=blow())["mine"])
-    page.wait_for_selector("#generate-table td.own")
+    page.wait_for_selector("#generate-table td.user")
     give(page, stopped(tmp_path), "reconstruct")
     page.wait_for_selector("#reconstruct-loop .scatterlayer .trace")
     for width, height in ((390, 844), (1280, 900)):
@@ -250,3 +251,72 @@ def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
     words = page.locator("body").inner_text()
     assert "Not for diagnosis" in words
     assert "Trained on 9 curves of 3 participants" in words
+
+
+def test_every_control_has_a_role_and_a_name(page: Any) -> None:
+    """What axe asks of controls (label, aria-input-field-name, nested-interactive, aria-hidden-focus), without axe."""
+    page.wait_for_function("!document.querySelector('[role=slider]:not([aria-label])')")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("input, button, select, [role=slider], [role=combobox], [role=listbox]")]
+            .filter(e => !e.matches("[aria-hidden=true]"))
+            .filter(e => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.innerText
+                           || (e.labels && e.labels.length)))
+            .map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    assert page.locator("[aria-hidden=true][tabindex='0']").count() == 0
+    assert page.locator("[role=option] input").count() == 0
+    for name in ("Age (years)", "Height (cm)", "Number of curves", "Guidance"):
+        assert page.get_by_role("slider", name=name).count() == page.get_by_role("spinbutton", name=name).count() == 1
+    assert page.get_by_role("radio").count() == 2
+    assert page.get_by_role("radiogroup", name="Sex").count() == 1
+
+
+def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(page: Any, tmp_path: Path) -> None:
+    sheet = tmp_path / "book.xlsx"
+    sheet.write_bytes(b"PK\x03\x04 a workbook")
+    bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
+    for path, words in ((bad, "columns are a"), (str(sheet), "book.xlsx: is a spreadsheet"), (bad, "columns are a")):
+        give(page, path)
+        page.wait_for_selector(f"#generate .alert:has-text({words!r})")
+        assert page.locator("#generate .alert").count() == 1
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct .recovered")
+    assert page.get_by_role("slider", name="Age (years)").count() == 1
+    box = page.get_by_role("spinbutton", name="Age (years)")
+    box.fill("7")
+    box.press("Enter")
+    for panel in ("generate", "reconstruct"):
+        page.wait_for_selector(f"#{panel} .note:has-text('Age 7 is within 2 years')")
+        page.wait_for_selector(f"#{panel} .note:has-text('not 175 cm')")
+
+
+def test_a_reconstruction_is_saved_as_it_is_shown(page: Any, tmp_path: Path) -> None:
+    panel = page.locator("#reconstruct")
+    assert not panel.get_by_role("button", name="Curves CSV").is_visible()
+    give(page, stopped(tmp_path), "reconstruct")
+    page.wait_for_selector("#reconstruct .recovered")
+    saved = {}
+    for what in ("Curves CSV", "Indices CSV", "Picture PNG"):
+        with page.expect_download() as waiting:
+            panel.get_by_role("button", name=what).click()
+        saved[what] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved[what])
+    assert {"time_s", "volume_l_p50", "trusted"} <= set(pd.read_csv(saved["Curves CSV"]))
+    shown = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
+    assert f"{pd.read_csv(saved['Indices CSV']).set_index('index').loc['fvc', 'median']:.2f}" == shown
+    assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_takes_long_says_so_after_a_moment(page: Any, drawer: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+    draw = Drawer.__call__
+    monkeypatch.setattr(Drawer, "__call__", lambda *args: (waiting.wait(8), draw(*args))[1])
+    sign = page.get_by_text("Drawing …")
+    assert not sign.is_visible()
+    page.get_by_role("button", name="Draw others").click()
+    page.wait_for_timeout(150)
+    assert not sign.is_visible(), "nothing flickers where it is quick"
+    sign.wait_for(state="visible")
+    waiting.set()
+    sign.wait_for(state="hidden")

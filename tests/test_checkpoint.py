@@ -17,8 +17,9 @@ from spiro_diffusion.cli import main
 from spiro_diffusion.core.artifacts import sha256
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models import conditioning, index_diffusion, layers, mixture_density, vqvae
-from spiro_diffusion.models.checkpoint import MadeFrom, load_checkpoint, rebuilt, save_checkpoint
+from spiro_diffusion.models.checkpoint import load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.edm import Noise
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, load_cldm, save_cldm
 from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNetConfig

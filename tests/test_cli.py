@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spiro_diffusion.cli import _cell, main
+from spiro_diffusion.cli import main
+from spiro_diffusion.cli.screen import cell
+from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation import drawn_curves, populations
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.generation import columns, curve_files, drawn_curves, populations
+from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.subjects import conditioned
+from spiro_diffusion.models import conditioning
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reporting import data_card
 
@@ -90,7 +96,7 @@ def test_a_table_of_people_may_say_which_effort(spiro: Spiro) -> None:
     held = np.load("c.npz", allow_pickle=False)
     assert held["person"].tolist() == [0, 0, 1, 1, 2, 2]
     assert held["id"].tolist() == ["x", "y", "z"]
-    assert held["sex"].tolist() == [1, 2, 2]
+    assert held["sex"].tolist() == ["m", "Female", "2"]
     assert held["grade"].tolist() == ["A", "D", "B"]
     assert held["test_type"].tolist() == ["Pre", "Pre", "Bron"]
     assert held["best"].tolist() == ["True", "False", "False"]
@@ -212,9 +218,8 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
     flow = np.diff(volume).astype(np.float32)[None] / 0.01
     flow[:, 400:] = 0
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
-    one = np.zeros(1, np.int64)
-    curves = drawn_curves.Curves(people, one, one, time_grid.to_grid(flow, np.array([0.3])))
-    drawn_curves.write_curves(tmp_path / "c.csv", curves)
+    curves = drawn_curves.from_signals(time_grid.to_grid(flow, np.array([0.3]))[:, None], people)
+    curve_files.write_curves(tmp_path / "c.csv", curves)
     again = json.loads(spiro("indices", str(tmp_path / "c.csv"), *MAN, "--json")[1])["curves"][0]
     first = curves.indices().iloc[0]
     for name in ("fev1", "fvc", "pef", "fet", "fev1_z"):
@@ -272,7 +277,7 @@ def test_nothing_of_a_table_is_cut_and_nothing_is_minus_nothing(spiro: Spiro) ->
     (row,) = (line for line in out.splitlines() if name in line)
     assert row.split()[-2:] == ["yes/yes", "E/E"]
     assert "…" not in out
-    assert [_cell(value) for value in (-0.001, 0.001, -0.01, float("nan"), True)] == [
+    assert [cell(value) for value in (-0.001, 0.001, -0.01, float("nan"), True)] == [
         "0.00",
         "0.00",
         "-0.01",
@@ -568,3 +573,120 @@ def test_nothing_asked_for_is_answered_with_the_help(spiro: Spiro) -> None:
     status, out, err = spiro()
     assert (status, err) == (2, "")
     assert "generate" in out
+
+
+# What a newcomer stumbles over
+
+
+def judged(models: Path, **figures: float) -> None:
+    """Leave a judge's figures of the model beside its folder."""
+    folder = models.parent / "metrics/evaluate"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(json.dumps(figures))
+    (folder / "judge.json").write_text(json.dumps({"data": {"models": artifacts.sha256(models / "cldm.safetensors")}}))
+
+
+def test_all_invalid_rows_of_a_table_are_listed_or_left_out(spiro: Spiro) -> None:
+    Path("people.csv").write_text(
+        "id,age,height,sex\na,45,175,男\nb,abc,160,female\nc,30,165,女\nd,99,165,f\ne,8,130,q\nf,9,130,q\n"
+    )
+    command = ["generate", "--people", "people.csv", "-n", "1"]
+    listed = ("4 of 6 rows", "age is abc in row 2", "age is 99 in row 4", "sex is q in rows 5-6", "--skip-invalid")
+    refused(spiro(*command), *listed)
+    status, _, err = spiro(*command, "--skip-invalid", "--out", "c.csv")
+    assert status == 0
+    assert "warning: left out: 4 of 6 rows" in err
+    kept = pd.read_csv("c_indices.csv")
+    assert kept[["id", "age", "sex"]].to_numpy().tolist() == [["a", 45, "男"], ["c", 30, "女"]]
+
+
+@pytest.mark.parametrize(("age", "height"), [("9", "190"), ("60", "112")])
+def test_a_height_that_nobody_has_at_that_age_is_warned_of(spiro: Spiro, age: str, height: str) -> None:
+    status, _, err = spiro("generate", "--age", age, "--height", height, "--sex", "male", "-n", "1")
+    assert status == 0
+    assert f"not {height} cm: these curves are of a person such as the model never saw" in err
+    assert spiro("generate", *MAN, "-n", "1")[2] == ""
+
+
+def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "run/models"
+    shutil.copytree(models, own)
+    command = ["generate", *MAN, "-n", "1", "--models", str(own)]
+
+    def said() -> str:
+        assert main(command) == 0
+        return capsys.readouterr().err
+
+    assert said() == "", "without figures nothing is said"
+    judged(own, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
+    assert said() == "", "nor of a good model"
+    judged(own, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
+    line = said()
+    assert line.count("\n") == 1
+    assert "AUC 0.99" in line
+    assert "80 % interval of FEV1 holds 0 %" in line
+    (own.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
+    assert said() == "", "nor by another model's figures"
+
+
+@pytest.mark.parametrize("name", ["[pre]", "[/x]", "[bold]b[/bold]", "a\x1b[31mred", "bell\x07", "\x1b]0;title\x07"])
+def test_names_of_curves_are_shown_as_written_without_control_characters(spiro: Spiro, name: str) -> None:
+    blow().assign(curve=name).to_csv("mine.csv", index=False)
+    status, out, err = spiro("indices", "mine.csv", *MAN)
+    assert status == 0
+    assert ascii(name)[1:-1] in out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out + err)
+    pd.concat([blow().assign(curve=name), blow().assign(curve="2")]).to_csv("mine.csv", index=False)
+    refused(spiro("reconstruct", "mine.csv", *MAN), "name one with --curve")
+
+
+@pytest.mark.parametrize("command", ["generate", "cohort"])
+def test_a_seed_beyond_what_generators_take_is_refused(spiro: Spiro, command: str) -> None:
+    arguments = MAN if command == "generate" else []
+    refused(spiro(command, *arguments, "--seed", str(2**64)), f"seed is {2**64}; expected 0 to {2**63 - 1}")
+
+
+def test_places_that_take_no_file_are_told_in_a_line(spiro: Spiro) -> None:
+    long = "n" * 300
+    refused(spiro("generate", *MAN, "--out", f"{long}.csv"), "the name has more than 249 bytes")
+    refused(spiro("generate", *MAN, "--models", long), "File name too long")
+    refused(spiro("generate", "--people", f"{long}.csv"), "File name too long")
+    os.mkfifo("pipe.csv")
+    refused(spiro("generate", *MAN, "--out", "pipe.csv", "--force"), "is a device, not a file")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_output_ends_in_a_line_and_a_closed_one_in_none() -> None:
+    command = [sys.executable, "-m", "spiro_diffusion.cli", "--help"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "spiro: output: No space left on device\n")
+
+
+def test_info_and_indices_do_without_torch_and_nothing_imports_its_compiler(models: Path, tmp_path: Path) -> None:
+    blow().to_csv(tmp_path / "mine.csv", index=False)
+    runs = {
+        "torch": [["info", "--models", str(models)], ["indices", str(tmp_path / "mine.csv"), *MAN]],
+        "torch._dynamo": [["generate", *MAN, "-n", "1", "--models", str(models)]],
+    }
+    for absent, commands in runs.items():
+        calls = "; ".join(f"assert main({command!r}) == 0" for command in commands)
+        program = f"import sys; from spiro_diffusion.cli import main; {calls}; sys.exit({absent!r} in sys.modules)"
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{absent} was imported; {ran.stderr}"
+
+
+def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = columns.Column("fev3", INDICES["fev3"], on_screen=True, compute=lambda found: found.fev3)
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, more))
+    blow().to_csv("mine.csv", index=False)
+    assert "FEV3" in spiro("indices", "mine.csv", *MAN)[1]
+    assert json.loads(spiro("indices", "mine.csv", "--json")[1])["curves"][0]["fev3"] == pytest.approx(3.99, abs=0.02)
+
+
+def test_options_for_conditions_are_those_that_the_model_knows() -> None:
+    """What the model may be told and a user may say differ by the participant's best, which `--any-effort` decides."""
+    known = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
+    assert [condition.name for condition in CONDITIONS] == known

@@ -7,8 +7,8 @@ import torch
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss, draw_sigma
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes
 from spiro_diffusion.models.samplers import heun, karras_sigmas
 from spiro_diffusion.models.unet import UNet, UNetConfig

@@ -18,7 +18,7 @@ from spiro_diffusion.dataset.splits import judged_part
 from spiro_diffusion.evaluation import completion, completion_baselines
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
-from spiro_diffusion.models.checkpoint import MadeFrom
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import faults, spirometry, time_grid
 from spiro_diffusion.pipeline import reconstruct, train_reconstructor

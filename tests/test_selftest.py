@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from spiro_diffusion.cli_selftest import selftest
+from spiro_diffusion.cli.selftest import selftest
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import selftest as checks
 from spiro_diffusion.physiology import syringe

@@ -12,8 +12,8 @@ from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset import splits
 from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.edm import Noise
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, save_cldm
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.models.unet import UNetConfig

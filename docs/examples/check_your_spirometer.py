@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from spiro_diffusion.api import SpiroGenerator, load_curves
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.drawn_curves import person_table
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.user_curves import read
+from spiro_diffusion.user_curves.tables import Person, person_table
 
 data = load_curves("test")
 some = data.table[(data.table["test_type"] == "Pre") & data.table["age"].between(8, 77)]
@@ -50,7 +50,7 @@ print(parts[0].iloc[60:64].to_string(index=False))
 
 # %%
 own = read("mine.csv")
-table = person_table(own.flow, own.points, age, height, sex)
+table = person_table(own.flow, own.points, Person(age, height, sex))
 print(table[["fev1", "fvc", "ratio", "pef", "fev1_z", "fvc_z", "acceptable_fev1", "acceptable_fvc"]].round(2))
 print("session:", *table[["session_fev1", "session_fvc"]].iloc[0])
 

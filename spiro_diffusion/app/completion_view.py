@@ -7,8 +7,8 @@ from dash import html
 from numpy.typing import NDArray
 
 from spiro_diffusion.app.table import number
-from spiro_diffusion.app.view import BEFORE_S, INDICES, Band, Line, Shown, beyond, loop, loop_band, thinned
-from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.app.view import BEFORE_S, Band, Line, Shown, beyond, label, loop, loop_band, thinned
+from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.physiology.faults import Fault
 from spiro_diffusion.reconstruction.completion import PERCENTILES, Recovered
@@ -24,7 +24,7 @@ NOTE = (
 
 def shown_loop(recovered: Recovered) -> Shown:
     """Flow against volume: percentiles of the draws, and what was recorded, trusted or not."""
-    ends = drawn_curves.ends(recovered.flow)
+    ends = spirometry.end_of_flow(recovered.flow)
     loops = [loop(flow[:end]) for flow, end in zip(recovered.flow, ends, strict=True) if end]
     end = _end(recovered)
     line = loop(recovered.measured[:end])
@@ -34,11 +34,11 @@ def shown_loop(recovered: Recovered) -> Shown:
     return Shown(
         lines=[],
         band=loop_band(loops, right),
-        own=_where(line, trusted),
+        user=_where(line, trusted),
         limits=[],
         x=(0.0, beyond(right, 0.5)),
         y=(float(bottom), beyond(top, 1.0)),
-        doubted=_where(line, _joined(~trusted)),
+        untrusted=_where(line, _joined(~trusted)),
     )
 
 
@@ -55,11 +55,11 @@ def shown_spirogram(recovered: Recovered) -> Shown:
     return Shown(
         lines=[],
         band=Band(recovered.time[kept], np.percentile(recovered.volume[:, kept], PERCENTILES, axis=0)),
-        own=_where(line, trusted),
+        user=_where(line, trusted),
         limits=[],
         x=(-BEFORE_S, last),
         y=(0.0, beyond(max(float(recovered.volume.max()), float(volume.max())), 0.5)),
-        doubted=_where(line, _joined(~trusted)),
+        untrusted=_where(line, _joined(~trusted)),
     )
 
 
@@ -77,16 +77,17 @@ def table(recovered: Recovered) -> html.Table:
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
     rows = []
     for name, row in recovered.summary().iterrows():
-        label, unit, decimals = INDICES[str(name)]
-        values = [number(row[column], decimals) for column in COLUMNS.values()]
-        spans = [f"{number(row[f'low_{s}'], decimals)} to {number(row[f'high_{s}'], decimals)}" for s in INTERVALS]
+        index = INDICES[str(name)]
+        values = [number(row[column], index.decimals) for column in COLUMNS.values()]
+        ends = [[number(row[f"{end}_{s}"], index.decimals) for end in ("low", "high")] for s in INTERVALS]
+        spans = [" to ".join(pair) for pair in ends]
         cells = [html.Td(text) for text in (*values, *spans)]
-        rows.append(html.Tr([html.Th([label, " ", html.Small(unit)], scope="row"), *cells]))
+        rows.append(html.Tr([html.Th([label(index), " ", html.Small(index.unit)], scope="row"), *cells]))
     return html.Table([head, html.Tbody(rows)], className="indices recovered")
 
 
 def _end(recovered: Recovered) -> int:
-    return max(int(drawn_curves.ends(recovered.measured[None])[0]), 2)
+    return max(int(spirometry.end_of_flow(recovered.measured[None])[0]), 2)
 
 
 def _where(line: Line, there: NDArray[np.bool_]) -> Line:

@@ -1,24 +1,26 @@
-"""Pieces that the panels are made of: controls, the person, a plot in its frame, a line that tells something."""
+"""Pieces that the panels are made of: controls, the person, cards, plots in their frames, lines that tell something."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from spiro_diffusion.app import requests
-from spiro_diffusion.app.requests import Asked
+from spiro_diffusion.app.requests import Request
+from spiro_diffusion.core.vocabulary import SEX_CODES
 
 GRAPH: Any = {
     "displaylogo": False,
     "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
     "doubleClick": "reset",
 }
+PERSON = {name: f"person-{name}" for name in ("age", "height", "sex")}  # ids of what all panels go by
 
 
 def labelled(title: str, control: Component) -> Component:
-    """A control under its name."""
-    return html.Div([html.Label(title, htmlFor=getattr(control, "id", None)), control], className="control")
+    """A control under its name, which the page's script gives to all that can be focused in it."""
+    return html.Div([html.Div(title, className="label"), control], className="control")
 
 
 def slider(key: str, title: str, ends: tuple[float, float], value: float, step: float) -> Component:
@@ -27,14 +29,26 @@ def slider(key: str, title: str, ends: tuple[float, float], value: float, step: 
     return labelled(title, dcc.Slider(*ends, step, value=value, marks=marks, id=key))
 
 
-def person(key: str, made_from: Mapping[str, Any]) -> list[Component]:
-    """Age, height and sex: `key`-age, `key`-height, `key`-sex; what the model was trained on is their range."""
-    ends, first = requests.whole(made_from), Asked.first(made_from)
-    return [
-        slider(f"{key}-age", "Age (years)", ends["age"], first.age, 1),
-        slider(f"{key}-height", "Height (cm)", ends["height"], first.height, 1),
-        labelled("Sex", dcc.RadioItems({"male": "male", "female": "female"}, first.sex, id=f"{key}-sex", inline=True)),
+def person(made_from: Mapping[str, Any]) -> Component:
+    """Age, height and sex; what the model was trained on is their range."""
+    ends, first = requests.whole(made_from), Request.first(made_from)
+    sexes = {sex: sex for sex in SEX_CODES}
+    controls = [
+        slider(PERSON["age"], "Age (years)", ends["age"], first.age, 1),
+        slider(PERSON["height"], "Height (cm)", ends["height"], first.height, 1),
+        labelled("Sex", dcc.RadioItems(sexes, first.sex, id=PERSON["sex"], inline=True)),
     ]
+    return card([html.H2("Person"), html.Div(controls, className="abreast")], id="person")
+
+
+def card(items: Sequence[Component], **properties: Any) -> Component:
+    """A section with a frame."""
+    return html.Section(items, className="card", **properties)
+
+
+def headed(title: str | Component, *beside: Component) -> Component:
+    """A title, and what stands beside it."""
+    return html.Div([html.H3(title) if isinstance(title, str) else title, *beside], className="over")
 
 
 def plot(title: str, **graph: Any) -> Component:
@@ -49,6 +63,12 @@ def legend(entries: Mapping[str, str]) -> Component:
         html.Li([html.Span(className=f"swatch {key}"), text], className=f"of-{key}") for key, text in entries.items()
     ]
     return html.Ul(items, className="legend")
+
+
+def downloads(key: str, titles: Mapping[str, str]) -> Component:
+    """A button for each file, with the ids `key`-save-NAME."""
+    buttons = [html.Button(title, id=f"{key}-save-{name}") for name, title in titles.items()]
+    return html.Div(buttons, className="together saves")
 
 
 def note(text: str) -> Component:

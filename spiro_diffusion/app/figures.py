@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from spiro_diffusion.app.view import Limit, Line, Shown, View
+from spiro_diffusion.plotting import style
+from spiro_diffusion.plotting.style import GENERATED, GRID, INK, PAPER, SOFT
 
-INK, SOFT, GRID = "#20262c", "#5c6670", "#e6eaee"
-GENERATED, OWN, LIMIT = "#0072b2", "#d55e00", "#20262c"
-WIDE, NARROW, THIN = "rgba(0,114,178,0.13)", "rgba(0,114,178,0.20)", "rgba(0,114,178,0.38)"
+WIDE, NARROW, THIN = (style.transparent(GENERATED, opacity) for opacity in style.OPACITIES)
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
@@ -63,23 +63,23 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         line={"color": GENERATED, "width": 2.2},
         hovertemplate=f"median: {hover}<extra></extra>",
     )
-    if shown.doubted:
+    if shown.untrusted:
         figure.add_scatter(
-            x=shown.doubted.x.round(3),
-            y=shown.doubted.y.round(3),
+            x=shown.untrusted.x.round(3),
+            y=shown.untrusted.y.round(3),
             line={"color": SOFT, "width": 1.8, "dash": "2px,3px"},
             hovertemplate=f"not trusted: {hover}<extra></extra>",
         )
-    if shown.own:
+    if shown.user:
         figure.add_scatter(
-            x=shown.own.x.round(3),
-            y=shown.own.y.round(3),
-            line={"color": OWN, "width": 2.4},
+            x=shown.user.x.round(3),
+            y=shown.user.y.round(3),
+            line={"color": style.ALERT, "width": 2.4},
             hovertemplate=f"your curve: {hover}<extra></extra>",
         )
     for limit in shown.limits:
-        style = {"color": LIMIT, "width": 1.5, "dash": "5px,3px"}
-        figure.add_scatter(x=limit.x, y=limit.y, line=style, hoverinfo="skip")
+        dashed = {"color": INK, "width": 1.5, "dash": "5px,3px"}
+        figure.add_scatter(x=limit.x, y=limit.y, line=dashed, hoverinfo="skip")
     figure.update_traces(mode="lines", line_simplify=False)
     title = {"standoff": 8, "font": {"size": 13}}
     axis = {"gridcolor": GRID, "linecolor": SOFT, "ticks": "outside", "tickcolor": SOFT, "ticklen": 4}
@@ -91,8 +91,8 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         uirevision="kept",
         font={"family": FONT, "size": 13, "color": INK},
         margin={"l": 52, "r": 14, "t": 10, "b": 46},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="white",
+        paper_bgcolor=style.transparent(PAPER, 0),
+        plot_bgcolor=PAPER,
         xaxis={**axis, "title": {"text": x} | title, "range": shown.x, "zeroline": False},
         yaxis={**axis, "title": {"text": y} | title, "range": shown.y, "zerolinecolor": SOFT, "zeroline": True},
     )
@@ -114,5 +114,5 @@ def _joined(lines: list[Line]) -> Line:
 def _name(figure: go.Figure, limit: Limit, **options: Any) -> None:
     """The words of a limit at its end, or as `options` of the annotation say."""
     place = {"x": limit.x[1], "y": limit.y[1], "text": limit.words}
-    style = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": "rgba(255,255,255,0.7)"}
-    figure.add_annotation(**place | style | options)
+    look = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": style.transparent(PAPER, 0.7)}
+    figure.add_annotation(**place | look | options)

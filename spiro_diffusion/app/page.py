@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from dash import Dash, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import generate, reconstruct
+from spiro_diffusion.app import controls, generate, reconstruct
 from spiro_diffusion.app.panel import Panel
-from spiro_diffusion.app.requests import Draws
+from spiro_diffusion.app.requests import Drawer
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import LIMITS, trained_on
+from spiro_diffusion.plotting import style
 
 PANELS = (generate.PANEL, reconstruct.PANEL)
-INDEX = """<!DOCTYPE html>
+INDEX = f"""<!DOCTYPE html>
 <html lang="en">
-  <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
-  <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+  <head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}<style>{style.css()}</style>{{%css%}}</head>
+  <body>{{%app_entry%}}{{%config%}}{{%scripts%}}{{%renderer%}}</body>
 </html>"""
 
 
-def make(draws: Draws, panels: Sequence[Panel] = PANELS) -> Dash:
+def make(drawer: Drawer, panels: Sequence[Panel] = PANELS) -> Dash:
     """The page as a Dash application; everything it shows comes from this computer."""
     app = Dash(
         "spiro_diffusion.app",
@@ -31,37 +32,33 @@ def make(draws: Draws, panels: Sequence[Panel] = PANELS) -> Dash:
         add_log_handler=False,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.layout = _frame(draws, panels)
+    app.layout = _frame(drawer, panels)
     for panel in panels:
-        panel.connect(app, draws)
+        panel.connect(app, drawer)
     return app
 
 
-def _frame(draws: Draws, panels: Sequence[Panel]) -> Component:
+def _frame(drawer: Drawer, panels: Sequence[Panel]) -> Component:
     links = [html.A(panel.title, href=f"#{panel.key}") for panel in panels] if len(panels) > 1 else []
     sections = [
-        html.Section([*([html.H2(panel.title)] if links else []), panel.layout(draws)], id=panel.key)
+        html.Section([*([html.H2(panel.title)] if links else []), panel.layout(drawer)], id=panel.key)
         for panel in panels
     ]
+    head = [
+        html.H1("Spiro-Diffusion"),
+        html.P("Forced expirations of a trained generator", className="what"),
+        html.P("Not for diagnosis", className="badge"),
+        html.P(f"Trained on {trained_on(drawer.generator.made_from)}.", className="source"),
+        *([html.Nav(links)] if links else []),
+        *(controls.note(warning) for warning in drawer.generator.warnings),
+    ]
+    foot = [html.Ul([html.Li(limit) for limit in LIMITS]), html.P(f"spiro {VERSION}")]
     return html.Div(
         [
-            html.Header(
-                [
-                    html.H1("Spiro-Diffusion"),
-                    html.P("Forced expirations of a trained generator", className="what"),
-                    html.P("Not for diagnosis", className="badge"),
-                    html.P(f"Trained on {trained_on(draws.generator.made_from)}.", className="source"),
-                    html.Nav(links),
-                ]
-            ),
-            html.Main(sections),
-            html.Div(
-                [
-                    html.Ul([html.Li(limit) for limit in LIMITS]),
-                    html.P(f"spiro {VERSION}"),
-                ],
-                className="colophon",
-            ),
+            html.Header(head),
+            html.Main([controls.person(drawer.generator.made_from), *sections]),
+            html.Footer(foot, className="colophon"),
+            html.P("Drawing …", className="busy", role="status"),  # shown by the style sheet while Dash waits
         ],
         className="page",
     )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dash import Dash
 from dash.development.base_component import Component
 
-from spiro_diffusion.app.requests import Draws
+from spiro_diffusion.app.requests import Drawer
 
 
 class Panel(NamedTuple):
@@ -17,5 +17,5 @@ class Panel(NamedTuple):
 
     key: str
     title: str
-    layout: Callable[[Draws], Component]
-    connect: Callable[[Dash, Draws], None]
+    layout: Callable[[Drawer], Component]
+    connect: Callable[[Dash, Drawer], None]

@@ -12,7 +12,7 @@ from spiro_diffusion.plotting import style
 DPI = 180
 
 
-def png(view: View, source: str) -> bytes:
+def generated(view: View, source: str) -> bytes:
     """A PNG of 1,980 by 990 pixels; `source` says below what the model was trained on."""
     with mpl.rc_context(style.STYLE):
         canvas = Figure(figsize=(11, 5.5), layout="constrained")
@@ -21,10 +21,15 @@ def png(view: View, source: str) -> bytes:
         loop.set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS asks
         _draw(spirogram, view.spirogram, "time (s)", "volume (L)")
         spirogram.legend(loc="lower right")
-        canvas.suptitle(f"{view.n} generated curves: {view.who}", fontsize=12)
-        canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color="#5c6670")
-        held = io.BytesIO()
-        canvas.savefig(held, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
+        canvas.suptitle(f"{view.n} generated curves: {view.subject}", fontsize=12)
+        canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color=style.SOFT)
+        return png(canvas)
+
+
+def png(canvas: Figure) -> bytes:
+    """A figure as the bytes of a PNG."""
+    held = io.BytesIO()
+    canvas.savefig(held, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
     return held.getvalue()
 
 
@@ -34,11 +39,11 @@ def _draw(ax: Axes, shown: Shown, x: str, y: str) -> None:
     ax.fill_between(shown.band.x, low, high, color=style.GENERATED, alpha=0.15, lw=0, label=wide)
     ax.fill_between(shown.band.x, quarter, three_quarters, color=style.GENERATED, alpha=0.25, lw=0, label=narrow)
     for line in shown.lines:
-        ax.plot(line.x, line.y, color=style.GENERATED, lw=0.5, alpha=0.4)
+        ax.plot(line.x, line.y, color=style.GENERATED, lw=0.5, alpha=0.3)
     ax.plot(shown.band.x, middle, color=style.GENERATED, lw=1.8, label="median")
     for limit in shown.limits:
         ax.plot(limit.x, limit.y, color=style.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
-    if shown.own:
-        ax.plot(shown.own.x, shown.own.y, color=style.ALERT, lw=1.8, label="own curve")
-    ax.axhline(0, color="#cccccc", lw=0.6, zorder=0)
+    if shown.user:
+        ax.plot(shown.user.x, shown.user.y, color=style.ALERT, lw=1.8, label="your curve")
+    ax.axhline(0, color=style.ZERO, lw=0.6, zorder=0)
     ax.set(xlabel=x, ylabel=y, xlim=shown.x, ylim=shown.y)

@@ -1,23 +1,23 @@
-"""The panel that makes a user's own spoiled effort whole, with how sure that is."""
+"""The panel that completes a user's own spoiled effort, with prediction intervals."""
 
 from typing import Any
 
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import completion_view, controls, figures, requests, upload, user_effort
-from spiro_diffusion.app.controls import alert, labelled, note
+from spiro_diffusion.app import completion_view, controls, figures, picture, requests, upload, user_effort
+from spiro_diffusion.app.controls import PERSON, alert, card, headed, labelled, note
 from spiro_diffusion.app.panel import Panel
-from spiro_diffusion.app.requests import Draws, Reconstruction
+from spiro_diffusion.app.requests import Drawer, Reconstruction
 from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
 
 KEY = "reconstruct"
-PERSON = ("age", "height", "sex")
 LONGEST_MASK = 200  # characters
+DOWNLOADS = {"bands": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
 LEGEND = {
     "trusted": "recorded",
-    "doubted": "recorded, not trusted",
+    "untrusted": "recorded, not trusted",
     "median": "median",
     "narrow": "25–75 %",
     "wide": "5–95 %",
@@ -28,95 +28,108 @@ ABSENT = (
 )
 FIRST = (
     "Choose a file with an effort that was cut short, coughed into or badly begun. Shown are what is wrong with it, "
-    "the full efforts that fit what was measured well, and how sure they are. Not for diagnosis."
+    "the full efforts that fit what was measured well, and their prediction intervals. Not for diagnosis."
 )
 
 
-def layout(draws: Draws) -> Component:
+def layout(drawer: Drawer) -> Component:
     """Controls beside what was found; without a reconstructor, one line."""
-    if draws.generator.reconstructor_file is None:
+    if drawer.generator.reconstructor_file is None:
         return html.P(ABSENT, className="note")
+    mask: Any = {"placeholder": "0:2.0", "maxLength": LONGEST_MASK, "debounce": True, "autoComplete": "off"}
     items = [
         html.H3("Your effort"),
         *upload.layout(KEY),
-        labelled(
-            "Trusted (s from time zero)",
-            dcc.Input(
-                type="text",
-                id=f"{KEY}-mask",
-                placeholder="0:2.0",
-                maxLength=LONGEST_MASK,
-                debounce=True,
-                autoComplete="off",
-            ),
-        ),
+        labelled("Trusted (s from time zero)", dcc.Input(type="text", id=f"{KEY}-mask", **mask)),
         html.P("Empty: the faults that are found decide. Several spans: 0:0.6,1.1:2.0.", className="hint"),
-        *controls.person(KEY, draws.generator.made_from),
     ]
-    results = html.Div(id=f"{KEY}-results", className="results", role="status")
-    return html.Div([html.Aside(html.Section(items, className="card")), results], className="columns")
+    results = [
+        html.Div(id=f"{KEY}-results", className="results", role="status"),
+        controls.downloads(KEY, DOWNLOADS),
+        html.Div(id=f"{KEY}-download-said", role="status"),
+        dcc.Download(id=f"{KEY}-download"),
+    ]
+    return html.Div([html.Aside(card(items)), html.Div(results)], className="columns")
 
 
-def connect(app: Dash, draws: Draws) -> None:
+def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
-    if draws.generator.reconstructor_file is None:
+    if drawer.generator.reconstructor_file is None:
         return
     upload.connect(app, KEY)
 
-    @app.callback(
-        output=Output(f"{KEY}-results", "children"),
-        inputs={
-            "person": {name: Input(f"{KEY}-{name}", "value") for name in PERSON},
-            "mask": Input(f"{KEY}-mask", "value"),
-            "stored": Input(f"{KEY}-own", "data"),
-            "number": Input(f"{KEY}-own-effort", "value"),
-        },
-    )
+    def sent(kind: type[Input | State]) -> dict[str, Any]:
+        return {
+            "person": {name: kind(key, "value") for name, key in PERSON.items()},
+            "mask": kind(f"{KEY}-mask", "value"),
+            "stored": kind(f"{KEY}-user", "data"),
+            "number": kind(f"{KEY}-user-effort", "value"),
+        }
+
+    @app.callback(output=Output(f"{KEY}-results", "children"), inputs=sent(Input))
     def show(person: dict[str, Any], mask: Any, stored: Any, number: Any) -> list[Component]:
         effort = user_effort.effort(stored, number)
-        return [_card([html.P(FIRST, className="hint")])] if effort is None else answer(draws, effort, person, mask)
+        return [card([html.P(FIRST, className="hint")])] if effort is None else answer(drawer, effort, person, mask)
+
+    @app.callback(
+        output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
+        inputs={"clicks": [Input(f"{KEY}-save-{name}", "n_clicks") for name in DOWNLOADS], **sent(State)},
+        prevent_initial_call=True,
+    )
+    def save(clicks: Any, person: dict[str, Any], mask: Any, stored: Any, number: Any) -> tuple[Any, list]:
+        effort = user_effort.effort(stored, number)
+        del clicks  # which button it was, `ctx` says
+        if effort is None:
+            return no_update, []
+        try:
+            return _file(_reconstruction(drawer, effort, person, mask), str(ctx.triggered_id)), []
+        except SpiroError as error:
+            return no_update, [alert(str(error))]
 
 
-def answer(draws: Draws, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
+def answer(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
     """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
     try:
-        asked_mask = str(mask or "").strip()[:LONGEST_MASK] or None
-        return _results(draws.reconstruct(effort, requests.person(person), asked_mask))
+        return _results(_reconstruction(drawer, effort, person, mask))
     except SpiroError as error:
-        return [_card([alert(str(error))])]
+        return [card([alert(str(error))])]
 
 
 PANEL = Panel(KEY, "Reconstruction of a spoiled effort", layout, connect)
 
 
+def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> Reconstruction:
+    text = str(mask or "").strip()[:LONGEST_MASK] or None
+    return drawer.reconstruct(effort, requests.person(person), text)
+
+
+def _file(reconstruction: Reconstruction, button: str) -> Any:
+    """What is downloaded: bands by time, indices, or the picture."""
+    result = reconstruction.recovered
+    if button.endswith("picture"):
+        return dcc.send_bytes(picture.png(result.plot()), "reconstruction.png")
+    if button.endswith("indices"):
+        return dcc.send_string(result.summary().round(4).to_csv(index_label="index"), "reconstruction_indices.csv")
+    return dcc.send_string(result.bands().round(4).to_csv(index=False), "reconstruction.csv")
+
+
 def _results(reconstruction: Reconstruction) -> list[Component]:
     result, warnings = reconstruction
+    loop, spirogram = completion_view.shown_loop(result), completion_view.shown_spirogram(result)
     plots = [
-        controls.plot(
-            "Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(completion_view.shown_spirogram(result))
-        ),
-        controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(completion_view.shown_loop(result))),
+        controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(loop)),
+        controls.plot("Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(spirogram)),
     ]
-    title = f"{len(result.flow)} full efforts for yours"
-    return [
-        _card(
-            [
-                html.Div([html.H3(title), controls.legend(LEGEND)], className="over"),
-                *(note(text) for text in warnings),
-                *(note(completion_view.found(fault)) for fault in result.faults),
-                html.P(result.sentence, className="said"),
-                html.Div(plots, className="plots"),
-            ]
-        ),
-        _card(
-            [
-                html.H3("Recovered indices"),
-                html.Div(completion_view.table(result), className="scroll"),
-                html.P(completion_view.NOTE, className="hint"),
-            ]
-        ),
+    shown = [
+        headed(f"{len(result.flow)} full efforts that fit yours", controls.legend(LEGEND)),
+        *(note(text) for text in warnings),
+        *(note(completion_view.found(fault)) for fault in result.faults),
+        html.P(result.sentence, className="said"),
+        html.Div(plots, className="plots"),
     ]
-
-
-def _card(items: list[Component]) -> Component:
-    return html.Section(items, className="card")
+    indices = [
+        html.H3("Indices of the full effort"),
+        html.Div(completion_view.table(result), className="scroll"),
+        html.P(completion_view.NOTE, className="hint"),
+    ]
+    return [card(shown), card(indices)]

@@ -1,4 +1,4 @@
-"""What the controls of the page ask for, checked, and the curves drawn for it."""
+"""Requests of the page's controls, checked, and the curves drawn for them."""
 
 import functools
 import math
@@ -7,28 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.conditions import EFFORTS
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.simulation.population import POPULATION
 
 START = {"age": 45, "height": 175}
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
-EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # what it is called, and how `SpiroGenerator.generate` is told
-    "best": ("Best acceptable effort", {}),
-    "any": ("Any effort", {"any_effort": True}),
-    "poor": ("Poor effort (grade D)", {"grade": "D"}),
-    "bron": ("After a bronchodilator", {"test_type": "Bron"}),
-}
+LINES = 32  # single curves that are drawn: more hide the bands
 RECONSTRUCTIONS = 50  # of a spoiled effort: enough for its percentiles, and an answer in a second or two
-KEPT = 8  # askings whose curves are remembered, at most 2.4 MB each
+KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A person (age in years, height in cm, sex) and the curves wanted of them."""
 
     age: float
@@ -40,7 +37,7 @@ class Asked:
     effort: str = "best"
 
     @classmethod
-    def checked(cls, **values: Any) -> "Asked":
+    def checked(cls, **values: Any) -> "Request":
         """From what a browser sent.
 
         Raises SpiroError where a value is none or out of range; age, height and sex are checked when curves are drawn.
@@ -56,7 +53,7 @@ class Asked:
         return cls(**values)
 
     @classmethod
-    def first(cls, made_from: Mapping[str, Any]) -> "Asked":
+    def first(cls, made_from: Mapping[str, Any]) -> "Request":
         """What the page begins with: a man of 45 years and 175 cm, or the nearest that the model was trained on."""
         nearest = {name: min(max(START[name], low), high) for name, (low, high) in whole(made_from).items()}
         return cls(nearest["age"], nearest["height"], "male")
@@ -68,66 +65,62 @@ class Asked:
 
 
 class Drawn(NamedTuple):
-    """The curves, and what is to be said about whom they were drawn for."""
+    """The curves, and warnings on the model and the person."""
 
     curves: Curves
     warnings: list[str]
 
 
 class Reconstruction(NamedTuple):
-    """The full efforts drawn for a spoiled one, and what is to be said about the person."""
+    """The full efforts drawn for a spoiled one, and warnings on the model and the person."""
 
     recovered: Recovered
     warnings: list[str]
 
 
-class Draws:
-    """Curves for what is asked; one draw at a time, and the last ones remembered."""
+class Drawer:
+    """Curves for requests; one draw at a time, and the last ones remembered."""
 
     def __init__(self, generator: SpiroGenerator) -> None:
         self.generator = generator
         self._lock = threading.Lock()
         self._kept = functools.lru_cache(KEPT)(self._draw)
+        self._completed = functools.lru_cache(KEPT)(self._complete)
 
-    def __call__(self, asked: Asked) -> Drawn:
+    def __call__(self, request: Request) -> Drawn:
         """Draw.
 
         Raises SpiroError where the model knows no such person.
         """
         with self._lock:
-            return self._kept(asked)
+            return self._kept(request)
 
-    def reconstruct(self, effort: Effort, who: Mapping[str, Any], mask: str | None) -> Reconstruction:
-        """Full efforts for a spoiled one of a person as `person` makes it; `mask` as in `recovery.parse_mask`.
+    def reconstruct(self, effort: Effort, subject: Mapping[str, Any], mask: str | None) -> Reconstruction:
+        """Full efforts for a spoiled one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
 
         Raises SpiroError as `SpiroGenerator.reconstruct` does.
         """
-        warnings: list[str] = []
         with self._lock:
-            recovered = self.generator.reconstruct(
-                effort.flow, **who, mask=mask, n=RECONSTRUCTIONS, tell=warnings.append
-            )
+            return self._completed(effort.flow.tobytes(), mask, **subject)
+
+    def _complete(self, flow: bytes, mask: str | None, **subject: Any) -> Reconstruction:
+        warnings: list[str] = []
+        options: dict[str, Any] = {"mask": mask, "n": RECONSTRUCTIONS, "tell": warnings.append}
+        recovered = self.generator.reconstruct(np.frombuffer(flow), **options, **subject)
         return Reconstruction(recovered, warnings)
 
-    def _draw(self, asked: Asked) -> Drawn:
+    def _draw(self, request: Request) -> Drawn:
         warnings: list[str] = []
         curves = self.generator.generate(
-            age=asked.age,
-            height=asked.height,
-            sex=asked.sex,
-            n=asked.n,
-            seed=asked.seed,
-            guidance=asked.guidance,
+            age=request.age,
+            height=request.height,
+            sex=request.sex,
+            n=request.n,
+            seed=request.seed,
+            guidance=request.guidance,
             tell=warnings.append,
-            **EFFORTS[asked.effort][1],
+            **EFFORTS[request.effort][1],
         )
-        person = curves.people.iloc[0]
-        low, high = met_heights(person["age"], int(person["sex"]))
-        if not low <= person["height"] <= high:
-            warnings.append(
-                f"at {person['age']:g} years NHANES 2011-2012 met heights of about {low:.0f} to {high:.0f} cm: these "
-                f"curves, for {person['height']:g} cm, are of a person such as the model never saw"
-            )
         return Drawn(curves, warnings)
 
 
@@ -142,12 +135,6 @@ def person(values: Mapping[str, Any]) -> dict[str, Any]:
 def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """The ages (years) and heights (cm), in whole numbers, that a model was trained on: lowest and highest."""
     return {name: (math.ceil(made_from[name][0]), math.floor(made_from[name][1])) for name in START}
-
-
-def met_heights(age: float, sex: int) -> tuple[float, float]:
-    """Heights (cm) that all but a thousandth of a population of this age (years) and sex (1 or 2) are between."""
-    low, high = POPULATION.usual_heights(age, sex)
-    return float(low), float(high)
 
 
 def _number(name: str, value: Any) -> float:

@@ -8,7 +8,7 @@ from flask import Flask, Response, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from spiro_diffusion.app import page, user_effort
-from spiro_diffusion.app.requests import Asked, Draws
+from spiro_diffusion.app.requests import Drawer, Request
 from spiro_diffusion.core.errors import SpiroError
 
 HOST = "127.0.0.1"
@@ -17,13 +17,13 @@ BASE64 = 4 / 3  # how much an upload grows on its way
 BESIDES = 8 * 2**20  # bytes of a request besides an upload: the efforts that the browser kept
 
 
-def open_server(draws: Draws, port: int) -> BaseWSGIServer:
+def open_server(drawer: Drawer, port: int) -> BaseWSGIServer:
     """A server of the page at 127.0.0.1; port 0 takes any that is free. `serve_forever` runs it.
 
     Raises SpiroError where the port is taken.
     """
-    draws(Asked.first(draws.generator.made_from))  # the first draw takes longest
-    app = guarded(page.make(draws))
+    drawer(Request.first(drawer.generator.made_from))  # the first draw takes longest
+    app = guarded(page.make(drawer))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
     try:
         held = socket.create_server((HOST, port))

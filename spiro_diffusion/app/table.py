@@ -4,7 +4,7 @@ import math
 
 from dash import html
 
-from spiro_diffusion.app.view import Row, View
+from spiro_diffusion.app.view import Row, View, label
 
 ABSENT = "–"
 NOTE = (
@@ -15,14 +15,14 @@ NOTE = (
 
 
 def table(view: View) -> html.Table:
-    """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the own curve's where there
+    """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the user's where there
     is one."""
-    own = view.acceptable is not None
+    user = view.acceptable is not None
     names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN"]
     head = [html.Th(name, scope="col") for name in names]
-    head += [html.Th(name, scope="col", className="own") for name in ("Your curve", "z-score") if own]
-    rows = html.Tbody([_row(row, own) for row in view.rows])
-    return html.Table([html.Thead(html.Tr(head)), rows], className="indices with-own" if own else "indices")
+    head += [html.Th(name, scope="col", className="user") for name in ("Your curve", "z-score") if user]
+    rows = html.Tbody([_row(row, user) for row in view.rows])
+    return html.Table([html.Thead(html.Tr(head)), rows], className="indices with-user" if user else "indices")
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -33,18 +33,20 @@ def number(value: float | None, decimals: int) -> str:
     return text.replace("-", "−") if float(text) else text.removeprefix("-")
 
 
-def _row(row: Row, own: bool) -> html.Tr:
+def _row(row: Row, user: bool) -> html.Tr:
+    decimals = row.index.decimals
+    lln, median = (number(value, decimals) for value in (row.lln, row.median))
     cells = [
-        html.Th([row.label, " ", html.Small(row.unit)], scope="row"),
-        _spread(row.generated, row.decimals),
+        html.Th([label(row.index), " ", html.Small(row.index.unit)], scope="row"),
+        _spread(row.generated, decimals),
         _spread(row.z, 2),
-        html.Td([number(row.lln, row.decimals), *_below(f"median {number(row.median, row.decimals)}", row.lln)]),
+        html.Td([lln, *_below(f"median {median}", row.lln)]),
     ]
-    if own:
+    if user:
         warned = [html.Br(), html.Small("below LLN")] if row.below else []
         cells += [
-            html.Td([number(row.own, row.decimals), *warned], className="own"),
-            html.Td(number(row.own_z, 2), className="own"),
+            html.Td([number(row.user, decimals), *warned], className="user"),
+            html.Td(number(row.user_z, 2), className="user"),
         ]
     return html.Tr(cells)
 

@@ -1,6 +1,6 @@
 """The control that takes a user's own curves; of several, one is chosen.
 
-`KEY-own` holds what `own.to_store` made, `KEY-own-effort` which of them is chosen: see `own.effort`.
+`KEY-user` holds what `user_effort.to_store` made, `KEY-user-effort` which of them is chosen: see `user_effort.effort`.
 """
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
@@ -14,26 +14,22 @@ from spiro_diffusion.core.errors import SpiroError
 def layout(key: str) -> list[Component]:
     """The button, what is said about the file, the choice among its efforts."""
     return [
-        dcc.Upload(
-            html.Button("Choose a CSV file", className="wide-button"),
-            id=f"{key}-upload",
-            accept=".csv,.txt,text/csv,text/plain",
-        ),
+        dcc.Upload(html.Button("Choose a CSV file", className="wide-button"), id=f"{key}-upload"),
         html.P(
             "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, expiration positive; several efforts told apart "
             "by a column curve. It stays on this computer.",
             className="hint",
         ),
-        html.Div(id=f"{key}-own-said", className="own-said", role="status"),
+        html.Div(id=f"{key}-user-said", className="user-said", role="status"),
         html.Div(id=f"{key}-file-refused", role="status"),
         html.Div(
-            labelled("Effort", dcc.Dropdown([], id=f"{key}-own-effort", clearable=False, searchable=False)),
-            id=f"{key}-own-choice",
+            labelled("Effort", dcc.Dropdown([], id=f"{key}-user-effort", clearable=False, searchable=False)),
+            id=f"{key}-user-choice",
             className="absent",
         ),
-        html.Button("Remove", id=f"{key}-own-remove", className="own-remove"),
+        html.Button("Remove", id=f"{key}-user-remove", className="user-remove"),
         dcc.Store(id=f"{key}-file"),
-        dcc.Store(id=f"{key}-own"),
+        dcc.Store(id=f"{key}-user"),
         dcc.Store(id=f"{key}-most-bytes", data=user_effort.MOST_BYTES),
     ]
 
@@ -51,11 +47,11 @@ def connect(app: Dash, key: str) -> None:
     )
 
     @app.callback(
-        Output(f"{key}-own", "data"),
-        Output(f"{key}-own-effort", "options"),
-        Output(f"{key}-own-effort", "value"),
-        Output(f"{key}-own-choice", "className"),
-        Output(f"{key}-own-said", "children"),
+        Output(f"{key}-user", "data"),
+        Output(f"{key}-user-effort", "options"),
+        Output(f"{key}-user-effort", "value"),
+        Output(f"{key}-user-choice", "className"),
+        Output(f"{key}-user-said", "children"),
         Input(f"{key}-file", "data"),
         prevent_initial_call=True,
     )
@@ -82,6 +78,6 @@ def connect(app: Dash, key: str) -> None:
     app.clientside_callback(
         ClientsideFunction("spiro", "clear"),
         Output(f"{key}-upload", "contents"),
-        Input(f"{key}-own-remove", "n_clicks"),
+        Input(f"{key}-user-remove", "n_clicks"),
         prevent_initial_call=True,
     )

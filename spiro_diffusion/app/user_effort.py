@@ -36,12 +36,12 @@ def read_upload(contents: str, file: str) -> UserCurves:
         raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
-    own = read(io.BytesIO(content), file)
-    if len(own.names) > MOST_EFFORTS:
+    curves = read(io.BytesIO(content), file)
+    if len(curves.names) > MOST_EFFORTS:
         raise SpiroError(
-            f"{file}: holds {len(own.names)} curves; this page reads {MOST_EFFORTS}, `spiro indices` any number"
+            f"{file}: holds {len(curves.names)} curves; this page reads {MOST_EFFORTS}, `spiro indices` any number"
         )
-    return own
+    return curves
 
 
 def too_large(file: str) -> str:
@@ -49,17 +49,17 @@ def too_large(file: str) -> str:
     return f"{file}: is larger than {MOST_BYTES // 2**20} MB; cut it to the efforts of one session"
 
 
-def best(own: UserCurves) -> int:
+def best(curves: UserCurves) -> int:
     """The effort with the largest sum of FEV1 and FVC, which ATS/ERS 2019 shows first."""
-    indices = spirometry.indices(own.flow, own.points)
+    indices = spirometry.indices(curves.flow, curves.points)
     return int(np.nan_to_num(indices.fev1 + indices.fvc, nan=-np.inf).argmax())
 
 
-def to_store(own: UserCurves) -> list[dict[str, Any]]:
+def to_store(curves: UserCurves) -> list[dict[str, Any]]:
     """What the browser keeps: name and flow of each effort, to 0.01 mL/s."""
     return [
         {"name": name[:NAME_SHOWN], "flow": flow[:points].round(5).tolist()}
-        for name, flow, points in zip(own.names, own.flow, own.points, strict=True)
+        for name, flow, points in zip(curves.names, curves.flow, curves.points, strict=True)
     ]
 
 

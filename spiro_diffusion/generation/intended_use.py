@@ -1,8 +1,10 @@
 """What the model was trained on, and what it must not be used for."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+EVALUATED = Path("metrics/evaluate")  # beside the folder of the models, as in dvc.yaml: the judge's figures
 LIMITS = (
     "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
     "Draws nobody beyond the trained ages and heights; near their ends it saw few curves.",

@@ -52,7 +52,7 @@ class Sampler:
         return np.concatenate(parts)
 
     def conditions(self, people: Sequence[Mapping[str, Any]]) -> Floats:
-        """What the networks are told (n, 6): standardised age and height, places of categories, NaN for unknown."""
+        """Conditions of the networks (n, 6): standardised age and height, places of categories, NaN for unknown."""
         columns = []
         for number in self.info["numbers"]:
             values = np.array([person[number["name"]] for person in people], float)
@@ -61,8 +61,8 @@ class Sampler:
                 raise ValueError(f"{number['name']} beyond {low:g} to {high:g}, on which the model was trained")
             columns.append((values - number["centre"]) / number["spread"])
         for category in self.info["categories"]:
-            told = [person.get(category["name"]) for person in people]
-            places = [np.nan if value is None else category["values"].index(value) for value in told]
+            given = [person.get(category["name"]) for person in people]
+            places = [np.nan if value is None else category["values"].index(value) for value in given]
             columns.append(np.array(places, float))
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -82,8 +82,8 @@ class Sampler:
         x = noise(tuple(how["shape"]), len(known), seed, first, how["stream"], self.info["noise_block"]) * sigmas[0]
         last: Floats | None = None
         for i, (now, following) in enumerate(itertools.pairwise(sigmas)):
-            told = {"noisy": x, "sigma": np.full(len(x), now), "conditions": known}
-            (clean,) = self.networks[name].run(None, told)
+            inputs = {"noisy": x, "sigma": np.full(len(x), now), "conditions": known}
+            (clean,) = self.networks[name].run(None, inputs)
             if following == 0:
                 return clean
             step = np.log(now / following)
@@ -140,16 +140,16 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=20, help="curves")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("curves.npz"), help="time_s, flow_l_s, volume_l")
-    asked = parser.parse_args()
-    person = {"age": asked.age, "height": asked.height, "sex": SEXES[asked.sex]}
-    sampler = Sampler(asked.folder)
+    options = parser.parse_args()
+    person = {"age": options.age, "height": options.height, "sex": SEXES[options.sex]}
+    sampler = Sampler(options.folder)
     try:  # the best acceptable effort before the bronchodilator, as `spiro generate` draws it
-        signals = sampler.draw([person | {"grade": "A", "test_type": "Pre", "best": True}], asked.n, asked.seed)
+        signals = sampler.draw([person | {"grade": "A", "test_type": "Pre", "best": True}], options.n, options.seed)
     except ValueError as error:
         parser.error(str(error))
     fine = to_10ms(signals, sampler.edges_s)
-    np.savez_compressed(asked.out, **fine)  # type: ignore[arg-type]
-    print(f"wrote {asked.out}")
+    np.savez_compressed(options.out, **fine)  # type: ignore[arg-type]
+    print(f"wrote {options.out}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,10 @@ from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation.columns import indices_table
+from spiro_diffusion.generation.curve_files import write_parquet
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.physiology import spirometry
 
 JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
 DECIMALS = 1  # of age and height, as height is measured
@@ -58,7 +61,7 @@ def write_cohort(
 ) -> pd.DataFrame:
     """Draw a population after the participants of `curves`, and write its efforts as Parquet, a row an effort.
 
-    Columns: those of `draw_people`, the indices and z-scores of `output.indices_table`, and `flow_l_s`: a list of
+    Columns: those of `draw_people`, the indices and z-scores of `columns.indices_table`, and `flow_l_s`: a list of
     float32, L/s at BTPS, mean of each 10 ms from -0.50 s to the last with flow.
 
     Returns the table without the curves.
@@ -69,16 +72,15 @@ def write_cohort(
     def pieces() -> Iterator[pd.DataFrame]:
         starts = range(0, len(efforts), PIECE)
         for i, start in enumerate(tqdm(starts, desc="cohort", unit="piece", disable=not progress)):
-            asked = efforts.iloc[start : start + PIECE].reset_index(drop=True)
-            own_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-            drawn = drawn_curves.from_signals(generator.sample(asked, 1, own_seed, progress=False), asked)
-            points = drawn_curves.ends(drawn.flow)
-            who = (asked[name] for name in ("age", "height", "sex"))
-            tables.append(asked.join(drawn_curves.indices_table(drawn.flow, points, *who)))
+            some = efforts.iloc[start : start + PIECE].reset_index(drop=True)
+            piece_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+            drawn = drawn_curves.from_signals(generator.sample(some, 1, piece_seed, progress=False), some)
+            points = spirometry.end_of_flow(drawn.flow)
+            tables.append(some.join(indices_table(drawn.flow, points, some["age"], some["height"], some["sex"])))
             yield tables[-1].assign(flow_l_s=[flow[:end] for flow, end in zip(drawn.flow, points, strict=True)])
 
     with atomic(path) as part:
-        drawn_curves.write_parquet(part, pieces())
+        write_parquet(part, pieces())
     return pd.concat(tables, ignore_index=True)
 
 

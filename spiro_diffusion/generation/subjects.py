@@ -1,28 +1,55 @@
-"""Who curves are drawn for: a table of people as a user gives it, checked against what the model was trained on."""
+"""Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import SEX_CODES
+from spiro_diffusion.generation.conditions import CONDITIONS
+from spiro_diffusion.simulation.population import POPULATION
 
-SEXES = {"male": 1, "m": 1, "1": 1, "1.0": 1, "female": 2, "f": 2, "2": 2, "2.0": 2}  # RIAGENDR
-GRADES = ("A", "B", "C", "D")  # SPAQEFF
-TEST_TYPES = ("Pre", "Bron")  # SPATTYPE
+SEX_WORDS: dict[str, int] = {  # as users write them, in small letters, and RIAGENDR
+    **{str(word): code for word, code in SEX_CODES.items()},
+    **dict.fromkeys(("m", "1", "1.0", "男", "男性"), SEX_CODES["male"]),
+    **dict.fromkeys(("f", "2", "2.0", "女", "女性"), SEX_CODES["female"]),
+}
 REQUIRED = ("age", "height", "sex")
 UNITS = {"age": "years", "height": "cm"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": 3.0, "feet": 8.0, "inches": 90.0}  # below these; no trained height is
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
+MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
+
+Invalid = dict[int, tuple[str, str]]  # by a row's number from 0: what a cell says, what was expected
+
+
+class Subject(TypedDict, total=False):
+    """One subject by keywords, or what goes for all whose own cell says nothing; see `conditions.CONDITIONS`."""
+
+    age: float | None  # years
+    height: float | None  # cm
+    sex: str | int | None  # male or female, or 1 or 2
+    grade: str | None
+    test_type: str | None
+
+
+class Accepted(NamedTuple):
+    """Subjects that curves can be drawn for."""
+
+    table: pd.DataFrame  # as `conditioned` makes it
+    given: pd.DataFrame  # their rows as they were given, but for the conditions drawn for
+    warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """A table of people from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
+    """A table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
 
     Other columns are kept as they are.
 
@@ -126,77 +153,149 @@ def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.
     """
-    cells = table[name]
+    values = _numbers(table[name])
+    bad = np.flatnonzero(np.isnan(values))
+    if len(bad):
+        raise SpiroError(f"{where}: {_listed({int(bad[0]): _no_number(name, table[name], int(bad[0]))}, 1)}")
+    return values
+
+
+def _numbers(cells: pd.Series) -> np.ndarray:
+    """Cells as float64 (n,), NaN for what is no finite number."""
     if cells.dtype == bool:
         cells = cells.astype(str)
     try:
         values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
     except OverflowError:  # an integer of hundreds of digits
         values = np.array([float(str(cell)) if len(str(cell)) < 300 else np.nan for cell in cells])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise SpiroError(f"{where}: {name} is {shown(cells.iloc[bad[0]])} in row {bad[0] + 1}; expected a number")
-    return values
+    return np.where(np.isfinite(values), values, np.nan)
 
 
-def conditioned(
-    people: pd.DataFrame, *, grade: str | None = None, test_type: str | None = None, any_effort: bool = False
-) -> pd.DataFrame:
-    """The table with age and height as numbers, sex as 1 or 2, and the kind of effort to draw.
+def _no_number(name: str, cells: pd.Series, row: int) -> tuple[str, str]:
+    return f"{name} is {shown(cells.iloc[row])}", "expected a number"
 
-    The kind is the best acceptable effort before the bronchodilator, grade A, where the table's own cells,
-    `grade` and `test_type` say nothing else; `any_effort` leaves grade and best open. No effort of
-    grade D, and none after the bronchodilator, is such a best.
 
-    Raises SpiroError where a cell is none of its known values.
+def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
+    """The table with age and height as numbers, sex as 1 or 2, and the conditions of the effort to draw.
+
+    The effort is the best acceptable one before the bronchodilator, grade A, where the table's own cells and
+    `defaults` say nothing else; `any_effort` leaves grade and best open. No effort of grade D, and none after the
+    bronchodilator, is such a best.
+
+    Raises SpiroError that lists the rows with a cell that is none of its known values.
     """
+    table, invalid = _read(people, any_effort, defaults)
+    _refuse(invalid, len(table))
+    return table.astype({"sex": int})
+
+
+def accepted(
+    people: pd.DataFrame,
+    trained: Mapping[str, Any],
+    *,
+    skip_invalid: bool = False,
+    any_effort: bool = False,
+    **defaults: str | None,
+) -> Accepted:
+    """The subjects of a table that a model can draw, of which `trained` says the ages and heights.
+
+    Raises SpiroError that lists the invalid rows, unless `skip_invalid` leaves them out and others are left.
+    """
+    table, invalid = _read(people, any_effort, defaults)
+    invalid = _beyond(table, trained, "the model was trained on") | invalid
+    said = []
+    if not skip_invalid or len(invalid) == len(table):
+        _refuse(invalid, len(table))
+    elif invalid:
+        said.append(f"left out: {_listed(invalid, len(table))}")
+    kept = [row for row in range(len(table)) if row not in invalid]
+    table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
+    table = table.astype({"age": float, "height": float, "sex": int})
+    given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
+    return Accepted(table, given, [*said, *_near_ends(table, trained), *_unmet_heights(table)])
+
+
+def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | None]) -> tuple[pd.DataFrame, Invalid]:
+    """The table as `conditioned` makes it, as far as its cells are valid."""
     out = people.reset_index(drop=True)
+    invalid: Invalid = {}
     for name in UNITS:
-        out[name] = numbers(out, name, "people")
-    out["sex"] = [_known(value, SEXES, "sex", row) for row, value in enumerate(out["sex"])]
-    defaults: dict[str, tuple[str | None, tuple[str, ...]]] = {
-        "grade": (grade or (None if any_effort else "A"), GRADES),
-        "test_type": (test_type or "Pre", TEST_TYPES),
-    }
-    for name, (default, values) in defaults.items():
-        known = {value.lower(): value for value in values}
-        cells: list[Any] = list(out[name]) if name in out else [None] * len(out)
-        column = [default if pd.isna(cell) else cell for cell in cells]
-        out[name] = pd.Series(
-            [None if c is None else _known(c, known, name, i) for i, c in enumerate(column)], dtype=object
-        )
+        cells, out[name] = out[name], _numbers(out[name])
+        for missing in np.flatnonzero(out[name].isna()):
+            invalid.setdefault(int(missing), _no_number(name, cells, int(missing)))
+    known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
+    for condition in CONDITIONS:
+        name = condition.name
+        default = defaults.get(name) or (condition.any_effort if any_effort else condition.default)
+        given = list(out[name]) if name in out else [None] * len(out)
+        out[name] = pd.Series([default if pd.isna(cell) else cell for cell in given], dtype=object)
+        known[name] = {value.lower(): value for value in condition.values}
+    for name, words in known.items():
+        expected = ", ".join(SEX_CODES if name == "sex" else words.values())
+        read = []
+        for row, cell in enumerate(out[name]):
+            word = str(cell).strip().lower()
+            if cell is not None and word not in words:
+                invalid.setdefault(row, (f"{name} is {shown(cell)}", f"expected one of {expected}"))
+            read.append(words.get(word))
+        out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
     out["best"] = pd.Series([False if less else (None if any_effort else True) for less in lesser], dtype=object)
-    return out
+    return out, invalid
 
 
-def _known(value: Any, known: dict[str, Any], name: str, row: int) -> Any:
-    key = str(value).strip().lower()
-    if key not in known:
-        expected = ["male", "female"] if name == "sex" else list(known.values())
-        raise SpiroError(f"people: {name} is {shown(value)} in row {row + 1}; expected one of {', '.join(expected)}")
-    return known[key]
-
-
-def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> list[str]:
-    """Warnings on people near the ends of the trained ages (years) and heights (cm).
+def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> None:
+    """Raises SpiroError that lists the subjects beyond some ages (years) and heights (cm).
 
     `trained` holds `age` and `height`, each [lowest, highest]; `of` says in the message whose they are.
-
-    Raises SpiroError that names the first person beyond them.
     """
+    _refuse(_beyond(people, trained, of), len(people))
+
+
+def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invalid:
+    invalid: Invalid = {}
+    for name, unit in UNITS.items():
+        low, high = trained[name]
+        values = people[name].to_numpy(np.float64)
+        for row in np.flatnonzero((values < low) | (values > high)):
+            other = next((unit for unit, most in OTHER_HEIGHTS.items() if values[row] < most), None)
+            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
+            expected = f"{of} {low:g} to {high:g} {unit}{hint}"
+            invalid.setdefault(int(row), (f"{name} is {values[row]:g}", expected))
+    return invalid
+
+
+def _refuse(invalid: Invalid, rows: int) -> None:
+    if invalid:
+        hint = "; mend them, or leave them out (--skip-invalid)" if rows > 1 else ""
+        raise SpiroError(f"people: {_listed(invalid, rows)}{hint}")
+
+
+def _listed(invalid: Invalid, rows: int) -> str:
+    """All invalid rows in one line, those of the same kind together."""
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for row in sorted(invalid):
+        kinds.setdefault(invalid[row], []).append(row + 1)
+    described, others = list(kinds.items())[:MOST_LISTED], list(kinds.values())[MOST_LISTED:]
+    texts = [f"{what} in {_rows(numbered)}; {expected}" for (what, expected), numbered in described]
+    if others:
+        texts.append(f"likewise {_rows(sorted(itertools.chain(*others)))}")
+    return texts[0] if rows == 1 else f"{len(invalid)} of {rows} rows are invalid: {' | '.join(texts)}"
+
+
+def _rows(numbered: list[int]) -> str:
+    """Numbers of rows in words, neighbours as a range."""
+    parts = np.split(numbered, np.flatnonzero(np.diff(numbered) > 1) + 1)
+    texts = [f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    return f"row{'s' if len(numbered) > 1 else ''} {shown(', '.join(texts), 100)}"
+
+
+def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
+    """Warnings on subjects near the ends of the trained ages (years) and heights (cm)."""
     said = []
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
-        beyond = np.flatnonzero((values < low) | (values > high))
-        if len(beyond):
-            value = values[beyond[0]]
-            other = next((unit for unit, most in OTHER_HEIGHTS.items() if value < most), None)
-            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
-            raise SpiroError(
-                f"people: {name} is {value:g} in row {beyond[0] + 1}; {of} {low:g} to {high:g} {unit}{hint}"
-            )
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
             whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
@@ -205,3 +304,20 @@ def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return said
+
+
+def _unmet_heights(people: pd.DataFrame) -> list[str]:
+    """A warning on subjects of a height that the survey hardly met at their age."""
+    age, height = (people[name].to_numpy(np.float64) for name in UNITS)
+    low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(int))
+    rows = np.flatnonzero((height < low) | (height > high))
+    if not len(rows):
+        return []
+    row = rows[0]
+    first = (
+        f"at {age[row]:g} years NHANES 2011-2012 met heights of about {low[row]:.0f} to {high[row]:.0f} cm, not "
+        f"{height[row]:g} cm"
+    )
+    if len(people) == 1:
+        return [f"{first}: these curves are of a person such as the model never saw"]
+    return [f"{len(rows)} of {len(people)} people are of a height that the model never saw at their age; {first}"]

@@ -7,7 +7,6 @@ with others refuses it.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,18 +15,17 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.core.params import filled
+from spiro_diffusion.models.header import KEY, read_config, unreadable
 from spiro_diffusion.physiology import mean_surface
 
-LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
+LEAST = 1 << 16  # elements that any tensor of a network may have while it is made
 TYPES = {"F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL"}  # of tensors, as safetensors names them
 
-_KEY = "spiro"  # one key that holds sorted JSON: safetensors orders several keys at random
 M = TypeVar("M", bound=torch.nn.Module)
-C = TypeVar("C")
 Constants = dict[str, Any]  # name → number, text, array, or a list or dictionary of these
 
 
@@ -36,30 +34,6 @@ class Checkpoint(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class MadeFrom:
-    """What a model was trained on."""
-
-    data: str  # the source
-    participants: int
-    curves: int
-    age: list[float]  # years, lowest and highest
-    height: list[float]  # cm
-    vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
-
-    def __post_init__(self) -> None:
-        for name in ("age", "height"):
-            ends = getattr(self, name)
-            if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
-                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
-
-    @classmethod
-    def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
-        """Of training curves, a row each with seqn, age and height."""
-        ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
-        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae)
 
 
 def mean_surface_probe() -> Constants:
@@ -76,7 +50,7 @@ def save_checkpoint(
     text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as part:
-        part.write_bytes(save(held, metadata={_KEY: text}))
+        part.write_bytes(save(held, metadata={KEY: text}))
 
 
 def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -> Checkpoint:
@@ -85,34 +59,22 @@ def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -
     Raises SpiroError where the file is missing, too large, damaged, foreign, of code with other constants, or holds a
     NaN.
     """
-    path = Path(path)
-    if not path.is_file():
-        stages = "train_reconstructor" if kind == "reconstructor" else "train_vqvae train_cldm"
-        raise SpiroError(f"{path}: no such checkpoint; fetch it with `dvc pull {stages}` or `make repro`")
-    if path.stat().st_size > LARGEST:
-        raise SpiroError(f"{path}: has {path.stat().st_size:,} bytes, a checkpoint has at most {LARGEST:,}")
+    config = read_config(path, kind)
     try:
         with safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             names = list(file.keys())
             foreign = [name for name in names if file.get_slice(name).get_dtype() not in TYPES]
             tensors = {} if foreign else {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise SpiroError(
-            f"{path}: not a readable checkpoint ({shown(error, 200)}); fetch it again with `dvc pull`"
-        ) from None
-    if not isinstance(head, dict) or head.get("kind") != kind or not isinstance(head.get("config"), dict):
-        found = head.get("kind") if isinstance(head, dict) else None
-        found = found if isinstance(found, str) else "another kind of file"
-        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {shown(found)})")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise unreadable(path, error) from None
     if foreign:
         raise SpiroError(f"{path}: tensor '{shown(foreign[0])}' is of a type that no model of this project has")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise SpiroError(f"{path}: tensor '{shown(name)}' holds values that are not finite; train again")
     if constants is not None:
-        _check(head["config"].get("constants"), _plain(constants), path)
-    return Checkpoint(tensors, head["config"])
+        _check(config.get("constants"), _plain(constants), path)
+    return Checkpoint(tensors, config)
 
 
 def _plain(constants: Constants) -> Any:
@@ -146,18 +108,24 @@ def _same(saved: Any, own: Any) -> bool:
     return type(saved) is type(own) and saved == own
 
 
-def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:
-    """The part `key` of a checkpoint's configuration as the dataclass `cls`.
+class _Unfilled(TorchFunctionMode):
+    """Networks are made without starting values, and no tensor of them has more than `most` elements (ValueError).
 
-    Raises SpiroError where it is missing, or has other keys, types or values than the class allows.
+    Of a tensor that nothing fills the system gives no memory. The device "meta" would do the same, and import
+    torch._dynamo for it, which takes longer than to draw.
     """
-    values = config.get(key)
-    if not isinstance(values, dict):
-        raise SpiroError(f"{path}: its configuration has no part '{key}'; it is of other code than this")
-    try:
-        return filled(cls, values, f"{path}: {key}.")
-    except ValueError as error:
-        raise SpiroError(f"{path}: {key}: {error}") from None
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__.endswith(("normal_", "uniform_")):
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.numel() > self.most:
+            raise ValueError(f"a tensor of {made.numel()} elements")
+        return made
 
 
 def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path) -> M:
@@ -168,14 +136,14 @@ def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path)
     Raises SpiroError that names the first misfit.
     """
     try:
-        with torch.device("meta"):
-            own = make().state_dict()
+        with _Unfilled(max([LEAST, *(tensor.numel() for tensor in tensors.values())])):
+            model = make()
     except (ValueError, RuntimeError) as error:
-        raise SpiroError(f"{path}: its configuration describes no network ({error})") from None
+        raise SpiroError(f"{path}: does not fit the network that its config describes ({error})") from None
+    own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
         if name not in own or name not in tensors or not _alike(own[name], tensors[name]):
             raise SpiroError(f"{path}: tensor '{shown(name)}' does not fit the network that its config describes")
-    model = make()
     model.load_state_dict(tensors)
     return model.eval()
 

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from spiro_diffusion.models import conditioning, index_diffusion, layers
 from spiro_diffusion.models.checkpoint import (
     Constants,
-    MadeFrom,
-    configured,
     load_checkpoint,
     mean_surface_probe,
     rebuilt,
     save_checkpoint,
 )
 from spiro_diffusion.models.edm import Denoiser, Noise
+from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.index_diffusion import Facts, FactsConfig
 from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNet, UNetConfig

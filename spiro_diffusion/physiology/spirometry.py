@@ -118,6 +118,11 @@ def volume(flow: NDArray, period_s: float = SAMPLE_PERIOD_S) -> Floats:
     return np.cumsum(result, axis=1, out=result)
 
 
+def end_of_flow(flow: NDArray) -> NDArray[np.int64]:
+    """Samples (n,) up to the last with flow, of flow (n, T): a generated curve is 0 after its end."""
+    return np.where((flow != 0).any(axis=1), flow.shape[1] - (flow[:, ::-1] != 0).argmax(axis=1), 0)
+
+
 def volume_at(v: Floats, position: Floats) -> Floats:
     """Volume (n,) at a fractional sample `position` (n,), by straight lines; held beyond both ends."""
     last = v.shape[1] - 1

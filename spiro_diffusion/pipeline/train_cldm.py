@@ -17,9 +17,9 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.checkpoint import MadeFrom
 from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes, save_cldm
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS, load_vqvae

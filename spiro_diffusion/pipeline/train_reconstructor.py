@@ -15,7 +15,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models.checkpoint import MadeFrom
+from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts

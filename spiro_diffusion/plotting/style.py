@@ -17,6 +17,7 @@ REAL, GENERATED, FLOOR, ALERT = "#3b3b3b", "#0072b2", "#b5b5b5", "#d55e00"
 SERIES = (GENERATED, FLOOR, "#8a8a8a", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
 SUBJECTS = (GENERATED, ALERT, *SERIES[4:])  # safe for the colour blind
 INK, SOFT, ZERO, GRID, PAPER = "#20262c", "#5c6670", "#cccccc", "#e6eaee", "#ffffff"
+OPACITIES = 0.13, 0.20, 0.30  # of the 5-95 % band, of the 25-75 % band over it, of a single curve
 PAGE = {  # custom properties of the page's style sheet, by name
     "ink": INK,
     "soft": SOFT,
@@ -62,6 +63,14 @@ def transparent(colour: str, opacity: float) -> str:
     """A colour of the palette as CSS and Plotly write it with an opacity."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def css() -> str:
+    """The palette as custom properties of a style sheet; the bands as they look, one over the other."""
+    wide, narrow, line = OPACITIES
+    looks = {"wide": wide, "narrow": wide + (1 - wide) * narrow, "single": line + 0.2}
+    colours = PAGE | {name: transparent(GENERATED, opacity) for name, opacity in looks.items()}
+    return ":root{" + "".join(f"--{name}:{colour};" for name, colour in colours.items()) + "}"
 
 
 def save(path: Path, draw: Callable[[], Figure]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation.columns import indices_table
 from spiro_diffusion.physiology import faults, spirometry, time_grid
 from spiro_diffusion.physiology.faults import Fault
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
@@ -126,19 +127,18 @@ class Recovered:
 
     def plot(self, path: str | Path | None = None) -> "Figure":
         """Flow against volume and volume against time: what was measured, and bands of what is drawn."""
-        import matplotlib as mpl  # noqa: PLC0415 (a second of imports)
+        from spiro_diffusion.plotting import curves, style  # noqa: PLC0415 (half a second of imports)
 
-        from spiro_diffusion.plotting import style  # noqa: PLC0415
-
-        with mpl.rc_context(style.STYLE):
-            figure = _figure(self)
-        if path is not None:
-            style.save(Path(path), lambda: figure)
-        return figure
+        title = (
+            f"{drawn_curves.summary(self.person)}: measured (black, dotted where not trusted), {len(self.flow)} draws "
+            "(blue)"
+        )
+        return style.figure(lambda: curves.completed(self.time, self.measured, self.trusted, self.flow, title), path)
 
     def _table(self, flow: NDArray) -> pd.DataFrame:
         person = self.person.iloc[0]
-        return drawn_curves.indices_table(flow, drawn_curves.ends(flow), person["age"], person["height"], person["sex"])
+        points = spirometry.end_of_flow(flow)
+        return indices_table(flow, points, person["age"], person["height"], person["sex"])
 
 
 def recover(
@@ -290,38 +290,3 @@ def _spans(trusted: NDArray[np.bool_], time: NDArray) -> list[tuple[float, float
 
 def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
-
-
-def _figure(recovered: Recovered) -> "Figure":
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    from spiro_diffusion.plotting import style  # noqa: PLC0415
-
-    canvas = Figure(figsize=(9.6, 4.4), layout="constrained")
-    loops, spirograms = canvas.subplots(1, 2)
-    smooth = np.ones(3) / 3  # 30 ms, as a spirometer's screen shows it
-    for flow, volume in zip(recovered.flow[:40], recovered.volume[:40], strict=True):
-        loops.plot(volume, np.convolve(flow, smooth, mode="same"), color=style.GENERATED, lw=0.7, alpha=0.2)
-    bands = recovered.bands()
-    last = float(np.nanmax(recovered.indices["fet"]))
-    for low, high, opacity in ((5, 95, 0.2), (25, 75, 0.35)):
-        between = (bands[f"volume_l_p{low}"], bands[f"volume_l_p{high}"])
-        spirograms.fill_between(recovered.time, *between, color=style.GENERATED, alpha=opacity, lw=0)
-    own = spirometry.volume(recovered.measured[None])[0, :-1]
-    points = int(drawn_curves.ends(recovered.measured[None])[0])
-    for kept, line in ((recovered.trusted, {"lw": 1.8}), (~recovered.trusted, {"lw": 1.0, "ls": ":"})):
-        shown = kept & (np.arange(len(own)) < points)
-        loops.plot(
-            np.where(shown, own, np.nan),
-            np.where(shown, np.convolve(recovered.measured, smooth, mode="same"), np.nan),
-            color=style.REAL,
-            **line,
-        )
-        spirograms.plot(recovered.time, np.where(shown, own, np.nan), color=style.REAL, **line)
-    loops.set(xlabel="volume (L)", ylabel="flow (L/s)")
-    spirograms.set(xlabel="time (s)", ylabel="volume (L)", xlim=(-time_grid.LEAD_S, min(last + 0.5, 15.0)))
-    who = drawn_curves.who(recovered.person)
-    canvas.suptitle(
-        f"{who}: measured (black, dotted where not trusted), {len(recovered.flow)} draws (blue)", fontsize=11
-    )
-    return canvas

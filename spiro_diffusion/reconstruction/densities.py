@@ -5,15 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from spiro_diffusion.models import mixture_density
-from spiro_diffusion.models.checkpoint import (
-    Constants,
-    MadeFrom,
-    configured,
-    load_checkpoint,
-    mean_surface_probe,
-    rebuilt,
-    save_checkpoint,
-)
+from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, mean_surface_probe, rebuilt, save_checkpoint
+from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction import segments

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from spiro_diffusion.core.artifacts import read_json, write_text
 from spiro_diffusion.core.version import VERSION
-from spiro_diffusion.generation import drawn_curves
+from spiro_diffusion.generation.columns import NAMES, Z_NAMES
 from spiro_diffusion.generation.intended_use import LIMITS, trained_on
 from spiro_diffusion.generation.populations import COMPARED, JITTER
 from spiro_diffusion.physiology import reference
@@ -67,8 +67,8 @@ def data_card(
             "grade, test_type, best",
             "kind of effort asked for: A to D, Pre or Bron (after the bronchodilator), the best",
         ),
-        (", ".join(drawn_curves.SHOWN), "indices of the curve: L, L/s, s; ratio is FEV1/FVC"),
-        (", ".join(f"{z}_z" for z in drawn_curves.Z_SCORES), "GLI Global z-scores"),
+        (", ".join(NAMES), "indices of the curve: L, L/s, s; ratio is FEV1/FVC"),
+        (", ".join(Z_NAMES), "GLI Global z-scores"),
         ("flow_l_s", "list: L/s at BTPS, mean of each 10 ms from 0.5 s before time zero to the end of the effort"),
     ]
     parts = [
@@ -85,7 +85,7 @@ def data_card(
         "## Efforts asked for",
         model_card.markdown(("test type", "grade", "efforts"), [(*kind, count) for kind, count in kinds.items()]),  # type: ignore[misc]
         f"## Indices of the {len(best)} efforts asked for as a person's best",
-        _quantiles(best[[*drawn_curves.SHOWN, *(f"{z}_z" for z in drawn_curves.Z_SCORES)]]),
+        _quantiles(best[[*NAMES, *Z_NAMES]]),
         *fidelity(table, curves, summary),
         "## Columns",
         model_card.markdown(("column", "holds"), columns),

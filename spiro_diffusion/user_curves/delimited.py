@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, sniff
-from spiro_diffusion.generation.drawn_curves import ends
+from spiro_diffusion.physiology.spirometry import end_of_flow
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.column_names import ColumnName
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, Quantity, RawBlow, UserCurves
@@ -246,7 +246,7 @@ def _numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
 
 def _until_end(blow: RawBlow) -> RawBlow:
     """A generated curve, which ends with its last flow."""
-    last = int(ends(blow.values[None])[0]) if blow.quantity == "flow" else len(blow.values)
+    last = int(end_of_flow(blow.values[None])[0]) if blow.quantity == "flow" else len(blow.values)
     if last < 2 or blow.times is None:
         return blow
     return RawBlow(blow.name, blow.quantity, blow.values[:last], None, blow.times[:last], blow.btps, column=blow.column)

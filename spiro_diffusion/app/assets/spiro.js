@@ -25,3 +25,29 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
 document.addEventListener("keydown", function (event) {
   if (event.key === "Enter" && event.target.matches(".dash-range-slider-input")) event.target.blur();
 });
+
+// Dash gives its sliders, numbers and lists no names: whoever hears the page gets those that stand above them. And it
+// calls radio buttons options of a list, which they are not.
+function nameControls() {
+  for (const control of document.querySelectorAll(".control")) {
+    const name = control.querySelector(".label").textContent;
+    for (const part of control.querySelectorAll(".dash-radioitems, [role=slider], input:not([type=radio]), .dash-dropdown")) {
+      set(part, "aria-label", name);
+    }
+  }
+  for (const group of document.querySelectorAll(".dash-radioitems")) set(group, "role", "radiogroup");
+  for (const option of document.querySelectorAll(".dash-radioitems label")) {
+    for (const attribute of ["role", "aria-selected"]) option.removeAttribute(attribute);
+  }
+  for (const hidden of document.querySelectorAll("input[aria-hidden=true]")) set(hidden, "tabindex", "-1");
+  for (const file of document.querySelectorAll("input[type=file]")) set(file, "aria-label", "CSV file");
+}
+function set(element, attribute, value) {
+  if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
+}
+let naming = false;
+new MutationObserver(function () {
+  if (naming) return;
+  naming = true;
+  requestAnimationFrame(function () { naming = false; nameControls(); });
+}).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["role", "aria-selected", "tabindex"] });

@@ -1,18 +1,16 @@
-"""`spiro selftest`: whether the ruler holds the limits of ATS/ERS, ISO 26782 and its own."""
+"""The command `selftest`: whether the ruler holds the limits of ATS/ERS, ISO 26782 and its own."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spiro_diffusion import user_curves
+from spiro_diffusion.cli.program import command
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.physiology import selftest as checks
-from spiro_diffusion.physiology import syringe as syringe_check
-from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 
 
+@command("spiro selftest --page selftest.md")
 def selftest(
     folder: Annotated[
         Path | None, typer.Argument(help="A folder of standard waveforms ([Data] with VT or FT).", show_default=False)
@@ -29,6 +27,11 @@ def selftest(
 
     Without a folder or a syringe: built-in waveforms with closed formulas.
     """
+    from spiro_diffusion import user_curves  # noqa: PLC0415
+    from spiro_diffusion.physiology import selftest as checks  # noqa: PLC0415
+    from spiro_diffusion.physiology import syringe as syringe_check  # noqa: PLC0415
+    from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S  # noqa: PLC0415
+
     if syringe is not None:
         own = user_curves.read(syringe)
         records = [flow[:points] for flow, points in zip(own.flow, own.points, strict=True)]

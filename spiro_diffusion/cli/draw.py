@@ -1,0 +1,168 @@
+"""Commands that draw from the generator: `generate`, `cohort`, `export`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Subject
+from spiro_diffusion.cli.program import command
+from spiro_diffusion.cli.screen import print_indices, print_json, records, tell, warn, wrote
+from spiro_diffusion.core.errors import SpiroError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class People:
+    """A table of subjects."""
+
+    people: Annotated[Path | None, typer.Option(help="CSV: age, height, sex; optional grade, test_type.")] = None
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave invalid rows of --people out.")] = False
+
+    def table(self, subject: Subject) -> "pd.DataFrame | dict[str, Any]":
+        """Of the file, or of one subject.
+
+        Raises SpiroError where both or neither are given.
+        """
+        from spiro_diffusion.generation.subjects import read_people  # noqa: PLC0415 (pandas)
+
+        given = subject.keywords()
+        if self.people is not None:
+            if given:
+                raise SpiroError("give --people or --age, --height and --sex, not both")
+            return read_people(self.people)
+        missing = [f"--{name}" for name in vars(subject) if name not in given]
+        if missing:
+            raise SpiroError(f"{', '.join(missing)} missing; give --age, --height and --sex, or --people FILE")
+        return given
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written."""
+
+    out: Annotated[Path | None, typer.Option(help="Curves as .csv, .parquet or .npz; *_indices.csv beside.")] = None
+    plot: Annotated[Path | None, typer.Option(help="Picture of the curves, .png.")] = None
+    wide: Annotated[bool, typer.Option("--wide", help="Table of one row a curve, columns t_-0.50 ...")] = False
+    grid: Annotated[
+        Literal["10ms", "512"], typer.Option(help="In the file: a sample each 10 ms, or the model's 512.")
+    ] = "10ms"
+
+    def checked(self, force: bool) -> list[Path]:
+        """All of them.
+
+        Raises SpiroError where one is there already, or its form is none.
+        """
+        from spiro_diffusion.generation import curve_files  # noqa: PLC0415 (pandas)
+
+        if self.wide and (self.out is None or self.out.suffix.lower() == ".npz"):
+            raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
+        if self.grid != "10ms" and self.out is None:
+            raise SpiroError("--grid says what --out holds; give --out too")
+        indices = self.out and curve_files.indices_path(self.out)
+        return curve_files.check_files(force, (self.out, curve_files.ENDINGS), (indices, ()), (self.plot, (".png",)))
+
+
+@command("spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
+def generate(
+    subject: Subject,
+    people: People,
+    conditions: Conditions,
+    draws: Draws,
+    files: Files,
+    output: Output,
+    any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
+) -> None:
+    """Draw curves: best acceptable efforts before a bronchodilator, unless others are chosen.
+
+    Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
+    """
+    from spiro_diffusion.generation import curve_files, drawn_curves  # noqa: PLC0415
+
+    table, paths = people.table(subject), files.checked(output.force)
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    progress = not output.as_json and sys.stderr.isatty()
+    curves = SpiroGenerator.from_checkpoint(draws.models).generate(
+        table,
+        n=draws.draws,
+        seed=draws.seed,
+        any_effort=any_effort,
+        skip_invalid=people.skip_invalid,
+        progress=progress,
+        tell=warn,
+        **vars(conditions),
+    )
+    indices = curves.indices()
+    if files.out:
+        curve_files.write_curves(files.out, curves, progress, wide=files.wide, grid=files.grid)
+        curve_files.write_indices(curve_files.indices_path(files.out), indices)
+    if files.plot:
+        curves.plot(files.plot)
+    if output.as_json:
+        print_json({"files": [str(f) for f in paths], "seed": draws.seed, "curves": records(indices)})
+        return
+    print_indices(indices, f"{len(curves)} curves: {drawn_curves.summary(curves.people)}", ["person", "draw"])
+    wrote(paths)
+
+
+@command("spiro cohort -n 1000 --seed 0 --out cohort.parquet")
+def cohort(
+    people: Annotated[int, typer.Option("-n", "--people", min=1, help="How many.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same people and curves.")] = 0,
+    out: Annotated[Path, typer.Option(help="Efforts, .parquet; *_card.md beside.")] = Path("cohort.parquet"),
+    models: Models = MODELS,
+    data: Annotated[Path, typer.Option(help="Folder with curves.parquet, from whose participants it draws.")] = Path(
+        "data"
+    ),
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+
+    files = curve_files.check_files(force, (out, (".parquet",)), (out.with_name(f"{out.stem}_card.md"), ()))
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    progress = not as_json and sys.stderr.isatty()
+    generator = SpiroGenerator.from_checkpoint(models)
+    for warning in generator.warnings:
+        warn(warning)
+    table = generator.write_cohort(out, people, seed, data=data, progress=progress)
+    if as_json:
+        print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
+        return
+    best = table[table["best"].astype(bool)]
+    print_indices(best, f"{people} people, {len(table)} efforts; {len(best)} best ones", ["person", "effort"])
+    wrote(files)
+
+
+@command("spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for the networks, their numbers and sample.py.")] = Path("onnx"),
+    models: Models = MODELS,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
+    from spiro_diffusion.generation import curve_files, onnx_export  # noqa: PLC0415 (torch)
+
+    curve_files.check_files(force, *((out / name, ()) for name in onnx_export.FILES))
+    generator = SpiroGenerator.from_checkpoint(models, device="cpu")
+    files = generator.export(out)
+    difference = generator.export_difference(out)
+    if as_json:
+        print_json({"files": [str(f) for f in files], "largest_difference_l_s": difference})
+        return
+    wrote(files)
+    if difference is None:
+        tell("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
+    else:
+        tell(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")

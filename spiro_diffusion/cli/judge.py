@@ -1,0 +1,125 @@
+"""Commands that say what a model and a repository are: `info`, `card`, `evaluate`, `report`, `verify`."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spiro_diffusion.cli.options import MODELS, AsJson, Folder, Force, Models
+from spiro_diffusion.cli.program import command
+from spiro_diffusion.cli.screen import print_figures, print_json, tell, wrote
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.generation.intended_use import EVALUATED
+
+
+@command("spiro info --json")
+def info(
+    models: Models = MODELS,
+    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate/summary.json beside models.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the model was trained on, how good it is, and what it must not be used for."""
+    from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.generation.intended_use import LIMITS, trained_on  # noqa: PLC0415
+    from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
+
+    made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
+    summary = metrics or models.parent / EVALUATED / "summary.json"
+    figures = read_json(summary) if metrics or summary.exists() else {}
+    if as_json:
+        print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
+        return
+    tell(f"spiro {VERSION}")
+    tell(f"trained on {trained_on(made_from)}")
+    tell("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
+    if figures:
+        print_figures(figures, summary)
+    else:
+        tell(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
+    for limit in LIMITS:
+        tell(f"- {limit}")
+
+
+@command("spiro card --metrics metrics/evaluate")
+def card(
+    models: Models = MODELS,
+    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """The model card: data, use, limits, figures by group."""
+    from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
+    from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
+    from spiro_diffusion.reporting import model_card as cards  # noqa: PLC0415
+
+    out = out or models / "card.md"
+    check_files(force, (out, (".md",)))
+    made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
+    write_text(out, cards.card(made_from, cards.read(metrics or models.parent / EVALUATED)))
+    if as_json:
+        print_json({"files": [str(out)]})
+    else:
+        wrote([out])
+
+
+@command("spiro evaluate --folder runs/full")
+def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = False) -> None:
+    """Judge the models of a folder by its held-out participants: the stage `evaluate`, without DVC.
+
+    Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
+    """
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
+    from spiro_diffusion.pipeline import run  # noqa: PLC0415
+
+    check_files(force, *((folder / EVALUATED / name, ()) for name in ("summary.json", "report.html")))
+    status = run.run_one("evaluate", folder)
+    if status:
+        raise typer.Exit(1)  # the stage has said why
+    report(folder, as_json)
+
+
+@command("spiro report --json")
+def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
+    """Where the report of an evaluation is, and its headline figures."""
+    from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
+
+    summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
+    if not summary.is_file():
+        raise SpiroError(f"{summary}: no such file; make it with `dvc repro evaluate` or `spiro evaluate`")
+    figures, there = read_json(summary), page.is_file()
+    if as_json:
+        print_json({"report": str(page) if there else None, "figures": figures})
+        return
+    print_figures(figures, summary)
+    tell(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
+
+
+@command("spiro verify; spiro verify --remote beside")
+def verify(
+    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    from spiro_diffusion.pipeline.verify_store import examine  # noqa: PLC0415
+
+    found = examine(folder, remote, remove)
+    bad = [s for s in found if s.state == "damaged" or (remote and s.state == "missing")]
+    states = Counter(s.state for s in found)
+    counts = {state: states[state] for state in ("whole", "damaged", "missing")}
+    if as_json:
+        print_json(counts | {"files": [dataclasses.asdict(s) for s in found if s.state != "whole"]})
+    else:
+        for s in bad:
+            tell(f"{s.state}: {s.path}: {s.where}: {s.file}")
+        tell(", ".join(f"{n} {state}" for state, n in counts.items()))
+    if bad:
+        again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
+        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")

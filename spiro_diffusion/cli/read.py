@@ -1,0 +1,158 @@
+"""Commands that read a user's own curves: `indices`, `reconstruct`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spiro_diffusion.cli.options import Btps, Draws, Output, Subject
+from spiro_diffusion.cli.program import command
+from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import INDICES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from spiro_diffusion.reconstruction.completion import Recovered
+    from spiro_diffusion.user_curves import UserCurves
+
+
+@command("spiro indices mine.csv --age 45 --height 175 --sex male")
+def indices(
+    file: Annotated[Path, typer.Argument(help="Efforts in any format of docs/formats.md; or NHANES's SPXRAW.")],
+    subject: Subject,
+    output: Output,
+    seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
+    btps: Btps = None,
+    out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None,
+) -> None:
+    """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
+
+    CSV: time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive; `curve` tells
+    several apart. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
+    SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
+    """
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+    from spiro_diffusion.user_curves import read  # noqa: PLC0415
+    from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
+
+    person = subject.person("z-scores need")
+    files = curve_files.check_files(output.force, (out, (".csv",)))
+    found = read(file, btps=btps, seqn=seqn, people=person is None)
+    if found.about is not None:
+        table = found.about.join(people_table(found.flow, found.points, found.about, person))
+    else:
+        table = person_table(found.flow, found.points, person)
+        table.insert(0, "curve", found.names)
+    if out:
+        curve_files.write_indices(out, table)
+    if output.as_json:
+        print_json({"files": [str(f) for f in files], "notes": found.notes, "curves": records(table)})
+        return
+    print_indices(table, str(file), ["curve"])
+    for note in found.notes:
+        say(f"note: {note}")
+    wrote(files)
+
+
+@dataclass(frozen=True)
+class Efforts:
+    """The effort to reconstruct, and others of the same person."""
+
+    file: Annotated[Path, typer.Argument(help="One effort, or several, in any format of docs/formats.md.")]
+    curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Other efforts of the person, likewise; the same file: its curves but the one named."),
+    ] = None
+    btps: Btps = None
+
+    def read(self) -> "tuple[NDArray, list[NDArray], UserCurves]":
+        """Flow of the effort, flow of each other one, and what the file holds.
+
+        Raises SpiroError where it is not clear which curve is meant, or there are no others.
+        """
+        from spiro_diffusion.user_curves import read  # noqa: PLC0415
+
+        found = read(self.file, btps=self.btps)
+        if self.curve is None and len(found.names) > 1:
+            raise SpiroError(
+                f"{self.file}: holds {len(found.names)} curves; name one with --curve, as --curve {found.names[0]}"
+            )
+        if self.curve is not None and self.curve not in found.names:
+            raise SpiroError(f"{self.file}: holds no curve {self.curve!r}; there are {', '.join(found.names[:10])}")
+        row = found.names.index(self.curve) if self.curve else 0
+        given = []
+        if self.others is not None:
+            rest = found if self.others.resolve() == self.file.resolve() else read(self.others, btps=self.btps)
+            given = [flow for i, flow in enumerate(rest.curves()) if rest is not found or i != row]
+            if not given:
+                raise SpiroError(
+                    f"{self.others}: holds no curve but the one to reconstruct; --others takes other efforts"
+                )
+        return found.curves()[row], given, found
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is written."""
+
+    out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None
+    plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None
+
+
+@dataclass(frozen=True)
+class Completions(Draws):
+    """As Draws, of full efforts."""
+
+    draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100
+
+
+@command("spiro reconstruct mine.csv --age 45 --height 175 --sex male --mask 0:2.0")
+def reconstruct(
+    efforts: Efforts,
+    subject: Subject,
+    draws: Completions,
+    files: Results,
+    output: Output,
+    mask: Annotated[
+        str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
+    ] = None,
+) -> None:
+    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+
+    person = subject.person(needs := "a reconstruction needs")
+    if person is None:
+        raise SpiroError(f"{needs} --age, --height and --sex, all three")
+    paths = curve_files.check_files(output.force, (files.out, (".csv",)), (files.plot, (".png",)))
+    flow, others, read = efforts.read()
+
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    found = SpiroGenerator.from_checkpoint(draws.models).reconstruct(
+        flow, mask=mask, others=others, n=draws.draws, seed=draws.seed, notes=read.notes, tell=warn, **person._asdict()
+    )
+    if files.out:
+        curve_files.write_indices(files.out, found.bands())
+    if files.plot:
+        found.plot(files.plot)
+    if output.as_json:
+        print_json({"files": [str(f) for f in paths], "seed": draws.seed, **found.to_dict()})
+        return
+    for note in found.notes:
+        say(f"note: {note}")
+    _print_summary(found, f"{efforts.file}: {draws.draws} draws of the full effort (volumes L, flows L/s)")
+    tell(found.sentence)
+    wrote(paths)
+
+
+def _print_summary(found: "Recovered", title: str) -> None:
+    header = ("", "recorded", "median", "mean", "50 % from", "to", "90 % from", "to")
+    rows = [
+        (INDICES[str(name)].label, *(f"{v:.{INDICES[str(name)].decimals}f}" for v in values))
+        for name, values in found.summary().iterrows()
+    ]
+    print_table(title, header, rows)

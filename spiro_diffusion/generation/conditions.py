@@ -1,0 +1,31 @@
+"""The optional conditions of an effort: what a user may say of it beside age, height and sex, for every face.
+
+Another condition is a row of CONDITIONS; the command line, Python, the page and the table of subjects follow.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
+
+
+class Condition(NamedTuple):
+    """A condition that is one of some words."""
+
+    name: str  # of the model's condition, the option, the keyword and the column
+    values: tuple[str, ...]
+    default: str | None  # None: left open
+    any_effort: str | None  # the default where any effort will do, not a subject's best
+    help: str
+
+
+CONDITIONS = (
+    Condition("grade", GRADES, "A", None, "Effort grade A, B, C or D; A unless given."),
+    Condition("test_type", TEST_TYPES, "Pre", "Pre", "Pre or Bron (after the bronchodilator); Pre unless given."),
+)
+EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # the page's choices: label, keywords of `generate`
+    "best": ("Best acceptable effort", {}),
+    "any": ("Any effort", {"any_effort": True}),
+    "poor": ("Poor effort (grade D)", {"grade": "D"}),
+    "bron": ("After a bronchodilator", {"test_type": "Bron"}),
+}

@@ -1,0 +1,41 @@
+"""A model's own figures, as its judge left them beside it: a warning at each use of a model that is known to be bad."""
+
+import math
+from pathlib import Path
+
+from spiro_diffusion.core.artifacts import read_json, sha256
+from spiro_diffusion.core.vocabulary import INDICES, JUDGED
+from spiro_diffusion.generation.intended_use import EVALUATED
+
+WORST_AUC = 0.70  # of generated told from held-out efforts by their indices; 0.5 is chance
+COVERED = (0.65, 0.92)  # of the 80 % intervals
+
+
+def warning(models: Path) -> list[str]:
+    """What the judge's figures of the model in a folder say against it; nothing where they are good, absent or of
+    another model.
+
+    Reads metrics/evaluate beside the folder: `data.models` of judge.json is the SHA-256 of cldm.safetensors.
+    """
+    folder = models.parent / EVALUATED
+    summary, judge = folder / "summary.json", folder / "judge.json"
+    if not (summary.is_file() and judge.is_file()):
+        return []
+    if read_json(judge).get("data", {}).get("models") != sha256(models / "cldm.safetensors"):
+        return []
+    figures = read_json(summary)
+    said = []
+    auc = figures.get("best_auc_clinical")
+    if _known(auc) and auc > WORST_AUC:
+        said.append(f"its curves are told from real ones by their indices (AUC {auc:.2f})")
+    for name in JUDGED:
+        share = figures.get(f"best_{name}_coverage_80")
+        if _known(share) and not COVERED[0] <= share <= COVERED[1]:
+            said.append(f"its 80 % interval of {INDICES[name].label} holds {100 * share:.0f} % of held-out people")
+    if not said:
+        return []
+    return [f"the figures of this model are bad: {'; '.join(said)} (of {summary}; see `spiro report`)"]
+
+
+def _known(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

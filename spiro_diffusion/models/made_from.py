@@ -1,0 +1,1 @@
+"""What a generator was trained on, read from its checkpoint without PyTorch."""
