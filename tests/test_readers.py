@@ -33,7 +33,7 @@ def test_sound_files_are_read(samples: list[Sample], tmp_path: Path) -> None:
 def test_damaged_and_hostile_files_are_read_rightly_or_refused_in_a_line(samples: list[Sample], tmp_path: Path) -> None:
     outcomes = []
     for number in range(CASES):
-        rng = np.random.default_rng([0, 0, number])  # as benchmarks/fuzz_readers.py --case 0 NUMBER
+        rng = np.random.default_rng([0, 0, number])  # a case again: its number
         sample = samples[number % len(samples)]
         outcomes.append(mutation.judge(sample, mutation.damaged(sample, rng), tmp_path / "file"))
     assert outcomes.count("refused") > CASES / 2
