@@ -102,12 +102,13 @@ SAMPLE = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from spiro_diffusion import distributed
+from spiro_diffusion.compute import distributed
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.runtime import RuntimeParams, configure
+from spiro_diffusion.compute.runtime import RuntimeParams, configure
 
 models, out = map(Path, sys.argv[1:])
 place = configure(RuntimeParams(device="cpu", threads=1))
+distributed.start(place.device)
 generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
 if distributed.rank():
     generator.help()
