@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from spiro_diffusion.core.params import read_params
+from spiro_diffusion.dataset import splits
 from spiro_diffusion.models.checkpoint import load_checkpoint
 from spiro_diffusion.physiology import time_grid
 
@@ -26,8 +27,11 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     time = time_grid.EDGES_S[:-1]
     flow = rng.uniform(3, 9, (96, 1)) * np.exp(-np.maximum(time, 0) / rng.uniform(0.3, 0.9, (96, 1)))
     np.save(folder / "signals.npy", np.where((time >= 0) & (time < 6), flow, 0).astype(np.float32))
-    split = np.where(np.arange(96) % 6 == 0, "validation", "train")
-    pd.DataFrame({"split": split, "btps": 1.08}).to_parquet(folder / "curves.parquet")
+    u = splits.hash_value(people := np.arange(50_000, 53_000))
+    train, choosing = people[u < 80][:80], people[(u >= 80) & (u < 85)][:16]
+    seqn = np.concatenate([np.insert(train[i::16], 0, choosing[i]) for i in range(16)])  # each sixth chooses
+    table = pd.DataFrame({"seqn": seqn, "split": splits.split(seqn), "btps": 1.08})
+    table.to_parquet(folder / "curves.parquet")
     return folder
 
 
@@ -104,6 +108,7 @@ from spiro_diffusion.generation.generator import Generator
 
 models, out = map(Path, sys.argv[1:])
 place = configure(RuntimeParams(device="cpu", threads=1))
+distributed.start(place.device)
 generator = Generator.from_checkpoints(models / "vqvae.safetensors", models / "cldm.safetensors", place)
 if distributed.rank():
     generator.help()

@@ -20,6 +20,7 @@ from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models.quantiser import codebook_use
+from spiro_diffusion.models.samplers import SamplerName
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Params:
     split: JudgedSplit  # whose participants judge; auto: test for simulated people, else validation
     draws: int  # curves for each held-out curve
     resamples: int  # of the participants, for the 95 % intervals
-    sampler: str
+    sampler: SamplerName
     steps: int
     guidance: float  # 1 samples the true conditional
     seed: int
@@ -73,7 +74,7 @@ def evaluate(
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed)
     use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
     record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
-    record.data.update(data.about(real, source, part, asdict(params)))
+    record.data.update(data.about(real, source, part, asdict(params)), models=artifacts.sha256(cldm))
     record.write(metrics)
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
