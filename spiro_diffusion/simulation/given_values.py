@@ -38,7 +38,7 @@ def best_efforts(
         Flow (n, T), L/s in each 10 ms, 0 after the end, and the number of samples of each (n,).
     """
     ratio = expiration.log_emptied((people["fev1"] / people["fvc"]).to_numpy())
-    log_pef = np.log(people["pef"] / people["fvc"]).to_numpy() - shapes.flutter.peak
+    log_pef = np.log((people["pef"] / people["fvc"]).to_numpy()) - shapes.flutter.peak
     early, late = _lung_volumes(people, population, rng)
     known = np.stack([ratio, log_pef, early, late], axis=1)
     knots = knots_at(np.concatenate([known, shapes.efforts.drawn(known, rng)], axis=1))
