@@ -37,6 +37,7 @@ ONSET = np.arange(-6, 6.25, 0.5)  # where a shape says how much of the drive is 
 FINE_STEP = 0.1
 FINE = ONSET[0] + FINE_STEP * np.arange(121)
 TO_FINE = np.stack([np.interp(FINE, ONSET, unit) for unit in np.eye(len(ONSET))])
+HELD_BACK_S = 0.2  # a deficit of the drive fades so fast: peak flow falls more than FEV1, as within real sessions
 PEAK_STEPS, PEAK_SAMPLES = 4, 70  # corrections of the steepest tangent; the peak lies in the first 0.7 s
 
 
@@ -73,7 +74,7 @@ class Effort(NamedTuple):
 
     onset: Floats  # (n, ONSET), as in Shape
     unit: Floats  # (n,) s, BEV / PEF
-    deficit: Floats  # (n,) share of the drive missing at the start; it fades with 0.35 s
+    deficit: Floats  # (n,) share of the drive missing at the start; it fades with HELD_BACK_S
     head_start: Floats  # (n,) s of driven time already gone: an incomplete breath in
 
 
@@ -163,7 +164,7 @@ def flow(lung: Lung, effort: Effort, samples: int) -> Floats:
     driven[:, :rising] = np.where(t[:, :rising] < FINE[-1] - FINE[0], inside, driven[:, :rising])
     driven *= unit[:, None]
     if effort.deficit.any():
-        driven -= effort.deficit[:, None] * 0.35 * (1 - np.exp(-driven / 0.35))
+        driven -= effort.deficit[:, None] * HELD_BACK_S * (1 - np.exp(-driven / HELD_BACK_S))
     driven += effort.head_start[:, None]
     return np.diff(volume(lung, driven), axis=1) / SAMPLE_PERIOD_S
 
