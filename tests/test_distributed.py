@@ -98,9 +98,9 @@ SAMPLE = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from spiro_diffusion import distributed
-from spiro_diffusion.generation import Generator
-from spiro_diffusion.runtime import RuntimeParams, configure
+from spiro_diffusion.compute import distributed
+from spiro_diffusion.compute.runtime import RuntimeParams, configure
+from spiro_diffusion.generation.generator import Generator
 
 models, out = map(Path, sys.argv[1:])
 place = configure(RuntimeParams(device="cpu", threads=1))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from repository import ROOT, Repository
+from repository import MAIN, ROOT, Repository
 
 from spiro_diffusion.pipeline import portable
 
@@ -81,3 +81,45 @@ def test_dvc_alone_does_not_run_a_fast_stage(fresh: Repository) -> None:
     assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in said
     fresh.set({"runtime": {"portable": "no"}})
     assert "runtime.portable is 'no'; expected bool" in fresh("dvc", "repro", "download", fails=True)
+
+
+LIMITED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR", "OPENBLAS_CORETYPE": "Nehalem"}
+
+
+def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
+    """No function whose last digit the processor decides reaches a table or an array."""
+    made = []
+    for name, limits in (("all", {}), ("few", LIMITED)):
+        command = ["-m", "spiro_diffusion.pipeline.run", "--set", "download.participants=60", "--last", "resample"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), portable.FAST: "1"} | limits
+        subprocess.run(
+            [sys.executable, *command, "--folder", str(tmp_path / name)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        folder = tmp_path / name
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
+        made.append({file.relative_to(folder): file.read_bytes() for file in files})
+    assert len(made[0]) > 15
+    assert made[0].keys() == made[1].keys()
+    assert [str(name) for name in made[0] if made[0][name] != made[1][name]] == []
+
+
+IMITATED = ("haswell", "zen3")  # an Intel and an AMD processor, both without AVX-512, which any real one can imitate
+
+
+def test_the_pipeline_makes_the_same_bytes_on_an_intel_and_an_amd_processor(tmp_path: Path) -> None:
+    """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
+    imitate = [str(ROOT / "tests" / "cpuid_as"), IMITATED[0]]
+    probe = subprocess.run([*imitate, "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"CPUID cannot be trapped here: {probe.stderr.strip() or 'no gcc'}")
+    locks = []
+    for processor in IMITATED:
+        repository = Repository(tmp_path / processor)
+        repository(imitate[0], processor, "dvc", "repro")
+        locks.append(repository.lock())
+    assert list(locks[0]) == MAIN
+    assert locks[0] == locks[1]

@@ -326,7 +326,8 @@ def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.Data
 def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
     n = len(people)
     ethnicity = people["ethnicity"]
-    weight = np.exp(rng.normal(9.9, 0.6, n)) * np.where(ethnicity == 3, 2.2, 0.8)
+    drawn = np.exp(rng.normal(9.9, 0.6, n)) * np.where(ethnicity == 3, 2.2, 0.8)
+    weight = drawn.round(6)  # as the CDC's; the last digit of exp is the processor's
     table = {
         "SEQN": people["seqn"],
         "SDDSRVYR": {"E": 5, "F": 6, "G": 7}[cycle] + np.zeros(n),
