@@ -43,13 +43,8 @@ class Conv(nn.Module):
 class Linear(nn.Linear):
     """A linear layer on tokens, (B, T, inside) → (B, T, outside), as a convolution of kernel 1 on a CPU.
 
-<<<<<<< HEAD
-    oneDNN gives the same bytes on every x86-64 processor, at the speed of MKL's product on an Intel; MKL does so only
-    without vector instructions, 4 to 6 times slower (docs/reproducibility.md).
-=======
-    Held to AVX2 (pipeline.portable), oneDNN gives the same bytes on all processors and keeps its vector instructions;
+    Held to AVX2 (core.portable), oneDNN gives the same bytes on all processors and keeps its vector instructions;
     MKL gives them only without, several times slower.
->>>>>>> pipeline
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,12 +54,9 @@ class Linear(nn.Linear):
         return image.squeeze(2).transpose(1, 2)
 
 
-<<<<<<< HEAD
 STEP_FREQUENCIES = (0.25, 32.0, 32)  # lowest, highest, number: radians a unit of c_noise
 
 
-=======
->>>>>>> pipeline
 def step_phase(c_noise: Tensor) -> Tensor:
     """Fourier features (B, 64) of a noise level's c_noise = log(sigma) / 4 (B,), which spans a few units."""
     low, high, number = STEP_FREQUENCIES

@@ -18,12 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import within
-<<<<<<< HEAD
 from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.header import configured
-=======
-from spiro_diffusion.models.checkpoint import configured, load_checkpoint, rebuilt
->>>>>>> pipeline
 from spiro_diffusion.models.layers import Conv, Linear, Norm, zero_linear
 from spiro_diffusion.models.quantiser import Quantised, Quantiser
 from spiro_diffusion.physiology import time_grid
