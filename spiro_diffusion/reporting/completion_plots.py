@@ -1,7 +1,6 @@
 """Plots of completions: errors beside the baselines', sharpness and coverage, and some efforts drawn anew."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,6 @@ NAMES = {
 }
 LABELS = {how.name: how.label for how in JUDGED}  # of cases
 SHOWN_S = 8.0
-
-
-def draw(folder: Path, result: dict[str, Any], shown: Mapping[str, NDArray]) -> dict[str, Path]:
-    """Write all pictures of what the stage stored, `judge.json` and `shown.npz`; their paths by name."""
-    pictures: dict[str, Callable[[], Canvas]] = {
-        "errors": lambda: errors(result),
-        "sharpness": lambda: sharpness(result),
-        "efforts": lambda: efforts(shown),
-    }
-    paths = {name: folder / f"{name}.png" for name in pictures}
-    for name, picture in pictures.items():
-        style.save(paths[name], picture)
-    return paths
 
 
 def errors(result: dict[str, Any]) -> Canvas:

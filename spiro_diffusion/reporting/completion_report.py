@@ -1,6 +1,7 @@
 """The page of completions: what was interrupted, how far the draws were off, and what that does not prove."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ Figure = dict[str, Any]  # as judge.json holds it
 def write(folder: Path) -> None:
     """Write `plots/` and `report.html` into a folder with `judge.json` and `shown.npz` of the stage `reconstruct`."""
     result = artifacts.read_json(folder / "judge.json")
-    pictures = completion_plots.draw(folder / "plots", result, artifacts.read_npz(folder / "shown.npz"))
-    artifacts.write_text(folder / "report.html", render(result, pictures))
+    pictures = {
+        "errors": partial(completion_plots.errors, result),
+        "sharpness": partial(completion_plots.sharpness, result),
+        "efforts": partial(completion_plots.efforts, artifacts.read_npz(folder / "shown.npz")),
+    }
+    artifacts.write_text(folder / "report.html", render(result, report.draw(folder / "plots", pictures)))
 
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:

@@ -186,8 +186,8 @@ def _blows_of_series(
     if series.label:  # columns of their own end where their blow ends
         last = np.flatnonzero(rows[value].notna().to_numpy())
         used, group = used.iloc[: last[-1] + 1 if len(last) else 0], group[: last[-1] + 1 if len(last) else 0]
-    time = _numbers(used[series.time], names[series.time], where) * (columns[series.time].unit or 1.0)
-    values = _numbers(used[value], names[value], where) * (columns[value].unit or 1.0)
+    time = numbers(used[series.time], names[series.time], where) * (columns[series.time].unit or 1.0)
+    values = numbers(used[value], names[value], where) * (columns[value].unit or 1.0)
     beside = None
     if quantity == "flow" and series.volume is not None:
         beside = pd.to_numeric(rows[series.volume].iloc[: len(used)], errors="coerce").to_numpy(np.float64)
@@ -214,7 +214,7 @@ def _blows_of_series(
     return blows, notes
 
 
-def _numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
+def numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     """A column as finite float64 (n,).
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.dataset import raw_curves
@@ -16,6 +17,7 @@ from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.physiology import counter
+from spiro_diffusion.user_curves.delimited import numbers
 from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
 from spiro_diffusion.user_curves.source import Source
 
@@ -99,14 +101,15 @@ def _from_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
         table, texts = table[~empty].reset_index(drop=True), texts[~empty].reset_index(drop=True)
     if table.empty:
         raise SpiroError(f"{path}: holds no curves")
-    table["SPAFACT"] = _number(table, "SPAFACT", path)
+    table["SPAFACT"] = numbers(table["SPAFACT"], "SPAFACT", str(path))
     outside = ~table["SPAFACT"].between(*BTPS_RANGE)
     if outside.any():
         raise SpiroError(
             f"{path}: SPAFACT is {table['SPAFACT'][outside].iloc[0]:g} in row {int(outside.argmax()) + 1}; expected "
             "the factor from ATPS to BTPS, about 1.1"
         )
-    given = _number(table, "SPXPTS", path) if "SPXPTS" in table else texts.str.strip(", ").str.count(",") + 1
+    known = "SPXPTS" in table
+    given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if known else texts.str.strip(", ").str.count(",") + 1
     encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
     try:
         parsed = spxraw.curves(encoded, np.asarray(given, dtype=np.float64))
@@ -137,20 +140,11 @@ def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
     return dialect.rows(path, str(path), **options, header=None, names=names, dtype=str)
 
 
-def _number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    values = pd.to_numeric(table[name].str.strip().str.slice(0, 40).str.replace(",", "."), errors="coerce")
-    bad = np.flatnonzero(~np.isfinite(values.to_numpy(np.float64)))
+def _whole(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.int64]:
+    values = numbers(table[name], name, str(path))
+    bad = np.flatnonzero((values % 1 != 0) | (values < 0) | (values > 1e9))
     if len(bad):
-        said = shown(table[name].iloc[bad[0]])
-        raise SpiroError(f"{path}: {name} is {said} in row {bad[0] + 1}; expected a number")
-    return values.astype(np.float64)
-
-
-def _whole(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    values = _number(table, name, path)
-    bad = np.flatnonzero((values % 1 != 0) | ~values.between(0, 1e9))
-    if len(bad):
-        raise SpiroError(f"{path}: {name} is {values.iloc[bad[0]]:g} in row {bad[0] + 1}; expected a whole number")
+        raise SpiroError(f"{path}: {name} is {values[bad[0]]:g} in row {bad[0] + 1}; expected a whole number")
     return values.astype(np.int64)
 
 
@@ -210,7 +204,7 @@ def _table_of_people(path: Path, file: codebook.File, columns: dict[str, str]) -
         table = table.assign(SEQN=_whole(table, "SEQN", path))
         for name in columns:
             values = table[name].fillna("").str.strip()
-            table[name] = _number(table.assign(**{name: values.replace({"": "-1", ".": "-1"})}), name, path)
+            table[name] = numbers(values.replace({"": "-1", ".": "-1"}), name, str(path))
             table[name] = table[name].where(table[name] != -1)
             try:
                 validate.numbers(name, table[name].to_numpy(np.float64))
