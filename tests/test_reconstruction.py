@@ -250,9 +250,9 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
     full = examples.full(table, signals)
     held = np.flatnonzero(full & table["best"].to_numpy(bool))
-    judges = completion.Held(signals[held], table.iloc[held].reset_index(drop=True))
+    judges = completion_baselines.Efforts(signals[held], table.iloc[held].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
-    trained = completion_baselines.Trained(signals[rest], table.iloc[rest].reset_index(drop=True))
+    trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
     cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():

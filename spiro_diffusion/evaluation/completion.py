@@ -4,7 +4,7 @@ Held-out participants' best full efforts are cut, or coughed into, and drawn ane
 participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Trained
+from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Efforts
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
@@ -34,15 +34,8 @@ SHOWN_DRAWS = 100
 SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 
-class Held(NamedTuple):
-    """Full efforts that judge, one a participant: (n, bins) L/s and their rows of the table."""
-
-    signals: NDArray[np.float32]
-    people: pd.DataFrame
-
-
 def judge(
-    model: Reconstructor, held: Held, trained: Trained, *, draws: int, steps: int, resamples: int, seed: int
+    model: Reconstructor, held: Efforts, trained: Efforts, *, draws: int, steps: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
@@ -58,7 +51,7 @@ def judge(
 
 
 def given_others(
-    model: Reconstructor, held: Held, others: Others, *, draws: int, resamples: int, seed: int
+    model: Reconstructor, held: Efforts, others: Others, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
 
@@ -69,7 +62,7 @@ def given_others(
     result: dict[str, Any] = {"efforts": len(has)}
     if len(has) < MIN_PEOPLE:
         return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
-    some = Held(held.signals[has], held.people.iloc[has].reset_index(drop=True))
+    some = Efforts(held.signals[has], held.people.iloc[has].reset_index(drop=True))
     people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
     result["cases"] = {}
     for number, case in enumerate(_cases(some, seed)):
@@ -89,7 +82,7 @@ def given_others(
     return result
 
 
-def sharpness(model: Reconstructor, held: Held, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
+def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Median width (L) of the intervals of FVC by the time of the cut (s)."""
     found: dict[str, dict[str, float | None]] = {}
     for at in SHARPNESS_S:
@@ -177,7 +170,7 @@ def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def shown(model: Reconstructor, held: Held, seed: int) -> dict[str, NDArray]:
+def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     """Arrays of some held-out efforts cut short, for the page: of `efforts` e their `age` (years), `sex` (1, 2),
     `ratio` (FEV1/FVC) and `volume` (e, edges) L as it was, and for each of `cut_s` the `bands` (cuts, e, percentiles,
     edges) of the volume drawn; NaN where an effort ended before the cut."""
@@ -225,7 +218,7 @@ def draw(
     return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
 
 
-def _cases(held: Held, seed: int) -> list[Case]:
+def _cases(held: Efforts, seed: int) -> list[Case]:
     cases = [interrupted(how, held.signals, held.people, seed) for how in JUDGED]
     return [case for case in cases if len(case.rows) >= MIN_PEOPLE]
 

@@ -34,18 +34,18 @@ LEAST_L = 0.005
 TREES = {"loss": "absolute_error", "max_iter": 100, "learning_rate": 0.1, "min_samples_leaf": 20, "random_state": 0}
 
 
-class Trained(NamedTuple):
-    """Full training efforts: (n, bins) L/s, and their rows of the table."""
+class Efforts(NamedTuple):
+    """Full efforts, (n, bins) L/s, and their rows of the table; of those that judge one a participant."""
 
     signals: NDArray[np.float32]
     people: pd.DataFrame
 
     def interrupted_as(self, case: Case, seed: int) -> Case:
-        """The training efforts, interrupted as a case."""
+        """The same efforts, interrupted as a case."""
         return interrupted(case.how, self.signals, self.people, seed)
 
 
-Baseline = Callable[[Case, Trained, int, int], Drawn]
+Baseline = Callable[[Case, Efforts, int, int], Drawn]
 
 
 # Rules and fits, which give a curve
@@ -97,11 +97,11 @@ def two_exponentials(case: Case) -> NDArray:
     return _filled(case, result)
 
 
-def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
     """Draws of a rule: its curve's indices, moved by its errors on training efforts."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
-    known = Trained(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
+    known = Efforts(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
     own, filled, truth = rule(case), rule(known), known.truth
     found, tried, real = (_read(x) for x in (own, filled, truth))
     rest, tried_rest, real_rest = (
@@ -118,7 +118,7 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Trained, draw
 # What is learned from training efforts
 
 
-def neighbours(case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+def neighbours(case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
     """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
     known = trained.interrupted_as(case, seed)
     features, own = _features(known), _features(case)
@@ -135,7 +135,7 @@ def neighbours(case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
     return {"fvc": np.stack(fvc, axis=1), "fef2575": np.stack(fef, axis=1)}
 
 
-def regression(boosted: bool, case: Case, trained: Trained, draws: int, seed: int) -> Drawn:
+def regression(boosted: bool, case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
     """FVC and FEF25-75 by ridge regression or boosted trees on age, height, sex and what is seen; draws are moved by
     the errors on a fifth of the training participants that a first fit did not see."""
     known = trained.interrupted_as(case, seed)

@@ -21,7 +21,7 @@ from spiro_diffusion.physiology.reference import gli_global
 FIRST_SECOND_S = np.arange(0.05, 1.001, 0.05)  # after time zero: volumes there are the flow of the first second
 RIDGE = 1.0  # on standardised features
 MODELS = ("ridge", "boosting")
-FIGURES = ("r2_ridge", "r2_boosting", "auc_ridge", "auc_boosting")
+FIGURES = tuple(f"{score}_{model}" for score in ("r2", "auc") for model in MODELS)
 
 
 def obstructed(people: pd.DataFrame, ratio: NDArray) -> NDArray[np.float64]:

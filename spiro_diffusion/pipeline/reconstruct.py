@@ -13,7 +13,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part, rows_of_part
 from spiro_diffusion.evaluation import completion, figures
-from spiro_diffusion.evaluation.completion_baselines import Trained
+from spiro_diffusion.evaluation.completion_baselines import Efforts
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
@@ -62,9 +62,9 @@ def reconstruct(
             f"{curves}: {len(held)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
             "use more participants"
         )
-    judged = completion.Held(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
+    judged = Efforts(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
     others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
-    trained = Trained(np.asarray(flow[train]), table.iloc[train].reset_index(drop=True))
+    trained = Efforts(np.asarray(flow[train]), table.iloc[train].reset_index(drop=True))
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"steps": params.steps, "resamples": params.resamples}
     about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}

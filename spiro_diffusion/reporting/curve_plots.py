@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, SEXES
 from spiro_diffusion.evaluation.shown import PERCENTILES_OF, Arrays
 from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.plotting.style import ALERT, GENERATED, REAL, SOFT, ZERO
 from spiro_diffusion.reporting.sources import Source
 
@@ -40,8 +41,7 @@ def volume_time(shown: Arrays, source: Source) -> Canvas:
 
 def _loop(flow: NDArray, t0: float = 0.0, fet: float = 0.0) -> Points:
     del t0, fet
-    smooth = np.convolve(flow, np.ones(3) / 3, mode="same")  # 30 ms, as a spirometer's screen shows it
-    return spirometry.volume(flow[None])[0][1:], smooth
+    return spirometry.volume(flow[None])[0][1:], smooth(flow)
 
 
 def _spirogram(flow: NDArray, t0: float, fet: float) -> Points:
