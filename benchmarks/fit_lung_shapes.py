@@ -195,7 +195,8 @@ def _regression(x: Floats, parts: list[Floats], components: tuple[int, ...]) -> 
     slopes = hat @ scores
     residual = scores - x @ slopes
     root = np.linalg.cholesky(residual.T @ residual / (n - 1 - np.trace(x @ hat)))
-    table = {"centre": centre, "scale": scale, "mean": mean, "slopes": slopes @ axes, "components": root.T @ axes}
+    table = {"centre": centre, "scale": scale, "precision": np.linalg.inv(x.T @ x / (n - 1)), "mean": mean}
+    table |= {"slopes": slopes @ axes, "components": root.T @ axes}
     return {name: np.round(value, DIGITS).tolist() for name, value in table.items()}
 
 

@@ -78,7 +78,10 @@ def _lung_volumes(people: pd.DataFrame, population: Population, rng: Rng) -> tup
     joint = population.covariances
     weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, wanted)])
     root = np.linalg.cholesky(joint[np.ix_(wanted, wanted)] - joint[np.ix_(wanted, given)] @ weights)
-    drawn = known @ weights + rng.standard_normal((len(people), 2)) @ root.T + np.outer(bow, population.bends[wanted])
+    own = (
+        np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T
+    )  # farther out the scores are not jointly normal
+    drawn = known @ weights + own + np.outer(bow, population.bends[wanted])
     early, late = (
         population.drawn(population.values[names[i]], people, z) for i, z in zip(wanted, drawn.T, strict=True)
     )
