@@ -166,7 +166,7 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     # Small children and the old find it harder: shares of efforts that are not A or B, mean losses of FVC.
     trouble = np.interp(blown["age"], [6, 8, 10, 14, 20, 55, 80], [0.57, 0.42, 0.35, 0.28, 0.19, 0.19, 0.29])
     sessions["trouble"] = rng.beta(6 * trouble, 6 * (1 - trouble))
-    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.060, 0.060, 0.09])
+    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.052, 0.052, 0.09])
     sessions["unsteady"] = unsteady * np.exp(0.3 * rng.standard_normal(n))
     hasty = rng.random(n) < HASTY_SHARE * np.maximum(sessions["trouble"] - 0.15, 0)
     sessions["habit"] = np.where(hasty, HASTY_STOP_S * np.exp(0.4 * rng.standard_normal(n)), np.inf)  # s, the longest
