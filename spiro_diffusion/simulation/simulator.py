@@ -28,7 +28,7 @@ EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examina
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
 # Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
 # the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.945}
+OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
 BEST_OF_FVC = 0.994
 BEST_OF_PEF = 1.01  # the highest of several efforts, each with its flutter
 # The real loops end while flow goes on, NHANES's technicians waited for a plateau: so much further has a lung emptied
@@ -217,7 +217,7 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     for last in range(2, ATTEMPTS):
         first, second, third = np.sort(np.where(good, loss, 9.0)[:, : last + 1], axis=1)[:, :3].T  # 9: not good
         agree = (second - first) * sessions["fvc"].to_numpy() < 0.150
-        enough[:, last] = agree & (third < 9.0) & (rng.random(shape[0]) < 0.54)
+        enough[:, last] = agree & (third < 9.0) & (rng.random(shape[0]) < 0.49)
     enough[:, 2:] |= hasty[:, None] & (rng.random((shape[0], ATTEMPTS - 2)) < 0.2)  # the technician gives up
     enough[:, -1] = True
     done = np.arange(ATTEMPTS) <= enough.argmax(axis=1)[:, None]
