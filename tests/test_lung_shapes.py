@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spiro_diffusion.physiology import spirometry
-from spiro_diffusion.simulation import expiration, lung_shapes, population
+from spiro_diffusion.simulation import expiration, lung_shapes
 from spiro_diffusion.simulation.expiration import Knots, Shape
 from spiro_diffusion.simulation.given_values import best_efforts
 
@@ -99,7 +99,7 @@ def test_facts_are_few_and_name_their_source() -> None:
 def test_best_efforts_have_the_values_of_their_people() -> None:
     table = {"age": [25, 38], "height": [180.0, 160.0], "sex": [1, 2], "fvc": [5.5, 3.4], "fev1": [4.5, 2.7]}
     people = pd.DataFrame(table | {"pef": [9.5, 6.0], "ethnicity": 3}).loc[[0] * 100 + [1] * 100].reset_index(drop=True)
-    flow, points = best_efforts(people, population.load(), SHAPES, np.random.default_rng(0))
+    flow, points = best_efforts(people, SHAPES, np.random.default_rng(0))
     found = spirometry.indices(flow, points).to_pandas()
     for name in ("fvc", "fev1", "pef"):
         ratio = found[name] / people[name]

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.simulation import population
+from spiro_diffusion.simulation.population import POPULATION
 
 START = {"age": 45, "height": 175}
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
@@ -147,15 +145,8 @@ def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def met_heights(age: float, sex: int) -> tuple[float, float]:
-    """Heights (cm) that all but a thousandth of a population of this age (years) and sex (1 or 2) are between.
-
-    Of the summaries of NHANES 2011-2012 in `population`, over all its groups.
-    """
-    table: Mapping[str, Any] = population.HEIGHT
-    middle = np.interp(age, population.SIZE_AGES, table["correction"][sex - 1])
-    spread = np.interp(age, population.SPREAD_AGES, table["spread"]) * np.asarray(table["quantiles"])[[0, -1]]
-    groups = np.array([min(table["ethnicity"]), max(table["ethnicity"])])
-    low, high = np.exp(middle + spread + groups)
+    """Heights (cm) that all but a thousandth of a population of this age (years) and sex (1 or 2) are between."""
+    low, high = POPULATION.usual_heights(age, sex)
     return float(low), float(high)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,26 @@ from spiro_diffusion.dataset import raw_curves as curves
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import ats_ers, spirometry
 
+
+class Joined(NamedTuple):
+    """Where a column about participants comes from."""
+
+    table: str
+    columns: tuple[str, ...]  # of the CDC; of several, which are in some cycles only, the first that has a value
+    every_cycle: bool = True
+
+
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]
-_DEMO = ["SEQN", "RIDAGEYR", "RIAGENDR", "RIDRETH1", "WTMEC2YR"]
-_BMX = ["SEQN", "BMXHT", "BMXWT"]
-AGE_MONTHS = ("RIDEXAGM", "RIDAGEEX")  # at the examination: in G up to 19 years, in E and F up to 79
+PARTICIPANT: dict[str, Joined] = {  # a further one is a line here, one in `schema`, and its file in nhanes.codebook
+    "age": Joined("DEMO", ("RIDAGEYR",)),
+    "age_months": Joined("DEMO", ("RIDEXAGM", "RIDAGEEX"), every_cycle=False),  # in G up to 19 years, else up to 79
+    "height": Joined("BMX", ("BMXHT",)),
+    "weight": Joined("BMX", ("BMXWT",)),
+    "sex": Joined("DEMO", ("RIAGENDR",)),
+    "ethnicity": Joined("DEMO", ("RIDRETH1",)),
+    "ethnicity3": Joined("DEMO", ("RIDRETH3",), every_cycle=False),
+    "mec_weight": Joined("DEMO", ("WTMEC2YR",)),
+}
 
 
 def cycles(repaired: Path) -> list[str]:
@@ -31,33 +47,29 @@ def cycles(repaired: Path) -> list[str]:
 
 
 def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
-    """One row a raw curve of a cycle, with what SPXRAW says of it, and whether DEMO and BMX have the participant.
+    """One row a raw curve of a cycle, with what SPXRAW says of it, and what the other tables say of the participant.
 
-    Raises SpiroError where DEMO or BMX has a participant twice.
+    Raises SpiroError where one of them has a participant twice.
     """
     raw = curves.read_table(repaired / f"SPXRAW_{cycle}.parquet", _SPXRAW)
-    demo = curves.read_table(repaired / f"DEMO_{cycle}.parquet", _DEMO, optional=("RIDRETH3", *AGE_MONTHS))
-    bmx = curves.read_table(repaired / f"BMX_{cycle}.parquet", _BMX)
-    for name, people in ((f"DEMO_{cycle}", demo), (f"BMX_{cycle}", bmx)):
-        twice = people.index[people["SEQN"].duplicated()]
-        if len(twice):
-            seqn = people["SEQN"][twice[0]]
-            raise SpiroError(f"{name}: SEQN {seqn:.0f} is there twice, again in row {twice[0]}; fetch the file again")
-    at_demo = pd.Index(demo["SEQN"]).get_indexer(raw["SEQN"])
-    at_bmx = pd.Index(bmx["SEQN"]).get_indexer(raw["SEQN"])
+    names = dict.fromkeys(joined.table for joined in PARTICIPANT.values())
+    tables = {name: _participants(repaired, name, cycle) for name in names}
+    places = {name: pd.Index(table["SEQN"]).get_indexer(raw["SEQN"]) for name, table in tables.items()}
 
-    def joined(people: pd.DataFrame, at: NDArray, name: str) -> NDArray[np.float64]:
-        if name not in people:
-            return np.full(len(raw), np.nan)
-        return np.where(at >= 0, people[name].to_numpy(dtype=np.float64)[at], np.nan)
+    def values(joined: Joined) -> NDArray[np.float64]:
+        table, at = tables[joined.table], places[joined.table]
+        found = np.full(len(raw), np.nan)
+        for column in joined.columns:
+            if column in table:
+                found = np.where((at >= 0) & np.isnan(found), table[column].to_numpy(dtype=np.float64)[at], found)
+        return found
 
-    nameless = (at_demo >= 0) & np.isnan(joined(demo, at_demo, "RIDRETH1"))
+    people = {name: values(joined) for name, joined in PARTICIPANT.items()}
+    nameless = (places["DEMO"] >= 0) & np.isnan(people["ethnicity"])
     if nameless.any():
-        row = int(at_demo[nameless][0])
-        raise SpiroError(
-            f"DEMO_{cycle}: row {row} (SEQN {demo['SEQN'][row]:.0f}): RIDRETH1 is missing, expected 1 to 5"
-        )
-    months = [joined(demo, at_demo, name) for name in AGE_MONTHS]
+        row = int(places["DEMO"][nameless][0])
+        seqn = tables["DEMO"]["SEQN"][row]
+        raise SpiroError(f"DEMO_{cycle}: row {row} (SEQN {seqn:.0f}): RIDRETH1 is missing, expected 1 to 5")
     return pd.DataFrame(
         {
             "seqn": raw["SEQN"].astype(np.int64),
@@ -71,18 +83,26 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
             "position": raw["SPAPOS"],
             "btps": raw["SPAFACT"].astype(np.float64),
             "points": raw["SPXPTS"].astype(np.int64),
-            "age": joined(demo, at_demo, "RIDAGEYR"),
-            "age_months": np.where(np.isnan(months[0]), months[1], months[0]),
-            "height": joined(bmx, at_bmx, "BMXHT"),
-            "weight": joined(bmx, at_bmx, "BMXWT"),
-            "sex": joined(demo, at_demo, "RIAGENDR"),
-            "ethnicity": joined(demo, at_demo, "RIDRETH1"),
-            "ethnicity3": joined(demo, at_demo, "RIDRETH3"),
-            "mec_weight": joined(demo, at_demo, "WTMEC2YR"),
-            "in_demo": at_demo >= 0,
-            "in_bmx": at_bmx >= 0,
+            **people,
+            "in_demo": places["DEMO"] >= 0,
+            "in_bmx": places["BMX"] >= 0,
         }
     )
+
+
+def _participants(repaired: Path, name: str, cycle: str) -> pd.DataFrame:
+    """The columns of a table that are joined; SpiroError where it has a participant twice."""
+    wanted = [joined for joined in PARTICIPANT.values() if joined.table == name]
+    always = [column for joined in wanted if joined.every_cycle for column in joined.columns]
+    perhaps = tuple(column for joined in wanted if not joined.every_cycle for column in joined.columns)
+    people = curves.read_table(repaired / f"{name}_{cycle}.parquet", ["SEQN", *always], optional=perhaps)
+    twice = people.index[people["SEQN"].duplicated()]
+    if len(twice):
+        seqn = people["SEQN"][twice[0]]
+        raise SpiroError(
+            f"{name}_{cycle}: SEQN {seqn:.0f} is there twice, again in row {twice[0]}; fetch the file again"
+        )
+    return people
 
 
 def measured(repaired: Path, table: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import GRADES, SPLITS, TEST_TYPES
 from spiro_diffusion.nhanes.codebook import CYCLES
 
 Kind = Literal["int", "float", "bool", "text"]
@@ -36,8 +37,8 @@ ALIGNED: dict[str, Column] = {
     "cycle": Column("text", values=tuple(CYCLES)),
     "raw_row": Column("int", 0),
     "curve_number": Column("int", 1, 20),
-    "test_type": Column("text", values=("Pre", "Bron")),
-    "grade": Column("text", values=("A", "B", "C", "D")),
+    "test_type": Column("text", values=TEST_TYPES),
+    "grade": Column("text", values=GRADES),
     "plateau": Column("bool"),
     "acceptable": Column("bool"),
     "position": Column("text", values=("Standing", "Sitting")),
@@ -76,7 +77,7 @@ LARGEST_PEF_LPS = 25.0  # the largest published PEF is 19.0 L/s (SPX_G)
 KNOWN = {"age", "height", "sex", "t0", "fvc", "fev1", "pef", "mec_weight"}  # must be there from filter on
 FILTERED: dict[str, Column] = {
     **{name: column._replace(missing=column.missing and name not in KNOWN) for name, column in ALIGNED.items()},
-    "split": Column("text", values=("train", "validation", "test")),
+    "split": Column("text", values=SPLITS),
     "best": Column("bool"),
 }
 FILTERED |= {

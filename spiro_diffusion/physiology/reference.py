@@ -17,18 +17,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from spiro_diffusion.core.vocabulary import SEX_CODES, SEXES, Sex
+
 Floats = NDArray[np.float64]
 
-SEXES = {1: "male", 2: "female"}  # RIAGENDR
 Z_LLN = 1.645  # the lower limit of normal is the 5th percentile (ATS/ERS 2021)
 GLI_NAMES = {"fev1": "FEV1", "fvc": "FVC", "ratio": "FEV1FVC", "fef2575": "FEF25_75"}
 GLI_GROUPS = ("caucasian", "african_american", "northeast_asian", "southeast_asian", "other")
 HANKINSON_NAMES = {"fev1": "FEV1", "fvc": "FVC", "fev6": "FEV6", "pef": "PEF", "fef2575": "FEF25_75"}
 HANKINSON_GROUPS = ("caucasian", "african_american", "mexican_american")
 HANKINSON_AGES = (8, 80)  # completed years of NHANES III
-HANKINSON_CHILD = {"male": 19, "female": 17}  # the last completed year of the equations for children (table 4)
+HANKINSON_CHILD: dict[Sex, int] = {
+    "male": 19,
+    "female": 17,
+}  # the equations for children end with it (table 4)
 # cm, the heights the equations were made from, by sex, group and age (Hankinson 1999, table 2)
-HANKINSON_HEIGHTS = {
+HANKINSON_HEIGHTS: dict[tuple[Sex, str, str], tuple[int, int]] = {
     ("male", "caucasian", "child"): (122, 192),
     ("male", "african_american", "child"): (122, 194),
     ("male", "mexican_american", "child"): (120, 180),
@@ -128,7 +132,7 @@ def hankinson(
     table = _table("hankinson_1999_coefficients_t4_t5").set_index(["parameter", "sex", "ethnicity", "age_group"])
     predicted, lower = np.full(years.shape, np.nan), np.full(years.shape, np.nan)
     for (sex_name, group_name, stage), (low, high) in HANKINSON_HEIGHTS.items():
-        rows = in_range & (people.sex == {v: k for k, v in SEXES.items()}[sex_name])
+        rows = in_range & (people.sex == SEX_CODES[sex_name])
         rows &= people.group == HANKINSON_GROUPS.index(group_name)
         rows &= (years <= HANKINSON_CHILD[sex_name]) == (stage == "child")
         if not extend:

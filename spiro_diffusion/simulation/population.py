@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 Floats = NDArray[np.float64]
@@ -59,6 +59,18 @@ class Population:
         e = np.interp(score, ndtri(self.probabilities), model.quantiles)
         return value + own * np.interp(age, self.spread_ages, model.spread) * e
 
+    def usual_heights(self, age: ArrayLike, sex: ArrayLike) -> tuple[Floats, Floats]:
+        """Heights (cm) that all but a thousandth of people of this age (years) and sex (1, 2) are between.
+
+        Over all groups of ethnicity; age and sex are (n,), or one number each.
+        """
+        age, model = np.asarray(age, dtype=np.float64), self.height
+        men, women = (np.interp(age, model.ages, row) for row in model.correction)
+        middle = np.where(np.asarray(sex) == 1, men, women)
+        spread = np.interp(age, self.spread_ages, model.spread)
+        low = middle + spread * model.quantiles[0] + model.ethnicity.min()
+        return np.exp(low), np.exp(middle + spread * model.quantiles[-1] + model.ethnicity.max())
+
 
 def load(path: Path = PATH) -> Population:
     """The figures of a file."""
@@ -71,3 +83,6 @@ def load(path: Path = PATH) -> Population:
 def _marginal(table: dict[str, Any]) -> Marginal:
     fields: dict[str, Any] = {name: np.array(value) for name, value in table.items() if isinstance(value, list)}
     return Marginal(**fields, height=table["height"])
+
+
+POPULATION = load()

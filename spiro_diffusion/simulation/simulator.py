@@ -16,12 +16,12 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.nhanes.codebook import CYCLES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.simulation import expiration, lung_shapes, population
+from spiro_diffusion.simulation import expiration, lung_shapes
+from spiro_diffusion.simulation.population import POPULATION
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-POPULATION = population.load()
 SHAPES = lung_shapes.load()
 BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
@@ -360,10 +360,11 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
     for letter, test_type in (("N", "Pre"), ("B", "Bron")):
         rows = (efforts["test_type"] == test_type).to_numpy()
         usable = rows & efforts["grade"].isin(["A", "B", "C"]).to_numpy() & (efforts["points"] > 100).to_numpy()
-        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"], sum=lambda i: i.fev1 + i.fvc)
+        curves = indices[usable].assign(seqn=efforts["seqn"], grade=efforts["grade"])
         by_person = curves.groupby("seqn")
         highest = by_person[["fvc", "fev05", "fev075", "fev1", "fev3", "fev6", "pef"]].max().mul(1000).round()
-        best = curves.sort_values("sum", ascending=False, kind="stable").drop_duplicates("seqn").set_index("seqn")
+        is_best = ats_ers.best_efforts(curves["fev1"], curves["fvc"], curves["seqn"], np.full(len(curves), True))
+        best = curves[is_best].set_index("seqn")
         for name, index in _PUBLISHED.items():
             source = highest[index] if index in highest else (best[index] * _SCALE[index]).round(_DIGITS[index])
             table[f"SPX{letter}{name}"] = seqn.map(source)
