@@ -75,14 +75,11 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
     joint = POPULATION.covariances
     weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, wanted)])
     root = np.linalg.cholesky(joint[np.ix_(wanted, wanted)] - joint[np.ix_(wanted, given)] @ weights)
-    own = (
-        np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T
-    )  # farther out the scores are not jointly normal
+    own = np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T  # farther out scores are not normal jointly
     drawn = known @ weights + own + np.outer(bow, POPULATION.bends[wanted])
-    early, late = (
-        POPULATION.drawn(POPULATION.values[names[i]], people, z) for i, z in zip(wanted, drawn.T, strict=True)
-    )
-    return early, late
+    early, late = drawn.T
+    models = POPULATION.values
+    return POPULATION.drawn(models["early"], people, early), POPULATION.drawn(models["late"], people, late)
 
 
 def _score(model: Marginal, people: pd.DataFrame, value: Floats) -> Floats:
