@@ -9,10 +9,12 @@ sessions: the figures are in-sample.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.base import ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -99,7 +101,7 @@ def features(efforts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, index=persons)
 
 
-def _auc(real: pd.DataFrame, simulated: pd.DataFrame, make, draw: int) -> float:
+def _auc(real: pd.DataFrame, simulated: pd.DataFrame, make: Callable[[], ClassifierMixin], draw: int) -> float:
     rows = np.random.default_rng(draw).choice(len(simulated), len(real), replace=False)
     x = np.concatenate([real.to_numpy(), simulated.to_numpy()[rows]])
     labels = np.repeat([1, 0], len(real))

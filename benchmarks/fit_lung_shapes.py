@@ -85,6 +85,8 @@ def main(folder: Path, write: bool) -> None:
 
 def _judge(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("shape_auc", folder / "shape_auc.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -166,14 +168,15 @@ def fit(loops: list[Loop], people: pd.DataFrame, rng: np.random.Generator) -> di
     """The content of lung_shapes.json from these loops; rng draws the efforts that measure what flutter adds."""
     knots, predictors = np.stack([i.knots for i in loops]), np.stack([i.predictors for i in loops])
     parts = [np.stack(part) for part in zip(*((i.early, i.between, i.onset) for i in loops), strict=True)]
+    flutter = _flutter(loops)
     table = {
         "source": SOURCE,
         "people": len(loops),
         "shape": _regression(predictors, parts, COMPONENTS),
         "efforts": _regression(knots[:, :4], [knots[:, 4:]], (3,)),
-        "flutter": _flutter(loops),
+        "flutter": flutter,
     }
-    table["flutter"]["peak"] = _peak(lung_shapes.from_table(table), people, rng)
+    flutter["peak"] = _peak(lung_shapes.from_table(table), people, rng)
     return table
 
 
