@@ -1,6 +1,6 @@
 """Fit the simulator's facts of real forced expirations, and say whether its best efforts can be told from them.
 
-Usage: python benchmarks/fit_lung_shapes.py FOLDER [--write]
+Usage: python -m benchmarks.fit_lung_shapes FOLDER [--write]
 
 FOLDER holds people.csv, loops.csv.gz and shape_auc.py: loops of the PExOL_Spirometry repository (reference data
 "MBDS", 49 adults of 18 to 39 years). Only means, slopes and covariances leave this script. A loop becomes
@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from scipy.signal import savgol_coeffs
 
+from benchmarks.given_values import best_efforts
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.physiology.peak_flow import peak_flow, window
 from spiro_diffusion.simulation import expiration, lung_shapes
 from spiro_diffusion.simulation.expiration import Knots
-from spiro_diffusion.simulation.given_values import best_efforts
 
 Floats = NDArray[np.float64]
 

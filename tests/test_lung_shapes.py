@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.given_values import best_efforts
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.simulation import expiration, lung_shapes
 from spiro_diffusion.simulation.expiration import Knots, Shape
-from spiro_diffusion.simulation.given_values import best_efforts
 
 ROOT = Path(__file__).parents[1]
 LOOPS = Path(__file__).parents[2] / "shared" / "real_loops"

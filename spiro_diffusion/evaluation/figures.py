@@ -45,9 +45,9 @@ def missing(reason: str) -> Figure:
     return Figure(None, reason=reason)
 
 
-def too_few(people: int, least: int = MIN_PEOPLE) -> Figure:
+def too_few(people: int) -> Figure:
     """A figure that so few participants cannot give."""
-    return missing(f"{people} participants, fewer than {least}")
+    return missing(f"{people} participants, fewer than {MIN_PEOPLE}")
 
 
 def figure(value: float, low: float | None = None, high: float | None = None) -> Figure:

@@ -1,10 +1,17 @@
-"""The dialect of a delimited text: encoding, separator, decimal mark, and the line that names its columns."""
+"""The dialect of a delimited text: encoding, separator, decimal mark, the line that names its columns; and its rows."""
 
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from spiro_diffusion.core.errors import SpiroError, shown
 
 HEAD = 1 << 16  # bytes that `sniff` wants to see; a line is no longer
 MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
@@ -99,3 +106,26 @@ def first_names(head: bytes) -> list[str]:
         separator = max(SEPARATORS[:-1], key=line.count)
         return cells(line[: HEAD // 2], separator)
     return []
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns in words, the first eight of them and each cut to 40 characters."""
+    said = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
+    """The rows of a text as `pandas.read_csv` reads them with `options`; none of a text that is empty.
+
+    Raises SpiroError where they are no table, or one has more cells than there are columns.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose the cells beyond
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+            return pd.read_csv(file, index_col=False, skipinitialspace=True, **options)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=options.get("names"))
+    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        said = shown(" ".join(str(error).split()), 200)
+        raise SpiroError(f"{where}: not a readable CSV table ({said})") from None

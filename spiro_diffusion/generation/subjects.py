@@ -1,16 +1,16 @@
 """Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
 
 import itertools
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import SEX_CODES
+from spiro_diffusion.formats import dialect
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.simulation.population import POPULATION
 
@@ -55,7 +55,27 @@ def read_people(path: Path) -> pd.DataFrame:
 
     Raises SpiroError where the file cannot be read or lacks a column.
     """
-    return _checked(read_csv(path), str(path))
+    try:
+        with path.open("rb") as file:
+            first = file.readline(10_000).decode(errors="replace")
+    except FileNotFoundError:
+        raise SpiroError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SpiroError(f"{path}: not a readable CSV table ({error})") from None
+    if path.stat().st_size > LARGEST_CSV:
+        raise SpiroError(f"{path}: has more than {LARGEST_CSV >> 20} MB; give it in parts")
+    for mark, name in OTHER_SEPARATORS.items():
+        if mark in first and "," not in first:
+            raise SpiroError(
+                f"{path}: its columns are separated by {name}; save it as CSV with commas between columns and points "
+                "in numbers"
+            )
+    table = dialect.rows(path, str(path), encoding="utf-8-sig")
+    table = table.rename(columns=lambda name: str(name).strip().lower())
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise SpiroError(f"{path}: two columns are named {shown(twice[0])}; keep one")
+    return _checked(table, str(path))
 
 
 def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: Any) -> pd.DataFrame:
@@ -84,80 +104,11 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
     if missing:
         raise SpiroError(
             f"{where}: no column {', '.join(missing)}; expected age (years), height (cm), sex (male or female) "
-            f"and found {listed(table)}"
+            f"and found {dialect.listed(list(map(str, table)))}"
         )
     if table.empty:
         raise SpiroError(f"{where}: holds no people; give one row a person")
     return table
-
-
-def read_csv(source: Path | BinaryIO, where: str | None = None) -> pd.DataFrame:
-    """A CSV with lower-case column names, of a path or an open file; `where` names it in errors, else the path.
-
-    Raises SpiroError where there is none to read, or its columns are not told apart.
-    """
-    where = where or str(source)
-    try:
-        if isinstance(source, Path) and source.stat().st_size > LARGEST_CSV:
-            raise SpiroError(f"{where}: has more than {LARGEST_CSV >> 20} MB; give it in parts")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row of more cells than columns would lose some
-            table = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig", index_col=False)
-    except FileNotFoundError:
-        raise SpiroError(f"{where}: no such file") from None
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        # EmptyDataError and UnicodeDecodeError are ValueErrors
-        _refuse_other_separator(_first_line(source), where)
-        raise SpiroError(f"{where}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
-    if table.shape[1] == 1:
-        _refuse_other_separator(str(table.columns[0]), where)
-    table = table.rename(columns=lambda name: str(name).strip().lower())
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice):
-        raise SpiroError(f"{where}: two columns are named {shown(twice[0])}; keep one")
-    return table
-
-
-def _first_line(source: Path | BinaryIO) -> str:
-    """The first line of what could not be read, as far as it is text; nothing where there is none."""
-    try:
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                line = file.readline(10_000)
-        else:
-            source.seek(0)
-            line = source.readline(10_000)
-    except (OSError, ValueError):  # a directory; a file that pandas has closed
-        return ""
-    return line.decode("utf-8", errors="replace")
-
-
-def _refuse_other_separator(head: str, where: str) -> None:
-    """Raises SpiroError where the first line holds no comma but what separates cells elsewhere."""
-    for mark, name in OTHER_SEPARATORS.items():
-        if mark in head and "," not in head:
-            raise SpiroError(
-                f"{where}: its columns are separated by {name}; save it as CSV with commas between columns and points "
-                "in numbers"
-            )
-
-
-def listed(table: pd.DataFrame) -> str:
-    """The columns of a table in words, the first eight of them and each cut to 40 characters."""
-    names = [shown(name, 40) for name in table.columns[:8]]
-    return ", ".join(names) + (f" and {table.shape[1] - 8} more" if table.shape[1] > 8 else "") or "none"
-
-
-def numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
-    """A column as finite float64 (n,).
-
-    Raises SpiroError that names the first cell that is no number, by its row counted from 1.
-    """
-    values = _numbers(table[name])
-    bad = np.flatnonzero(np.isnan(values))
-    if len(bad):
-        raise SpiroError(f"{where}: {_listed({int(bad[0]): _no_number(name, table[name], int(bad[0]))}, 1)}")
-    return values
 
 
 def _numbers(cells: pd.Series) -> np.ndarray:

@@ -28,7 +28,6 @@ CYCLES: dict[str, Cycle] = {
     "F": Cycle(2009, 51624, 62160, 6, "RIDAGEEX", None),
     "G": Cycle(2011, 62161, 71916, 7, "RIDEXAGM", "RIDRETH3"),
 }
-ETHNICITY = "RIDRETH1"  # the one that every cycle has
 
 
 # --- columns --------------------------------------------------------------------------------------------------

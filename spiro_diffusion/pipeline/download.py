@@ -28,27 +28,15 @@ class Params:
 
 
 def download(params: Params, *, raw: Path) -> None:
-    """Bring the raw files of each cycle into one folder, with a manifest of their sizes and SHA-256."""
-    bring(params.source, list(params.cycles), params.participants, params.seed, raw)
+    """Bring the raw files of each cycle into one folder, with a manifest of their sizes and SHA-256.
 
-
-def bring(source: str, cycles: list[str], participants: int, seed: int, raw: Path) -> None:
-    """Bring the files of some cycles into `raw`.
-
-    Args:
-        source: `simulated`; `nhanes`, the CDC, or the address of a mirror of its paths; or a folder.
-        cycles: of `E`, `F` and `G`.
-        participants, seed: of each simulated cycle.
-        raw: the folder they go to.
-
-    Raises:
-        SpiroError: a file that is not there or cannot be fetched.
+    Raises SpiroError where a file is not there or cannot be fetched.
     """
+    source, files = params.source, codebook.files(list(params.cycles))
     manifest: dict[str, Any] = {"source": source if source in ("simulated", "nhanes") else "folder"}
-    files = codebook.files(cycles)
     if source == "simulated":
-        manifest |= {"participants": participants, "seed": seed}
-        brought = _simulated(cycles, participants, seed, raw)
+        manifest |= {"participants": params.participants, "seed": params.seed}
+        brought = _simulated(params, raw)
     elif source == "nhanes" or source.startswith(raw_folder.SERVERS):
         host = codebook.HOST if source == "nhanes" else source
         manifest["source"] = source
@@ -58,12 +46,12 @@ def bring(source: str, cycles: list[str], participants: int, seed: int, raw: Pat
     write_json(raw / raw_folder.MANIFEST, manifest | {"files": brought})
 
 
-def _simulated(cycles: list[str], participants: int, seed: int, raw: Path) -> dict[str, Any]:
+def _simulated(params: Params, raw: Path) -> dict[str, Any]:
     from spiro_diffusion.simulation.files import write_cycle  # noqa: PLC0415
     from spiro_diffusion.simulation.simulator import simulate  # noqa: PLC0415, loads scipy, which no other source needs
 
     brought = {}
-    for cycle in tqdm(cycles, desc="simulating", unit="cycle"):
-        for path in write_cycle(simulate(cycle, participants, seed), cycle, raw):
+    for cycle in tqdm(params.cycles, desc="simulating", unit="cycle"):
+        for path in write_cycle(simulate(cycle, params.participants, params.seed), cycle, raw):
             brought[path.name] = raw_folder.facts(path)
     return brought

@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.nhanes.codebook import CYCLES
+from spiro_diffusion.nhanes.codebook import CYCLES, FILES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration, lung_shapes
@@ -321,7 +321,7 @@ def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
     weight = drawn.round(6)  # as the CDC's; the last digit of exp is the processor's
     table = {
         "SEQN": people["seqn"],
-        "SDDSRVYR": {"E": 5, "F": 6, "G": 7}[cycle] + np.zeros(n),
+        "SDDSRVYR": CYCLES[cycle].release + np.zeros(n),
         "RIDSTATR": np.where(people["examined"], 2, 1),
         "RIAGENDR": people["sex"],
         "RIDAGEYR": people["age"],
@@ -329,14 +329,15 @@ def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
     }
     if cycle == "G":
         table["RIDRETH3"] = ethnicity
-        table["RIDEXAGM"] = people["months"].where(people["examined"] & (people["age"] < 20))
-    else:
-        table["RIDAGEEX"] = people["months"].where(people["examined"] & (people["age"] < 80))
+    known = people["examined"] & (people["age"] < (20 if cycle == "G" else 80))
+    table[CYCLES[cycle].exam_months] = people["months"].where(known)
     table["WTINT2YR"] = weight
     table["WTMEC2YR"] = np.where(people["examined"], weight * 1.04, 0)
     table["SDMVPSU"] = rng.integers(1, 3, n)
     table["SDMVSTRA"] = rng.integers(90, 104, n)
-    return pd.DataFrame(table).astype(float)
+    return pd.DataFrame({name: table[name] for name in FILES[f"DEMO_{cycle}"].columns[0] if name in table}).astype(
+        float
+    )
 
 
 def _bmx(people: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Delimited text of any dialect: columns of time and flow or volume, one blow or several."""
 
 import functools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, sniff
+from spiro_diffusion.formats import dialect
+from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, listed, sniff
 from spiro_diffusion.physiology.spirometry import end_of_flow
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.column_names import ColumnName
@@ -46,12 +46,12 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
     Raises SpiroError that says what is wrong with columns or numbers.
     """
-    dialect = sniff(source.head, score)
-    if dialect is None:
+    found = sniff(source.head, score)
+    if found is None:
         _refuse(source)
-    if dialect.mixed:
+    if found.mixed:
         raise SpiroError(f"{source.where}: its numbers have decimal points and commas both; use one of them")
-    return blows_of(_parsed(source, dialect), [*zip(dialect.names, dialect.units, strict=True)], source.where)
+    return blows_of(_parsed(source, found), [*zip(found.names, found.units, strict=True)], source.where)
 
 
 def score(names: list[str]) -> int:
@@ -64,37 +64,25 @@ def score(names: list[str]) -> int:
 def _refuse(source: Source) -> NoReturn:
     if b"\n" not in source.head and b"\r" not in source.head and len(source.head) == HEAD:
         raise SpiroError(f"{source.where}: its first line has more than {HEAD:,} characters; {EXPECTED}")
-    names = first_names(source.head)
-    listed = ", ".join(shown(name, 40) for name in names[:8]) or "none"
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    raise SpiroError(f"{source.where}: columns are {listed}{more}; {EXPECTED}")
+    raise SpiroError(f"{source.where}: columns are {listed(first_names(source.head))}; {EXPECTED}")
 
 
-def _parsed(source: Source, dialect: Dialect) -> pd.DataFrame:
+def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
     """The rows below the names as they are, columns by their places; blank lines are rows of nothing."""
     if source.path and source.path.stat().st_size > LARGEST:
         raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
-    try:
-        with source.opened() as file, warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row of more cells than columns would lose some
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            return pd.read_csv(
-                file,
-                sep=r"\s+" if dialect.separator == " " else dialect.separator,
-                decimal=dialect.decimal,
-                encoding=dialect.encoding,
-                skiprows=dialect.begin,
-                header=None,
-                names=list(range(len(dialect.names))),
-                index_col=False,
-                skipinitialspace=True,
-                skip_blank_lines=False,
-            )
-    except pd.errors.EmptyDataError:
-        raise SpiroError(f"{source.where}: holds no samples") from None
-    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        said = shown(" ".join(str(error).split()), 200)
-        raise SpiroError(f"{source.where}: not a readable CSV table ({said})") from None
+    with source.opened() as file:
+        return dialect.rows(
+            file,
+            source.where,
+            sep=r"\s+" if found.separator == " " else found.separator,
+            decimal=found.decimal,
+            encoding=found.encoding,
+            skiprows=found.begin,
+            header=None,
+            names=list(range(len(found.names))),
+            skip_blank_lines=False,
+        )
 
 
 # --- columns to blows -----------------------------------------------------------------------------------------------

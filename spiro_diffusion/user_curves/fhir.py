@@ -110,9 +110,7 @@ def _samples(data: Any, where: str) -> NDArray[np.float64]:
     words = data.split() if isinstance(data, str) else []
     if not words:
         raise SpiroError(f"{where}: its SampledData holds no samples")
-    wrong = next(
-        (i for i, w in enumerate(words) if not re.fullmatch(r"[+-]?\d{1,12}(\.\d{1,12})?([eE]-?\d)?", w)), None
-    )
+    wrong = next((i for i, word in enumerate(words) if not SAMPLE.fullmatch(word)), None)
     if wrong is not None:
         raise SpiroError(f"{where}: sample {wrong + 1} is {shown(words[wrong], 20)}; curves with gaps are not read")
     return np.array([float(word) for word in words])

@@ -2,8 +2,8 @@
 
 import re
 import tempfile
-import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,18 +133,8 @@ def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
         raise SpiroError(f"{path}: no column {missing[0]}; NHANES's curves are SPXRAW, with SPAFACT, the BTPS factor")
     if len(set(names)) < len(names):
         raise SpiroError(f"{path}: two columns are named {shown(max(names, key=names.count))}; keep one")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path, sep=found.separator, encoding=found.encoding, skiprows=found.begin, header=None, names=names,
-                index_col=False, dtype=str, skipinitialspace=True,
-            )  # fmt: skip
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame(columns=names, dtype=str)
-    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise SpiroError(f"{path}: not a readable CSV table ({shown(' '.join(str(error).split()), 200)})") from None
-    return table
+    options: dict[str, Any] = {"sep": found.separator, "encoding": found.encoding, "skiprows": found.begin}
+    return dialect.rows(path, str(path), **options, header=None, names=names, dtype=str)
 
 
 def _number(table: pd.DataFrame, name: str, path: Path) -> pd.Series:

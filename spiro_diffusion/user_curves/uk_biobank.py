@@ -4,7 +4,6 @@ Source: https://biobank.ctsu.ox.ac.uk/crystal/field.cgi?id=3066. The count behin
 out. The field says neither BTPS nor ATPS.
 """
 
-import csv
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import write_text
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.formats.dialect import cells
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, RawBlow, UserCurves
 from spiro_diffusion.user_curves.source import Source
 
@@ -25,7 +25,7 @@ MOST_POINTS = 6000  # of 10 ms: no expiration lasts a minute
 def recognises(source: Source) -> bool:
     text = source.head_text
     first = next((line for line in text.splitlines() if line.strip()), "")
-    return bool(BLOW.match(first)) or bool(_columns(_cells(first, _separator(first))))
+    return bool(BLOW.match(first)) or bool(_columns(cells(first, _separator(first))))
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
@@ -35,25 +35,18 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         named = [(str(number), line.strip().strip('"')) for number, line in enumerate(lines, 1)]
     else:
         separator = _separator(lines[0])
-        columns = _columns(_cells(lines[0], separator))
+        columns = _columns(cells(lines[0], separator))
         named = [
-            (f"row {row} blow {instance}.{array}", cells[place])
-            for row, cells in enumerate((_cells(line, separator) for line in lines[1:]), 1)
+            (f"row {row} blow {instance}.{array}", found[place])
+            for row, found in enumerate((cells(line, separator) for line in lines[1:]), 1)
             for place, (instance, array) in columns.items()
-            if place < len(cells) and cells[place] not in ("", "NA")
+            if place < len(found) and found[place] not in ("", "NA")
         ]
     return [_blow(name, text, source.where) for name, text in named], []
 
 
 def _separator(line: str) -> str:
     return max(",\t;", key=line.count)
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
-    except csv.Error:
-        return []
 
 
 def _columns(names: list[str]) -> dict[int, tuple[str, str]]:

@@ -1,1 +1,0 @@
-"""What a generator was trained on, read from its checkpoint without PyTorch."""
