@@ -24,7 +24,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -85,6 +85,7 @@ def main(folder: Path, write: bool) -> None:
 
 def _judge(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("shape_auc", folder / "shape_auc.py")
+    assert spec and spec.loader  # noqa: PT018
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -167,7 +168,7 @@ def fit(loops: list[Loop], people: pd.DataFrame, rng: np.random.Generator) -> di
     """The content of lung_shapes.json from these loops; rng draws the efforts that measure what flutter adds."""
     knots, predictors = np.stack([i.knots for i in loops]), np.stack([i.predictors for i in loops])
     parts = [np.stack(part) for part in zip(*((i.early, i.between, i.onset) for i in loops), strict=True)]
-    table = {
+    table: dict[str, Any] = {
         "source": SOURCE,
         "people": len(loops),
         "shape": _regression(predictors, parts, COMPONENTS),
