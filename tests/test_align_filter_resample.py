@@ -19,7 +19,7 @@ from spiro_diffusion.pipeline import resample as resample_stage
 from spiro_diffusion.reporting import report
 from spiro_diffusion.simulation.simulator import simulate
 
-ALL = {
+ALL: dict[str, Any] = {
     "grades": ["A", "B", "C", "D"],
     "test_types": ["Pre", "Bron"],
     "plateau_only": False,
@@ -59,7 +59,7 @@ def filtered(to: Path, **changes: Any) -> dict[str, Any]:
     return json.loads((to / "filter.json").read_text())
 
 
-def resample(raw: Path, to: Path, grid_name: str = "warped") -> dict[str, Any]:
+def resample(raw: Path, to: Path, grid_name: Any = "warped") -> dict[str, Any]:
     paths = {"signals": to / "signals.npy", "curves": to / "curves.parquet", "metrics": to / "resample.json"}
     params = resample_stage.Params(grid=grid_name)
     resample_stage.resample(params, repaired=raw, filtered=to / "filtered.parquet", shown=to / "shown.npz", **paths)

@@ -56,7 +56,7 @@ def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.Dat
     return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
 
 
-def flow_of(blown: pd.DataFrame) -> pd.Series:
+def flow_of(blown: pd.DataFrame) -> np.ndarray:
     """Flow in L/s of each 10 ms of a volume."""
     return np.diff(blown["volume_l"], append=blown["volume_l"].iloc[-1]) / 0.01
 
@@ -679,7 +679,7 @@ def test_info_and_indices_do_without_torch_and_nothing_imports_its_compiler(mode
 
 
 def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = columns.Column("fev3", INDICES["fev3"], on_screen=True, compute=lambda found: found.fev3)
+    more = columns.Column("fev3", INDICES["fev3"], on_screen=True, compute=lambda found: found.fev3.astype(np.float64))
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, more))
     blow().to_csv("mine.csv", index=False)
     assert "FEV3" in spiro("indices", "mine.csv", *MAN)[1]

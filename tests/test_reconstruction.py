@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from spiro_diffusion.reconstruction.sibling_efforts import Others
 from spiro_diffusion.reporting import completion_plots, completion_report
 from spiro_diffusion.training import loop
 
-MAN = {"age": 45, "height": 175, "sex": "male"}
+MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
 SENSOR_L_S = 0.1  # 1 mL in 10 ms
 
 
@@ -264,7 +265,7 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = completion.summary(to_json({"cases": cases, "others": compared}))
+    summary: Any = completion.summary(to_json({"cases": cases, "others": compared}))
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 
