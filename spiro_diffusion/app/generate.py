@@ -71,7 +71,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
             "spirogram": figures.volume_time(seen),
             "table": table(seen),
             "subject": f"{seen.n} curves: {seen.subject}",
-            "notes": [note(warning) for warning in drawn.warnings] + _judged(seen),
+            "notes": [note(warning) for warning in drawn.warnings] + judged(seen),
         }
 
     upload.connect(app, KEY)
@@ -151,7 +151,7 @@ def _results() -> Component:
     return html.Div([card(shown), card(indices)], className="results")
 
 
-def _judged(seen: View) -> list[Component]:
+def judged(seen: View) -> list[Component]:
     """Whether the user's effort is acceptable, and what was breathed in around it."""
     found = seen.user
     if found is None:
