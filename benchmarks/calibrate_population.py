@@ -71,7 +71,7 @@ def emptied(share: ArrayLike) -> NDArray[np.float64]:
 def logit(share: pd.Series) -> pd.Series:
     """Log odds, of shares held within 0.02 and 0.995."""
     share = share.clip(0.02, 0.995)
-    return np.log(share / (1 - share))
+    return pd.Series(np.log(share / (1 - share)), share.index)
 
 
 def main(folder: Path) -> None:
@@ -94,8 +94,9 @@ def main(folder: Path) -> None:
 
     measured = people[(people["age"] >= 2) & people["height"].notna() & people["weight"].notna()]
     mass_index = measured["weight"] / (measured["height"] / 100) ** 2
+    log_mass_index = pd.Series(np.log(mass_index), mass_index.index)
     content["height"], _ = fit(np.log(measured["height"]), measured, SIZE_AGES, with_height=False)
-    content["mass_index"], _ = fit(np.log(mass_index), measured, SIZE_AGES, with_height=False)
+    content["mass_index"], _ = fit(log_mass_index, measured, SIZE_AGES, with_height=False)
 
     good = people["SPXNQFVC"].isin(["A", "B"]) & people["SPXNQFV1"].isin(["A", "B"]) & people["height"].notna()
     good &= people["SPXNEV"].notna()

@@ -56,7 +56,7 @@ def explained(people: pd.DataFrame, column: str) -> tuple[float, float]:
     return 1 - residual.var() / y.var(), residual.std(ddof=design.shape[1])
 
 
-def z_scores(people: pd.DataFrame) -> dict[str, pd.Series]:
+def z_scores(people: pd.DataFrame) -> dict[str, np.ndarray]:
     """GLI Global z-scores of FEV1, FVC and their ratio."""
     person = (people["RIDAGEYR"], people["BMXHT"], people["RIAGENDR"])
     values = {"fev1": people["SPXNFEV1"] / 1000, "fvc": people["SPXNFVC"] / 1000}
@@ -127,8 +127,9 @@ def _plot(real: pd.DataFrame, made: pd.DataFrame) -> Figure:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(labelsize=8)
     ratio = figure.axes[7]
-    for table, style in ((real, {"color": "#c9ced3"}), (made, {"histtype": "step", "color": "#c1121f"})):
-        ratio.hist(table["SPXNFEV1"] / table["SPXNFVC"], np.linspace(0.4, 1, 40), density=True, **style)
+    edges = np.linspace(0.4, 1, 40).tolist()
+    ratio.hist(real["SPXNFEV1"] / real["SPXNFVC"], edges, density=True, color="#c9ced3")
+    ratio.hist(made["SPXNFEV1"] / made["SPXNFVC"], edges, density=True, histtype="step", color="#c1121f")
     ratio.set_title("FEV1/FVC", fontsize=9, loc="left")
     ratio.set_yticks([])
     ratio.spines[["top", "right", "left"]].set_visible(False)

@@ -35,7 +35,7 @@ from scipy.signal import savgol_coeffs
 from benchmarks.given_values import best_efforts
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.physiology.peak_flow import peak_flow, window
-from spiro_diffusion.simulation import expiration, lung_shapes, population
+from spiro_diffusion.simulation import expiration, lung_shapes
 from spiro_diffusion.simulation.expiration import Knots
 
 Floats = NDArray[np.float64]
@@ -85,6 +85,8 @@ def main(folder: Path, write: bool) -> None:
 
 def _judge(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("shape_auc", folder / "shape_auc.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -98,14 +100,13 @@ def _people(folder: Path, persons: list[int]) -> pd.DataFrame:
 
 def out_of_fold(loops: list[Loop], people: pd.DataFrame, rng: np.random.Generator) -> Floats:
     """Flows (people x DRAWS, T) of best efforts from the facts of the other folds."""
-    figures = population.load()
     fold = people["person"].to_numpy() % FOLDS
     drawn: dict[int, Floats] = {}
     for one in range(FOLDS):
         others = np.flatnonzero(fold != one)
         facts = lung_shapes.from_table(fit([loops[i] for i in others], people.iloc[others], rng))
         rows = np.repeat(np.flatnonzero(fold == one), DRAWS)
-        flow, _ = best_efforts(people.iloc[rows].reset_index(drop=True), figures, facts, rng)
+        flow, _ = best_efforts(people.iloc[rows].reset_index(drop=True), facts, rng)
         for start in range(0, len(rows), DRAWS):
             drawn[rows[start]] = flow[start : start + DRAWS]
     result = np.zeros((len(people) * DRAWS, max(flow.shape[1] for flow in drawn.values())))
@@ -167,14 +168,15 @@ def fit(loops: list[Loop], people: pd.DataFrame, rng: np.random.Generator) -> di
     """The content of lung_shapes.json from these loops; rng draws the efforts that measure what flutter adds."""
     knots, predictors = np.stack([i.knots for i in loops]), np.stack([i.predictors for i in loops])
     parts = [np.stack(part) for part in zip(*((i.early, i.between, i.onset) for i in loops), strict=True)]
+    flutter = _flutter(loops)
     table = {
         "source": SOURCE,
         "people": len(loops),
         "shape": _regression(predictors, parts, COMPONENTS),
         "efforts": _regression(knots[:, :4], [knots[:, 4:]], (3,)),
-        "flutter": _flutter(loops),
+        "flutter": flutter,
     }
-    table["flutter"]["peak"] = _peak(lung_shapes.from_table(table), people, rng)
+    flutter["peak"] = _peak(lung_shapes.from_table(table), people, rng)
     return table
 
 
@@ -195,7 +197,8 @@ def _regression(x: Floats, parts: list[Floats], components: tuple[int, ...]) -> 
     slopes = hat @ scores
     residual = scores - x @ slopes
     root = np.linalg.cholesky(residual.T @ residual / (n - 1 - np.trace(x @ hat)))
-    table = {"centre": centre, "scale": scale, "mean": mean, "slopes": slopes @ axes, "components": root.T @ axes}
+    table = {"centre": centre, "scale": scale, "precision": np.linalg.inv(x.T @ x / (n - 1)), "mean": mean}
+    table |= {"slopes": slopes @ axes, "components": root.T @ axes}
     return {name: np.round(value, DIGITS).tolist() for name, value in table.items()}
 
 
@@ -223,7 +226,7 @@ def _peak(facts: lung_shapes.LungShapes, people: pd.DataFrame, rng: np.random.Ge
     """By how much flutter raises the peak flow of best efforts, on average, log."""
     rows = people.iloc[np.repeat(np.arange(len(people)), DRAWS)].reset_index(drop=True)
     still = replace(facts, flutter=replace(facts.flutter, share=0, least=0))
-    flow = best_efforts(rows, population.load(), still, rng)[0] / rows["fvc"].to_numpy()[:, None]
+    flow = best_efforts(rows, still, rng)[0] / rows["fvc"].to_numpy()[:, None]
     rough = flow + facts.flutter.drawn(flow, rng)
     return round(float(np.log(peak_flow(rough, PERIOD).flow / peak_flow(flow, PERIOD).flow).mean()), DIGITS)
 

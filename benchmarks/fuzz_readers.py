@@ -13,6 +13,7 @@ own. Ends with status 1 where one failed.
 
 import argparse
 import faulthandler
+import functools
 import resource
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -39,20 +41,26 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
 
     found: dict[str, tuple[bytes, Judge]] = {}
     for name in held_files.FILES:
-        found[name] = held_files.made(name), lambda data, edits, name=name: fuzzing.judge(name, data, edits)
+        found[name] = held_files.made(name), functools.partial(fuzzing.judge, name)
     for sample in corruption.samples():
-        found[f"repair {sample.name}"] = sample.data, lambda data, _, sample=sample: _repaired(sample, data, folder)
+        found[f"repair {sample.name}"] = sample.data, functools.partial(_repaired, sample, folder)
     for i, held in enumerate(mutation.samples(folder / "sound")):
         if held.reader != "curves":
-            found[f"{held.reader} {i}"] = held.data, lambda data, _, held=held: mutation.judge(held, data, folder / "a")
+            found[f"{held.reader} {i}"] = held.data, functools.partial(_mutated, held, folder)
     return found
 
 
-def _repaired(sample: object, data: bytes, folder: Path) -> str:
+def _mutated(held: Any, folder: Path, data: bytes, edits: list) -> str:
+    import mutation  # noqa: PLC0415
+
+    return mutation.judge(held, data, folder / "a")
+
+
+def _repaired(sample: Any, folder: Path, data: bytes, edits: list) -> str:
     import corruption  # noqa: PLC0415
     import fuzzing  # noqa: PLC0415
 
-    verdict = corruption.judge(sample, data, folder)  # type: ignore[arg-type]
+    verdict = corruption.judge(sample, data, folder)
     if verdict.outcome == corruption.FAILED:
         raise fuzzing.Failed(verdict.detail)
     return "refused" if verdict.outcome == corruption.REFUSED else "read"

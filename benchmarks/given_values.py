@@ -11,7 +11,7 @@ from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration
 from spiro_diffusion.simulation.expiration import Knots, Shape
 from spiro_diffusion.simulation.lung_shapes import LungShapes, knots_at
-from spiro_diffusion.simulation.population import Marginal, Population
+from spiro_diffusion.simulation.population import POPULATION, Marginal
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -19,9 +19,7 @@ Rng = np.random.Generator
 PEAK_STEPS, PEAK_SAMPLES = 3, 80
 
 
-def best_efforts(
-    people: pd.DataFrame, population: Population, shapes: LungShapes, rng: Rng
-) -> tuple[Floats, NDArray[np.int64]]:
+def best_efforts(people: pd.DataFrame, shapes: LungShapes, rng: Rng) -> tuple[Floats, NDArray[np.int64]]:
     """Draw a best effort for each row.
 
     FEV0.5 and FEV3 belong to the lung: they come from the conditional distribution of the published values
@@ -30,17 +28,15 @@ def best_efforts(
 
     Args:
         people: age (years), height (cm), sex (1 or 2), ethnicity (RIDRETH3), fvc (L), fev1 (L), pef (L/s).
-        population: see `population.load`.
         shapes: see `lung_shapes.load`.
         rng: draws.
 
     Returns:
         Flow (n, T), L/s in each 10 ms, 0 after the end, and the number of samples of each (n,).
     """
-    fvc = people["fvc"].to_numpy(np.float64)
-    ratio = expiration.log_emptied(people["fev1"].to_numpy(np.float64) / fvc)
-    log_pef = np.log(people["pef"].to_numpy(np.float64) / fvc) - shapes.flutter.peak
-    early, late = _lung_volumes(people, population, rng)
+    ratio = expiration.log_emptied((people["fev1"] / people["fvc"]).to_numpy())
+    log_pef = np.log((people["pef"] / people["fvc"]).to_numpy()) - shapes.flutter.peak
+    early, late = _lung_volumes(people, rng)
     known = np.stack([ratio, log_pef, early, late], axis=1)
     knots = knots_at(np.concatenate([known, shapes.efforts.drawn(known, rng)], axis=1))
     shape = shapes.drawn(knots, rng)
@@ -62,7 +58,7 @@ def _drawn(knots: Knots, shape: Shape, shapes: LungShapes, rng: Rng) -> tuple[Fl
     return np.where(np.arange(flow.shape[1]) < points[:, None], flow, 0), points
 
 
-def _lung_volumes(people: pd.DataFrame, population: Population, rng: Rng) -> tuple[Floats, Floats]:
+def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
     """`early` and `late` (see `lung_shapes.coordinates`), drawn given FVC, FEV1/FVC and PEF."""
     person = (people["age"], people["height"], people["sex"])
     share = expiration.log_emptied((people["fev1"] / people["fvc"]).to_numpy())
@@ -71,23 +67,23 @@ def _lung_volumes(people: pd.DataFrame, population: Population, rng: Rng) -> tup
         "ratio": share - expiration.log_emptied(np.asarray(reference.gli_global("ratio", *person).m)),
         "pef": np.log(people["pef"] / reference.hankinson("pef", *person, 0, extend=True).m),
     }
-    scores = {name: _score(population, population.values[name], people, np.asarray(v)) for name, v in values.items()}
-    names = list(population.values)
+    scores = {name: _score(POPULATION.values[name], people, np.asarray(v)) for name, v in values.items()}
+    names = list(POPULATION.values)
     given, wanted = [names.index(name) for name in values], [names.index(name) for name in ("early", "late")]
     bow = scores["ratio"] ** 2 - 1
-    known = np.stack(list(scores.values()), axis=1) - np.outer(bow, population.bends[given])
-    joint = population.covariances
+    known = np.stack(list(scores.values()), axis=1) - np.outer(bow, POPULATION.bends[given])
+    joint = POPULATION.covariances
     weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, wanted)])
     root = np.linalg.cholesky(joint[np.ix_(wanted, wanted)] - joint[np.ix_(wanted, given)] @ weights)
-    drawn = known @ weights + rng.standard_normal((len(people), 2)) @ root.T + np.outer(bow, population.bends[wanted])
-    early, late = (
-        population.drawn(population.values[names[i]], people, z) for i, z in zip(wanted, drawn.T, strict=True)
-    )
-    return early, late
+    own = np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T  # farther out scores are not normal jointly
+    drawn = known @ weights + own + np.outer(bow, POPULATION.bends[wanted])
+    early, late = drawn.T
+    models = POPULATION.values
+    return POPULATION.drawn(models["early"], people, early), POPULATION.drawn(models["late"], people, late)
 
 
-def _score(population: Population, model: Marginal, people: pd.DataFrame, value: Floats) -> Floats:
+def _score(model: Marginal, people: pd.DataFrame, value: Floats) -> Floats:
     """The normal score of a value: the inverse of `Population.drawn`."""
-    middle = population.drawn(model, people, np.zeros(len(people)), own=0)
-    e = (value - middle) / np.interp(people["age"], population.spread_ages, model.spread)
-    return np.interp(e, model.quantiles, ndtri(population.probabilities))
+    middle = POPULATION.drawn(model, people, np.zeros(len(people)), own=0)
+    e = (value - middle) / np.interp(people["age"], POPULATION.spread_ages, model.spread)
+    return np.interp(e, model.quantiles, ndtri(POPULATION.probabilities))

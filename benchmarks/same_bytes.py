@@ -32,7 +32,11 @@ MADE = ("models/vqvae.safetensors", "data/latents.npy", "models/cldm.safetensors
 
 def changes(asked: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
     """Settings as `spiro_diffusion.pipeline.run --set` takes them."""
-    sections = [{} if asked.default else TINY, {"runtime": {"device": asked.device}}, more]
+    sections: list[dict[str, dict[str, Any]]] = [
+        {} if asked.default else TINY,
+        {"runtime": {"device": asked.device}},
+        more,
+    ]
     said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
     return said + asked.set
 

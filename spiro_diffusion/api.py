@@ -26,9 +26,10 @@ from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.generation import drawn_curves, model_figures
+from spiro_diffusion.generation.conditions import Subject
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.generation.subjects import REQUIRED, Subject, accepted, as_table
+from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor

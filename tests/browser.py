@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 try:
-    from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 except ModuleNotFoundError:
-    sync_playwright = None
+    sync_playwright = None  # type: ignore[assignment]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "SPIRO_REQUIRE_ALL"  # .ci/run sets it: there nothing may be skipped
@@ -45,11 +45,16 @@ def watched(context: "BrowserContext") -> "Iterator[Page]":
     page = context.new_page()
     asked: list[str] = []
     said: list[str] = []
+
+    def dismissed(dialog: Dialog) -> None:
+        said.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", dismissed)
     yield page
     page.close()
     network = [url for url in asked if urlsplit(url).scheme not in ("data", "blob")]

@@ -73,7 +73,7 @@ def invented_curves(file: codebook.File, rows: int, rng: Rng, longest: int = 160
         SPAQEFF=grade,
         SPAACC=np.where(grade == "D", "N", "Y"),
         SPXPTS=[float(len(curve)) for curve in curves],
-        SPXRAW=curves,
+        SPXRAW=pd.Series(curves, table.index),
     )
 
 

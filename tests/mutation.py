@@ -143,7 +143,7 @@ def of_checkpoint(data: bytes, rng: Rng) -> bytes:
             header["__metadata__"]["spiro"] = "[" * int(rng.choice([100, 10**5]))
     elif kind == 3:
         field = str(rng.choice(["dtype", "shape", "data_offsets"]))
-        values = {
+        values: dict[str, list[Any]] = {
             "dtype": ["F64", "F16", "BF16", "I8", "U64", "F8_E4M3", "BOOL", "C64", "?"],
             "shape": [[], [0], [2**40]],
         }

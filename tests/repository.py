@@ -14,7 +14,7 @@ from spiro_diffusion.pipeline.stage import BASELINES, MAIN
 
 __all__ = ["BASELINES", "MAIN", "ROOT", "TINY", "Repository"]
 ROOT = Path(__file__).parents[1]
-TINY = {
+TINY: dict[str, dict[str, object]] = {
     "download": {"participants": 150},
     "train_vqvae": {
         "epochs": 10,

@@ -19,7 +19,7 @@ from spiro_diffusion.pipeline import resample as resample_stage
 from spiro_diffusion.reporting import report
 from spiro_diffusion.simulation.simulator import simulate
 
-ALL = {
+ALL: dict[str, Any] = {
     "grades": ["A", "B", "C", "D"],
     "test_types": ["Pre", "Bron"],
     "plateau_only": False,

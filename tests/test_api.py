@@ -4,6 +4,7 @@ import tomllib
 import warnings
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import conditioned
 from spiro_diffusion.physiology import time_grid
 
-MAN = {"age": 45, "height": 175, "sex": "male"}
+MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_tables_are_long_or_wide_on_either_grid(curves: Curves) -> None:
     own = curves.to_pandas(wide=True, grid="512").filter(like="t_")
     assert own.shape == (3, 512)
     np.testing.assert_allclose(own, curves.signals, atol=1e-4)
-    np.testing.assert_allclose([float(name[2:]) for name in own], time_grid.EDGES_S[:-1], atol=1e-4)
+    np.testing.assert_allclose(np.array([float(str(name)[2:]) for name in own]), time_grid.EDGES_S[:-1], atol=1e-4)
 
 
 def test_indices_and_a_picture(curves: Curves, tmp_path: Path) -> None:
@@ -126,4 +127,4 @@ def test_data_that_are_not_there_are_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SpiroError, match="dvc repro"):
         load_curves(folder=tmp_path)
     with pytest.raises(SpiroError, match="expected one of train, validation, test"):
-        load_curves("training", data)
+        load_curves("training", data)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from spiro_diffusion.reconstruction import segments
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
 SHARED = Path(__file__).parents[2] / "shared"
-MAN = {"age": 45, "height": 175, "sex": "male"}
+MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
 CONFIG = {"width": 4, "name": "toy", "list": [1, 2]}
 
 
@@ -173,7 +173,7 @@ def test_loading_and_drawing_leave_the_process_as_it_was_and_do_not_follow_it(mo
             torch.set_num_threads(threads)
             drawn.append(SpiroGenerator.from_checkpoint(models, device="cpu").generate(**MAN, n=5).flow)
             assert torch.get_num_threads() == threads
-        np.testing.assert_array_equal(*drawn)
+        np.testing.assert_array_equal(drawn[0], drawn[1])
     finally:
         torch.set_num_threads(before)
 

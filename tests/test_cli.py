@@ -56,7 +56,7 @@ def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.Dat
     return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
 
 
-def flow_of(blown: pd.DataFrame) -> pd.Series:
+def flow_of(blown: pd.DataFrame) -> np.ndarray:
     """Flow in L/s of each 10 ms of a volume."""
     return np.diff(blown["volume_l"], append=blown["volume_l"].iloc[-1]) / 0.01
 
@@ -192,10 +192,10 @@ def test_indices_of_a_known_curve(spiro: Spiro) -> None:
 
 
 @pytest.mark.parametrize("period", [0.001, 0.005, 0.02])
-def test_other_periods_are_resampled_and_it_says_so(spiro: Spiro, period: float) -> None:
+def test_other_periods_are_read_as_they_are_and_it_says_so(spiro: Spiro, period: float) -> None:
     blow(period).to_csv("mine.csv", index=False)
     said = json.loads(spiro("indices", "mine.csv", "--json")[1])
-    assert f"resampled from a period of {1000 * period:g} ms" in said["notes"][0]
+    assert f"sampled each {1000 * period:g} ms: indices are read at that rate" in said["notes"][0]
     assert said["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
     assert said["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
 
@@ -233,7 +233,6 @@ def test_generated_curves_read_again_have_their_indices(tmp_path: Path, spiro: S
         (lambda t: t.assign(volume_l=1000 * t["volume_l"]), ["more than a lung can", "not mL"]),
         (lambda t: t.assign(volume_l=t["volume_l"] / 1000), ["in litres"]),
         (lambda t: t.assign(time_s=1000 * t["time_s"]), ["milliseconds"]),
-        (lambda t: t.assign(volume_l=-t["volume_l"]), ["expiration counts as positive"]),
         (lambda t: pd.concat([t, t]), ["does not grow evenly", "'curve'"]),
         (lambda t: t.iloc[::10], ["0.1 s is too few"]),
         (lambda t: t.drop(index=100), ["does not grow evenly"]),
@@ -679,7 +678,7 @@ def test_info_and_indices_do_without_torch_and_nothing_imports_its_compiler(mode
 
 
 def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = columns.Column("fev3", INDICES["fev3"], on_screen=True, compute=lambda found: found.fev3)
+    more = columns.Column("fev3", INDICES["fev3"], on_screen=True, compute=lambda found: found.fev3.astype(np.float64))
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, more))
     blow().to_csv("mine.csv", index=False)
     assert "FEV3" in spiro("indices", "mine.csv", *MAN)[1]

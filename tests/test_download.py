@@ -8,6 +8,7 @@ import threading
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -191,7 +192,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: object) -> s
         ({"participants": 100_000}, "participants"),
     ],
 )
-def test_bad_parameters_end_the_stage_with_one_line(changed, message, tmp_path, monkeypatch) -> None:
+def test_bad_parameters_end_the_stage_with_one_line(
+    changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = run(tmp_path, monkeypatch, **changed)
     assert message in told
     assert "\n" not in told

@@ -4,20 +4,23 @@ import html
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import judge_world as world
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 from spiro_diffusion.core.artifacts import read_npz, write_json, write_npz, write_text
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.dataset import splits
 from spiro_diffusion.evaluation import data, registry
-from spiro_diffusion.evaluation.figures import Figure, missing
+from spiro_diffusion.evaluation.figures import Figure, Tree, missing
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.pipeline import baselines as baselines_stage
 from spiro_diffusion.pipeline import evaluate as evaluate_stage
@@ -35,22 +38,22 @@ class PerfectGenerator:
         class quantiser:
             codes = 16
 
-    def sample(self, people, draws, seed, **options):
+    def sample(self, people: pd.DataFrame, draws: int, seed: int, **options: Any) -> np.ndarray:
         assert options["steps"] == 2
         return world.perfect(people, draws, seed)
 
-    def reconstruct(self, signals):
+    def reconstruct(self, signals: np.ndarray) -> np.ndarray:
         return signals * np.float32(1.001)
 
-    def codes(self, signals):
+    def codes(self, signals: np.ndarray) -> np.ndarray:
         return np.arange(len(signals) * 64).reshape(-1, 64, 1) % 16
 
-    def denoising_loss(self, signals, people, seed):
+    def denoising_loss(self, signals: np.ndarray, people: pd.DataFrame, seed: int) -> np.ndarray:
         return np.random.default_rng([seed, len(signals)]).normal(size=len(signals))
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a pipeline that has run up to train_cldm, but for the models."""
     folder = tmp_path_factory.mktemp("pipeline")
     world.write_files(folder, held=40, train=170, validation=40)
@@ -83,7 +86,7 @@ def earlier_stages(metrics: Path) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def generator():
+def generator() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate_stage.Generator, "from_checkpoints", lambda *_: PerfectGenerator())
         cpu = evaluate_stage.runtime.Runtime(torch.device("cpu"), torch.float32)
@@ -92,7 +95,7 @@ def generator():
 
 
 @pytest.fixture(scope="module")
-def out(files, tmp_path_factory):
+def out(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`metrics/` as the stage evaluate and its report leave it."""
     metrics = tmp_path_factory.mktemp("metrics")
     run(files, metrics / "evaluate")
@@ -102,7 +105,7 @@ def out(files, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def baselines(files, out):
+def baselines(files: Path, out: Path) -> Path:
     """What the stage baselines and its report write."""
     judge_baselines(files, out / "evaluate", out / "baselines")
     baselines_report(metrics=out)
@@ -123,7 +126,13 @@ def run(files: Path, out: Path, params: evaluate_stage.Params = PARAMS, **option
 
 
 def judge_baselines(files: Path, evaluated: Path, out: Path) -> None:
-    brief = {"origin_vqvae_epochs": 2, "origin_epochs": 2, "origin_batch": 64, "origin_lr": 1e-3, "origin_steps": 4}
+    brief: dict[str, Any] = {
+        "origin_vqvae_epochs": 2,
+        "origin_epochs": 2,
+        "origin_batch": 64,
+        "origin_lr": 1e-3,
+        "origin_steps": 4,
+    }
     baselines_stage.baselines(
         baselines_stage.Params(draws=4, **brief, origin_draws=2),
         signals=files / "signals_L512.npy",
@@ -134,7 +143,7 @@ def judge_baselines(files: Path, evaluated: Path, out: Path) -> None:
     )
 
 
-def test_evaluate_writes_figures_and_what_the_report_shows(out):
+def test_evaluate_writes_figures_and_what_the_report_shows(out: Path) -> None:
     result = json.loads((out / "evaluate/judge.json").read_text())
     assert result["data"]["participants"] == 40
     assert (result["data"]["split"], result["data"]["part"]) == ("test", "test")  # simulated people can be made anew
@@ -147,14 +156,14 @@ def test_evaluate_writes_figures_and_what_the_report_shows(out):
     assert all(isinstance(value, float | None) for value in summary.values())
 
 
-def test_every_figure_of_the_registry_is_in_the_record(out):
+def test_every_figure_of_the_registry_is_in_the_record(out: Path) -> None:
     record = Record.read(out / "evaluate")
     for level in (None, *registry.LEVELS):
         for line in registry.lines(level):
             registry.node_at(record.generator, line.path)
 
 
-def test_the_report_shows_what_was_stored(out):
+def test_the_report_shows_what_was_stored(out: Path) -> None:
     page = (out / "evaluate/report.html").read_text()
     assert "Not for diagnosis" in page
     assert "Nothing here is a result on NHANES" in page
@@ -168,7 +177,7 @@ def test_the_report_shows_what_was_stored(out):
     assert page.count("data:image/png") == len(plots)
 
 
-def test_simulated_curves_are_nowhere_called_real(out):
+def test_simulated_curves_are_nowhere_called_real(out: Path) -> None:
     page = html.unescape(
         re.sub(r"<style>.*?</style>|base64,[^\"]*", "", (out / "evaluate/report.html").read_text(), flags=re.S)
     )
@@ -176,18 +185,20 @@ def test_simulated_curves_are_nowhere_called_real(out):
     record, shown = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
     words = {}
     for name, picture in report.judged_pictures(record, shown, {}).items():
-        texts = [t.get_text() for t in picture().findobj(lambda artist: hasattr(artist, "get_text"))]
+        texts = [t.get_text() for t in picture().findobj(Text) if isinstance(t, Text)]
         assert not re.search(r"\breal\b", " ".join(texts), flags=re.I), name
         words[name] = texts
     assert any("simulated, held out" in text for text in words["flow_volume"])
 
 
-def test_the_report_needs_no_model_and_a_colour_changes_the_page_alone(out, tmp_path, monkeypatch):
+def test_the_report_needs_no_model_and_a_colour_changes_the_page_alone(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(out, tmp_path / "metrics")
     moved = tmp_path / "metrics"
     shutil.rmtree(moved / "evaluate/plots")
 
-    def refuse(*_, **__):
+    def refuse(*_: object, **__: Any) -> None:
         raise AssertionError("the report asked for a model")
 
     monkeypatch.setattr(evaluate_stage.Generator, "from_checkpoints", refuse)
@@ -198,7 +209,7 @@ def test_the_report_needs_no_model_and_a_colour_changes_the_page_alone(out, tmp_
     assert page.replace("#123456", "#0b6b4f") == (out / "evaluate/report.html").read_text()
 
 
-def test_a_report_of_nothing_says_what_is_missing(tmp_path):
+def test_a_report_of_nothing_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SpiroError, match=r"judge\.json: no such file"):
         report.make(tmp_path, tmp_path / "evaluate", {})
     write_json(tmp_path / "evaluate/judge.json", {"generator": {}})
@@ -206,13 +217,15 @@ def test_a_report_of_nothing_says_what_is_missing(tmp_path):
         report.make(tmp_path, tmp_path / "evaluate", {})
 
 
-def test_evaluate_writes_the_same_bytes_again(files, out, tmp_path):
+def test_evaluate_writes_the_same_bytes_again(files: Path, out: Path, tmp_path: Path) -> None:
     again = run(files, tmp_path)
     for path in sorted(again.iterdir()):
         assert path.read_bytes() == (out / "evaluate" / path.name).read_bytes(), path.name
 
 
-def test_trials_on_other_data_judge_by_validation_people_on_whom_nothing_was_chosen(files, tmp_path):
+def test_trials_on_other_data_judge_by_validation_people_on_whom_nothing_was_chosen(
+    files: Path, tmp_path: Path
+) -> None:
     write_json(tmp_path / "manifest.json", {"source": "folder", "files": {}})
     data_of = json.loads((run(files, tmp_path, manifest=tmp_path / "manifest.json") / "judge.json").read_text())["data"]
     assert (data_of["split"], data_of["part"]) == ("validation", "reporting")
@@ -221,11 +234,13 @@ def test_trials_on_other_data_judge_by_validation_people_on_whom_nothing_was_cho
     assert data_of["participants"] == reporting < 40
 
 
-def test_a_generator_that_draws_nothing_is_judged_too(files, tmp_path, monkeypatch):
+def test_a_generator_that_draws_nothing_is_judged_too(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Curves without flow have no index; the report says so, and no figure is NaN."""
 
     class Silent(PerfectGenerator):
-        def sample(self, people, draws, seed, **options):
+        def sample(self, people: pd.DataFrame, draws: int, seed: int, **options: Any) -> np.ndarray:
             return np.zeros((len(people), draws, 512), np.float32)
 
     monkeypatch.setattr(evaluate_stage.Generator, "from_checkpoints", lambda *_: Silent())
@@ -239,7 +254,7 @@ def test_a_generator_that_draws_nothing_is_judged_too(files, tmp_path, monkeypat
     assert "Not for diagnosis" in (out / "report.html").read_text()
 
 
-def test_signals_of_another_grid_are_refused(files, tmp_path):
+def test_signals_of_another_grid_are_refused(files: Path, tmp_path: Path) -> None:
     stretched = tmp_path / "signals.npy"
     np.save(stretched, np.load(files / "signals_L512.npy")[:, ::-1].copy())
     with pytest.raises(SpiroError, match="grid"):
@@ -247,7 +262,7 @@ def test_signals_of_another_grid_are_refused(files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_baselines_stand_in_one_table_with_the_generator(baselines):
+def test_the_baselines_stand_in_one_table_with_the_generator(baselines: Path) -> None:
     names = ("generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe")
     summary = json.loads((baselines / "summary.json").read_text())
     assert set(summary) == set(names)
@@ -261,7 +276,7 @@ def test_the_baselines_stand_in_one_table_with_the_generator(baselines):
     assert "the baselines have not been judged" not in page.lower()
 
 
-def test_baselines_judged_on_other_people_are_refused(files, out, tmp_path):
+def test_baselines_judged_on_other_people_are_refused(files: Path, out: Path, tmp_path: Path) -> None:
     other = json.loads((out / "evaluate/judge.json").read_text())
     other["data"]["participants"] += 1
     write_json(tmp_path / "judge.json", other)
@@ -269,7 +284,7 @@ def test_baselines_judged_on_other_people_are_refused(files, out, tmp_path):
         judge_baselines(files, tmp_path, tmp_path / "out")
 
 
-def test_too_few_participants_are_refused(files, tmp_path):
+def test_too_few_participants_are_refused(files: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(files / "curves.parquet")
     few = tmp_path / "curves.parquet"
     table[(table["split"] == "train") | (table["seqn"] == table["seqn"].iloc[0])].to_parquet(few)
@@ -278,7 +293,7 @@ def test_too_few_participants_are_refused(files, tmp_path):
 
 
 @pytest.mark.parametrize(("field", "value"), [("draws", 1), ("resamples", 10), ("steps", 0)])
-def test_params_that_mean_nothing_are_refused(field, value):
+def test_params_that_mean_nothing_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         evaluate_stage.Params(**({**PARAMS.__dict__, field: value}))
 
@@ -293,11 +308,11 @@ def test_params_that_mean_nothing_are_refused(field, value):
         (Figure(12.345), registry.Form("mL", 1), ("12.3 mL", "")),
     ],
 )
-def test_figures_as_text(figure, form, text):
+def test_figures_as_text(figure: Any, form: registry.Form, text: tuple[str, str]) -> None:
     assert report.write(figure, form) == text
 
 
-def test_a_picture_of_nothing_says_so(tmp_path):
-    empty = {"calibration": {level: missing("3 participants") for level in registry.LEVELS}}
+def test_a_picture_of_nothing_says_so(tmp_path: Path) -> None:
+    empty: Tree = {"calibration": {level: missing("3 participants") for level in registry.LEVELS}}
     style.save(tmp_path / "calibration.png", lambda: judge_plots.calibration(empty, empty))
     assert (tmp_path / "calibration.png").stat().st_size > 0

@@ -98,39 +98,39 @@ def get(server: Server, tmp_path: Path) -> Callable[[], Path]:
     return fetch_it
 
 
-def test_the_present_address_is_asked_first_and_recorded(server, get) -> None:
+def test_the_present_address_is_asked_first_and_recorded(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: whole, OLD: whole}
     record = json.loads(get().with_name("BMX_G.xpt.json").read_text())
     assert [path for path, _ in server.asked] == [NEW]
     assert record["address"] == server.address + NEW
 
 
-def test_a_404_sends_to_the_former_address(server, get) -> None:
+def test_a_404_sends_to_the_former_address(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {OLD: whole}
     get()
     assert [path for path, _ in server.asked] == [NEW, OLD]
 
 
-def test_a_page_with_status_200_is_not_taken_for_the_file(server, get) -> None:
+def test_a_page_with_status_200_is_not_taken_for_the_file(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(PAGE), OLD: whole}
     get()
     assert [path for path, _ in server.asked] == [NEW, OLD]
 
 
-def test_pages_at_both_addresses_end_in_one_line_that_says_so(server, get) -> None:
+def test_pages_at_both_addresses_end_in_one_line_that_says_so(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(PAGE), OLD: lambda handler: handler.give(PAGE)}
     with pytest.raises(SpiroError, match=r"BMX_G\.xpt cannot be fetched: .*HTML page .'Page Not Found . CDC'.*folder"):
         get()
 
 
-def test_a_failing_server_is_asked_again(server, get) -> None:
+def test_a_failing_server_is_asked_again(server: Server, get: Callable[[], Path]) -> None:
     fails = lambda handler: handler.give(b"", 500)  # noqa: E731
     server.paths = {NEW: one_after_another(fails, fails, whole)}
     get()
     assert len(server.asked) == 3
 
 
-def test_a_server_that_goes_on_failing_is_given_up(server, get) -> None:
+def test_a_server_that_goes_on_failing_is_given_up(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(b"", 503), OLD: missing}
     with pytest.raises(SpiroError, match="503"):
         get()
@@ -155,14 +155,14 @@ def ranges(handler: Handler) -> None:
     )
 
 
-def test_a_body_that_breaks_off_is_continued(server, get) -> None:
+def test_a_body_that_breaks_off_is_continued(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: one_after_another(cut, ranges)}
     get()
     assert "Range" not in server.asked[0][1]
     assert server.asked[1][1]["Range"] == "bytes=8192-"
 
 
-def test_a_later_run_continues_what_broke_off(server, get) -> None:
+def test_a_later_run_continues_what_broke_off(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: cut, OLD: missing}
     with pytest.raises(SpiroError, match="broke off"):
         get()
@@ -172,25 +172,27 @@ def test_a_later_run_continues_what_broke_off(server, get) -> None:
     assert server.asked[0][1]["Range"] == "bytes=8192-"
 
 
-def test_a_body_that_breaks_off_begins_anew_where_the_server_cannot_continue(server, get) -> None:
+def test_a_body_that_breaks_off_begins_anew_where_the_server_cannot_continue(
+    server: Server, get: Callable[[], Path]
+) -> None:
     server.paths = {NEW: one_after_another(cut, lambda handler: handler.give(BMX.data, ETag='"two"'))}
     get()
 
 
-def test_nothing_is_continued_that_has_no_version(server, get) -> None:
+def test_nothing_is_continued_that_has_no_version(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: one_after_another(lambda handler: cut(handler, etag=""), whole)}
     get()
     assert "Range" not in server.asked[1][1]
 
 
-def test_a_body_that_ends_too_early_without_a_length_is_noticed(server, get) -> None:
+def test_a_body_that_ends_too_early_without_a_length_is_noticed(server: Server, get: Callable[[], Path]) -> None:
     part = lambda handler: handler.give(BMX.data[:5000], length=None)  # noqa: E731
     server.paths = {NEW: one_after_another(part, whole)}
     get()
 
 
 @pytest.mark.parametrize("wrong", [-800, 800])
-def test_a_wrong_length_is_noticed(server, get, wrong: int) -> None:
+def test_a_wrong_length_is_noticed(server: Server, get: Callable[[], Path], wrong: int) -> None:
     lies = lambda handler: handler.give(BMX.data, length=wrong)  # noqa: E731
     server.paths = {NEW: lies, OLD: missing}
     with pytest.raises(SpiroError, match="cannot be fetched"):
@@ -199,18 +201,18 @@ def test_a_wrong_length_is_noticed(server, get, wrong: int) -> None:
     get()
 
 
-def test_redirects_are_followed(server, get) -> None:
+def test_redirects_are_followed(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(b"", 302, Location="/elsewhere"), "/elsewhere": whole}
     get()
 
 
-def test_a_silent_server_is_given_up(server, get) -> None:
+def test_a_silent_server_is_given_up(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: time.sleep(0.6), OLD: missing}
     with pytest.raises(SpiroError, match="silent"):
         get()
 
 
-def test_a_stall_in_mid_body_is_continued(server, get) -> None:
+def test_a_stall_in_mid_body_is_continued(server: Server, get: Callable[[], Path]) -> None:
     def stall(handler: Handler) -> None:
         cut(handler)
         handler.wfile.flush()
@@ -220,7 +222,7 @@ def test_a_stall_in_mid_body_is_continued(server, get) -> None:
     get()
 
 
-def test_a_second_run_asks_whether_the_file_changed(server, get) -> None:
+def test_a_second_run_asks_whether_the_file_changed(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(BMX.data, ETag='"one"')}
     get()
     server.paths = {
@@ -230,7 +232,7 @@ def test_a_second_run_asks_whether_the_file_changed(server, get) -> None:
     assert len(server.asked) == 2
 
 
-def test_without_network_the_kept_file_serves(server, get, tmp_path: Path) -> None:
+def test_without_network_the_kept_file_serves(server: Server, get: Callable[[], Path], tmp_path: Path) -> None:
     server.paths = {NEW: whole}
     path = get()
     server.shutdown()
@@ -243,14 +245,14 @@ def test_without_network_and_kept_file_one_line_says_so(tmp_path: Path) -> None:
         fetch(BMX.file, tmp_path, "http://127.0.0.1:9", IMPATIENT)
 
 
-def test_a_kept_file_that_changed_on_disk_is_fetched_again(server, get) -> None:
+def test_a_kept_file_that_changed_on_disk_is_fetched_again(server: Server, get: Callable[[], Path]) -> None:
     server.paths = {NEW: lambda handler: handler.give(BMX.data, ETag='"one"')}
     get().write_bytes(b"something else")
     get()
     assert "If-None-Match" not in server.asked[-1][1]
 
 
-def test_another_release_replaces_the_kept_one(server, get, tmp_path: Path) -> None:
+def test_another_release_replaces_the_kept_one(server: Server, get: Callable[[], Path], tmp_path: Path) -> None:
     other = xport_sample("BMX", 40, 5)
     server.paths = {NEW: lambda handler: handler.give(other.data, ETag='"one"')}
     fetch(BMX.file, tmp_path, server.address, IMPATIENT)
@@ -258,14 +260,14 @@ def test_another_release_replaces_the_kept_one(server, get, tmp_path: Path) -> N
     get()
 
 
-def test_another_cycles_file_is_refused(server, tmp_path: Path) -> None:
+def test_another_cycles_file_is_refused(server: Server, tmp_path: Path) -> None:
     file = dataclasses.replace(codebook.FILES["BMX_F"], rows=40, columns=BMX.file.columns)
     server.paths = dict.fromkeys(file.paths, whole)
     with pytest.raises(SpiroError, match="cycle G"):
         fetch(file, tmp_path, server.address, IMPATIENT)
 
 
-def test_a_damaged_zip_is_fetched_again(server, tmp_path: Path) -> None:
+def test_a_damaged_zip_is_fetched_again(server: Server, tmp_path: Path) -> None:
     sample = sas7bdat_sample(12, 1)
     archive = zipped(sample.data, "spxraw_g.sas7bdat")
     damaged = archive[:3000] + bytes([archive[3000] ^ 1]) + archive[3001:]
@@ -277,7 +279,7 @@ def test_a_damaged_zip_is_fetched_again(server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../outside.sas7bdat", "..\\outside.sas7bdat", "C:\\outside.sas7bdat"])
-def test_a_zip_that_reaches_outside_is_refused(server, tmp_path: Path, name: str) -> None:
+def test_a_zip_that_reaches_outside_is_refused(server: Server, tmp_path: Path, name: str) -> None:
     sample = sas7bdat_sample(12, 1)
     server.paths = dict.fromkeys(sample.file.paths, lambda handler: handler.give(zipped(sample.data, name)))
     with pytest.raises(SpiroError, match="outside of its folder"):
@@ -285,7 +287,9 @@ def test_a_zip_that_reaches_outside_is_refused(server, tmp_path: Path, name: str
     assert not list(tmp_path.rglob("SPXRAW_G.zip"))
 
 
-def test_a_body_without_end_is_refused(server, get, monkeypatch) -> None:
+def test_a_body_without_end_is_refused(
+    server: Server, get: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("spiro_diffusion.nhanes.http.LONGEST", 10_000)
     server.paths = {NEW: whole, OLD: missing}
     with pytest.raises(SpiroError, match="more than any file of the CDC"):

@@ -1,5 +1,9 @@
 """The figures of the judge against what is known of them: closed forms, other libraries, brute force."""
 
+# mypy: no-strict-optional
+
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,18 +20,24 @@ from spiro_diffusion.evaluation.registry import Rule
 from spiro_diffusion.models.quantiser import codebook_use
 
 
-def everybody(n, seed=0, count=200):
+def value(tree: Any, *path: str) -> float:
+    for name in path:
+        tree = tree[name]
+    return tree.value
+
+
+def everybody(n: int, seed: int = 0, count: int = 200) -> Resamples:
     return Resamples(np.arange(n), count, np.random.default_rng(seed))
 
 
-def test_a_figure_that_is_no_number_is_null_with_a_reason():
+def test_a_figure_that_is_no_number_is_null_with_a_reason() -> None:
     assert figures.figure(float("nan")).value is None
     assert figures.figure(float("nan")).reason
     assert figures.from_resamples(np.full(100, np.inf)).value is None
     assert figures.figure(0.123456789).value == 0.123457
 
 
-def test_figures_are_the_same_after_they_were_written():
+def test_figures_are_the_same_after_they_were_written() -> None:
     tree = {"a": {"b": figures.figure(1.0, 0.5, 2.0), "c": too_few(3)}, "d": figures.series([1, 2.5])}
     written = figures.to_json(tree)
     assert written["a"]["b"] == {"value": 1.0, "low": 0.5, "high": 2.0}
@@ -35,7 +45,7 @@ def test_figures_are_the_same_after_they_were_written():
     assert figures.from_json(written) == tree
 
 
-def test_ridge_is_the_same_from_many_rows_and_from_few():
+def test_ridge_is_the_same_from_many_rows_and_from_few() -> None:
     rng = np.random.default_rng(0)
     x, new = rng.normal(size=(40, 60)), rng.normal(size=(5, 60))
     y = x @ rng.normal(size=60)
@@ -44,7 +54,7 @@ def test_ridge_is_the_same_from_many_rows_and_from_few():
     assert ridge(x, y, new, 2.0) == pytest.approx((new - x.mean(axis=0)) / x.std(axis=0) @ weights + y.mean())
 
 
-def test_resamples_take_all_efforts_of_a_drawn_person():
+def test_resamples_take_all_efforts_of_a_drawn_person() -> None:
     seqn = np.repeat([10, 20, 30], [1, 2, 3])
     resamples = Resamples(seqn, 500, np.random.default_rng(0))
     sums = resamples.sums(np.column_stack([seqn == s for s in (10, 20, 30)]))
@@ -54,7 +64,7 @@ def test_resamples_take_all_efforts_of_a_drawn_person():
     assert np.allclose(sums @ [1, 1 / 2, 1 / 3], 3)
 
 
-def test_clustered_intervals_are_as_wide_as_the_people_are_few():
+def test_clustered_intervals_are_as_wide_as_the_people_are_few() -> None:
     rng = np.random.default_rng(0)
     value = rng.normal(size=100).repeat(10)  # ten equal efforts each: a hundred facts, not a thousand
     clustered = figures.from_resamples(Resamples(np.arange(100).repeat(10), 1000, rng).means(value))
@@ -64,7 +74,7 @@ def test_clustered_intervals_are_as_wide_as_the_people_are_few():
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(0, 10_000))
-def test_auc_is_that_of_scikit_learn(seed):
+def test_auc_is_that_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, 6, 20) + 0.5 * rng.integers(0, 2, 20), rng.integers(0, 6, 30)  # with ties
     ours = auc(first, everybody(20, count=1), second, everybody(30, count=1))[0]
@@ -72,7 +82,7 @@ def test_auc_is_that_of_scikit_learn(seed):
     assert ours == pytest.approx(truth)
 
 
-def test_crps_of_a_normal_forecast_has_its_closed_form():
+def test_crps_of_a_normal_forecast_has_its_closed_form() -> None:
     rng = np.random.default_rng(0)
     observed = rng.normal(size=4000)
     exact = observed * (2 * norm.cdf(observed) - 1) + 2 * norm.pdf(observed) - 1 / np.sqrt(np.pi)
@@ -82,11 +92,11 @@ def test_crps_of_a_normal_forecast_has_its_closed_form():
 
 
 @pytest.mark.parametrize("draws", [5, 20, 100])
-def test_coverage_of_a_perfect_forecast_is_nominal_at_any_number_of_draws(draws):
+def test_coverage_of_a_perfect_forecast_is_nominal_at_any_number_of_draws(draws: int) -> None:
     rng = np.random.default_rng(draws)
     n = 6000
     centre = rng.normal(size=(n, 1))
-    found = conditional.calibration(
+    found: Any = conditional.calibration(
         (centre + rng.normal(size=(n, 1)))[:, 0], centre + rng.normal(size=(n, draws)), np.ones(n), everybody(n)
     )
     for nominal in (50, 80, 90):
@@ -95,10 +105,10 @@ def test_coverage_of_a_perfect_forecast_is_nominal_at_any_number_of_draws(draws)
     assert found["pit_distance"].value < 0.02
 
 
-def test_a_ruler_keeps_few_people_from_looking_narrow():
+def test_a_ruler_keeps_few_people_from_looking_narrow() -> None:
     rng = np.random.default_rng(0)
 
-    def people(n):
+    def people(n: int) -> pd.DataFrame:
         return pd.DataFrame(
             {"age": rng.uniform(8, 79, n), "height": rng.normal(165, 10, n), "sex": rng.integers(1, 3, n)}
         )
@@ -111,25 +121,25 @@ def test_a_ruler_keeps_few_people_from_looking_narrow():
             conditional.Side(few, np.exp(rng.normal(1, 0.2, (40, k))), np.ones(40), everybody(40, count=2))
             for k in (1, 50)
         ]
-        ratios.append(conditional.spread(ruler, "fev1", *sides)["residual_sd_ratio"].value)
+        ratios.append(value(conditional.spread(ruler, "fev1", *sides), "residual_sd_ratio"))
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)  # a surface of their own (12 columns) would make it 1.2
 
 
-def test_wasserstein_is_that_of_scipy():
+def test_wasserstein_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(3, 1, 400), rng.normal(3.4, 1.2, 400)
     group = np.full(400, "all", dtype=object)
     real = groups.Values(np.arange(400), a, np.ones(400), group)
     train = groups.Values(np.arange(400), rng.normal(3, 1, 400), np.ones(400), group)
     floor = groups.reference(real, train, 300, 1, rng)
-    found = groups.distances(groups.Values(np.arange(400), b, np.ones(400), group), floor)["all"]
+    found: Any = groups.distances(groups.Values(np.arange(400), b, np.ones(400), group), floor)["all"]
     assert found["distance"].value == pytest.approx(wasserstein_distance(a, b), rel=0.02)
     assert found["beyond"].value == 1
-    same = groups.distances(groups.Values(np.arange(400), a, np.ones(400), group), floor)["all"]
+    same: Any = groups.distances(groups.Values(np.arange(400), a, np.ones(400), group), floor)["all"]
     assert same["over_floor"].value < 0.05
 
 
-def test_the_floor_s_limit_is_passed_by_one_in_twenty():
+def test_the_floor_s_limit_is_passed_by_one_in_twenty() -> None:
     rng = np.random.default_rng(0)
     group = np.full(80, "all", dtype=object)
     beyond = []
@@ -137,24 +147,27 @@ def test_the_floor_s_limit_is_passed_by_one_in_twenty():
         train = groups.Values(np.arange(800), rng.normal(size=800), np.ones(800), np.full(800, "all", dtype=object))
         real = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
         new = groups.Values(np.arange(80), rng.normal(size=80), np.ones(80), group)
-        beyond.append(groups.distances(new, groups.reference(real, train, 200, 1, rng))["all"]["beyond"].value)
+        beyond.append(value(groups.distances(new, groups.reference(real, train, 200, 1, rng)), "all", "beyond"))
     assert np.mean(beyond) < 0.12
 
 
-def test_a_group_of_four_has_no_distance():
+def test_a_group_of_four_has_no_distance() -> None:
     group = np.full(4, "all", dtype=object)
     values = groups.Values(np.arange(4), np.arange(4.0), np.ones(4), group)
     assert groups.reference(values, values, 10, 1, np.random.default_rng(0)) == {"all": too_few(4)}
 
 
-def test_the_nearest_share_is_that_of_all_choices_of_training_people():
+def test_the_nearest_share_is_that_of_all_choices_of_training_people() -> None:
     rng = np.random.default_rng(0)
     train, held, new = rng.normal(size=(40, 3)), rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
     cloud = copying.Cloud.of(train, np.arange(1000, 1040))
-    others = copying.Points(held, Resamples(np.arange(500, 512), 200, rng))
-    ours = copying.copies(copying.Points(new, everybody(30)), cloud, others, np.array([1.0]))["nearest_share"].value
+    others = copying.Points(held.astype(np.float32), Resamples(np.arange(500, 512), 200, rng))
+    ours = value(
+        copying.copies(copying.Points(new.astype(np.float32), everybody(30)), cloud, others, np.array([1.0])),
+        "nearest_share",
+    )
 
-    def distance(a, b):
+    def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
 
     to_train, to_held = distance(new, train), distance(new, held).min(axis=1)
@@ -162,26 +175,26 @@ def test_the_nearest_share_is_that_of_all_choices_of_training_people():
     assert ours == pytest.approx(np.mean(shares), abs=0.01)
 
 
-def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve():
+def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve() -> None:
     rng = np.random.default_rng(0)
     real, sides = rng.normal(size=(200, 4)), (everybody(200), everybody(200))
-    far = two_sample.overlap(real, rng.normal(size=(200, 4)) + 8, sides)
+    far: Any = two_sample.overlap(real, rng.normal(size=(200, 4)) + 8, sides)
     assert far["precision"].value == 0
-    one = two_sample.overlap(real, 0.01 * rng.normal(size=(200, 4)), sides)
+    one: Any = two_sample.overlap(real, 0.01 * rng.normal(size=(200, 4)), sides)
     assert one["precision"].value > 0.95
     assert one["recall"].value < 0.1
-    alike = two_sample.overlap(real, rng.normal(size=(200, 4)), sides)
+    alike: Any = two_sample.overlap(real, rng.normal(size=(200, 4)), sides)
     assert min(figure.value for figure in alike.values()) > 0.8
 
 
-def test_a_codebook_half_in_use_says_so():
+def test_a_codebook_half_in_use_says_so() -> None:
     codes = np.arange(64).reshape(1, 64, 1) % 8
-    found = codebook_use(codes, 16)
+    found: Any = codebook_use(codes, 16)
     assert found["codes_in_use"] == 0.5
     assert found["perplexity"] == pytest.approx(8)
 
 
-def test_verdicts():
+def test_verdicts() -> None:
     rule = Rule(0.95, 1.05, holds=1.0)
     assert rule.verdict(Figure(1.01, 0.97, 1.04)) == "met"
     assert rule.verdict(Figure(1.08, 0.98, 1.2)) == "within_noise"

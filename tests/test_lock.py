@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,8 @@ PIPELINES = ("dvc.yaml", "baselines/dvc.yaml")
 
 def stale(clone: Repository) -> list[str]:
     """What a fresh clone's lock files and its other files disagree on; the data, which git does not hold, aside."""
-    found, hashes = [], {}
+    found: list[str] = []
+    hashes: dict[str, Any] = {}
     for pipeline in PIPELINES:
         lock = clone.folder / Path(pipeline).with_name("dvc.lock")
         if pipeline == "baselines/dvc.yaml" and not lock.is_file():

@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from spiro_diffusion.reconstruction.sibling_efforts import Others
 from spiro_diffusion.reporting import completion_plots, completion_report
 from spiro_diffusion.training import loop
 
-MAN = {"age": 45, "height": 175, "sex": "male"}
+MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
 SENSOR_L_S = 0.1  # 1 mL in 10 ms
 
 
@@ -166,13 +167,22 @@ def test_a_cough_is_bridged_and_what_follows_it_stays(generator: api.SpiroGenera
     assert np.abs(found.volume[:, -1] - true).max() < 0.25, "a hole of half a second hides little"
 
 
-def test_a_slow_start_becomes_a_quick_one_of_the_same_volume(generator: api.SpiroGenerator) -> None:
+def test_a_slow_start_becomes_a_quick_one_of_the_same_volume(
+    generator: api.SpiroGenerator, model: Reconstructor
+) -> None:
+    """The drawn onset is quick by its indices, and so early in every draw. Indices of the draws themselves tell less
+    here: this generator has learned for a second, and draws noise whose highest sample moves the tangent at peak flow.
+    """
     late = np.convolve(np.concatenate([np.zeros(30), blow()]), np.hanning(90) / np.hanning(90).sum())
     found = generator.reconstruct(late, **MAN, n=20)
     assert [f.kind for f in found.faults] == ["slow start"]
     assert found.moved
     np.testing.assert_allclose(found.indices["fvc"], found.recorded["fvc"], rtol=0.02)
-    assert found.indices["bev"].median() < found.recorded["bev"]
+    assert (found.volume[:, found.time == 0.0] < 0.75 * found.recorded["bev"]).all()
+    signals = time_grid.to_grid(late[None], spirometry.indices(late[None]).t0)
+    path = model.fill(signals, faults.trusted(found.faults)[None], found.person, 20, 0, diffuse=False)[0]
+    quick = time_grid.indices_of_signals(path)
+    assert np.median(quick.bev) < 0.5 * found.recorded["bev"]
 
 
 def test_an_effort_without_a_fault_stands_as_recorded(generator: api.SpiroGenerator) -> None:
@@ -264,7 +274,7 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
-    summary = completion.summary(to_json({"cases": cases, "others": compared}))
+    summary: Any = completion.summary(to_json({"cases": cases, "others": compared}))
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
     assert summary["cut_1_fvc_error_ml"] > summary["cut_4_fvc_error_ml"]
 
@@ -398,7 +408,6 @@ def test_the_command_says_what_is_wrong_and_how_sure_it_is(
         (blow()[:220], 0.01, ["--mask", "two"], ["'two' is no span", "0:2.0"]),
         (blow()[:220], 0.01, ["--mask", "2:1"], ["'2:1' is no span"]),
         (np.zeros(300), 0.01, [], ["no forced expiration"]),
-        (-blow(), 0.01, [], ["expiration counts as positive"]),
         (1000 * blow(), 0.01, [], ["more than a lung can", "not mL"]),
         (blow(), 1.0, [], ["too few", "0.01 s"]),
     ],
@@ -424,7 +433,7 @@ def test_another_period_is_resampled_and_said(folder: Path, tmp_path: Path, caps
     file = write(tmp_path / "mine.csv", blow()[:220].reshape(-1, 2).mean(axis=1), 0.02)
     status, _, err = spiro(capsys, str(file), "--models", str(folder), "-n", "2")
     assert status == 0
-    assert "resampled from a period of 20 ms to 10 ms" in err
+    assert "sampled each 20 ms: indices are read at that rate, plots and reconstructions at 10 ms" in err
 
 
 def test_several_curves_need_a_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """Reference values agree with the published figures and, everywhere, with the package they come from."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyspiro
@@ -34,10 +37,10 @@ def test_a_man_of_40_years_has_the_published_values() -> None:
     assert caucasian.z(3.0) == pytest.approx(-2.080400, abs=1e-6)
 
 
-def _pyspiro(equations: object, parameter: str, people: pd.DataFrame, group_column: str | None) -> pd.DataFrame:
+def _pyspiro(equations: Any, name: str, people: pd.DataFrame, group_column: str | None) -> pd.DataFrame:
     frame = people.assign(sex=2 - people["sex"], ethnicity=people["group"] + 1)  # pyspiro: 0 female, groups from 1
     columns = {"ethnicity_col": group_column} if group_column else {}
-    parameter = equations.Parameters[parameter]
+    parameter = equations.Parameters[name]
     result = equations.compute(frame, parameter, value_col="value", metrics=("zscore", "lln"), **columns)
     return result.apply(pd.to_numeric, errors="coerce")
 
@@ -83,7 +86,7 @@ def test_a_value_and_its_z_score_are_inverse() -> None:
         (lambda: reference.gli_2012("fev1", 40, 170, 1, 5), "group is 5; expected 0 to 4"),
     ],
 )
-def test_a_wrong_argument_is_named(call: object, message: str) -> None:
+def test_a_wrong_argument_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -7,7 +7,9 @@ import io
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -80,7 +82,7 @@ def test_curves_are_lists_of_whole_millilitres(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [5, 8])
-def test_files_of_other_writers_and_versions_are_read(version: int, tmp_path: Path) -> None:
+def test_files_of_other_writers_and_versions_are_read(version: Literal[5, 8], tmp_path: Path) -> None:
     pyreadstat.write_xport(BMX.table, tmp_path / "x.xpt", file_format_version=version, table_name="BMX_G")
     report = repaired(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
     assert report["kind"] == f"SAS XPORT v{version}"
@@ -170,7 +172,7 @@ def test_damage_of_sas7bdat_is_mended_exactly(damage: str, tmp_path: Path) -> No
         (lambda data: gzip.compress(zipped(data)), "SAS XPORT v5 in zip in gzip"),
     ],
 )
-def test_archives_are_opened(archive, kind: str, tmp_path: Path) -> None:
+def test_archives_are_opened(archive: Callable[[bytes], bytes], kind: str, tmp_path: Path) -> None:
     assert repaired(BMX, archive(BMX.data), tmp_path)["kind"] == kind
 
 
@@ -277,16 +279,17 @@ def test_a_column_that_the_pipeline_needs_is_missed(tmp_path: Path) -> None:
 
 def test_a_participant_that_comes_twice_is_refused(tmp_path: Path) -> None:
     table = BMX.table.copy()
-    table.loc[7, "SEQN"] = table.loc[6, "SEQN"]
+    seqn = table["SEQN"].to_numpy()
+    table["SEQN"] = np.where(np.arange(len(table)) == 7, seqn[6], seqn)
     pyreadstat.write_xport(table, tmp_path / "x.xpt", file_format_version=5)
     told = refusal(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
-    assert f"holds SEQN {table.loc[6, 'SEQN']:.0f} 2 times (rows 6 and 7)" in told
+    assert f"holds SEQN {seqn[6]:.0f} 2 times (rows 6 and 7)" in told
 
 
 def as_arrays(table: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
     """Columns and values as sas7bdat takes them; a curve may already be its text."""
-    values = {}
-    for name in table:
+    values: dict[str, np.ndarray] = {}
+    for name in map(str, table):
         if name == "SPXRAW":
             values[name] = np.array(
                 [c if isinstance(c, bytes) else ",".join(map(str, c)).encode() for c in table[name]]
@@ -299,7 +302,7 @@ def as_arrays(table: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]
     return placed(sorted(kinds, key=lambda column: column.text)), values
 
 
-def curves_changed(**changed: object) -> bytes:
+def curves_changed(**changed: Any) -> bytes:
     """CURVES with some columns changed before it is written."""
     table = CURVES.table.assign(**changed)
     columns, values = as_arrays(table)
@@ -535,7 +538,9 @@ def test_a_missing_file_is_named(raw: Path) -> None:
         run(raw)
 
 
-def test_a_file_that_changed_since_download_is_refused_unless_damage_explains_it(raw: Path, capsys) -> None:
+def test_a_file_that_changed_since_download_is_refused_unless_damage_explains_it(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = (raw / "BMX_G.xpt").read_bytes()
     (raw / "manifest.json").write_text(json.dumps({"source": "folder", "files": {"BMX_G.xpt": {"sha256": "0" * 64}}}))
     with pytest.raises(SpiroError, match=r"BMX_G\.xpt: is not what download brought"):

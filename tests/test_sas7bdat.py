@@ -89,13 +89,13 @@ def mixed(data: bytes, rows: int) -> bytes:
     """The first rows moved into the page of the subheaders, as SAS does with small tables."""
     layout, width = Layout(), 120
     page = bytearray(data[1024 : 1024 + PAGE])
-    _, _, pointers = layout.unpack("HHH", page, 16)
+    _, _, pointers = layout.unpack("HHH", bytes(page), 16)
     start = 24 + pointers * layout.pointer
     start += -start % 8
     first = data[1024 + PAGE + 24 :][: rows * width]
     page[start : start + len(first)] = first
     page[16:22] = layout.pack("HHH", 0x0200, pointers + rows, pointers)
-    row_size = layout.unpack("WW", page, 24)[0]
+    row_size = layout.unpack("WW", bytes(page), 24)[0]
     page[row_size + 60 : row_size + 64] = layout.pack("W", rows)  # rows on a mixed page
     per_page = (PAGE - 24) // width
     body = b"".join(

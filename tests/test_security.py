@@ -22,14 +22,15 @@ NAMES = {"eval", "exec", "__import__"}
 def dangers(source: str) -> Iterator[str]:
     """What in Python source would run what a file says, or unpack it anywhere."""
     for node in ast.walk(ast.parse(source)):
-        modules = []
+        line = getattr(node, "lineno", 0)
+        modules: list[str] = []
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             modules = [node.module or ""]
-        yield from (f"{node.lineno}: imports {name}" for name in modules if name.partition(".")[0] in PICKLES)
+        yield from (f"{line}: imports {name}" for name in modules if name.partition(".")[0] in PICKLES)
         if isinstance(node, ast.Call):
-            yield from (f"{node.lineno}: {said}" for said in _call(node))
+            yield from (f"{line}: {said}" for said in _call(node))
 
 
 def _call(node: ast.Call) -> Iterator[str]:

@@ -120,7 +120,7 @@ def test_a_folder_without_waveforms_is_refused(tmp_path: Path) -> None:
         checks.standard_waveforms(tmp_path / "none")
 
 
-def strokes(*volumes: float, zero: float = 0.0) -> list[np.ndarray]:
+def strokes(*volumes: float, zero: float = 0.0) -> list[tuple[np.ndarray, float]]:
     """A stroke out and in at low, middle and high flow for each volume."""
     records = []
     for volume in volumes:
@@ -129,23 +129,23 @@ def strokes(*volumes: float, zero: float = 0.0) -> list[np.ndarray]:
             stroke = np.full(max(round(volume / flow / PERIOD), 1), 1.0)
             stroke *= volume / (stroke.sum() * PERIOD)
             parts += [stroke, np.zeros(100), -stroke, np.zeros(100)]
-        records.append(np.concatenate(parts) + zero)
+        records.append((np.concatenate(parts) + zero, PERIOD))
     return records
 
 
 def test_a_good_syringe_holds_and_a_bad_one_says_why() -> None:
-    good = syringe.check(strokes(3.0, 3.02, 2.99), PERIOD)
+    good = syringe.check(strokes(3.0, 3.02, 2.99))
     assert good.faults == ()
     assert len(good.strokes) == 18
-    assert "accuracy" in syringe.check(strokes(3.0, 3.2), PERIOD).faults[0]
-    assert "BTPS" in syringe.check(strokes(3.26), PERIOD).faults[0]
-    assert syringe.check(strokes(3.26), PERIOD, btps=3.26 / 3).faults == ()
-    assert syringe.check(strokes(3.0, zero=0.04), PERIOD).faults[-1].startswith("zero")
-    assert "repeatability" in " ".join(syringe.check(strokes(2.94, 3.06), PERIOD).faults)
-    slow = [record[:500] for record in strokes(3.0)]
-    assert "no stroke at high flow" in " ".join(syringe.check(slow, PERIOD).faults)
+    assert "accuracy" in syringe.check(strokes(3.0, 3.2)).faults[0]
+    assert "BTPS" in syringe.check(strokes(3.26)).faults[0]
+    assert syringe.check(strokes(3.26), btps=3.26 / 3).faults == ()
+    assert syringe.check(strokes(3.0, zero=0.04)).faults[-1].startswith("zero")
+    assert "repeatability" in " ".join(syringe.check(strokes(2.94, 3.06)).faults)
+    slow = [(record[:500], period) for record, period in strokes(3.0)]
+    assert "no stroke at high flow" in " ".join(syringe.check(slow).faults)
     with pytest.raises(SpiroError, match="no stroke of a 3 L syringe"):
-        syringe.check([np.zeros(300)], PERIOD)
+        syringe.check([(np.zeros(300), PERIOD)])
 
 
 def test_the_command_without_arguments_passes() -> None:

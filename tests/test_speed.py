@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
     assert not configure(RuntimeParams(device="cpu", kernels="off")).kernels
     if torch.cuda.is_available():
         x = torch.ones(1, device="cuda")
-        for asked, usable in (("off", False), ("auto", True)):
+        cases: tuple[tuple[Literal["off", "auto"], bool], ...] = (("off", False), ("auto", True))
+        for asked, usable in cases:
             with configure(RuntimeParams(device="cuda", kernels=asked)).applied():
                 assert kernels.usable(x) == usable
 

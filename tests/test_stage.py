@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_wrong_section_is_refused(tmp_path: Path, wrong: str, said: str) -> No
 def test_a_stage_takes_its_paths_from_arguments_and_ends_errors_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def toy(params: Params, *, raw_data: Path, out: Path = Path("default")) -> None:
         seen.update(params=params, raw_data=raw_data, out=out)
@@ -105,7 +105,7 @@ def test_a_lack_of_memory_is_told_in_one_line(
 def test_another_run_of_a_stage_is_refused_until_the_first_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = []
+    runs: list[Any] = []
 
     def toy(params: Params) -> None:
         runs.append(len(runs))

@@ -49,7 +49,11 @@ def test_actions_are_pinned_and_commands_are_bash_that_exists(file: Path) -> Non
 
 def test_the_steps_of_the_pipeline_run_and_a_second_run_has_nothing_to_do(done: Repository, tmp_path: Path) -> None:
     """GitHub's machine is a clone with an empty remote at first, then one with what the first left there."""
-    runner = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "BASE": "HEAD"}
+    runner: dict[str, Any] = {
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "BASE": "HEAD",
+    }
     full = Repository.copy(done, tmp_path / "full")  # as if GitHub had run all nine stages
     written = {step["name"]: step["run"] for step in steps(FOLDER / "pipeline.yml") if "run" in step}
     assert list(written) == ["Set up", "Pull", "Run what changed", "Push", "Report"]

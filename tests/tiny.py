@@ -31,6 +31,7 @@ def models(folder: Path) -> Path:
     torch.manual_seed(0)
     network = VQVAEConfig(width=16, blocks=2, groups=4, code_width=4, codes=16)
     vqvae, untrained = folder / "vqvae.safetensors", VQVAE(network)
+    assert untrained.out.conv.bias is not None
     untrained.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going
     save_vqvae(vqvae, network, untrained.state_dict())
     unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(index_diffusion.NAMES))
@@ -91,7 +92,9 @@ def data(folder: Path, people: int = 40) -> Path:
 def with_parts(curves: pd.DataFrame) -> pd.DataFrame:
     """The table with other numbers of participants, so that each part has some of them."""
     u = splits.hash_value(numbers := np.arange(50_000, 60_000))
-    free = {part: list(numbers[(u >= low) & (u < high)]) for part, (low, high) in splits.PARTS.items()}
+    free: dict[str, list[int]] = {
+        part: list(numbers[(u >= low) & (u < high)]) for part, (low, high) in splits.PARTS.items()
+    }
     wanted = itertools.cycle(("train", "test", "choosing", "reporting"))
     new = {seqn: free[part].pop() for seqn, part in zip(curves["seqn"].unique(), wanted, strict=False)}
     seqn = curves["seqn"].map(new)

@@ -50,7 +50,7 @@ print(parts[0].iloc[60:64].to_string(index=False))
 
 # %%
 own = read("mine.csv")
-table = person_table(own.flow, own.points, Person(age, height, sex))
+table = person_table(own, Person(age, height, sex))
 print(table[["fev1", "fvc", "ratio", "pef", "fev1_z", "fvc_z", "acceptable_fev1", "acceptable_fvc"]].round(2))
 print("session:", *table[["session_fev1", "session_fvc"]].iloc[0])
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
@@ -13,6 +14,8 @@ from spiro_diffusion.app.requests import Drawer, Drawn, Request
 from spiro_diffusion.app.table import NOTE, table
 from spiro_diffusion.app.view import View, view
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.generation.columns import INSPIRED
 from spiro_diffusion.generation.conditions import EFFORTS
 from spiro_diffusion.generation.intended_use import trained_on
 
@@ -68,7 +71,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
             "spirogram": figures.volume_time(seen),
             "table": table(seen),
             "subject": f"{seen.n} curves: {seen.subject}",
-            "notes": [note(warning) for warning in drawn.warnings] + _judged(seen),
+            "notes": [note(warning) for warning in drawn.warnings] + judged(seen),
         }
 
     upload.connect(app, KEY)
@@ -148,9 +151,20 @@ def _results() -> Component:
     return html.Div([card(shown), card(indices)], className="results")
 
 
-def _judged(seen: View) -> list[Component]:
-    if seen.acceptable is None:
+def judged(seen: View) -> list[Component]:
+    """Whether the user's effort is acceptable, and what was breathed in around it."""
+    found = seen.user
+    if found is None:
         return []
-    fev1, fvc = ("acceptable" if good else "not acceptable" for good in seen.acceptable)
+    fev1, fvc = ("acceptable" if found[f"acceptable_{name}"] else "not acceptable" for name in ("fev1", "fvc"))
+    if found["provisional_fvc"]:
+        fvc = "provisional until another effort repeats it, since it has no plateau"
     words = f"Your effort by ATS/ERS 2019, as far as a curve tells: FEV₁ {fev1}, FVC {fvc}."
-    return [html.P(words, className="said" if all(seen.acceptable) else "note")]
+    inspired = [
+        f"{INDICES[name].label} {found[name]:.2f} {INDICES[name].unit}"
+        for name in INSPIRED
+        if name in found and np.isfinite(found[name])
+    ]
+    words += f" {', '.join(inspired)}." if inspired else ""
+    good = found["acceptable_fev1"] and found["acceptable_fvc"]
+    return [html.P(words, className="said" if good else "note")]

@@ -9,15 +9,14 @@ from spiro_diffusion.app.view import Row, View, label
 ABSENT = "–"
 NOTE = (
     "Generated: median of the curves, 5th to 95th percentile below. GLI Global (Bowerman 2023): lower limit of normal, "
-    "the 5th percentile, median below; it has none for the indices without one. PEF: mean of the fastest 80 ms, "
-    "so a plot may peak higher. Volumes and flows at BTPS."
+    "the 5th percentile, median below; it has none for the indices without one. Volumes and flows at BTPS."
 )
 
 
 def table(view: View) -> html.Table:
     """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the user's where there
     is one."""
-    user = view.acceptable is not None
+    user = view.user is not None
     names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN"]
     head = [html.Th(name, scope="col") for name in names]
     head += [html.Th(name, scope="col", className="user") for name in ("Your curve", "z-score") if user]

@@ -3,13 +3,14 @@
 import base64
 import binascii
 import io
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.user_curves import UserCurves, read
 
 MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
@@ -17,11 +18,17 @@ MOST_EFFORTS = 20  # a session has eight
 NAME_SHOWN = 60  # characters of a file's or a curve's name
 
 
-class Effort(NamedTuple):
-    """One curve: its name, and flow (T,) in L/s of each 10 ms."""
+@dataclass(frozen=True, eq=False)
+class Effort:
+    """One effort of a file, whose others are those of its session."""
 
-    name: str
-    flow: NDArray[np.float64]
+    session: UserCurves
+    number: int
+
+    @property
+    def flow(self) -> NDArray[np.float64]:
+        """(T,) L/s of each 10 ms."""
+        return self.session.curves()[self.number]
 
 
 def read_upload(contents: str, file: str) -> UserCurves:
@@ -51,15 +58,15 @@ def too_large(file: str) -> str:
 
 def best(curves: UserCurves) -> int:
     """The effort with the largest sum of FEV1 and FVC, which ATS/ERS 2019 shows first."""
-    indices = spirometry.indices(curves.flow, curves.points)
-    return int(np.nan_to_num(indices.fev1 + indices.fvc, nan=-np.inf).argmax())
+    return int((curves.record["fev1"] + curves.record["fvc"]).fillna(-np.inf).to_numpy().argmax())
 
 
 def to_store(curves: UserCurves) -> list[dict[str, Any]]:
-    """What the browser keeps: name and flow of each effort, to 0.01 mL/s."""
+    """What the browser keeps of each effort: its name, flow to 0.01 mL/s, what its record shows (None for NaN)."""
+    shown = curves.record.astype(object).where(curves.record.notna(), None).to_dict(orient="records")
     return [
-        {"name": name[:NAME_SHOWN], "flow": flow[:points].round(5).tolist()}
-        for name, flow, points in zip(curves.names, curves.flow, curves.points, strict=True)
+        {"name": name[:NAME_SHOWN], "flow": flow.round(5).tolist(), "record": record}
+        for name, flow, record in zip(curves.names, curves.curves(), shown, strict=True)
     ]
 
 
@@ -67,5 +74,10 @@ def effort(stored: list[dict[str, Any]] | None, number: int | None) -> Effort | 
     """An effort of what the browser kept, if there is one."""
     if not stored or number is None:
         return None
-    chosen = stored[min(int(number), len(stored) - 1)]
-    return Effort(str(chosen["name"]), np.array(chosen["flow"], dtype=np.float64))
+    points = np.array([len(one["flow"]) for one in stored])
+    flow = np.zeros((len(stored), points.max()))
+    for row, one in zip(flow, stored, strict=True):
+        row[: len(one["flow"])] = one["flow"]
+    record = pd.DataFrame([one["record"] for one in stored]).replace({None: np.nan}).infer_objects()
+    session = UserCurves([str(one["name"]) for one in stored], flow, points, record)
+    return Effort(session, min(int(number), len(stored) - 1))

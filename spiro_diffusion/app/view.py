@@ -90,7 +90,7 @@ class Row:
 class View:
     """Of `n` curves of a `subject`: flow (L/s) against volume (L), volume against time (s), rows of indices.
 
-    `acceptable`: whether the user's effort's FEV1 and FVC are, by ATS/ERS 2019.
+    `user`: the row of `tables.person_table` of the user's effort.
     """
 
     subject: str
@@ -98,7 +98,7 @@ class View:
     loop: Shown
     spirogram: Shown
     rows: list[Row]
-    acceptable: tuple[bool, bool] | None
+    user: pd.Series | None
 
 
 def view(curves: Curves, effort: Effort | None = None) -> View:
@@ -117,7 +117,7 @@ def view(curves: Curves, effort: Effort | None = None) -> View:
         loop=_loop_view(curves, effort, lln["fvc"]),
         spirogram=_spirogram_view(curves, effort, lln["fev1"], lln["fvc"]),
         rows=rows,
-        acceptable=(bool(judged["acceptable_fev1"]), bool(judged["acceptable_fvc"])) if judged is not None else None,
+        user=judged,
     )
 
 
@@ -204,12 +204,12 @@ def beyond(value: float, step: float) -> float:
 
 def _time_zero(effort: Effort) -> float:
     """s from the first sample; 0 where there is none."""
-    return float(np.nan_to_num(spirometry.indices(effort.flow[None]).t0[0]))
+    return float(np.nan_to_num(effort.session.record["t0"].iloc[effort.number]))
 
 
 def _judged(effort: Effort, person: pd.Series) -> pd.Series:
     whose = Person(person["age"], person["height"], int(person["sex"]))
-    return person_table(effort.flow[None], np.array([len(effort.flow)]), whose).iloc[0]
+    return person_table(effort.session, whose).iloc[effort.number]
 
 
 def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: pd.Series) -> Row:

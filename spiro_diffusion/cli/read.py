@@ -42,9 +42,9 @@ def indices(
     files = curve_files.check_files(output.force, (out, (".csv",)))
     found = read(file, btps=btps, seqn=seqn, people=person is None)
     if found.about is not None:
-        table = found.about.join(people_table(found.flow, found.points, found.about, person))
+        table = found.about.join(people_table(found, person))
     else:
-        table = person_table(found.flow, found.points, person)
+        table = person_table(found, person)
         table.insert(0, "curve", found.names)
     if out:
         curve_files.write_indices(out, table)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.vocabulary import INDICES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WIDEST = 400  # characters of a table on the screen; longer names are cut
 ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
+PROVISIONAL = "provisional"  # instead of no: an FVC that waits for an effort that repeats it
 HEADS = {"acceptable": "ok", "session": "grade"}  # of pairs, FEV1's and FVC's
 
 
@@ -76,14 +78,17 @@ def print_figures(figures: dict[str, float | None], summary: Path) -> None:
 
 def print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
     """A table of indices: those of `columns.COLUMNS` that fit a screen; of many rows, percentiles."""
-    from spiro_diffusion.generation.columns import COLUMNS, Z_SCORES  # noqa: PLC0415 (pandas)
+    from spiro_diffusion.generation.columns import COLUMNS, INSPIRED_ON_SCREEN, Z_SCORES  # noqa: PLC0415 (pandas)
 
     labels = {c.name: c.written.label for c in COLUMNS if c.on_screen}
+    labels |= {name: INDICES[name].label for name in INSPIRED_ON_SCREEN}
     heads = labels | {f"{name}_z": f"z{labels[name]}" for name in Z_SCORES} | HEADS
     for name in HEADS:
         if f"{name}_fev1" in table:
-            pairs = zip(table[f"{name}_fev1"], table[f"{name}_fvc"], strict=True)
-            table = table.assign(**{name: ["/".join(cell(v) for v in pair) for pair in pairs]})
+            fev1, fvc = ([cell(v) for v in table[f"{name}_{index}"]] for index in ("fev1", "fvc"))
+            if name == "acceptable":
+                fvc = [PROVISIONAL if first else v for first, v in zip(table["provisional_fvc"], fvc, strict=True)]
+            table = table.assign(**{name: ["/".join(pair) for pair in zip(fev1, fvc, strict=True)]})
     table = table[[name for name in (*keys, *heads) if name in table]]
     if len(table) > ROWS_SHOWN:
         table = table.drop(columns=keys).select_dtypes("number").quantile([0.05, 0.5, 0.95])

@@ -30,12 +30,10 @@ def selftest(
     from spiro_diffusion import user_curves  # noqa: PLC0415
     from spiro_diffusion.physiology import selftest as checks  # noqa: PLC0415
     from spiro_diffusion.physiology import syringe as syringe_check  # noqa: PLC0415
-    from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S  # noqa: PLC0415
 
     if syringe is not None:
-        own = user_curves.read(syringe)
-        records = [flow[:points] for flow, points in zip(own.flow, own.points, strict=True)]
-        found = syringe_check.check(records, SAMPLE_PERIOD_S, volume, btps)
+        records = [(record.flow, record.period_s) for record in user_curves.read_records(syringe, btps=1.0)]
+        found = syringe_check.check(records, volume, btps)
         text, failed = found.markdown(volume), bool(found.faults)
     else:
         results = checks.known_waveforms() if folder is None else checks.standard_waveforms(folder)

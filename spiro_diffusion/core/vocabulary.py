@@ -42,5 +42,8 @@ INDICES: dict[str, Index] = {
     "fef50": Index("FEF50", "L/s", 2, "flow when half of the forced vital capacity is expired"),
     "bev": Index("BEV", "L", 2, "back-extrapolated volume"),
     "fet": Index("FET", "s", 2, "forced expiratory time"),
+    "fivc": Index("FIVC", "L", 2, "volume inspired after the forced expiration"),
+    "pif": Index("PIF", "L/s", 2, "peak inspiratory flow"),
+    "inspired": Index("Inspired before", "L", 2, "volume inspired before the forced expiration"),
 }
 JUDGED = ("fev1", "fvc", "pef", "fef2575")  # the four indices of the judge

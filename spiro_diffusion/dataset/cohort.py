@@ -20,6 +20,7 @@ class Joined(NamedTuple):
     table: str
     columns: tuple[str, ...]  # of the CDC; of several, which are in some cycles only, the first that has a value
     every_cycle: bool = True
+    words: Mapping[float, str] | None = None  # of the CDC's codes; any other code says nothing
 
 
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]
@@ -64,7 +65,10 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
                 found = np.where((at >= 0) & np.isnan(found), table[column].to_numpy(dtype=np.float64)[at], found)
         return found
 
-    people = {name: values(joined) for name, joined in PARTICIPANT.items()}
+    people: dict[str, Any] = {name: values(joined) for name, joined in PARTICIPANT.items()}
+    for name, joined in PARTICIPANT.items():
+        if joined.words:
+            people[name] = [joined.words.get(code) for code in people[name]]
     nameless = (places["DEMO"] >= 0) & np.isnan(people["ethnicity"])
     if nameless.any():
         row = int(places["DEMO"][nameless][0])

@@ -113,7 +113,7 @@ def _check_column(table: pd.DataFrame, name: str, column: Column, where: Path | 
     if not column.missing:
         wrong |= values.isna().to_numpy()
     if column.kind == "text":
-        wrong |= ~values.isin(column.values).to_numpy()
+        wrong |= (~values.isin(column.values) & values.notna()).to_numpy()
     if column.low is not None:
         wrong |= (values < column.low).to_numpy()
         expected = f"at least {column.low:g}"

@@ -10,6 +10,7 @@ from spiro_diffusion.evaluation import baselines, measured
 from spiro_diffusion.evaluation.measured import Measured, Sampler
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.registry import Question
+from spiro_diffusion.physiology import dequantise, time_grid
 
 GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
 ROUND_TRIP_QUESTIONS: tuple[Question, ...] = (
@@ -50,10 +51,13 @@ def of_sampler(
     seed: int,
     name: str,
     losses: tuple[NDArray, NDArray] | None = None,
+    *,
+    smooth: bool = False,
 ) -> Candidate:
-    """A generator's draws at the conditions of every held-out curve."""
-    curves, own = measured.draw(sampler, real.held.people, draws, seed, name)
-    _, asked = measured.draw(sampler, asked_people(real), draws, seed + 1, f"{name}, best efforts")
+    """A generator's draws at the conditions of every held-out curve; `smooth` ones get the flutter they have lost."""
+    first = 0 if smooth else None
+    curves, own = measured.draw(sampler, real.held.people, draws, seed, name, first)
+    _, asked = measured.draw(sampler, asked_people(real), draws, seed + 1, f"{name}, best efforts", first)
     return Candidate(curves, own, asked, losses)
 
 
@@ -75,5 +79,10 @@ def floor(real: Real, draws: int, seed: int) -> Candidate:
 
 
 def round_trip(real: Real, seed: int) -> Candidate:
-    """The real held-out curves sent through the grid and back: what no model of 512 samples can better."""
-    return Candidate(measured.aligned(measured.generated(real.held.signals(), real.held.people, seed)))
+    """The real held-out curves sent through the grid and back: what no model of 512 samples can better.
+
+    The counter's rounding is taken off before they are counted again, and the flutter within wide bins drawn anew.
+    """
+    people = real.held.people
+    signals = dequantise.before(real.held.signals(), people["btps"].to_numpy())
+    return Candidate(measured.aligned(measured.generated(signals, people, seed, time_grid.FINE_BINS)))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.physiology import counter, spirometry, time_grid
+from spiro_diffusion.physiology.flutter import add_flutter
 
 CHUNK = 512  # curves at a time: 512 x 2048 float64 is 8 MB
 KEPT = (*JUDGED, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_peak")  # of every draw
@@ -87,8 +88,11 @@ def real(people: pd.DataFrame, raw: NDArray[np.int16]) -> Measured:
     return _measured(people, counts.astype(np.int16))
 
 
-def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
+def generated(signals: NDArray, people: pd.DataFrame, seed: int, flutter_from: int | None = None) -> Measured:
     """What the spirometer would have kept of signals (n, 512) in L/s of these people.
+
+    From the sample `flutter_from` on they get the flutter that they have lost (`physiology.flutter`): 0 where the
+    signals are a decoder's means, `time_grid.FINE_BINS` where only wider bins have lost it, None where nothing has.
 
     Raises SpiroError where a signal is not finite.
     """
@@ -102,7 +106,10 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int) -> Measured:
 
     def count(i: int) -> NDArray[np.int16]:
         rows = slice(i * CHUNK, (i + 1) * CHUNK)
-        return counter.count(time_grid.to_10ms(signals[rows]), btps[rows], np.random.default_rng(seeds[i]))
+        flow, rng = time_grid.to_10ms(signals[rows]), np.random.default_rng(seeds[i])
+        if flutter_from is not None:
+            flow = add_flutter(flow, btps[rows], rng, first=flutter_from)
+        return counter.count(flow, btps[rows], rng)
 
     parts = list(in_parallel(count, len(seeds)))
     empty = np.zeros((0, time_grid.N_10MS), dtype=np.int16)
@@ -119,12 +126,19 @@ def aligned(curves: Measured) -> Measured:
 
 
 def draw(
-    sampler: Sampler, people: pd.DataFrame, draws: int, seed: int, name: str, batch: int = 16_384
+    sampler: Sampler,
+    people: pd.DataFrame,
+    draws: int,
+    seed: int,
+    name: str,
+    flutter_from: int | None = None,
+    batch: int = 16_384,
 ) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
     """Draw curves for each row of `people`; keep the first draw whole and of the others what is read off them.
 
     Draws are made and measured in batches of about `batch` curves, so that memory does not grow with their
     number; one is measured while the next is drawn. Batches hold whole rows: a row's draws come from one call.
+    `flutter_from`: as in `generated`.
 
     Returns:
         The first draw of each row, and arrays (n, draws) of the indices named in KEPT.
@@ -133,7 +147,7 @@ def draw(
 
     def measure(part: pd.DataFrame, signals: NDArray, seed: int) -> tuple[Measured, dict[str, NDArray[np.float32]]]:
         flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(-1, time_grid.N_SAMPLES)
-        found = generated(flat, part.loc[part.index.repeat(draws)], seed)
+        found = generated(flat, part.loc[part.index.repeat(draws)], seed, flutter_from)
         table = {k: found.indices[k].reshape(-1, draws).astype(np.float32) for k in KEPT}
         return aligned(found.take(np.arange(0, len(found), draws))), table
 

@@ -67,7 +67,10 @@ def people_shown(held: Measured) -> list[Measured]:
 
 def _people(held: Measured, sampler: Sampler, seed: int) -> Arrays:
     chosen = people_shown(held)
-    made = [measured.generated(sampler(p.people, 1, seed + i)[:, 0], p.people, seed) for i, p in enumerate(chosen)]
+    made = [
+        measured.generated(sampler(p.people, 1, seed + i)[:, 0], p.people, seed, flutter_from=0)
+        for i, p in enumerate(chosen)
+    ]
     result: Arrays = {
         f"person_{name}": np.array([p.people[name].iloc[0] for p in chosen], dtype=np.float64)
         for name in ("age", "height", "sex")

@@ -98,7 +98,7 @@ def _kind_of_text(head: bytes) -> Kind:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
-    if any(byte < 9 or 13 < byte < 26 or 26 < byte < 32 or byte == 127 for byte in head):
+    if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
         return Kind.UNKNOWN
     if start.startswith(b"<"):
         return Kind.XML

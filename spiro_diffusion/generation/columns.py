@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import INDICES, Index
-from spiro_diffusion.physiology import reference, spirometry
+from spiro_diffusion.physiology import reference
 from spiro_diffusion.physiology.spirometry import Indices
 
 Z_SCORES = ("fev1", "fvc", "ratio")  # GLI Global has no others
@@ -23,10 +23,10 @@ class Column(NamedTuple):
     name: str
     written: Index
     on_screen: bool
-    compute: Callable[[Indices], NDArray[np.float64]]  # of n efforts: (n,), in the index's unit
+    compute: Callable[[Any], NDArray[np.float64]]  # of n efforts: (n,), in the index's unit
 
 
-def _column(name: str, compute: Callable[[Indices], Any] | None = None, *, on_screen: bool = True) -> Column:
+def _column(name: str, compute: Callable[[Any], Any] | None = None, *, on_screen: bool = True) -> Column:
     return Column(name, INDICES[name], on_screen, compute or (lambda found: getattr(found, name)))
 
 
@@ -44,14 +44,17 @@ NAMES = tuple(column.name for column in COLUMNS)
 Z_NAMES = tuple(f"{name}_z" for name in Z_SCORES)
 
 
-def indices_table(flow: NDArray, points: NDArray, age: Any = None, height: Any = None, sex: Any = None) -> pd.DataFrame:
-    """Indices of flow (n, T) in L/s of each 10 ms, of which `points` (n,) are the curve: COLUMNS, a row a curve.
+INSPIRED = ("fivc", "pif", "inspired")  # of INDICES, where a record holds what was breathed in around the blow
+INSPIRED_ON_SCREEN = INSPIRED[:2]
+
+
+def indices_table(found: Indices | pd.DataFrame, age: Any = None, height: Any = None, sex: Any = None) -> pd.DataFrame:
+    """COLUMNS of n efforts with these indices, a row an effort.
 
     With age (years), height (cm) and sex (1 or 2), one each or (n,), also GLI Global z-scores: fev1_z, fvc_z, ratio_z.
     """
-    found = spirometry.indices(flow, points)
     with np.errstate(invalid="ignore"):  # what is breathed in has no ratio and no z-score: NaN
-        table = pd.DataFrame({column.name: column.compute(found) for column in COLUMNS})
+        table = pd.DataFrame({column.name: np.asarray(column.compute(found)) for column in COLUMNS})
         if age is not None:
             for name in Z_SCORES:
                 table[f"{name}_z"] = reference.gli_global(name, age, height, sex).z(table[name])

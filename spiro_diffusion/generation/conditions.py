@@ -1,10 +1,11 @@
 """The optional conditions of an effort: what a user may say of it beside age, height and sex, for every face.
 
-Another condition is a row of CONDITIONS; the command line, Python, the page and the table of subjects follow.
+Another condition is a row of CONDITIONS and a key of Subject; the command line, Python, the page and the table of
+subjects follow.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
@@ -23,6 +24,18 @@ CONDITIONS = (
     Condition("grade", GRADES, "A", None, "Effort grade A, B, C or D; A unless given."),
     Condition("test_type", TEST_TYPES, "Pre", "Pre", "Pre or Bron (after the bronchodilator); Pre unless given."),
 )
+
+
+class Subject(TypedDict, total=False):
+    """One subject by keywords, or what goes for all whose own cell says nothing; see CONDITIONS."""
+
+    age: float | None  # years
+    height: float | None  # cm
+    sex: str | int | None  # male or female, or 1 or 2
+    grade: str | None
+    test_type: str | None
+
+
 EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # the page's choices: label, keywords of `generate`
     "best": ("Best acceptable effort", {}),
     "any": ("Any effort", {"any_effort": True}),

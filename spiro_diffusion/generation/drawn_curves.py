@@ -78,8 +78,8 @@ class Curves:
     def indices(self) -> pd.DataFrame:
         """`keys`, the indices of `columns.COLUMNS` (L, L/s, s) and GLI Global z-scores: a row a curve."""
         people = self.people.iloc[self.person].reset_index(drop=True)
-        points = spirometry.end_of_flow(self.flow)
-        return self.keys.join(indices_table(self.flow, points, people["age"], people["height"], people["sex"]))
+        found = spirometry.indices(self.flow, spirometry.end_of_flow(self.flow))
+        return self.keys.join(indices_table(found, people["age"], people["height"], people["sex"]))
 
     def to_pandas(self, *, wide: bool = False, grid: Grid = "10ms") -> pd.DataFrame:
         """A row a sample: person, draw, time_s, flow_l_s, volume_l. Or `wide`, a row a curve: `keys` and flow

@@ -76,7 +76,11 @@ def write_cohort(
             piece_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
             drawn = drawn_curves.from_signals(generator.sample(some, 1, piece_seed, progress=False), some)
             points = spirometry.end_of_flow(drawn.flow)
-            tables.append(some.join(indices_table(drawn.flow, points, some["age"], some["height"], some["sex"])))
+            tables.append(
+                some.join(
+                    indices_table(spirometry.indices(drawn.flow, points), some["age"], some["height"], some["sex"])
+                )
+            )
             yield tables[-1].assign(flow_l_s=[flow[:end] for flow, end in zip(drawn.flow, points, strict=True)])
 
     with atomic(path) as part:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,16 +28,6 @@ NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained rang
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
 
 Invalid = dict[int, tuple[str, str]]  # by a row's number from 0: what a cell says, what was expected
-
-
-class Subject(TypedDict, total=False):
-    """One subject by keywords, or what goes for all whose own cell says nothing; see `conditions.CONDITIONS`."""
-
-    age: float | None  # years
-    height: float | None  # cm
-    sex: str | int | None  # male or female, or 1 or 2
-    grade: str | None
-    test_type: str | None
 
 
 class Accepted(NamedTuple):

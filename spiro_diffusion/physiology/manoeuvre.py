@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from spiro_diffusion.core.errors import SpiroError
@@ -26,6 +27,7 @@ QUIET_S = 0.3  # flow that is steady so long before the blow is the zero
 LONGEST_QUIET_S = 10.0  # and no more of it is looked at
 QUIET_LPS, QUIET_SD_LPS, QUIET_CHANGE_LPS = 0.5, 0.06, 0.02  # a zero is below it, noisy and changing by less
 CREEP_S = 1.0  # steady flow for less, of more than a faulty zero, is breath where the expiration ends in less flow
+COUNT_L = 0.001  # steady flow of less volume in all is left where it is: nothing to be counted
 STILL_LPS = 0.1  # the breath in is over when flow in comes below it
 LEAK_L = 0.030  # the volume falls by more, slowly, before the breath in or the record's end: 5 mL more than a plateau
 CLEARLY = 1.2  # times as much like a blow: then the record counts inspiration as positive
@@ -81,6 +83,22 @@ def stacked(expirations: list[ForcedExpiration]) -> Indices:
     for row, expiration in enumerate(expirations):
         spirometry.put(found, slice(row, row + 1), expiration.indices)
     return found
+
+
+def table(expirations: list[ForcedExpiration]) -> pd.DataFrame:
+    """A row an effort: the columns of `Indices`, and what `Observed` takes; inspired, fivc (L) and pif (L/s)."""
+    seen = observed(expirations)
+    return (
+        stacked(expirations)
+        .to_pandas()
+        .assign(
+            inspired=[e.inspired_l for e in expirations],
+            fivc=np.asarray(seen.fivc),
+            pif=[e.pif_l_s for e in expirations],
+            faulty_zero=np.asarray(seen.faulty_zero),
+            leak=np.asarray(seen.leak),
+        )
+    )
 
 
 def forced_expiration(
@@ -237,19 +255,22 @@ def _zero(record: _Record, blow: Breath) -> _Zero:
     end_flow = record.flow[blow.begin : blow.end][-round(1 / dt) :].mean()
     if drift > ats_ers.FAULTY_ZERO_LPS and (last - first) * dt < CREEP_S and end_flow < drift:
         return none
-    return _Zero(max(start + last, blow.begin), drift, drift * (last - first) * dt)
+    begin = max(start + last, blow.begin)
+    if abs(record.volume[begin] - record.volume[blow.begin]) < COUNT_L:
+        begin = blow.begin
+    return _Zero(begin, drift, drift * (last - first) * dt)
 
 
 def _cut(record: _Record, blow: Breath, begin: int, end: int) -> tuple[str, ...]:
     dt, said = record.period_s, []
     if record.flipped:
-        said.append("inspiration was recorded as positive: flow is turned round")
+        said.append("inspiration was recorded as positive; flow is turned round")
     early = record.volume[: blow.begin + 1]
     if blow.begin and np.ptp(early) > BREATH_L:
-        said.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration")
+        said.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration left out")
     if begin > blow.begin:
         steady = 1000 * (record.volume[begin] - record.volume[blow.begin])
-        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL)")
+        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL) left out")
     if end < len(record.flow):
-        said.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume")
+        said.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume left out")
     return tuple(said)

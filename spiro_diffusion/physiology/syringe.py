@@ -52,22 +52,19 @@ class SyringeReport:
         return "\n".join(lines) + "\n"
 
 
-def check(
-    records: list[NDArray[np.float64]], period_s: float, syringe_l: float = 3.0, btps: float = 1.0
-) -> SyringeReport:
+def check(records: list[tuple[NDArray[np.float64], float]], syringe_l: float = 3.0, btps: float = 1.0) -> SyringeReport:
     """Judge records of strokes.
 
     Args:
-        records: flow (T,) in L/s, each of one or more strokes.
-        period_s: of their samples.
+        records: flow (T,) in L/s and the period of its samples (s), each of one or more strokes.
         syringe_l: the syringe's volume, L.
         btps: the factor that the records hold already; they are divided by it, since the syringe's air is ambient.
 
     Raises SpiroError where there is no stroke of half the volume.
     """
     strokes, still = [], []
-    width = max(round(STILL_S / period_s), 1)
-    for record in records:
+    for record, period_s in records:
+        width = max(round(STILL_S / period_s), 1)
         flow = np.asarray(record, dtype=np.float64) / btps
         moving = np.convolve(np.abs(flow) > STILL_LPS, np.ones(width), mode="same") > 0
         still.append(flow[~moving])

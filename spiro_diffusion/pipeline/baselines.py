@@ -59,7 +59,7 @@ class Task:
 def pca(task: Task) -> Candidate:
     """24 principal components, Gaussian given the conditions."""
     model = models.PCA.fit(task.real.train_signals, task.real.train)
-    return candidates.of_sampler(model.sample, task.real, task.params.draws, task.seed, "PCA")
+    return candidates.of_sampler(model.sample, task.real, task.params.draws, task.seed, "PCA", smooth=True)
 
 
 def neighbours(task: Task) -> Candidate:
@@ -97,7 +97,7 @@ def _origin(task: Task, place: Runtime) -> Candidate:
     fitted = loop.fit(second, params.recipe(params.origin_epochs), train, place, "origin", run)
     unet.load_state_dict(fitted.weights)
     model = recipe.Origin(vqvae, unet, schedule, place)
-    drawn = candidates.of_sampler(model.sample, task.real, params.origin_draws, task.seed, "origin")
+    drawn = candidates.of_sampler(model.sample, task.real, params.origin_draws, task.seed, "origin", smooth=True)
     loop.done(run, "origin_vqvae", "origin")
     return drawn
 

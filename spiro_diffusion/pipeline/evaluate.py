@@ -70,8 +70,8 @@ def evaluate(
         generator.denoising_loss(members, real.members.people, params.seed),
         generator.denoising_loss(held, real.held.people, params.seed),
     )
-    own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses)
-    again = measured.generated(generator.reconstruct(held), real.held.people, params.seed)
+    own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
+    again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
     use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
     record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
     record.data.update(data.about(real, source, part, asdict(params)), models=artifacts.sha256(cldm))

@@ -137,8 +137,8 @@ class Recovered:
 
     def _table(self, flow: NDArray) -> pd.DataFrame:
         person = self.person.iloc[0]
-        points = spirometry.end_of_flow(flow)
-        return indices_table(flow, points, person["age"], person["height"], person["sex"])
+        found = spirometry.indices(flow, spirometry.end_of_flow(flow))
+        return indices_table(found, person["age"], person["height"], person["sex"])
 
 
 def recover(

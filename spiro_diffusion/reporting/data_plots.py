@@ -71,7 +71,7 @@ def grid_round_trip(shown: Mapping[str, NDArray], errors: Mapping[str, Mapping[s
     volume_time.set_ylabel("volume (L)")
     _errors(volumes, errors, TRIP_VOLUMES)
     _errors(flows, errors, TRIP_FLOWS)
-    figure.suptitle(f"What the 512 samples keep of {int(shown['curves']):,} curves", color=INK)
+    figure.suptitle(f"What the 512 samples keep of {shown['curves'].item():,} curves", color=INK)
     return figure
 
 

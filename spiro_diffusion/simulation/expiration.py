@@ -37,6 +37,7 @@ ONSET = np.arange(-6, 6.25, 0.5)  # where a shape says how much of the drive is 
 FINE_STEP = 0.1
 FINE = ONSET[0] + FINE_STEP * np.arange(121)
 TO_FINE = np.stack([np.interp(FINE, ONSET, unit) for unit in np.eye(len(ONSET))])
+SOONER_STEPS = 6
 HELD_BACK_S = 0.2  # a deficit of the drive fades so fast: peak flow falls more than FEV1, as within real sessions
 PEAK_STEPS, PEAK_SAMPLES = 4, 70  # corrections of the steepest tangent; the peak lies in the first 0.7 s
 
@@ -89,10 +90,10 @@ def lungs(knots: Knots, shape: Shape) -> Lung:
     effort = best_effort(knots.pef, knots.bev, shape.onset)
     tangent = knots.pef
     for _ in range(PEAK_STEPS):
-        lung = smoothest(early_volumes(tangent, shares[:, 0], shape.early), times, shares)
+        lung = smoothest(early_volumes(tangent, shares, shape.early), times, shares)
         peak = flow(lung, effort, PEAK_SAMPLES).max(axis=1)
         tangent = tangent * np.clip(knots.pef / peak, 0.7, 1.4)
-    lung = smoothest(early_volumes(tangent, shares[:, 0], shape.early), times, shares)
+    lung = smoothest(early_volumes(tangent, shares, shape.early), times, shares)
     more = between_times(times)
     at = np.concatenate([lung.log_s, np.log(more)], axis=1)
     emptied = np.concatenate([lung.log_e, log_emptied(volume(lung, more)) + shape.between], axis=1)
@@ -119,11 +120,21 @@ def bend(tangent: Floats, fev05: Floats) -> Floats:
     return np.log(fev05 / (0.5 * tangent))
 
 
-def early_volumes(tangent: Floats, fev05: Floats, early: Floats) -> Floats:
-    """Volumes (n, EARLY_S) that leave the steepest tangent by shares `early` of the bend at 0.5 s."""
+def early_volumes(tangent: Floats, shares: Floats, early: Floats) -> Floats:
+    """Volumes (n, EARLY_S) that leave the steepest tangent by shares `early` of the bend at 0.5 s.
+
+    They leave it sooner where flow would else fall below the mean flow from 0.5 to 1 s and rise again: a real lung's
+    does not, and of the obstructed the loops know nothing. `shares` (n, 5) are the knots'.
+    """
     form = np.maximum.accumulate(np.clip(early, 0, 1), axis=1)
-    below = bend(tangent, fev05)[:, None]
-    return tangent[:, None] * EARLY_S * np.exp(np.where(below > 0, below, below * form))
+    below = bend(tangent, shares[:, 0])[:, None]
+    after = (shares[:, 1] - shares[:, 0]) / 0.5
+    sooner = np.ones((len(form), 1))
+    for _ in range(SOONER_STEPS):
+        volumes = tangent[:, None] * EARLY_S * np.exp(np.where(below > 0, below, below * form**sooner))
+        before = (shares[:, 0] - volumes[:, -1]) / (0.5 - EARLY_S[-1])
+        sooner = np.where((before < after)[:, None], 0.7 * sooner, sooner)
+    return volumes
 
 
 def smoothest(early: Floats, times: Floats, shares: Floats) -> Lung:

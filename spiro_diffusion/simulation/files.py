@@ -19,11 +19,11 @@ ROWS_AT_ONCE = 704  # curves turned into text together: 64 pages, 8 MB
 def write_cycle(tables: dict[str, pd.DataFrame], cycle: str, folder: Path) -> list[Path]:
     """Write tables as the CDC's files of a cycle: XPORT v5, and SPXRAW as a SAS7BDAT in a zip.
 
-    `tables` has the keys DEMO, BMX, SPX and SPXRAW, with NHANES's column names; SPXRAW.SPXRAW holds arrays of
+    `tables` has SPXRAW and others, such as DEMO, with NHANES's column names; SPXRAW.SPXRAW holds arrays of
     whole mL per 10 ms.
     """
     paths = []
-    for table in ("DEMO", "BMX", "SPX"):
+    for table in [name for name in tables if name != "SPXRAW"]:
         paths.append(folder / File(table, cycle).filename)
         with atomic(paths[-1]) as part, part.open("wb") as out:
             xport.write(out, f"{table}_{cycle}", tables[table])

@@ -3,7 +3,7 @@
 Means, slopes and covariances only; no curve of anyone. benchmarks/fit_lung_shapes.py writes the file, and its
 docstring has the source and the model:
 
-    shape = mean + slopes x (predictors of the knots, standardised, held within `LIMIT`) + components x normal scores
+    shape = mean + slopes x (predictors of the knots, standardised, held within `REACH`) + components x normal scores
 """
 
 import json
@@ -22,7 +22,9 @@ Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
 PATH = Path(__file__).with_name("lung_shapes.json")
-LIMIT = 2.0  # SD: beyond what the real people show, a predictor counts as much as at the edge of it
+# Mahalanobis distance that 19 of 20 people of a normal population are within, by the number of predictors: whoever is
+# further from the real people's mean (the old, the obstructed) counts as one in the same direction at its edge.
+REACH = {4: 3.08, 7: 3.75}
 STEEPEST_BEND = -0.02  # smaller bends are lost in the shares of them
 _EARLY, _BETWEEN = len(expiration.EARLY_S), len(expiration.BETWEEN)
 
@@ -33,13 +35,20 @@ class Linear:
 
     centre: Floats  # (p,) of the predictors
     scale: Floats  # (p,)
+    precision: Floats  # (p, p) of the standardised predictors
     mean: Floats  # (k,)
     slopes: Floats  # (p, k)
     components: Floats  # (m, k), of the residuals: m independent normal scores make them
 
+    def held(self, predictors: Floats) -> Floats:
+        """Standardised predictors (n, p), within REACH."""
+        x = (predictors - self.centre) / self.scale
+        distance = np.sqrt(((x @ self.precision) * x).sum(axis=1))
+        return x * np.minimum(1, REACH[x.shape[1]] / np.maximum(distance, 1e-9))[:, None]
+
     def drawn(self, predictors: Floats, rng: Rng) -> Floats:
         """Values (n, k) at predictors (n, p)."""
-        x = np.clip((predictors - self.centre) / self.scale, -LIMIT, LIMIT)
+        x = self.held(predictors)
         return self.mean + x @ self.slopes + rng.standard_normal((len(x), len(self.components))) @ self.components
 
 
@@ -76,10 +85,10 @@ class LungShapes:
 
     def drawn(self, knots: Knots, rng: Rng) -> Shape:
         """Shapes of best efforts with these knots."""
-        values = self.shape.drawn(predictors(knots), rng)
+        given = predictors(knots)
+        values = self.shape.drawn(given, rng)
         early, between, onset = np.split(values, [_EARLY, _EARLY + _BETWEEN], axis=1)
-        edge = self.shape.centre[0] + LIMIT * self.shape.scale[0] * np.array([-1, 1])
-        below = np.clip(expiration.bend(knots.pef, knots.fev05), *edge)
+        below = self.shape.centre[0] + self.shape.scale[0] * self.shape.held(given)[:, 0]
         return Shape(early / np.minimum(below, STEEPEST_BEND)[:, None], between, onset)
 
 

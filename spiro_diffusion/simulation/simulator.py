@@ -166,7 +166,7 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     # Small children and the old find it harder: shares of efforts that are not A or B, mean losses of FVC.
     trouble = np.interp(blown["age"], [6, 8, 10, 14, 20, 55, 80], [0.57, 0.42, 0.35, 0.28, 0.19, 0.19, 0.29])
     sessions["trouble"] = rng.beta(6 * trouble, 6 * (1 - trouble))
-    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.060, 0.060, 0.09])
+    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.049, 0.049, 0.09])
     sessions["unsteady"] = unsteady * np.exp(0.3 * rng.standard_normal(n))
     hasty = rng.random(n) < HASTY_SHARE * np.maximum(sessions["trouble"] - 0.15, 0)
     sessions["habit"] = np.where(hasty, HASTY_STOP_S * np.exp(0.4 * rng.standard_normal(n)), np.inf)  # s, the longest
@@ -217,7 +217,7 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     for last in range(2, ATTEMPTS):
         first, second, third = np.sort(np.where(good, loss, 9.0)[:, : last + 1], axis=1)[:, :3].T  # 9: not good
         agree = (second - first) * sessions["fvc"].to_numpy() < 0.150
-        enough[:, last] = agree & (third < 9.0) & (rng.random(shape[0]) < 0.54)
+        enough[:, last] = agree & (third < 9.0) & (rng.random(shape[0]) < 0.48)
     enough[:, 2:] |= hasty[:, None] & (rng.random((shape[0], ATTEMPTS - 2)) < 0.2)  # the technician gives up
     enough[:, -1] = True
     done = np.arange(ATTEMPTS) <= enough.argmax(axis=1)[:, None]

@@ -1,6 +1,6 @@
 """A user's own curves: one reader for every format, and writers."""
 
 from spiro_diffusion.user_curves.efforts import RawBlow, UserCurves, to_efforts
-from spiro_diffusion.user_curves.reader import FORMATS, WRITERS, read
+from spiro_diffusion.user_curves.reader import FORMATS, WRITERS, read, read_records
 
-__all__ = ["FORMATS", "WRITERS", "RawBlow", "UserCurves", "read", "to_efforts"]
+__all__ = ["FORMATS", "WRITERS", "RawBlow", "UserCurves", "read", "read_records", "to_efforts"]

@@ -1,22 +1,28 @@
-"""Raw blows of any reader as efforts: flow every 10 ms at BTPS, checked for units, length and sampling."""
+"""Raw blows of any reader as efforts: the forced expirations in them, with indices at the record's own rate.
+
+Units, length and sampling are checked. The flow of each 10 ms is for plots and for what takes no other period.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.physiology import manoeuvre, spirometry
+from spiro_diffusion.physiology.manoeuvre import ForcedExpiration
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 
 EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
 SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s over a whole curve
 COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
+LONGEST_RECORD_S = 1200.0  # nor a session of eight in one record
+MOST_SAID = 8  # curves whose cuts and warnings are each told: a session
 FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
@@ -47,12 +53,14 @@ class RawBlow:
 
 @dataclass(frozen=True)
 class UserCurves:
-    """n efforts: their names (n,), flow (n, T) in L/s at BTPS of each 10 ms, samples (n,) of each, what was done to
-    them, and of NHANES's a table of n rows about them (see `nhanes_files`)."""
+    """n efforts: their names (n,), flow (n, T) in L/s at BTPS of each 10 ms, samples (n,) of each, what their records
+    show at their own rate (n rows, see `manoeuvre.table`), what was done to them, and of NHANES's a table of n rows
+    about them (see `nhanes_files`)."""
 
     names: list[str]
     flow: NDArray[np.float64]
     points: NDArray[np.int64]
+    record: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     about: pd.DataFrame | None = None
 
@@ -61,25 +69,50 @@ class UserCurves:
         return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
 
 
-def to_efforts(
-    blows: Sequence[RawBlow], where: str, btps: float | None = None, notes: Sequence[str] = ()
-) -> UserCurves:
-    """Bring raw blows to efforts of 10 ms; `where` names their file in errors.
+class Record(NamedTuple):
+    """A whole record at its own rate."""
 
-    `btps` is the factor to BTPS of a file that does not say its own: 1 where it is at BTPS already.
-    Another constant period than 10 ms is resampled, volume being kept.
+    name: str
+    place: str  # names it in errors
+    flow: NDArray[np.float64]  # (T,) L/s at BTPS, mean of each sample
+    period_s: float
 
-    Raises SpiroError that says what is wrong with units or sampling, or that the factor is not known.
+
+def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) -> list[Record]:
+    """Flow of each raw blow, all that its file holds of it; `where` names the file in errors.
+
+    `btps` is the factor to BTPS of a file that does not say its own: 1 where it is at BTPS already. A record of an
+    uneven clock is brought to 10 ms, volume being kept.
+
+    Raises SpiroError that says what is wrong with the sampling, or that the factor is not known.
     """
     if not blows:
         raise SpiroError(f"{where}: holds no samples")
-    curves: list[NDArray[np.float64]] = []
-    periods = set()
+    records = []
     for blow in blows:
         place = f"{where}: curve {shown(blow.name)}" if blow.name else where
         flow, period = _flow(blow, _factor(blow, btps, where), place)
-        curves.append(flow)
-        periods.add(round(1000 * period, 3))
+        records.append(Record(blow.name, place, flow, period))
+    return records
+
+
+def to_efforts(
+    blows: Sequence[RawBlow], where: str, btps: float | None = None, notes: Sequence[str] = ()
+) -> UserCurves:
+    """The forced expirations in raw blows; arguments as `to_records` takes them.
+
+    Raises SpiroError as `to_records` does, and where there is no forced expiration, or in another unit.
+    """
+    names, found = [], []
+    for blow, record in zip(blows, to_records(blows, where, btps), strict=True):
+        _check_unit(record, blow)
+        expirations = manoeuvre.forced_expirations(record.flow, record.period_s, where=record.place)
+        for expiration in expirations:
+            _check_size(expiration, blow, record.place)
+        names += [record.name] * len(expirations)
+        found += expirations
+    names = list(told_apart(names))
+    curves = [e.flow if _is_usual(e.period_s) else spirometry.at_10_ms(e.flow, e.period_s) for e in found]
     longest = max(map(len, curves))
     if len(curves) * longest > MOST_SAMPLES:
         raise SpiroError(f"{where}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
@@ -87,7 +120,23 @@ def to_efforts(
     for row, curve in zip(held, curves, strict=True):
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
-    return UserCurves(list(told_apart(blow.name for blow in blows)), held, points, [*notes, *_about_periods(periods)])
+    periods = {round(1000 * e.period_s, 3) for e in found if not _is_usual(e.period_s)}
+    said = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
+    return UserCurves(names, held, points, manoeuvre.table(found), said)
+
+
+def _is_usual(period: float) -> bool:
+    return abs(period - SAMPLE_PERIOD_S) <= SAME_PERIOD_S
+
+
+def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]) -> list[str]:
+    """What was left out of the records, and their warnings."""
+    told = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
+    told = [(name, words) for name, words in told if words]
+    if len(told) <= MOST_SAID:
+        return [f"curve {name}: {'; '.join(words)}" for name, words in told]
+    name, words = told[0]
+    return [f"{len(told)} of {len(names)} records hold more than the expiration, as curve {name}: {'; '.join(words)}"]
 
 
 def told_apart(names: Iterable[str]) -> Iterator[str]:
@@ -102,11 +151,12 @@ def told_apart(names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _about_periods(periods: set[float]) -> Iterator[str]:
-    other = sorted(periods - {1000 * SAMPLE_PERIOD_S})
-    if other:
-        yield f"resampled from a period of {', '.join(f'{p:g}' for p in other)} ms to 10 ms"
-        if other[-1] > 10:
+def _about_periods(periods: list[float]) -> Iterator[str]:
+    """Of those other than 10 ms, in ms."""
+    if periods:
+        said = ", ".join(f"{p:g}" for p in periods)
+        yield f"sampled each {said} ms: indices are read at that rate, plots and reconstructions at 10 ms"
+        if periods[-1] > 1000 * SAMPLE_PERIOD_S:
             yield "PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms"
 
 
@@ -124,26 +174,25 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
 
 
 def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64], float]:
-    """Flow (T,) in L/s of each 10 ms, and the period (s) it came in."""
+    """Flow (T,) in L/s, and its period (s)."""
     times, period = _clock(blow, where)
     if not np.abs(blow.values).max() < ABSURD:
         raise SpiroError(f"{where}: {shown(blow.column or blow.quantity, 40)} holds numbers beyond any lung's")
     value = blow.values * factor
+    even = blow_is_even(times)
+    if even and _is_usual(period):
+        period = SAMPLE_PERIOD_S
     if blow.quantity == "flow":
-        steps = np.diff(times, append=times[-1] + period)
-        volume, times = np.concatenate([[0.0], np.cumsum(value * steps)]), np.append(times, times[-1] + period)
+        volume = np.concatenate([[0.0], np.cumsum(value * np.diff(times, append=times[-1] + period))])
+        times = np.append(times, times[-1] + period)
     else:
         volume = value - value[0]
-    as_asked = blow_is_even(times) and abs(period - SAMPLE_PERIOD_S) <= SAME_PERIOD_S
-    if as_asked:
-        flow = value if blow.quantity == "flow" else np.diff(volume) / SAMPLE_PERIOD_S
-    else:
-        at = np.arange(int(np.ceil(round((times[-1] - times[0]) / SAMPLE_PERIOD_S, 6))) + 1) * SAMPLE_PERIOD_S
-        flow = np.diff(np.interp(at + times[0], times, volume)) / SAMPLE_PERIOD_S
-    _check_units(flow, blow, where)
     if blow.volume is not None:
-        _check_volume(flow, blow.volume * factor, where)
-    return flow, SAMPLE_PERIOD_S if as_asked else period
+        _check_volume(float(volume[-1]), blow.volume * factor, where)
+    if even:
+        return value if blow.quantity == "flow" else np.diff(volume) / period, period
+    at = np.arange(int(np.ceil(round((times[-1] - times[0]) / SAMPLE_PERIOD_S, 6))) + 1) * SAMPLE_PERIOD_S
+    return np.diff(np.interp(at + times[0], times, volume)) / SAMPLE_PERIOD_S, SAMPLE_PERIOD_S
 
 
 def blow_is_even(times: NDArray) -> bool:
@@ -166,8 +215,8 @@ def _clock(blow: RawBlow, where: str) -> tuple[NDArray[np.float64], float]:
         raise SpiroError(
             f"{where}: a sample each {period:g} s is too few; expected 0.01 s, at most {COARSEST_S:g} s{hint}"
         )
-    if period * count > LONGEST_S:
-        raise SpiroError(f"{where}: lasts {period * count:.0f} s; expected one expiration of at most {LONGEST_S:g} s")
+    if period * count > LONGEST_RECORD_S:
+        raise SpiroError(f"{where}: lasts {period * count:.0f} s; expected at most {LONGEST_RECORD_S / 60:g} minutes")
     return times, period
 
 
@@ -201,14 +250,15 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
         if abs(rate * period - 1) > 0.02:
             break
         off = times - np.arange(len(times)) / rate
-        if np.ptp(off) <= 10.0**-decimals * (1 + 1e-6):
+        steps = 10**decimals / rate  # where they are whole, nothing was rounded: what is off is a lost sample
+        if np.ptp(off) <= (SAME_PERIOD_S if steps >= 1 and steps % 1 == 0 else 10.0**-decimals * (1 + 1e-6)):
             return rate
     return None
 
 
-def _check_volume(flow: NDArray, volume: NDArray, where: str) -> None:
-    """Raises SpiroError where flow (T,), summed up, is not the volume (n,) that the file says beside it."""
-    summed, said = float(flow.sum() * SAMPLE_PERIOD_S), float(volume[-1] - volume[0])
+def _check_volume(summed: float, volume: NDArray, where: str) -> None:
+    """Raises SpiroError where flow, summed up (L), is not the volume (n,) that the file says beside it."""
+    said = float(volume[-1] - volume[0])
     if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
         raise SpiroError(
             f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
@@ -216,16 +266,23 @@ def _check_volume(flow: NDArray, volume: NDArray, where: str) -> None:
         )
 
 
-def _check_units(flow: NDArray, blow: RawBlow, where: str) -> None:
-    volume = np.cumsum(flow) * SAMPLE_PERIOD_S
-    largest, lowest, peak = volume.max(), volume.min(), flow.max()
-    column = shown(blow.column or blow.quantity, 40)
-    if -lowest > largest:
-        raise SpiroError(f"{where}: {column} falls where it should rise; expiration counts as positive")
-    if peak > FASTEST_L_S or largest > LARGEST_L:
+def _check_unit(record: Record, blow: RawBlow) -> None:
+    """Raises SpiroError where so little moves that the unit must be larger."""
+    moved = float(np.ptp(spirometry.volume(record.flow[None], record.period_s)))
+    if moved < SMALLEST_L:
+        column = shown(blow.column or blow.quantity, 40)
+        unit = "litres" if blow.quantity == "volume" else "litres a second"
+        raise SpiroError(f"{record.place}: {moved:.3g} L breathed are no forced expiration; {column} is in {unit}")
+
+
+def _check_size(expiration: ForcedExpiration, blow: RawBlow, where: str) -> None:
+    """Raises SpiroError where no lung breathes out so fast, so much or so long."""
+    fvc, peak = (float(getattr(expiration.indices, name)[0]) for name in ("fvc", "pef"))
+    seconds, column = len(expiration.flow) * expiration.period_s, shown(blow.column or blow.quantity, 40)
+    if peak > FASTEST_L_S or fvc > LARGEST_L:
         raise SpiroError(
-            f"{where}: flow peaks at {peak:.4g} L/s and {largest:.4g} L are breathed out, more than a lung can; "
+            f"{where}: flow peaks at {peak:.4g} L/s and {fvc:.4g} L are breathed out, more than a lung can; "
             f"{column} is in {UNITS[blow.quantity]}, not mL or L/min"
         )
-    if largest < SMALLEST_L:
-        raise SpiroError(f"{where}: {largest:.3g} L breathed out are no forced expiration; {column} is in litres")
+    if seconds > LONGEST_S:
+        raise SpiroError(f"{where}: lasts {seconds:.0f} s; expected an expiration of at most {LONGEST_S:g} s")

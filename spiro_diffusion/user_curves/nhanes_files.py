@@ -16,7 +16,7 @@ from spiro_diffusion.formats import dialect, sniff, spxraw
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
-from spiro_diffusion.physiology import counter
+from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.user_curves.delimited import numbers
 from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
 from spiro_diffusion.user_curves.source import Source
@@ -72,7 +72,7 @@ def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCu
         about = about if who is None else about.join(who, on="seqn")
         notes += [note] if note else []
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
-    return UserCurves(names, flow, points, notes, about)
+    return UserCurves(names, flow, points, spirometry.indices(flow, points).to_pandas(), notes, about)
 
 
 def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:

@@ -19,7 +19,7 @@ from spiro_diffusion.user_curves import (
     uk_biobank,
     waveform_file,
 )
-from spiro_diffusion.user_curves.efforts import RawBlow, UserCurves, to_efforts
+from spiro_diffusion.user_curves.efforts import RawBlow, Record, UserCurves, to_efforts, to_records
 from spiro_diffusion.user_curves.source import Source
 
 
@@ -71,10 +71,24 @@ def read(
         return nhanes_files.read(source, seqn, people)
     if seqn is not None:
         raise SpiroError(f"{source.where}: --seqn is for NHANES's SPXRAW; this is another table")
+    blows, notes = _blows(source)
+    return to_efforts(blows, source.where, btps, notes)
+
+
+def read_records(file: Path | BinaryIO, where: str | None = None, *, btps: float | None = None) -> list[Record]:
+    """All flow of a file, as of a syringe's strokes, each record at its own rate; arguments and errors as `read`."""
+    source = Source.of(file, where)
+    return to_records(_blows(source)[0], source.where, btps)
+
+
+def _blows(source: Source) -> tuple[list[RawBlow], list[str]]:
+    """What the first format reads that recognises a file, and notes.
+
+    Raises SpiroError where none does.
+    """
     for known in FORMATS:
         if known.recognises(source):
-            blows, notes = known.read(source)
-            return to_efforts(blows, source.where, btps, notes)
+            return known.read(source)
     raise SpiroError(
         f"{source.where}: is {source.kind}, not a readable CSV table or another format of curves (docs/formats.md)"
     )

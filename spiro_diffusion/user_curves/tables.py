@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.columns import indices_table
+from spiro_diffusion.generation.columns import INSPIRED, indices_table
 from spiro_diffusion.generation.subjects import check_range, conditioned
-from spiro_diffusion.physiology import ats_ers, spirometry
+from spiro_diffusion.physiology import ats_ers
+from spiro_diffusion.user_curves.efforts import UserCurves
 
 GLI_RANGE = {"age": (3.0, 95.0), "height": (60.0, 230.0)}  # years (Bowerman 2023); cm: only to catch another unit
 
@@ -22,47 +23,56 @@ class Person(NamedTuple):
     sex: str | int
 
 
-def person_table(flow: NDArray, points: NDArray, person: Person | None) -> pd.DataFrame:
-    """Indices of one person's own efforts, flow (n, T) in L/s of which `points` (n,) are the record; of a known person
-    also z-scores, acceptability and the grades of the session (ATS/ERS 2019).
+def person_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
+    """Indices of one person's own efforts, at their records' own rate, and FIVC and PIF where a record has them; of a
+    known person also z-scores, what `ats_ers.judge_sessions` says of each effort, and the grades of the session.
 
     Raises SpiroError where GLI Global has no values for such a person.
     """
     if person is None:
-        return indices_table(flow, points)
-    people = pd.DataFrame([person]).iloc[np.zeros(len(flow), int)]
-    return _judged_table(flow, points, people, np.zeros(len(flow), int))
+        return _with_inspired(indices_table(curves.record), curves.record)
+    people = pd.DataFrame([person]).iloc[np.zeros(len(curves.names), int)]
+    return _judged_table(curves.record, people, np.zeros(len(people), int))
 
 
-def people_table(flow: NDArray, points: NDArray, about: pd.DataFrame, person: Person | None) -> pd.DataFrame:
-    """As `person_table`, of NHANES's efforts: `about` (n rows) has seqn and test_type, and age, height and sex where
-    they are known. The efforts of a participant before, and those after the bronchodilator, are a session each.
+def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
+    """As `person_table`, of NHANES's efforts, whose `about` has seqn and test_type, and age, height and sex where they
+    are known. The efforts of a participant before, and those after the bronchodilator, are a session each.
 
     Raises SpiroError where a person is given for several participants.
     """
+    about, record = curves.about, curves.record
+    assert about is not None  # NHANES's
     if person is not None:
         if about["seqn"].nunique() > 1:
             raise SpiroError(
                 f"{about['seqn'].nunique()} participants are not one of {person.age:g} years; choose by --seqn"
             )
         about = about.assign(**person._asdict())
-    table = indices_table(flow, points)
+    table = indices_table(record)
     if "age" not in about:
         return table
     people = about[list(Person._fields)]
     known = people.notna().all(axis=1).to_numpy()
     if known.any():
         session = about.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-        judged = _judged_table(flow[known], points[known], people[known], session[known])
+        judged = _judged_table(record[known], people[known], session[known])
         table = table.join(judged.drop(columns=list(table)).set_index(table.index[known]))
     return table
 
 
-def _judged_table(flow: NDArray, points: NDArray, people: pd.DataFrame, session: NDArray) -> pd.DataFrame:
+def _judged_table(record: pd.DataFrame, people: pd.DataFrame, session: NDArray) -> pd.DataFrame:
     """Indices, z-scores, acceptability and session grades of n efforts of `people` (n rows) in sessions (n,)."""
+    record = record.reset_index(drop=True)
     people = conditioned(people)
     check_range(people, GLI_RANGE, "z-scores are given for")
     age = people["age"].to_numpy(np.float64)
-    table = indices_table(flow, points, age, people["height"].to_numpy(), people["sex"].to_numpy())
-    judged = ats_ers.judge_sessions(spirometry.indices(flow, points), age, session)
-    return table.join(judged.drop(columns=["usable_fev1", "usable_fvc"]))
+    table = indices_table(record, age, people["height"].to_numpy(), people["sex"].to_numpy())
+    observed = ats_ers.Observed(record.get("fivc", np.nan), record.get("faulty_zero", False), record.get("leak", False))
+    return _with_inspired(table, record).join(ats_ers.judge_sessions(record, age, session, observed))
+
+
+def _with_inspired(table: pd.DataFrame, record: pd.DataFrame) -> pd.DataFrame:
+    """The table with those of INSPIRED that a record has."""
+    there = [name for name in INSPIRED if name in record and record[name].notna().any()]
+    return table.join(record[there])
