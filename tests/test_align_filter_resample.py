@@ -59,9 +59,10 @@ def filtered(to: Path, **changes: Any) -> dict[str, Any]:
     return json.loads((to / "filter.json").read_text())
 
 
-def resample(raw: Path, to: Path) -> dict[str, Any]:
+def resample(raw: Path, to: Path, grid_name: str = "warped") -> dict[str, Any]:
     paths = {"signals": to / "signals.npy", "curves": to / "curves.parquet", "metrics": to / "resample.json"}
-    resample_stage.resample(repaired=raw, filtered=to / "filtered.parquet", shown=to / "shown.npz", **paths)
+    params = resample_stage.Params(grid=grid_name)
+    resample_stage.resample(params, repaired=raw, filtered=to / "filtered.parquet", shown=to / "shown.npz", **paths)
     return json.loads((to / "resample.json").read_text())
 
 
@@ -343,6 +344,16 @@ def test_a_second_run_gives_the_same_bytes(raw: Path, made: Path, tmp_path: Path
     assert len(names) == 9
     for name in names:
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes(), name
+
+
+def test_the_stretched_grid_is_there_to_compare(raw: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "filtered.parquet").write_bytes((made / "filtered.parquet").read_bytes())
+    stretched = resample(raw, tmp_path, "stretch")["round_trip"]
+    warped = json.loads((made / "resample.json").read_text())["round_trip"]
+    assert stretched["pef"]["p99"] > 10 * warped["pef"]["p99"]
+    table, signals = pd.read_parquet(tmp_path / "curves.parquet"), np.load(tmp_path / "signals.npy")
+    volumes = signals.mean(axis=1, dtype=float) * table["points"] * 0.01
+    np.testing.assert_allclose(volumes[table["best"]], table["fvc"][table["best"]], atol=0.02)
 
 
 def test_a_table_of_other_columns_is_refused(made: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ STAGES: dict[str, Any] = {
     for file in dependencies.PIPELINES
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
-WITH_PARAMS = [name for name in STAGES if not name.endswith(("report", "resample"))]
+WITH_PARAMS = [name for name in STAGES if not name.endswith("report")]
 TRAININGS = ["train_vqvae", "train_cldm", "train_reconstructor"]
 
 

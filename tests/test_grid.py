@@ -86,3 +86,13 @@ def test_going_back_and_forth_again_changes_nothing_in_the_fine_bins_and_little_
     twice = time_grid.to_grid(time_grid.to_10ms(once), np.array([time_grid.LEAD_S]))
     np.testing.assert_array_equal(twice[:, :150], once[:, :150])
     assert np.abs(time_grid.volume(twice) - time_grid.volume(once)).max() < 1e-3
+
+
+def test_the_stretched_grid_comes_back_with_the_length(curves: tuple) -> None:
+    _, points, _ = curves
+    smooth = np.exp(-np.arange(2044) / 80) * 8 * np.ones((50, 1))
+    smooth[np.arange(2044) >= points[:, None]] = 0
+    back = time_grid.from_stretch(time_grid.to_stretch(smooth, points), points)
+    np.testing.assert_allclose(back.sum(axis=1), smooth.sum(axis=1), rtol=1e-5)
+    assert np.abs(volume(back)[:, :2045] - volume(smooth)).max() < 0.01
+    assert (back[np.arange(2048) >= points[:, None]] == 0).all()

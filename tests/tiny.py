@@ -79,6 +79,7 @@ def data(folder: Path, people: int = 40) -> Path:
         metrics=trash / "filter.json",
     )
     resample.resample(
+        load_params(resample.Params, "resample", params),
         repaired=raw,
         filtered=filtered,
         signals=folder / "signals_L512.npy",

@@ -45,7 +45,8 @@ def load_real(signals: Path, table_path: Path, repaired: Path, part: Part, seed:
     judges = measure(held, repaired, f"{part} curves")
     if not np.allclose(shapes[held.index.to_numpy()], judges.signals(), atol=SAME_L_S):
         raise SpiroError(
-            f"{signals}: is not what the raw curves give on the grid aligned at time zero; run `dvc repro`"
+            f"{signals}: is not what the raw curves give on the grid aligned at time zero; only that grid can be "
+            "judged: set resample.grid to it and run `dvc repro`"
         )
     return Real(
         held=judges,

@@ -2,7 +2,8 @@
 
 The warped grid keeps the first 1.5 s as the counter gave them, where FEV1 and the peak are made, and
 widens after: 150 bins of 10 ms from half a second before time zero, then 362 bins that grow by 0.75 %
-each, to 19.98 s. A bin holds its mean flow, so volume is kept exactly at every edge.
+each, to 19.98 s. A bin holds its mean flow, so volume is kept exactly at every edge. The origin's grid,
+each curve stretched to 512 equal bins, is here as `to_stretch`, to compare with.
 """
 
 import numpy as np
@@ -115,6 +116,40 @@ def indices_of_signals(signals: NDArray) -> spirometry.Indices:
     return found
 
 
+def to_stretch(flow: NDArray, points: NDArray) -> NDArray[np.float32]:
+    """Mean flow (n, 512) in L/s of 512 equal parts of each whole curve of `points` samples (n,).
+
+    It needs `points` to come back, and then costs up to 0.2 % of FEV1 and 5 % of PEF.
+    """
+    share = np.arange(N_SAMPLES + 1) / N_SAMPLES
+    signals = np.empty((len(flow), N_SAMPLES), dtype=np.float32)
+    for start in range(0, len(flow), CHUNK):
+        rows = slice(start, start + CHUNK)
+        end = np.asarray(points)[rows, None]
+        at_edges = _between(spirometry.volume(flow[rows]), end * share)
+        signals[rows] = np.diff(at_edges, axis=1) / (end * (SAMPLE_PERIOD_S / N_SAMPLES))
+    return signals
+
+
+def from_stretch(signals: NDArray, points: NDArray) -> NDArray[np.float32]:
+    """Flow (n, 2048) in L/s of each 10 ms from the first sample, 0 after `points` (n,): back from `to_stretch`."""
+    flow = np.empty((len(signals), N_10MS), dtype=np.float32)
+    for start in range(0, len(signals), CHUNK):
+        rows = slice(start, start + CHUNK)
+        end = np.asarray(points)[rows, None]
+        v = spirometry.volume(signals[rows]) * (end / N_SAMPLES)
+        position = np.minimum(np.arange(N_10MS + 1) / end, 1) * N_SAMPLES
+        flow[rows] = np.diff(_between(v, position), axis=1) / SAMPLE_PERIOD_S
+    return flow
+
+
 def _take(table: NDArray, column: NDArray) -> NDArray:
     """table[i, column[i, j]] for all i, j."""
     return table.ravel()[np.arange(len(table))[:, None] * table.shape[1] + column]
+
+
+def _between(v: NDArray, position: NDArray) -> NDArray[np.float64]:
+    """Volume (n, m) at fractional columns (n, m) of v."""
+    left = np.minimum(position.astype(np.int64), v.shape[1] - 2)
+    low = _take(v, left)
+    return low + (position - left) * (_take(v, left + 1) - low)

@@ -1,5 +1,6 @@
 """The stage `resample`: every curve as 512 samples of flow, and how well that and the raw curves agree."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ from spiro_diffusion.dataset.raw_curves import read_table, write_table
 from spiro_diffusion.physiology import time_grid
 
 
-def resample(*, repaired: Path, filtered: Path, signals: Path, curves: Path, metrics: Path, shown: Path) -> None:
+@dataclass(frozen=True)
+class Params:
+    """Section `resample` of params.yaml."""
+
+    grid: resampling.GridName  # time zero aligned, or each whole curve stretched as the origin did
+
+
+def resample(
+    params: Params, *, repaired: Path, filtered: Path, signals: Path, curves: Path, metrics: Path, shown: Path
+) -> None:
     """Put each curve on the grid; report what the grid keeps and how the best efforts agree with SPX.
 
     `metrics` takes the figures, `shown` the arrays that their plots show.
@@ -20,10 +30,10 @@ def resample(*, repaired: Path, filtered: Path, signals: Path, curves: Path, met
     schema.check(table, schema.FILTERED, filtered)
     published = agreement.published(repaired, list(table["cycle"].unique()))
     with npy_stream(signals, (len(table), time_grid.N_SAMPLES)) as array:
-        done = resampling.resample(repaired, table, array)
+        done = resampling.resample(repaired, table, array, params.grid)
         example = int((table["best"] & table["plateau"]).argmax())
         signal = array[example].copy()
-    arrays = {"signal": signal, "edges": time_grid.EDGES_S, "curves": np.array(len(table))}
+    arrays = {"signal": signal, "edges": resampling.edges(table, example, params.grid), "curves": np.array(len(table))}
     best = table[table["best"]].set_index("seqn")
     for name, values in (("best", best), ("published", published.reindex(best.index))):
         arrays |= {f"{name}_{index}": values[index].to_numpy(float) for index in JUDGED}
