@@ -36,7 +36,7 @@ def indices(
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
-    from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
+    from spiro_diffusion.user_curves.tables import doubts, people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
     files = curve_files.check_files(output.force, (out, (".csv",)))
@@ -46,6 +46,8 @@ def indices(
     else:
         table = person_table(found, person)
         table.insert(0, "curve", found.names)
+    if person is not None:
+        found.notes.extend(doubts(person))
     if out:
         curve_files.write_indices(out, table)
     if output.as_json:
