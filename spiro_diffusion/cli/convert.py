@@ -21,7 +21,7 @@ def convert(
     seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
     force: Force = False,
 ) -> None:
-    """Write the forced expirations of a file in another format, flow of each 10 ms at BTPS, without a patient's name."""
+    """Write the forced expirations of a file in another format: flow of each 10 ms at BTPS, nothing else."""
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415 (pandas)
     from spiro_diffusion.user_curves import WRITERS, read  # noqa: PLC0415
 
