@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.formats import waveform_file
 from spiro_diffusion.formats.waveform_file import WaveformFile
@@ -237,16 +238,62 @@ def _references(header: str) -> dict[str, float]:
 # A report
 
 
-def report(results: list[Result]) -> str:
-    """A table in Markdown, a line a waveform and route, and what lies beyond a limit."""
+def report(results: list[Result], tested: str = "the built-in waveforms") -> str:
+    """A test report in Markdown, as of a device: what was tested, limits, largest errors, every measurement."""
+    beyond = sum(bool(result.beyond()) for result in results)
+    routes = "; ".join(dict.fromkeys(result.route for result in results))
+    verdict = "failed" if beyond else "passed"
+    facts = {
+        "device under test": f"spiro-diffusion {VERSION}: its computation, without a sensor",
+        "tested with": f"{tested}, {len({result.name for result in results})} in all",
+        "measured at": routes,
+        "result": f"**{verdict}**: {len(results)} measurements, {beyond} beyond a limit.",
+    }
     head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
-    lines = [head, "| --- " * (len(CHECKED) + 3) + "|"]
+    lines = ["# Self-test of the ruler", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {said} |" for name, said in facts.items()]
+    lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
+    lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]
+    lines += ["", "## Measurements", "", head, "| --- " * (len(CHECKED) + 3) + "|"]
     for result in results:
         cells = " | ".join(_cell(result, index) for index in CHECKED)
         lines.append(f"| {result.name} | {result.route} | {cells} | {', '.join(result.beyond()) or '-'} |")
-    worst = sum(bool(result.beyond()) for result in results)
-    lines += ["", f"{len(results)} measurements, {worst} beyond a limit."]
     return "\n".join(lines) + "\n"
+
+
+def _head(first: str) -> list[str]:
+    return [f"| {first} | {' | '.join(INDICES[i].label for i in CHECKED)} |", "| --- " * (len(CHECKED) + 1) + "|"]
+
+
+def _limits() -> list[str]:
+    lines = _head("limit")
+    for source, limits in (LIMITS | {"ours at 10 ms": LIMITS["ours"] | {"pef": PEF_AT_10_MS}}).items():
+        cells = []
+        for index in CHECKED:
+            limit = limits.get(index)
+            both = [f"{100 * limit.share:g} %"] if limit else []
+            if limit and limit.absolute:
+                litres = INDICES[index].unit == "L"
+                both.append(f"{1000 * limit.absolute:g} mL" if litres else f"{limit.absolute:g} L/s")
+            cells.append(" or ".join(both))
+        lines.append(f"| {source} | {' | '.join(cells)} |")
+    return lines
+
+
+def _largest(results: list[Result]) -> list[str]:
+    """The largest error of each index by each route."""
+    lines = _head("measured at")
+    for route in dict.fromkeys(result.route for result in results):
+        some = [result for result in results if result.route == route]
+        cells = []
+        for index in CHECKED:
+            known = [result for result in some if index in result.known]
+            worst = max(known, key=lambda r: abs(r.error(index) / (r.known[index] or 1)), default=None)
+            if known and INDICES[index].unit == "L":
+                worst = max(known, key=lambda r: abs(r.error(index)))
+            cells.append(_cell(worst, index) if worst else "")
+        lines.append(f"| {route} | {' | '.join(cells)} |")
+    return lines
 
 
 def _cell(result: Result, index: str) -> str:
