@@ -30,8 +30,8 @@ def indices(
 ) -> None:
     """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
-    CSV: time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive; `curve` tells
-    several apart. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
+    CSV: time in s; flow in L/s or volume in L at BTPS; `curve` tells several apart. A record may hold the breaths in
+    before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
     SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
