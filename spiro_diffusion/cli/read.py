@@ -31,8 +31,9 @@ def indices(
     """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
     CSV: time in s; flow in L/s or volume in L at BTPS; `curve` tells several apart. A record may hold the breaths in
-    before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
-    SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
+    before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV
+    with columns SPAFACT and SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are
+    one session.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
