@@ -20,8 +20,9 @@ test: setup lint  ## ruff, mypy and the tests
 lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
 
-fuzz: setup  ## 5,000 edited files for every reader: benchmarks/fuzz_readers.py
+fuzz: setup  ## 5,000 edited files for every reader, and 5,000 records of manoeuvres
 	OMP_NUM_THREADS=1 python benchmarks/fuzz_readers.py
+	OMP_NUM_THREADS=1 python benchmarks/fuzz_manoeuvres.py
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	@python -m spiro_diffusion.pipeline.run_dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.user_curves import UserCurves, read
+from spiro_diffusion.user_curves import read, read_records
+from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
 PIECES = [
@@ -95,8 +96,17 @@ def judge(name: str, data: bytes, edits: list[Edit | Repeat]) -> str:
     if not np.isfinite(curves.flow).all() or len(set(curves.names)) < len(curves.names):
         raise Failed("flow that is not finite, or curves of one name")
     if len(edits) == 1:
-        hold_values(curves, read(io.BytesIO(held_files.made(name)), "file", btps=1.0), edits[0])
+        hold_values(whole(data), whole(held_files.made(name))[0], edits[0])
     return "read"
+
+
+def whole(data: bytes) -> list[Record]:
+    """The records of a file, all of them: of NHANES's its curves."""
+    try:
+        return read_records(io.BytesIO(data), "file", btps=1.0)
+    except SpiroError:
+        curves = read(io.BytesIO(data), "file", btps=1.0)
+        return [Record(name, "", flow, 0.01) for name, flow in zip(curves.names, curves.curves(), strict=True)]
 
 
 def hold_line(said: str) -> None:
@@ -104,18 +114,18 @@ def hold_line(said: str) -> None:
         raise Failed(f"no short line: {said[:300]!r}")
 
 
-def hold_values(curves: UserCurves, sound: UserCurves, edit: Edit | Repeat) -> None:
+def hold_values(records: list[Record], sound: Record, edit: Edit | Repeat) -> None:
     """Raises Failed where values differ that lie outside of the bytes changed by one edit.
 
-    What lies before the edit and what lies behind it is in the curves still, in its order. Of formats of volume, a
+    What lies before the edit and what lies behind it is in the records still, in its order. Of formats of volume, a
     value is two flows; at another period (the edit is in the settings) nothing can be said.
     """
     added = len(edit.new) * edit.times if isinstance(edit, Edit) else edit.size
     touched = 4 + (edit.size + added) // 2  # values: a digit and a separator each, at least
-    before = sound.flow[0, : sound.points[0]]
-    if any("resampled" in note for note in curves.notes) or touched >= len(before):
+    before = sound.flow
+    if any(record.period_s != sound.period_s for record in records) or touched >= len(before):
         return
-    for flow in curves.curves():
+    for flow in (record.flow for record in records):
         kept = _common(flow, before) + _common(flow[::-1], before[::-1])
         if kept + touched < min(len(flow), len(before)):
             raise Failed(f"{len(flow)} values, of which {kept} are the unhurt file's")

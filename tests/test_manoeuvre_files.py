@@ -13,6 +13,7 @@ from spiro_diffusion.app.view import View
 from spiro_diffusion.cli import main
 from spiro_diffusion.physiology.waveforms import Waveform, lung, sampled
 from spiro_diffusion.user_curves import RawBlow, to_efforts
+from spiro_diffusion.user_curves import read as read_file
 from spiro_diffusion.user_curves.tables import Person, person_table
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
@@ -148,8 +149,11 @@ def case(name: str, capsys: pytest.CaptureFixture[str], *person: str) -> list[di
 def test_case_01_is_case_02(capsys: pytest.CaptureFixture[str]) -> None:
     person = ("--age", "27", "--height", "175", "--sex", "male")
     for one, other in zip(case("01", capsys, *person), case("02", capsys, *person), strict=True):
-        assert {k: v for k, v in one.items() if k not in ("fivc", "pif")} == pytest.approx(other, abs=2e-3)
-        assert one["fet"] == pytest.approx(3.9, abs=0.15)
+        assert one["fet"] == pytest.approx(other["fet"], abs=0.07)  # 02 was cut six samples before the breath in
+        unlike = ("fivc", "pif", "fet", "last_second")
+        assert {k: v for k, v in one.items() if k not in unlike} == pytest.approx(
+            {k: v for k, v in other.items() if k not in unlike}, abs=2e-3
+        )
 
 
 @cases
@@ -182,3 +186,48 @@ def test_case_10_is_accepted_and_case_13_has_its_peak_flows(capsys: pytest.Captu
 def test_case_2_lmin_is_refused_by_range(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["indices", str(CASES / "2_lmin_flow.csv")]) == 1
     assert "not mL or L/min" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "json"])
+def test_a_file_is_converted_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
+    flow = np.concatenate([breath_in(1.0), blow(), breath_in(3.0)])
+    rows = pd.DataFrame({"time_s": np.arange(len(flow)) * 0.01, "flow_l_s": flow})
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    out = tmp_path / f"made.{ending}"
+    assert main(["convert", str(tmp_path / "mine.csv"), str(out)]) == 0
+    said = capsys.readouterr()
+    assert f"wrote {out}" in said.out
+    assert "left out" in said.err
+    again = read_file(out, btps=1.0)
+    assert again.flow.sum() * 0.01 == pytest.approx(blow().sum() * 0.01, abs=2e-3)
+    assert main(["convert", str(tmp_path / "mine.csv"), str(out)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "mine.csv"), str(tmp_path / "made.pdf")]) == 1
+    assert "expected .csv, .txt, .json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("age", "height", "said"),
+    [
+        ("27", "69", "not inches (69 inches are 175 cm)"),
+        ("27", "1.75", "not metres (1.75 metres are 175 cm)"),
+        ("27", "5.74", "not feet (5.74 feet are 175 cm)"),
+        ("27", "1750", "not millimetres (1750 millimetres are 175 cm)"),
+        ("7", "48", "not inches (48 inches are 122 cm)"),
+    ],
+)
+def test_a_height_in_another_unit_is_caught(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], age: str, height: str, said: str
+) -> None:
+    pd.DataFrame({"time_s": np.arange(900) * 0.01, "flow_l_s": blow()}).to_csv(tmp_path / "mine.csv", index=False)
+    arguments = ["indices", str(tmp_path / "mine.csv"), "--age", age, "--height", height, "--sex", "male"]
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "skip-invalid" not in line
+
+
+def test_a_height_that_contradicts_the_age_is_told(read: Read) -> None:
+    assert not any("check age" in note for note in read(blow())["notes"])
+    months = read(blow(), person=["--age", "72", "--height", "116", "--sex", "male"])  # six years in months
+    assert any("check age and height: at 72 years" in note for note in months["notes"])

@@ -5,6 +5,7 @@ benchmarks/fuzz_readers.py does this by the hour, with limits of time and memory
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 
 import mutation
@@ -57,6 +58,17 @@ def test_what_a_user_may_write_into_a_table_of_people(tmp_path: Path, text: str,
     with pytest.raises(SpiroError) as error:
         conditioned(read_people(file))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("head", ["", "age,height,sex\n45,175,male\n"])
+def test_megabytes_of_commas_are_counted_and_not_parsed(tmp_path: Path, head: str) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(head + "," * (4 << 20))
+    tracemalloc.start()
+    with pytest.raises(SpiroError, match="2000 columns or more"):
+        read_people(file)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ PERSON = ["--age", "45", "--height", "175", "--sex", "male"]
 COMMANDS = {
     "generate": ["-n", "2", *PERSON, "--out", "curves.csv", "--models", "{models}"],
     "indices": ["missing.csv", *PERSON],
+    "convert": ["missing.xml", "curves.csv"],
+    "selftest": [],
     "reconstruct": ["missing.csv", *PERSON, "--models", "{models}"],
     "info": ["--models", "{models}"],
     "cohort": ["-n", "3", "--out", "cohort.parquet", "--models", "{models}"],
@@ -32,6 +34,7 @@ COMMANDS = {
 }
 NEEDS_MORE = {  # than models: what is missing
     "indices": "missing.csv",
+    "convert": "missing.xml",
     "reconstruct": "missing.csv",
     "evaluate": "dvc.yaml: no such file",
     "report": "summary.json: no such file",

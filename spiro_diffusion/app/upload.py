@@ -16,8 +16,8 @@ def layout(key: str) -> list[Component]:
     return [
         dcc.Upload(html.Button("Choose a CSV file", className="wide-button"), id=f"{key}-upload"),
         html.P(
-            "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, expiration positive; several efforts told apart "
-            "by a column curve. It stays on this computer.",
+            "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, with or without the breaths in around the blow; "
+            "several efforts told apart by a column curve. It stays on this computer.",
             className="hint",
         ),
         html.Div(id=f"{key}-user-said", className="user-said", role="status"),

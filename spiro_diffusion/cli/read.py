@@ -30,13 +30,14 @@ def indices(
 ) -> None:
     """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
-    CSV: time in s, one sample each 10 ms; flow in L/s or volume in L at BTPS, expiration positive; `curve` tells
-    several apart. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV with columns SPAFACT and
-    SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are one session.
+    CSV: time in s; flow in L/s or volume in L at BTPS; `curve` tells several apart. A record may hold the breaths in
+    before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV
+    with columns SPAFACT and SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are
+    one session.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
-    from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
+    from spiro_diffusion.user_curves.tables import doubts, people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
     files = curve_files.check_files(output.force, (out, (".csv",)))
@@ -46,6 +47,8 @@ def indices(
     else:
         table = person_table(found, person)
         table.insert(0, "curve", found.names)
+    if person is not None:
+        found.notes.extend(doubts(person))
     if out:
         curve_files.write_indices(out, table)
     if output.as_json:

@@ -37,7 +37,8 @@ def selftest(
         text, failed = found.markdown(volume), bool(found.faults)
     else:
         results = checks.known_waveforms() if folder is None else checks.standard_waveforms(folder)
-        text, failed = checks.report(results), any(result.beyond() for result in results)
+        tested = "the built-in waveforms" if folder is None else f"the waveforms of {folder.name}"
+        text, failed = checks.report(results, tested), any(result.beyond() for result in results)
     if page is not None:
         with atomic(page) as part:
             part.write_text(text, encoding="utf-8")

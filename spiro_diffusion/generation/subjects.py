@@ -23,7 +23,9 @@ REQUIRED = ("age", "height", "sex")
 UNITS = {"age": "years", "height": "cm"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
-OTHER_HEIGHTS = {"metres": 3.0, "feet": 8.0, "inches": 90.0}  # below these; no trained height is
+OTHER_HEIGHTS = {"metres": (0, 3, 100), "feet": (3, 8, 30.48), "inches": (8, 90, 2.54), "millimetres": (600, 2300, 0.1)}
+# from, to, and centimetres of one: heights that nobody has, or nobody of that age and sex
+FAR = 0.8  # of the lowest usual height: who is smaller and of a usual height in inches was given in inches
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
 
@@ -153,7 +155,7 @@ def accepted(
     table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
     table = table.astype({"age": float, "height": float, "sex": int})
     given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
-    return Accepted(table, given, [*said, *_near_ends(table, trained), *_unmet_heights(table)])
+    return Accepted(table, given, [*said, *_near_ends(table, trained), *unmet_heights(table)])
 
 
 def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | None]) -> tuple[pd.DataFrame, Invalid]:
@@ -198,12 +200,29 @@ def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invali
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
-        for row in np.flatnonzero((values < low) | (values > high)):
-            other = next((unit for unit, most in OTHER_HEIGHTS.items() if values[row] < most), None)
-            hint = f"; give centimetres, not {other}" if name == "height" and other else ""
-            expected = f"{of} {low:g} to {high:g} {unit}{hint}"
+        beyond = (values < low) | (values > high)
+        if name == "height":
+            beyond |= _in_inches(people)
+        for row in np.flatnonzero(beyond):
+            expected = f"{of} {low:g} to {high:g} {unit}{_hint(values[row]) if name == 'height' else ''}"
             invalid.setdefault(int(row), (f"{name} is {values[row]:g}", expected))
     return invalid
+
+
+def _in_inches(people: pd.DataFrame) -> np.ndarray:
+    """Whether each height (n,) is far too small for the age and sex, and a usual one in inches."""
+    age, height = (people[name].to_numpy(np.float64) for name in UNITS)
+    low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(np.float64))
+    inches = height * OTHER_HEIGHTS["inches"][2]
+    return (height < FAR * low) & (low <= inches) & (inches <= high)
+
+
+def _hint(height: float) -> str:
+    """The unit that a height, which cannot be in cm, is likely in."""
+    for unit, (least, most, cm) in OTHER_HEIGHTS.items():
+        if least < height < most:
+            return f"; give centimetres, not {unit} ({height:g} {unit} are {height * cm:.0f} cm)"
+    return ""
 
 
 def _refuse(invalid: Invalid, rows: int) -> None:
@@ -247,11 +266,12 @@ def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _unmet_heights(people: pd.DataFrame) -> list[str]:
-    """A warning on subjects of a height that the survey hardly met at their age."""
+def unmet_heights(people: pd.DataFrame) -> list[str]:
+    """A warning on subjects of a height that the survey hardly met at their age (its own ages alone)."""
     age, height = (people[name].to_numpy(np.float64) for name in UNITS)
     low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(int))
-    rows = np.flatnonzero((height < low) | (height > high))
+    surveyed = (age >= POPULATION.height.ages[0]) & (age <= POPULATION.height.ages[-1] + 1)
+    rows = np.flatnonzero(surveyed & ((height < low) | (height > high)))
     if not len(rows):
         return []
     row = rows[0]

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.formats import waveform_file
+from spiro_diffusion.formats.waveform_file import WaveformFile
 from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.physiology.manoeuvre import forced_expiration
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S, Indices
@@ -25,6 +28,7 @@ CHECKED = ("fev1", "fvc", "pef", "fef2575", "bev")
 FAST_S = 0.002  # s: the period of the standard's flow waveforms
 BTPS = 1.085
 MOST_BYTES = 50_000_000  # of a waveform's file
+FEWEST = 20  # values of one
 
 
 class Limit(NamedTuple):
@@ -155,7 +159,7 @@ def standard_waveforms(folder: Path) -> list[Result]:
         known = dict(wave.known)
         own = _values(_alone(wave.flow, wave.period_s))
         results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", own, known, wave.period_s))
-        slow = _at_10_ms(wave.flow, wave.period_s)
+        slow = spirometry.at_10_ms(wave.flow, wave.period_s)
         counts = counter.count(slow[None], BTPS, np.random.default_rng(0))
         found = _alone(counter.flow(counts, BTPS)[0], SAMPLE_PERIOD_S)
         results.append(Result(path.name, "100 Hz, whole mL", _values(found), known, SAMPLE_PERIOD_S))
@@ -174,73 +178,45 @@ class StandardWaveform(NamedTuple):
 
 
 def read_waveform(path: Path) -> StandardWaveform | None:
-    """A text file with a header of names and values, a line [Data], and volumes (VT) or flows (FT) over time.
+    """A waveform file (`formats.waveform_file`) and what its header says is true; None where it has no [Data].
 
-    The header, or the line after [Data], says VT or FT. Rows hold a value, or a time in s and a value; with values
-    alone the header says the interval (s or ms) or the rate (Hz). Volumes are in L or mL, flows in L/s, L/min or
-    mL/s: by the unit that the header names, else by their size. Values of FVC, FEV1, PEF, FEF25-75 and BEV in the
-    header are what is known; of flow without a PEF its highest value is. None where there is no [Data].
+    Values without a unit are in the one that their size tells: no lung holds 20 L, or blows 30 L/s. Values of FVC,
+    FEV1, PEF, FEF25-75 and BEV in the header are what is known; of flow without a PEF its highest value is.
 
     Raises SpiroError that names the file, what is wrong and what is expected.
     """
     if path.stat().st_size > MOST_BYTES:
         raise SpiroError(f"{path}: is larger than {MOST_BYTES // 10**6} MB; a waveform is some seconds long")
     text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    parts = re.split(r"(?im)^[ \t]*\[data\][^\n]*$", text, maxsplit=1)
-    if len(parts) < 2:
+    if not waveform_file.is_marked(text):
         return None
-    header, body = parts
-    first = next((line for line in body.splitlines() if line.strip()), "")
-    words = re.findall(r"\b(VT|FT)\b", f"{header}\n{first}\n{path.stem.replace('_', ' ')}".upper())
-    if not words:
-        raise SpiroError(f"{path}: says neither VT (volume over time) nor FT (flow over time) above or below [Data]")
-    kind: Literal["VT", "FT"] = "VT" if words[0] == "VT" else "FT"
-    if "." not in body:
-        body = body.replace(",", ".")  # decimal commas
-    rows = [re.findall(_NUMBER, line) for line in body.splitlines() if re.match(rf"\s*{_NUMBER}\s*([,;\s]|$)", line)]
-    widths = {len(row) for row in rows}
-    if len(rows) < 20 or len(widths) != 1:
-        raise SpiroError(f"{path}: {len(rows)} rows of {sorted(widths)} numbers below [Data]; expected a waveform")
-    table = np.array(rows, dtype=np.float64)
-    values = table[:, -1]
-    if not np.isfinite(values).all():
-        raise SpiroError(f"{path}: a value below [Data] is not finite")
-    period = _interval(header, path) if table.shape[1] == 1 else _period(table[:, -2], path)
-    known = _references(header)
-    if kind == "VT":
-        values = values / (1000 if _in(header, "ml", float(np.ptp(values)) > 20) else 1)
+    found = waveform_file.parse(text, str(path), path.stem)
+    if len(found.values) < FEWEST:
+        raise SpiroError(f"{path}: {len(found.values)} values below [Data]; expected a waveform")
+    period = found.period_s or _period(found.times, path)
+    known = _references(found.settings)
+    values = found.values * (found.factor or _factor_by_size(found))
+    if found.kind == "VT":
         values = values if values[-1] >= values[0] else -values
-        return StandardWaveform(kind, np.diff(values) / period, period, known)
-    highest = float(np.abs(values).max())
-    milli = highest > 1500 or re.search(r"(?i)\bml\s*/\s*s", header) is not None
-    per_minute = not milli and (highest > 30 or re.search(r"(?i)\bl\s*/\s*min", header) is not None)
-    flow = values / (1000 if milli else 60 if per_minute else 1)
-    flow = flow if flow.sum() >= 0 else -flow
-    return StandardWaveform(kind, flow, period, {"pef": float(flow.max())} | known)
+        return StandardWaveform(found.kind, np.diff(values) / period, period, known)
+    flow = values if values.sum() >= 0 else -values
+    return StandardWaveform(found.kind, flow, period, {"pef": float(flow.max())} | known)
 
 
-def _in(header: str, unit: str, by_size: bool) -> bool:
-    """Whether values are in a unit: as the header says with `unit = ...`, else by their size."""
-    said = re.search(r"(?im)^.*\bunits?\b.*?[=:]\s*(\w+)", header)
-    return said.group(1).lower() == unit if said else by_size
+def _factor_by_size(found: WaveformFile) -> float:
+    """To L or L/s."""
+    if found.kind == "VT":
+        return 1e-3 if np.ptp(found.values) > 20 else 1.0
+    highest = float(np.abs(found.values).max())
+    return 1e-3 if highest > 1500 else 1 / 60 if highest > 30 else 1.0
 
 
-def _interval(header: str, path: Path) -> float:
-    """Seconds between values, from the header."""
-    for name, value, unit in re.findall(rf"(?im)^([^\n=:]*)[=:]\s*({_NUMBER})\s*([a-zA-Z]*)\s*$", header):
-        number = float(value)
-        if re.search(r"(?i)hz|rate|frequency|\bfs\b", name + unit) and number > 0:
-            return 1 / number
-        if re.search(r"(?i)interval|period|\bdt\b|step|sample ?time", name) and number > 0:
-            return number / 1000 if "ms" in (name + unit).lower() or number >= 0.5 else number
-    raise SpiroError(f"{path}: a value a row and no interval or rate in the header; add a line like `interval = 0.002`")
-
-
-def _period(time: Floats, path: Path) -> float:
+def _period(time: Floats | None, path: Path) -> float:
+    assert time is not None  # a file has times where it has no period
     period = float(time[-1] - time[0]) / (len(time) - 1)
-    if not np.isfinite(time).all() or not period > 0 or np.ptp(np.diff(time)) > 0.5 * period + 0.011:
+    if not period > 0 or np.ptp(np.diff(time)) > 0.5 * period + 0.011:
         raise SpiroError(f"{path}: times below [Data] do not rise evenly")
-    return period / 1000 if period >= 0.5 else period
+    return period / 1000 if period >= waveform_file.SLOWEST_S else period
 
 
 def _references(header: str) -> dict[str, float]:
@@ -259,26 +235,65 @@ def _references(header: str) -> dict[str, float]:
     return known
 
 
-def _at_10_ms(flow: Floats, period_s: float) -> Floats:
-    """Mean flow of each 10 ms, by straight lines of volume."""
-    v = spirometry.volume(flow[None], period_s)[0]
-    at = np.arange(int(len(flow) * period_s / SAMPLE_PERIOD_S) + 1) * SAMPLE_PERIOD_S
-    return np.diff(np.interp(at, np.arange(len(v)) * period_s, v)) / SAMPLE_PERIOD_S
-
-
 # A report
 
 
-def report(results: list[Result]) -> str:
-    """A table in Markdown, a line a waveform and route, and what lies beyond a limit."""
+def report(results: list[Result], tested: str = "the built-in waveforms") -> str:
+    """A test report in Markdown, as of a device: what was tested, limits, largest errors, every measurement."""
+    beyond = sum(bool(result.beyond()) for result in results)
+    routes = "; ".join(dict.fromkeys(result.route for result in results))
+    verdict = "failed" if beyond else "passed"
+    facts = {
+        "device under test": f"spiro-diffusion {VERSION}: its computation, without a sensor",
+        "tested with": f"{tested}, {len({result.name for result in results})} in all",
+        "measured at": routes,
+        "result": f"**{verdict}**: {len(results)} measurements, {beyond} beyond a limit.",
+    }
     head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
-    lines = [head, "| --- " * (len(CHECKED) + 3) + "|"]
+    lines = ["# Self-test of the ruler", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {said} |" for name, said in facts.items()]
+    lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
+    lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]
+    lines += ["", "## Measurements", "", head, "| --- " * (len(CHECKED) + 3) + "|"]
     for result in results:
         cells = " | ".join(_cell(result, index) for index in CHECKED)
         lines.append(f"| {result.name} | {result.route} | {cells} | {', '.join(result.beyond()) or '-'} |")
-    worst = sum(bool(result.beyond()) for result in results)
-    lines += ["", f"{len(results)} measurements, {worst} beyond a limit."]
     return "\n".join(lines) + "\n"
+
+
+def _head(first: str) -> list[str]:
+    return [f"| {first} | {' | '.join(INDICES[i].label for i in CHECKED)} |", "| --- " * (len(CHECKED) + 1) + "|"]
+
+
+def _limits() -> list[str]:
+    lines = _head("limit")
+    for source, limits in (LIMITS | {"ours at 10 ms": LIMITS["ours"] | {"pef": PEF_AT_10_MS}}).items():
+        cells = []
+        for index in CHECKED:
+            limit = limits.get(index)
+            both = [f"{100 * limit.share:g} %"] if limit else []
+            if limit and limit.absolute:
+                litres = INDICES[index].unit == "L"
+                both.append(f"{1000 * limit.absolute:g} mL" if litres else f"{limit.absolute:g} L/s")
+            cells.append(" or ".join(both))
+        lines.append(f"| {source} | {' | '.join(cells)} |")
+    return lines
+
+
+def _largest(results: list[Result]) -> list[str]:
+    """The largest error of each index by each route."""
+    lines = _head("measured at")
+    for route in dict.fromkeys(result.route for result in results):
+        some = [result for result in results if result.route == route]
+        cells = []
+        for index in CHECKED:
+            known = [result for result in some if index in result.known]
+            worst = max(known, key=lambda r: abs(r.error(index) / (r.known[index] or 1)), default=None)
+            if known and INDICES[index].unit == "L":
+                worst = max(known, key=lambda r: abs(r.error(index)))
+            cells.append(_cell(worst, index) if worst else "")
+        lines.append(f"| {route} | {' | '.join(cells)} |")
+    return lines
 
 
 def _cell(result: Result, index: str) -> str:

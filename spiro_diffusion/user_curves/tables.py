@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.columns import INSPIRED, indices_table
-from spiro_diffusion.generation.subjects import check_range, conditioned
+from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
 from spiro_diffusion.user_curves.efforts import UserCurves
 
@@ -61,11 +61,16 @@ def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
     return table
 
 
+def doubts(person: Person) -> list[str]:
+    """What is to be said of a height that hardly goes with the age, as where months were given for years."""
+    return [f"check age and height: {said}" for said in unmet_heights(conditioned(pd.DataFrame([person])))]
+
+
 def _judged_table(record: pd.DataFrame, people: pd.DataFrame, session: NDArray) -> pd.DataFrame:
     """Indices, z-scores, acceptability and session grades of n efforts of `people` (n rows) in sessions (n,)."""
     record = record.reset_index(drop=True)
     people = conditioned(people)
-    check_range(people, GLI_RANGE, "z-scores are given for")
+    check_range(people.drop_duplicates(), GLI_RANGE, "z-scores are given for")
     age = people["age"].to_numpy(np.float64)
     table = indices_table(record, age, people["height"].to_numpy(), people["sex"].to_numpy())
     observed = ats_ers.Observed(record.get("fivc", np.nan), record.get("faulty_zero", False), record.get("leak", False))
