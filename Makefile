@@ -9,6 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
 	@spiro card --force
+	@$(if $(FAST),,git diff --quiet HEAD -- dvc.lock ||) spiro verify --tolerance || true  # other bytes: the same figures?
 	@printf '%s\n' '' \
 	  'Look:   metrics/evaluate/report.html (the whole story) and metrics/reconstruct/report.html, in a browser' \
 	  'Draw:   . .venv/bin/activate && spiro generate --age 45 --height 175 --sex male -n 20 --out curves.csv' \

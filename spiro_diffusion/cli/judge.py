@@ -99,14 +99,20 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
     tell(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
-@command("spiro verify; spiro verify --remote beside")
+@command("spiro verify; spiro verify --remote beside; spiro verify --tolerance")
 def verify(
     remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    tolerance: Annotated[
+        bool, typer.Option("--tolerance", help="Compare figures with the committed ones instead, within luck.")
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    if tolerance:
+        _verify_figures(folder, as_json)
+        return
     from spiro_diffusion.pipeline.verify_store import examine  # noqa: PLC0415
 
     found = examine(folder, remote, remove)
@@ -123,3 +129,24 @@ def verify(
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
         raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
+
+
+def _verify_figures(folder: Path, as_json: bool) -> None:
+    from spiro_diffusion.pipeline.verify_figures import compare  # noqa: PLC0415
+
+    found = compare(folder)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+    else:
+        tell(f"{'figure':<10}{'committed':>10}{'here':>10}{'may differ by':>15}")
+        for figure in found.figures:
+            numbers = "".join(f"{_number(n):>{w}}" for n, w in ((figure.committed, 10), (figure.here, 10)))
+            print(f"{figure.name:<10}{numbers}{_number(figure.allowed):>15}  {figure.state}")
+        if not found.of("beyond"):
+            tell(found.sentence)
+    if found.of("beyond"):
+        raise SpiroError(found.sentence)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

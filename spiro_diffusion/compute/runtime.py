@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from spiro_diffusion.compute import distributed
+from spiro_diffusion.compute import distributed, portable_products
 from spiro_diffusion.compute import kernels as fused
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
@@ -19,7 +19,7 @@ class RuntimeParams:
     """The section `runtime` of params.yaml, on which no stage depends."""
 
     device: str = "auto"  # auto, cpu, cuda
-    portable: bool = True  # the same bytes on any x86-64 processor; pipeline.portable reads it
+    portable: bool = True  # the same bytes on any x86-64 processor; core.portable reads it
     threads: int = 2  # of the CPU; other numbers give other last digits
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
@@ -86,6 +86,7 @@ def start() -> Runtime:
     if params.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
     place = configure(params)
+    portable_products.settle()
     return replace(place, device=distributed.start(place.device))
 
 

@@ -13,8 +13,8 @@ from spiro_diffusion.core.params import read_params
 
 KERNELS = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own
-    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
-    "MKL_CBWR": "COMPATIBLE",  # PyTorch's products; AVX2 agrees among Intels, not with AMD
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions and, by compute.portable_products, most products
+    "MKL_CBWR": "COMPATIBLE",  # the other products; AVX2 agrees among Intels, not with AMD
     "OPENBLAS_CORETYPE": "Haswell",  # NumPy's and SciPy's products
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",  # NumPy's exp, log, sin, ...
 }
@@ -39,6 +39,11 @@ def settle(name: str) -> None:
             print(said, file=sys.stderr, flush=True)
     if any(os.environ.get(key) != value for key, value in wanted.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
+
+
+def holds() -> bool:
+    """Whether this process has the settings."""
+    return all(os.environ.get(key) == value for key, value in KERNELS.items())
 
 
 def _is_portable() -> bool:

@@ -40,20 +40,6 @@ class Conv(nn.Module):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
 
-class Linear(nn.Linear):
-    """A linear layer on tokens, (B, T, inside) → (B, T, outside), as a convolution of kernel 1 on a CPU.
-
-    Held to AVX2 (core.portable), oneDNN gives the same bytes on all processors and keeps its vector instructions;
-    MKL gives them only without, several times slower.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.dim() != 3:
-            return super().forward(x)
-        image = F.conv2d(x.transpose(1, 2).unsqueeze(2), self.weight[:, :, None, None], self.bias)
-        return image.squeeze(2).transpose(1, 2)
-
-
 STEP_FREQUENCIES = (0.25, 32.0, 32)  # lowest, highest, number: radians a unit of c_noise
 
 
@@ -97,9 +83,9 @@ class GroupedLinear(nn.Module):
         return torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype))
 
 
-def zero_linear(inside: int, outside: int) -> Linear:
+def zero_linear(inside: int, outside: int) -> nn.Linear:
     """A linear layer that starts as a map to zero."""
-    layer = Linear(inside, outside)
+    layer = nn.Linear(inside, outside)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

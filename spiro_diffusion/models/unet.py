@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spiro_diffusion.compute import kernels
 from spiro_diffusion.core.errors import shown, within
 from spiro_diffusion.models.conditioning import ConditionTokens
-from spiro_diffusion.models.layers import Conv, Linear, Norm, step_phase, zero_linear
+from spiro_diffusion.models.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.models.vqvae import TOKENS
 
 
@@ -48,8 +48,8 @@ class ResBlock(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = Norm(inside), Conv(inside, outside)
         self.norm2, self.conv2 = Norm(outside), Conv(outside, outside)
-        self.modulate = Linear(context, 2 * outside)
-        self.skip = Linear(inside, outside) if inside != outside else nn.Identity()
+        self.modulate = nn.Linear(context, 2 * outside)
+        self.skip = nn.Linear(inside, outside) if inside != outside else nn.Identity()
         self.dropout = dropout
         self.conv2.zero()
 
@@ -66,8 +66,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = max(1, width // head)
         self.norm = Norm(width)
-        self.query = Linear(width, width)
-        self.keys_values = Linear(context or width, 2 * width)
+        self.query = nn.Linear(width, width)
+        self.keys_values = nn.Linear(context or width, 2 * width)
         self.out = zero_linear(width, width)
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
@@ -108,8 +108,8 @@ class UNet(nn.Module):
         widths = [config.width * m for m in config.multipliers]
         deepest = len(widths) - 1
         self.conditions = ConditionTokens(config.context, config.facts)
-        self.step = nn.Sequential(Linear(64, config.context), nn.SiLU(), Linear(config.context, config.context))
-        self.enter = Linear(config.channels, widths[0])
+        self.step = nn.Sequential(nn.Linear(64, config.context), nn.SiLU(), nn.Linear(config.context, config.context))
+        self.enter = nn.Linear(config.channels, widths[0])
         self.place = nn.Parameter(torch.randn(TOKENS, widths[0]) * 0.02)  # a token's place in the blow
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         inside, kept = widths[0], []

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from spiro_diffusion.core.errors import within
 from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.header import configured
-from spiro_diffusion.models.layers import Conv, Linear, Norm, zero_linear
+from spiro_diffusion.models.layers import Conv, Norm, zero_linear
 from spiro_diffusion.models.quantiser import Quantised, Quantiser
 from spiro_diffusion.physiology import time_grid
 
@@ -95,16 +95,18 @@ class VQVAE(nn.Module):
         self.config = config
         width = config.width
         self.register_buffer("widths_s", torch.tensor(time_grid.WIDTHS_S, dtype=torch.float32), persistent=False)
-        self.patch = Linear(3 * PATCH, width)
+        self.patch = nn.Linear(3 * PATCH, width)
         self.encoder = _blocks(width, config.blocks)
-        self.narrow = Linear(width, config.groups * config.code_width)
+        self.narrow = nn.Linear(width, config.groups * config.code_width)
         self.quantiser = Quantiser(config.groups, config.code_width, config.codes)
-        self.widen = Linear(config.groups * config.code_width, CHANNELS, bias=False)  # codes → the token that is kept
+        self.widen = nn.Linear(
+            config.groups * config.code_width, CHANNELS, bias=False
+        )  # codes → the token that is kept
         nn.init.orthogonal_(self.widen.weight)
-        self.from_tokens = Linear(CHANNELS, width)
+        self.from_tokens = nn.Linear(CHANNELS, width)
         self.decoder = _blocks(width, config.blocks)
-        self.straight = Linear(width, PATCH)  # a linear way out, on which the rest improves
-        self.fine = Linear(width, FINE * PATCH)
+        self.straight = nn.Linear(width, PATCH)  # a linear way out, on which the rest improves
+        self.fine = nn.Linear(width, FINE * PATCH)
         self.smooth = Conv(FINE, FINE)  # over bins, so that patches join
         self.out = Conv(FINE, 4)
 
