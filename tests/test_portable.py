@@ -108,16 +108,46 @@ def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
 IMITATED = ("haswell", "zen3")  # an Intel and an AMD processor, both without AVX-512, which any real one can imitate
 
 
-def test_the_pipeline_makes_the_same_bytes_on_an_intel_and_an_amd_processor(tmp_path: Path) -> None:
-    """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
-    imitate = [str(ROOT / "tests" / "cpuid_as"), IMITATED[0]]
-    probe = subprocess.run([*imitate, "true"], capture_output=True, text=True, check=False)
+GRADIENTS = """
+import hashlib, torch
+from spiro_diffusion.compute import portable_products
+from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig
+portable_products.settle()
+torch.set_num_threads(2)
+torch.manual_seed(0)
+model = VQVAE(VQVAEConfig())
+decoded, _ = model(4 * torch.rand(16, 512))
+(decoded.mean.square().mean() + decoded.going.mean()).backward()
+found = [p.grad.contiguous().numpy().tobytes() for p in model.parameters() if p.grad is not None]
+print(hashlib.sha256(b"".join(found)).hexdigest())
+"""
+
+
+@pytest.fixture
+def imitate() -> str:
+    """The program that runs a command as on another processor."""
+    program = str(ROOT / "tests" / "cpuid_as")
+    probe = subprocess.run([program, IMITATED[0], "true"], capture_output=True, text=True, check=False)
     if probe.returncode:
         pytest.skip(f"CPUID cannot be trapped here: {probe.stderr.strip() or 'no gcc'}")
+    return program
+
+
+def test_gradients_are_the_same_bytes_on_this_an_intel_and_an_amd_processor(imitate: str) -> None:
+    found = set()
+    for processor in ([], *([imitate, name] for name in IMITATED)):
+        command = [*processor, sys.executable, "-c", GRADIENTS]
+        environment = os.environ | portable.KERNELS | portable.WAITS | {"PYTHONPATH": str(ROOT)}
+        found.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(found) == 1
+
+
+def test_the_pipeline_makes_the_same_bytes_on_an_intel_and_an_amd_processor(tmp_path: Path, imitate: str) -> None:
+    """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
     locks = []
     for processor in IMITATED:
         repository = Repository(tmp_path / processor)
-        repository(imitate[0], processor, "dvc", "repro")
+        repository(imitate, processor, "dvc", "repro")
         locks.append(repository.lock())
     assert list(locks[0]) == MAIN
     assert locks[0] == locks[1]
