@@ -34,8 +34,8 @@ def main(seeds: list[int]) -> None:
     runs = [figures(seed) for seed in seeds]
     sds = {}
     for name in runs[0]:
-        values = [found[name] for found in runs]
-        if len(runs) > 1 and None not in values:
+        values = [value for found in runs if (value := found[name]) is not None]
+        if len(values) > 1 and len(values) == len(runs):
             sds[name] = statistics.stdev(values)
     text = f"default run, seeds {', '.join(map(str, seeds))} of all trainings"
     artifacts.write_json(Path(SPREAD), {"seeds": len(seeds), "runs": text, "sd": sds})

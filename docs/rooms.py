@@ -4,10 +4,11 @@ python docs/rooms.py      # from the repository's root; `make docs` does it too
 """
 
 import ast
+from collections.abc import Set
 from html import escape
 from pathlib import Path
 
-from spiro_diffusion.core.code_closure import PACKAGE, imported
+from spiro_diffusion.core.code_closure import PACKAGE
 
 ROOMS = (
     *("core", "formats", "nhanes", "physiology", "simulation", "dataset", "compute", "models", "training", "plotting"),
@@ -20,11 +21,20 @@ def module_imports(root: Path) -> dict[str, set[str]]:
     """The modules of the library that each module imports, inside functions too, by dotted names within it."""
     files = {".".join(f.relative_to(root / PACKAGE).with_suffix("").parts): f for f in (root / PACKAGE).rglob("*.py")}
     names = {name.removesuffix(".__init__"): file for name, file in files.items()}
-    prefix = f"{PACKAGE}."
-    return {
-        name: {known for full in imported(file.read_text()) if (known := full.removeprefix(prefix)) in names} - {name}
-        for name, file in names.items()
-    }
+    return {name: (_imported(file.read_text(), names.keys()) & names.keys()) - {name} for name, file in names.items()}
+
+
+def _imported(source: str, names: Set[str]) -> set[str]:
+    """What a module imports, by dotted names within the library; of `from a import b` the module b where it is one."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix(f"{PACKAGE}.") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            within = node.module.removeprefix(f"{PACKAGE}.")
+            inner = [alias.name if node.module == PACKAGE else f"{within}.{alias.name}" for alias in node.names]
+            found |= {name if name in names else within for name in inner}
+    return found
 
 
 def room_imports(modules: dict[str, set[str]]) -> dict[str, set[str]]:

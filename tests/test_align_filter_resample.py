@@ -11,7 +11,7 @@ import repaired
 
 from spiro_diffusion.core.artifacts import read_npz
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.dataset import schema, splits
+from spiro_diffusion.dataset import cohort, resampling, schema, splits
 from spiro_diffusion.physiology import counter, spirometry, time_grid
 from spiro_diffusion.pipeline import align as align_stage
 from spiro_diffusion.pipeline import filter as filter_stage
@@ -59,7 +59,7 @@ def filtered(to: Path, **changes: Any) -> dict[str, Any]:
     return json.loads((to / "filter.json").read_text())
 
 
-def resample(raw: Path, to: Path, grid_name: str = "warped") -> dict[str, Any]:
+def resample(raw: Path, to: Path, grid_name: resampling.GridName = "warped") -> dict[str, Any]:
     paths = {"signals": to / "signals.npy", "curves": to / "curves.parquet", "metrics": to / "resample.json"}
     params = resample_stage.Params(grid=grid_name)
     resample_stage.resample(params, repaired=raw, filtered=to / "filtered.parquet", shown=to / "shown.npz", **paths)
@@ -328,6 +328,19 @@ def test_without_a_best_effort_there_is_nothing_to_compare_and_nothing_breaks(
     assert report["best_efforts"] == report["published"]["participants"] == 0
     assert report["published"]["indices"]["fev1"] == {"n": 0}
     assert report["round_trip"]["fvc"]["undetermined"] == 0
+
+
+def test_a_column_of_codes_may_be_read_as_words(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word = cohort.Joined("DEMO", ("RIAGENDR",), words={1: "man"})
+    monkeypatch.setattr(cohort, "PARTICIPANT", cohort.PARTICIPANT | {"word": word})
+    table = cohort.raw_curves(raw, "G")
+    assert list(table["word"].fillna("nothing")) == ["man" if sex == 1 else "nothing" for sex in table["sex"]]
+    column = schema.Column("text", missing=True, values=("man",))
+    schema.check(table[["word"]], {"word": column}, "table")
+    with pytest.raises(SpiroError, match="word is nan"):
+        schema.check(table[["word"]], {"word": column._replace(missing=False)}, "table")
+    with pytest.raises(SpiroError, match="word is man, expected boy"):
+        schema.check(table[["word"]], {"word": column._replace(values=("boy",))}, "table")
 
 
 def test_plots_are_drawn_from_what_is_stored(made: Path, tmp_path: Path) -> None:

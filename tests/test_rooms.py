@@ -1,7 +1,9 @@
-"""The rooms of the library import one way, and no module imports itself by way of others."""
+"""The rooms of the library import one way, no module imports itself by way of others, and functions are short."""
 
+import ast
 import graphlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -63,3 +65,24 @@ def test_an_import_inside_a_function_counts(rooms: ModuleType, tmp_path: Path) -
 def test_the_picture_is_of_the_imports(rooms: ModuleType) -> None:
     """`make docs` draws it."""
     assert (ROOT / "docs/rooms.svg").read_text() == rooms.picture(ROOT)
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """All functions of the library, Triton's kernels aside: they take pointers, strides and sizes one by one."""
+    for file in sorted((ROOT / "spiro_diffusion").rglob("*.py")):
+        if file.name != "triton_kernels.py":
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    yield f"{file.relative_to(ROOT)}:{node.lineno} {node.name}", node
+
+
+def test_a_function_has_at_most_60_lines_and_8_parameters() -> None:
+    long = [name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 60]
+    assert long == []
+    own = {"self", "cls"}
+    wide = [
+        name
+        for name, node in functions()
+        if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - own) > 8
+    ]
+    assert wide == []

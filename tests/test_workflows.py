@@ -54,7 +54,7 @@ def test_the_steps_of_the_pipeline_run_and_a_second_run_has_nothing_to_do(done: 
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "BASE": "HEAD",
     }
-    full = Repository.copy(done, tmp_path / "full")  # as if GitHub had run all nine stages
+    full = Repository.copy(done, tmp_path / "full")  # as if GitHub had run all stages
     written = {step["name"]: step["run"] for step in steps(FOLDER / "pipeline.yml") if "run" in step}
     assert list(written) == ["Set up", "Pull", "Run what changed", "Push", "Report"]
     for name in ("Pull", "Run what changed", "Push"):

@@ -156,6 +156,8 @@ def export(
 
     curve_files.check_files(force, *((out / name, ()) for name in onnx_export.FILES))
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")
+    for warning in generator.warnings:
+        warn(warning)
     files = generator.export(out)
     difference = generator.export_difference(out)
     if as_json:

@@ -1,5 +1,7 @@
 """The one error a user can cause; it ends a program with one line, not a traceback. And what makes its line."""
 
+import math
+
 
 class SpiroError(Exception):
     """Something a user can mend: the message says what is wrong, where, and what to do."""
@@ -13,7 +15,8 @@ def within(settings: object, **ranges: tuple[float, float]) -> None:
     for name, (least, largest) in ranges.items():
         value = getattr(settings, name)
         if not least <= value <= largest:
-            raise ValueError(f"{name} is {value:g}; expected {least:g} to {largest:g}")
+            expected = f"{least:g} or more" if largest == math.inf else f"{least:g} to {largest:g}"
+            raise ValueError(f"{name} is {value:g}; expected {expected}")
 
 
 def shown(value: object, most: int = 60) -> str:

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.models import conditioning
+from spiro_diffusion.physiology.time_grid import N_SAMPLES
 
-TOKENS, CHANNELS, CODES = 64, 128, 512
+TOKENS, CHANNELS, CODES = N_SAMPLES // 8, 128, 512  # 64 tokens of 512 samples
 FLOW_UNIT = 2.0  # L/s
 BETAS = (1e-4, 0.02)  # of the linear schedule (Ho et al. 2020)
 TOLD = 3  # of `conditions.NAMES`: age, height, sex
@@ -193,7 +194,7 @@ class Origin:
         known = told(people).repeat_interleave(draws, 0).to(self.place.device)
         generator = torch.Generator(self.place.device).manual_seed(seed)
         parts = [self._sample(known[part], generator) for part in batches(len(known), self.BATCH)]
-        return torch.cat(parts).cpu().numpy().reshape(len(people), draws, 512)
+        return torch.cat(parts).cpu().numpy().reshape(len(people), draws, N_SAMPLES)
 
     @torch.inference_mode()
     def _sample(self, known: Tensor, generator: torch.Generator) -> Tensor:

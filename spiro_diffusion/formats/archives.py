@@ -13,12 +13,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.formats.sniff import HEAD, Kind, kind, page_title
+from spiro_diffusion.formats.sniff import HEAD, TABLES, Kind, kind, page_title
 
 LARGEST = 2 << 30  # bytes unpacked; four times the largest file of the CDC (spxraw_g.sas7bdat, 0.45 GB)
 DEEPEST = 3  # archives in archives
 BUFFER = 1 << 20  # bytes; also what can be looked at ahead
-TABLES = (Kind.XPORT, Kind.XPORT8, Kind.SAS7BDAT)
 
 
 class Content(NamedTuple):

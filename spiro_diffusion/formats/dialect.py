@@ -114,6 +114,14 @@ def listed(names: Sequence[str]) -> str:
     return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def refuse_many_columns(path: Path, expected: str) -> None:
+    """Raises SpiroError where a line has so many cells that each would cost memory; nothing is parsed for it."""
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.readline(HEAD), b""):
+            if piece.count(b",") >= MOST_COLUMNS:
+                raise SpiroError(f"{path}: a line has {MOST_COLUMNS} columns or more; {expected}")
+
+
 def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
     """The rows of a text as `pandas.read_csv` reads them with `options`; none of a text that is empty.
 

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     UNKNOWN = "of no known kind"
 
 
+TABLES = (Kind.XPORT, Kind.XPORT8, Kind.SAS7BDAT)  # of the CDC, as `nhanes.repair` reads them
 HEAD = 8192  # bytes that `kind` wants to see; a header may lie behind text that is not the file's
 _ANYWHERE = (
     (b"LIBRARY HEADER RECORD!!!!!!!", Kind.XPORT),

@@ -23,7 +23,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.formats.archives import opened
 from spiro_diffusion.formats.repair_log import Findings
-from spiro_diffusion.formats.sniff import Kind
+from spiro_diffusion.formats.sniff import TABLES, Kind
 from spiro_diffusion.nhanes import codebook, xport_repair
 
 CACHE = Path(".scratch/download")
@@ -100,7 +100,7 @@ def check(path: Path, file: codebook.File) -> None:
     with opened(path) as content:
         if content.kind in (Kind.XPORT, Kind.XPORT8):
             xport_repair.take_apart(content.stream.read(), file, Findings(), file.rows)
-        elif content.kind is Kind.SAS7BDAT:
+        elif content.kind in TABLES:
             while content.stream.read(1 << 20):
                 pass
         else:

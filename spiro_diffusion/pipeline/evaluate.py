@@ -1,5 +1,6 @@
 """Stage evaluate: judge the generator on participants that training never saw."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import within
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part
 from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
@@ -36,9 +38,7 @@ class Params:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("draws", 2), ("resamples", 100), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        within(self, draws=(2, math.inf), resamples=(100, math.inf), steps=(1, math.inf))
 
 
 def evaluate(

@@ -1,5 +1,6 @@
 """Stage reconstruct: judge completions of held-out full efforts, interrupted on purpose."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from spiro_diffusion.compute import runtime
 from spiro_diffusion.core import artifacts
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, within
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part, rows_of_part
@@ -31,9 +32,7 @@ class Params:
     split: JudgedSplit = "auto"  # whose participants judge, see `splits.judged_part`
 
     def __post_init__(self) -> None:
-        for name, least in (("draws", 10), ("steps", 1), ("resamples", 100)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        within(self, draws=(10, math.inf), steps=(1, math.inf), resamples=(100, math.inf))
 
 
 def reconstruct(
