@@ -47,7 +47,7 @@ def test_the_commands_by_hand_are_those_of_the_makefile() -> None:
 def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
     (drawn,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     now = subprocess.run(
-        [Path(sys.executable).parent / "dvc", "dag", "--mermaid", "evaluate"],
+        [Path(sys.executable).parent / "dvc", "dag", "--mermaid", "report"],
         cwd=done.folder,
         capture_output=True,
         text=True,
