@@ -106,7 +106,9 @@ def first_page(folder: Path, command: list[str]) -> str:
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
-    generate, indices, reconstruct, info, cohort, evaluate, report, page, card, export = commands("spiro info")
+    generate, indices, reconstruct, selftest, info, cohort, evaluate, report, page, card, export = commands(
+        "spiro info"
+    )
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
     assert (done.folder / "curves.png").is_file()
@@ -118,6 +120,7 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     assert "fev1" in done(*shlex.split(indices)).lower()
     pd.DataFrame({"time_s": time_s[:2048].round(2), "flow_l_s": flow[0]}).to_csv(done.folder / "mine.csv", index=False)
     assert "90 % probability" in " ".join(done(*shlex.split(reconstruct)).split())
+    assert "ISO 26782" in done(*shlex.split(selftest))
     assert "diagnosis" in done(*shlex.split(info))
     done(*shlex.split(cohort.replace("1000", "20")))
     assert "not for diagnosis" in (done.folder / "cohort_card.md").read_text()

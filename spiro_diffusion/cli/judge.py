@@ -14,6 +14,8 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import EVALUATED
 
+COMPLETIONS = Path("metrics/reconstruct/judge.json")  # of a folder of the pipeline, as in dvc.yaml
+
 
 @command("spiro info --json")
 def info(
@@ -69,17 +71,19 @@ def card(
 
 @command("spiro evaluate --folder runs/full")
 def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = False) -> None:
-    """Judge the models of a folder by its held-out participants: the stage `evaluate`, without DVC.
+    """Judge the models of a folder by its held-out participants: the stages `evaluate` and `report`, without DVC.
 
-    Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/.
+    Reads data/, models/, metrics/ and params.yaml there, writes metrics/evaluate/; the report only where completions
+    were judged too.
     """
     from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
     from spiro_diffusion.pipeline import run  # noqa: PLC0415
 
     check_files(force, *((folder / EVALUATED / name, ()) for name in ("summary.json", "report.html")))
-    status = run.run_one("evaluate", folder)
-    if status:
-        raise typer.Exit(1)  # the stage has said why
+    whole = (folder / COMPLETIONS).is_file()  # the pages of both judges are one stage
+    for stage in ("evaluate", "report") if whole else ("evaluate",):
+        if run.run_one(stage, folder):
+            raise typer.Exit(1)  # the stage has said why
     report(folder, as_json)
 
 
