@@ -54,7 +54,7 @@ def real_efforts(folder: Path) -> pd.DataFrame:
     """Indices of the efforts in sessions.npz, until their greatest volume."""
     table = pd.read_csv(folder / "sessions.csv")
     ends = np.cumsum(table["samples"])
-    volumes = np.split(np.load(folder / "sessions.npz")["volume_l"].astype(float), ends[:-1])
+    volumes = np.split(np.load(folder / "sessions.npz", allow_pickle=False)["volume_l"].astype(float), ends[:-1])
     volumes = [volume[: volume.argmax() + 1] - min(volume[0], 0) for volume in volumes]
     efforts = [np.diff(volume, prepend=0.0) / spirometry.SAMPLE_PERIOD_S for volume in volumes]
     found = _indices(efforts).assign(person=table["person"], number=table["trial"])

@@ -191,7 +191,7 @@ def test_another_machine_takes_the_models_then_everything_and_runs_only_what_it_
     assert b.lock() == machine_a.lock()
     b.set({"train_cldm": {"lr": 1e-3}})
     assert b.repro("train_cldm") == ["train_cldm"]
-    assert b.repro("--dry") == ["evaluate", "reconstruct"]
+    assert b.repro("--dry") == ["evaluate", "reconstruct", "report"]
 
 
 @pytest.mark.parametrize("kind", ["ssh", "s3"])
