@@ -146,7 +146,7 @@ def test_a_users_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_pa
 def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Path) -> None:
     bad = files(
         tmp_path,
-        columns=pd.DataFrame({HTML: [1], "volume": [2]}),
+        columns=pd.DataFrame({"pressure": [1], HTML: [2]}),
         units=blow().assign(volume_l=lambda t: 1000 * t["volume_l"]),
         sampling=blow().iloc[::10],
         picture=b"\x89PNG\r\n\x1a\n\x00\xff\xfe",
@@ -154,7 +154,7 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
         good=blow(),
     )
     says = {
-        "columns": f"columns are {HTML}, volume; expected time_s",
+        "columns": f"columns are pressure, {HTML}; expected time_s",
         "units": "volume_l is in L, not mL or L/min",
         "sampling": "a sample each 0.1 s is too few",
         "picture": "not a readable CSV table",
@@ -276,7 +276,7 @@ def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(
     sheet = tmp_path / "book.xlsx"
     sheet.write_bytes(b"PK\x03\x04 a workbook")
     bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
-    for path, words in ((bad, "columns are a"), (str(sheet), "book.xlsx: is a spreadsheet"), (bad, "columns are a")):
+    for path, words in ((bad, "columns are a"), (str(sheet), "book.xlsx: is a damaged archive"), (bad, "columns are a")):
         give(page, path)
         page.wait_for_selector(f"#generate .alert:has-text({words!r})")
         assert page.locator("#generate .alert").count() == 1
