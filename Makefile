@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full deps docs lint fuzz setup clean
+.PHONY: repro test full deps docs lint proof fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
@@ -20,6 +20,9 @@ test: setup lint  ## ruff, mypy and the tests
 
 lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
+
+proof: setup  ## the tiny pipeline under two imitated processors: the same bytes of all outputs
+	SPIRO_PROOF=1 pytest -q tests/test_portable.py
 
 fuzz: setup  ## 5,000 edited files for every reader, and 5,000 records of manoeuvres
 	OMP_NUM_THREADS=1 python benchmarks/fuzz_readers.py
