@@ -276,7 +276,8 @@ def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(
     sheet = tmp_path / "book.xlsx"
     sheet.write_bytes(b"PK\x03\x04 a workbook")
     bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
-    for path, words in ((bad, "columns are a"), (str(sheet), "book.xlsx: is a damaged archive"), (bad, "columns are a")):
+    said = "columns are a"
+    for path, words in ((bad, said), (str(sheet), "book.xlsx: is a damaged archive"), (bad, said)):
         give(page, path)
         page.wait_for_selector(f"#generate .alert:has-text({words!r})")
         assert page.locator("#generate .alert").count() == 1

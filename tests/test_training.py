@@ -172,7 +172,13 @@ def test_the_state_of_a_training_outlives_an_edit_of_what_it_does_not_run_with(t
         (package / file).write_text((package / file).read_text() + "# edited\n")
 
     first = run()
-    for file in ("reporting/report.py", "cli/draw.py", "evaluation/judge.py", "models/unet.py", "pipeline/train_cldm.py"):
+    for file in (
+        "reporting/report.py",
+        "cli/draw.py",
+        "evaluation/judge.py",
+        "models/unet.py",
+        "pipeline/train_cldm.py",
+    ):
         edit(file)
     assert run() == first
     for file in ("models/vqvae.py", "training/loop.py", "physiology/time_grid.py", "pipeline/train_vqvae.py"):
