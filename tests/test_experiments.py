@@ -81,7 +81,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_was(tri
 
 def test_a_sweep_waits_in_a_queue_and_runs_two_at_a_time(trials: Repository, sweep: dict[str, dict[str, str]]) -> None:
     assert {"0.0001", "0.0003"} <= set(sweep)
-    locks = [trials("git", "show", f"{sweep[lr]['Experiment']}:dvc.lock") for lr in ("0.0001", "0.0003")]
+    locks = [trials("git", "show", f"{sweep[lr]['rev']}:dvc.lock") for lr in ("0.0001", "0.0003")]
     models = [yaml.safe_load(lock)["stages"][END]["outs"] for lock in locks]
     assert models[0] != models[1], "each has a model of its own"
     (show,) = [c for c in block("dvc exp run --queue") if c.startswith("dvc exp show")]
