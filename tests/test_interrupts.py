@@ -16,7 +16,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.pipeline import dvc_state
 
 BIN = Path(sys.executable).parent
-ENVIRONMENT = os.environ | {
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(ROOT),
     "PYTHONUNBUFFERED": "1",

@@ -56,12 +56,11 @@ def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
     assert drawn.split() == now.split()
 
 
-def test_dvc_commands(done: Repository) -> None:
+def test_dvc_commands(done: Repository, tmp_path: Path) -> None:
+    here = Repository.copy(done, tmp_path / "here")
     for command in commands("dvc exp show"):
         if not command.startswith(". "):
-            done(*shlex.split(command))
-    done("git", "checkout", "--quiet", ".")
-    done("dvc", "checkout", "--quiet")
+            here(*shlex.split(command))
 
 
 def test_what_was_made_is_shared_by_a_commit_and_a_push(done: Repository, tmp_path: Path) -> None:

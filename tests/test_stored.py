@@ -28,7 +28,7 @@ def test_after_a_run_cache_and_workspace_are_whole(done: Repository) -> None:
     assert Counter(s.where for s in found)["workspace"] >= 30
     read = {s.path for s in found if s.where == "cache"}
     assert {"models/vqvae.safetensors", "data/raw", "data/raw/manifest.json", "metrics/evaluate/report.html"} <= read
-    assert "metrics/evaluate/summary.json" not in read, "git holds it"
+    assert "metrics/main.json" not in read, "git holds it"
 
 
 def test_a_clone_without_data_is_not_damaged(clone: Repository, capsys: pytest.CaptureFixture[str]) -> None:

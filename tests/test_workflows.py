@@ -67,10 +67,10 @@ def test_the_steps_of_the_pipeline_run_and_a_second_run_has_nothing_to_do(done: 
         for name in written
         if name != "Set up"
     }
-    assert re.findall(r"Running stage '(\w+)'", ran["Run what changed"]) == ["evaluate"]
+    assert re.findall(r"Running stage '(\w+)'", ran["Run what changed"]) == ["evaluate", "report"]
     summary = Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
     assert re.search(r"\| params.yaml +\| evaluate.seed +\| 1 +\| 5 ", summary), summary
-    assert re.search(r"\| metrics/evaluate/summary.json +\| best_fev1_crps +\| [\d.]+ +\| [\d.]+ ", summary), summary
+    assert re.search(r"\| metrics/main.json +\| crps +\| [\d.]+ +\| [\d.]+ ", summary), summary
     (report,) = [
         step["with"]["path"] for step in steps(FOLDER / "pipeline.yml") if step.get("name") == "Keep the report"
     ]
