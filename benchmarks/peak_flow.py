@@ -68,7 +68,7 @@ def main() -> None:
     people = simulator._people("G", PEOPLE, rng)
     sessions = simulator._sessions(people[people["blown"]].reset_index(drop=True), rng)
     fvc = sessions["fvc"].to_numpy()[:, None]
-    knots = simulator._knots(sessions)
+    knots = simulator._knots(sessions, simulator.SHAPES)
     shape = simulator.SHAPES.drawn(knots, rng)
     effort = expiration.best_effort(knots.pef, knots.bev, shape.onset)
     smooth = np.pad(expiration.flow(expiration.lungs(knots, shape), effort, SAMPLES), ((0, 0), (20, 0)))

@@ -31,7 +31,9 @@ from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
+from spiro_diffusion.reconstruction import own_calibration, validation
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
+from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.user_curves import UserCurves
 
@@ -51,15 +53,19 @@ class SpiroGenerator:
     (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, warned of at each use.
     """
 
-    def __init__(self, generator: Generator, folder: Path | None = None) -> None:
-        self._generator, self._folder = generator, folder
+    def __init__(self, generator: Generator, folder: Path | None = None, calibration: Path | None = None) -> None:
+        self._generator, self._folder, self._calibration = generator, folder, calibration
         self._reconstructor: Reconstructor | None = None  # loaded when first used
         self.made_from: dict[str, Any] = generator.made_from
         self.warnings = model_figures.warning(folder) if folder else []
 
     @classmethod
-    def from_checkpoint(cls, folder: str | Path = "models", device: str = "auto") -> "SpiroGenerator":
+    def from_checkpoint(
+        cls, folder: str | Path = "models", device: str = "auto", calibration: str | Path | None = None
+    ) -> "SpiroGenerator":
         """Load `vqvae.safetensors` and `cldm.safetensors` of a folder; `device` is auto, cpu or cuda.
+
+        `calibration`: a file that `calibrate` made, for the spirometer and people whose efforts are completed.
 
         Draws on one thread of the CPU, whatever PyTorch is set to: the same digits on any number of cores.
 
@@ -67,8 +73,9 @@ class SpiroGenerator:
         there.
         """
         place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
-        folder = Path(folder)
-        return cls(Generator.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place), folder)
+        folder, own = Path(folder), None if calibration is None else Path(calibration)
+        vqvae, cldm = folder / "vqvae.safetensors", folder / "cldm.safetensors"
+        return cls(Generator.from_checkpoints(vqvae, cldm, place), folder, own)
 
     def generate(
         self,
@@ -147,18 +154,62 @@ class SpiroGenerator:
         Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,
         too little of the effort is trusted, or another effort is no other expiration of theirs.
         """
-        if self._folder is None:
-            raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
         _check("n", n, 1, MOST_RECONSTRUCTIONS)
         _check("seed", seed, 0, LARGEST_SEED)
         kept = accepted(as_table(**subject), self.made_from)
         for warning in (*self.warnings, *kept.warnings):
             tell(warning)
-        if self._reconstructor is None:
-            self._reconstructor = Reconstructor.from_checkpoint(self._folder / RECONSTRUCTOR, self._generator)
         spans = None if mask is None else parse_mask(mask)
         options: dict[str, Any] = {"spans": spans, "others": others, "draws": n, "seed": seed, "notes": notes}
-        return recover(self._reconstructor, flow, kept.table, **options)
+        return recover(self.reconstructor, flow, kept.table, **options)
+
+    @property
+    def reconstructor(self) -> Reconstructor:
+        """What completes efforts, loaded when it is first used.
+
+        Raises SpiroError where the folder holds none, or the calibration is of another one.
+        """
+        if self._reconstructor is None:
+            model = Reconstructor.from_checkpoint(self._checkpoint, self._generator)
+            if self._calibration is not None:
+                own = own_calibration.read(self._calibration, self._checkpoint)
+                model = model.calibrated(own.calibration, own.words)
+            self._reconstructor = model
+        return self._reconstructor
+
+    @property
+    def _checkpoint(self) -> Path:
+        if self._folder is None:
+            raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
+        return self._folder / RECONSTRUCTOR
+
+    def validate(self, folder: str | Path, *, btps: float | None = None, n: int = 200) -> pd.DataFrame:
+        """How well the recorded efforts of a folder of people are completed, a row a cut; see `validation.table`.
+
+        Args:
+            folder: curves and people.csv, see `user_curves.people`.
+            btps: the factor to BTPS of files that do not say their own. n: completions of each effort.
+
+        Raises SpiroError where there are no such efforts, or somebody is beyond the trained ages and heights.
+        """
+        efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
+        return validation.table(self.reconstructor, efforts, draws=n, seed=0)
+
+    def calibrate(self, folder: str | Path, *, btps: float | None = None) -> OwnCalibration:
+        """Measure how far completions are off on recorded efforts of your own people.
+
+        Written to a file, `from_checkpoint` takes it.
+
+        Arguments as of `validate`; the best effort of each person counts.
+
+        Raises SpiroError as `validate` does, and where they are fewer than 20.
+        """
+        efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
+        try:
+            found = validation.calibrated(self.reconstructor, efforts)
+        except SpiroError as error:
+            raise SpiroError(f"{folder}: {error}") from None
+        return OwnCalibration.of(found, self._checkpoint, efforts.people)
 
     def draw(
         self,

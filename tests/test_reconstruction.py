@@ -342,7 +342,7 @@ def test_absurd_densities_are_refused_with_the_first_draw(
         densities = {segment: copy.deepcopy(density) for segment, density in model.densities.items()}
         for name in names:
             densities[segments.Segment.TAIL].state_dict()[name].fill_(3e38)
-        save_densities(tmp_path / "reconstructor.safetensors", densities, made_from)
+        save_densities(tmp_path / "reconstructor.safetensors", densities, made_from, model.corrections)
         absurd = Reconstructor.from_checkpoint(tmp_path / "reconstructor.safetensors", generator._generator)
         person = pd.DataFrame([{"age": 45.0, "height": 175.0, "sex": 1}])
         with pytest.raises(SpiroError, match="fetch it again"):

@@ -20,7 +20,7 @@ from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig, save_vqvae
 from spiro_diffusion.pipeline import align, filter, resample
 from spiro_diffusion.reconstruction import examples, sibling_efforts
-from spiro_diffusion.reconstruction.densities import save_densities
+from spiro_diffusion.reconstruction.densities import Corrections, save_densities
 from spiro_diffusion.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,8 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
         )
         densities[name] = Density(shape).eval()
         densities[name].fit_scales(given, asked)
-    save_densities(folder / "reconstructor.safetensors", densities, MadeFrom.of("simulated", table.iloc[rows]))
+    made_from = MadeFrom.of("simulated", table.iloc[rows])
+    save_densities(folder / "reconstructor.safetensors", densities, made_from, Corrections.none())
     return folder
 
 

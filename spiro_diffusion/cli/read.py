@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spiro_diffusion.cli.options import Btps, Draws, Output, Subject
+from spiro_diffusion.cli.options import MODELS, Btps, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
@@ -64,7 +64,9 @@ def indices(
 class Efforts:
     """The effort to reconstruct, and others of the same person."""
 
-    file: Annotated[Path, typer.Argument(help="One effort, or several, in any format of docs/formats.md.")]
+    file: Annotated[Path | None, typer.Argument(help="One effort, or several, in any format of docs/formats.md.")] = (
+        None
+    )
     curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None
     others: Annotated[
         Path | None,
@@ -79,6 +81,8 @@ class Efforts:
         """
         from spiro_diffusion.user_curves import read  # noqa: PLC0415
 
+        if self.file is None:
+            raise SpiroError("name the file of the effort to reconstruct, as mine.csv")
         found = read(self.file, btps=self.btps)
         if self.curve is None and len(found.names) > 1:
             raise SpiroError(
@@ -96,6 +100,17 @@ class Efforts:
                     f"{self.others}: holds no curve but the one to reconstruct; --others takes other efforts"
                 )
         return found.curves()[row], given, found
+
+
+@dataclass(frozen=True)
+class Device:
+    """For whose spirometer and people intervals hold."""
+
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of full efforts of 20 people or more, with people.csv: correct for them."),
+    ] = None
+    calibration: Annotated[Path | None, typer.Option(help="A file that --calibrate made: use it.")] = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +135,21 @@ def reconstruct(
     draws: Completions,
     files: Results,
     output: Output,
+    device: Device,
     mask: Annotated[
         str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
     ] = None,
 ) -> None:
-    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis."""
+    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis.
+
+    --calibrate FOLDER corrects the intervals for your spirometer and people: it cuts and completes their full efforts,
+    and writes FOLDER/calibration.json, which --calibration takes.
+    """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 
+    if device.calibrate is not None:
+        _calibrate(device.calibrate, draws.models, efforts.btps, output)
+        return
     person = subject.person(needs := "a reconstruction needs")
     if person is None:
         raise SpiroError(f"{needs} --age, --height and --sex, all three")
@@ -135,7 +158,7 @@ def reconstruct(
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
-    found = SpiroGenerator.from_checkpoint(draws.models).reconstruct(
+    found = SpiroGenerator.from_checkpoint(draws.models, calibration=device.calibration).reconstruct(
         flow, mask=mask, others=others, n=draws.draws, seed=draws.seed, notes=read.notes, tell=warn, **person._asdict()
     )
     if files.out:
@@ -149,6 +172,67 @@ def reconstruct(
         say(f"note: {note}")
     _print_summary(found, f"{efforts.file}: {draws.draws} draws of the full effort (volumes L, flows L/s)")
     tell(found.sentence)
+    wrote(paths)
+
+
+def _calibrate(folder: Path, models: Path, btps: float | None, output: Output) -> None:
+    """Write FOLDER/calibration.json, and say what it corrects."""
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+    from spiro_diffusion.reconstruction.own_calibration import FILE  # noqa: PLC0415
+
+    file = folder / FILE
+    paths = curve_files.check_files(output.force, (file, (".json",)))
+    own = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps)
+    own.write(file)
+    if output.as_json:
+        print_json({"files": [str(f) for f in paths], "people": own.people, **vars(own.calibration)})
+        return
+    header = ("cut at (s)", "people", "moved by (half widths)", "widened by")
+    columns = (own.calibration.cut_s, own.calibration.people, own.calibration.shift, own.calibration.factor)
+    rows = [(f"{at:g}", str(n), f"{shift:+.2f}", f"{by:.2f}") for at, n, shift, by in zip(*columns, strict=True)]
+    print_table(f"{folder}: how the 90 % intervals were corrected", header, rows)
+    wrote(paths)
+    tell(f"use it: spiro reconstruct mine.csv --age 45 --height 175 --sex male --calibration {file}")
+
+
+@command("spiro validate LOOPS")
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Full efforts of people, with people.csv: person, age, height, sex.")],
+    output: Output,
+    models: Models = MODELS,
+    calibration: Annotated[Path | None, typer.Option("--calibration", help="As of reconstruct.")] = None,
+    btps: Btps = None,
+    draws: Annotated[int, typer.Option("-n", "--draws", min=10, help="Completions of each effort.")] = 200,
+    out: Annotated[Path | None, typer.Option(help="The table as .csv.")] = None,
+) -> None:
+    """How well recorded efforts of real people are completed after 1, 2 and 3 s: volume where the record ends.
+
+    Whoever was in the training, or gave the simulator its facts, makes the figures better than they are.
+    """
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+
+    paths = curve_files.check_files(output.force, (out, (".csv",)))
+    from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+    table = SpiroGenerator.from_checkpoint(models, calibration=calibration).validate(folder, btps=btps, n=draws)
+    if out:
+        curve_files.write_indices(out, table)
+    if output.as_json:
+        print_json({"files": [str(f) for f in paths], "cuts": records(table)})
+        return
+    header = ("cut at", "efforts", "as recorded (mL)", "error (mL)", "bias (mL)", "90 % holds (%)", "95 % from", "to")
+    shares = ("holds", "holds_from", "holds_to")
+    rows = [
+        (
+            f"{row.cut_s:g} s",
+            f"{row.efforts}",
+            *(f"{getattr(row, name):.0f}" for name in ("as_recorded_ml", "error_ml", "bias_ml")),
+            *(f"{100 * getattr(row, name):.0f}" for name in shares),
+        )
+        for row in table.itertuples()
+    ]
+    print_table(f"{folder}: volume where each record ends, completed from what came before the cut", header, rows)
     wrote(paths)
 
 

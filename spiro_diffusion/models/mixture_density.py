@@ -20,6 +20,8 @@ LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shri
 RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
 CHUNK = 8192  # rows at a time
+WIDE = 6.0  # SDs of its components around all that a mixture holds
+HALVINGS = 40  # of that range, in which a quantile is looked for
 SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
 
@@ -144,12 +146,37 @@ class Density(nn.Module):
         _check(drawn)  # before the clamp, which would hide an infinity
         return torch.clamp(drawn, self.lowest, self.highest)
 
+    def quantiles(self, features: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+        """Quantiles (n, levels) of the first number for features (n, f), in its unit."""
+        given = torch.from_numpy(features.astype(np.float32)).to(self.feature_mean.device)
+        with torch.inference_mode():
+            x = self._given(given)
+            earlier = torch.zeros((len(given), self.config.numbers), device=given.device)
+            weight, means, sds = (part[0].double() for part in self._mixtures(self.trunk(x), earlier))
+            start, sd = (part[:, 0].double() for part in self._start(given, x))
+            low, high = (means - WIDE * sds).amin(1), (means + WIDE * sds).amax(1)
+            found = []
+            for level in levels:
+                below, above = low.clone(), high.clone()
+                for _ in range(HALVINGS):
+                    middle = (below + above) / 2
+                    passed = torch.special.ndtr((middle[:, None] - means) / sds)
+                    more = (weight.exp() * passed).sum(1) < level
+                    below, above = torch.where(more, middle, below), torch.where(more, above, middle)
+                found.append(start + sd * (below + above) / 2)
+        return torch.stack(found, dim=1).cpu().numpy()
+
     def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
         """Draws (n, draws, numbers) for features (n, f)."""
         given = torch.from_numpy(np.repeat(features, draws, axis=0).astype(np.float32)).to(self.feature_mean.device)
         with torch.inference_mode():
             parts = [self.sample(given[part], generator).cpu() for part in batches(len(given), batch)]
         return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
+
+    def standardised(self, features: np.ndarray) -> np.ndarray:
+        """The first features (n, k) in SDs from their means over the training, beyond SHOWN too."""
+        mean, sd = (part.cpu().double().numpy()[: features.shape[1]] for part in (self.feature_mean, self.feature_sd))
+        return np.asarray((features - mean) / sd, dtype=np.float64)
 
     def _given(self, features: Tensor) -> Tensor:
         """Standardised features; optional ones that are absent are 0, their mean."""

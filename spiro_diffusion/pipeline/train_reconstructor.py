@@ -18,9 +18,10 @@ from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
-from spiro_diffusion.reconstruction import examples, sibling_efforts
+from spiro_diffusion.reconstruction import examples, sibling_efforts, trials
 from spiro_diffusion.reconstruction.densities import save_densities
 from spiro_diffusion.reconstruction.examples import Examples
+from spiro_diffusion.reconstruction.segments import Segment
 from spiro_diffusion.training import loop
 from spiro_diffusion.training.likelihood import DensityTask
 from spiro_diffusion.training.log import Log
@@ -61,7 +62,7 @@ def train_reconstructor(
     params: Params, *, signals: Path, curves: Path, manifest: Path, reconstructor: Path, metrics: Path
 ) -> None:
     """Train the densities on full training efforts, hidden at random; keep those under which the efforts of the
-    participants to choose by are likeliest."""
+    participants to choose by are likeliest, and correct their intervals by the same participants."""
     run = loop.fingerprint(params, [signals, curves], Path(__file__))
     with runtime.start().exact().applied() as place:
         table = read_table(curves)
@@ -80,7 +81,8 @@ def train_reconstructor(
             densities[segment] = _trained(params, rows, checked[segment], table, training)
             log.close()
         made_from = MadeFrom.of(artifacts.read_json(manifest)["source"], table.iloc[train])
-        save_densities(reconstructor, densities, made_from)
+        corrections = trials.corrections(densities[Segment.TAIL], learned[Segment.TAIL], flow, table, choosing)
+        save_densities(reconstructor, densities, made_from, corrections)
         loop.done(run, *(f"train_reconstructor_{segment}" for segment in densities))
 
 

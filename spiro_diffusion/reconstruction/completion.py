@@ -41,7 +41,10 @@ class Recovered:
     `person`: a table of one row. `faults`: what was found, empty where the user said what is trusted. `measured`
     (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn
     anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
-    `notes`: what was done to the file. `others`: other efforts of the person that the draws were given.
+    `notes`: what was done to the file. `others`: other efforts of the person that the draws were given. `made_from`:
+    what the model was trained on. `measured_on`: whose efforts its intervals were corrected by, where they are the
+    user's. `wider`: the factor by which the intervals were widened, since the effort is unlike all that the model
+    learned from; None where it is not.
     """
 
     person: pd.DataFrame
@@ -53,6 +56,9 @@ class Recovered:
     flow: NDArray[np.float64]
     notes: list[str]
     others: int = 0
+    made_from: dict[str, Any] = dataclasses.field(default_factory=dict)
+    measured_on: str | None = None
+    wider: float | None = None
 
     @functools.cached_property
     def volume(self) -> NDArray[np.float64]:
@@ -107,13 +113,35 @@ class Recovered:
                 )
         efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
         given = f", given {efforts} of the same person," if self.others else ""
-        return f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}. {LIMIT}"
+        full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}."
+        return " ".join([full, *self.limits, LIMIT])
+
+    @property
+    def limits(self) -> list[str]:
+        """Of whom the probability is, and what speaks against it: a sentence each."""
+        said = []
+        if self.measured_on is not None:
+            said.append(f"The probability was measured on the efforts of {self.measured_on}.")
+        elif self.made_from:
+            kind = "simulated" if self.made_from["data"] == "simulated" else "real"
+            said.append(
+                f"The probability is of lungs, efforts and a spirometer like those of the "
+                f"{self.made_from['participants']} {kind} people of the training; others differ."
+            )
+        if self.wider is not None:
+            widened = f" were widened by a factor of {self.wider:.2g} and" if self.wider > 1 else ""
+            said.append(
+                f"This effort is unlike those that the model learned from (99 of 100 are more alike): its intervals"
+                f"{widened} may not hold."
+            )
+        return said
 
     def to_dict(self) -> dict[str, Any]:
         """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""
         table = self.summary()
         return {
             "sentence": self.sentence,
+            "limits": self.limits,
             "notes": self.notes,
             "faults": [
                 {"kind": f.kind, "reason": f.reason, "begin_s": _number(f.begin), "end_s": _number(f.end)}
@@ -183,7 +211,21 @@ def recover(
     if not moved:
         curves = np.where(kept, measured, curves)
     among = 0 if mask.all() else int(best.among[0])
-    return Recovered(person, found, time, measured, kept, moved, curves, [*(notes or []), *left_out], among)
+    far = bool(model.unlike(signals, mask[None], person)[0])
+    return Recovered(
+        person,
+        found,
+        time,
+        measured,
+        kept,
+        moved,
+        curves,
+        [*(notes or []), *left_out],
+        among,
+        model.made_from,
+        model.measured_on,
+        model.corrections.limits.wider if far else None,
+    )
 
 
 def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[str]]:

@@ -1,18 +1,27 @@
-"""The densities of the hidden segments in one checkpoint."""
+"""The densities of the hidden segments in one checkpoint, and what other people say of their intervals."""
 
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models import mixture_density
 from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, mean_surface_probe, rebuilt, save_checkpoint
 from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction import segments
+from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.segments import Segment
+from spiro_diffusion.reconstruction.unlikeness import Limits
 
 KIND = "reconstructor"
+AXES = "unlikeness.axes"
 
 
 def constants() -> Constants:
@@ -22,15 +31,33 @@ def constants() -> Constants:
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, "segments": own, "density": density, **mean_surface_probe()}
 
 
-def save_densities(path: Path, densities: dict[Segment, Density], made_from: MadeFrom) -> None:
-    """Write the densities, and on what they were trained."""
+class Corrections(NamedTuple):
+    """What people whom the densities of tails have not seen say of them."""
+
+    alone: Calibration  # of an effort of which nothing else is known
+    given: Calibration  # of one beside other efforts of the person
+    limits: Limits  # of what is like the training
+    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `unlikeness`; (0, 0) where it is not
+
+    @classmethod
+    def none(cls) -> "Corrections":
+        """Of densities that nobody has tried."""
+        return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))
+
+
+def save_densities(
+    path: Path, densities: dict[Segment, Density], made_from: MadeFrom, corrections: Corrections
+) -> None:
+    """Write the densities, on what they were trained, and what corrects them."""
     tensors = {f"{name}.{k}": v for name, model in densities.items() for k, v in model.state_dict().items()}
+    tensors[AXES] = torch.from_numpy(corrections.axes.astype(np.float32))
     config = {"densities": {name: asdict(m.config) for name, m in densities.items()}, "made_from": asdict(made_from)}
+    config |= {name: asdict(getattr(corrections, name)) for name in ("alone", "given", "limits")}
     save_checkpoint(path, KIND, tensors, config, constants())
 
 
-def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom]:
-    """The densities in eval mode on the CPU, and on what they were trained.
+def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Corrections]:
+    """The densities in eval mode on the CPU, on what they were trained, and what corrects them.
 
     Raises SpiroError where the checkpoint is missing, damaged, of another kind or of code with other constants.
     """
@@ -40,4 +67,9 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom]:
         network = configured(DensityConfig, config.get("densities", {}), name, path)
         own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         densities[name] = rebuilt(partial(Density, network), own, path)
-    return densities, made_from
+    alone, given = (configured(Calibration, config, name, path) for name in ("alone", "given"))
+    axes, limits = tensors.get(AXES), configured(Limits, config, "limits", path)
+    features = densities[Segment.TAIL].config.features - densities[Segment.TAIL].config.optional
+    if axes is None or axes.shape not in ((0, 0), (features, features)):
+        raise SpiroError(f"{path}: its tensor '{AXES}' is missing or of another shape; it is of other code than this")
+    return densities, made_from, Corrections(alone, given, limits, axes.numpy().astype(np.float64))

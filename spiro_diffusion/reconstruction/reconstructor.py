@@ -22,8 +22,9 @@ from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import index_diffusion
 from spiro_diffusion.models.mixture_density import Density
 from spiro_diffusion.physiology import mean_surface, time_grid
-from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts
-from spiro_diffusion.reconstruction.densities import load_densities
+from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts, unlikeness
+from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
+from spiro_diffusion.reconstruction.densities import Corrections, load_densities
 from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
@@ -65,13 +66,22 @@ class Filled(NamedTuple):
 class Reconstructor:
     """The trained densities and the generator that they work with.
 
-    `made_from`: what they were trained on, as in the generator.
+    `made_from`: what they were trained on, as in the generator. `corrections`: what other people say of their tails.
+    `measured_on`: whose efforts these are of, where they are a user's.
     """
 
-    def __init__(self, densities: dict[Segment, Density], generator: Generator, made_from: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        densities: dict[Segment, Density],
+        generator: Generator,
+        made_from: dict[str, Any],
+        corrections: Corrections | None = None,
+        measured_on: str | None = None,
+    ) -> None:
         device = generator.place.device
         self.densities = {name: model.to(device).eval() for name, model in densities.items()}
         self.generator, self.made_from = generator, made_from
+        self.corrections, self.measured_on = corrections or Corrections.none(), measured_on
 
     @classmethod
     def from_checkpoint(cls, path: Path, generator: Generator) -> "Reconstructor":
@@ -79,8 +89,23 @@ class Reconstructor:
 
         Raises SpiroError where it is missing, damaged or of code with other constants.
         """
-        densities, made_from = load_densities(path)
-        return cls(densities, generator, asdict(made_from))
+        densities, made_from, corrections = load_densities(path)
+        return cls(densities, generator, asdict(made_from), corrections)
+
+    def calibrated(self, calibration: Calibration, measured_on: str | None = None) -> "Reconstructor":
+        """The same with another correction of tails: of other people, as `measured_on` says, or of none."""
+        corrections = self.corrections._replace(alone=calibration, given=calibration)
+        return Reconstructor(self.densities, self.generator, self.made_from, corrections, measured_on)
+
+    def unlike(self, signals: NDArray, trusted: Bools, people: pd.DataFrame) -> Bools:
+        """Which of n efforts, arguments as of `fill`, lie far from all that the densities of tails learned from."""
+        cut = last_edge(trusted)
+        rows = np.flatnonzero(cut < time_grid.N_SAMPLES)
+        held = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
+        seen = segments.tail_features(_volume(held), cut[rows], mean_surface.features(people.iloc[rows]))
+        found = np.zeros(len(signals), dtype=bool)
+        found[rows] = self._unlike(seen, cut[rows])
+        return found
 
     def fill(
         self,
@@ -159,7 +184,8 @@ class Reconstructor:
     def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: torch.Generator) -> Filled:
         close = np.maximum(end, begin + 1)
         seen = segments.gap_features(v, begin, close, known.surfaces)
-        numbers = self._numbers(Segment.GAP, seen, sibling_efforts.gap_features(known.others, v, begin, close), rng)
+        given = sibling_efforts.gap_features(known.others, v, begin, close)
+        numbers = self._numbers(Segment.GAP, np.column_stack([seen, given]), rng)
         bins = np.arange(time_grid.N_SAMPLES)
         covers = (bins >= begin[:, None]) & (bins < end[:, None])
         answer = segments.gap_answer(numbers, v, begin, close)
@@ -168,7 +194,9 @@ class Reconstructor:
     def _tail(self, v: Floats, cut: Places, known: Known, rng: torch.Generator) -> Filled:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
         seen = segments.tail_features(v, place, known.surfaces)
-        numbers = self._numbers(Segment.TAIL, seen, sibling_efforts.tail_features(known.others, v, place), rng)
+        features = np.column_stack([seen, sibling_efforts.tail_features(known.others, v, place)])
+        numbers = self._numbers(Segment.TAIL, features, rng)
+        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, known.others)
         covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
         answer = segments.tail_answer(numbers, v, place)
         return Filled(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
@@ -183,7 +211,8 @@ class Reconstructor:
         v, rows = _volume(increments), hold.argmax(axis=1) > ZERO_EDGE
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
         seen = segments.onset_features(v, join, last_edge(hold), known.surfaces)
-        numbers = self._numbers(Segment.ONSET, seen, sibling_efforts.onset_features(known.others, v, join), rng)
+        given = sibling_efforts.onset_features(known.others, v, join)
+        numbers = self._numbers(Segment.ONSET, np.column_stack([seen, given]), rng)
         answer = segments.onset_answer(numbers, v, join)
         new = np.abs(time_grid.EDGES_S - answer.times[:, -1:]).argmin(axis=1)
         new = np.where(rows, new, join)
@@ -204,8 +233,24 @@ class Reconstructor:
         filled = Filled(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
         return increments, np.where(rows[:, None], kept, hold), filled
 
-    def _numbers(self, segment: Segment, seen: Floats, others: Floats, rng: torch.Generator) -> Floats:
-        return self.densities[segment].draw(np.column_stack([seen, others]), 1, rng)[:, 0]
+    def _numbers(self, segment: Segment, features: Floats, rng: torch.Generator) -> Floats:
+        return self.densities[segment].draw(features, 1, rng)[:, 0]
+
+    def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
+        """Drawn volumes to come (n,), the first number of tails, as other people correct them."""
+        density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
+        quantiles = density.quantiles(features, LEVELS)
+        far = self._unlike(features[:, : -density.config.optional], cut)
+        wider = np.where(far, self.corrections.limits.wider, 1.0)
+        alone, given = (
+            one.corrected(drawn, quantiles, times, wider) for one in (self.corrections.alone, self.corrections.given)
+        )
+        return np.where(others.among > 0, given, alone)
+
+    def _unlike(self, seen: Floats, cut: Places) -> Bools:
+        """Whether what is seen of efforts, (n, f) features of their tails, is far from the training's."""
+        found = unlikeness.scores(self.densities[Segment.TAIL].standardised(seen), self.corrections.axes)
+        return self.corrections.limits.passed(found, time_grid.EDGES_S[cut])
 
 
 def check_trusted(trusted: Bools) -> None:

@@ -17,6 +17,7 @@ from spiro_diffusion.nhanes.codebook import CYCLES, FILES
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration, lung_shapes
+from spiro_diffusion.simulation.lung_shapes import Flutter, LungShapes
 from spiro_diffusion.simulation.population import POPULATION
 
 Floats = NDArray[np.float64]
@@ -45,13 +46,14 @@ HASTY_SHARE, HASTY_STOP_S = 0.33, 2.0  # of sessions, by the share of their effo
 CHUNK = 512  # efforts at a time
 
 
-def simulate(cycle: str, participants: int, seed: int) -> dict[str, pd.DataFrame]:
+def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAPES) -> dict[str, pd.DataFrame]:
     """Draw the four files of a cycle.
 
     Args:
         cycle: `E`, `F` or `G`: it sets SEQN, and which columns hold ethnicity and age in months.
         participants: people with curves, about 5.6 each; DEMO holds half as many more without.
         seed: the same seed gives the same tables.
+        shapes: facts of real expirations, by default of all people who gave them.
 
     Returns:
         `DEMO`, `BMX`, `SPX` and `SPXRAW` with NHANES's column names and codes: numbers are float64 with NaN
@@ -69,11 +71,11 @@ def simulate(cycle: str, participants: int, seed: int) -> dict[str, pd.DataFrame
     people = _people(cycle, participants, rng)
     blown = people[people["blown"]].reset_index(drop=True)
     sessions = _sessions(blown, rng)
-    knots = _knots(sessions)
-    shape = SHAPES.drawn(knots, rng)
+    knots = _knots(sessions, shapes)
+    shape = shapes.drawn(knots, rng)
     shape.between[:, -1] += WAITED
     efforts = _efforts(sessions, rng)
-    curves = _curves(efforts, expiration.lungs(knots, shape), shape.onset, rng)
+    curves = _curves(efforts, expiration.lungs(knots, shape), shape.onset, shapes.flutter, rng)
     efforts["points"] = [len(curve) for curve in curves]
     indices = _measured(efforts, curves)
     return {
@@ -182,12 +184,12 @@ def _sessions(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     return pd.concat([sessions, after]).sort_values("seqn", kind="stable").reset_index(drop=True)
 
 
-def _knots(sessions: pd.DataFrame) -> expiration.Knots:
+def _knots(sessions: pd.DataFrame, shapes: LungShapes) -> expiration.Knots:
     """What the best effort of each session passes."""
     fev1 = _share(sessions["emptied"])
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
-    pef = sessions["pef"] / sessions["fvc"] * np.exp(-SHAPES.flutter.peak)
+    pef = sessions["pef"] / sessions["fvc"] * np.exp(-shapes.flutter.peak)
     wanted = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
     return expiration.Knots(*(column.to_numpy() for column in wanted))
 
@@ -253,15 +255,19 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
 # Curves
 
 
-def _curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, rng: Rng) -> list[NDArray[np.int16]]:
+def _curves(
+    efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, flutter: Flutter, rng: Rng
+) -> list[NDArray[np.int16]]:
     """Counts of each effort."""
     curves: list[NDArray[np.int16]] = []
     for start in range(0, len(efforts), CHUNK):
-        curves += _some_curves(efforts.iloc[start : start + CHUNK], lungs, onset, rng)
+        curves += _some_curves(efforts.iloc[start : start + CHUNK], lungs, onset, flutter, rng)
     return curves
 
 
-def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, rng: Rng) -> list[NDArray[np.int16]]:
+def _some_curves(
+    efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, flutter: Flutter, rng: Rng
+) -> list[NDArray[np.int16]]:
     n = len(efforts)
     column = {name: efforts[name].to_numpy() for name in efforts}
     share = column["pef"] / column["fvc"]
@@ -285,7 +291,7 @@ def _some_curves(efforts: pd.DataFrame, lungs: expiration.Lung, onset: Floats, r
         flow[row] *= (
             1 - 0.95 * np.exp(-(((t[row] - at) / 0.04) ** 2)) + 0.7 * np.exp(-(((t[row] - at - 0.09) / 0.03) ** 2))
         )
-    flow += SHAPES.flutter.drawn(flow, rng)
+    flow += flutter.drawn(flow, rng)
     flow *= column["fvc"][:, None]
     sample = np.arange(samples) - first[:, None]
     flow = np.where(sample >= 0, np.take_along_axis(flow, np.maximum(sample, 0), axis=1), 0)

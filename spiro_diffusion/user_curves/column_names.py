@@ -12,7 +12,8 @@ _WORDS: dict[Quantity, str] = {
     " przepływ průtok áramlás akış virtaus поток скорость 流量 流速 フロー 유량 유속",
     "volume": "volume vol volumen volum wolumen objem objętość térfogat hacim tilavuus объем объём 容积 容積 容量 体积"
     " 體積 体積 ボリューム 용적 부피",
-    "curve": "curve blow effort trial manoeuvre maneuver maneuvre attempt versuch messung kurve manöver essai courbe"
+    "curve": "curve blow effort trial manoeuvre maneuver maneuvre attempt versuch messung kurve manöver essai"
+    " courbe person participant subject"
     " manœuvre prueba curva maniobra prova manovra poging próba попытка кривая 曲线 曲線 试验 次数",
 }
 WORDS: dict[str, Quantity] = {word: quantity for quantity, words in _WORDS.items() for word in words.split()}

@@ -1,0 +1,123 @@
+"""How well recorded efforts are completed by models that know nothing of their people.
+
+Usage: python -m benchmarks.completion_by_folds LOOPS [--participants 600] [--folder runs/folds]
+
+LOOPS as of `benchmarks.fit_lung_shapes` (people.csv, loops.csv.gz, shape_auc.py). For each fifth of the people (person
+modulo 5) the simulator's facts are fitted without it, as many participants are simulated as the default run has, the
+stages repair to train_reconstructor run on them, and that fifth's efforts are completed. Prints, by cut, the median
+error of the volume where the record ends, its bias, and how many of the 90 % intervals hold it; then the same after a
+correction by other people of the same researchers (20 random halves), and beside them, a ridge regression that was
+fitted to these very people, leaving out each in turn.
+"""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from benchmarks import fit_lung_shapes
+from spiro_diffusion.compute.runtime import RuntimeParams, configure
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.pipeline import run
+from spiro_diffusion.reconstruction import validation
+from spiro_diffusion.reconstruction.calibration import LEVELS
+from spiro_diffusion.reconstruction.densities import load_densities
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.validation import CUTS_S, Completed, Recorded
+from spiro_diffusion.simulation import lung_shapes
+from spiro_diffusion.simulation.files import write_cycle
+from spiro_diffusion.simulation.simulator import simulate
+
+STAGES = ("download", "repair", "align", "filter", "resample", "train_reconstructor")
+DRAWS, SPLITS = 200, 20
+
+
+def main(loops: Path, participants: int, folder: Path) -> None:
+    """Train what is not trained yet, and print the tables."""
+    people = pd.read_csv(loops / "people.csv").dropna(subset="fvc_l")
+    fold = people["person"].to_numpy() % fit_lung_shapes.FOLDS
+    models = [_model(loops, one, participants, folder / str(one)) for one in range(fit_lung_shapes.FOLDS)]
+    efforts = validation.read(loops, models[0])
+    print("simulated people, facts without the judged fifth:")
+    _say([_gathered(models, efforts, fold, at_s) for at_s in CUTS_S])
+    corrected: list[list[Completed]] = [[] for _ in CUTS_S]
+    for used, judged in validation.halves(len(fold), SPLITS, 0):
+        # each person's own fold's model is corrected by the used half; what it knows of facts leaves the judged out
+        known = [m.calibrated(validation.calibrated(m, efforts.some(used), draws=DRAWS)) for m in models]
+        for number, at_s in enumerate(CUTS_S):
+            corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
+    print(f"corrected by half of the people, judged on the other half, {SPLITS} times:")
+    _say([_joined(parts) for parts in corrected])
+
+
+def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstructor:
+    """The reconstructor of one fold, without a diffusion."""
+    checkpoint = folder / "models/reconstructor.safetensors"
+    if not checkpoint.is_file():
+        judge = fit_lung_shapes._judge(loops)
+        flows, persons = judge.real_expirations()
+        people = fit_lung_shapes._people(loops, persons)
+        others = np.flatnonzero(people["person"].to_numpy() % fit_lung_shapes.FOLDS != fold)
+        read = [fit_lung_shapes.read(flows[i]) for i in others]
+        facts = fit_lung_shapes.fit(read, people.iloc[others], np.random.default_rng(0))
+        shapes = lung_shapes.from_table(facts)
+        raw = folder / "simulated"
+        raw.mkdir(parents=True, exist_ok=True)
+        write_cycle(simulate("G", participants, 1, shapes), "G", raw)
+        changes = [f"download.source={raw.resolve()}"]
+        params = run.merged(run.read_params(), changes)
+        artifacts.write_text(folder / "params.yaml", run.yaml.safe_dump(params))
+        for stage in STAGES:
+            assert run.run_one(stage, folder) == 0
+    place = configure(RuntimeParams(device="cpu", threads=1))
+    densities, made_from, corrections = load_densities(checkpoint)
+    generator: Any = SimpleNamespace(place=place)  # plain paths ask for no more
+    return Reconstructor(densities, generator, vars(made_from), corrections)
+
+
+def _gathered(models: list[Reconstructor], efforts: Recorded, fold: NDArray, at_s: float) -> Completed:
+    """All efforts, each completed by the model of its fold."""
+    parts = []
+    for one, model in enumerate(models):
+        rows = np.flatnonzero(fold == one)
+        found = validation.completed(model, efforts.some(rows), at_s, DRAWS, seed=one)
+        parts.append(found._replace(rows=rows[found.rows]))
+    return _joined(parts)
+
+
+def _joined(parts: list[Completed]) -> Completed:
+    return Completed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _say(cases: list[Completed]) -> None:
+    for at_s, found in zip(CUTS_S, cases, strict=True):
+        low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
+        error = 1000 * (middle - found.recorded)
+        rng = np.random.default_rng(0)
+        medians = [np.median(np.abs(rng.choice(error, len(error)))) for _ in range(1000)]
+        holds = (low <= found.recorded) & (found.recorded <= high)
+        exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
+        score = 1000 * validation.interval_score(found.recorded, low, high).mean()
+        print(
+            f"{at_s:g} s: {len(error)} efforts; error {np.median(np.abs(error)):.0f} mL "
+            f"({np.quantile(medians, 0.025):.0f} to {np.quantile(medians, 0.975):.0f}), bias {np.median(error):+.0f}; "
+            f"90 % holds {100 * holds.mean():.0f} % ({100 * exact.low:.0f} to {100 * exact.high:.0f}); "
+            f"width {1000 * np.median(high - low):.0f}, interval score {score:.0f} mL",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("loops", type=Path)
+    parser.add_argument("--participants", type=int, default=600)
+    parser.add_argument("--folder", type=Path, default=Path("runs/folds"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    main(given.loops, given.participants, given.folder)

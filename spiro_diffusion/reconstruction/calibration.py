@@ -1,0 +1,117 @@
+"""Intervals of completed efforts, corrected on people whose full efforts are known.
+
+The volume still to come after a cut is drawn from a density. People whom it has not seen say how far it is off: by the
+median (`shift`), and by how much its 90 % interval must be wider or narrower to hold nine in ten of them (`factor`).
+For one person drawn from the same population as the n people of the correction, the corrected interval holds with a
+probability of at least 0.90 (split conformal prediction, Vovk et al. 2005): the factor that a person needs does not
+depend on the order of the n + 1 people, so that of the new one is equally likely to take any rank among them, and
+`factor` is the one of rank ceil(0.9 (n + 1)). The shift is that of the other people for each, so that it keeps the
+order without meaning as well, but for what one person moves a median.
+
+Factors are measured at a few cuts, and taken on straight lines over the logarithm of time between them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import shown
+
+Floats = NDArray[np.float64]
+
+LEVELS = (0.05, 0.5, 0.95)  # of the density: the ends of its 90 % interval around its median
+LEAST_PEOPLE = 9  # with fewer there is no rank of ceil(0.9 (n + 1))
+LARGEST_SHIFT, LARGEST_FACTOR = 5.0, 10.0  # beyond these it is another quantity that was measured
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A correction at each of some cuts, from the earliest on; without any, nothing is corrected."""
+
+    cut_s: list[float]  # s after time zero
+    shift: list[float]  # in halves of the density's 90 % interval
+    factor: list[float]
+    people: list[int]  # by which it was measured
+
+    def __post_init__(self) -> None:
+        columns = (self.cut_s, self.shift, self.factor, self.people)
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError(f"has columns of {', '.join(str(len(column)) for column in columns)} numbers")
+        if self.cut_s != sorted(self.cut_s) or any(not 0 < at < 60 for at in self.cut_s):
+            raise ValueError(f"cut_s is {shown(self.cut_s)}; expected rising times in s")
+        if any(not abs(by) <= LARGEST_SHIFT for by in self.shift):
+            raise ValueError(f"shift is {shown(self.shift)}; expected at most {LARGEST_SHIFT:g} each way")
+        if any(not 0 < by <= LARGEST_FACTOR for by in self.factor):
+            raise ValueError(f"factor is {shown(self.factor)}; expected up to {LARGEST_FACTOR:g}")
+
+    @classmethod
+    def none(cls) -> "Calibration":
+        """One that corrects nothing."""
+        return cls([], [], [], [])
+
+    def corrected(self, drawn: Floats, quantiles: Floats, cut_s: Floats, wider: Floats | float = 1.0) -> Floats:
+        """Draws (n,) from densities whose quantiles at LEVELS are (n, 3), of efforts cut at (n,) s.
+
+        `wider`: (n,) a further factor of the spread.
+        """
+        shift, factor = self._at(cut_s)
+        low, middle, high = quantiles.T
+        return middle + shift * (high - low) / 2 + factor * wider * (drawn - middle)
+
+    def interval(self, quantiles: Floats, cut_s: Floats) -> Floats:
+        """The quantiles (n, 3) of densities as they are corrected."""
+        return np.stack([self.corrected(column, quantiles, cut_s) for column in quantiles.T], axis=1)
+
+    def _at(self, cut_s: Floats) -> tuple[Floats, Floats]:
+        if not self.cut_s:
+            return np.zeros(len(cut_s)), np.ones(len(cut_s))
+        at, knots = np.log(np.maximum(cut_s, 0.01)), np.log(self.cut_s)
+        return np.interp(at, knots, self.shift), np.interp(at, knots, self.factor)
+
+
+def fit(cases: Sequence[tuple[float, Floats, Floats, NDArray]]) -> Calibration:
+    """The correction by people whose numbers are known.
+
+    Args:
+        cases: of each cut, its time (s), the true numbers (n,), the densities' quantiles at LEVELS (n, 3), and the
+            person (n,) of each effort: several efforts of one count as much as one. Cuts of fewer than LEAST_PEOPLE
+            people are left out.
+
+    Numbers far from what any density says are corrected as far as a correction goes, LARGEST_SHIFT and LARGEST_FACTOR.
+    """
+    rows = [(at, *_correction(true, quantiles, person)) for at, true, quantiles, person in cases]
+    rows = [row for row in rows if row[-1] >= LEAST_PEOPLE]
+    return Calibration(*(list(column) for column in zip(*rows, strict=True))) if rows else Calibration.none()
+
+
+def _correction(true: Floats, quantiles: Floats, person: NDArray) -> tuple[float, float, int]:
+    """Shift, factor and number of people of one cut."""
+    people, of = np.unique(person, return_inverse=True)
+    if len(people) < LEAST_PEOPLE:
+        return 0.0, 1.0, len(people)
+    weight = 1 / np.bincount(of)[of]
+    low, middle, high = quantiles.T
+    half = (high - low) / 2
+    off = (true - middle) / half
+    others = np.array([quantile(off, weight * (of != one), 0.5) for one in range(len(people))])
+    shifted = quantiles + (others[of] * half)[:, None]
+    rank = math.ceil(0.9 * (len(people) + 1)) / len(people)
+    factor = quantile(needed(true, shifted), weight, min(rank, 1.0))
+    shift = float(np.clip(quantile(off, weight, 0.5), -LARGEST_SHIFT, LARGEST_SHIFT))
+    return round(shift, 4), round(float(np.clip(factor, 0.01, LARGEST_FACTOR)), 4), len(people)
+
+
+def needed(true: Floats, quantiles: Floats) -> Floats:
+    """By how much (n,) each interval around its median must grow to hold the true number."""
+    low, middle, high = quantiles.T
+    return np.where(true > middle, (true - middle) / (high - middle), (middle - true) / (middle - low))
+
+
+def quantile(values: Floats, weight: Floats, level: float) -> float:
+    """The least value up to which there is at least that share of the weight."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order][min(int(np.searchsorted(total, level - 1e-9)), len(order) - 1)])

@@ -1,0 +1,72 @@
+"""Full efforts of people whom the densities have not seen, cut at a few times: how far the drawn tails are off."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.models.mixture_density import Density
+from spiro_diffusion.physiology import mean_surface, time_grid
+from spiro_diffusion.reconstruction import calibration, segments, sibling_efforts, unlikeness
+from spiro_diffusion.reconstruction.calibration import LEVELS
+from spiro_diffusion.reconstruction.densities import Corrections
+from spiro_diffusion.reconstruction.examples import Examples
+from spiro_diffusion.reconstruction.segments import Floats, Places
+from spiro_diffusion.reconstruction.sibling_efforts import Others
+
+CUTS_S = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # s after time zero
+LASTS_S = 0.15  # an effort that ends sooner after a cut is not cut
+
+
+class _Cut(NamedTuple):
+    """n efforts cut at one time."""
+
+    at: float  # s after time zero
+    seen: Floats  # (n, f), what is seen of each
+    others: Floats  # (n, g), what the best other effort of the person says
+    has_others: NDArray[np.bool_]
+    true: Floats  # (n,), the first number of the tail that came
+    person: NDArray
+
+
+def corrections(tail: Density, learned: Examples, signals: NDArray, curves: pd.DataFrame, rows: Places) -> Corrections:
+    """What the full efforts `rows` of the table say of the density of tails, which learned from other people's.
+
+    Args:
+        signals: (all, bins) L/s, rows as in the table `curves`.
+    """
+    cuts = [_cut(at, signals, curves, rows) for at in CUTS_S]
+    alone = [_case(tail, one, given=False) for one in cuts]
+    beside = [_case(tail, one, given=True) for one in cuts]
+    fitted = calibration.fit(alone)
+    own = learned.features[:, : -tail.config.optional].astype(np.float64)
+    axes = unlikeness.axes(tail.standardised(own)).astype(np.float32).astype(np.float64)  # as the checkpoint keeps them
+    scores = [unlikeness.scores(tail.standardised(one.seen), axes) for one in cuts]
+    return Corrections(fitted, calibration.fit(beside), unlikeness.limits(alone, scores, fitted), axes)
+
+
+def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cut:
+    flow = np.asarray(signals[rows], dtype=np.float64)
+    end, edge = segments.end_edge(flow), int(np.searchsorted(time_grid.EDGES_S, at - 1e-9))
+    lasts = time_grid.EDGES_S[end] > at + LASTS_S
+    rows, flow, end = rows[lasts], flow[lasts], end[lasts]
+    v = np.maximum.accumulate(time_grid.volume(flow), axis=1)
+    place = np.full(len(rows), edge)
+    best = sibling_efforts.best(curves, sibling_efforts.siblings(curves, rows))
+    others = Others.of(signals, *best)
+    return _Cut(
+        at,
+        segments.tail_features(v, place, mean_surface.features(curves.iloc[rows])),
+        sibling_efforts.tail_features(others, v, place),
+        others.among > 0,
+        segments.tail_numbers(v, place, end)[:, 0],
+        curves["seqn"].to_numpy()[rows],
+    )
+
+
+def _case(tail: Density, cut: _Cut, *, given: bool) -> tuple[float, Floats, Floats, NDArray]:
+    """As `calibration.fit` takes it, of the efforts without or beside other efforts of the person."""
+    rows = cut.has_others if given else np.full(len(cut.true), True)
+    features = np.column_stack([cut.seen, cut.others if given else 0 * cut.others])[rows]
+    return cut.at, cut.true[rows], tail.quantiles(features, LEVELS), cut.person[rows]

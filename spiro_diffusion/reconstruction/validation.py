@@ -1,0 +1,157 @@
+"""Completions tried on recorded efforts of real people, and corrected by them.
+
+A recorded effort is cut, its rest is drawn from what came before the cut and from age, height and sex alone, and the
+volume that is drawn for the time at which the record ends is compared with the recorded one. Whether the effort had
+ended by itself does not matter for that: many records stop while volume still rises, and their true FVC is larger.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.subjects import accepted
+from spiro_diffusion.physiology import spirometry, time_grid
+from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
+from spiro_diffusion.reconstruction import calibration, segments
+from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
+from spiro_diffusion.reconstruction.monotone import volume_at
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.segments import LEAST_L, Floats
+from spiro_diffusion.user_curves import people as people_files
+
+CUTS_S = (1.0, 2.0, 3.0)  # s after time zero
+LASTS_S = 0.15  # an effort that ends sooner after a cut is not cut
+LEAST_PEOPLE = 20  # that correct the intervals for their device
+BATCH = 4096  # curves at a time
+
+
+class Recorded(NamedTuple):
+    """One effort each of n people."""
+
+    people: pd.DataFrame  # n rows as `subjects.conditioned` makes them
+    signals: NDArray[np.float32]  # (n, bins) L/s
+    end_s: Floats  # (n,) s after time zero, at which the record ends
+    said: list[str]
+
+    def some(self, rows: NDArray) -> "Recorded":
+        """Those of some people."""
+        return Recorded(self.people.iloc[rows].reset_index(drop=True), self.signals[rows], self.end_s[rows], self.said)
+
+
+class Completed(NamedTuple):
+    """The efforts `rows` (m,) that last beyond a cut: volumes (L) where the record ends, as drawn (m, draws), as
+    recorded (m,), and at the cut (m,)."""
+
+    rows: NDArray[np.int64]
+    drawn: Floats
+    recorded: Floats
+    seen: Floats
+
+
+def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Recorded:
+    """The best effort (largest sum of FEV1 and FVC) of each person of a folder, see `user_curves.people.read_folder`.
+
+    Who is beyond the trained ages and heights is left out, and said.
+
+    Raises SpiroError as that does, and where nobody is left.
+    """
+    found = people_files.read_folder(folder, btps=btps)
+    people = found.people.assign(place=range(len(found.people)))
+    kept = accepted(people, model.made_from, skip_invalid=True)
+    signals, ends = [], []
+    for curves in (found.curves[place] for place in kept.table["place"]):
+        index = spirometry.indices(curves.flow, curves.points)
+        size = np.nan_to_num(index.fev1 + index.fvc, nan=-1.0)
+        row = int(size.argmax())
+        signals.append(time_grid.to_grid(curves.flow[row : row + 1], index.t0[row : row + 1])[0])
+        ends.append(curves.points[row] * SAMPLE_PERIOD_S - float(index.t0[row]))
+    return Recorded(kept.table, np.stack(signals), np.array(ends), [*found.said, *kept.warnings])
+
+
+def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, seed: int) -> Completed:
+    """The efforts that last longer, cut at `at_s` and drawn on plain paths: the diffusion adds texture alone."""
+    edge = int(np.searchsorted(time_grid.EDGES_S, at_s - 1e-9))
+    rows = np.flatnonzero((efforts.end_s > at_s + LASTS_S) & (segments.end_edge(efforts.signals) > edge))
+    truth = np.asarray(efforts.signals[rows], dtype=np.float64)
+    trusted = np.broadcast_to(np.arange(time_grid.N_SAMPLES) < edge, truth.shape)
+    ends = efforts.end_s[rows, None]
+    volume = np.maximum.accumulate(time_grid.volume(truth), axis=1)
+    drawn, step = [], max(1, BATCH // draws)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        people = efforts.people.iloc[rows[part]]
+        filled = model.fill(truth[part] * trusted[part], trusted[part], people, draws, seed + start, diffuse=False)
+        flat = time_grid.volume(filled.reshape(-1, time_grid.N_SAMPLES).astype(np.float64))
+        drawn.append(volume_at(flat, np.repeat(ends[part], draws, axis=0)).reshape(-1, draws))
+    held = np.concatenate(drawn) if drawn else np.zeros((0, draws))
+    return Completed(rows, held, volume_at(volume, ends)[:, 0], volume[:, edge])
+
+
+def table(model: Reconstructor, efforts: Recorded, *, draws: int, seed: int) -> pd.DataFrame:
+    """A row a cut: number of efforts, median absolute error in mL of the volume where the record ends, as it was at the
+    cut and as completed, its median sign, share of the 90 % intervals that hold it with the exact binomial 95 %
+    interval, their median width (mL), and their interval score (mL; Gneiting and Raftery 2007)."""
+    rows = []
+    for at_s in CUTS_S:
+        found = completed(model, efforts, at_s, draws, seed)
+        if not len(found.rows):
+            continue
+        low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
+        holds = (low <= found.recorded) & (found.recorded <= high)
+        exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
+        rows.append(
+            {
+                "cut_s": at_s,
+                "efforts": len(holds),
+                "as_recorded_ml": 1000 * np.median(found.recorded - found.seen),
+                "error_ml": 1000 * np.median(np.abs(middle - found.recorded)),
+                "bias_ml": 1000 * np.median(middle - found.recorded),
+                "holds": holds.mean(),
+                "holds_from": exact.low,
+                "holds_to": exact.high,
+                "width_ml": 1000 * np.median(high - low),
+                "interval_score_ml": 1000 * interval_score(found.recorded, low, high).mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:
+    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies."""
+    return high - low + 20 * (np.maximum(low - true, 0) + np.maximum(true - high, 0))
+
+
+def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, seed: int = 0) -> Calibration:
+    """The correction of tails by which the intervals of the volume where records end hold for people like these.
+
+    Raises SpiroError where they are fewer than LEAST_PEOPLE at every cut.
+    """
+    plain, cases = model.calibrated(Calibration.none()), []
+    most = 0
+    for at_s in (0.5, *CUTS_S, 4.0):
+        found = completed(plain, efforts, at_s, draws, seed)
+        most = max(most, len(found.rows))
+        if len(found.rows) < LEAST_PEOPLE:
+            continue
+        seen = np.maximum(found.seen, LEAST_L)
+        rest = np.log((np.maximum(found.recorded - seen, 0) + LEAST_L) / seen)
+        drawn = np.log((np.maximum(found.drawn - seen[:, None], 0) + LEAST_L) / seen[:, None])
+        quantiles = np.quantile(drawn, LEVELS, axis=1).T
+        quantiles += np.array([-1e-6, 0, 1e-6])  # an interval of no width needs no finite factor
+        cases.append((at_s, rest, quantiles, found.rows))
+    if not cases:
+        raise SpiroError(f"{most} people with an effort of over 0.65 s were found; at least {LEAST_PEOPLE} are needed")
+    return calibration.fit(cases)
+
+
+def halves(n: int, times: int, seed: int) -> Sequence[tuple[NDArray, NDArray]]:
+    """`times` random halves of n people, and the other halves."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(n) for _ in range(times)]
+    return [(np.sort(order[: n // 2]), np.sort(order[n // 2 :])) for order in orders]

@@ -1,0 +1,122 @@
+"""The efforts of several people whose age, height and sex are known: a folder of curves with a table."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.generation.subjects import read_people
+from spiro_diffusion.user_curves.efforts import UserCurves
+from spiro_diffusion.user_curves.reader import read
+
+TABLE = "people.csv"
+NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which says whose curves are whose
+MOST_BYTES = 256 << 20  # that a compressed file may hold
+
+
+class PeopleCurves(NamedTuple):
+    """The n people of whom there are curves, the rows of their table, and each one's efforts."""
+
+    people: pd.DataFrame
+    curves: list[UserCurves]
+    without: int  # people of the table without a curve
+    said: list[str]  # what was read of the files
+
+
+def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
+    """The people of FOLDER/people.csv and their curves.
+
+    The table has age (years), height (cm), sex, and a column `person` (or `curve`, `file`, `id`, `name`). A person's
+    curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
+    (a `.gz` of text too), in any format of docs/formats.md.
+
+    Raises SpiroError where there is no table, or no curve of anyone in it, or a file of curves cannot be read.
+    """
+    if not folder.is_dir():
+        raise SpiroError(f"{folder}: no such folder; expected one of curves with a table {TABLE}")
+    table = read_people(folder / TABLE)
+    column = next((name for name in NAMES if name in table), None)
+    if column is None:
+        raise SpiroError(f"{folder / TABLE}: no column {NAMES[0]} that says whose curves are whose")
+    names = [_plain(cell) for cell in table[column]]
+    if len({*names}) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise SpiroError(f"{folder / TABLE}: {column} {shown(twice)} stands twice; one row a person")
+    files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
+    own = {name: [f for f in files if f.name.split(".")[0] == name or f.name == name] for name in names}
+    found: dict[str, UserCurves] = {}
+    said: list[str] = []
+    if any(own.values()):
+        for name, theirs in own.items():
+            parts = [_read(file, btps) for file in theirs]
+            if parts:
+                found[name] = _joined(parts)
+    else:
+        for file, curves in _of_anyone(files, {*names}, btps):
+            said.append(f"curves: {file}")
+            for name in names:
+                rows = [i for i, curve in enumerate(curves.names) if curve == name or curve.startswith(f"{name} (")]
+                if rows:
+                    found[name] = _some(curves, rows)
+            break
+    if not found:
+        listed = shown(", ".join(names[:5]), 60)
+        raise SpiroError(f"{folder}: holds no curve of the people in {TABLE} ({listed} ...); name files or curves so")
+    kept = [i for i, name in enumerate(names) if name in found]
+    people = table.iloc[kept].reset_index(drop=True)
+    return PeopleCurves(people, [found[names[i]] for i in kept], len(names) - len(kept), said)
+
+
+def _of_anyone(files: list[Path], names: set[str], btps: float | None) -> Iterator[tuple[Path, UserCurves]]:
+    """Files that hold a curve of one of these names."""
+    for file in files:
+        try:
+            curves = _read(file, btps)
+        except SpiroError:
+            if len(files) == 1:
+                raise
+            continue  # notes, programs and tables lie beside curves
+        if names & {curve.split(" (")[0] for curve in curves.names}:
+            yield file, curves
+
+
+def _read(file: Path, btps: float | None) -> UserCurves:
+    if file.suffix != ".gz":
+        return read(file, btps=btps)
+    try:
+        with gzip.open(file) as packed:
+            data = packed.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SpiroError(f"{file}: a damaged gzip file ({error}); fetch it again") from None
+    if len(data) > MOST_BYTES:
+        raise SpiroError(f"{file}: unpacks to more than {MOST_BYTES >> 20} MB; give it in parts")
+    return read(io.BytesIO(data), str(file), btps=btps)
+
+
+def _plain(cell: object) -> str:
+    """A name as files and curves are called: 7, not 7.0."""
+    text = str(cell).strip()
+    return text[:-2] if text.endswith(".0") else text
+
+
+def _some(curves: UserCurves, rows: list[int]) -> UserCurves:
+    record = curves.record.iloc[rows].reset_index(drop=True)
+    return UserCurves([curves.names[i] for i in rows], curves.flow[rows], curves.points[rows], record)
+
+
+def _joined(parts: list[UserCurves]) -> UserCurves:
+    longest = max(part.flow.shape[1] for part in parts)
+    flow = np.concatenate([_wide(part.flow, longest) for part in parts])
+    record = pd.concat([part.record for part in parts], ignore_index=True)
+    return UserCurves([n for p in parts for n in p.names], flow, np.concatenate([p.points for p in parts]), record)
+
+
+def _wide(flow: NDArray, samples: int) -> NDArray:
+    return np.pad(flow, ((0, 0), (0, samples - flow.shape[1])))
