@@ -20,15 +20,14 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 WINDOWS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # over which flow before a cut is read: the counter's noise against decay
-TIMES_S = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # at which volume is read, where it is seen
-PARTS = np.arange(1, 8) / 8  # of the time up to a cut, likewise
+TIMES_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # at which volume is read, where it is seen
+PARTS = np.arange(3, 8) / 8  # of the time up to a cut, likewise
 KNOTS = np.array([0.03, 0.08, 0.18, 0.35, 0.6])  # of the remaining time: where the volume of a tail is drawn
 ONSET_KNOTS = np.array([0.0, 0.25, 0.5, 0.75])  # of the time to the join, from time zero: likewise of an onset
 BEGIN_S = -0.15  # when the flow of an onset begins
 AROUND_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # over which flow is read beside a gap and after an onset
 LEAST_L, LEAST_L_S, LEAST_S = 0.005, 0.01, 0.05  # added before logarithms: below them the counter decides
-FASTER = 1.1  # a tail's mean flow over that of the 0.2 s before it, at most: for the counter's noise
-PEF_BINS = 8  # 80 ms
+FASTER, BEFORE_S = 1.1, (0.2, 0.4, 0.8)  # a tail's mean flow over the highest of those before it: for noise
 EDGE = 0.002  # shares lie within this of 0 and 1
 
 
@@ -80,22 +79,24 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
     rest = np.maximum(np.exp(numbers[:, 0]) * seen - LEAST_L, 0)
     least = time_grid.WIDTHS_S[np.minimum(cut, time_grid.N_SAMPLES - 1)]
     time = np.clip(np.exp(numbers[:, 1]) - LEAST_S, least, time_grid.EDGES_S[-1] - begin)
-    rest = np.minimum(rest, FASTER * _flows(v, begin, np.array([-0.2]))[:, 0] * time)
+    rest = np.minimum(rest, FASTER * _flows(v, begin, -np.array(BEFORE_S)).max(axis=1) * time)
     out = np.column_stack([0 * rest, _shares(numbers[:, 2:]), 0 * rest + 1])
     parts = np.concatenate([[0], KNOTS, [1]])
     return Answer(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
 
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
-    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`."""
+    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`.
+
+    Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
+    device, and a tail on neither (docs/experiments.md, row 90).
+    """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
     volume = np.maximum(seen, LEAST_L)
     flows = _flows(held, t, -np.array(WINDOWS_S))
     times = np.concatenate([t[:, None] * PARTS, np.minimum(np.array(TIMES_S), t[:, None])], axis=1)
     shares = volume_at(held, times) / volume[:, None]
-    rise = held[:, PEF_BINS : time_grid.FINE_BINS + 1] - held[:, : time_grid.FINE_BINS + 1 - PEF_BINS]
-    t_pef = time_grid.EDGES_S[rise.argmax(axis=1)]
     halfway = [_flows(held, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
     return np.column_stack(
         [
@@ -105,9 +106,6 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
             np.clip(np.log(flows[:, 2] / flows[:, 3]), -3, 0.5),  # decay: of 0.2 s against 0.4 s
             shares,
             _logit(shares),
-            np.log(rise.max(axis=1) / volume),
-            t_pef,
-            at(held, _edge(0.0)) / volume,
             np.log(np.column_stack(halfway) / volume[:, None]),
             surface,
         ]
