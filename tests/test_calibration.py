@@ -257,7 +257,8 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
 def test_a_stranger_is_told_that_intervals_may_not_hold(model: api.SpiroGenerator) -> None:
     flow = np.diff(blow(4.5, 0.5, 2.0)["volume_l"]) / 0.01
     model.reconstructor.corrections = model.reconstructor.corrections._replace(
-        limits=Limits([1.0], [0.001], 1.7), axes=np.eye(model.reconstructor.densities["tail"].config.features - 12)
+        limits=Limits([1.0], [0.001], 1.7),
+        axes=np.eye(model.reconstructor.densities[segments.Segment.TAIL].config.features - 12),
     )
     found = model.reconstruct(flow, age=45, height=175, sex="male", n=10)
     assert found.wider == 1.7
@@ -269,9 +270,9 @@ def test_people_whom_the_densities_have_not_seen_correct_them(
 ) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
     rows = np.flatnonzero(examples.full(table, signals))
-    learned = examples.examples(signals, table, rows, 2, seed=0)["tail"]
-    found = trials.corrections(model.reconstructor.densities["tail"], learned, signals, table, rows)
+    learned = examples.examples(signals, table, rows, 2, seed=0)[segments.Segment.TAIL]
+    found = trials.corrections(model.reconstructor.densities[segments.Segment.TAIL], learned, signals, table, rows)
     assert found.alone.cut_s[:3] == [0.5, 1.0, 2.0]
     assert all(0.3 < by < 10 for by in found.alone.factor)
     assert found.given != found.alone
-    assert len(found.axes) == model.reconstructor.densities["tail"].config.features - 12
+    assert len(found.axes) == model.reconstructor.densities[segments.Segment.TAIL].config.features - 12

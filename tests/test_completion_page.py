@@ -26,7 +26,9 @@ def case(own: float | None, theirs: float | None, coverage: float) -> dict[str, 
         for name in NAMES
     }
     sides = {"bias": figure(0.0), "as_recorded": figure(0.1)}
-    return indices | {"ratio_bias": {"obstructed": sides, "not_obstructed": sides}}
+    biased = dict.fromkeys(("predicted_obstructed", "obstructed", "not_obstructed"), sides)
+    cells = {"all": {"people": 36, "holds": coverage, "from": coverage - 0.05, "to": coverage + 0.05}}
+    return indices | {"ratio_bias": biased, "cells": cells}
 
 
 @pytest.fixture
@@ -55,6 +57,12 @@ def test_a_sentence_and_a_picture_with_its_legend_come_first(page: str) -> None:
     assert "36 held-out participants (simulated" in lead
     assert "by 50 to 90 mL" in " ".join(lead.replace("FVC by", "by").split())
     assert "Dotted line: the" in page[picture:table]
+
+
+def test_a_group_whose_interval_does_not_hold_nine_in_ten_is_bold(page: str) -> None:
+    row = page[page.index("<tr><th>all</th>") :].split("</tr>", maxsplit=1)[0]
+    assert re.findall(r"<strong>(\d+) ", row) == ["70", "99"]
+    assert "90 (85 to 95; 36 people)" in row
 
 
 def test_the_verdict_is_what_the_intervals_say(page: str) -> None:

@@ -266,9 +266,19 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
-        assert set(case) == {"efforts", "generator", "plain_path", "ratio_bias", *completion_baselines.BASELINES}
+        assert set(case) == {
+            "efforts",
+            "generator",
+            "plain_path",
+            "ratio_bias",
+            "cells",
+            *completion_baselines.BASELINES,
+        }
         for name in completion_baselines.BASELINES:
             assert case[name]["fvc"]["error"].value > 0
+    everyone = cases["cut_1"]["cells"]["all"]
+    assert everyone["people"] == len(held)
+    assert everyone["from"] < everyone["holds"] <= everyone["to"]
     others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
     compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)

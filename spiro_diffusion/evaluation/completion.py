@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.evaluation import groups, utility
+from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Efforts
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
@@ -156,6 +156,8 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
+        inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
+        found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():
         fvc = indices["fvc"]
         found[f"{name}_fvc_error_ml_others"] = _ml(fvc["given"]["error"])
@@ -230,6 +232,13 @@ def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], peop
     for other, values in others.items():
         own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
     own["ratio_bias"] = _ratio_bias(case, truth, drawn, people)
+    likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
+    number = len(JUDGED) * completion_cells.counted(case.people, likely)
+    own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, number)
+    own["ratio_bias"]["predicted_obstructed"] = {
+        "bias": completion_cells.bias(drawn["ratio"], truth["ratio"], likely, people),
+        "as_recorded": completion_cells.bias(_recorded_ratio(case)[:, None], truth["ratio"], likely, people),
+    }
     return own
 
 
@@ -281,7 +290,7 @@ def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) 
 
 def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> dict[str, dict[str, Figure]]:
     """Mean error of FEV1/FVC by obstruction, of reconstructions and of efforts taken as recorded."""
-    recorded = _indices(np.where(case.trusted, case.signals, 0))["ratio"]
+    recorded = _recorded_ratio(case)
     names = groups.obstruction(utility.obstructed(case.people, truth["ratio"]))
     result = {}
     for name in ("obstructed", "not_obstructed"):
@@ -295,6 +304,11 @@ def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> di
             "as_recorded": from_resamples(own.means(recorded[rows] - real)),
         }
     return result
+
+
+def _recorded_ratio(case: Case) -> NDArray:
+    """FEV1/FVC (n,) of the efforts taken as they were interrupted."""
+    return _indices(np.where(case.trusted, case.signals, 0))["ratio"]
 
 
 def _enough(people: Resamples, rows: NDArray[np.bool_]) -> Resamples | None:

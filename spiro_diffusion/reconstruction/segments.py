@@ -89,7 +89,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`.
 
     Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
-    device, and a tail on neither (docs/experiments.md, row 90).
+    device, and a tail on neither (docs/experiments.md, row 101).
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in

@@ -33,6 +33,7 @@ def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
         source=source.label,
         explanation=source.explanation,
         cases={LABELS[name]: case for name, case in result["cases"].items()},
+        cell_names=list(dict.fromkeys(name for case in result["cases"].values() for name in case["cells"])),
         candidates=NAMES,
         natural=result["natural"],
         others=others | {"cases": {LABELS[name]: case for name, case in others.get("cases", {}).items()}},

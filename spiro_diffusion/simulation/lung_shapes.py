@@ -24,7 +24,7 @@ Rng = np.random.Generator
 PATH = Path(__file__).with_name("lung_shapes.json")
 # Mahalanobis distance that 19 of 20 people of a normal population are within, by the number of predictors: whoever is
 # further from the real people's mean (the old, the obstructed) counts as one in the same direction at its edge.
-REACH = {4: 3.08, 7: 3.75}
+REACH = {4: 3.08}
 STEEPEST_BEND = -0.02  # smaller bends are lost in the shares of them
 _EARLY, _BETWEEN = len(expiration.EARLY_S), len(expiration.BETWEEN)
 
@@ -93,9 +93,10 @@ class LungShapes:
 
 
 def predictors(knots: Knots) -> Floats:
-    """What a shape depends on, (n, 7)."""
-    share, log_pef, _, late, last, log_fet, log_bev = coordinates(knots).T
-    return np.stack([expiration.bend(knots.pef, knots.fev05), share, log_pef, late, last, log_fet, log_bev], axis=1)
+    """What a shape depends on, (n, 4): what is the lung's. How long an effort lasts and how it begins is the device's
+    and the technician's."""
+    share, log_pef, _, late, *_ = coordinates(knots).T
+    return np.stack([expiration.bend(knots.pef, knots.fev05), share, log_pef, late], axis=1)
 
 
 def coordinates(knots: Knots) -> Floats:
