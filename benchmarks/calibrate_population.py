@@ -103,14 +103,15 @@ def main(folder: Path) -> None:
     people = people[good]
     person = (people["age"], people["height"], people["sex"])
     fvc, fet = people["SPXNFVC"] / 1000, people["SPXNFET"]
-    share = {name: (people[f"SPXNFEV{name}"] / 1000 / fvc).clip(upper=0.985) for name in "136"}
+    most = {"1": 0.985, "3": 0.995, "6": 0.999}  # beyond these there is no line to be drawn to FVC
+    share = {name: (people[f"SPXNFEV{name}"] / 1000 / fvc).clip(upper=highest) for name, highest in most.items()}
     share["5"] = (people["SPXNFEV5"] / 1000 / fvc).clip(upper=0.97 * share["1"])
     values = {
         "fvc": np.log(fvc / reference.gli_global("fvc", *person).m),
         "ratio": np.log(emptied(share["1"]) / emptied(reference.gli_global("ratio", *person).m)),
         "pef": np.log(people["SPXNPEF"] / 1000 / reference.hankinson("pef", *person, 0, extend=True).m),
         "early": logit(share["5"] / share["1"]),
-        "late": logit((share["3"] - share["1"]) / (1 - share["1"])).where(fet > 3.3),
+        "late": logit((share["3"] - share["1"]) / (1 - share["1"])).where(fet > 6.6),
         "last": logit((share["6"] - share["3"]) / (1 - share["3"])).where(fet > 6.6),
         "fet": np.log(fet),
         "bev": np.log(np.maximum(people["SPXNEV"], 10) / 1000 / fvc),

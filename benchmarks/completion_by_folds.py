@@ -25,8 +25,8 @@ from benchmarks import fit_lung_shapes
 from spiro_diffusion.compute.runtime import RuntimeParams, configure
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.pipeline import run
-from spiro_diffusion.reconstruction import validation
-from spiro_diffusion.reconstruction.calibration import LEVELS
+from spiro_diffusion.reconstruction import calibration, validation
+from spiro_diffusion.reconstruction.calibration import LEVELS, Case
 from spiro_diffusion.reconstruction.densities import load_densities
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.validation import CUTS_S, Completed, Recorded
@@ -47,9 +47,10 @@ def main(loops: Path, participants: int, folder: Path) -> None:
     print("simulated people, facts without the judged fifth:")
     _say([_gathered(models, efforts, fold, at_s) for at_s in CUTS_S])
     corrected: list[list[Completed]] = [[] for _ in CUTS_S]
+    cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
     for used, judged in validation.halves(len(fold), SPLITS, 0):
-        # each person's own fold's model is corrected by the used half; what it knows of facts leaves the judged out
-        known = [m.calibrated(validation.calibrated(m, efforts.some(used), draws=DRAWS)) for m in models]
+        # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
+        known = [m.calibrated(calibration.fit([_of(case, used) for case in own])) for m, own in zip(models, cases)]
         for number, at_s in enumerate(CUTS_S):
             corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
     print(f"corrected by half of the people, judged on the other half, {SPLITS} times:")
@@ -89,6 +90,13 @@ def _gathered(models: list[Reconstructor], efforts: Recorded, fold: NDArray, at_
         found = validation.completed(model, efforts.some(rows), at_s, DRAWS, seed=one)
         parts.append(found._replace(rows=rows[found.rows]))
     return _joined(parts)
+
+
+def _of(case: Case, used: NDArray) -> Case:
+    """A case of some people alone."""
+    at_s, true, quantiles, person = case
+    rows = np.isin(person, used)
+    return at_s, true[rows], quantiles[rows], person[rows]
 
 
 def _joined(parts: list[Completed]) -> Completed:

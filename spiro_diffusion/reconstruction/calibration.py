@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import shown
 
 Floats = NDArray[np.float64]
+Case = tuple[float, Floats, Floats, NDArray]  # of a cut, as `fit` takes it
 
 LEVELS = (0.05, 0.5, 0.95)  # of the density: the ends of its 90 % interval around its median
 LEAST_PEOPLE = 9  # with fewer there is no rank of ceil(0.9 (n + 1))
@@ -72,7 +73,7 @@ class Calibration:
         return np.interp(at, knots, self.shift), np.interp(at, knots, self.factor)
 
 
-def fit(cases: Sequence[tuple[float, Floats, Floats, NDArray]]) -> Calibration:
+def fit(cases: Sequence[Case]) -> Calibration:
     """The correction by people whose numbers are known.
 
     Args:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.models.mixture_density import Density
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import calibration, segments, sibling_efforts, unlikeness
-from spiro_diffusion.reconstruction.calibration import LEVELS
+from spiro_diffusion.reconstruction.calibration import LEVELS, Case
 from spiro_diffusion.reconstruction.densities import Corrections
 from spiro_diffusion.reconstruction.examples import Examples
 from spiro_diffusion.reconstruction.segments import Floats, Places
@@ -65,7 +65,7 @@ def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cu
     )
 
 
-def _case(tail: Density, cut: _Cut, *, given: bool) -> tuple[float, Floats, Floats, NDArray]:
+def _case(tail: Density, cut: _Cut, *, given: bool) -> Case:
     """As `calibration.fit` takes it, of the efforts without or beside other efforts of the person."""
     rows = cut.has_others if given else np.full(len(cut.true), True)
     features = np.column_stack([cut.seen, cut.others if given else 0 * cut.others])[rows]

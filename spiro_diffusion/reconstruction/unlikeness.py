@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import shown
-from spiro_diffusion.reconstruction.calibration import LEAST_PEOPLE, Calibration, needed, quantile
+from spiro_diffusion.reconstruction.calibration import LEAST_PEOPLE, Calibration, Case, needed, quantile
 
 Floats = NDArray[np.float64]
 
@@ -58,9 +58,7 @@ def scores(standardised: Floats, axes: Floats) -> Floats:
     return np.asarray(np.square(np.clip(standardised, -FARTHEST, FARTHEST) @ axes).mean(axis=1), dtype=np.float64)
 
 
-def limits(
-    cases: Sequence[tuple[float, Floats, Floats, NDArray]], found: Sequence[Floats], calibration: Calibration
-) -> Limits:
+def limits(cases: Sequence[Case], found: Sequence[Floats], calibration: Calibration) -> Limits:
     """The limits by people whom the densities have not seen: `cases` as of `calibration.fit`, with scores `found`."""
     usual, unlike = [], []
     for (at, true, quantiles, person), of_cut in zip(cases, found, strict=True):

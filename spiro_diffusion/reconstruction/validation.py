@@ -19,7 +19,7 @@ from spiro_diffusion.generation.subjects import accepted
 from spiro_diffusion.physiology import spirometry, time_grid
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.reconstruction import calibration, segments
-from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
+from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, Case
 from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats
@@ -132,22 +132,25 @@ def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, see
 
     Raises SpiroError where they are fewer than LEAST_PEOPLE at every cut.
     """
-    plain, cases = model.calibrated(Calibration.none()), []
-    most = 0
-    for at_s in (0.5, *CUTS_S, 4.0):
-        found = completed(plain, efforts, at_s, draws, seed)
-        most = max(most, len(found.rows))
-        if len(found.rows) < LEAST_PEOPLE:
-            continue
-        seen = np.maximum(found.seen, LEAST_L)
-        rest = np.log((np.maximum(found.recorded - seen, 0) + LEAST_L) / seen)
-        drawn = np.log((np.maximum(found.drawn - seen[:, None], 0) + LEAST_L) / seen[:, None])
-        quantiles = np.quantile(drawn, LEVELS, axis=1).T
-        quantiles += np.array([-1e-6, 0, 1e-6])  # an interval of no width needs no finite factor
-        cases.append((at_s, rest, quantiles, found.rows))
-    if not cases:
+    found = cases(model, efforts, draws, seed)
+    most = max(len(case[-1]) for case in found)
+    if most < LEAST_PEOPLE:
         raise SpiroError(f"{most} people with an effort of over 0.65 s were found; at least {LEAST_PEOPLE} are needed")
-    return calibration.fit(cases)
+    return calibration.fit([case for case in found if len(case[-1]) >= LEAST_PEOPLE])
+
+
+def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> list[Case]:
+    """What efforts say of the tails of a model without a correction, as `calibration.fit` takes it."""
+    plain, found = model.calibrated(Calibration.none()), []
+    for at_s in (0.5, *CUTS_S):
+        done = completed(plain, efforts, at_s, draws, seed)
+        seen = np.maximum(done.seen, LEAST_L)
+        rest = np.log((np.maximum(done.recorded - seen, 0) + LEAST_L) / seen)
+        drawn = np.log((np.maximum(done.drawn - seen[:, None], 0) + LEAST_L) / seen[:, None])
+        quantiles = np.quantile(drawn, LEVELS, axis=1).T if len(done.rows) else np.zeros((0, len(LEVELS)))
+        quantiles += np.array([-1e-6, 0, 1e-6])  # an interval of no width needs no finite factor
+        found.append((at_s, rest, quantiles, done.rows))
+    return found
 
 
 def halves(n: int, times: int, seed: int) -> Sequence[tuple[NDArray, NDArray]]:

@@ -32,9 +32,6 @@ NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
 OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
 BEST_OF_FVC = 0.994
 BEST_OF_PEF = 1.01  # the highest of several efforts, each with its flutter
-# The real loops end while flow goes on, NHANES's technicians waited for a plateau: so much further has a lung emptied
-# (log E) between FEV6 and the end than theirs, for the codebook's share of curves with a plateau.
-WAITED = 0.11
 MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
 WITHIN_FET = 0.08  # scale within a session of log FET (Student, 3 degrees): 108 sessions of 62 real people (real_loops)
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
@@ -73,7 +70,6 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
     sessions = _sessions(blown, rng)
     knots = _knots(sessions, shapes)
     shape = shapes.drawn(knots, rng)
-    shape.between[:, -1] += WAITED
     efforts = _efforts(sessions, rng)
     curves = _curves(efforts, expiration.lungs(knots, shape), shape.onset, shapes.flutter, rng)
     efforts["points"] = [len(curve) for curve in curves]
