@@ -50,7 +50,10 @@ def main(loops: Path, participants: int, folder: Path) -> None:
     cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
     for used, judged in validation.halves(len(fold), SPLITS, 0):
         # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
-        known = [m.calibrated(calibration.fit([_of(case, used) for case in own])) for m, own in zip(models, cases)]
+        known = [
+            m.calibrated(calibration.fit([_of(case, used) for case in own]))
+            for m, own in zip(models, cases, strict=True)
+        ]
         for number, at_s in enumerate(CUTS_S):
             corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
     print(f"corrected by half of the people, judged on the other half, {SPLITS} times:")

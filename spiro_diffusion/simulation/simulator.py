@@ -379,7 +379,7 @@ def _spx(people: pd.DataFrame, efforts: pd.DataFrame, indices: pd.DataFrame) -> 
         tried = seqn.isin(efforts.loc[rows, "seqn"])
         table[f"SPX{letter}STAT"] = np.where(tried, np.where(whole, 1.0, 2.0), 3.0 if letter == "N" else np.nan)
         table[f"SPD{letter}ACC"] = seqn.map(by_person.size()).where(seqn.isin(highest.index))
-        table[f"SPX{letter}QEFF"] = seqn.map(best["grade"]).fillna("")
+        table[f"SPX{letter}QEFF"] = seqn.map(best["grade"]).astype(object).fillna("")
     selected = seqn.isin(efforts.loc[efforts["selected"], "seqn"])
     table["SPDBRONC"] = np.where(selected, 1.0, np.where(table["blown"], 2.0, np.nan))
     table["SEQN"] = table["SEQN"].astype(float)
