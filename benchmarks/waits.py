@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/waits.py            # prints a table; run it while the machine does nothing else
 
-An epoch is 41 steps of 64 curves in the portable mode, on two threads. Of three epochs each, in alternation: the
-least seconds, the least of a step, and the load that the machine had by itself before (`uptime`).
+An epoch is 41 steps of 64 curves in the portable mode, on two threads. Of some epochs each, in alternation: the least
+seconds, the least of a step, and the load that the machine had by itself before (`uptime`).
 """
 
 import argparse
@@ -67,9 +67,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3, help="of each way")
+    parser.add_argument("--beside", type=int, nargs="+", default=[0, 1], help="busy processes")
     asked = parser.parse_args()
     print("| busy processes beside it | threads wait | epoch, s | step, s | load |\n| --- | --- | ---: | ---: | ---: |")
-    for beside in (0, 1, 2):
+    for beside in asked.beside:
         load = os.getloadavg()[0]
         with busy(beside):
             turns = [{name: epoch(way) for name, way in WAYS.items()} for _ in range(asked.epochs)]
