@@ -1,19 +1,27 @@
-"""Whether two trainings give the same bytes on this device, and how far figures spread over seeds.
+"""Whether the pipeline gives the same bytes on another processor, two trainings on this device, and figures over seeds.
 
+    python benchmarks/same_bytes.py --folder /tmp/bytes --default --processor zen3  # real, haswell, icelake, zen4
     python benchmarks/same_bytes.py --folder /tmp/bytes                            # the tests' tiny size
     python benchmarks/same_bytes.py --folder /tmp/bytes --default                  # params.yaml as it is
     python benchmarks/same_bytes.py --folder /tmp/bytes --default --seeds 1 2 3    # and the headline figures' spread
 
-Trains both models twice with one seed, with `runtime.deterministic` off and on, each in a folder of its own from one
-set of curves, and compares the SHA-256 of what train_vqvae, encode and train_cldm made. With --seeds, trains and
-judges (validation participants) with each seed, and prints mean, SD and range of each headline figure. Runs stages
+With --processor, runs `dvc repro` on a clone of the last commit in the folder, with params.yaml as it is or the tests'
+tiny size, on the real processor or as on another one (tests/cpuid_as), and compares the hash of every output with the
+committed ones and with those of the processors that ran in the same folder before. Ends with status 1 where one
+differs.
+
+Without it, trains both models twice with one seed, with `runtime.deterministic` off and on, each in a folder of its own
+from one set of curves, and compares the SHA-256 of what train_vqvae, encode and train_cldm made. With --seeds, trains
+and judges (validation participants) with each seed, and prints mean, SD and range of each headline figure. Runs stages
 with `spiro_diffusion.pipeline.run`: DVC is not needed; where the package is not installed, set PYTHONPATH=. in the
 repository. Ends with status 1 where `deterministic` gave other bytes.
 """
 
 import argparse
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import torch
-from repository import TINY
+from repository import ROOT, TINY, Repository
 
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.pipeline import run
@@ -84,6 +92,47 @@ def spread(asked: argparse.Namespace) -> None:
         print(f"| {key} | {statistics.fmean(values):.4g} | {sd:.2g} | {min(values):.4g} | {max(values):.4g} |")
 
 
+def same_on_processor(asked: argparse.Namespace) -> bool:
+    """Run the pipeline on one processor; whether it made what the others made."""
+    name, folder = asked.processor, asked.folder / asked.processor
+    shutil.rmtree(folder, ignore_errors=True)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "checkout", "--quiet", "--detach", commit], cwd=folder, check=True)
+    repository = Repository.at(folder)
+    committed = repository.lock()
+    if not asked.default:
+        repository.set(TINY | {"runtime": {"threads": 2}})  # as by default
+        (folder / "dvc.lock").unlink()
+    through = [] if name == "real" else [str(ROOT / "tests" / "cpuid_as"), name]
+    command = [*through, sys.executable, "-m", "dvc", "repro", "--quiet"]
+    own = {"PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    began = time.monotonic()
+    with (asked.folder / f"{name}.log").open("w") as log:
+        done = subprocess.run(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        sys.exit(f"{name}: dvc repro ended with {done.returncode}; see {log.name}")
+    print(f"{name}: {time.monotonic() - began:.0f} s at {commit[:7]}\n\n| output | hash |\n| --- | --- |")
+    made = hashes(repository.lock())
+    print("\n".join(f"| {path} | {value} |" for path, value in made.items()), end="\n\n")
+    others = {other.parent.name: Repository.at(other.parent).lock() for other in asked.folder.glob("*/dvc.lock")}
+    del others[name]
+    if asked.default:
+        others["the committed dvc.lock"] = committed
+    same = True
+    for other, lock in others.items():
+        theirs = hashes(lock)
+        differ = [path for path in made if made[path] != theirs.get(path)]
+        print(f"{len(made) - len(differ)} of {len(made)} as {other}{': not ' if differ else ''}{', '.join(differ)}")
+        same &= not differ
+    return same
+
+
+def hashes(lock: dict[str, dict[str, str]]) -> dict[str, str]:
+    """MD5 of each output, by path."""
+    return {path: value for outs in lock.values() for path, value in outs.items()}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,7 +141,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    parser.add_argument("--processor", choices=("real", "haswell", "icelake", "zen3", "zen4"))
     asked = parser.parse_args()
+    if asked.processor:
+        sys.exit(not same_on_processor(asked))
     cuda = torch.cuda.is_available() and asked.device != "cpu"
     print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}")
     print("| deterministic | file | first | second | |\n| --- | --- | --- | --- | --- |")

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from repository import MAIN, ROOT, Repository
+from repository import MAIN, ROOT, TINY, Repository
 
 from spiro_diffusion.core import portable
 
@@ -81,28 +82,48 @@ def test_dvc_alone_does_not_run_a_fast_stage(fresh: Repository) -> None:
     assert "runtime.portable is 'no'; expected bool" in fresh("dvc", "repro", "download", fails=True)
 
 
-LIMITED = {"NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR", "OPENBLAS_CORETYPE": "Nehalem"}
+LIMITED = {  # to what every x86-64 processor has
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
+}
 
 
-def test_what_is_simulated_and_repaired_needs_no_setting(tmp_path: Path) -> None:
-    """No digit that the processor decides reaches a file; from align on the indices do need the settings."""
-    made = []
-    for name, limits in (("all", {}), ("few", LIMITED)):
-        command = ["-m", "spiro_diffusion.pipeline.run", "--set", "download.participants=60", "--last", "repair"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), portable.FAST: "1"} | limits
-        subprocess.run(
-            [sys.executable, *command, "--folder", str(tmp_path / name)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            check=True,
-        )
-        folder = tmp_path / name
-        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
-        made.append({file.relative_to(folder): file.read_bytes() for file in files})
-    assert len(made[0]) > 8
-    assert made[0].keys() == made[1].keys()
-    assert [str(name) for name in made[0] if made[0][name] != made[1][name]] == []
+def ran(folder: Path, arguments: list[str], through: list[str], environment: dict[str, str]) -> dict[Path, bytes]:
+    """What `pipeline.run`, started through another program or by itself, has made in the folder, by path."""
+    command = [*through, sys.executable, "-m", "spiro_diffusion.pipeline.run", *arguments, "--folder", str(folder)]
+    own = {"PYTHONPATH": str(ROOT)} | environment
+    subprocess.run(command, cwd=ROOT, env=os.environ | own, capture_output=True, check=True)
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
+    return {file.relative_to(folder): file.read_bytes() for file in files}
+
+
+def differing(one: dict[Path, bytes], other: dict[Path, bytes]) -> list[str]:
+    """Names of the files that are not the same in both."""
+    return [str(name) for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
+    """No digit that the processor decides reaches a file."""
+    asked = ["--set", "download.participants=60", "--last", "resample"]
+    limits: dict[str, dict[str, str]] = {"all": {}, "few": LIMITED}
+    made = [ran(tmp_path / name, asked, [], {portable.FAST: "1"} | limit) for name, limit in limits.items()]
+    assert Path("data/signals_L512.npy") in made[0]
+    assert differing(*made) == []
+
+
+def test_a_stage_bound_to_one_core_makes_the_same_bytes(tmp_path: Path) -> None:
+    """Two threads take turns on it: the sums are split as on two cores."""
+    tiny = TINY["train_vqvae"] | {"epochs": 2, "warmup_epochs": 1, "validate_every": 1}
+    changes = ["download.participants=60", *(f"train_vqvae.{key}={value}" for key, value in tiny.items())]
+    asked = [word for change in changes for word in ("--set", change)]
+    ran(tmp_path / "one", [*asked, "--last", "resample"], [], {})
+    shutil.copytree(tmp_path / "one", tmp_path / "all")
+    asked += ["--first", "train_vqvae", "--last", "train_vqvae"]
+    cores: dict[str, list[str]] = {"one": ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))], "all": []}
+    made = [ran(tmp_path / name, asked, bound, {}) for name, bound in cores.items()]
+    assert Path("models/vqvae.safetensors") in made[0]
+    assert differing(*made) == []
 
 
 IMITATED = ("haswell", "zen3")  # an Intel and an AMD processor, both without AVX-512, which any real one can imitate
@@ -143,12 +164,17 @@ def test_gradients_are_the_same_bytes_on_this_an_intel_and_an_amd_processor(imit
 
 
 @pytest.mark.skipif(os.environ.get("SPIRO_PROOF") != "1", reason="takes minutes: `make proof` runs it")
-def test_the_pipeline_makes_the_same_bytes_on_an_intel_and_an_amd_processor(tmp_path: Path, imitate: str) -> None:
+def test_the_pipeline_makes_the_same_bytes_on_a_core_of_an_intel_and_on_all_of_an_amd_processor(
+    tmp_path: Path, imitate: str
+) -> None:
     """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
+    cores = sorted(os.sched_getaffinity(0))
     locks = []
-    for processor in IMITATED:
+    for processor, own in zip(IMITATED, (cores[:1], cores), strict=True):
         repository = Repository(tmp_path / processor)
-        repository(imitate, processor, "dvc", "repro")
+        repository.set({"runtime": {"threads": 2}})
+        bound = ["taskset", "--cpu-list", ",".join(map(str, own))]
+        repository(*bound, imitate, processor, "dvc", "repro", OMP_NUM_THREADS=str(len(own)))
         locks.append(repository.lock())
     assert list(locks[0]) == MAIN
     assert locks[0] == locks[1]

@@ -1,7 +1,7 @@
 """The same bytes on any x86-64 processor with AVX2: what must be set before NumPy and PyTorch load.
 
 The libraries choose their kernels by the processor, and with them the order of sums. Each of these keeps one to what
-all processors have; all five are needed.
+all processors have, or to one thread; all are needed.
 """
 
 import os
@@ -16,6 +16,7 @@ KERNELS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions and, by compute.portable_products, most products
     "MKL_CBWR": "COMPATIBLE",  # the other products; AVX2 agrees among Intels, not with AMD
     "OPENBLAS_CORETYPE": "Haswell",  # NumPy's and SciPy's products
+    "OPENBLAS_NUM_THREADS": "1",  # else one a core, and how its sums are split depends on how many there are
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",  # NumPy's exp, log, sin, ...
 }
 WAITS = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin make a busy machine 5 to 10 times slower

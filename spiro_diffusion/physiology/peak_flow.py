@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
-from scipy.signal import savgol_coeffs
 
 SAMPLES = 5  # of the fit: five samples of 10 ms average the counter's steps; three do not, seven blunt narrow peaks
 SHORTEST_S = 0.02  # of the fit of a fast recorder
@@ -43,18 +42,29 @@ def peak_flow(flow: NDArray, period_s: float) -> Peak:
     n, samples = flow.shape
     width = window(period_s)
     half = width // 2
-    weights = savgol_coeffs(width, 2)
+    weights = _weights(half)
     fitted = correlate1d(flow, weights, axis=1, mode="constant")
     near = _first_highest(fitted)[:, None] + np.arange(-2 * half, 2 * half + 1)
     around = np.take_along_axis(flow, np.clip(near, 0, samples - 1), axis=1).astype(np.float64)
     around[(near < 0) | (near >= samples)] = 0
     windows = np.lib.stride_tricks.sliding_window_view(around, width, axis=1)  # (n, width, width)
-    limited = np.minimum(windows @ weights, windows.max(axis=2))
+    exact = correlate1d(around, weights, axis=1)[:, half:-half]  # of float64; `fitted` is of the flow's type
+    limited = np.minimum(exact, windows.max(axis=2))
     middle = near[:, half : half + width]
     limited[(middle < 0) | (middle >= samples)] = -np.inf
     best = _first_highest(limited)
     row = np.arange(n)
     return Peak(limited[row, best], middle[row, best])
+
+
+def _weights(half: int) -> NDArray[np.float64]:
+    """Of each of 2 half + 1 samples in the value at their middle of the parabola fitted to them.
+
+    In closed form (Savitzky and Golay 1964): whole numbers and one division, so that no digit is the processor's.
+    """
+    place = np.arange(-half, half + 1)
+    width = len(place)
+    return 3 * (3 * half * (half + 1) - 1 - 5 * place**2) / (width * (width**2 - 4))
 
 
 def _first_highest(values: NDArray) -> NDArray[np.int64]:
