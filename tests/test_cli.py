@@ -629,8 +629,9 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     assert "80 % interval of FEV1 holds 0 %" in line
     blow()[:220].to_csv(tmp_path / "mine.csv", index=False)
     reconstruct = ["reconstruct", str(tmp_path / "mine.csv"), *MAN, "-n", "2"]
-    for other in (reconstruct, ["export", "--out", str(tmp_path / "onnx")]):
-        main([*other, "--models", str(own)])  # there is no reconstructor: the warning comes before that is said
+    cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort.parquet"), "--data", str(tmp_path)]
+    for other in (reconstruct, ["export", "--out", str(tmp_path / "onnx")], cohort, ["info"]):
+        main([*other, "--models", str(own)])  # neither reconstructor nor data are there: that is said afterwards
         assert "AUC 0.99" in capsys.readouterr().err, other[0]
     (own.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
     assert said() == "", "nor by another model's figures"

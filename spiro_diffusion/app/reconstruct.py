@@ -23,8 +23,8 @@ LEGEND = {
     "wide": "5–95 %",
 }
 ABSENT = (
-    "The reconstructor is not among the models: fetch it with dvc pull reconstruct, or make it with make repro; then "
-    "start this page again."
+    "The reconstructor is not among the models: fetch it with dvc pull train_reconstructor, or make it with make "
+    "repro; then start this page again."
 )
 FIRST = (
     "Choose a file with an effort that was cut short, coughed into or badly begun. Shown are what is wrong with it, "
