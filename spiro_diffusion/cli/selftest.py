@@ -7,7 +7,6 @@ import typer
 
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import tell, wrote
-from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError
 
 
@@ -31,6 +30,7 @@ def selftest(
     Without a folder or a syringe: built-in waveforms with closed formulas.
     """
     from spiro_diffusion import user_curves  # noqa: PLC0415
+    from spiro_diffusion.core.artifacts import atomic  # noqa: PLC0415
     from spiro_diffusion.physiology import selftest as checks  # noqa: PLC0415
     from spiro_diffusion.physiology import syringe as syringe_check  # noqa: PLC0415
 

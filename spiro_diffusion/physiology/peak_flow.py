@@ -4,14 +4,14 @@ Flow is fitted by a parabola over five samples, or 20 ms where that is more (Sav
 highest value of these fits at their middle samples, and never more than the highest sample within the fit. The fit
 averages noise as a mean of two samples does, and follows a peak's curvature as a mean does not; the limit keeps it
 from overshooting a step. Its errors are in docs/spirometry.md.
+
+By NumPy alone: scipy.signal, which has the fit too, takes longer to load than all else that measures a curve.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
-from scipy.signal import savgol_coeffs
 
 SAMPLES = 5  # of the fit: five samples of 10 ms average the counter's steps; three do not, seven blunt narrow peaks
 SHORTEST_S = 0.02  # of the fit of a fast recorder
@@ -43,8 +43,9 @@ def peak_flow(flow: NDArray, period_s: float) -> Peak:
     n, samples = flow.shape
     width = window(period_s)
     half = width // 2
-    weights = savgol_coeffs(width, 2)
-    fitted = correlate1d(flow, weights, axis=1, mode="constant")
+    weights = _weights(width)
+    padded = np.pad(flow, ((0, 1), (half, half)))  # zeros part the curves; a row more, as no curves have no correlation
+    fitted = np.correlate(padded.ravel(), weights, "same").reshape(padded.shape)[:n, half : half + samples]
     near = _first_highest(fitted)[:, None] + np.arange(-2 * half, 2 * half + 1)
     around = np.take_along_axis(flow, np.clip(near, 0, samples - 1), axis=1).astype(np.float64)
     around[(near < 0) | (near >= samples)] = 0
@@ -55,6 +56,12 @@ def peak_flow(flow: NDArray, period_s: float) -> Peak:
     best = _first_highest(limited)
     row = np.arange(n)
     return Peak(limited[row, best], middle[row, best])
+
+
+def _weights(width: int) -> NDArray[np.float64]:
+    """Of samples (width,), an odd number, in the middle value of the parabola fitted to them."""
+    place = np.arange(width)[::-1] - width // 2
+    return np.asarray(np.linalg.lstsq(place ** np.arange(3.0)[:, None], np.array([1.0, 0.0, 0.0]), rcond=None)[0])
 
 
 def _first_highest(values: NDArray) -> NDArray[np.int64]:
