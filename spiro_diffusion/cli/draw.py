@@ -107,7 +107,9 @@ def generate(
     if output.as_json:
         print_json({"files": [str(f) for f in paths], "seed": draws.seed, "curves": records(indices)})
         return
-    print_indices(indices, f"{len(curves)} curves: {drawn_curves.summary(curves.people)}", ["person", "draw"])
+    print_indices(
+        indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", ["person", "draw"]
+    )
     wrote(paths)
 
 
