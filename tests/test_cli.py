@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
 from spiro_diffusion.cli.screen import cell
 from spiro_diffusion.core import artifacts
@@ -626,7 +627,7 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     line = said()
     assert line.count("\n") == 1
     assert "AUC 0.99" in line
-    assert "80 % interval of FEV1 holds 0 %" in line
+    assert "80 % intervals hold 0 % (FEV1)" in line
     blow()[:220].to_csv(tmp_path / "mine.csv", index=False)
     reconstruct = ["reconstruct", str(tmp_path / "mine.csv"), *MAN, "-n", "2"]
     cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort.parquet"), "--data", str(tmp_path)]
@@ -662,6 +663,14 @@ def test_places_that_take_no_file_are_told_in_a_line(spiro: Spiro) -> None:
     refused(spiro("generate", "--people", f"{long}.csv"), "File name too long")
     os.mkfifo("pipe.csv")
     refused(spiro("generate", *MAN, "--out", "pipe.csv", "--force"), "is a device, not a file")
+
+
+def test_ctrl_c_ends_a_command_in_a_line(spiro: Spiro, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SpiroGenerator, "from_checkpoint", interrupted)
+    assert spiro("generate", *MAN) == (130, "", "spiro: interrupted\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -119,8 +119,8 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     efforts = {"curve": np.repeat([1, 2, 3], flow.shape[1]), "time_s": time_s.round(2), "flow_l_s": flow.ravel()}
     pd.DataFrame(efforts).to_csv(done.folder / "curves.csv", index=False)
     assert "fev1" in done(*shlex.split(indices)).lower()
-    efforts = pd.DataFrame(efforts).assign(curve=lambda table: "0/" + (table["curve"] - 1).astype(str))
-    efforts.to_csv(done.folder / "curves.csv", index=False)
+    named = pd.DataFrame(efforts).assign(curve=lambda table: "0/" + (table["curve"] - 1).astype(str))
+    named.to_csv(done.folder / "curves.csv", index=False)
     assert "90 % probability" in " ".join(done(*shlex.split(reconstruct)).split())
     assert "ISO 26782" in done(*shlex.split(selftest))
     assert "diagnosis" in done(*shlex.split(info))
