@@ -36,7 +36,7 @@ deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines
 
 docs: setup  ## the site of docs/ in site/, without a network
 	python docs/rooms.py
-	mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict  # its theme would else advertise its successor
 
 setup: .venv/ready
 

@@ -120,8 +120,7 @@ class SpiroGenerator:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
             )
-        for warning in (*self.warnings, *kept.warnings):
-            tell(warning)
+        self._warn(tell, kept.warnings)
         return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
 
     @property
@@ -157,8 +156,7 @@ class SpiroGenerator:
         _check("n", n, 1, MOST_RECONSTRUCTIONS)
         _check("seed", seed, 0, LARGEST_SEED)
         kept = accepted(as_table(**subject), self.made_from)
-        for warning in (*self.warnings, *kept.warnings):
-            tell(warning)
+        self._warn(tell, kept.warnings)
         spans = None if mask is None else parse_mask(mask)
         options: dict[str, Any] = {"spans": spans, "others": others, "draws": n, "seed": seed, "notes": notes}
         return recover(self.reconstructor, flow, kept.table, **options)
@@ -231,15 +229,28 @@ class SpiroGenerator:
         signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
         return drawn_curves.from_signals(signals, table, given)
 
+    def _warn(self, tell: Callable[[str], object], of_people: Sequence[str] = ()) -> None:
+        """Tell what speaks against the model, and against drawing these people."""
+        for warning in (*self.warnings, *of_people):
+            tell(warning)
+
     def write_cohort(
-        self, path: Path, people: int, seed: int = 0, *, data: str | Path = "data", progress: bool = False
+        self,
+        path: Path,
+        people: int,
+        seed: int = 0,
+        *,
+        data: str | Path = "data",
+        progress: bool = False,
+        tell: Callable[[str], object] = warnings.warn,
     ) -> pd.DataFrame:
         """Write a synthetic population, drawn after the participants of the pipeline's `data`, as Parquet, and its data
-        card beside; the table of its efforts without the curves.
+        card beside; the table of its efforts without the curves. `tell` gets a warning on a bad model.
 
         Raises SpiroError where `data` has no curves.parquet.
         """
         _check("seed", seed, 0, LARGEST_SEED)
+        self._warn(tell)
         from spiro_diffusion.generation import populations  # noqa: PLC0415 (only for who draws a population)
         from spiro_diffusion.reporting.data_card import write_data_card  # noqa: PLC0415
 
@@ -248,15 +259,17 @@ class SpiroGenerator:
         write_data_card(path, table, curves, self.made_from, seed, Path(data))
         return table
 
-    def export(self, folder: str | Path) -> list[Path]:
+    def export(self, folder: str | Path, *, tell: Callable[[str], object] = warnings.warn) -> list[Path]:
         """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with
-        numpy and onnxruntime alone; the files written. Files that are there are written over.
+        numpy and onnxruntime alone; the files written. Files that are there are written over. `tell` gets a warning on
+        a bad model.
 
         Raises SpiroError where the package onnx is not installed.
         """
+        self._warn(tell)
         from spiro_diffusion.generation import onnx_export  # noqa: PLC0415 (only for who exports)
 
-        return onnx_export.export(self._generator, Path(folder))
+        return onnx_export.export(self._generator, Path(folder), self.warnings)
 
     def export_difference(self, folder: str | Path) -> float | None:
         """Largest difference in flow (L/s) between curves drawn here and by the export in `folder`; None where

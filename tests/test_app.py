@@ -292,7 +292,7 @@ def test_what_cannot_be_made_whole_is_refused_in_one_line(
 
 def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(drawer: Drawer) -> None:
     said = words(page.make(drawer))
-    assert "dvc pull reconstruct" in said
+    assert "dvc pull train_reconstructor" in said
     assert "reconstruct-upload" not in said
     assert "generate-upload" in said
 

@@ -89,6 +89,18 @@ def test_the_sampler_beside_the_networks_runs_alone(generator: SpiroGenerator, e
     np.testing.assert_allclose(np.load(tmp_path / "c.npz")["flow_l_s"], drawn.flow, atol=1e-4, rtol=0)
 
 
+def test_the_sampler_repeats_what_speaks_against_the_model(
+    generator: SpiroGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "warnings", ["the figures of this model are bad"])
+    with pytest.warns(UserWarning, match="the figures of this model are bad"):
+        generator.export(tmp_path)
+    person = ["--age", "45", "--height", "175", "--sex", "male", "-n", "1"]
+    command = [sys.executable, str(tmp_path / "sample.py"), *person]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "warning: the figures of this model are bad\n")
+
+
 def test_beyond_what_was_trained_the_sampler_refuses(exported: Path) -> None:
     sampler = onnx_sampler.Sampler(exported)
     with pytest.raises(ValueError, match="age beyond 6 to 79"):

@@ -455,6 +455,17 @@ def test_several_curves_need_a_name(folder: Path, tmp_path: Path, capsys: pytest
     assert spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder), "--curve", "b", "-n", "2")[0] == 0
 
 
+def test_what_is_said_of_a_file_is_of_the_curve_that_is_reconstructed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = pd.read_csv(write(tmp_path / "mine.csv", np.concatenate([np.full(60, 0.02), blow()[:220]])))
+    plain = pd.read_csv(write(tmp_path / "mine.csv", blow()[:220]))
+    pd.concat([begun.assign(curve="a"), plain.assign(curve="b")]).to_csv(tmp_path / "both.csv", index=False)
+    for name, told in {"a": True, "b": False}.items():
+        _, _, err = spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder), "--curve", name, "-n", "2")
+        assert ("note: curve a: " in err) is told
+
+
 def test_models_without_a_reconstructor_say_so(models: Path) -> None:
     with pytest.raises(SpiroError, match="no such checkpoint"):
         api.SpiroGenerator.from_checkpoint(models).reconstruct(blow()[:220], **MAN)

@@ -17,6 +17,7 @@ WAVE = lung(0.3, 0.1, [(3.0, 0.4), (1.0, 1.2)], 8.0)
 FLOW = sampled(WAVE, 0.002)
 VOLUME = np.concatenate([[0], np.cumsum(FLOW) * 0.002])
 PERIOD = 0.01
+MEASUREMENTS = "\n## Measurements"
 
 
 def spiro_selftest(*arguments: object) -> tuple[int, str, str]:
@@ -86,12 +87,15 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
     (folder / "notes.txt").write_text("no waveform\n")
     code, out, _ = spiro_selftest(folder, "--page", tmp_path / "page.md")
     assert code == 0
-    assert out.count("a.txt") == 2  # at its own rate and counted
-    assert (tmp_path / "page.md").read_text() == out
+    whole = (tmp_path / "page.md").read_text()
+    assert whole.count("a.txt") == 2  # at its own rate and counted
+    assert out == f"{whole[: whole.index(MEASUREMENTS)]}wrote {tmp_path / 'page.md'}\n"
     waveform(folder / "b.txt", "FT\nInterval=2 ms\nFVC=9.0", FLOW)
     code, out, error = spiro_selftest(folder)
     assert code == 1
     assert "ISO 26782: FVC" in out
+    assert MEASUREMENTS in out
+    assert "a.txt" not in out, "what is within the limits is in the whole report"
     assert "beyond a limit" in error
 
 
@@ -152,6 +156,8 @@ def test_the_command_without_arguments_passes() -> None:
     code, out, _ = spiro_selftest()
     assert code == 0
     assert "0 beyond a limit" in out
+    assert MEASUREMENTS not in out
+    assert "--page" in out
 
 
 def test_the_committed_report_is_that_of_this_code() -> None:

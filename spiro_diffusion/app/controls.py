@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 from spiro_diffusion.app import requests
 from spiro_diffusion.app.requests import Request
 from spiro_diffusion.core.vocabulary import SEX_CODES
+from spiro_diffusion.generation.intended_use import trained_on
 
 GRAPH: Any = {
     "displaylogo": False,
@@ -69,6 +70,11 @@ def downloads(key: str, titles: Mapping[str, str]) -> Component:
     """A button for each file, with the ids `key`-save-NAME."""
     buttons = [html.Button(title, id=f"{key}-save-{name}") for name, title in titles.items()]
     return html.Div(buttons, className="together saves")
+
+
+def source(made_from: Mapping[str, Any]) -> str:
+    """What a model was trained on, for the page's head and below its pictures."""
+    return f"Trained on {trained_on(made_from)}"
 
 
 def note(text: str) -> Component:

@@ -10,6 +10,7 @@ from spiro_diffusion.plotting import style
 from spiro_diffusion.plotting.style import GENERATED, GRID, INK, PAPER, SOFT
 
 WIDE, NARROW, THIN = (style.transparent(GENERATED, opacity) for opacity in style.OPACITIES)
+BELOW_BUTTONS = 0.87  # of the height of a plot on a phone: above are the buttons to zoom
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
@@ -18,7 +19,8 @@ def flow_volume(view: View) -> go.Figure:
     figure = loop(view.loop)
     (fvc,) = view.loop.limits
     side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
-    _name(figure, fvc, text=f" {fvc.words} ", xanchor=side, yanchor="top")
+    below = BELOW_BUTTONS * fvc.y[1]
+    _name(figure, fvc, text=f" {fvc.words} ", y=below, xanchor=side, yanchor="top")
     return figure
 
 

@@ -17,7 +17,6 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.columns import INSPIRED
 from spiro_diffusion.generation.conditions import EFFORTS
-from spiro_diffusion.generation.intended_use import trained_on
 
 KEY = "generate"
 CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in ("n", "guidance", "seed", "effort")}
@@ -109,7 +108,7 @@ def _file(drawer: Drawer, what: str, sent: dict[str, Any]) -> Any:
     drawn, seen = _seen(drawer, **sent)
     name = Request.checked(**sent["controls"]).name
     if what == "picture":
-        source = f"Trained on {trained_on(drawer.generator.made_from)}"
+        source = controls.source(drawer.generator.made_from)
         return dcc.send_bytes(picture.generated(seen, source), f"curves_{name}.png")
     rows = drawn.curves.indices().round(4) if what == "indices" else drawn.curves.to_pandas()
     return dcc.send_string(rows.to_csv(index=False, lineterminator="\n"), f"{what}_{name}.csv")

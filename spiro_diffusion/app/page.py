@@ -9,7 +9,7 @@ from spiro_diffusion.app import controls, generate, reconstruct
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.requests import Drawer
 from spiro_diffusion.core.version import VERSION
-from spiro_diffusion.generation.intended_use import LIMITS, trained_on
+from spiro_diffusion.generation.intended_use import LIMITS
 from spiro_diffusion.plotting import style
 
 PANELS = (generate.PANEL, reconstruct.PANEL)
@@ -48,7 +48,7 @@ def _frame(drawer: Drawer, panels: Sequence[Panel]) -> Component:
         html.H1("Spiro-Diffusion"),
         html.P("Forced expirations of a trained generator", className="what"),
         html.P("Not for diagnosis", className="badge"),
-        html.P(f"Trained on {trained_on(drawer.generator.made_from)}.", className="source"),
+        html.P(f"{controls.source(drawer.generator.made_from)}.", className="source"),
         *([html.Nav(links)] if links else []),
         *(controls.note(warning) for warning in drawer.generator.warnings),
     ]

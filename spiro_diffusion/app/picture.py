@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from spiro_diffusion.app.view import PERCENTILES, Shown, View
 from spiro_diffusion.plotting import style
+from spiro_diffusion.reconstruction.completion import Recovered
 
 DPI = 180
 
@@ -22,12 +23,16 @@ def generated(view: View, source: str) -> bytes:
         _draw(spirogram, view.spirogram, "time (s)", "volume (L)")
         spirogram.legend(loc="lower right")
         canvas.suptitle(f"{view.n} generated curves: {view.subject}", fontsize=12)
-        canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color=style.SOFT)
-        return png(canvas)
+        return _png(canvas, source)
 
 
-def png(canvas: Figure) -> bytes:
-    """A figure as the bytes of a PNG."""
+def completed(recovered: Recovered, source: str) -> bytes:
+    """A PNG of an effort and its completions; `source` as above."""
+    return _png(recovered.plot(), source)
+
+
+def _png(canvas: Figure, source: str) -> bytes:
+    canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color=style.SOFT)
     held = io.BytesIO()
     canvas.savefig(held, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
     return held.getvalue()

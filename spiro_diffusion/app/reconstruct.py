@@ -23,8 +23,8 @@ LEGEND = {
     "wide": "5–95 %",
 }
 ABSENT = (
-    "The reconstructor is not among the models: fetch it with dvc pull reconstruct, or make it with make repro; then "
-    "start this page again."
+    "The reconstructor is not among the models: fetch it with dvc pull train_reconstructor, or make it with make "
+    "repro; then start this page again."
 )
 FIRST = (
     "Choose a file with an effort that was cut short, coughed into or badly begun. Shown are what is wrong with it, "
@@ -82,7 +82,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
         if effort is None:
             return no_update, []
         try:
-            return _file(_reconstruction(drawer, effort, person, mask), str(ctx.triggered_id)), []
+            return _file(drawer, _reconstruction(drawer, effort, person, mask), str(ctx.triggered_id)), []
         except SpiroError as error:
             return no_update, [alert(str(error))]
 
@@ -103,11 +103,13 @@ def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask
     return drawer.reconstruct(effort, requests.person(person), text)
 
 
-def _file(reconstruction: Reconstruction, button: str) -> Any:
+def _file(drawer: Drawer, reconstruction: Reconstruction, button: str) -> Any:
     """What is downloaded: bands by time, indices, or the picture."""
     result = reconstruction.recovered
     if button.endswith("picture"):
-        return dcc.send_bytes(picture.png(result.plot()), "reconstruction.png")
+        return dcc.send_bytes(
+            picture.completed(result, controls.source(drawer.generator.made_from)), "reconstruction.png"
+        )
     if button.endswith("indices"):
         return dcc.send_string(result.summary().round(4).to_csv(index_label="index"), "reconstruction_indices.csv")
     return dcc.send_string(result.bands().round(4).to_csv(index=False), "reconstruction.csv")

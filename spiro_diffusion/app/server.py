@@ -1,5 +1,6 @@
 """The page served on the loopback interface and nowhere else."""
 
+import errno
 import logging
 import socket
 
@@ -28,7 +29,8 @@ def open_server(drawer: Drawer, port: int) -> BaseWSGIServer:
     try:
         held = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
-        raise SpiroError(f"port {port} of {HOST}: {error}; give another with --port") from None
+        why = "taken by another program" if getattr(error, "errno", None) == errno.EADDRINUSE else str(error)
+        raise SpiroError(f"port {port} of {HOST}: {why}; give another with --port") from None
     return make_server(HOST, held.getsockname()[1], app, threaded=True, fd=held.detach())
 
 

@@ -107,7 +107,9 @@ def generate(
     if output.as_json:
         print_json({"files": [str(f) for f in paths], "seed": draws.seed, "curves": records(indices)})
         return
-    print_indices(indices, f"{len(curves)} curves: {drawn_curves.summary(curves.people)}", ["person", "draw"])
+    print_indices(
+        indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", ["person", "draw"]
+    )
     wrote(paths)
 
 
@@ -131,10 +133,9 @@ def cohort(
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
     progress = not as_json and sys.stderr.isatty()
-    generator = SpiroGenerator.from_checkpoint(models)
-    for warning in generator.warnings:
-        warn(warning)
-    table = generator.write_cohort(out, people, seed, data=data, progress=progress)
+    table = SpiroGenerator.from_checkpoint(models).write_cohort(
+        out, people, seed, data=data, progress=progress, tell=warn
+    )
     if as_json:
         print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
         return
@@ -156,9 +157,7 @@ def export(
 
     curve_files.check_files(force, *((out / name, ()) for name in onnx_export.FILES))
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")
-    for warning in generator.warnings:
-        warn(warning)
-    files = generator.export(out)
+    files = generator.export(out, tell=warn)
     difference = generator.export_difference(out)
     if as_json:
         print_json({"files": [str(f) for f in files], "largest_difference_l_s": difference})

@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Folder, Force, Models
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_figures, print_json, tell, wrote
+from spiro_diffusion.cli.screen import print_figures, print_json, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import EVALUATED
@@ -25,12 +25,15 @@ def info(
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.generation import model_figures  # noqa: PLC0415
     from spiro_diffusion.generation.intended_use import LIMITS, trained_on  # noqa: PLC0415
     from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
 
     made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
     summary = metrics or models.parent / EVALUATED / "summary.json"
     figures = read_json(summary) if metrics or summary.exists() else {}
+    for warning in model_figures.warning(models):
+        warn(warning)
     if as_json:
         print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return

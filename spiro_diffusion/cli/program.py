@@ -15,6 +15,8 @@ from spiro_diffusion.cli.screen import say
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 
+INTERRUPTED = 130  # the exit status
+
 app = typer.Typer(
     name="spiro",
     help="Lung-function curves for people of a given age, height and sex. Not for diagnosis.",
@@ -72,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status = int(app(argv, standalone_mode=False) or 0)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # typer makes it of Ctrl-C, without a word
+            say("interrupted")
         return status
     except SpiroError as error:
         say(str(error))
@@ -85,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # what click raises on a wrong option
             raise

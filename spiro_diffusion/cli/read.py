@@ -74,8 +74,8 @@ class Efforts:
     ] = None
     btps: Btps = None
 
-    def read(self) -> "tuple[NDArray, list[NDArray], UserCurves]":
-        """Flow of the effort, flow of each other one, and what the file holds.
+    def read(self) -> "tuple[NDArray, list[NDArray], list[str]]":
+        """Flow of the effort, flow of each other one, and what is to be said of the file.
 
         Raises SpiroError where it is not clear which curve is meant, or there are no others.
         """
@@ -99,7 +99,14 @@ class Efforts:
                 raise SpiroError(
                     f"{self.others}: holds no curve but the one to reconstruct; --others takes other efforts"
                 )
-        return found.curves()[row], given, found
+        used = found.names if given and rest is found else [found.names[row]]
+        return found.curves()[row], given, _notes_on(found, used)
+
+
+def _notes_on(found: "UserCurves", used: list[str]) -> list[str]:
+    """The notes of a file but those on curves that are not used."""
+    unused = tuple(f"curve {name}: " for name in found.names if name not in used)
+    return [note for note in found.notes if not note.startswith(unused)]
 
 
 @dataclass(frozen=True)
@@ -154,12 +161,12 @@ def reconstruct(
     if person is None:
         raise SpiroError(f"{needs} --age, --height and --sex, all three")
     paths = curve_files.check_files(output.force, (files.out, (".csv",)), (files.plot, (".png",)))
-    flow, others, read = efforts.read()
+    flow, others, notes = efforts.read()
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
     found = SpiroGenerator.from_checkpoint(draws.models, calibration=device.calibration).reconstruct(
-        flow, mask=mask, others=others, n=draws.draws, seed=draws.seed, notes=read.notes, tell=warn, **person._asdict()
+        flow, mask=mask, others=others, n=draws.draws, seed=draws.seed, notes=notes, tell=warn, **person._asdict()
     )
     if files.out:
         curve_files.write_indices(files.out, found.bands())

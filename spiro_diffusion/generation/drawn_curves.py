@@ -96,7 +96,7 @@ class Curves:
         few = 1 < len(self.people) <= LEGEND
         names = [describe(person) for _, person in self.people.iterrows()] if few else []
         colours = style.SUBJECTS if few else style.SUBJECTS[:1]
-        title = f"{len(self)} generated curves: {summary(self.people)}"
+        title = f"{counted(len(self), 'generated curve')}: {summary(self.people)}"
         return style.figure(lambda: curves.subjects(self.time, self.flow, self.person, names, colours, title), path)
 
 
@@ -126,6 +126,11 @@ def check_columns(people: pd.DataFrame) -> None:
     taken = [name for name in RESERVED if name in people]
     if taken:
         raise SpiroError(f"people: column {taken[0]!r} is a name of the output; rename it")
+
+
+def counted(n: int, what: str = "curve") -> str:
+    """How many there are, in words."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def summary(people: pd.DataFrame) -> str:

@@ -28,10 +28,11 @@ def warning(models: Path) -> list[str]:
     auc = figures.get("best_auc_clinical")
     if _known(auc) and auc > WORST_AUC:
         said.append(f"its curves are told from real ones by their indices (AUC {auc:.2f})")
-    for name in JUDGED:
-        share = figures.get(f"best_{name}_coverage_80")
-        if _known(share) and not COVERED[0] <= share <= COVERED[1]:
-            said.append(f"its 80 % interval of {INDICES[name].label} holds {100 * share:.0f} % of held-out people")
+    shares = {INDICES[name].label: figures.get(f"best_{name}_coverage_80") for name in JUDGED}
+    off = {label: s for label, s in shares.items() if _known(s) and not COVERED[0] <= s <= COVERED[1]}
+    if off:
+        held = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
+        said.append(f"of held-out people its 80 % intervals hold {held}")
     if not said:
         return []
     return [f"the figures of this model are bad: {'; '.join(said)} (of {summary}; see `spiro report`)"]

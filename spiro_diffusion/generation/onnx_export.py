@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ class Decoder(nn.Module):
         return self.vqvae.decode(self.vqvae.widen(codes.vectors)).flow
 
 
-def export(generator: Generator, folder: Path) -> list[Path]:
-    """Write FILES: three networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself.
+def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = ()) -> list[Path]:
+    """Write FILES: three networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself, which
+    repeats the warnings on the model.
 
     Raises SpiroError where the package onnx is not installed.
     """
@@ -52,7 +54,8 @@ def export(generator: Generator, folder: Path) -> list[Path]:
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
     _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape))
-    write_json(folder / "sampler.json", _numbers(generator, fact_shape, latent_shape))
+    numbers = _numbers(generator, fact_shape, latent_shape)
+    write_json(folder / "sampler.json", numbers | {"warnings": list(model_warnings)})
     with atomic(folder / "sample.py") as part:
         shutil.copyfile(Path(__file__).with_name("onnx_sampler.py"), part)
     return [folder / name for name in FILES]

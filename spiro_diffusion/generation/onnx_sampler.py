@@ -11,6 +11,7 @@ differ there. For research; not for diagnosis.
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,8 @@ def main() -> None:
     options = parser.parse_args()
     person = {"age": options.age, "height": options.height, "sex": SEXES[options.sex]}
     sampler = Sampler(options.folder)
+    for warning in sampler.info["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     try:  # the best acceptable effort before the bronchodilator, as `spiro generate` draws it
         signals = sampler.draw([person | {"grade": "A", "test_type": "Pre", "best": True}], options.n, options.seed)
     except ValueError as error:

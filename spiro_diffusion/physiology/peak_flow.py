@@ -4,13 +4,14 @@ Flow is fitted by a parabola over five samples, or 20 ms where that is more (Sav
 highest value of these fits at their middle samples, and never more than the highest sample within the fit. The fit
 averages noise as a mean of two samples does, and follows a peak's curvature as a mean does not; the limit keeps it
 from overshooting a step. Its errors are in docs/spirometry.md.
+
+By NumPy alone: scipy.signal, which has the fit too, takes longer to load than all else that measures a curve.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 SAMPLES = 5  # of the fit: five samples of 10 ms average the counter's steps; three do not, seven blunt narrow peaks
 SHORTEST_S = 0.02  # of the fit of a fast recorder
@@ -43,18 +44,27 @@ def peak_flow(flow: NDArray, period_s: float) -> Peak:
     width = window(period_s)
     half = width // 2
     weights = _weights(half)
-    fitted = correlate1d(flow, weights, axis=1, mode="constant")
+    fitted = _fitted(np.pad(flow, ((0, 0), (half, half))), weights)
     near = _first_highest(fitted)[:, None] + np.arange(-2 * half, 2 * half + 1)
     around = np.take_along_axis(flow, np.clip(near, 0, samples - 1), axis=1).astype(np.float64)
     around[(near < 0) | (near >= samples)] = 0
     windows = np.lib.stride_tricks.sliding_window_view(around, width, axis=1)  # (n, width, width)
-    exact = correlate1d(around, weights, axis=1)[:, half:-half]  # of float64; `fitted` is of the flow's type
+    exact = _fitted(around, weights)  # of float64; `fitted` is of the flow's type
     limited = np.minimum(exact, windows.max(axis=2))
     middle = near[:, half : half + width]
     limited[(middle < 0) | (middle >= samples)] = -np.inf
     best = _first_highest(limited)
     row = np.arange(n)
     return Peak(limited[row, best], middle[row, best])
+
+
+def _fitted(flow: NDArray, weights: NDArray[np.float64]) -> NDArray:
+    """Middle values (n, T + 1 - width) of the parabolas, summed in one order: no digit is the processor's."""
+    samples = flow.shape[1] + 1 - len(weights)
+    total = float(weights[0]) * flow[:, :samples]
+    for place, weight in enumerate(weights[1:], start=1):
+        total += float(weight) * flow[:, place : place + samples]
+    return total
 
 
 def _weights(half: int) -> NDArray[np.float64]:

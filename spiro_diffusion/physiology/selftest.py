@@ -238,8 +238,9 @@ def _references(header: str) -> dict[str, float]:
 # A report
 
 
-def report(results: list[Result], tested: str = "the built-in waveforms") -> str:
-    """A test report in Markdown, as of a device: what was tested, limits, largest errors, every measurement."""
+def report(results: list[Result], tested: str = "the built-in waveforms", *, every: bool = True) -> str:
+    """A test report in Markdown, as of a device: what was tested, limits, largest errors, and every measurement, or
+    only those beyond a limit."""
     beyond = sum(bool(result.beyond()) for result in results)
     routes = "; ".join(dict.fromkeys(result.route for result in results))
     verdict = "failed" if beyond else "passed"
@@ -254,8 +255,10 @@ def report(results: list[Result], tested: str = "the built-in waveforms") -> str
     lines += [f"| {name} | {said} |" for name, said in facts.items()]
     lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
     lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]
-    lines += ["", "## Measurements", "", head, "| --- " * (len(CHECKED) + 3) + "|"]
-    for result in results:
+    listed = [result for result in results if every or result.beyond()]
+    if listed:
+        lines += ["", "## Measurements", "", head, "| --- " * (len(CHECKED) + 3) + "|"]
+    for result in listed:
         cells = " | ".join(_cell(result, index) for index in CHECKED)
         lines.append(f"| {result.name} | {result.route} | {cells} | {', '.join(result.beyond()) or '-'} |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import SEXES
@@ -13,7 +14,7 @@ from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.plotting import style
 
 NAMES = {
-    "generator": "generator",
+    "generator": "model",
     "plain_path": "its densities alone",
     "last_value": "last value held",
     "exponential": "exponential tail",
@@ -28,7 +29,7 @@ SHOWN_S = 8.0
 
 def errors(result: dict[str, Any]) -> Canvas:
     """Median absolute error and CRPS of FVC by case, the generator's and the baselines'."""
-    canvas = Canvas(figsize=(10.5, 4.4), layout="constrained")
+    canvas = Canvas(figsize=(10.5, 4.9), layout="constrained")
     axes = canvas.subplots(1, 2)
     cases = result["cases"]
     places = np.arange(len(cases))
@@ -48,8 +49,12 @@ def errors(result: dict[str, Any]) -> Canvas:
                 zorder=3 if own else 2,
             )
         ax.set(yscale="log", ylabel="mL", title=f"FVC: {title}")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.grid(axis="y", color=style.GRID)
         ax.set_xticks(places, [LABELS[name] for name in cases])
-    axes[1].legend(fontsize=8)
+    canvas.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return canvas
 
 

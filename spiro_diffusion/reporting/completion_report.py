@@ -51,5 +51,7 @@ def _ml(figure: Figure) -> report.Cell:
 def _cell(figure: Figure, scale: float, digits: int) -> report.Cell:
     if figure["value"] is None:
         return report.Cell("–")
-    interval = f"{scale * figure['low']:.{digits}f} to {scale * figure['high']:.{digits}f}" if "low" in figure else ""
-    return report.Cell(f"{scale * figure['value']:.{digits}f}", interval)
+    value, *ends = (
+        f"{round(scale * figure[k], digits) + 0.0:.{digits}f}" for k in ("value", "low", "high") if k in figure
+    )
+    return report.Cell(value, " to ".join(ends))

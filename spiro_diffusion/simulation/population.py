@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +48,8 @@ class Population:
 
     def drawn(self, model: Marginal, people: pd.DataFrame, score: Floats, own: float = 1) -> Floats:
         """A value (n,) of a model at normal scores (n,), with the share `own` of its spread."""
+        from scipy.special import ndtri  # noqa: PLC0415 (who draws curves needs the heights alone)
+
         age = people["age"].to_numpy()
         by_sex = [np.interp(age, model.ages, row) for row in model.correction]
         value = np.where(people["sex"] == 1, *by_sex)
