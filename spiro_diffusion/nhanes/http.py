@@ -92,9 +92,7 @@ def fetch(
         else:
             write_json(record, asdict(fetched))
             return path, fetched
-    raise SpiroError(
-        f"{file.filename} cannot be fetched: {'; '.join(failures)}; try again, or set download.source to a folder"
-    )
+    raise SpiroError(f"{file.filename} cannot be fetched: {'; '.join(failures)}; or give download.source a folder")
 
 
 def check(path: Path, file: codebook.File) -> None:
