@@ -55,6 +55,22 @@ def test_no_name_or_number_of_a_patient_is_kept(name: str) -> None:
     assert not any(word in said for word in (*PATIENT, PATIENT[1][2:]))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        held_files.ats_record().replace("SPES", "SVCX").replace("SPIS", "SVCX"),
+        f"Name: {PATIENT[0]}, Max\n" + held_files.text("Time (s),Flow (gal/min)"),
+        held_files.text() + f"Physician,Dr {PATIENT[0]}\n",
+        held_files.uk_biobank() + f"\n{PATIENT[0]}\n",
+        held_files.waveform() + f"Patient {PATIENT[0]}\n",
+        held_files.easyone().replace("0.000 ", f"{PATIENT[0]} ", 1),
+        f"Dear {PATIENT[0]},\nhello\n",
+    ],
+)
+def test_no_name_of_a_patient_is_in_a_refusal(data: str) -> None:
+    assert PATIENT[0] not in refusal(data, 1.0)
+
+
 @pytest.mark.parametrize("name", SILENT)
 def test_what_does_not_say_btps_asks_for_it(name: str) -> None:
     assert "--btps 1" in refusal(held_files.made(name))
@@ -92,6 +108,9 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
         ("Temps;Débit L/min", ";", ",", 60, "utf-8-sig"),
         ("时间(秒)\t流量(升/秒)", "\t", ".", 1, "gb18030"),
         ("Время;Поток", ";", ",", 1, "cp1251"),
+        ("Zaman;Akış", ";", ",", 1, "cp1254"),
+        ("時間(秒),流量(L/s)", ",", ".", 1, "big5"),
+        ("Temps (s);Débit (L/s)", ";", ",", 1, "mac_roman"),
         ("tiempo|flujo (mL/s)", "|", ".", 1000, "utf-8"),
         ("t Flow", " ", ".", 1, "utf-8"),
         ("Time (s)\tFlow (L/s)", "\t", ",", 1, "utf-16"),
@@ -145,7 +164,7 @@ def test_milliseconds_and_what_has_no_unit_are_said() -> None:
     ("data", "said"),
     [
         (b"," * 4_000_000, "its first line has more than 65,536 characters"),
-        (",".join(f"c{i}" for i in range(5000)) + "\n", "c7 and 4992 more"),
+        (",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n", "c7 and 4992 more"),
         (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
         (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
         (held_files.text(scale=60), "not mL or L/min"),
@@ -211,6 +230,8 @@ def test_a_blow_of_uk_biobank_that_contradicts_itself_is_refused(change: object,
         (b"\x89PNG\r\n\x1a\n\0", "is a PNG picture"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "Office document"),
         (b"%PDF-1.7", "is PDF"),
+        ("{\\rtf1 a}", "is Rich Text"),
+        ("", "is empty"),
     ],
 )
 def test_anything_else_is_named(data: bytes | str, said: str) -> None:
@@ -224,7 +245,7 @@ def test_r5_writes_an_interval() -> None:
 
 def test_a_workbook_that_unpacks_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_UNPACKED", 1000)
-    assert "unpacks to" in refusal(held_files.excel())
+    assert "unpacks to" in refusal(held_files.made("excel"))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("xl/workbook.xml", "<x>")

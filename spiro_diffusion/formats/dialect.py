@@ -19,7 +19,7 @@ PREAMBLE_LINES = 200  # before the names of the columns, at most
 UNIT_LINES = 2  # between the names and the first numbers, at most
 SEPARATORS = ("\t", ";", ",", "|", " ")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp932", "cp949")
+CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp1254", "cp932", "cp949", "cp950", "mac_roman")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     TEXT = "plain text"
     PARQUET = "Parquet"
     PDF = "PDF"
+    RTF = "Rich Text"
     OLD_OFFICE = "an Office document of before 2007, such as .xls"
     PNG = "a PNG picture"
     JPEG = "a JPEG picture"
@@ -61,6 +62,7 @@ _AT_START = (
     (b"7z\xbc\xaf\x27\x1c", Kind.SEVEN_ZIP),
     (b"PAR1", Kind.PARQUET),
     (b"%PDF", Kind.PDF),
+    (b"{\\rtf", Kind.RTF),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind.OLD_OFFICE),
     (b"\x89PNG", Kind.PNG),
     (b"\xff\xd8\xff", Kind.JPEG),

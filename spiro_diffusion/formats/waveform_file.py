@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError
 
 DATA = re.compile(r"^[ \t]{0,9}\[data\][^\r\n]{0,200}\r?$", re.IGNORECASE | re.MULTILINE)
 KIND = re.compile(r"(?<![a-z])(VT|FT)(?![a-z])", re.IGNORECASE)
@@ -66,14 +66,14 @@ def _values(lines: list[str], where: str) -> NDArray[np.float64]:
     end = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
     commas = not any("." in line for line in lines[:end])  # are decimal marks
     rows: list[list[float]] = []
-    for line in lines[:end]:
+    for number, line in enumerate(lines[:end], 1):
         cells = re.split(r"[\s;]+" if commas else r"[\s;,]+", line.strip(";, \t"))
         try:
             row = [float(cell.replace(",", ".")) for cell in cells]
         except ValueError:
-            raise SpiroError(f"{where}: {shown(line, 30)} in [Data] is no number") from None
+            raise SpiroError(f"{where}: value {number} in [Data] is no number") from None
         if len(row) > 2 or (rows and len(row) != len(rows[0])) or not np.isfinite(row).all():
-            raise SpiroError(f"{where}: {shown(line, 30)} in [Data] is no value, and no time and value")
+            raise SpiroError(f"{where}: value {number} in [Data] is no value, and no time and value")
         rows.append(row)
     if not rows:
         raise SpiroError(f"{where}: holds no samples")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.user_curves import fvc
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, RawBlow
 from spiro_diffusion.user_curves.source import Source
@@ -67,12 +67,13 @@ def _record(line: str, place: str) -> _Record:
     while points and not points[-1]:
         points.pop()
     if count is None or count != len(points):
-        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {shown(cells[COUNT], 20)}")
+        said = "nothing" if count is None else f"{count:g}"
+        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {said}; export it again")
     values = [_number(point) for point in points]
     flow = np.array([np.nan if value is None else value for value in values]) / ML_PER_L
     if not np.isfinite(flow).all():
         at = int(np.argmin(np.isfinite(flow)))
-        raise SpiroError(f"{place}: data point {at + 1} is {shown(points[at], 20)}; expected a flow in mL/s")
+        raise SpiroError(f"{place}: data point {at + 1} is no number; expected a flow in mL/s")
     forced = _number(cells[FVC])
     return _Record(
         kind[1].upper() == "I",
@@ -87,6 +88,11 @@ def _number(cell: str) -> float | None:
     return float(cell) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,9})?", cell) else None
 
 
+def _name(record: _Record) -> str:
+    """Test type and number of the manoeuvre, where they are what table 8 has there: no other field's text is shown."""
+    return "/".join(part.rstrip("-") for part in record.key if re.fullmatch(r"(pre|post)-?|\d{1,3}", part))
+
+
 def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:
     """One manoeuvre; the period of its points and their factor to BTPS are those that give its FVC."""
     factors = {1.0, record.btps or 1.0}
@@ -96,12 +102,11 @@ def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:
     found = fvc.chosen(readings, record.fvc)
     if found is None and record.fvc:
         raise SpiroError(
-            f"{where}: manoeuvre {shown(record.key[1], 20)}: no usual interval between its points gives its FVC of "
+            f"{where}: manoeuvre {_name(record)}: no usual interval between its points gives its FVC of "
             f"{record.fvc:g} L; give the curve as CSV with times"
         )
     period, factor = found or (SAMPLE_PERIOD_S, None)
     flow = record.flow
     if inward is not None:
         flow = np.concatenate([flow, -np.abs(inward.flow)])
-    name = "/".join(shown(part, 20) for part in record.key if part)
-    return RawBlow(name, "flow", flow, period, btps=factor, column="flow")
+    return RawBlow(_name(record), "flow", flow, period, btps=factor, column="flow")

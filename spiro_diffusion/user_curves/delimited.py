@@ -1,6 +1,7 @@
 """Delimited text of any dialect: columns of time and flow or volume, one blow or several."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.formats import dialect
-from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, listed, sniff
+from spiro_diffusion.formats.dialect import HEAD, PREAMBLE_LINES, SEPARATORS, UNIT_LINES, Dialect, cells, listed, sniff
+from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.physiology.spirometry import end_of_flow
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.column_names import ColumnName
@@ -25,6 +27,7 @@ LARGEST = 1 << 30  # bytes; 13,000 drawn curves
 DRAWN = ("person", "draw")  # as `spiro generate` names its curves
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
+SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,33 @@ def score(names: list[str]) -> int:
 def _refuse(source: Source) -> NoReturn:
     if b"\n" not in source.head and b"\r" not in source.head and len(source.head) == HEAD:
         raise SpiroError(f"{source.where}: its first line has more than {HEAD:,} characters; {EXPECTED}")
-    raise SpiroError(f"{source.where}: columns are {listed(first_names(source.head))}; {EXPECTED}")
+    if source.kind is Kind.EMPTY:
+        raise SpiroError(f"{source.where}: is empty; {EXPECTED}")
+    names = _names_above_numbers(source.head)
+    said = f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
+    raise SpiroError(f"{source.where}: {said}; {EXPECTED}")
+
+
+def _names_above_numbers(head: bytes) -> list[str]:
+    """The cells above the first row of numbers, and above its units: any other line could tell of a patient."""
+    lines = [line for line in next((text for _, text in dialect.decoded(head)), "").splitlines() if line.strip()]
+    for place, line in enumerate(lines[1 : PREAMBLE_LINES + UNIT_LINES], 1):
+        separator = max(SEPARATORS, key=lambda mark: _count_of_numbers(cells(line, mark)))
+        count = _count_of_numbers(cells(line, separator))
+        above = [cells(other, separator) for other in lines[max(place - 1 - UNIT_LINES, 0) : place]]
+        while count and above and len(above[-1]) == count:
+            names = above.pop()
+            if not all(column_names.unit(name) for name in names if name):
+                return names
+        if count:
+            break
+    return []
+
+
+def _count_of_numbers(row: list[str]) -> int:
+    """The cells of a row in which all that is not empty is a number, else 0."""
+    filled = [cell for cell in row if cell]
+    return len(row) if filled and all(map(dialect.is_number, filled)) else 0
 
 
 def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
@@ -214,20 +243,21 @@ def _blows_of_series(
     return blows, notes
 
 
-def numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
+def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     """A column as finite float64 (n,).
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.
     """
-    if cells.dtype.kind not in "fiu":
-        text = cells.astype(str).str.strip()
+    if column.dtype.kind not in "fiu":
+        text = column.astype(str).str.strip()
         text = text.where(text.str.len() < 300, "")  # an integer of hundreds of digits
         values = pd.to_numeric(text.str.replace(",", "."), errors="coerce").to_numpy(np.float64)
     else:
-        values = cells.to_numpy(np.float64)
+        values = column.to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        said = shown(cells.iloc[bad[0]])
+        cell = str(column.iloc[bad[0]])
+        said = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
         raise SpiroError(f"{where}: {shown(name, 40)} is {said} in row {bad[0] + 1}; expected a number")
     return values
 

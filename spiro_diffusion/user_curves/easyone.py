@@ -135,7 +135,7 @@ def _is_number(text: str) -> bool:
 
 def _numbers(text: str, place: str) -> NDArray[np.float64]:
     cells = re.split(r"[\s;,]+", text.strip())
-    wrong = next((cell for cell in cells if not _is_number(cell)), None)
+    wrong = next((i for i, cell in enumerate(cells, 1) if not _is_number(cell)), None)
     if wrong is not None:
-        raise SpiroError(f"{place}: its SamplingValues hold {shown(wrong, 20)}; export it again")
+        raise SpiroError(f"{place}: value {wrong} of its SamplingValues is no number; export it again")
     return np.array([float(cell) for cell in cells])

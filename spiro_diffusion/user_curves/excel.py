@@ -39,15 +39,15 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
             if size > MOST_UNPACKED:
                 raise SpiroError(f"{source.where}: is a workbook that unpacks to {size:,} bytes; save it as CSV")
         file.seek(0)
-        for title, rows in _sheets(file, source.where):
+        for place, rows in enumerate(_sheets(file, source.where), 1):
             found = next((i for i, row in enumerate(rows[:PREAMBLE_LINES]) if score([_text(c) for c in row])), None)
             if found is not None:
-                return _blows(rows, found, f"{source.where}: sheet {shown(title, 40)}")
+                return _blows(rows, found, f"{source.where}: sheet {place}")
     raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
 
 
-def _sheets(file: object, where: str) -> list[tuple[str, list[tuple]]]:
-    """Title and rows of each sheet, as openpyxl reads them; errors of its many kinds in one line."""
+def _sheets(file: object, where: str) -> list[list[tuple]]:
+    """Rows of each sheet, as openpyxl reads them; errors of its many kinds in one line."""
     import openpyxl  # noqa: PLC0415, slow to load and seldom needed
 
     sheets = []
@@ -59,7 +59,7 @@ def _sheets(file: object, where: str) -> list[tuple[str, list[tuple]]]:
                 rows.append(_without_end(row[:MOST_COLUMNS]))
                 if len(rows) > MOST_ROWS:
                     raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
-            sheets.append((sheet.title, rows))
+            sheets.append(rows)
     except SyntaxError as error:  # ElementTree's ParseError is one
         raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
     except _DAMAGED as error:
