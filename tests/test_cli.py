@@ -655,7 +655,7 @@ def test_a_seed_beyond_what_generators_take_is_refused(spiro: Spiro, command: st
 
 def test_places_that_take_no_file_are_told_in_a_line(spiro: Spiro) -> None:
     long = "n" * 300
-    refused(spiro("generate", *MAN, "--out", f"{long}.csv"), "the name has more than 249 bytes")
+    refused(spiro("generate", *MAN, "--out", f"{long}.csv"), "the name has more than 232 bytes")
     refused(spiro("generate", *MAN, "--models", long), "File name too long")
     refused(spiro("generate", "--people", f"{long}.csv"), "File name too long")
     os.mkfifo("pipe.csv")

@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spiro_diffusion.core.artifacts import atomic
+from spiro_diffusion.core.artifacts import TOKEN_BYTES, atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.generation.drawn_curves import CHUNK, Curves, Grid, piece, sampled
 from spiro_diffusion.physiology import time_grid
 
 ENDINGS = (".csv", ".parquet", ".npz")
-LONGEST_NAME = 255 - len("..part")  # bytes; a file is written beside its place under a longer name
+LONGEST_NAME = 255 - len("...part") - 2 * TOKEN_BYTES  # bytes; a file is written beside its place under a longer name
 
 
 def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> list[Path]:
