@@ -39,10 +39,13 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
     import held_files  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
+    from spiro_diffusion.formats import sas7bdat  # noqa: PLC0415
+
     found: dict[str, tuple[bytes, Judge]] = {}
-    for name in held_files.FILES:
-        found[name] = held_files.made(name), functools.partial(fuzzing.judge, name)
-    for sample in corruption.samples():
+    for name in (*held_files.FILES, "excel sheet"):
+        found[name] = fuzzing.content(name)[0], functools.partial(fuzzing.judge, name)
+    wide = corruption.sas7bdat_sample(40, 6, sas7bdat.Layout(wide=True, little=False))
+    for sample in (*corruption.samples(), wide):
         found[f"repair {sample.name}"] = sample.data, functools.partial(_repaired, sample, folder)
     for i, held in enumerate(mutation.samples(folder / "sound")):
         if held.reader != "curves":
@@ -51,9 +54,14 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
 
 
 def _mutated(held: Any, folder: Path, data: bytes, edits: list) -> str:
+    import fuzzing  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
-    return mutation.judge(held, data, folder / "a")
+    outcome, read = mutation.judge(held, data, folder / "a"), mutation.READERS[held.reader]
+    if outcome == "read" and edits:
+        (folder / "sound").write_bytes(held.data)
+        fuzzing.hold_numbers(read(folder / "a"), read(folder / "sound"), edits)
+    return outcome
 
 
 def _repaired(sample: Any, folder: Path, data: bytes, edits: list) -> str:
@@ -84,7 +92,7 @@ def fuzz(name: str, examples: int, seed: int) -> None:
         @hypothesis.settings(
             max_examples=examples,
             deadline=None,
-            database=DirectoryBasedExampleDatabase(EXAMPLES),
+            database=DirectoryBasedExampleDatabase(EXAMPLES / name),
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         @hypothesis.given(fuzzing.EDITS)
