@@ -21,6 +21,7 @@ from spiro_diffusion.user_curves import read, read_records
 from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
+TOLD = ("inspirations left out", "trials that are no forced expirations")  # by notes, and so not silent
 FEWEST_BYTES = 2  # of a value: a digit and what ends it
 AROUND = 4  # values that an edit touches beside those in it: the cut ones, and of volumes the two flows of each
 MOST_MATCHED = 5000  # values that are aligned; more (weights) have to stay in their places
@@ -112,6 +113,8 @@ def judge(name: str, data: bytes, edits: list[Edit | Repeat]) -> str:
         return "refused"
     if not np.isfinite(curves.flow).all() or len(set(curves.names)) < len(curves.names):
         raise Failed("flow that is not finite, or curves of one name")
+    if any(word in note for note in curves.notes for word in TOLD):
+        return "read"
     settings = _first_difference(data, sound) < sound.find(held_files.SETTINGS.get(name, "").encode())
     hold_records(_whole(wrap(data)), _whole_of_sound(wrap(sound))[0], edits, settings)
     return "read"

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import held_files
 import numpy as np
@@ -164,6 +165,8 @@ def test_milliseconds_and_what_has_no_unit_are_said() -> None:
     ("data", "said"),
     [
         (b"," * 4_000_000, "its first line has more than 65,536 characters"),
+        (b"time_s,flow_l_s\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
+        (b"SEQN,SPAFACT,SPXRAW\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
         (",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n", "c7 and 4992 more"),
         (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
         (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
@@ -291,6 +294,27 @@ def test_the_seam_names_blows_and_keeps_small_files_small(monkeypatch: pytest.Mo
 )
 def test_cases(name: str, fvc: float) -> None:
     assert expired(read(SHARED / f"{name}.csv")) == pytest.approx([fvc], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("\n1.", "\n[1.", 1), "in [Data] is no number"),
+        (lambda text: text + text, "holds several waveforms"),
+    ],
+)
+def test_no_value_of_a_waveform_file_is_lost_to_a_bracket(change: Any, said: str) -> None:
+    assert said in refusal(change(held_files.waveform()), 1.0)
+
+
+def test_inspirations_that_are_of_no_one_expiration_are_left_out_and_told() -> None:
+    blow, breath = held_files.ats_record().splitlines()
+    best = [line.replace("SPES", "SPEB").replace("SPIS", "SPIB") for line in (blow, breath)]
+    both = read_bytes("\n".join([blow, breath, *best]))
+    assert both.record["pif"].tolist() == pytest.approx([3.0, 3.0])
+    assert not any("inspirations" in note for note in both.notes)
+    unclear = read_bytes("\n".join([blow, blow, breath]))
+    assert "1 inspirations left out: no expiration, or not one alone, is of their manoeuvre" in unclear.notes
 
 
 def test_settings_of_blanks_take_no_time() -> None:

@@ -37,7 +37,10 @@ class Dialect:
 
 
 def decoded(head: bytes) -> Iterator[tuple[str, str]]:
-    """Encoding and text of the start of a file, in each encoding that it can be in."""
+    """Encoding and text of the start of a file, in each encoding that it can be in, but for those that agree."""
+    if head.isascii():
+        yield "utf-8", head.decode()
+        return
     for mark, encoding in MARKS.items():
         if head.startswith(mark):
             yield encoding, codecs.getincrementaldecoder(encoding)("replace").decode(head)
@@ -114,12 +117,15 @@ def listed(names: Sequence[str]) -> str:
     return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def refuse_many_columns(path: Path, expected: str) -> None:
+def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: str = ",") -> None:
     """Raises SpiroError where a line has so many cells that each would cost memory; nothing is parsed for it."""
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.readline(HEAD), b""):
-            if piece.count(b",") >= MOST_COLUMNS:
-                raise SpiroError(f"{path}: a line has {MOST_COLUMNS} columns or more; {expected}")
+    mark = separator.encode()
+    for piece in iter(lambda: file.readline(HEAD), b""):
+        if piece.count(mark) >= MOST_COLUMNS and any(
+            len(line.split(None if separator == " " else mark)) > MOST_COLUMNS
+            for line in re.sub(rb'"[^"]*"', b"", piece).splitlines()
+        ):
+            raise SpiroError(f"{where}: a line has more than {MOST_COLUMNS} columns; {expected}")
 
 
 def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:

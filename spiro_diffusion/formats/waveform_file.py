@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 
 DATA = re.compile(r"^[ \t]{0,9}\[data\][^\r\n]{0,200}\r?$", re.IGNORECASE | re.MULTILINE)
+SECTION = re.compile(r"\[[^\W\d_][^\]]{0,200}\]")  # another one, behind the values
 KIND = re.compile(r"(?<![a-z])(VT|FT)(?![a-z])", re.IGNORECASE)
 REFERENCE = re.compile(r"^\s*(FVC|FEV|PEF|FEF|MMEF|BEV|EV|VEXT|VBE)", re.IGNORECASE)  # of what is known, not of values
 UNITS: dict[str, tuple[tuple[str, float], ...]] = {  # to L and L/s; the first that is named counts
@@ -47,6 +48,8 @@ def parse(text: str, where: str, name: str = "") -> WaveformFile:
     mark = DATA.search(text)
     if mark is None:
         raise SpiroError(f"{where}: has no line [Data]")
+    if DATA.search(text, mark.end()):
+        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each as a file of its own")
     lines = [line.strip() for line in text[mark.end() :].splitlines() if line.strip()]
     named = next((i for i, line in enumerate(lines) if re.match(r"[+-]?[.,\d]", line)), len(lines))
     heads = "\n".join(lines[:named])
@@ -63,7 +66,7 @@ def parse(text: str, where: str, name: str = "") -> WaveformFile:
 
 def _values(lines: list[str], where: str) -> NDArray[np.float64]:
     """Numbers (n, 1 or 2) of the lines up to the next section."""
-    end = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    end = next((i for i, line in enumerate(lines) if SECTION.match(line)), len(lines))
     commas = not any("." in line for line in lines[:end])  # are decimal marks
     rows: list[list[float]] = []
     for number, line in enumerate(lines[:end], 1):

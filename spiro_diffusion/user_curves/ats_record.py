@@ -8,6 +8,7 @@ missing, points are 10 ms apart and the factor is asked for.
 
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ ML_PER_L = 1000.0
 @dataclass(frozen=True)
 class _Record:
     inspiration: bool
-    key: tuple[str, str]  # test type and number of the manoeuvre
+    key: tuple[str, str, str]  # single or best, test type, number of the manoeuvre
     btps: float | None
     fvc: float | None  # L
     flow: NDArray[np.float64]  # (n,) L/s
@@ -45,13 +46,15 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     lines = [line for line in source.text().splitlines() if line.strip()]
     records = [_record(line, f"{source.where}: record {number}") for number, line in enumerate(lines, 1)]
     out = [record for record in records if not record.inspiration]
-    inward = {record.key: record for record in records if record.inspiration}
+    inward = [record for record in records if record.inspiration]
     if not out:
         raise SpiroError(f"{source.where}: holds inspirations alone (data type SPI); give the expirations, SPE")
-    if len({record.key for record in out}) < len(out):  # a best curve stands beside its own record: same manoeuvre
-        inward = {}
+    alone = Counter(record.key for record in out), Counter(record.key for record in inward)
+    joined = {record.key: record for record in inward if all(count[record.key] == 1 for count in alone)}
     notes = [] if all(record.fvc for record in out) else ["without an FVC the points are taken to be 10 ms apart"]
-    return [_blow(record, inward.get(record.key), source.where) for record in out], notes
+    if left := len(inward) - len(joined):
+        notes.append(f"{left} inspirations left out: no expiration, or not one alone, is of their manoeuvre")
+    return [_blow(record, joined.get(record.key), source.where) for record in out], notes
 
 
 def _record(line: str, place: str) -> _Record:
@@ -77,7 +80,7 @@ def _record(line: str, place: str) -> _Record:
     forced = _number(cells[FVC])
     return _Record(
         kind[1].upper() == "I",
-        (cells[TEST_TYPE].lower(), cells[MANOEUVRE]),
+        (kind[2].upper(), cells[TEST_TYPE].lower(), cells[MANOEUVRE]),
         _number(cells[BTPS]),
         forced / ML_PER_L if forced else None,
         flow,
@@ -90,7 +93,7 @@ def _number(cell: str) -> float | None:
 
 def _name(record: _Record) -> str:
     """Test type and number of the manoeuvre, where they are what table 8 has there: no other field's text is shown."""
-    return "/".join(part.rstrip("-") for part in record.key if re.fullmatch(r"(pre|post)-?|\d{1,3}", part))
+    return "/".join(part.rstrip("-") for part in record.key[1:] if re.fullmatch(r"(pre|post)-?|\d{1,3}", part))
 
 
 def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:

@@ -1,5 +1,6 @@
 """What columns of spirometry are called, in several languages, and their units."""
 
+import functools
 import re
 import unicodedata
 from typing import Literal, NamedTuple
@@ -55,6 +56,7 @@ def unit(text: str) -> tuple[Quantity, float] | None:
     return UNITS.get(re.sub(r"[\s.·*⋅^]", "", plain).replace("_", "/").replace("−", "-"))
 
 
+@functools.lru_cache(4096)
 def parse(name: str) -> ColumnName:
     """Quantity, label and unit of a column: `Flow (L/s)`, `flow_l_s`, `Fluss 2 in l/min`, `容积[L]`."""
     text = " ".join(unicodedata.normalize("NFKC", name[:200]).casefold().split())

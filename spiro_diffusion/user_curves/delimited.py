@@ -101,6 +101,8 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
     if source.path and source.path.stat().st_size > LARGEST:
         raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
     with source.opened() as file:
+        dialect.refuse_many_columns(file, source.where, EXPECTED, found.separator)
+        file.seek(0)
         return dialect.rows(
             file,
             source.where,
