@@ -57,14 +57,10 @@ class Edit(NamedTuple):
     new: bytes
     times: int
 
-    def of(self, data: bytes) -> bytes:
+    def splice(self, data: bytes) -> tuple[int, int, bytes]:
+        """From where to where, and what comes there."""
         begin = int(self.at * len(data))
-        return data[:begin] + self.new * self.times + data[begin + self.size :]
-
-    @property
-    def bytes(self) -> tuple[int, int]:
-        """Most bytes that are lost, and put in."""
-        return self.size, len(self.new) * self.times
+        return begin, min(begin + self.size, len(data)), self.new * self.times
 
 
 class Repeat(NamedTuple):
@@ -75,19 +71,24 @@ class Repeat(NamedTuple):
     to: float
     instead: bool
 
-    def of(self, data: bytes) -> bytes:
+    def splice(self, data: bytes) -> tuple[int, int, bytes]:
+        """From where to where, and what comes there."""
         begin, to = int(self.at * len(data)), int(self.to * len(data))
         piece = data[begin : begin + self.size]
-        return data[:to] + piece + data[to + (len(piece) if self.instead else 0) :]
-
-    @property
-    def bytes(self) -> tuple[int, int]:
-        """Most bytes that are lost, and put in."""
-        return self.size if self.instead else 0, self.size
+        return to, min(to + len(piece), len(data)) if self.instead else to, piece
 
 
-_PLACE = st.floats(0, 1, exclude_max=True) | st.floats(0, 0.05)  # headers lie at the start
-_SIZE = st.sampled_from([0, 1, 2, 4, 8, 80, 140, 512, 4096, 1 << 20])
+class Edited(NamedTuple):
+    """A file after its edits."""
+
+    data: bytes
+    kept: NDArray[np.bool_]  # (n,) which bytes of the unhurt file are still there
+    put_in: int  # bytes that were not
+    edits: int
+
+
+_PLACE = (st.integers(0, 9_999) | st.integers(0, 500)).map(lambda part: part / 10_000)  # headers lie at the start
+_SIZE = st.sampled_from([0, 0, 1, 1, 2, 4, 8, 80, 140, 512, 4096, 1 << 20])
 _NEW = st.sampled_from(PIECES) | st.binary(max_size=8)
 EDITS = st.lists(
     st.builds(Edit, _PLACE, _SIZE, _NEW, st.sampled_from([1, 1, 1, 2, 1000]))
@@ -97,15 +98,21 @@ EDITS = st.lists(
 )
 
 
-def edited(data: bytes, edits: list[Edit | Repeat]) -> bytes:
+def edited(data: bytes, edits: list[Edit | Repeat]) -> Edited:
+    """The file after all edits, one after the other."""
+    origin = np.arange(len(data))
+    before = len(data)
     for edit in edits:
-        data = edit.of(data)
-    return data
+        begin, end, new = edit.splice(data)
+        data = data[:begin] + new + data[end:]
+        origin = np.concatenate([origin[:begin], np.full(len(new), -1), origin[end:]])
+    kept = np.isin(np.arange(before), origin)
+    return Edited(data, kept, int((origin < 0).sum()), len(edits))
 
 
-def judge(name: str, data: bytes, edits: list[Edit | Repeat]) -> str:
-    """`read` or `refused`, of a file of `held_files` whose bytes have become `data`."""
-    sound, wrap = content(name)
+def judge(name: str, hurt: Edited) -> str:
+    """`read` or `refused`, of a file of `held_files` after edits."""
+    (sound, wrap), data = content(name), hurt.data
     try:
         curves = read(io.BytesIO(wrap(data)), "file", btps=1.0)
     except SpiroError as error:
@@ -116,7 +123,7 @@ def judge(name: str, data: bytes, edits: list[Edit | Repeat]) -> str:
     if any(word in note for note in curves.notes for word in TOLD):
         return "read"
     settings = _first_difference(data, sound) < sound.find(held_files.SETTINGS.get(name, "").encode())
-    hold_records(_whole(wrap(data)), _whole_of_sound(wrap(sound))[0], edits, settings)
+    hold_records(_whole(wrap(data)), _whole_of_sound(wrap(sound))[0], hurt, settings)
     return "read"
 
 
@@ -132,7 +139,7 @@ def hold_line(said: str) -> None:
         raise Failed(f"no short line: {said[:300]!r}")
 
 
-def hold_records(records: list[Record], sound: Record, edits: list[Edit | Repeat], settings: bool) -> None:
+def hold_records(records: list[Record], sound: Record, hurt: Edited, settings: bool) -> None:
     """Raises Failed where values of the one sound record were changed, lost or put in that lie outside of the edits.
 
     `settings`: the edits begin before the first value, where units and intervals are: another scale is as written.
@@ -141,12 +148,13 @@ def hold_records(records: list[Record], sound: Record, edits: list[Edit | Repeat
         raise Failed(f"{records[0].period_s} s between samples instead of {sound.period_s}")
     flow = np.concatenate([record.flow for record in records])
     if not (settings and _is_scaled(flow, sound.flow)):
-        hold_numbers(flow, sound.flow, edits)
+        hold_numbers(flow, sound.flow, hurt)
 
 
-def hold_numbers(found: NDArray, sound: NDArray, edits: list[Edit | Repeat]) -> None:
+def hold_numbers(found: NDArray, sound: NDArray, hurt: Edited) -> None:
     """Raises Failed where numbers (n,) were changed, lost or put in that lie outside of the edits of the sound (m,)."""
-    lost, put_in = (sum(e.bytes[i] for e in edits) // FEWEST_BYTES + AROUND * len(edits) for i in (0, 1))
+    changed = int((~hurt.kept).sum()), hurt.put_in
+    lost, put_in = (size // FEWEST_BYTES + AROUND * hurt.edits for size in changed)
     if len(found) == len(sound) and (~_alike(found, sound)).sum() <= min(lost, put_in):
         return
     if max(len(found), len(sound)) > MOST_MATCHED:

@@ -1,7 +1,9 @@
 """Excel workbooks (.xlsx): the first sheet that has columns of time and flow or volume."""
 
+import contextlib
 import re
 import zipfile
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -12,7 +14,7 @@ from spiro_diffusion.user_curves.delimited import EXPECTED, blows_of, score
 from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
-MOST_UNPACKED = 256 << 20  # bytes of all parts of a workbook
+MOST_UNPACKED = 32 << 20  # bytes of all parts of a workbook: 20 times what eight efforts of 15 s at 100 Hz take
 MOST_ROWS = 500_000
 WORKBOOK = "xl/workbook.xml"
 _DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
@@ -39,32 +41,40 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
             if size > MOST_UNPACKED:
                 raise SpiroError(f"{source.where}: is a workbook that unpacks to {size:,} bytes; save it as CSV")
         file.seek(0)
-        for place, rows in enumerate(_sheets(file, source.where), 1):
-            found = next((i for i, row in enumerate(rows[:PREAMBLE_LINES]) if score([_text(c) for c in row])), None)
-            if found is not None:
-                return _blows(rows, found, f"{source.where}: sheet {place}")
-    raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
+        with _damage_told(source.where):
+            import openpyxl  # noqa: PLC0415, slow to load and seldom needed
+
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            sheets = (_rows(sheet.iter_rows(values_only=True), source.where) for sheet in book.worksheets)
+            place, rows = next(((place, rows) for place, rows in enumerate(sheets, 1) if rows), (0, []))
+    if not rows:
+        raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
+    return _blows(rows, f"{source.where}: sheet {place}")
 
 
-def _sheets(file: object, where: str) -> list[list[tuple]]:
-    """Rows of each sheet, as openpyxl reads them; errors of its many kinds in one line."""
-    import openpyxl  # noqa: PLC0415, slow to load and seldom needed
-
-    sheets = []
+@contextlib.contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    """What openpyxl raises at damaged workbooks, which is much, as one line."""
     try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        for sheet in book.worksheets:
-            rows = []
-            for row in sheet.iter_rows(values_only=True):
-                rows.append(_without_end(row[:MOST_COLUMNS]))
-                if len(rows) > MOST_ROWS:
-                    raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
-            sheets.append(rows)
-    except SyntaxError as error:  # ElementTree's ParseError is one
+        yield
+    except (SyntaxError, *_DAMAGED) as error:  # ElementTree's ParseError is a SyntaxError
         raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
-    except _DAMAGED as error:
-        raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
-    return sheets
+
+
+def _rows(sheet: Iterable[tuple], where: str) -> list[tuple]:
+    """The rows of a sheet from the one that names its columns on; none where none of the first does."""
+    rows: list[tuple] = []
+    named = False
+    for row in sheet:
+        cells = _without_end(row[:MOST_COLUMNS])
+        if not named and score([_text(cell) for cell in cells]):
+            rows, named = [], True
+        rows.append(cells)
+        if not named and len(rows) == PREAMBLE_LINES:
+            break
+        if len(rows) > MOST_ROWS:
+            raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
+    return rows if named else []
 
 
 def _without_end(row: tuple) -> tuple:
@@ -77,8 +87,8 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)[:200]
 
 
-def _blows(rows: list[tuple], header: int, where: str) -> tuple[list[RawBlow], list[str]]:
-    names, begin = [_text(cell) for cell in rows[header]], header + 1
+def _blows(rows: list[tuple], where: str) -> tuple[list[RawBlow], list[str]]:
+    names, begin = [_text(cell) for cell in rows[0]], 1
     units = [""] * len(names)
     rows = [(row + (None,) * len(names))[: len(names)] for row in rows]
     for row in rows[begin : begin + UNIT_LINES]:
