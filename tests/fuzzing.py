@@ -142,12 +142,13 @@ def hold_line(said: str) -> None:
 def hold_records(records: list[Record], sound: Record, hurt: Edited, settings: bool) -> None:
     """Raises Failed where values of the one sound record were changed, lost or put in that lie outside of the edits.
 
-    `settings`: the edits begin before the first value, where units and intervals are: another scale is as written.
+    `settings`: the edits begin before the first value, where units and intervals are: another scale is as written,
+    and with edits of values too nothing can be said.
     """
     if not settings and any(record.period_s != sound.period_s for record in records):
         raise Failed(f"{records[0].period_s} s between samples instead of {sound.period_s}")
     flow = np.concatenate([record.flow for record in records])
-    if not (settings and _is_scaled(flow, sound.flow)):
+    if not (settings and (hurt.edits > 1 or _is_scaled(flow, sound.flow))):
         hold_numbers(flow, sound.flow, hurt)
 
 
