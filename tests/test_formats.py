@@ -259,6 +259,15 @@ def test_a_workbook_that_unpacks_beyond_the_limit_is_refused(monkeypatch: pytest
     assert "damaged workbook" in refusal(out.getvalue())
 
 
+def test_a_workbook_whose_styles_openpyxl_warns_of_is_read_in_silence() -> None:
+    out = io.BytesIO(held_files.made("excel"))
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("xl/styles.xml", f'<styleSheet xmlns="{held_files.MAIN}"/>')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert expired(read_bytes(out.getvalue())) == pytest.approx([FVC], abs=1e-3)
+
+
 def test_an_empty_cell_of_spxraw_is_told_and_bytes_are_read() -> None:
     names, row = held_files.spxraw().splitlines()
     head, curve = row.split('"')[:2]

@@ -175,7 +175,7 @@ def test_an_xport_file_larger_than_any_of_the_cdcs_is_refused_at_once(tmp_path: 
 
 
 def test_the_first_release_of_demo_g_is_known(tmp_path: Path) -> None:
-    """September 2013: 34 of today's columns, from which the size follows; the SHA-256 is put to that of this stand-in."""
+    """September 2013: 34 of today's columns, which give the size; the SHA-256 is put to the stand-in's."""
     current, first = codebook.FILES["DEMO_G"].releases
     assert first.sha256 == "bdecfa92"
     table = pd.DataFrame({name: np.ones(9756) for name in codebook.DEMO_G[:34]})

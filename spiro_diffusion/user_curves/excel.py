@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 
@@ -41,7 +42,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
             if size > MOST_UNPACKED:
                 raise SpiroError(f"{source.where}: is a workbook that unpacks to {size:,} bytes; save it as CSV")
         file.seek(0)
-        with _damage_told(source.where):
+        with _damage_told(source.where), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and the like, which hold no values
             import openpyxl  # noqa: PLC0415, slow to load and seldom needed
 
             book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
