@@ -253,6 +253,9 @@ def test_r5_writes_an_interval() -> None:
 def test_a_workbook_that_unpacks_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_UNPACKED", 1000)
     assert "unpacks to" in refusal(held_files.made("excel"))
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_CELLS", 1000)
+    assert "more than 1,000 cells" in refusal(held_files.made("excel"))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("xl/workbook.xml", "<x>")

@@ -16,7 +16,7 @@ from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
 MOST_UNPACKED = 32 << 20  # bytes of all parts of a workbook: 20 times what eight efforts of 15 s at 100 Hz take
-MOST_ROWS = 500_000
+MOST_CELLS = 1_000_000  # of a sheet; openpyxl takes some 5 s for them
 WORKBOOK = "xl/workbook.xml"
 _DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
 
@@ -66,16 +66,17 @@ def _damage_told(where: str) -> Iterator[None]:
 def _rows(sheet: Iterable[tuple], where: str) -> list[tuple]:
     """The rows of a sheet from the one that names its columns on; none where none of the first does."""
     rows: list[tuple] = []
-    named = False
+    named, read = False, 0
     for row in sheet:
+        read += len(row)
+        if read > MOST_CELLS:
+            raise SpiroError(f"{where}: a sheet has more than {MOST_CELLS:,} cells; give it in parts")
         cells = _without_end(row[:MOST_COLUMNS])
         if not named and score([_text(cell) for cell in cells]):
             rows, named = [], True
         rows.append(cells)
         if not named and len(rows) == PREAMBLE_LINES:
             break
-        if len(rows) > MOST_ROWS:
-            raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
     return rows if named else []
 
 
