@@ -315,7 +315,7 @@ def test_cases(name: str, fvc: float) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("\n1.", "\n[1.", 1), "in [Data] is no number"),
+        (lambda text: text.replace("\n1.", "\n[1.", 1), "of [Data] is no number"),
         (lambda text: text + text, "holds several waveforms"),
     ],
 )

@@ -74,9 +74,9 @@ def _values(lines: list[str], where: str) -> NDArray[np.float64]:
         try:
             row = [float(cell.replace(",", ".")) for cell in cells]
         except ValueError:
-            raise SpiroError(f"{where}: value {number} in [Data] is no number") from None
+            raise SpiroError(f"{where}: value {number} of [Data] is no number") from None
         if len(row) > 2 or (rows and len(row) != len(rows[0])) or not np.isfinite(row).all():
-            raise SpiroError(f"{where}: value {number} in [Data] is no value, and no time and value")
+            raise SpiroError(f"{where}: value {number} of [Data] is neither a value nor a time and a value")
         rows.append(row)
     if not rows:
         raise SpiroError(f"{where}: holds no samples")
