@@ -21,7 +21,7 @@ from spiro_diffusion.user_curves import read, read_records
 from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
-TOLD = ("inspirations left out", "trials that are no forced expirations")  # by notes, and so not silent
+TOLD = ("inspirations left out", "trials that are no forced expirations", "are not at BTPS")  # and so not silent
 FEWEST_BYTES = 2  # of a value: a digit and what ends it
 AROUND = 4  # values that an edit touches beside those in it: the cut ones, and of volumes the two flows of each
 MOST_MATCHED = 5000  # values that are aligned; more (weights) have to stay in their places

@@ -323,6 +323,17 @@ def test_no_value_of_a_waveform_file_is_lost_to_a_bracket(change: Any, said: str
     assert said in refusal(change(held_files.waveform()), 1.0)
 
 
+def test_a_factor_that_the_fvc_chose_is_told() -> None:
+    """A curve that lost 3 % of its volume gives its FVC by the factor that the file notes beside it."""
+    said = "by the FVC in the file its curves are not at BTPS: its factor, {}, is applied"
+    whole = held_files.easyone()
+    at = whole.index("<SamplingValues>")
+    start, end = (whole.index(f"{value:.3f}", at) for value in FLOW[[130, 143]])
+    assert read_bytes(whole).notes == []
+    assert read_bytes(whole[:start] + whole[end:]).notes == [said.format("1.03")]
+    assert said.format("1.083") in read_bytes(held_files.ats_record(1.083)).notes
+
+
 def test_inspirations_that_are_of_no_one_expiration_are_left_out_and_told() -> None:
     blow, breath = held_files.ats_record().splitlines()
     best = [line.replace("SPES", "SPEB").replace("SPIS", "SPIB") for line in (blow, breath)]

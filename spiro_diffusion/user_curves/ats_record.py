@@ -54,7 +54,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     notes = [] if all(record.fvc for record in out) else ["without an FVC the points are taken to be 10 ms apart"]
     if left := len(inward) - len(joined):
         notes.append(f"{left} inspirations left out: no expiration, or not one alone, is of their manoeuvre")
-    return [_blow(record, joined.get(record.key), source.where) for record in out], notes
+    blows = [_blow(record, joined.get(record.key), source.where) for record in out]
+    return blows, notes + fvc.applied(blows)
 
 
 def _record(line: str, place: str) -> _Record:

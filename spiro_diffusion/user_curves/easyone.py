@@ -111,7 +111,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         raise SpiroError(f"{source.where}: is {shown(what)}; of XML, ndd EasyOne's with curves is read")
     skipped = len(found.trials) - len(curves)
     notes = [f"{skipped} trials that are no forced expirations, or have no curve, left out"] if skipped else []
-    return [_blow(trial, i, source.where) for i, trial in enumerate(curves, 1)], notes
+    blows = [_blow(trial, i, source.where) for i, trial in enumerate(curves, 1)]
+    return blows, notes + fvc.applied(blows)
 
 
 def _blow(trial: _Trial, place: int, where: str) -> RawBlow:
