@@ -239,6 +239,7 @@ def test_a_blow_of_uk_biobank_that_contradicts_itself_is_refused(change: object,
         (b"%PDF-1.7", "is PDF"),
         ("{\\rtf1 a}", "is Rich Text"),
         ("", "is empty"),
+        (held_files.text().encode("utf-16-le"), "is text in UTF-16 without its mark"),
     ],
 )
 def test_anything_else_is_named(data: bytes | str, said: str) -> None:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     JSON = "JSON"
     CSV = "text in columns, such as CSV"
     TEXT = "plain text"
+    UTF16 = "text in UTF-16 without its mark"
     PARQUET = "Parquet"
     PDF = "PDF"
     RTF = "Rich Text"
@@ -101,6 +102,8 @@ def _kind_of_text(head: bytes) -> Kind:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
+    if len(head) > 16 and b"" in (head[:200:2].strip(b"\0"), head[1:200:2].strip(b"\0")):
+        return Kind.UTF16
     if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
         return Kind.UNKNOWN
     if start.startswith(b"<"):
