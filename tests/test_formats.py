@@ -117,6 +117,9 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
         ("Temps (s);Débit (L/s)", ";", ",", 1, "mac_roman"),
         ("tiempo|flujo (mL/s)", "|", ".", 1000, "utf-8"),
         ("t Flow", " ", ".", 1, "utf-8"),
+        ("Time [s] Flow (L/min)", "  ", ".", 60, "utf-8"),
+        ("Time Flow\n(s) (L/min)", " ", ".", 60, "utf-8"),
+        ("Time (s),Flow (L/min BTPS)", ",", ".", 60, "utf-8"),
         ("Time (s)\tFlow (L/s)", "\t", ",", 1, "utf-16"),
         ("Station 3;;\n\nDate;2024-01-01;\nTime;Flow\ns;L/min", ";", ",", 60, "utf-8"),
     ],
@@ -124,6 +127,16 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
 def test_dialects_languages_and_units(names: str, separator: str, decimal: str, scale: float, encoding: str) -> None:
     data = held_files.text(names, separator, decimal, scale).encode(encoding)
     assert expired(read_bytes(data)) == pytest.approx([FVC], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Time (s),Flow ATPS (L/s)", "Time,Flow (L/s ATPS)", "Time,Flow\ns,L/s ATPS", "Conditions,ATPS\nTime,Flow"],
+)
+def test_atps_is_seen_wherever_it_is_written(names: str) -> None:
+    text = held_files.text(names)
+    assert "--btps 1" in refusal(text)
+    assert expired(read_bytes(text, 1.1)) == pytest.approx([1.1 * FVC], abs=1e-3)
 
 
 @pytest.mark.parametrize(("rate", "decimals"), [(125, 2), (60, 2), (200, 2), (512, 3), (100, 2)])
@@ -172,6 +185,7 @@ def test_milliseconds_and_what_has_no_unit_are_said() -> None:
         (b"SEQN,SPAFACT,SPXRAW\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
         (",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n", "c7 and 4992 more"),
         (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
+        (held_files.text("time,flow\ns,gal/min"), "the unit of flow is gal/min"),
         (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
         (held_files.text(scale=60), "not mL or L/min"),
         (held_files.text("time_s,flow_l_s", scale=1e300), "numbers beyond any lung's"),

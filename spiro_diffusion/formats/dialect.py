@@ -55,7 +55,9 @@ def decoded(head: bytes) -> Iterator[tuple[str, str]]:
 def cells(line: str, separator: str) -> list[str]:
     """The cells of a line, quotes and blanks around them taken off."""
     if separator == " ":
-        return line.split()
+        return re.sub(
+            r"(?<=[^\s)\]])\s+(?=[(\[])", "", line
+        ).split()  # a unit in brackets belongs to the name before it
     try:
         row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:

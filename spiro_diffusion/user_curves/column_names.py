@@ -38,6 +38,7 @@ _UNITS: tuple[tuple[Quantity, float, str], ...] = (
 )
 UNITS = {word: (quantity, factor) for quantity, factor, words in _UNITS for word in words.split()}
 _IN_BRACKETS = re.compile(r"[(\[{<](.*?)[)\]}>]")
+_CONDITION = re.compile(rf"\b(?:{'|'.join(CONDITIONS)})\b")
 _AT_END = re.compile(r"^(.+?)[\s_:,/]+([^\s_:,/]+(?:\s*[/_]\s*[^\s_/:,]+)?)$")
 
 
@@ -52,7 +53,7 @@ class ColumnName(NamedTuple):
 
 def unit(text: str) -> tuple[Quantity, float] | None:
     """Quantity and factor of a unit as written, alone or in brackets."""
-    plain = unicodedata.normalize("NFKC", text).casefold().strip("()[]{}<> \t")
+    plain = unicodedata.normalize("NFKC", text).casefold().strip("()[]{}<> \t,;")
     return UNITS.get(re.sub(r"[\s.·*⋅^]", "", plain).replace("_", "/").replace("−", "-"))
 
 
@@ -62,9 +63,9 @@ def parse(name: str) -> ColumnName:
     text = " ".join(unicodedata.normalize("NFKC", name[:200]).casefold().split())
     written = None
     for found in _IN_BRACKETS.finditer(text):
-        if unit(found[1]):
-            written = unit(found[1])
-            text = text[: found.start()] + " " + text[found.end() :]
+        said = _CONDITION.findall(found[1])
+        if written := unit(_CONDITION.sub("", found[1])):
+            text = " ".join([text[: found.start()], *said, text[found.end() :]])
             break
         if "/" in found[1]:  # a unit that is not known here
             return ColumnName(None)

@@ -54,7 +54,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         _refuse(source)
     if found.mixed:
         raise SpiroError(f"{source.where}: its numbers have decimal points and commas both; use one of them")
-    return blows_of(_parsed(source, found), [*zip(found.names, found.units, strict=True)], source.where)
+    before = "\n".join(source.head_text.splitlines()[: found.begin])
+    return blows_of(_parsed(source, found), [*zip(found.names, found.units, strict=True)], source.where, before)
 
 
 def score(names: list[str]) -> int:
@@ -119,9 +120,16 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
 # --- columns to blows -----------------------------------------------------------------------------------------------
 
 
-def blows_of(table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a table whose columns are places; `names` are the columns' names and the units below them."""
-    columns = [_column(name, below) for name, below in names]
+def blows_of(
+    table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str, before: str = ""
+) -> tuple[list[RawBlow], list[str]]:
+    """Blows of a table whose columns are places; `names` are the columns' names and the units below them.
+
+    `before` is the text above the rows: where it says ATPS, and nothing says BTPS, the factor is not known.
+    """
+    columns = [_column(name, below, where) for name, below in names]
+    if {word.lower() for word in re.findall(r"\b[AB]TPS\b", before)} == {"atps"}:
+        columns = [column._replace(conditions=column.conditions or "atps") for column in columns]
     keys = _keys(columns, names)
     series = _series(columns, names, where)
     rows = _without_repeated_names(table, [name for name, _ in names])
@@ -143,11 +151,19 @@ def blows_of(table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str) 
     return blows, list(dict.fromkeys(notes))
 
 
-def _column(name: str, below: str) -> ColumnName:
-    column = column_names.parse(name)
-    unit = column_names.unit(below)
-    if column.quantity and column.unit is None and unit and unit[0] == column.quantity:
-        return column._replace(unit=unit[1])
+def _column(name: str, below: str, where: str) -> ColumnName:
+    """What a name says together with the unit below it.
+
+    Raises SpiroError where that unit is not known.
+    """
+    column, below = column_names.parse(name), below.strip("()[]{}<> \t")
+    if not column.quantity or column.unit is not None or not below:
+        return column
+    both = column_names.parse(f"{name} ({below})")
+    if both.quantity == column.quantity and both.unit is not None:
+        return both
+    if "/" in below:
+        raise SpiroError(f"{where}: the unit of {shown(name, 40)} is {shown(below, 20)}; give L/s, L/min or mL/s")
     return column
 
 

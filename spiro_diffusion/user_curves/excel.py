@@ -48,10 +48,10 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
             book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
             sheets = (_rows(sheet.iter_rows(values_only=True), source.where) for sheet in book.worksheets)
-            place, rows = next(((place, rows) for place, rows in enumerate(sheets, 1) if rows), (0, []))
+            place, before, rows = next(((i, *read) for i, read in enumerate(sheets, 1) if read[1]), (0, "", []))
     if not rows:
         raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
-    return _blows(rows, f"{source.where}: sheet {place}")
+    return _blows(rows, before, f"{source.where}: sheet {place}")
 
 
 @contextlib.contextmanager
@@ -63,21 +63,24 @@ def _damage_told(where: str) -> Iterator[None]:
         raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
 
 
-def _rows(sheet: Iterable[tuple], where: str) -> list[tuple]:
-    """The rows of a sheet from the one that names its columns on; none where none of the first does."""
+def _rows(sheet: Iterable[tuple], where: str) -> tuple[str, list[tuple]]:
+    """The text before the row of a sheet that names columns, and the rows from there on: none where no row does."""
     rows: list[tuple] = []
-    named, read = False, 0
+    named, read, before = False, 0, ""
     for row in sheet:
         read += len(row)
         if read > MOST_CELLS:
             raise SpiroError(f"{where}: a sheet has more than {MOST_CELLS:,} cells; give it in parts")
         cells = _without_end(row[:MOST_COLUMNS])
-        if not named and score([_text(cell) for cell in cells]):
-            rows, named = [], True
+        if not named:
+            texts = [_text(cell) for cell in cells]
+            before = f"{before}\n{' '.join(texts)}"
+            if score(texts):
+                rows, named = [], True
         rows.append(cells)
         if not named and len(rows) == PREAMBLE_LINES:
             break
-    return rows if named else []
+    return before, rows if named else []
 
 
 def _without_end(row: tuple) -> tuple:
@@ -90,7 +93,7 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)[:200]
 
 
-def _blows(rows: list[tuple], where: str) -> tuple[list[RawBlow], list[str]]:
+def _blows(rows: list[tuple], before: str, where: str) -> tuple[list[RawBlow], list[str]]:
     names, begin = [_text(cell) for cell in rows[0]], 1
     units = [""] * len(names)
     rows = [(row + (None,) * len(names))[: len(names)] for row in rows]
@@ -99,4 +102,4 @@ def _blows(rows: list[tuple], where: str) -> tuple[list[RawBlow], list[str]]:
             break
         units, begin = [_text(cell) for cell in row], begin + 1
     table = pd.DataFrame(list(rows[begin:]), columns=range(len(names)))
-    return blows_of(table, list(zip(names, units, strict=False)), where)
+    return blows_of(table, list(zip(names, units, strict=False)), where, before)
