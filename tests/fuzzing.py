@@ -122,7 +122,8 @@ def judge(name: str, hurt: Edited) -> str:
         raise Failed("flow that is not finite, or curves of one name")
     if any(word in note for note in curves.notes for word in TOLD):
         return "read"
-    settings = _first_difference(data, sound) < sound.find(held_files.SETTINGS.get(name, "").encode())
+    mark = held_files.SETTINGS.get(name, "").encode()
+    settings = bool(mark) and _first_difference(data, sound) < sound.find(mark) + len(mark)
     hold_records(_whole(wrap(data)), _whole_of_sound(wrap(sound))[0], hurt, settings)
     return "read"
 

@@ -130,7 +130,7 @@ FILES: dict[str, Callable[[], str | bytes]] = {
     "spxraw": spxraw,
     "excel": lambda: workbook(sheet().encode()),
 }
-# What stands before the first value: units, intervals and factors are before it.
+# What stands right before the first value: units, intervals and factors end there.
 SETTINGS = {
     "csv": "\n",
     "german": "\n",
