@@ -16,7 +16,7 @@ from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
 MOST_UNPACKED = 32 << 20  # bytes of all parts of a workbook: 20 times what eight efforts of 15 s at 100 Hz take
-MOST_CELLS = 500_000  # of a sheet; openpyxl reads some 100,000 a second
+MOST_CELLS = 500_000  # of a sheet; openpyxl takes seconds for them
 WORKBOOK = "xl/workbook.xml"
 _DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
 
