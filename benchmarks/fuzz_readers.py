@@ -6,9 +6,9 @@
 
 Hypothesis edits the files (tests/fuzzing.py), shrinks what fails, prints it, and keeps it in benchmarks/fuzz_examples,
 from where each later run tries it first. A file fails where a reader raises anything but a SpiroError of one short
-line, gives values that differ from the unhurt file's outside of the edited bytes, takes longer than LIMIT_S, ends the
-process, or takes more than MOST_MB beyond what the program has when it starts. Each reader runs in a process of its
-own. Ends with status 1 where one failed.
+line, warns, gives values that differ from the unhurt file's outside of the edited bytes, takes longer than LIMIT_S,
+ends the process, or takes more than MOST_MB beyond what the program has when it starts. Each reader runs in a process
+of its own. Ends with status 1 where one failed.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ LIMIT_S = 10.0
 MOST_MB = 1024
 SEED = 20050826
 EXAMPLES = ROOT / "benchmarks" / "fuzz_examples"
-Judge = Callable[[bytes, list], str]
+Judge = Callable[[Any], str]  # of a fuzzing.Edited
 
 
 def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
@@ -39,10 +40,13 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
     import held_files  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
+    from spiro_diffusion.formats import sas7bdat  # noqa: PLC0415
+
     found: dict[str, tuple[bytes, Judge]] = {}
-    for name in held_files.FILES:
-        found[name] = held_files.made(name), functools.partial(fuzzing.judge, name)
-    for sample in corruption.samples():
+    for name in (*held_files.FILES, "excel sheet"):
+        found[name] = fuzzing.content(name)[0], functools.partial(fuzzing.judge, name)
+    wide = corruption.sas7bdat_sample(40, 6, sas7bdat.Layout(wide=True, little=False))
+    for sample in (*corruption.samples(), wide):
         found[f"repair {sample.name}"] = sample.data, functools.partial(_repaired, sample, folder)
     for i, held in enumerate(mutation.samples(folder / "sound")):
         if held.reader != "curves":
@@ -50,17 +54,23 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
     return found
 
 
-def _mutated(held: Any, folder: Path, data: bytes, edits: list) -> str:
+def _mutated(held: Any, folder: Path, hurt: Any) -> str:
+    import fuzzing  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
-    return mutation.judge(held, data, folder / "a")
+    outcome, read = mutation.judge(held, hurt.data, folder / "a"), mutation.READERS[held.reader]
+    if outcome == "read":
+        (folder / "unhurt").write_bytes(held.data)
+        fuzzing.hold_numbers(read(folder / "a"), read(folder / "unhurt"), hurt)
+    return outcome
 
 
-def _repaired(sample: Any, folder: Path, data: bytes, edits: list) -> str:
+def _repaired(sample: Any, folder: Path, hurt: Any) -> str:
     import corruption  # noqa: PLC0415
     import fuzzing  # noqa: PLC0415
 
-    verdict = corruption.judge(sample, data, folder)
+    touched = sample.cells[~hurt.kept]
+    verdict = corruption.judge(sample, hurt.data, folder, touched=set(touched[touched >= 0].tolist()))
     if verdict.outcome == corruption.FAILED:
         raise fuzzing.Failed(verdict.detail)
     return "refused" if verdict.outcome == corruption.REFUSED else "read"
@@ -75,7 +85,8 @@ def fuzz(name: str, examples: int, seed: int) -> None:
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         sound, judge = readers(Path(folder))[name]
-        judge(sound, [])  # what readers load once is the program's own
+        judge(fuzzing.edited(sound, []))  # what readers load once is the program's own
+        warnings.simplefilter("error")  # they would be lines on the screen
         with Path("/proc/self/status").open() as status:
             held = next(int(line.split()[1]) for line in status if line.startswith("VmData")) << 10
         resource.setrlimit(resource.RLIMIT_DATA, (held + (MOST_MB << 20), resource.RLIM_INFINITY))
@@ -84,13 +95,13 @@ def fuzz(name: str, examples: int, seed: int) -> None:
         @hypothesis.settings(
             max_examples=examples,
             deadline=None,
-            database=DirectoryBasedExampleDatabase(EXAMPLES),
+            database=DirectoryBasedExampleDatabase(EXAMPLES / name),
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         @hypothesis.given(fuzzing.EDITS)
         def test(edits: list) -> None:
             faulthandler.dump_traceback_later(LIMIT_S, exit=True)
-            outcomes[judge(fuzzing.edited(sound, edits), edits)] += 1
+            outcomes[judge(fuzzing.edited(sound, edits))] += 1
             faulthandler.cancel_dump_traceback_later()
 
         test()

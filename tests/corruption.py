@@ -29,6 +29,7 @@ from spiro_diffusion.simulation.files import spxraw_rows
 
 Rng = np.random.Generator
 PAGE_SIZE = 4096
+NARROW = sas7bdat.Layout()
 
 
 # --- sound files ----------------------------------------------------------------------------------------------
@@ -109,25 +110,37 @@ def version_8_sample(rows: int, seed: int) -> Sample:
     return Sample("BMX_G, version 8", unreleased, data, sample.table, header, cells)
 
 
-def sas7bdat_sample(rows: int, seed: int) -> Sample:
+def sas7bdat_sample(rows: int, seed: int, layout: sas7bdat.Layout = NARROW) -> Sample:
     """SPXRAW_G as a bare SAS7BDAT of several pages."""
     file = dataclasses.replace(codebook.FILES["SPXRAW_G"], rows=rows, counts=())
     frame = invented_curves(file, rows, np.random.default_rng(seed))
     columns, batches = spxraw_rows(frame)
     frame = frame[[column.name for column in columns]]
+    numbers = sum(not column.text for column in columns)  # come first, little-endian
+    if not layout.little:
+        batches = (_turned(batch, numbers) for batch in batches)
     out = io.BytesIO()
-    sas7bdat.write(out, file.name, columns, batches, rows, page_size=PAGE_SIZE)
+    sas7bdat.write(out, file.name, columns, batches, rows, layout, PAGE_SIZE)
     data = out.getvalue()
-    return Sample(file.name, file, data, frame, sas7bdat.HEADER_SIZE + PAGE_SIZE, _cells(data, columns, frame))
+    name = f"{file.name}{', 64-bit' * layout.wide}{', big-endian' * (not layout.little)}"
+    cells = _cells(data, columns, frame, layout)
+    return Sample(name, file, data, frame, sas7bdat.HEADER_SIZE + PAGE_SIZE, cells)
 
 
-def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame) -> np.ndarray:
+def _turned(batch: np.ndarray, numbers: int) -> np.ndarray:
+    """Rows whose numbers are in the other byte order."""
+    turned = batch.copy()
+    turned[:, : 8 * numbers] = batch[:, : 8 * numbers].reshape(-1, numbers, 8)[:, :, ::-1].reshape(len(batch), -1)
+    return turned
+
+
+def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame, layout: sas7bdat.Layout) -> np.ndarray:
     width = -(-max(c.offset + c.width for c in columns) // 8) * 8
     row_cells = np.full(width, -1)
     for column in columns:
         row_cells[column.offset : column.offset + column.width] = frame.columns.get_loc(column.name)
     cells = np.full(len(data), -1)
-    head, per_page = sas7bdat.Layout().page_header, (PAGE_SIZE - sas7bdat.Layout().page_header) // width
+    head, per_page = layout.page_header, (PAGE_SIZE - layout.page_header) // width
     for row in range(len(frame)):
         page = sas7bdat.HEADER_SIZE + PAGE_SIZE * (1 + row // per_page)
         start = page + head + row % per_page * width
@@ -330,10 +343,11 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def judge(sample: Sample, data: bytes, folder: Path, known: bool = True) -> Verdict:
+def judge(sample: Sample, data: bytes, folder: Path, known: bool = True, touched: set[int] | None = None) -> Verdict:
     """Repair damaged bytes and say what became of them.
 
-    `known` tells repair how many rows there should be and, of XPORT, the SHA-256 of the sound file.
+    `known` tells repair how many rows there should be and, of XPORT, the SHA-256 of the sound file. `touched` are the
+    cells of which a byte was changed; without it those that differ in their places.
     """
     path, out = folder / "damaged.bin", folder / "table.parquet"
     path.write_bytes(data)
@@ -348,7 +362,7 @@ def judge(sample: Sample, data: bytes, folder: Path, known: bool = True) -> Verd
         return Verdict(FAILED, f"{found.shape} instead of {sample.table.shape}, {report}")
     wrong = _differing(found, sample.table)
     if wrong.size:
-        in_place = set(wrong) <= _touched(sample, data)
+        in_place = set(wrong) <= (_touched(sample, data) if touched is None else touched)
         seen = any("no release that is known" in warning for warning in report["warnings"])
         outcome = TOLD if seen else FAILED if file.releases else ALTERED
         return Verdict(outcome if in_place else FAILED, f"cells {wrong[:5]}, {report}")

@@ -4,8 +4,11 @@ A reader owes the values of the unhurt file wherever no byte was changed, or a S
 else is raised as `Failed`, or as the exception that it was.
 """
 
+import functools
 import io
 import re
+from collections.abc import Callable
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import held_files
@@ -18,6 +21,10 @@ from spiro_diffusion.user_curves import read, read_records
 from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
+TOLD = ("inspirations left out", "trials that are no forced expirations", "are not at BTPS")  # and so not silent
+FEWEST_BYTES = 2  # of a value: a digit and what ends it
+AROUND = 4  # values that an edit touches beside those in it: the cut ones, and of volumes the two flows of each
+MOST_MATCHED = 5000  # values that are aligned; more (weights) have to stay in their places
 PIECES = [
     b"",
     b"\0",
@@ -50,9 +57,10 @@ class Edit(NamedTuple):
     new: bytes
     times: int
 
-    def of(self, data: bytes) -> bytes:
+    def splice(self, data: bytes) -> tuple[int, int, bytes]:
+        """From where to where, and what comes there."""
         begin = int(self.at * len(data))
-        return data[:begin] + self.new * self.times + data[begin + self.size :]
+        return begin, min(begin + self.size, len(data)), self.new * self.times
 
 
 class Repeat(NamedTuple):
@@ -63,14 +71,24 @@ class Repeat(NamedTuple):
     to: float
     instead: bool
 
-    def of(self, data: bytes) -> bytes:
+    def splice(self, data: bytes) -> tuple[int, int, bytes]:
+        """From where to where, and what comes there."""
         begin, to = int(self.at * len(data)), int(self.to * len(data))
         piece = data[begin : begin + self.size]
-        return data[:to] + piece + data[to + (len(piece) if self.instead else 0) :]
+        return to, min(to + len(piece), len(data)) if self.instead else to, piece
 
 
-_PLACE = st.floats(0, 1, exclude_max=True) | st.floats(0, 0.05)  # headers lie at the start
-_SIZE = st.sampled_from([0, 1, 2, 4, 8, 80, 140, 512, 4096, 1 << 20])
+class Edited(NamedTuple):
+    """A file after its edits."""
+
+    data: bytes
+    kept: NDArray[np.bool_]  # (n,) which bytes of the unhurt file are still there
+    put_in: int  # bytes that were not
+    edits: int
+
+
+_PLACE = (st.integers(0, 9_999) | st.integers(0, 500)).map(lambda part: part / 10_000)  # headers lie at the start
+_SIZE = st.sampled_from([0, 0, 1, 1, 2, 4, 8, 80, 140, 512, 4096, 1 << 20])
 _NEW = st.sampled_from(PIECES) | st.binary(max_size=8)
 EDITS = st.lists(
     st.builds(Edit, _PLACE, _SIZE, _NEW, st.sampled_from([1, 1, 1, 2, 1000]))
@@ -80,27 +98,76 @@ EDITS = st.lists(
 )
 
 
-def edited(data: bytes, edits: list[Edit | Repeat]) -> bytes:
+def edited(data: bytes, edits: list[Edit | Repeat]) -> Edited:
+    """The file after all edits, one after the other."""
+    origin = np.arange(len(data))
+    before = len(data)
     for edit in edits:
-        data = edit.of(data)
-    return data
+        begin, end, new = edit.splice(data)
+        data = data[:begin] + new + data[end:]
+        origin = np.concatenate([origin[:begin], np.full(len(new), -1), origin[end:]])
+    kept = np.isin(np.arange(before), origin)
+    return Edited(data, kept, int((origin < 0).sum()), len(edits))
 
 
-def judge(name: str, data: bytes, edits: list[Edit | Repeat]) -> str:
-    """`read` or `refused`, of a file of `held_files` whose bytes have become `data`."""
+def judge(name: str, hurt: Edited) -> str:
+    """`read` or `refused`, of a file of `held_files` after edits."""
+    (sound, wrap), data = content(name), hurt.data
     try:
-        curves = read(io.BytesIO(data), "file", btps=1.0)
+        curves = read(io.BytesIO(wrap(data)), "file", btps=1.0)
     except SpiroError as error:
         hold_line(str(error))
         return "refused"
     if not np.isfinite(curves.flow).all() or len(set(curves.names)) < len(curves.names):
         raise Failed("flow that is not finite, or curves of one name")
-    if len(edits) == 1:
-        hold_values(whole(data), whole(held_files.made(name))[0], edits[0])
+    if any(word in note for note in curves.notes for word in TOLD):
+        return "read"
+    mark = held_files.SETTINGS.get(name, "").encode()
+    settings = bool(mark) and _first_difference(data, sound) < sound.find(mark) + len(mark)
+    hold_records(_whole(wrap(data)), _whole_of_sound(wrap(sound))[0], hurt, settings)
     return "read"
 
 
-def whole(data: bytes) -> list[Record]:
+def content(name: str) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """What is edited of a file of `held_files`, and what makes the file of it: of a workbook, its sheet."""
+    if name == "excel sheet":
+        return held_files.sheet().encode(), held_files.workbook
+    return held_files.made(name), bytes
+
+
+def hold_line(said: str) -> None:
+    if len(said) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", said):
+        raise Failed(f"no short line: {said[:300]!r}")
+
+
+def hold_records(records: list[Record], sound: Record, hurt: Edited, settings: bool) -> None:
+    """Raises Failed where values of the one sound record were changed, lost or put in that lie outside of the edits.
+
+    `settings`: the edits begin before the first value, where units and intervals are: another scale is as written,
+    and with edits of values too nothing can be said.
+    """
+    if not settings and any(record.period_s != sound.period_s for record in records):
+        raise Failed(f"{records[0].period_s} s between samples instead of {sound.period_s}")
+    flow = np.concatenate([record.flow for record in records])
+    if not (settings and (hurt.edits > 1 or _is_scaled(flow, sound.flow))):
+        hold_numbers(flow, sound.flow, hurt)
+
+
+def hold_numbers(found: NDArray, sound: NDArray, hurt: Edited) -> None:
+    """Raises Failed where numbers (n,) were changed, lost or put in that lie outside of the edits of the sound (m,)."""
+    changed = int((~hurt.kept).sum()), hurt.put_in
+    lost, put_in = (size // FEWEST_BYTES + AROUND * hurt.edits for size in changed)
+    if len(found) == len(sound) and (~_alike(found, sound)).sum() <= min(lost, put_in):
+        return
+    if max(len(found), len(sound)) > MOST_MATCHED:
+        raise Failed(f"{len(found)} numbers, none of the edits explains which of {len(sound)} they are")
+    a, b = (np.round(numbers, 8).tolist() for numbers in (found, sound))
+    kept = sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+    if len(found) - kept > put_in or len(sound) - kept > lost:
+        raise Failed(f"{len(found)} numbers, of which {kept} are of the unhurt file's {len(sound)}")
+
+
+def _whole(data: bytes) -> list[Record]:
     """The records of a file, all of them: of NHANES's its curves."""
     try:
         return read_records(io.BytesIO(data), "file", btps=1.0)
@@ -109,30 +176,21 @@ def whole(data: bytes) -> list[Record]:
         return [Record(name, "", flow, 0.01) for name, flow in zip(curves.names, curves.curves(), strict=True)]
 
 
-def hold_line(said: str) -> None:
-    if len(said) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", said):
-        raise Failed(f"no short line: {said[:300]!r}")
+_whole_of_sound = functools.lru_cache(1)(_whole)
 
 
-def hold_values(records: list[Record], sound: Record, edit: Edit | Repeat) -> None:
-    """Raises Failed where values differ that lie outside of the bytes changed by one edit.
-
-    What lies before the edit and what lies behind it is in the records still, in its order. Of formats of volume, a
-    value is two flows; at another period (the edit is in the settings) nothing can be said.
-    """
-    added = len(edit.new) * edit.times if isinstance(edit, Edit) else edit.size
-    touched = 4 + (edit.size + added) // 2  # values: a digit and a separator each, at least
-    before = sound.flow
-    if any(record.period_s != sound.period_s for record in records) or touched >= len(before):
-        return
-    for flow in (record.flow for record in records):
-        kept = _common(flow, before) + _common(flow[::-1], before[::-1])
-        if kept + touched < min(len(flow), len(before)):
-            raise Failed(f"{len(flow)} values, of which {kept} are the unhurt file's")
-
-
-def _common(a: NDArray, b: NDArray) -> int:
-    """How many values at the start are alike."""
+def _first_difference(a: bytes, b: bytes) -> int:
     size = min(len(a), len(b))
-    alike = np.isclose(a[:size], b[:size], atol=1e-9, rtol=1e-9)
+    alike = np.frombuffer(a, np.uint8, size) == np.frombuffer(b, np.uint8, size)
     return size if alike.all() else int(alike.argmin())
+
+
+def _is_scaled(flow: NDArray, sound: NDArray) -> bool:
+    """Whether it is the sound one but for one factor and one offset."""
+    if len(flow) != len(sound) or not np.ptp(flow):
+        return False
+    return bool(_alike(*((values - values.mean()) / values.std() for values in (flow, sound))).all())
+
+
+def _alike(a: NDArray, b: NDArray) -> NDArray[np.bool_]:
+    return np.isclose(a, b, atol=1e-8, rtol=1e-8)

@@ -11,6 +11,7 @@ SECONDS = 6.0
 TIME = np.arange(round(SECONDS / PERIOD_S)) * PERIOD_S
 FLOW = 8 * np.exp(-TIME / 0.8) * np.minimum(TIME / 0.08, 1)  # L/s
 VOLUME = np.concatenate([[0.0], np.cumsum(FLOW) * PERIOD_S])  # L, from the first sample's begin
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 PATIENT = ("SMITHSON", "ID7654321")  # in every format that has a place for them; in no output
 
 
@@ -76,8 +77,8 @@ def spxraw() -> str:
     return f'SEQN,SPAMANU,SPAFACT,SPXRAW\n62161,1,1.1,"{",".join(map(str, counts))}"\n'
 
 
-def excel() -> bytes:
-    """A workbook with its times fixed, as openpyxl's are not."""
+def sheet() -> str:
+    """XML of a workbook's one sheet."""
     cells = [("Time (s)", "Flow (L/s)"), *zip(TIME.round(2).tolist(), FLOW.round(5).tolist(), strict=True)]
     rows = "".join(
         "<row>"
@@ -88,22 +89,26 @@ def excel() -> bytes:
         + "</row>"
         for row in cells
     )
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    return f'<worksheet xmlns="{MAIN}"><sheetData>{rows}</sheetData></worksheet>'
+
+
+def workbook(sheet: bytes) -> bytes:
+    """A workbook of one sheet, its times fixed, as openpyxl's are not."""
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    parts = {
+    parts: dict[str, str | bytes] = {
         "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType='
         '"application/vnd.openxmlformats-package.relationships+xml"/>'
         f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
         f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
         "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
         f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
+        "xl/workbook.xml": f'<workbook xmlns="{MAIN}" xmlns:r="{office}"><sheets>'
         '<sheet name="Blow" sheetId="1" r:id="rId1"/></sheets></workbook>',
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
         f'Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>',
+        "xl/worksheets/sheet1.xml": sheet,
     }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -123,7 +128,18 @@ FILES: dict[str, Callable[[], str | bytes]] = {
     "easyone": easyone,
     "fhir": fhir,
     "spxraw": spxraw,
-    "excel": excel,
+    "excel": lambda: workbook(sheet().encode()),
+}
+# What stands right before the first value: units, intervals and factors end there.
+SETTINGS = {
+    "csv": "\n",
+    "german": "\n",
+    "ats_record": f",{len(TIME)},",
+    "waveform": "VT\n",
+    "easyone": "<SamplingValues>",
+    "fhir": '"data": "',
+    "spxraw": '1.1,"',
+    "excel sheet": "</row>",
 }
 SILENT = ("uk_biobank", "uk_biobank_table", "waveform")  # of BTPS
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tiny
 import torch
+from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import check_range, conditioned, read_people
@@ -56,7 +57,7 @@ def samples(folder: Path) -> list[Sample]:
         "curves volume": ["time_s,volume_l", *volume],
         "curves several": ["curve,time_s,flow_l_s", *several],
         "curves drawn": ["person,draw,time_s,flow_l_s", *drawn],
-        "people": ["age,height,sex", "45,175,male", "30,165,f", "9,130,2"],
+        "people": ["age,height,sex", *(f"{age},{150 + age / 4},{('male', 'f', 1)[age % 3]}" for age in range(20, 79))],
         "people more": [
             "id,age,height,sex,grade,test_type",
             "a,45,175,male,A,Pre",
@@ -199,7 +200,7 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
     return "read"
 
 
-def _curves(path: Path) -> None:
+def _curves(path: Path) -> NDArray:
     own = read(path)
     _hold(len(own.names) == len(own.flow) == len(own.points) > 0, "as many names as curves")
     _hold(len(set(own.names)) == len(own.names), "names are told apart")
@@ -208,9 +209,10 @@ def _curves(path: Path) -> None:
     volume = own.flow.cumsum(1) * 0.01
     _hold(volume.max() < 13, "no lung holds more")
     spirometry.indices(own.flow[:50], own.points[:50])
+    return np.concatenate(own.curves())
 
 
-def _people(path: Path) -> None:
+def _people(path: Path) -> NDArray:
     table = conditioned(read_people(path))
     _hold(set(table["sex"]) <= {1, 2}, "two sexes")
     _hold(np.isfinite(table[["age", "height"]].to_numpy(float)).all(), "ages and heights are numbers")
@@ -218,18 +220,25 @@ def _people(path: Path) -> None:
     codes = conditioning.encode(table)
     _hold(codes.shape == (len(table), len(conditioning.NAMES)), "a row a person")
     _hold(np.isfinite(codes[:, :3]).all(), "age, height and sex are known")
+    return table[["age", "height", "sex"]].to_numpy(float).ravel()
 
 
-def _vqvae(path: Path) -> None:
+def _vqvae(path: Path) -> NDArray:
     model = load_vqvae(path)
     with torch.inference_mode():
         model.encode(torch.zeros(1, time_grid.N_SAMPLES))
+    return _weights(model)
 
 
-def _cldm(path: Path) -> None:
+def _cldm(path: Path) -> NDArray:
     model, made_from = load_cldm(path)
     check_range(conditioned(tiny_person()), made_from)
     _hold(all(torch.isfinite(v).all() for v in model.state_dict().values()), "weights are finite")
+    return _weights(model)
+
+
+def _weights(model: torch.nn.Module) -> NDArray:
+    return torch.cat([value.double().ravel() for value in model.state_dict().values()]).numpy()
 
 
 def tiny_person() -> Any:
@@ -239,7 +248,8 @@ def tiny_person() -> Any:
     return pd.DataFrame({"age": [40.0], "height": [170.0], "sex": [1]})
 
 
-READERS: dict[str, Callable[[Path], None]] = {"curves": _curves, "people": _people, "vqvae": _vqvae, "cldm": _cldm}
+# Each gives all numbers that it read, (n,).
+READERS: dict[str, Callable[[Path], NDArray]] = {"curves": _curves, "people": _people, "vqvae": _vqvae, "cldm": _cldm}
 
 
 def _hold(is_so: Any, what: str) -> None:

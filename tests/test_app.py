@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import held_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from test_cli import blow, refused
 
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app import completion_view, figures, page, picture, reconstruct, server, user_effort
+from spiro_diffusion.app import upload as uploads
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.requests import LINES, Drawer, Request
 from spiro_diffusion.app.table import number, table
@@ -317,7 +319,7 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
     [
         ("data:text/csv;base64,????", "did not arrive whole"),
         (upload("a,<script>alert(1)</script>\n1,2\n"), r"columns are a, <script>alert\(1\)</script>"),
-        (upload(",".join(f"c{i}" for i in range(5000)) + "\n"), "c7 and 4992 more"),
+        (upload(",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n"), "c7 and 4992 more"),
         (upload(b"\x89PNG\r\n\x1a\n\x00\xff\xfe"), "not a readable CSV"),
         (upload(blow().assign(volume_l=lambda t: 1000 * t["volume_l"]).to_csv(index=False)), "not mL"),
         (upload(b"0" * (user_effort.MOST_BYTES + 1)), "larger than 4 MB"),
@@ -328,6 +330,23 @@ def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> Non
     with pytest.raises(SpiroError, match=says) as caught:
         user_effort.read_upload(content, "n" * 500 + ".csv")
     assert len(str(caught.value)) < 600
+
+
+def test_a_file_that_does_not_say_btps_asks_for_it_on_the_page(drawer: Drawer) -> None:
+    assert '"id": "generate-btps"' in words(page.make(drawer))
+    sent = {"contents": upload(held_files.uk_biobank()), "name": "blow.txt"}
+    nothing, *_, (asked,) = uploads.read(sent, None)
+    assert nothing is None
+    assert "on the page: factor to BTPS" in str(asked.children)
+    volumes = []
+    for factor in (1, 1.1):
+        stored, *_ = uploads.read(sent, factor)
+        assert stored is not None
+        volumes.append(sum(stored[0]["flow"]))
+    assert volumes[1] == pytest.approx(1.1 * volumes[0], rel=1e-3)
+    for wrong, says in ((11, "the factor to BTPS is 11; expected 0.95"), ("<b>", "is <b>; expected a number")):
+        *_, (refusal,) = uploads.read(sent, wrong)
+        assert says in str(refusal.children)
 
 
 # Who may ask

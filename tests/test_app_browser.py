@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import held_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,6 +172,20 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
     give(page, bad["good"])
     page.wait_for_selector("#generate-table td.user")
     assert page.locator(".alert").count() == 0
+
+
+def test_the_factor_that_a_file_lacks_is_asked_for_and_taken(page: Any, tmp_path: Path) -> None:
+    give(page, files(tmp_path, blow=held_files.made("uk_biobank"))["blow"])
+    page.wait_for_selector("#generate .alert:has-text('does not say whether it is at BTPS')")
+    box = page.locator("#generate").get_by_role("spinbutton", name="Factor to BTPS")
+    fvc = []
+    for factor in ("1", "1.1"):
+        box.fill(factor)
+        box.press("Enter")
+        page.wait_for_selector(f"#generate-table td.user:has-text('{float(factor) * held_files.VOLUME[-1]:.2f}')")
+        fvc.append(float(cell(page, "FVC", 3)))
+    assert fvc[1] == pytest.approx(1.1 * fvc[0], abs=0.01)
+    assert page.locator("#generate .alert").count() == 0
 
 
 def test_curves_indices_and_picture_are_saved(page: Any, drawer: Noting, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import importlib
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import held_files
 import numpy as np
@@ -24,8 +26,10 @@ def read_bytes(data: bytes | str, btps: float | None = None) -> UserCurves:
 
 
 def refusal(data: bytes | str, btps: float | None = None) -> str:
-    with pytest.raises(SpiroError) as caught:
-        read_bytes(data, btps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it would be a line more
+        with pytest.raises(SpiroError) as caught:
+            read_bytes(data, btps)
     said = str(caught.value)
     assert said.isprintable()
     assert len(said) < 600
@@ -53,6 +57,22 @@ def test_no_name_or_number_of_a_patient_is_kept(name: str) -> None:
     curves = read_bytes(held_files.made(name), 1.0 if name in SILENT else None)
     said = " ".join([*curves.names, *curves.notes])
     assert not any(word in said for word in (*PATIENT, PATIENT[1][2:]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        held_files.ats_record().replace("SPES", "SVCX").replace("SPIS", "SVCX"),
+        f"Name: {PATIENT[0]}, Max\n" + held_files.text("Time (s),Flow (gal/min)"),
+        held_files.text() + f"Physician,Dr {PATIENT[0]}\n",
+        held_files.uk_biobank() + f"\n{PATIENT[0]}\n",
+        held_files.waveform() + f"Patient {PATIENT[0]}\n",
+        held_files.easyone().replace("0.000 ", f"{PATIENT[0]} ", 1),
+        f"Dear {PATIENT[0]},\nhello\n",
+    ],
+)
+def test_no_name_of_a_patient_is_in_a_refusal(data: str) -> None:
+    assert PATIENT[0] not in refusal(data, 1.0)
 
 
 @pytest.mark.parametrize("name", SILENT)
@@ -92,8 +112,14 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
         ("Temps;Débit L/min", ";", ",", 60, "utf-8-sig"),
         ("时间(秒)\t流量(升/秒)", "\t", ".", 1, "gb18030"),
         ("Время;Поток", ";", ",", 1, "cp1251"),
+        ("Zaman;Akış", ";", ",", 1, "cp1254"),
+        ("時間(秒),流量(L/s)", ",", ".", 1, "big5"),
+        ("Temps (s);Débit (L/s)", ";", ",", 1, "mac_roman"),
         ("tiempo|flujo (mL/s)", "|", ".", 1000, "utf-8"),
         ("t Flow", " ", ".", 1, "utf-8"),
+        ("Time [s] Flow (L/min)", "  ", ".", 60, "utf-8"),
+        ("Time Flow\n(s) (L/min)", " ", ".", 60, "utf-8"),
+        ("Time (s),Flow (L/min BTPS)", ",", ".", 60, "utf-8"),
         ("Time (s)\tFlow (L/s)", "\t", ",", 1, "utf-16"),
         ("Station 3;;\n\nDate;2024-01-01;\nTime;Flow\ns;L/min", ";", ",", 60, "utf-8"),
     ],
@@ -101,6 +127,16 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
 def test_dialects_languages_and_units(names: str, separator: str, decimal: str, scale: float, encoding: str) -> None:
     data = held_files.text(names, separator, decimal, scale).encode(encoding)
     assert expired(read_bytes(data)) == pytest.approx([FVC], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Time (s),Flow ATPS (L/s)", "Time,Flow (L/s ATPS)", "Time,Flow\ns,L/s ATPS", "Conditions,ATPS\nTime,Flow"],
+)
+def test_atps_is_seen_wherever_it_is_written(names: str) -> None:
+    text = held_files.text(names)
+    assert "--btps 1" in refusal(text)
+    assert expired(read_bytes(text, 1.1)) == pytest.approx([1.1 * FVC], abs=1e-3)
 
 
 @pytest.mark.parametrize(("rate", "decimals"), [(125, 2), (60, 2), (200, 2), (512, 3), (100, 2)])
@@ -145,11 +181,15 @@ def test_milliseconds_and_what_has_no_unit_are_said() -> None:
     ("data", "said"),
     [
         (b"," * 4_000_000, "its first line has more than 65,536 characters"),
-        (",".join(f"c{i}" for i in range(5000)) + "\n", "c7 and 4992 more"),
+        (b"time_s,flow_l_s\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
+        (b"SEQN,SPAFACT,SPXRAW\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
+        (",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n", "c7 and 4992 more"),
         (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
+        (held_files.text("time,flow\ns,gal/min"), "the unit of flow is gal/min"),
         (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
         (held_files.text(scale=60), "not mL or L/min"),
         (held_files.text("time_s,flow_l_s", scale=1e300), "numbers beyond any lung's"),
+        ("\n".join([*ROWS[:-1], "1e308,0"]), "time holds numbers beyond any lung's"),
         (
             "\n".join(held_files.text().splitlines()[:300] + held_files.text().splitlines()[302:]),
             "does not grow evenly",
@@ -211,6 +251,9 @@ def test_a_blow_of_uk_biobank_that_contradicts_itself_is_refused(change: object,
         (b"\x89PNG\r\n\x1a\n\0", "is a PNG picture"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "Office document"),
         (b"%PDF-1.7", "is PDF"),
+        ("{\\rtf1 a}", "is Rich Text"),
+        ("", "is empty"),
+        (held_files.text().encode("utf-16-le"), "is text in UTF-16 without its mark"),
     ],
 )
 def test_anything_else_is_named(data: bytes | str, said: str) -> None:
@@ -224,11 +267,23 @@ def test_r5_writes_an_interval() -> None:
 
 def test_a_workbook_that_unpacks_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_UNPACKED", 1000)
-    assert "unpacks to" in refusal(held_files.excel())
+    assert "unpacks to" in refusal(held_files.made("excel"))
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.import_module("spiro_diffusion.user_curves.excel"), "MOST_CELLS", 1000)
+    assert "more than 1,000 cells" in refusal(held_files.made("excel"))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("xl/workbook.xml", "<x>")
     assert "damaged workbook" in refusal(out.getvalue())
+
+
+def test_a_workbook_whose_styles_openpyxl_warns_of_is_read_in_silence() -> None:
+    out = io.BytesIO(held_files.made("excel"))
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("xl/styles.xml", f'<styleSheet xmlns="{held_files.MAIN}"/>')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert expired(read_bytes(out.getvalue())) == pytest.approx([FVC], abs=1e-3)
 
 
 def test_an_empty_cell_of_spxraw_is_told_and_bytes_are_read() -> None:
@@ -270,6 +325,38 @@ def test_the_seam_names_blows_and_keeps_small_files_small(monkeypatch: pytest.Mo
 )
 def test_cases(name: str, fvc: float) -> None:
     assert expired(read(SHARED / f"{name}.csv")) == pytest.approx([fvc], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("\n1.", "\n[1.", 1), "of [Data] is no number"),
+        (lambda text: text + text, "holds several waveforms"),
+    ],
+)
+def test_no_value_of_a_waveform_file_is_lost_to_a_bracket(change: Any, said: str) -> None:
+    assert said in refusal(change(held_files.waveform()), 1.0)
+
+
+def test_a_factor_that_the_fvc_chose_is_told() -> None:
+    """A curve that lost 3 % of its volume gives its FVC by the factor that the file notes beside it."""
+    said = "by the FVC in the file its curves are not at BTPS: its factor, {}, is applied"
+    whole = held_files.easyone()
+    at = whole.index("<SamplingValues>")
+    start, end = (whole.index(f"{value:.3f}", at) for value in FLOW[[130, 143]])
+    assert read_bytes(whole).notes == []
+    assert read_bytes(whole[:start] + whole[end:]).notes == [said.format("1.03")]
+    assert said.format("1.083") in read_bytes(held_files.ats_record(1.083)).notes
+
+
+def test_inspirations_that_are_of_no_one_expiration_are_left_out_and_told() -> None:
+    blow, breath = held_files.ats_record().splitlines()
+    best = [line.replace("SPES", "SPEB").replace("SPIS", "SPIB") for line in (blow, breath)]
+    both = read_bytes("\n".join([blow, breath, *best]))
+    assert both.record["pif"].tolist() == pytest.approx([3.0, 3.0])
+    assert not any("inspirations" in note for note in both.notes)
+    unclear = read_bytes("\n".join([blow, blow, breath]))
+    assert "1 inspirations left out: no expiration, or not one alone, is of their manoeuvre" in unclear.notes
 
 
 def test_settings_of_blanks_take_no_time() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from corruption import FAILED, KINDS, Sample, damaged, invented, judge, samples, sas7bdat_sample, xport_sample, zipped
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.formats import sas7bdat
+from spiro_diffusion.formats import sas7bdat, xport
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.nhanes import codebook
 from spiro_diffusion.nhanes.repair import repair_file, repair_folder
@@ -133,6 +134,70 @@ def test_exchanged_names_are_refused_by_the_cdcs_order(tmp_path: Path) -> None:
     first, second = (data.index(name) for name in (b"RIAGENDR", b"SDMVPSU "))
     data[first : first + 8], data[second : second + 8] = data[second : second + 8], data[first : first + 8]
     assert "see SDMVPSU): names may have been exchanged" in refusal(DEMO, bytes(data), tmp_path)
+
+
+def test_exchanged_names_of_another_cycle_are_refused_by_their_labels(tmp_path: Path) -> None:
+    """Of cycle E no file was seen at first hand: another order is read where the labels are right."""
+    file = dataclasses.replace(codebook.FILES["DEMO_E"], rows=None, counts=())
+    table = invented(file, 30, np.random.default_rng(0))[[*codebook.DEMO_EF[:4], "SDMVPSU", "RIAGENDR", "RIDAGEYR"]]
+    table = table.assign(RIDRETH1=1.0, WTMEC2YR=1.0)
+    words = {name: word.partition("|")[0].title() for name, word in codebook.LABEL_WORDS.items()}
+    xport.write(out := io.BytesIO(), "DEMO_E", table, words)
+    (tmp_path / "x.xpt").write_bytes(out.getvalue())
+    assert repair_file(tmp_path / "x.xpt", file, tmp_path / "t.parquet")["rows"] == 30
+    exchanged = {"RIAGENDR": "SDMVPSU", "SDMVPSU": "RIAGENDR"}
+    xport.write(out := io.BytesIO(), "DEMO_E", table, words)
+    data = bytearray(out.getvalue())
+    first, second = (data.index(name.ljust(8).encode()) for name in exchanged)
+    data[first : first + 8], data[second : second + 8] = data[second : second + 8], data[first : first + 8]
+    (tmp_path / "x.xpt").write_bytes(data)
+    with pytest.raises(SpiroError, match="names may have been exchanged"):
+        repair_file(tmp_path / "x.xpt", file, tmp_path / "t.parquet")
+
+
+def test_halves_that_changed_places_are_refused_in_the_cdcs_files_and_told_of_in_others(tmp_path: Path) -> None:
+    middle, end = (BMX.header + 208 * rows for rows in (20, 40))
+    data = BMX.data[: BMX.header] + BMX.data[middle:end] + BMX.data[BMX.header : middle] + BMX.data[end:]
+    said = "but the CDC's files are sorted by SEQN: some rows may have changed places; fetch it again"
+    assert said in refusal(BMX, data, tmp_path)
+    (tmp_path / "raw.bin").write_bytes(data)
+    (warning,) = repair_file(tmp_path / "raw.bin", BMX.file, tmp_path / "t.parquet")["warnings"]
+    assert warning.startswith("row 20: SEQN ")
+    assert warning.endswith(said)
+
+
+def test_an_xport_file_larger_than_any_of_the_cdcs_is_refused_at_once(tmp_path: Path) -> None:
+    data = BMX.data + bytes(32 << 20)
+    tracemalloc.start()
+    assert "is an XPORT file of more than 33,554,432 bytes; BMX_G.xpt has some MB" in refusal(BMX, data, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 150 << 20
+    tracemalloc.stop()
+
+
+def test_the_first_release_of_demo_g_is_known(tmp_path: Path) -> None:
+    """September 2013: 34 of today's columns, which give the size; the SHA-256 is put to the stand-in's."""
+    current, first = codebook.FILES["DEMO_G"].releases
+    assert first.sha256 == "bdecfa92"
+    table = pd.DataFrame({name: np.ones(9756) for name in codebook.DEMO_G[:34]})
+    table = table.assign(SEQN=62161.0 + np.arange(9756), SDDSRVYR=7.0, RIDEXAGY=2.0)
+    xport.write(out := io.BytesIO(), "DEMO_G", table)
+    assert len(out.getvalue()) == first.size
+    known = first._replace(sha256=hashlib.sha256(out.getvalue()).hexdigest()[:8])
+    file = dataclasses.replace(codebook.FILES["DEMO_G"], releases=(current, known))
+    (tmp_path / "x.xpt").write_bytes(out.getvalue())
+    report = repair_file(tmp_path / "x.xpt", file, tmp_path / "t.parquet", published=True)
+    assert report["release"] == "superseded"
+    assert "is an earlier release (2,659,200 bytes)" in report["warnings"][-1]
+
+
+def test_names_in_a_zip_are_shown_short_and_without_control_characters(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for i in range(300):
+            archive.writestr(f"{i}\x1b[31m" + "n" * 20_000, b"x")
+    told = refusal(BMX, out.getvalue(), tmp_path)
+    assert told.isprintable()
+    assert len(told.removeprefix(str(tmp_path))) < 300
 
 
 def test_zeros_may_pad_the_last_record_and_names_may_be_small(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,34 @@ def overwritten(at: int, new: bytes) -> bytes:
 def test_pages_that_lie_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(SpiroError, match=message):
         read(data)
+
+
+def test_what_pyreadstat_raises_or_warns_of_is_a_line() -> None:
+    """One bit of the pointer to the names: a TypeError in pyreadstat. A name that is there twice: a warning."""
+    data = bytearray(sas7bdat_sample(40, 4).data)
+    data[1080] ^= 4
+    with pytest.raises(SpiroError, match="is a damaged SAS7BDAT"):
+        read(bytes(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "SPXPTS" not in read(written().replace(b"SPXPTS", b"SPXRAW"))
+
+
+@pytest.mark.parametrize("little", [True, False])
+@pytest.mark.parametrize("width", range(3, 8))
+def test_short_numbers_and_names_beyond_ascii_are_read(width: int, little: bool) -> None:
+    layout = Layout(little=little)
+    columns = placed([Column("SEQN", "", False, 8), Column("SHORT", "", False, width)])
+    number = (np.arange(ROWS) * 2.0).astype(f"{layout.order}f8")
+    eight = number.view(np.uint8).reshape(ROWS, 8)
+    rows = np.zeros((ROWS, 16), np.uint8)
+    rows[:, :8] = eight
+    rows[:, 8 : 8 + width] = eight[:, 8 - width :] if little else eight[:, :width]  # SAS keeps the leading bytes
+    out = io.BytesIO()
+    sas7bdat.write(out, "X", columns, [rows], ROWS, layout, PAGE)
+    found = read(out.getvalue().replace(b"SEQN", "GRÖ".encode()))
+    assert list(found) == ["GRÖ", "SHORT"]
+    np.testing.assert_array_equal(found["SHORT"], number)
 
 
 def test_a_file_of_several_pages_streams_in_batches() -> None:

@@ -105,8 +105,8 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
         ("Interval=2 ms\n[Data]\n" + "1.0\n" * 30, "neither VT"),
         ("FT\n[Data]\n" + "1.0\n" * 30, "no interval and no rate"),
         ("FT\nInterval=2 ms\n[Data]\n1\n2\n", "expected a waveform"),
-        ("FT\nInterval=2 ms\n[Data]\n" + "1.0\n" * 30 + "1;2\n", "1;2 in .Data. is no value"),
-        ("FT\nInterval=2 ms\n[Data]\n" + "1e999\n" * 30, "1e999 in .Data. is no value"),
+        ("FT\nInterval=2 ms\n[Data]\n" + "1.0\n" * 30 + "1;2\n", "value 31 of .Data. is neither"),
+        ("FT\nInterval=2 ms\n[Data]\n" + "1e999\n" * 30, "value 1 of .Data. is neither"),
         ("FT\n[Data]\n" + "0;1\n" * 30, "do not rise evenly"),
     ],
 )

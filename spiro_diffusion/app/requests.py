@@ -132,6 +132,14 @@ def person(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _number(name, values.get(name)) for name in ("age", "height")} | {"sex": str(values.get("sex"))}
 
 
+def btps(value: Any) -> float | None:
+    """The factor to BTPS of what a browser sent, None where it sent none.
+
+    Raises SpiroError where it is no number; its range is checked where it is used.
+    """
+    return None if value is None else _number("the factor to BTPS", value)
+
+
 def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """The ages (years) and heights (cm), in whole numbers, that a model was trained on: lowest and highest."""
     return {name: (math.ceil(made_from[name][0]), math.floor(made_from[name][1])) for name in START}

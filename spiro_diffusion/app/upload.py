@@ -3,21 +3,26 @@
 `KEY-user` holds what `user_effort.to_store` made, `KEY-user-effort` which of them is chosen: see `user_effort.effort`.
 """
 
+from typing import Any
+
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import user_effort
+from spiro_diffusion.app import requests, user_effort
 from spiro_diffusion.app.controls import alert, labelled, note
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.user_curves.efforts import BTPS_RANGE
 
 
 def layout(key: str) -> list[Component]:
-    """The button, what is said about the file, the choice among its efforts."""
+    """The button, what is said about the file, the choice among its efforts, the factor that it may lack."""
+    low, high = BTPS_RANGE
+    factor: Any = {"min": low, "max": high, "step": "any", "placeholder": "as the file says", "debounce": True}
     return [
-        dcc.Upload(html.Button("Choose a CSV file", className="wide-button"), id=f"{key}-upload"),
+        dcc.Upload(html.Button("Choose a file", className="wide-button"), id=f"{key}-upload"),
         html.P(
-            "time_s (s) and flow_l_s (L/s) or volume_l (L), at BTPS, with or without the breaths in around the blow; "
-            "several efforts told apart by a column curve. It stays on this computer.",
+            "Columns of time and flow or volume, with or without the breaths in around the blow, or a spirometer's "
+            "export: CSV, Excel, XML, UK Biobank, ATS/ERS, FHIR. It stays on this computer.",
             className="hint",
         ),
         html.Div(id=f"{key}-user-said", className="user-said", role="status"),
@@ -26,6 +31,10 @@ def layout(key: str) -> list[Component]:
             labelled("Effort", dcc.Dropdown([], id=f"{key}-user-effort", clearable=False, searchable=False)),
             id=f"{key}-user-choice",
             className="absent",
+        ),
+        labelled("Factor to BTPS", dcc.Input(type="number", id=f"{key}-btps", **factor)),
+        html.P(
+            "Where the file does not say it: 1 if at BTPS, else about 1.1, as the spirometer noted.", className="hint"
         ),
         html.Button("Remove", id=f"{key}-user-remove", className="user-remove"),
         dcc.Store(id=f"{key}-file"),
@@ -53,27 +62,11 @@ def connect(app: Dash, key: str) -> None:
         Output(f"{key}-user-choice", "className"),
         Output(f"{key}-user-said", "children"),
         Input(f"{key}-file", "data"),
+        Input(f"{key}-btps", "value"),
         prevent_initial_call=True,
     )
-    def read(file: dict[str, str] | None) -> tuple:
-        if not file:
-            return None, [], None, "absent", []
-        try:
-            found = user_effort.read_upload(file["contents"], file["name"])
-        except SpiroError as error:
-            return None, [], None, "absent", [alert(str(error))]
-        options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-        said = (
-            f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
-        )
-        notes = [html.P(said), *(note(text) for text in found.notes)]
-        return (
-            user_effort.to_store(found),
-            options,
-            user_effort.best(found),
-            "control" if len(options) > 1 else "absent",
-            notes,
-        )
+    def show(file: dict[str, str] | None, btps: Any) -> tuple:
+        return read(file, btps)
 
     app.clientside_callback(
         ClientsideFunction("spiro", "clear"),
@@ -81,3 +74,18 @@ def connect(app: Dash, key: str) -> None:
         Input(f"{key}-user-remove", "n_clicks"),
         prevent_initial_call=True,
     )
+
+
+def read(file: dict[str, str] | None, btps: Any) -> tuple[list | None, list, int | None, str, list[Component]]:
+    """Of what a browser sent: efforts to keep, those to choose from, the best, the choice's class, what is said."""
+    if not file:
+        return None, [], None, "absent", []
+    try:
+        found = user_effort.read_upload(file["contents"], file["name"], requests.btps(btps))
+    except SpiroError as error:
+        return None, [], None, "absent", [alert(str(error))]
+    options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
+    said = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    notes = [html.P(said), *(note(text) for text in found.notes)]
+    shown = "control" if len(options) > 1 else "absent"
+    return user_effort.to_store(found), options, user_effort.best(found), shown, notes

@@ -31,8 +31,10 @@ class Effort:
         return self.session.curves()[self.number]
 
 
-def read_upload(contents: str, file: str) -> UserCurves:
+def read_upload(contents: str, file: str, btps: float | None = None) -> UserCurves:
     """The curves of an uploaded file; `contents` is a data address with base64, as a browser sends it.
+
+    `btps` is the factor to BTPS of a file that does not say its own.
 
     Raises SpiroError as `user_curves.read` does, and where the file or its curves are too many.
     """
@@ -43,7 +45,7 @@ def read_upload(contents: str, file: str) -> UserCurves:
         raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
-    curves = read(io.BytesIO(content), file)
+    curves = read(io.BytesIO(content), file, btps=btps)
     if len(curves.names) > MOST_EFFORTS:
         raise SpiroError(
             f"{file}: holds {len(curves.names)} curves; this page reads {MOST_EFFORTS}, `spiro indices` any number"

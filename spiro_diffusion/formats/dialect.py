@@ -19,7 +19,7 @@ PREAMBLE_LINES = 200  # before the names of the columns, at most
 UNIT_LINES = 2  # between the names and the first numbers, at most
 SEPARATORS = ("\t", ";", ",", "|", " ")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp932", "cp949")
+CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp1254", "cp932", "cp949", "cp950", "mac_roman")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -37,7 +37,10 @@ class Dialect:
 
 
 def decoded(head: bytes) -> Iterator[tuple[str, str]]:
-    """Encoding and text of the start of a file, in each encoding that it can be in."""
+    """Encoding and text of the start of a file, in each encoding that it can be in, but for those that agree."""
+    if head.isascii():
+        yield "utf-8", head.decode()
+        return
     for mark, encoding in MARKS.items():
         if head.startswith(mark):
             yield encoding, codecs.getincrementaldecoder(encoding)("replace").decode(head)
@@ -52,7 +55,9 @@ def decoded(head: bytes) -> Iterator[tuple[str, str]]:
 def cells(line: str, separator: str) -> list[str]:
     """The cells of a line, quotes and blanks around them taken off."""
     if separator == " ":
-        return line.split()
+        return re.sub(
+            r"(?<=[^\s)\]])\s+(?=[(\[])", "", line
+        ).split()  # a unit in brackets belongs to the name before it
     try:
         row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
@@ -114,12 +119,15 @@ def listed(names: Sequence[str]) -> str:
     return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def refuse_many_columns(path: Path, expected: str) -> None:
+def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: str = ",") -> None:
     """Raises SpiroError where a line has so many cells that each would cost memory; nothing is parsed for it."""
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.readline(HEAD), b""):
-            if piece.count(b",") >= MOST_COLUMNS:
-                raise SpiroError(f"{path}: a line has {MOST_COLUMNS} columns or more; {expected}")
+    mark = separator.encode()
+    for piece in iter(lambda: file.readline(HEAD), b""):
+        if piece.count(mark) >= MOST_COLUMNS and any(
+            len(line.split(None if separator == " " else mark)) > MOST_COLUMNS
+            for line in re.sub(rb'"[^"]*"', b"", piece).splitlines()
+        ):
+            raise SpiroError(f"{where}: a line has more than {MOST_COLUMNS} columns; {expected}")
 
 
 def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:

@@ -11,6 +11,7 @@ The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Da
 import math
 import struct
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -258,7 +259,7 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
             chunks = pyreadstat.read_file_in_chunks(
                 pyreadstat.read_sas7bdat, file.name, rows_at_once, disable_datetime_conversion=True
             )
-            for frame, _ in chunks:
+            while (frame := _next_of(chunks)) is not None:
                 done += len(frame)
                 yield frame
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
@@ -266,6 +267,13 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
             raise SpiroError(f"is a damaged SAS7BDAT ({said}); fetch it again") from None
     if done != announced:
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
+
+
+def _next_of(chunks: Iterator) -> pd.DataFrame | None:
+    """The next rows; pyreadstat warns of names that come twice, which it changes, and so are no column's of the CDC."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return next(chunks, (None,))[0]
 
 
 def rows_announced(stream: BufferedReader) -> int:

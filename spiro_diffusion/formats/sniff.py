@@ -26,8 +26,10 @@ class Kind(StrEnum):
     JSON = "JSON"
     CSV = "text in columns, such as CSV"
     TEXT = "plain text"
+    UTF16 = "text in UTF-16 without its mark"
     PARQUET = "Parquet"
     PDF = "PDF"
+    RTF = "Rich Text"
     OLD_OFFICE = "an Office document of before 2007, such as .xls"
     PNG = "a PNG picture"
     JPEG = "a JPEG picture"
@@ -61,6 +63,7 @@ _AT_START = (
     (b"7z\xbc\xaf\x27\x1c", Kind.SEVEN_ZIP),
     (b"PAR1", Kind.PARQUET),
     (b"%PDF", Kind.PDF),
+    (b"{\\rtf", Kind.RTF),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind.OLD_OFFICE),
     (b"\x89PNG", Kind.PNG),
     (b"\xff\xd8\xff", Kind.JPEG),
@@ -99,6 +102,8 @@ def _kind_of_text(head: bytes) -> Kind:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
+    if len(head) > 16 and b"" in (head[:200:2].strip(b"\0"), head[1:200:2].strip(b"\0")):
+        return Kind.UTF16
     if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
         return Kind.UNKNOWN
     if start.startswith(b"<"):

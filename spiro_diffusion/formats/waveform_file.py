@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError
 
 DATA = re.compile(r"^[ \t]{0,9}\[data\][^\r\n]{0,200}\r?$", re.IGNORECASE | re.MULTILINE)
+SECTION = re.compile(r"\[[^\W\d_][^\]]{0,200}\]")  # another one, behind the values
 KIND = re.compile(r"(?<![a-z])(VT|FT)(?![a-z])", re.IGNORECASE)
 REFERENCE = re.compile(r"^\s*(FVC|FEV|PEF|FEF|MMEF|BEV|EV|VEXT|VBE)", re.IGNORECASE)  # of what is known, not of values
 UNITS: dict[str, tuple[tuple[str, float], ...]] = {  # to L and L/s; the first that is named counts
@@ -47,6 +48,8 @@ def parse(text: str, where: str, name: str = "") -> WaveformFile:
     mark = DATA.search(text)
     if mark is None:
         raise SpiroError(f"{where}: has no line [Data]")
+    if DATA.search(text, mark.end()):
+        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each as a file of its own")
     lines = [line.strip() for line in text[mark.end() :].splitlines() if line.strip()]
     named = next((i for i, line in enumerate(lines) if re.match(r"[+-]?[.,\d]", line)), len(lines))
     heads = "\n".join(lines[:named])
@@ -63,17 +66,17 @@ def parse(text: str, where: str, name: str = "") -> WaveformFile:
 
 def _values(lines: list[str], where: str) -> NDArray[np.float64]:
     """Numbers (n, 1 or 2) of the lines up to the next section."""
-    end = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    end = next((i for i, line in enumerate(lines) if SECTION.match(line)), len(lines))
     commas = not any("." in line for line in lines[:end])  # are decimal marks
     rows: list[list[float]] = []
-    for line in lines[:end]:
+    for number, line in enumerate(lines[:end], 1):
         cells = re.split(r"[\s;]+" if commas else r"[\s;,]+", line.strip(";, \t"))
         try:
             row = [float(cell.replace(",", ".")) for cell in cells]
         except ValueError:
-            raise SpiroError(f"{where}: {shown(line, 30)} in [Data] is no number") from None
+            raise SpiroError(f"{where}: value {number} of [Data] is no number") from None
         if len(row) > 2 or (rows and len(row) != len(rows[0])) or not np.isfinite(row).all():
-            raise SpiroError(f"{where}: {shown(line, 30)} in [Data] is no value, and no time and value")
+            raise SpiroError(f"{where}: value {number} of [Data] is neither a value nor a time and a value")
         rows.append(row)
     if not rows:
         raise SpiroError(f"{where}: holds no samples")

@@ -62,7 +62,8 @@ def read_people(path: Path) -> pd.DataFrame:
                 f"{path}: its columns are separated by {name}; save it as CSV with commas between columns and points "
                 "in numbers"
             )
-    dialect.refuse_many_columns(path, "expected age, height, sex")
+    with path.open("rb") as opened:
+        dialect.refuse_many_columns(opened, str(path), "expected age, height, sex")
     table = dialect.rows(path, str(path), encoding="utf-8-sig")
     table = table.rename(columns=lambda name: str(name).strip().lower())
     twice = table.columns[table.columns.duplicated()]

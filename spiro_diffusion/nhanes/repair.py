@@ -198,7 +198,7 @@ def _ascending(seqn: np.ndarray, published: bool, findings: Findings) -> None:
     except SpiroError as error:
         if published:
             raise
-        findings.warnings.append(f"{error}: parts of it may have changed places")
+        findings.warnings.append(str(error))
 
 
 def _verified(name: str, values: Values, first_row: int, findings: Findings) -> pa.Array:

@@ -66,11 +66,14 @@ def one_row_each(values: np.ndarray) -> None:
 
 
 def ascending(values: np.ndarray) -> None:
-    """Refuse rows that do not stand in the order of SEQN, as the CDC's do: parts have changed places."""
+    """Refuse rows that are not sorted by SEQN, as the CDC's are: parts of the file have changed places."""
     falls = np.diff(values) < 0
     if falls.any():
         row = int(falls.argmax()) + 1
-        raise SpiroError(f"row {row}: SEQN {values[row]:.0f} stands behind {values[row - 1]:.0f}; fetch it again")
+        raise SpiroError(
+            f"row {row}: SEQN {values[row]:.0f} comes after {values[row - 1]:.0f}, but the CDC's files are sorted by "
+            "SEQN: some rows may have changed places; fetch it again"
+        )
 
 
 def efforts(acceptable: np.ndarray, grade: np.ndarray, first_row: int = 0) -> None:

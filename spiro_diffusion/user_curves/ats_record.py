@@ -8,12 +8,13 @@ missing, points are 10 ms apart and the factor is asked for.
 
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.user_curves import fvc
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, RawBlow
 from spiro_diffusion.user_curves.source import Source
@@ -28,7 +29,7 @@ ML_PER_L = 1000.0
 @dataclass(frozen=True)
 class _Record:
     inspiration: bool
-    key: tuple[str, str]  # test type and number of the manoeuvre
+    key: tuple[str, str, str]  # single or best, test type, number of the manoeuvre
     btps: float | None
     fvc: float | None  # L
     flow: NDArray[np.float64]  # (n,) L/s
@@ -45,13 +46,16 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     lines = [line for line in source.text().splitlines() if line.strip()]
     records = [_record(line, f"{source.where}: record {number}") for number, line in enumerate(lines, 1)]
     out = [record for record in records if not record.inspiration]
-    inward = {record.key: record for record in records if record.inspiration}
+    inward = [record for record in records if record.inspiration]
     if not out:
         raise SpiroError(f"{source.where}: holds inspirations alone (data type SPI); give the expirations, SPE")
-    if len({record.key for record in out}) < len(out):  # a best curve stands beside its own record: same manoeuvre
-        inward = {}
+    alone = Counter(record.key for record in out), Counter(record.key for record in inward)
+    joined = {record.key: record for record in inward if all(count[record.key] == 1 for count in alone)}
     notes = [] if all(record.fvc for record in out) else ["without an FVC the points are taken to be 10 ms apart"]
-    return [_blow(record, inward.get(record.key), source.where) for record in out], notes
+    if left := len(inward) - len(joined):
+        notes.append(f"{left} inspirations left out: no expiration, or not one alone, is of their manoeuvre")
+    blows = [_blow(record, joined.get(record.key), source.where) for record in out]
+    return blows, notes + fvc.applied(blows)
 
 
 def _record(line: str, place: str) -> _Record:
@@ -67,16 +71,17 @@ def _record(line: str, place: str) -> _Record:
     while points and not points[-1]:
         points.pop()
     if count is None or count != len(points):
-        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {shown(cells[COUNT], 20)}")
+        said = "nothing" if count is None else f"{count:g}"
+        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {said}; export it again")
     values = [_number(point) for point in points]
     flow = np.array([np.nan if value is None else value for value in values]) / ML_PER_L
     if not np.isfinite(flow).all():
         at = int(np.argmin(np.isfinite(flow)))
-        raise SpiroError(f"{place}: data point {at + 1} is {shown(points[at], 20)}; expected a flow in mL/s")
+        raise SpiroError(f"{place}: data point {at + 1} is no number; expected a flow in mL/s")
     forced = _number(cells[FVC])
     return _Record(
         kind[1].upper() == "I",
-        (cells[TEST_TYPE].lower(), cells[MANOEUVRE]),
+        (kind[2].upper(), cells[TEST_TYPE].lower(), cells[MANOEUVRE]),
         _number(cells[BTPS]),
         forced / ML_PER_L if forced else None,
         flow,
@@ -85,6 +90,11 @@ def _record(line: str, place: str) -> _Record:
 
 def _number(cell: str) -> float | None:
     return float(cell) if re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,9})?", cell) else None
+
+
+def _name(record: _Record) -> str:
+    """Test type and number of the manoeuvre, where they are what table 8 has there: no other field's text is shown."""
+    return "/".join(part.rstrip("-") for part in record.key[1:] if re.fullmatch(r"(pre|post)-?|\d{1,3}", part))
 
 
 def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:
@@ -96,12 +106,11 @@ def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:
     found = fvc.chosen(readings, record.fvc)
     if found is None and record.fvc:
         raise SpiroError(
-            f"{where}: manoeuvre {shown(record.key[1], 20)}: no usual interval between its points gives its FVC of "
+            f"{where}: manoeuvre {_name(record)}: no usual interval between its points gives its FVC of "
             f"{record.fvc:g} L; give the curve as CSV with times"
         )
     period, factor = found or (SAMPLE_PERIOD_S, None)
     flow = record.flow
     if inward is not None:
         flow = np.concatenate([flow, -np.abs(inward.flow)])
-    name = "/".join(shown(part, 20) for part in record.key if part)
-    return RawBlow(name, "flow", flow, period, btps=factor, column="flow")
+    return RawBlow(_name(record), "flow", flow, period, btps=factor, column="flow")

@@ -1,5 +1,6 @@
 """What columns of spirometry are called, in several languages, and their units."""
 
+import functools
 import re
 import unicodedata
 from typing import Literal, NamedTuple
@@ -38,6 +39,7 @@ _UNITS: tuple[tuple[Quantity, float, str], ...] = (
 )
 UNITS = {word: (quantity, factor) for quantity, factor, words in _UNITS for word in words.split()}
 _IN_BRACKETS = re.compile(r"[(\[{<](.*?)[)\]}>]")
+_CONDITION = re.compile(rf"\b(?:{'|'.join(CONDITIONS)})\b")
 _AT_END = re.compile(r"^(.+?)[\s_:,/]+([^\s_:,/]+(?:\s*[/_]\s*[^\s_/:,]+)?)$")
 
 
@@ -52,18 +54,19 @@ class ColumnName(NamedTuple):
 
 def unit(text: str) -> tuple[Quantity, float] | None:
     """Quantity and factor of a unit as written, alone or in brackets."""
-    plain = unicodedata.normalize("NFKC", text).casefold().strip("()[]{}<> \t")
+    plain = unicodedata.normalize("NFKC", text).casefold().strip("()[]{}<> \t,;")
     return UNITS.get(re.sub(r"[\s.·*⋅^]", "", plain).replace("_", "/").replace("−", "-"))
 
 
+@functools.lru_cache(4096)
 def parse(name: str) -> ColumnName:
     """Quantity, label and unit of a column: `Flow (L/s)`, `flow_l_s`, `Fluss 2 in l/min`, `容积[L]`."""
     text = " ".join(unicodedata.normalize("NFKC", name[:200]).casefold().split())
     written = None
     for found in _IN_BRACKETS.finditer(text):
-        if unit(found[1]):
-            written = unit(found[1])
-            text = text[: found.start()] + " " + text[found.end() :]
+        said = _CONDITION.findall(found[1])
+        if written := unit(_CONDITION.sub("", found[1])):
+            text = " ".join([text[: found.start()], *said, text[found.end() :]])
             break
         if "/" in found[1]:  # a unit that is not known here
             return ColumnName(None)

@@ -1,6 +1,7 @@
 """Delimited text of any dialect: columns of time and flow or volume, one blow or several."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.formats import dialect
-from spiro_diffusion.formats.dialect import HEAD, Dialect, first_names, listed, sniff
+from spiro_diffusion.formats.dialect import HEAD, PREAMBLE_LINES, SEPARATORS, UNIT_LINES, Dialect, cells, listed, sniff
+from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.physiology.spirometry import end_of_flow
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.column_names import ColumnName
@@ -25,6 +27,7 @@ LARGEST = 1 << 30  # bytes; 13,000 drawn curves
 DRAWN = ("person", "draw")  # as `spiro generate` names its curves
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
+SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         _refuse(source)
     if found.mixed:
         raise SpiroError(f"{source.where}: its numbers have decimal points and commas both; use one of them")
-    return blows_of(_parsed(source, found), [*zip(found.names, found.units, strict=True)], source.where)
+    before = "\n".join(source.head_text.splitlines()[: found.begin])
+    return blows_of(_parsed(source, found), [*zip(found.names, found.units, strict=True)], source.where, before)
 
 
 def score(names: list[str]) -> int:
@@ -64,7 +68,33 @@ def score(names: list[str]) -> int:
 def _refuse(source: Source) -> NoReturn:
     if b"\n" not in source.head and b"\r" not in source.head and len(source.head) == HEAD:
         raise SpiroError(f"{source.where}: its first line has more than {HEAD:,} characters; {EXPECTED}")
-    raise SpiroError(f"{source.where}: columns are {listed(first_names(source.head))}; {EXPECTED}")
+    if source.kind is Kind.EMPTY:
+        raise SpiroError(f"{source.where}: is empty; {EXPECTED}")
+    names = _names_above_numbers(source.head)
+    said = f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
+    raise SpiroError(f"{source.where}: {said}; {EXPECTED}")
+
+
+def _names_above_numbers(head: bytes) -> list[str]:
+    """The cells above the first row of numbers, and above its units: any other line could tell of a patient."""
+    lines = [line for line in next((text for _, text in dialect.decoded(head)), "").splitlines() if line.strip()]
+    for place, line in enumerate(lines[1 : PREAMBLE_LINES + UNIT_LINES], 1):
+        separator = max(SEPARATORS, key=lambda mark: _count_of_numbers(cells(line, mark)))
+        count = _count_of_numbers(cells(line, separator))
+        above = [cells(other, separator) for other in lines[max(place - 1 - UNIT_LINES, 0) : place]]
+        while count and above and len(above[-1]) == count:
+            names = above.pop()
+            if not all(column_names.unit(name) for name in names if name):
+                return names
+        if count:
+            break
+    return []
+
+
+def _count_of_numbers(row: list[str]) -> int:
+    """The cells of a row in which all that is not empty is a number, else 0."""
+    filled = [cell for cell in row if cell]
+    return len(row) if filled and all(map(dialect.is_number, filled)) else 0
 
 
 def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
@@ -72,6 +102,8 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
     if source.path and source.path.stat().st_size > LARGEST:
         raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
     with source.opened() as file:
+        dialect.refuse_many_columns(file, source.where, EXPECTED, found.separator)
+        file.seek(0)
         return dialect.rows(
             file,
             source.where,
@@ -88,9 +120,16 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
 # --- columns to blows -----------------------------------------------------------------------------------------------
 
 
-def blows_of(table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a table whose columns are places; `names` are the columns' names and the units below them."""
-    columns = [_column(name, below) for name, below in names]
+def blows_of(
+    table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str, before: str = ""
+) -> tuple[list[RawBlow], list[str]]:
+    """Blows of a table whose columns are places; `names` are the columns' names and the units below them.
+
+    `before` is the text above the rows: where it says ATPS, and nothing says BTPS, the factor is not known.
+    """
+    columns = [_column(name, below, where) for name, below in names]
+    if {word.lower() for word in re.findall(r"\b[AB]TPS\b", before)} == {"atps"}:
+        columns = [column._replace(conditions=column.conditions or "atps") for column in columns]
     keys = _keys(columns, names)
     series = _series(columns, names, where)
     rows = _without_repeated_names(table, [name for name, _ in names])
@@ -112,11 +151,19 @@ def blows_of(table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str) 
     return blows, list(dict.fromkeys(notes))
 
 
-def _column(name: str, below: str) -> ColumnName:
-    column = column_names.parse(name)
-    unit = column_names.unit(below)
-    if column.quantity and column.unit is None and unit and unit[0] == column.quantity:
-        return column._replace(unit=unit[1])
+def _column(name: str, below: str, where: str) -> ColumnName:
+    """What a name says together with the unit below it.
+
+    Raises SpiroError where that unit is not known.
+    """
+    column, below = column_names.parse(name), below.strip("()[]{}<> \t")
+    if not column.quantity or column.unit is not None or not below:
+        return column
+    both = column_names.parse(f"{name} ({below})")
+    if both.quantity == column.quantity and both.unit is not None:
+        return both
+    if "/" in below:
+        raise SpiroError(f"{where}: the unit of {shown(name, 40)} is {shown(below, 20)}; give L/s, L/min or mL/s")
     return column
 
 
@@ -214,20 +261,21 @@ def _blows_of_series(
     return blows, notes
 
 
-def numbers(cells: pd.Series, name: str, where: str) -> NDArray[np.float64]:
+def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     """A column as finite float64 (n,).
 
     Raises SpiroError that names the first cell that is no number, by its row counted from 1.
     """
-    if cells.dtype.kind not in "fiu":
-        text = cells.astype(str).str.strip()
+    if column.dtype.kind not in "fiu":
+        text = column.astype(str).str.strip()
         text = text.where(text.str.len() < 300, "")  # an integer of hundreds of digits
         values = pd.to_numeric(text.str.replace(",", "."), errors="coerce").to_numpy(np.float64)
     else:
-        values = cells.to_numpy(np.float64)
+        values = column.to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        said = shown(cells.iloc[bad[0]])
+        cell = str(column.iloc[bad[0]])
+        said = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
         raise SpiroError(f"{where}: {shown(name, 40)} is {said} in row {bad[0] + 1}; expected a number")
     return values
 

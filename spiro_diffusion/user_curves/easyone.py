@@ -111,7 +111,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         raise SpiroError(f"{source.where}: is {shown(what)}; of XML, ndd EasyOne's with curves is read")
     skipped = len(found.trials) - len(curves)
     notes = [f"{skipped} trials that are no forced expirations, or have no curve, left out"] if skipped else []
-    return [_blow(trial, i, source.where) for i, trial in enumerate(curves, 1)], notes
+    blows = [_blow(trial, i, source.where) for i, trial in enumerate(curves, 1)]
+    return blows, notes + fvc.applied(blows)
 
 
 def _blow(trial: _Trial, place: int, where: str) -> RawBlow:
@@ -135,7 +136,7 @@ def _is_number(text: str) -> bool:
 
 def _numbers(text: str, place: str) -> NDArray[np.float64]:
     cells = re.split(r"[\s;,]+", text.strip())
-    wrong = next((cell for cell in cells if not _is_number(cell)), None)
+    wrong = next((i for i, cell in enumerate(cells, 1) if not _is_number(cell)), None)
     if wrong is not None:
-        raise SpiroError(f"{place}: its SamplingValues hold {shown(wrong, 20)}; export it again")
+        raise SpiroError(f"{place}: value {wrong} of its SamplingValues is no number; export it again")
     return np.array([float(cell) for cell in cells])

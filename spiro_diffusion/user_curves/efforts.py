@@ -27,7 +27,7 @@ FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
 DISAGREE_SHARE = 0.05
-ABSURD = 1e9  # L or L/s: whatever the unit was meant to be
+ABSURD = 1e9  # L, L/s or s: whatever the unit was meant to be
 SMALLEST_L, LARGEST_L = 0.2, 12.0  # nor breathes out less, at 3 years, or more
 BTPS_RANGE = (0.95, 1.2)  # of a factor: ambient air at 5 to 37 degrees Celsius becomes 1.15 to 1.0
 RATES_HZ = (20, 25, 30, 40, 50, 60, 62.5, 64, 75, 80, 100, 120, 125, 128, 150, 200, 250, 256, 300, 400, 500, 512, 1000)
@@ -164,8 +164,8 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
     factor = blow.btps if blow.btps is not None else given
     if factor is None:
         raise SpiroError(
-            f"{where}: does not say whether it is at BTPS; say so with --btps 1, or give the factor from ATPS to BTPS "
-            "that the spirometer noted, about 1.1"
+            f"{where}: does not say whether it is at BTPS; say so with --btps 1 (on the page: factor to BTPS), or give "
+            "the factor from ATPS to BTPS that the spirometer noted, about 1.1"
         )
     low, high = BTPS_RANGE
     if not low <= factor <= high:
@@ -175,9 +175,12 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
 
 def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64], float]:
     """Flow (T,) in L/s, and its period (s)."""
+    numbers = {blow.column or blow.quantity: blow.values, "time": blow.times}
+    numbers["volume_l"] = None if blow.volume is None else blow.volume[[0, -1]]
+    for name, values in numbers.items():
+        if values is not None and not np.abs(values).max(initial=0.0) < ABSURD:
+            raise SpiroError(f"{where}: {shown(name, 40)} holds numbers beyond any lung's")
     times, period = _clock(blow, where)
-    if not np.abs(blow.values).max() < ABSURD:
-        raise SpiroError(f"{where}: {shown(blow.column or blow.quantity, 40)} holds numbers beyond any lung's")
     value = blow.values * factor
     even = blow_is_even(times)
     if even and _is_usual(period):

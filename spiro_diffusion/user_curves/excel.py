@@ -1,7 +1,10 @@
 """Excel workbooks (.xlsx): the first sheet that has columns of time and flow or volume."""
 
+import contextlib
 import re
+import warnings
 import zipfile
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -12,8 +15,8 @@ from spiro_diffusion.user_curves.delimited import EXPECTED, blows_of, score
 from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
-MOST_UNPACKED = 256 << 20  # bytes of all parts of a workbook
-MOST_ROWS = 500_000
+MOST_UNPACKED = 32 << 20  # bytes of all parts of a workbook: 20 times what eight efforts of 15 s at 100 Hz take
+MOST_CELLS = 500_000  # of a sheet; openpyxl takes seconds for them
 WORKBOOK = "xl/workbook.xml"
 _DAMAGED = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError)
 
@@ -39,32 +42,45 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
             if size > MOST_UNPACKED:
                 raise SpiroError(f"{source.where}: is a workbook that unpacks to {size:,} bytes; save it as CSV")
         file.seek(0)
-        for title, rows in _sheets(file, source.where):
-            found = next((i for i, row in enumerate(rows[:PREAMBLE_LINES]) if score([_text(c) for c in row])), None)
-            if found is not None:
-                return _blows(rows, found, f"{source.where}: sheet {shown(title, 40)}")
-    raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
+        with _damage_told(source.where), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and the like, which hold no values
+            import openpyxl  # noqa: PLC0415, slow to load and seldom needed
+
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            sheets = (_rows(sheet.iter_rows(values_only=True), source.where) for sheet in book.worksheets)
+            place, before, rows = next(((i, *read) for i, read in enumerate(sheets, 1) if read[1]), (0, "", []))
+    if not rows:
+        raise SpiroError(f"{source.where}: no sheet of the workbook names its columns; {EXPECTED}")
+    return _blows(rows, before, f"{source.where}: sheet {place}")
 
 
-def _sheets(file: object, where: str) -> list[tuple[str, list[tuple]]]:
-    """Title and rows of each sheet, as openpyxl reads them; errors of its many kinds in one line."""
-    import openpyxl  # noqa: PLC0415, slow to load and seldom needed
-
-    sheets = []
+@contextlib.contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    """What openpyxl raises at damaged workbooks, which is much, as one line."""
     try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        for sheet in book.worksheets:
-            rows = []
-            for row in sheet.iter_rows(values_only=True):
-                rows.append(_without_end(row[:MOST_COLUMNS]))
-                if len(rows) > MOST_ROWS:
-                    raise SpiroError(f"{where}: a sheet has more than {MOST_ROWS:,} rows; give it in parts")
-            sheets.append((sheet.title, rows))
-    except SyntaxError as error:  # ElementTree's ParseError is one
+        yield
+    except (SyntaxError, *_DAMAGED) as error:  # ElementTree's ParseError is a SyntaxError
         raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
-    except _DAMAGED as error:
-        raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
-    return sheets
+
+
+def _rows(sheet: Iterable[tuple], where: str) -> tuple[str, list[tuple]]:
+    """The text before the row of a sheet that names columns, and the rows from there on: none where no row does."""
+    rows: list[tuple] = []
+    named, read, before = False, 0, ""
+    for row in sheet:
+        read += len(row)
+        if read > MOST_CELLS:
+            raise SpiroError(f"{where}: a sheet has more than {MOST_CELLS:,} cells; give it in parts")
+        cells = _without_end(row[:MOST_COLUMNS])
+        if not named:
+            texts = [_text(cell) for cell in cells]
+            before = f"{before}\n{' '.join(texts)}"
+            if score(texts):
+                rows, named = [], True
+        rows.append(cells)
+        if not named and len(rows) == PREAMBLE_LINES:
+            break
+    return before, rows if named else []
 
 
 def _without_end(row: tuple) -> tuple:
@@ -77,8 +93,8 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)[:200]
 
 
-def _blows(rows: list[tuple], header: int, where: str) -> tuple[list[RawBlow], list[str]]:
-    names, begin = [_text(cell) for cell in rows[header]], header + 1
+def _blows(rows: list[tuple], before: str, where: str) -> tuple[list[RawBlow], list[str]]:
+    names, begin = [_text(cell) for cell in rows[0]], 1
     units = [""] * len(names)
     rows = [(row + (None,) * len(names))[: len(names)] for row in rows]
     for row in rows[begin : begin + UNIT_LINES]:
@@ -86,4 +102,4 @@ def _blows(rows: list[tuple], header: int, where: str) -> tuple[list[RawBlow], l
             break
         units, begin = [_text(cell) for cell in row], begin + 1
     table = pd.DataFrame(list(rows[begin:]), columns=range(len(names)))
-    return blows_of(table, list(zip(names, units, strict=False)), where)
+    return blows_of(table, list(zip(names, units, strict=False)), where, before)

@@ -24,6 +24,7 @@ Release = Literal["R4", "R5"]
 UCUM = "http://unitsofmeasure.org"
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}  # UCUM codes of an interval
 SAMPLE = re.compile(r"[+-]?\d{1,12}(\.\d{1,12})?([eE]-?\d)?")
+GAPS = ("E", "U", "L")  # error, beyond the upper and below the lower limit
 STEP = 1e-4  # L/s, of what is written
 MOST_OBSERVATIONS = 1000
 
@@ -112,7 +113,8 @@ def _samples(data: Any, where: str) -> NDArray[np.float64]:
         raise SpiroError(f"{where}: its SampledData holds no samples")
     wrong = next((i for i, word in enumerate(words) if not SAMPLE.fullmatch(word)), None)
     if wrong is not None:
-        raise SpiroError(f"{where}: sample {wrong + 1} is {shown(words[wrong], 20)}; curves with gaps are not read")
+        said = words[wrong] if words[wrong] in GAPS else "no number"
+        raise SpiroError(f"{where}: sample {wrong + 1} is {said}; curves with gaps are not read")
     return np.array([float(word) for word in words])
 
 

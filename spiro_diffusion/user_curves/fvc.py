@@ -1,13 +1,15 @@
 """Whether values are at BTPS, told by the FVC that a record says beside them, which every standard asks at BTPS."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spiro_diffusion.user_curves.efforts import RawBlow
+
 AGREES = 0.015  # relative: values read so have to give the FVC
 APART = 0.01  # relative: readings that differ by less cannot be told apart
-
 
 Reading = TypeVar("Reading")  # what is asked for: a factor to BTPS, a period
 
@@ -25,3 +27,9 @@ def chosen(readings: dict[Reading, float], fvc: float | None) -> Reading | None:
     off = sorted(((abs(volume / fvc - 1), key) for key, volume in readings.items()), key=lambda found: found[0])
     alone = len(off) == 1 or off[1][0] - off[0][0] >= APART
     return off[0][1] if off[0][0] <= AGREES and alone else None
+
+
+def applied(blows: Sequence[RawBlow]) -> list[str]:
+    """A note on the factors but 1 that were chosen so: a curve that has lost a part can give the FVC by one too."""
+    factors = ", ".join(f"{factor:g}" for factor in sorted({blow.btps or 1.0 for blow in blows} - {1.0}))
+    return [f"by the FVC in the file its curves are not at BTPS: its factor, {factors}, is applied"] if factors else []

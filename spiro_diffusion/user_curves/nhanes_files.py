@@ -128,6 +128,8 @@ def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
     """A text's table of texts, names in capitals; the line that names `key` names the columns."""
     with path.open("rb") as file:
         found = dialect.sniff(file.read(dialect.HEAD), lambda names: int(key in [n.strip().upper() for n in names]))
+        file.seek(0)
+        dialect.refuse_many_columns(file, str(path), f"expected {', '.join(needed)}", found.separator if found else ",")
     if found is None:
         raise SpiroError(f"{path}: no column {key}, or too many columns")
     names = [name.strip().upper() for name in found.names]

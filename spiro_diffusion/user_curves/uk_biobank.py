@@ -58,7 +58,7 @@ def _columns(names: list[str]) -> dict[int, tuple[str, str]]:
 def _blow(name: str, text: str, where: str) -> RawBlow:
     place = f"{where}: {name if name.startswith('row') else 'line ' + name}"
     if not BLOW.match(text):
-        raise SpiroError(f"{place}: {shown(text, 20)} is no blow of field 3066, as blow1,578,0,0,1,...")
+        raise SpiroError(f"{place}: is no blow of field 3066, as blow1,578,0,0,1,...")
     _, count, *points = text.rstrip(", ").split(",")
     series = _whole(points, place)
     hidden = len(series) - int(count[:9])
@@ -70,9 +70,9 @@ def _blow(name: str, text: str, where: str) -> RawBlow:
 
 
 def _whole(points: list[str], place: str) -> NDArray[np.int64]:
-    wrong = next((p for p in points if not re.fullmatch(r"\s*-?\d{1,6}\s*", p)), None)
+    wrong = next((i for i, p in enumerate(points, 1) if not re.fullmatch(r"\s*-?\d{1,6}\s*", p)), None)
     if wrong is not None or len(points) > MOST_POINTS:
-        said = f"{shown(wrong, 20)} is no whole number of mL" if wrong is not None else f"{len(points)} points"
+        said = f"point {wrong} is no whole number of mL" if wrong is not None else f"{len(points)} points"
         raise SpiroError(f"{place}: {said}; field 3066 holds mL each 10 ms")
     return np.array([int(point) for point in points], np.int64)
 

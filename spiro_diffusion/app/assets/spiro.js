@@ -40,7 +40,7 @@ function nameControls() {
     for (const attribute of ["role", "aria-selected"]) option.removeAttribute(attribute);
   }
   for (const hidden of document.querySelectorAll("input[aria-hidden=true]")) set(hidden, "tabindex", "-1");
-  for (const file of document.querySelectorAll("input[type=file]")) set(file, "aria-label", "CSV file");
+  for (const file of document.querySelectorAll("input[type=file]")) set(file, "aria-label", "File of curves");
 }
 function set(element, attribute, value) {
   if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
