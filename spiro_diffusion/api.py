@@ -31,7 +31,7 @@ from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
-from spiro_diffusion.reconstruction import own_calibration, validation
+from spiro_diffusion.reconstruction import own_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
 from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
@@ -190,6 +190,8 @@ class SpiroGenerator:
 
         Raises SpiroError where there are no such efforts, or somebody is beyond the trained ages and heights.
         """
+        from spiro_diffusion.reconstruction import validation  # noqa: PLC0415 (scipy.stats: a second)
+
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
         return validation.table(self.reconstructor, efforts, draws=n, seed=0)
 
@@ -202,6 +204,8 @@ class SpiroGenerator:
 
         Raises SpiroError as `validate` does, and where they are fewer than 20.
         """
+        from spiro_diffusion.reconstruction import validation  # noqa: PLC0415
+
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
         try:
             found = validation.calibrated(self.reconstructor, efforts)

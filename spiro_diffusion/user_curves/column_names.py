@@ -14,8 +14,7 @@ _WORDS: dict[Quantity, str] = {
     "volume": "volume vol volumen volum wolumen objem objętość térfogat hacim tilavuus объем объём 容积 容積 容量 体积"
     " 體積 体積 ボリューム 용적 부피",
     "curve": "curve blow effort trial manoeuvre maneuver maneuvre attempt versuch messung kurve manöver essai"
-    " courbe person participant subject"
-    " manœuvre prueba curva maniobra prova manovra poging próba попытка кривая 曲线 曲線 试验 次数",
+    " courbe manœuvre prueba curva maniobra prova manovra poging próba попытка кривая 曲线 曲線 试验 次数",
 }
 WORDS: dict[str, Quantity] = {word: quantity for quantity, words in _WORDS.items() for word in words.split()}
 _MODIFIERS = """expiratory expired exp forced air rate exspiratorischer exspiratorisch expiratoire espiratorio

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from spiro_diffusion.user_curves.reader import read
 
 TABLE = "people.csv"
 NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which says whose curves are whose
+MOST_HEAD = 4096  # bytes of a line of names
 MOST_BYTES = 256 << 20  # that a compressed file may hold
 
 
@@ -88,8 +90,17 @@ def _of_anyone(files: list[Path], names: set[str], btps: float | None) -> Iterat
 
 
 def _read(file: Path, btps: float | None) -> UserCurves:
-    if file.suffix != ".gz":
-        return read(file, btps=btps)
+    """The curves of a file; of a table with a column `person` and none `curve`, the person's name is the curve's."""
+    data = _unpacked(file) if file.suffix == ".gz" else None
+    with file.open("rb") as opened:
+        first = data.split(b"\n", 1)[0] if data is not None else opened.readline(MOST_HEAD)
+    if re.search(rb"\bperson\b", first) and not re.search(rb"\bcurve\b", first):
+        whole = file.read_bytes() if data is None else data
+        data = re.sub(rb"\bperson\b", b"curve", whole, count=1)
+    return read(file, btps=btps) if data is None else read(io.BytesIO(data), str(file), btps=btps)
+
+
+def _unpacked(file: Path) -> bytes:
     try:
         with gzip.open(file) as packed:
             data = packed.read(MOST_BYTES + 1)
@@ -97,7 +108,7 @@ def _read(file: Path, btps: float | None) -> UserCurves:
         raise SpiroError(f"{file}: a damaged gzip file ({error}); fetch it again") from None
     if len(data) > MOST_BYTES:
         raise SpiroError(f"{file}: unpacks to more than {MOST_BYTES >> 20} MB; give it in parts")
-    return read(io.BytesIO(data), str(file), btps=btps)
+    return data
 
 
 def _plain(cell: object) -> str:
