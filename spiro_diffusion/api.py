@@ -75,7 +75,10 @@ class SpiroGenerator:
         place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
         folder, own = Path(folder), None if calibration is None else Path(calibration)
         vqvae, cldm = folder / "vqvae.safetensors", folder / "cldm.safetensors"
-        return cls(Generator.from_checkpoints(vqvae, cldm, place), folder, own)
+        found = cls(Generator.from_checkpoints(vqvae, cldm, place), folder, own)
+        if own is not None:
+            _ = found.reconstructor  # a calibration of another model is refused at once
+        return found
 
     def generate(
         self,

@@ -16,6 +16,9 @@ Models = Annotated[Path, typer.Option(help="Folder with vqvae.safetensors and cl
 Btps = Annotated[
     float | None, typer.Option(help="Factor to BTPS of a file that does not say its own; 1 where it is at BTPS.")
 ]
+Calibration = Annotated[
+    Path | None, typer.Option(help="Corrects intervals: a file that `spiro reconstruct --calibrate` made.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spiro_diffusion.cli.options import MODELS, Models
+from spiro_diffusion.cli.options import MODELS, Calibration, Models
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import tell
 from spiro_diffusion.core.errors import SpiroError
@@ -15,6 +15,7 @@ from spiro_diffusion.core.errors import SpiroError
 def page(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
     models: Models = MODELS,
+    calibration: Calibration = None,
 ) -> None:
     """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
     try:
@@ -24,7 +25,7 @@ def page(
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
     from spiro_diffusion.app.requests import Drawer  # noqa: PLC0415
 
-    server = open_server(Drawer(SpiroGenerator.from_checkpoint(models)), port)
+    server = open_server(Drawer(SpiroGenerator.from_checkpoint(models, calibration=calibration)), port)
     tell(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
     with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

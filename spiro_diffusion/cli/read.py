@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spiro_diffusion.cli.options import MODELS, Btps, Draws, Models, Output, Subject
+from spiro_diffusion.cli.options import MODELS, Btps, Calibration, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
@@ -117,7 +117,7 @@ class Device:
         Path | None,
         typer.Option(help="Folder of full efforts of 20 people or more, with people.csv: correct for them."),
     ] = None
-    calibration: Annotated[Path | None, typer.Option(help="A file that --calibrate made: use it.")] = None
+    calibration: Calibration = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="Full efforts of people, with people.csv: person, age, height, sex.")],
     output: Output,
     models: Models = MODELS,
-    calibration: Annotated[Path | None, typer.Option("--calibration", help="As of reconstruct.")] = None,
+    calibration: Calibration = None,
     btps: Btps = None,
     draws: Annotated[int, typer.Option("-n", "--draws", min=10, help="Completions of each effort.")] = 200,
     out: Annotated[Path | None, typer.Option(help="The table as .csv.")] = None,
