@@ -59,7 +59,8 @@ def _mutated(held: Any, folder: Path, hurt: Any) -> str:
     import mutation  # noqa: PLC0415
 
     outcome, read = mutation.judge(held, hurt.data, folder / "a"), mutation.READERS[held.reader]
-    if outcome == "read":
+    # A checkpoint has no checksum: a byte lost and one put in elsewhere shift the weights between (docs/reliability).
+    if outcome == "read" and (held.reader == "people" or hurt.edits == 1):
         (folder / "unhurt").write_bytes(held.data)
         fuzzing.hold_numbers(read(folder / "a"), read(folder / "unhurt"), hurt)
     return outcome

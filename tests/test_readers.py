@@ -6,6 +6,7 @@ benchmarks/fuzz_readers.py does this by the hour, with limits of time and memory
 import json
 import struct
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import mutation
@@ -69,6 +70,14 @@ def test_megabytes_of_commas_are_counted_and_not_parsed(tmp_path: Path, head: st
         read_people(file)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+def test_a_table_of_people_with_a_thousand_columns_more_is_read_in_silence(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("," * 1000 + "age,height,sex\n" + "," * 1000 + "45,175,male\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert conditioned(read_people(file))["age"].tolist() == [45.0]
 
 
 def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -442,6 +442,13 @@ def test_a_grade_that_contradicts_acceptability_is_refused(tmp_path: Path) -> No
     assert "row 0: SPAACC is" in refusal(CURVES, curves_changed(SPAACC=turned), tmp_path)
 
 
+def test_a_name_that_is_lost_is_restored_by_the_published_columns(tmp_path: Path) -> None:
+    """A byte of the pointer to a name, which pyreadstat then gives as NaN."""
+    at = int(0.1224 * len(CURVES.data))
+    (mended,) = repaired(CURVES, overwritten(CURVES.data, at, b"\0"), tmp_path)["mended"]
+    assert mended.startswith("name of column ")
+
+
 def test_a_page_written_over_another_is_told(tmp_path: Path) -> None:
     again = CURVES.data[:9216] + CURVES.data[5120:9216] + CURVES.data[13312:]
     (tmp_path / "raw.bin").write_bytes(again)

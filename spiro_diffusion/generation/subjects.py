@@ -162,7 +162,7 @@ def accepted(
 
 def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | None]) -> tuple[pd.DataFrame, Invalid]:
     """The table as `conditioned` makes it, as far as its cells are valid."""
-    out = people.reset_index(drop=True)
+    out = people.reset_index(drop=True).copy()  # in one piece: of hundreds of columns pandas would warn
     invalid: Invalid = {}
     for name in UNITS:
         cells, out[name] = out[name], _numbers(out[name])

@@ -115,7 +115,7 @@ def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: 
     names: list[str] = []
     for frame in sas7bdat.read(stream, findings, ROWS_AT_ONCE):
         if not names:
-            names, restored = validate.known_names(list(frame.columns), file)
+            names, restored = validate.known_names([str(name) for name in frame.columns], file)  # a lost name is NaN
             findings.mended += [f"name of column {name} restored" for name in restored]
         values: Values = {}
         for name, column in zip(names, frame.columns, strict=True):
