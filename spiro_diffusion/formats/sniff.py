@@ -102,7 +102,8 @@ def _kind_of_text(head: bytes) -> Kind:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start[:1024]:
         return Kind.HTML
-    if len(head) > 16 and b"" in (head[:200:2].strip(b"\0"), head[1:200:2].strip(b"\0")):
+    even, odd = (head[first:200:2].strip(b"\0") for first in (0, 1))
+    if len(head) > 16 and bool(even) != bool(odd):  # zeros in every other place, not in all
         return Kind.UTF16
     if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
         return Kind.UNKNOWN
