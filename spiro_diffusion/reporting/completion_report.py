@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.vocabulary import SEXES
+from spiro_diffusion.evaluation import groups
 from spiro_diffusion.reporting import completion_plots, report
 from spiro_diffusion.reporting.completion_plots import LABELS, NAMES
 from spiro_diffusion.reporting.sources import SOURCES
 
 Figure = dict[str, Any]  # as judge.json holds it
+GROUPS = {  # of `completion_cells`, in words
+    "all": "all",
+    **{word: word for word in SEXES.values()},
+    **{f"{low}_{high}": f"{low} to {high} years" for low, high in groups.AGE_BANDS},
+    **{name: name.replace("_", " ").title() for name in groups.ETHNICITIES.values()},
+    "predicted_obstructed": "obstructed, as predicted",
+    "predicted_unobstructed": "not obstructed, as predicted",
+}
 
 
 def write(folder: Path) -> None:
@@ -27,13 +37,13 @@ def write(folder: Path) -> None:
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
     source = SOURCES[result["data"]["source"]]
-    others = result["others"]
+    others, judged = result["others"], {name for case in result["cases"].values() for name in case["cells"]}
     return report.template("reconstruction.html.j2").render(
         data=result["data"],
         source=source.label,
         explanation=source.explanation,
         cases={LABELS[name]: case for name, case in result["cases"].items()},
-        cell_names=list(dict.fromkeys(name for case in result["cases"].values() for name in case["cells"])),
+        cell_names={name: words for name, words in GROUPS.items() if name in judged},
         candidates=NAMES,
         natural=result["natural"],
         others=others | {"cases": {LABELS[name]: case for name, case in others.get("cases", {}).items()}},
