@@ -6,8 +6,7 @@ LOOPS as of `benchmarks.fit_lung_shapes` (people.csv, loops.csv.gz, shape_auc.py
 modulo 5) the simulator's facts are fitted without it, as many participants are simulated as the default run has, the
 stages repair to train_reconstructor run on them, and that fifth's efforts are completed. Prints, by cut, the median
 error of the volume where the record ends, its bias, and how many of the 90 % intervals hold it; then the same after a
-correction by other people of the same researchers (20 random halves), and beside them, a ridge regression that was
-fitted to these very people, leaving out each in turn.
+correction by other people of the same researchers (20 random halves).
 """
 
 import argparse
@@ -18,15 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from benchmarks import fit_lung_shapes
 from spiro_diffusion.compute.runtime import RuntimeParams, configure
 from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.params import read_params
 from spiro_diffusion.pipeline import run
 from spiro_diffusion.reconstruction import calibration, validation
-from spiro_diffusion.reconstruction.calibration import LEVELS, Case
+from spiro_diffusion.reconstruction.calibration import Case
 from spiro_diffusion.reconstruction.densities import load_densities
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.validation import CUTS_S, Completed, Recorded
@@ -48,7 +48,7 @@ def main(loops: Path, participants: int, folder: Path) -> None:
     _say([_gathered(models, efforts, fold, at_s) for at_s in CUTS_S])
     corrected: list[list[Completed]] = [[] for _ in CUTS_S]
     cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
-    for used, judged in validation.halves(len(fold), SPLITS, 0):
+    for used, judged in _halves(len(fold)):
         # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
         known = [
             m.calibrated(calibration.fit([_of(case, used) for case in own]))
@@ -64,9 +64,9 @@ def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstru
     """The reconstructor of one fold, without a diffusion."""
     checkpoint = folder / "models/reconstructor.safetensors"
     if not checkpoint.is_file():
-        judge = fit_lung_shapes._judge(loops)
+        judge = fit_lung_shapes.judge_of(loops)
         flows, persons = judge.real_expirations()
-        people = fit_lung_shapes._people(loops, persons)
+        people = fit_lung_shapes.people_of(loops, persons)
         others = np.flatnonzero(people["person"].to_numpy() % fit_lung_shapes.FOLDS != fold)
         read = [fit_lung_shapes.read(flows[i]) for i in others]
         facts = fit_lung_shapes.fit(read, people.iloc[others], np.random.default_rng(0))
@@ -75,8 +75,7 @@ def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstru
         raw.mkdir(parents=True, exist_ok=True)
         write_cycle(simulate("G", participants, 1, shapes), "G", raw)
         changes = [f"download.source={raw.resolve()}"]
-        params = run.merged(run.read_params(), changes)
-        artifacts.write_text(folder / "params.yaml", run.yaml.safe_dump(params))
+        artifacts.write_text(folder / "params.yaml", yaml.safe_dump(run.merged(read_params(), changes)))
         for stage in STAGES:
             assert run.run_one(stage, folder) == 0
     place = configure(RuntimeParams(device="cpu", threads=1))
@@ -106,20 +105,25 @@ def _joined(parts: list[Completed]) -> Completed:
     return Completed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def _halves(n: int) -> list[tuple[NDArray, NDArray]]:
+    """Random halves of n people, and the other halves."""
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(n) for _ in range(SPLITS)]
+    return [(np.sort(order[: n // 2]), np.sort(order[n // 2 :])) for order in orders]
+
+
 def _say(cases: list[Completed]) -> None:
     for at_s, found in zip(CUTS_S, cases, strict=True):
-        low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
-        error = 1000 * (middle - found.recorded)
+        own = validation.figures(found)
+        errors = np.abs(np.median(found.drawn, axis=1) - found.recorded)
         rng = np.random.default_rng(0)
-        medians = [np.median(np.abs(rng.choice(error, len(error)))) for _ in range(1000)]
-        holds = (low <= found.recorded) & (found.recorded <= high)
-        exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
-        score = 1000 * validation.interval_score(found.recorded, low, high).mean()
+        medians = [np.median(rng.choice(errors, len(errors))) for _ in range(1000)]
+        low, high = 1000 * np.quantile(medians, [0.025, 0.975])
         print(
-            f"{at_s:g} s: {len(error)} efforts; error {np.median(np.abs(error)):.0f} mL "
-            f"({np.quantile(medians, 0.025):.0f} to {np.quantile(medians, 0.975):.0f}), bias {np.median(error):+.0f}; "
-            f"90 % holds {100 * holds.mean():.0f} % ({100 * exact.low:.0f} to {100 * exact.high:.0f}); "
-            f"width {1000 * np.median(high - low):.0f}, interval score {score:.0f} mL",
+            f"{at_s:g} s: {own['efforts']} efforts; error {own['error_ml']:.0f} mL ({low:.0f} to {high:.0f}), bias "
+            f"{own['bias_ml']:+.0f}; 90 % holds {100 * own['holds']:.0f} % ({100 * own['holds_from']:.0f} to "
+            f"{100 * own['holds_to']:.0f}); width {own['width_ml']:.0f}, "
+            f"interval score {own['interval_score_ml']:.0f} mL",
             flush=True,
         )
 

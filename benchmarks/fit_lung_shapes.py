@@ -65,10 +65,10 @@ def main(folder: Path, write: bool) -> None:
     if not (folder / "loops.csv.gz").exists():
         print(f"{folder}: no loops.csv.gz there; nothing is fitted")
         return
-    judge = _judge(folder)
+    judge = judge_of(folder)
     flows, persons = judge.real_expirations()
     loops = [read(flow) for flow in flows]
-    people = _people(folder, persons)
+    people = people_of(folder, persons)
     for seed in (0, 1, 2):
         drawn = out_of_fold(loops, people, np.random.default_rng(seed))
         real, generated = judge.features(flows), judge.features(drawn)
@@ -83,7 +83,7 @@ def main(folder: Path, write: bool) -> None:
         artifacts.write_text(lung_shapes.PATH, text)
 
 
-def _judge(folder: Path) -> ModuleType:
+def judge_of(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("shape_auc", folder / "shape_auc.py")
     assert spec is not None
     assert spec.loader is not None
@@ -92,7 +92,7 @@ def _judge(folder: Path) -> ModuleType:
     return module
 
 
-def _people(folder: Path, persons: list[int]) -> pd.DataFrame:
+def people_of(folder: Path, persons: list[int]) -> pd.DataFrame:
     people = pd.read_csv(folder / "people.csv").set_index("person").loc[persons].reset_index()
     people = people.rename(columns={"fvc_l": "fvc", "fev1_l": "fev1", "pef_l_s": "pef"})
     return people.assign(sex=np.where(people["sex"] == "male", 1, 2), ethnicity=3)  # unknown: the commonest

@@ -184,21 +184,32 @@ class SpiroGenerator:
             raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
         return self._folder / RECONSTRUCTOR
 
-    def validate(self, folder: str | Path, *, btps: float | None = None, n: int = 200) -> pd.DataFrame:
+    def validate(
+        self,
+        folder: str | Path,
+        *,
+        btps: float | None = None,
+        n: int = 200,
+        tell: Callable[[str], object] = warnings.warn,
+    ) -> pd.DataFrame:
         """How well the recorded efforts of a folder of people are completed, a row a cut; see `validation.table`.
 
         Args:
             folder: curves and people.csv, see `user_curves.people`.
             btps: the factor to BTPS of files that do not say their own. n: completions of each effort.
+            tell: gets each warning: on a bad model, on people who are left out.
 
-        Raises SpiroError where there are no such efforts, or somebody is beyond the trained ages and heights.
+        Raises SpiroError where there are no such efforts of anybody within the trained ages and heights.
         """
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415 (scipy.stats: a second)
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
+        self._warn(tell, efforts.said)
         return validation.table(self.reconstructor, efforts, draws=n, seed=0)
 
-    def calibrate(self, folder: str | Path, *, btps: float | None = None) -> OwnCalibration:
+    def calibrate(
+        self, folder: str | Path, *, btps: float | None = None, tell: Callable[[str], object] = warnings.warn
+    ) -> OwnCalibration:
         """Measure how far completions are off on recorded efforts of your own people.
 
         Written to a file, `from_checkpoint` takes it.
@@ -210,6 +221,7 @@ class SpiroGenerator:
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
+        self._warn(tell, efforts.said)
         try:
             found = validation.calibrated(self.reconstructor, efforts)
         except SpiroError as error:

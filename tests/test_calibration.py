@@ -200,8 +200,9 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert main(list(argv)) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1, err
-    return err
+    *warnings, last = err.splitlines()
+    assert all("warning: " in line for line in warnings), err
+    return last
 
 
 def test_too_few_people_another_model_and_no_table_end_in_one_line(
@@ -241,6 +242,21 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     Path("other.json").write_text("{}")
     assert "is no calibration" in refused(capsys, *with_other)
     assert "name the file" in refused(capsys, "reconstruct", *MAN)
+    assert "stands alone" in refused(capsys, "reconstruct", "mine.csv", *MAN, "--calibrate", str(loops))
+
+
+def test_who_is_left_out_is_said(loops: Path, model: api.SpiroGenerator, tmp_path: Path) -> None:
+    folder = tmp_path / "laboratory"
+    shutil.copytree(loops, folder)
+    table = pd.read_csv(folder / "people.csv").astype({"height": float})
+    table.loc[3, "height"] = 229.0
+    table.to_csv(folder / "people.csv", index=False)
+    (folder / "p7.csv").unlink()
+    said: list[str] = []
+    assert model.calibrate(folder, tell=said.append).people == 22
+    assert any("1 of 24 people have no curve" in line for line in said)
+    assert any("height is 229" in line for line in said)
+    assert "p7" not in " ".join(said), "names and numbers of people are not repeated"
 
 
 def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path, tmp_path: Path) -> None:
@@ -250,7 +266,7 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
     with pytest.raises(SpiroError, match="holds no curve of the people"):
         people.read_folder(tmp_path)
     table.assign(person="p1").to_csv(tmp_path / "people.csv", index=False)
-    with pytest.raises(SpiroError, match="stands twice"):
+    with pytest.raises(SpiroError, match="person of row 2 stands twice"):
         people.read_folder(tmp_path)
 
 

@@ -155,6 +155,8 @@ def reconstruct(
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 
     if device.calibrate is not None:
+        if efforts.file is not None:
+            raise SpiroError("--calibrate FOLDER stands alone; then complete efforts with --calibration")
         _calibrate(device.calibrate, draws.models, efforts.btps, output)
         return
     person = subject.person(needs := "a reconstruction needs")
@@ -190,7 +192,7 @@ def _calibrate(folder: Path, models: Path, btps: float | None, output: Output) -
 
     file = folder / FILE
     paths = curve_files.check_files(output.force, (file, (".json",)))
-    own = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps)
+    own = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps, tell=warn)
     own.write(file)
     if output.as_json:
         print_json({"files": [str(f) for f in paths], "people": own.people, **vars(own.calibration)})
@@ -222,7 +224,8 @@ def validate(
     paths = curve_files.check_files(output.force, (out, (".csv",)))
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
-    table = SpiroGenerator.from_checkpoint(models, calibration=calibration).validate(folder, btps=btps, n=draws)
+    generator = SpiroGenerator.from_checkpoint(models, calibration=calibration)
+    table = generator.validate(folder, btps=btps, n=draws, tell=warn)
     if out:
         curve_files.write_indices(out, table)
     if output.as_json:

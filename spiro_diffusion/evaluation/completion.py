@@ -231,14 +231,9 @@ def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], peop
         own["generator"][name] = _judged(drawn[name], truth[name], people)
     for other, values in others.items():
         own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
-    own["ratio_bias"] = _ratio_bias(case, truth, drawn, people)
     likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
-    number = len(JUDGED) * completion_cells.counted(case.people, likely)
-    own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, number)
-    own["ratio_bias"]["predicted_obstructed"] = {
-        "bias": completion_cells.bias(drawn["ratio"], truth["ratio"], likely, people),
-        "as_recorded": completion_cells.bias(_recorded_ratio(case)[:, None], truth["ratio"], likely, people),
-    }
+    own["ratio_bias"] = _ratio_bias(case, truth, drawn, likely, people)
+    own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
     return own
 
 
@@ -288,13 +283,17 @@ def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) 
         }
 
 
-def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> dict[str, dict[str, Figure]]:
-    """Mean error of FEV1/FVC by obstruction, of reconstructions and of efforts taken as recorded."""
-    recorded = _recorded_ratio(case)
+def _ratio_bias(
+    case: Case, truth: Drawn, drawn: Drawn, likely: NDArray[np.bool_], people: Resamples
+) -> dict[str, dict[str, Figure]]:
+    """Mean error of FEV1/FVC by obstruction, true and predicted (`likely` (n,)), of reconstructions and of efforts
+    taken as recorded."""
+    recorded = _indices(np.where(case.trusted, case.signals, 0))["ratio"]
     names = groups.obstruction(utility.obstructed(case.people, truth["ratio"]))
     result = {}
-    for name in ("obstructed", "not_obstructed"):
-        rows = (names == name) & np.isfinite(drawn["ratio"]).all(axis=1)
+    chosen = {name: names == name for name in ("obstructed", "not_obstructed")} | {"predicted_obstructed": likely}
+    for name, group in chosen.items():
+        rows = group & np.isfinite(drawn["ratio"]).all(axis=1)
         if (own := _enough(people, rows)) is None:
             result[name] = _missing("bias", "as_recorded")
             continue
@@ -304,11 +303,6 @@ def _ratio_bias(case: Case, truth: Drawn, drawn: Drawn, people: Resamples) -> di
             "as_recorded": from_resamples(own.means(recorded[rows] - real)),
         }
     return result
-
-
-def _recorded_ratio(case: Case) -> NDArray:
-    """FEV1/FVC (n,) of the efforts taken as they were interrupted."""
-    return _indices(np.where(case.trusted, case.signals, 0))["ratio"]
 
 
 def _enough(people: Resamples, rows: NDArray[np.bool_]) -> Resamples | None:

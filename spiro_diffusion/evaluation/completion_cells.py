@@ -12,8 +12,7 @@ from scipy.stats import binomtest
 
 from spiro_diffusion.core.vocabulary import SEXES
 from spiro_diffusion.evaluation import groups, utility
-from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, from_resamples, missing
+from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 
 NOMINAL = 0.90
 ENDS = (0.05, 0.95)
@@ -21,46 +20,29 @@ Cell = dict[str, float]
 
 
 def cells(
-    people: pd.DataFrame, draws: NDArray, truth: NDArray, obstructed: NDArray[np.bool_], number: int
+    people: pd.DataFrame, draws: NDArray, truth: NDArray, obstructed: NDArray[np.bool_], cuts: int
 ) -> dict[str, Cell]:
     """Of n efforts, one a person: `people` in each group, share whose interval `holds`, and its exact interval `from`
-    and `to`; `number` is that of all cells of the judge. Groups of fewer than MIN_PEOPLE are left out.
+    and `to`, corrected for the groups of so many cuts. Groups of fewer than MIN_PEOPLE are left out.
 
     Args:
         draws, truth: (n, draws) and (n,) of one index. obstructed: (n,), as predicted.
     """
     low, high = np.quantile(draws, ENDS, axis=1)
     held = (low <= truth) & (truth <= high)
+    groups_held = {name: held[rows] for name, rows in _groups(people, obstructed).items() if rows.sum() >= MIN_PEOPLE}
     found = {}
-    for name, rows in _groups(people, obstructed).items():
-        if rows.sum() >= MIN_PEOPLE:
-            exact = binomtest(int(held[rows].sum()), int(rows.sum())).proportion_ci(1 - 0.05 / number)
-            found[name] = {
-                "people": int(rows.sum()),
-                "holds": round(float(held[rows].mean()), 4),
-                "from": round(float(exact.low), 4),
-                "to": round(float(exact.high), 4),
-            }
+    for name, inside in groups_held.items():
+        exact = binomtest(int(inside.sum()), len(inside)).proportion_ci(1 - 0.05 / (cuts * len(groups_held)))
+        shares = {"holds": inside.mean(), "from": exact.low, "to": exact.high}
+        found[name] = {"people": len(inside)} | {key: round(float(share), 4) for key, share in shares.items()}
     return found
-
-
-def counted(people: pd.DataFrame, obstructed: NDArray[np.bool_]) -> int:
-    """The number of cells of one cut."""
-    return sum(rows.sum() >= MIN_PEOPLE for rows in _groups(people, obstructed).values())
 
 
 def predicted_obstructed(people: pd.DataFrame, ratio: NDArray) -> NDArray[np.bool_]:
     """Of n efforts whose FEV1/FVC was drawn (n, draws): whether more than half of the draws are obstructed."""
     each = [utility.obstructed(people, draw) for draw in np.asarray(ratio).T]
     return np.asarray(np.nanmean(each, axis=0) > 0.5)
-
-
-def bias(ratio: NDArray, truth: NDArray, rows: NDArray[np.bool_], people: Resamples) -> Figure:
-    """Mean error of the median FEV1/FVC of some efforts (n,), clustered by participant."""
-    rows = rows & np.isfinite(ratio).all(axis=1) & np.isfinite(truth)
-    if len(np.unique(people.person[rows])) < MIN_PEOPLE:
-        return missing(f"fewer than {MIN_PEOPLE} participants")
-    return from_resamples(people.restricted(rows).means(np.median(ratio[rows], axis=1) - truth[rows]))
 
 
 def _groups(people: pd.DataFrame, obstructed: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

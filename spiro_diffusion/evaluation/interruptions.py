@@ -12,7 +12,6 @@ from spiro_diffusion.reconstruction import segments
 
 COUGH_S = (0.3, 0.9)  # when the flow of a cough ceases, s after time zero
 BURST_S = 0.09  # after which it comes back
-LEAST_LASTS_S = 0.15  # an effort that ends sooner after a cut is not cut
 
 
 class Kind(StrEnum):
@@ -63,9 +62,7 @@ def interrupted(how: Interruption, signals: NDArray, people: pd.DataFrame, seed:
 
 def cut(signals: NDArray, people: pd.DataFrame, at_s: float) -> Case:
     """Efforts stopped `at_s` after time zero, of those that lasted longer."""
-    edge = int(np.searchsorted(time_grid.EDGES_S, at_s - 1e-9))
-    lasts = time_grid.EDGES_S[segments.end_edge(signals)]
-    rows = np.flatnonzero(lasts > at_s + LEAST_LASTS_S)
+    edge, rows = segments.edge_at(at_s), segments.cut_at(signals, at_s)
     truth = np.asarray(signals[rows])
     trusted = np.broadcast_to(np.arange(time_grid.N_SAMPLES) < edge, truth.shape).copy()
     return Case(Interruption(Kind.CUT, at_s), rows, np.where(trusted, truth, 0), trusted, truth, people.iloc[rows])

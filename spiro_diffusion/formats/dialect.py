@@ -20,6 +20,7 @@ UNIT_LINES = 2  # between the names and the first numbers, at most
 SEPARATORS = ("\t", ";", ",", "|", " ")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 CODE_PAGES = ("utf-8", "gb18030", "cp1252", "cp1251", "cp1250", "cp1254", "cp932", "cp949", "cp950", "mac_roman")
+_BEFORE_UNIT = re.compile(r"(?<=[^\s)\]])\s+(?=[(\[])")  # blanks: a unit in brackets belongs to the name before it
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -55,9 +56,7 @@ def decoded(head: bytes) -> Iterator[tuple[str, str]]:
 def cells(line: str, separator: str) -> list[str]:
     """The cells of a line, quotes and blanks around them taken off."""
     if separator == " ":
-        return re.sub(
-            r"(?<=[^\s)\]])\s+(?=[(\[])", "", line
-        ).split()  # a unit in brackets belongs to the name before it
+        return _BEFORE_UNIT.sub("", line).split()
     try:
         row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:

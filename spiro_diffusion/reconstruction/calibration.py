@@ -3,10 +3,10 @@
 The volume still to come after a cut is drawn from a density. People whom it has not seen say how far it is off: by the
 median (`shift`), and by how much its 90 % interval must be wider or narrower to hold nine in ten of them (`factor`).
 For one person drawn from the same population as the n people of the correction, the corrected interval holds with a
-probability of at least 0.90 (split conformal prediction, Vovk et al. 2005): the factor that a person needs does not
-depend on the order of the n + 1 people, so that of the new one is equally likely to take any rank among them, and
-`factor` is the one of rank ceil(0.9 (n + 1)). The shift is that of the other people for each, so that it keeps the
-order without meaning as well, but for what one person moves a median.
+probability of at least 0.90 (split conformal prediction, Vovk et al. 2005): had the shift been given, the factors that
+the n + 1 people need would be exchangeable, so that the new one takes any rank among them with the same probability,
+and `factor` is the one of rank ceil(0.9 (n + 1)). The shift is measured on the same people; each one's factor is taken
+after the shift of the others, as the new one's is: the promise is off by as much as one person moves a median.
 
 Factors are measured at a few cuts, and taken on straight lines over the logarithm of time between them.
 """
@@ -23,6 +23,7 @@ from spiro_diffusion.core.errors import shown
 Floats = NDArray[np.float64]
 Case = tuple[float, Floats, Floats, NDArray]  # of a cut, as `fit` takes it
 
+HOLDS = 0.9  # share of people whose interval is to hold
 LEVELS = (0.05, 0.5, 0.95)  # of the density: the ends of its 90 % interval around its median
 LEAST_PEOPLE = 9  # with fewer there is no rank of ceil(0.9 (n + 1))
 LARGEST_SHIFT, LARGEST_FACTOR = 5.0, 10.0  # beyond these it is another quantity that was measured
@@ -93,14 +94,11 @@ def _correction(true: Floats, quantiles: Floats, person: NDArray) -> tuple[float
     people, of = np.unique(person, return_inverse=True)
     if len(people) < LEAST_PEOPLE:
         return 0.0, 1.0, len(people)
-    weight = 1 / np.bincount(of)[of]
-    low, middle, high = quantiles.T
-    half = (high - low) / 2
-    off = (true - middle) / half
+    weight = equal_people(person)
+    half = (quantiles[:, 2] - quantiles[:, 0]) / 2
+    off = (true - quantiles[:, 1]) / half
     others = np.array([quantile(off, weight * (of != one), 0.5) for one in range(len(people))])
-    shifted = quantiles + (others[of] * half)[:, None]
-    rank = math.ceil(0.9 * (len(people) + 1)) / len(people)
-    factor = quantile(needed(true, shifted), weight, min(rank, 1.0))
+    factor = bound(needed(true, quantiles + (others[of] * half)[:, None]), person, HOLDS)
     shift = float(np.clip(quantile(off, weight, 0.5), -LARGEST_SHIFT, LARGEST_SHIFT))
     return round(shift, 4), round(float(np.clip(factor, 0.01, LARGEST_FACTOR)), 4), len(people)
 
@@ -109,6 +107,19 @@ def needed(true: Floats, quantiles: Floats) -> Floats:
     """By how much (n,) each interval around its median must grow to hold the true number."""
     low, middle, high = quantiles.T
     return np.where(true > middle, (true - middle) / (high - middle), (middle - true) / (middle - low))
+
+
+def bound(values: Floats, person: NDArray, share: float) -> float:
+    """What a new person's value stays below with a probability of `share`: of n people the one of rank
+    ceil(share (n + 1)), and the highest where n is too few for that."""
+    n = len(np.unique(person))
+    return quantile(values, equal_people(person), min(math.ceil(share * (n + 1)) / n, 1.0))
+
+
+def equal_people(person: NDArray) -> Floats:
+    """Weights (n,) of efforts by which each person counts as one."""
+    of = np.unique(person, return_inverse=True)[1]
+    return np.asarray(1 / np.bincount(of)[of], dtype=np.float64)
 
 
 def quantile(values: Floats, weight: Floats, level: float) -> float:

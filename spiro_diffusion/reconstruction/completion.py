@@ -114,10 +114,10 @@ class Recovered:
         efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
         given = f", given {efforts} of the same person," if self.others else ""
         full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}."
-        return " ".join([full, *self.limits, LIMIT])
+        return " ".join([full, *self.caveats, LIMIT])
 
     @property
-    def limits(self) -> list[str]:
+    def caveats(self) -> list[str]:
         """Of whom the probability is, and what speaks against it: a sentence each."""
         said = []
         if self.measured_on is not None:
@@ -141,7 +141,7 @@ class Recovered:
         table = self.summary()
         return {
             "sentence": self.sentence,
-            "limits": self.limits,
+            "caveats": self.caveats,
             "notes": self.notes,
             "faults": [
                 {"kind": f.kind, "reason": f.reason, "begin_s": _number(f.begin), "end_s": _number(f.end)}

@@ -51,6 +51,16 @@ def end_edge(signals: NDArray) -> Places:
     return last_edge(signals != 0)
 
 
+def edge_at(time: float) -> int:
+    """The first edge of the grid at a time (s) or after it."""
+    return int(np.searchsorted(time_grid.EDGES_S, time - 1e-9))
+
+
+def cut_at(signals: NDArray, time: float, goes_on_s: float = 0.15) -> Places:
+    """Rows (m,) of efforts (n, bins) that go on so long after a time (s) that they can be cut there."""
+    return np.flatnonzero(time_grid.EDGES_S[end_edge(signals)] > time + goes_on_s)
+
+
 def last_edge(marked: NDArray[np.bool_]) -> Places:
     """Edge (n,) of the grid after the last marked bin (n, bins); 0 where none is."""
     return np.where(marked.any(axis=1), time_grid.N_SAMPLES - marked[:, ::-1].argmax(axis=1), 0)
@@ -182,10 +192,6 @@ def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Flo
 def at(v: Floats, edge: Places | int) -> Floats:
     """Volume (n,) in L at an edge of the grid of each effort."""
     return v[np.arange(len(v)), edge]
-
-
-def _edge(time: float) -> int:
-    return int(np.searchsorted(time_grid.EDGES_S, time - 1e-9))
 
 
 def _flows(v: Floats, t: Floats, windows: Floats) -> Floats:

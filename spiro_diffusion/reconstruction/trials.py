@@ -16,7 +16,6 @@ from spiro_diffusion.reconstruction.segments import Floats, Places
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 CUTS_S = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # s after time zero
-LASTS_S = 0.15  # an effort that ends sooner after a cut is not cut
 
 
 class _Cut(NamedTuple):
@@ -47,14 +46,11 @@ def corrections(tail: Density, learned: Examples, signals: NDArray, curves: pd.D
 
 
 def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cut:
+    rows = rows[segments.cut_at(signals[rows], at)]
     flow = np.asarray(signals[rows], dtype=np.float64)
-    end, edge = segments.end_edge(flow), int(np.searchsorted(time_grid.EDGES_S, at - 1e-9))
-    lasts = time_grid.EDGES_S[end] > at + LASTS_S
-    rows, flow, end = rows[lasts], flow[lasts], end[lasts]
-    v = np.maximum.accumulate(time_grid.volume(flow), axis=1)
-    place = np.full(len(rows), edge)
-    best = sibling_efforts.best(curves, sibling_efforts.siblings(curves, rows))
-    others = Others.of(signals, *best)
+    v, end = np.maximum.accumulate(time_grid.volume(flow), axis=1), segments.end_edge(flow)
+    place = np.full(len(rows), segments.edge_at(at))
+    others = Others.of(signals, *sibling_efforts.best(curves, sibling_efforts.siblings(curves, rows)))
     return _Cut(
         at,
         segments.tail_features(v, place, mean_surface.features(curves.iloc[rows])),

@@ -6,7 +6,6 @@ seen say which score 99 of 100 of them stay below, and by how much the intervals
 be wider to hold.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import shown
-from spiro_diffusion.reconstruction.calibration import LEAST_PEOPLE, Calibration, Case, needed, quantile
+from spiro_diffusion.reconstruction.calibration import (
+    HOLDS,
+    LARGEST_FACTOR,
+    LEAST_PEOPLE,
+    Calibration,
+    Case,
+    bound,
+    equal_people,
+    needed,
+    quantile,
+)
 
 Floats = NDArray[np.float64]
 
@@ -35,8 +44,8 @@ class Limits:
     def __post_init__(self) -> None:
         if len(self.cut_s) != len(self.score) or self.cut_s != sorted(self.cut_s) or not all(self.cut_s):
             raise ValueError(f"cut_s is {shown(self.cut_s)}, score {shown(self.score)}; expected a score for each")
-        if not 1 <= self.wider <= 10:
-            raise ValueError(f"wider is {self.wider}; expected 1 to 10")
+        if not 1 <= self.wider <= LARGEST_FACTOR:
+            raise ValueError(f"wider is {self.wider}; expected 1 to {LARGEST_FACTOR:g}")
 
     def passed(self, score: Floats, cut_s: Floats) -> NDArray[np.bool_]:
         """Which scores (n,) of efforts cut at (n,) s are beyond."""
@@ -62,22 +71,15 @@ def limits(cases: Sequence[Case], found: Sequence[Floats], calibration: Calibrat
     """The limits by people whom the densities have not seen: `cases` as of `calibration.fit`, with scores `found`."""
     usual, unlike = [], []
     for (at, true, quantiles, person), of_cut in zip(cases, found, strict=True):
-        people, of = np.unique(person, return_inverse=True)
-        if len(people) < LEAST_PEOPLE:
+        if len(np.unique(person)) < LEAST_PEOPLE:
             continue
-        weight = 1 / np.bincount(of)[of]
-        rank = math.ceil(USUAL_SHARE * (len(people) + 1)) / len(people)
-        usual.append((at, round(quantile(of_cut, weight, min(rank, 1.0)), 4)))
-        far = of_cut > quantile(of_cut, weight, 1 - MOST_UNLIKE)
+        usual.append((at, round(bound(of_cut, person, USUAL_SHARE), 4)))
+        far = of_cut > quantile(of_cut, equal_people(person), 1 - MOST_UNLIKE)
         held = calibration.interval(quantiles[far], np.full(far.sum(), at))
         unlike.append((needed(true[far], held), person[far]))
     if not usual:
         return Limits([], [], 1.0)
     factors, person = (np.concatenate(column) for column in zip(*unlike, strict=True))
-    people, of = np.unique(person, return_inverse=True)
-    wider = 1.0
-    if len(people) >= LEAST_PEOPLE:
-        rank = math.ceil(0.9 * (len(people) + 1)) / len(people)
-        wider = min(max(quantile(factors, 1 / np.bincount(of)[of], min(rank, 1.0)), 1.0), 10.0)
+    wider = bound(factors, person, HOLDS) if len(np.unique(person)) >= LEAST_PEOPLE else 1.0
     cut_s, least = (list(column) for column in zip(*usual, strict=True))
-    return Limits(cut_s, least, round(wider, 4))
+    return Limits(cut_s, least, round(float(np.clip(wider, 1.0, LARGEST_FACTOR)), 4))

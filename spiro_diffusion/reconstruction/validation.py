@@ -5,7 +5,6 @@ volume that is drawn for the time at which the record ends is compared with the 
 ended by itself does not matter for that: many records stop while volume still rises, and their true FVC is larger.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,6 @@ from spiro_diffusion.reconstruction.segments import LEAST_L, Floats
 from spiro_diffusion.user_curves import people as people_files
 
 CUTS_S = (1.0, 2.0, 3.0)  # s after time zero
-LASTS_S = 0.15  # an effort that ends sooner after a cut is not cut
 LEAST_PEOPLE = 20  # that correct the intervals for their device
 BATCH = 4096  # curves at a time
 
@@ -37,7 +35,7 @@ class Recorded(NamedTuple):
     people: pd.DataFrame  # n rows as `subjects.conditioned` makes them
     signals: NDArray[np.float32]  # (n, bins) L/s
     end_s: Floats  # (n,) s after time zero, at which the record ends
-    said: list[str]
+    said: list[str]  # what was read, and who was left out
 
     def some(self, rows: NDArray) -> "Recorded":
         """Those of some people."""
@@ -76,8 +74,7 @@ def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Re
 
 def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, seed: int) -> Completed:
     """The efforts that last longer, cut at `at_s` and drawn on plain paths: the diffusion adds texture alone."""
-    edge = int(np.searchsorted(time_grid.EDGES_S, at_s - 1e-9))
-    rows = np.flatnonzero((efforts.end_s > at_s + LASTS_S) & (segments.end_edge(efforts.signals) > edge))
+    edge, rows = segments.edge_at(at_s), segments.cut_at(efforts.signals, at_s)
     truth = np.asarray(efforts.signals[rows], dtype=np.float64)
     trusted = np.broadcast_to(np.arange(time_grid.N_SAMPLES) < edge, truth.shape)
     ends = efforts.end_s[rows, None]
@@ -94,36 +91,33 @@ def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, 
 
 
 def table(model: Reconstructor, efforts: Recorded, *, draws: int, seed: int) -> pd.DataFrame:
-    """A row a cut: number of efforts, median absolute error in mL of the volume where the record ends, as it was at the
-    cut and as completed, its median sign, share of the 90 % intervals that hold it with the exact binomial 95 %
-    interval, their median width (mL), and their interval score (mL; Gneiting and Raftery 2007)."""
-    rows = []
-    for at_s in CUTS_S:
-        found = completed(model, efforts, at_s, draws, seed)
-        if not len(found.rows):
-            continue
-        low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
-        holds = (low <= found.recorded) & (found.recorded <= high)
-        exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
-        rows.append(
-            {
-                "cut_s": at_s,
-                "efforts": len(holds),
-                "as_recorded_ml": 1000 * np.median(found.recorded - found.seen),
-                "error_ml": 1000 * np.median(np.abs(middle - found.recorded)),
-                "bias_ml": 1000 * np.median(middle - found.recorded),
-                "holds": holds.mean(),
-                "holds_from": exact.low,
-                "holds_to": exact.high,
-                "width_ml": 1000 * np.median(high - low),
-                "interval_score_ml": 1000 * interval_score(found.recorded, low, high).mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    """A row a cut that an effort outlasts, see `figures`."""
+    found = {at_s: completed(model, efforts, at_s, draws, seed) for at_s in CUTS_S}
+    return pd.DataFrame([{"cut_s": at_s, **figures(cut)} for at_s, cut in found.items() if len(cut.rows)])
+
+
+def figures(found: Completed) -> dict[str, float]:
+    """Of one cut: the number of efforts; the median absolute error (mL) of the volume where the record ends, taken as
+    it was at the cut and as completed; the median of that error with its sign; the share of the 90 % intervals that
+    hold it, with the exact binomial 95 % interval; their median width and their mean score (mL)."""
+    low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
+    holds = (low <= found.recorded) & (found.recorded <= high)
+    exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
+    return {
+        "efforts": len(holds),
+        "as_recorded_ml": 1000 * np.median(found.recorded - found.seen),
+        "error_ml": 1000 * np.median(np.abs(middle - found.recorded)),
+        "bias_ml": 1000 * np.median(middle - found.recorded),
+        "holds": holds.mean(),
+        "holds_from": exact.low,
+        "holds_to": exact.high,
+        "width_ml": 1000 * np.median(high - low),
+        "interval_score_ml": 1000 * interval_score(found.recorded, low, high).mean(),
+    }
 
 
 def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:
-    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies."""
+    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies (Gneiting and Raftery 2007)."""
     return high - low + 20 * (np.maximum(low - true, 0) + np.maximum(true - high, 0))
 
 
@@ -151,10 +145,3 @@ def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> lis
         quantiles += np.array([-1e-6, 0, 1e-6])  # an interval of no width needs no finite factor
         found.append((at_s, rest, quantiles, done.rows))
     return found
-
-
-def halves(n: int, times: int, seed: int) -> Sequence[tuple[NDArray, NDArray]]:
-    """`times` random halves of n people, and the other halves."""
-    rng = np.random.default_rng(seed)
-    orders = [rng.permutation(n) for _ in range(times)]
-    return [(np.sort(order[: n // 2]), np.sort(order[n // 2 :])) for order in orders]

@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
 PATH = Path(__file__).with_name("lung_shapes.json")
-# Mahalanobis distance that 19 of 20 people of a normal population are within, by the number of predictors: whoever is
-# further from the real people's mean (the old, the obstructed) counts as one in the same direction at its edge.
-REACH = {4: 3.08}
+# Mahalanobis distance that 19 of 20 people of a normal population are within, of four predictors: whoever is further
+# from the real people's mean (the old, the obstructed) counts as one in the same direction at its edge.
+REACH = 3.08
 STEEPEST_BEND = -0.02  # smaller bends are lost in the shares of them
 _EARLY, _BETWEEN = len(expiration.EARLY_S), len(expiration.BETWEEN)
 
@@ -44,7 +44,7 @@ class Linear:
         """Standardised predictors (n, p), within REACH."""
         x = (predictors - self.centre) / self.scale
         distance = np.sqrt(((x @ self.precision) * x).sum(axis=1))
-        return x * np.minimum(1, REACH[x.shape[1]] / np.maximum(distance, 1e-9))[:, None]
+        return x * np.minimum(1, REACH / np.maximum(distance, 1e-9))[:, None]
 
     def drawn(self, predictors: Floats, rng: Rng) -> Floats:
         """Values (n, k) at predictors (n, p)."""

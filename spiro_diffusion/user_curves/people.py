@@ -4,7 +4,6 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import read_people
 from spiro_diffusion.user_curves.efforts import UserCurves
 from spiro_diffusion.user_curves.reader import read
@@ -28,8 +27,7 @@ class PeopleCurves(NamedTuple):
 
     people: pd.DataFrame
     curves: list[UserCurves]
-    without: int  # people of the table without a curve
-    said: list[str]  # what was read of the files
+    said: list[str]  # on files that were not used, and people without a curve
 
 
 def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
@@ -39,7 +37,8 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
     (a `.gz` of text too), in any format of docs/formats.md.
 
-    Raises SpiroError where there is no table, or no curve of anyone in it, or a file of curves cannot be read.
+    Raises SpiroError, which names nobody, where there is no table, or no curve of anyone in it, or a file of curves
+    cannot be read.
     """
     if not folder.is_dir():
         raise SpiroError(f"{folder}: no such folder; expected one of curves with a table {TABLE}")
@@ -49,44 +48,36 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
         raise SpiroError(f"{folder / TABLE}: no column {NAMES[0]} that says whose curves are whose")
     names = [_plain(cell) for cell in table[column]]
     if len({*names}) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise SpiroError(f"{folder / TABLE}: {column} {shown(twice)} stands twice; one row a person")
+        row = next(i for i, name in enumerate(names, 1) if name in names[: i - 1])
+        raise SpiroError(f"{folder / TABLE}: the {column} of row {row} stands twice; one row a person")
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
-    own = {name: [f for f in files if f.name.split(".")[0] == name or f.name == name] for name in names}
-    found: dict[str, UserCurves] = {}
-    said: list[str] = []
+    own = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
     if any(own.values()):
-        for name, theirs in own.items():
-            parts = [_read(file, btps) for file in theirs]
-            if parts:
-                found[name] = _joined(parts)
+        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in own.items() if theirs}
     else:
-        for file, curves in _of_anyone(files, {*names}, btps):
-            said.append(f"curves: {file}")
-            for name in names:
-                rows = [i for i, curve in enumerate(curves.names) if curve == name or curve.startswith(f"{name} (")]
-                if rows:
-                    found[name] = _some(curves, rows)
-            break
+        found = _in_one_file(files, names, btps)
     if not found:
-        listed = shown(", ".join(names[:5]), 60)
-        raise SpiroError(f"{folder}: holds no curve of the people in {TABLE} ({listed} ...); name files or curves so")
+        raise SpiroError(f"{folder}: holds no curve of the people in {TABLE}; name files or curves as its {column}")
     kept = [i for i, name in enumerate(names) if name in found]
-    people = table.iloc[kept].reset_index(drop=True)
-    return PeopleCurves(people, [found[names[i]] for i in kept], len(names) - len(kept), said)
+    without = len(names) - len(kept)
+    said = [f"{folder / TABLE}: {without} of {len(names)} people have no curve and are left out"] if without else []
+    return PeopleCurves(table.iloc[kept].reset_index(drop=True), [found[names[i]] for i in kept], said)
 
 
-def _of_anyone(files: list[Path], names: set[str], btps: float | None) -> Iterator[tuple[Path, UserCurves]]:
-    """Files that hold a curve of one of these names."""
+def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dict[str, UserCurves]:
+    """The curves of these people in the first file that holds any; notes and other tables may lie beside it."""
     for file in files:
         try:
             curves = _read(file, btps)
         except SpiroError:
             if len(files) == 1:
                 raise
-            continue  # notes, programs and tables lie beside curves
-        if names & {curve.split(" (")[0] for curve in curves.names}:
-            yield file, curves
+            continue
+        whose = [curve.split(" (")[0] for curve in curves.names]
+        rows = {name: [i for i, one in enumerate(whose) if one == name] for name in names}
+        if any(rows.values()):
+            return {name: _some(curves, theirs) for name, theirs in rows.items() if theirs}
+    return {}
 
 
 def _read(file: Path, btps: float | None) -> UserCurves:
