@@ -12,8 +12,9 @@ repro: setup  ## the stages on the simulated source, and the model card; FAST=1:
 	@$(if $(FAST),,git diff --quiet HEAD -- dvc.lock ||) spiro verify --tolerance || true  # other bytes: the same figures?
 	@printf '%s\n' '' \
 	  'Look:   metrics/evaluate/report.html (the whole story) and metrics/reconstruct/report.html, in a browser' \
-	  'Draw:   . .venv/bin/activate && spiro generate --age 45 --height 175 --sex male -n 20 --out curves.csv' \
-	  'Share:  git add params.yaml dvc.lock metrics && git commit -m "Run the pipeline" && dvc push'
+	  'Draw:   . .venv/bin/activate && spiro generate --age 45 --height 175 --sex male -n 20 --out curves.csv'
+	@git diff --quiet HEAD -- params.yaml dvc.lock metrics 2> /dev/null && echo 'Share:  dvc push' || \
+	  echo 'Share:  git add params.yaml dvc.lock metrics && git commit -m "Run the pipeline" && dvc push'
 
 test: setup lint  ## ruff, mypy and the tests
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile  # two processes of one thread: two threads wait for each other

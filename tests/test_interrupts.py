@@ -117,6 +117,10 @@ def test_make_repro_ends_with_three_next_steps(project: Path) -> None:
     assert [step.split()[0] for step in steps] == ["Look:", "Draw:", "Share:"]
     assert "metrics/evaluate/report.html" in steps[0]
     assert steps[2].index("git commit") < steps[2].index("dvc push")
+    for command in (("git", "add", "--all"), ("git", "commit", "--quiet", "-m", "run")):
+        assert run(project, *command).returncode == 0
+    again = run(project, "make", "-o", ".venv/ready", "repro").stdout.strip().splitlines()
+    assert again[-1] == "Share:  dvc push", "there is nothing to commit"
 
 
 def test_ctrl_c_before_any_stage_is_one_line(project: Path) -> None:
