@@ -124,9 +124,9 @@ def test_without_the_loops_the_fit_says_so_in_a_line(tmp_path: Path, capsys: pyt
 @pytest.mark.skipif(not LOOPS.exists(), reason="the real loops are not here")
 def test_best_efforts_cannot_be_told_from_real_loops_of_people_whom_the_facts_did_not_see() -> None:
     fit = load_benchmark()
-    judge = fit._judge(LOOPS)
+    judge = fit.judge_of(LOOPS)
     flows, persons = judge.real_expirations()
     loops = [fit.read(flow) for flow in flows]
-    drawn = fit.out_of_fold(loops, fit._people(LOOPS, persons), np.random.default_rng(0))
+    drawn = fit.out_of_fold(loops, fit.people_of(LOOPS, persons), np.random.default_rng(0))
     found = judge.auc(judge.features(flows).to_numpy(), judge.features(drawn).to_numpy(), fit.DRAWS)
     assert all(mean <= 0.62 for mean, _ in found.values()), found
