@@ -180,7 +180,7 @@ def test_a_slow_start_becomes_a_quick_one_of_the_same_volume(
     np.testing.assert_allclose(found.indices["fvc"], found.recorded["fvc"], rtol=0.02)
     assert (found.volume[:, found.time == 0.0] < 0.75 * found.recorded["bev"]).all()
     signals = time_grid.to_grid(late[None], spirometry.indices(late[None]).t0)
-    path = model.fill(signals, faults.trusted(found.faults)[None], found.person, 20, 0, diffuse=False)[0]
+    path = model.plain(signals, faults.trusted(found.faults)[None], found.person, 20, 0).flow()
     quick = time_grid.indices_of_signals(path)
     assert np.median(quick.bev) < ats_ers.bev_limit(quick.fvc).min() < found.recorded["bev"], "an acceptable start"
 
@@ -203,7 +203,7 @@ def test_the_same_seed_gives_the_same_draws(generator: api.SpiroGenerator) -> No
 def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, data: Path) -> None:
     widths = []
     for at in (0.5, 1.0, 2.0, 4.0):
-        drawn = completion.draw(model, case_of(data, at), 40, 0, diffuse=False)["fvc"]
+        drawn = completion.draw_plain(model, case_of(data, at), 40, 0)["fvc"]
         widths.append(np.median(np.quantile(drawn, 0.95, axis=1) - np.quantile(drawn, 0.05, axis=1)))
     assert widths == sorted(widths, reverse=True)
 
@@ -211,7 +211,7 @@ def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, d
 def test_an_obstructive_effort_is_not_pulled_to_normal(model: Reconstructor, data: Path) -> None:
     case = case_of(data, 1.0)
     ratio = (case.people["fev1"] / case.people["fvc"]).to_numpy()
-    drawn = completion.draw(model, case, 40, 0, diffuse=False)["ratio"]
+    drawn = completion.draw_plain(model, case, 40, 0)["ratio"]
     lowest = np.argsort(ratio)[: max(3, len(ratio) // 5)]
     bias = (np.median(drawn, axis=1) - ratio)[lowest].mean()
     recorded = (1 - ratio)[lowest].mean()  # all of a second's effort comes out in its first second
@@ -245,9 +245,10 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
     model = Density(DensityConfig(3, 2, width=32, components=3, dropout=0.0))
     model.fit_scales(x, y)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    standard = model.standard(x, y)
     for _ in range(150):
         optimiser.zero_grad()
-        (-model.log_likelihood(x, y).mean()).backward()
+        (-model.log_likelihood(*standard).mean()).backward()
         optimiser.step()
     at = np.array([[0.5, 1.0, 0.0], [0.5, -1.0, 0.0]])
     wide, narrow = model.eval().draw(at, 2000, generator)[:, :, 1]

@@ -4,6 +4,7 @@ Held-out participants' best full efforts are cut, or coughed into, and drawn ane
 participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Efforts
+from spiro_diffusion.evaluation.completion_baselines import BASELINES, Baseline, Drawn, Efforts
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
 from spiro_diffusion.evaluation.measured import in_parallel
+from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.physiology import faults, time_grid
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor, check_trusted
+from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
@@ -28,6 +30,7 @@ SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of 
 INTERVALS = (50, 90)
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
+LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
 SHOWN = 4  # efforts of the page
 SHOWN_CUTS_S = (1.0, 2.0)
 SHOWN_DRAWS = 100
@@ -39,15 +42,29 @@ def judge(
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
+    cases = _cases(held, seed)
+    rivals = against_rivals(BASELINES, cases, trained, draws, seed)
     result: dict[str, Any] = {}
-    for number, case in enumerate(_cases(held, seed)):
+    for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
         truth = _indices(case.truth)
-        drawn = draw(model, case, draws, seed + number, steps=steps)
-        plain = draw(model, case, draws, seed + number, diffuse=False)
-        others = {name: baseline(case, trained, draws, seed + number) for name, baseline in BASELINES.items()}
+        plain, drawn = draw(model, case, draws, seed + number, steps=steps)
         own = people.restricted(case.rows)
         result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, own)
     return result
+
+
+def against_rivals(
+    rivals: dict[str, Baseline], cases: list[Case], trained: Efforts, draws: int, seed: int
+) -> list[dict[str, Drawn]]:
+    """What each of the rivals draws for each case, on all cores."""
+    asked = [(number, name) for number in range(len(cases)) for name in rivals]
+
+    def drawn(i: int) -> Drawn:
+        number, name = asked[i]
+        return rivals[name](cases[number], trained, draws, seed + number)
+
+    found = dict(zip(asked, in_processes(drawn, len(asked)), strict=True))
+    return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
 
 
 def given_others(
@@ -68,8 +85,7 @@ def given_others(
     for number, case in enumerate(_cases(some, seed)):
         truth, own = _indices(case.truth), people.restricted(case.rows)
         without, given = (
-            draw(model, case, draws, seed + number, others=known, diffuse=False)
-            for known in (None, others.at(has[case.rows]))
+            draw_plain(model, case, draws, seed + number, known) for known in (None, others.at(has[case.rows]))
         )
         result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
@@ -89,8 +105,11 @@ def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> 
         case = cut(held.signals, held.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
-        fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n)))).value for n in INTERVALS}
+        fvc = np.concatenate([paths.increments.sum(axis=1) for _, paths in _paths(model, case, draws, seed)])
+        widths = (_width(fvc.reshape(-1, draws), n) for n in INTERVALS)
+        found[f"{at:g}"] = {
+            f"width_{n}": figure(float(np.median(w))).value for n, w in zip(INTERVALS, widths, strict=True)
+        }
     return found
 
 
@@ -126,7 +145,7 @@ def natural(
     rows = np.flatnonzero(mended)
     owners = some.iloc[rows].reset_index(drop=True)
     case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
-    drawn = draw(model, case, draws, seed, steps=steps)
+    _, drawn = draw(model, case, draws, seed, steps=steps)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
     for name in ("fvc", "fev1", "fef2575"):
@@ -183,9 +202,9 @@ def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     bands = np.full(shape, np.nan, dtype=np.float32)
     for number, at_s in enumerate(SHOWN_CUTS_S):
         case = cut(signals, people, at_s)
-        drawn = model.fill(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed)
-        for row, curves in zip(case.rows, drawn, strict=True):
-            bands[number, row] = np.percentile(time_grid.volume(curves), SHOWN_PERCENTILES, axis=0)
+        curves = model.plain(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed).flow()
+        volumes = time_grid.volume(curves).reshape(len(case.rows), SHOWN_DRAWS, -1)
+        bands[number, case.rows] = np.percentile(volumes, SHOWN_PERCENTILES, axis=1).swapaxes(0, 1)
     return {
         "cut_s": np.array(SHOWN_CUTS_S),
         "age": people["age"].to_numpy(float),
@@ -196,28 +215,52 @@ def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     }
 
 
-def draw(
-    model: Reconstructor,
-    case: Case,
-    draws: int,
-    seed: int,
-    *,
-    others: Others | None = None,
-    diffuse: bool = True,
-    steps: int | None = None,
-) -> Drawn:
-    """Indices (n, draws) of reconstructions of a case, given the best of each person's `others` if known."""
+def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, steps: int | None = None) -> tuple[Drawn, Drawn]:
+    """Indices (n, draws) of reconstructions of a case, on plain paths and on the diffusion's.
+
+    Between the knots the path decides FEF25-75 and FEV1 alone, and these only where something before 75 % of the
+    volume or the end of the first second is hidden. The diffusion draws those.
+    """
+    plain, diffused = [], []
+    for part_seed, paths in _paths(model, case, draws, seed):
+        found = _indices(paths.flow())
+        plain.append(found)
+        rows = _path_matters(paths)
+        diffused.append({name: values.copy() for name, values in found.items()})
+        if len(rows):
+            curves = model.diffused(paths.some(rows), part_seed, steps=steps).flow()
+            for name, values in _indices(curves).items():
+                diffused[-1][name][rows] = values
+    return _joined(plain, draws), _joined(diffused, draws)
+
+
+def draw_plain(model: Reconstructor, case: Case, draws: int, seed: int, others: Others | None = None) -> Drawn:
+    """Indices (n, draws) of reconstructions of a case on plain paths, given the best of each person's `others` if
+    known."""
+    return _joined([_indices(paths.flow()) for _, paths in _paths(model, case, draws, seed, others)], draws)
+
+
+def _paths(
+    model: Reconstructor, case: Case, draws: int, seed: int, others: Others | None = None
+) -> Iterator[tuple[int, Paths]]:
+    """The draws of a case by the densities alone, a batch at a time, each with its seed."""
     rows = max(1, BATCH // draws)
-    parts = []
     starts = range(0, len(case.rows), rows)
-    label = f"{case.how.label}{'' if diffuse else ', plain'}"
-    for start in tqdm(starts, desc=label, unit="batch", leave=False, delay=1):
+    for start in tqdm(starts, desc=case.how.label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
-        people = case.people.iloc[part]
-        own = (case.signals[part], case.trusted[part], people, draws, seed + start)
-        filled = model.fill(*own, others=others.at(part) if others else None, diffuse=diffuse, steps=steps)
-        parts.append(_indices(filled.reshape(-1, time_grid.N_SAMPLES)))
-    return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
+        own = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
+        yield seed + start, model.plain(*own, others=others.at(part) if others else None)
+
+
+def _path_matters(paths: Paths) -> NDArray[np.int64]:
+    """Efforts of which something is hidden before three quarters of the volume or the first second are out."""
+    v = np.cumsum(paths.increments, axis=1) - paths.increments
+    early = (v < LATEST_SHARE * paths.increments.sum(axis=1, keepdims=True)) | (time_grid.EDGES_S[:-1] < FEV_S)
+    return np.flatnonzero((early & paths.hidden_bins()).any(axis=1))
+
+
+def _joined(parts: list[Drawn], draws: int) -> Drawn:
+    return {name: np.concatenate([part[name] for part in parts]).reshape(-1, draws) for name in INDICES}
 
 
 def _cases(held: Efforts, seed: int) -> list[Case]:

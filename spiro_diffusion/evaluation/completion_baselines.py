@@ -5,7 +5,6 @@ that the same rule makes on training efforts interrupted alike, so that it has a
 """
 
 import functools
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.evaluation.interruptions import Case, Kind, interrupted
 from spiro_diffusion.evaluation.learners import ridge
@@ -162,8 +160,7 @@ def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
 
 
 def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:
-    with _few_threads(len(x)):
-        return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
+    return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -217,8 +214,3 @@ def _features(case: Case) -> Floats:
 def _read(signals: NDArray) -> Drawn:
     found = time_grid.indices_of_signals(signals)
     return {"fvc": found.fvc.astype(np.float64), "fef2575": found.fef2575.astype(np.float64)}
-
-
-def _few_threads(rows: int) -> threadpool_limits:
-    """Context in which boosted trees take one thread for each 2,000 rows: with fewer they wait for each other."""
-    return threadpool_limits(limits=max(1, min(os.cpu_count() or 1, rows // 2000)), user_api="openmp")

@@ -82,8 +82,8 @@ def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, 
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         people = efforts.people.iloc[rows[part]]
-        filled = model.fill(truth[part] * trusted[part], trusted[part], people, draws, seed + start, diffuse=False)
-        flat = time_grid.volume(filled.reshape(-1, time_grid.N_SAMPLES).astype(np.float64))
+        paths = model.plain(truth[part] * trusted[part], trusted[part], people, draws, seed + start)
+        flat = time_grid.volume(paths.flow().astype(np.float64))
         drawn.append(volume_at(flat, np.repeat(ends[part], draws, axis=0)).reshape(-1, draws))
     held = np.concatenate(drawn) if drawn else np.zeros((0, draws))
     return Completed(rows, held, volume_at(volume, ends)[:, 0], volume[:, edge])
