@@ -16,7 +16,7 @@ from spiro_diffusion import api, cli
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import judged_part
-from spiro_diffusion.evaluation import completion, completion_baselines
+from spiro_diffusion.evaluation import completion, completion_baselines, completion_rivals
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
 from spiro_diffusion.models.header import MadeFrom
@@ -264,7 +264,8 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     judges = completion_baselines.Efforts(signals[held], table.iloc[held].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
-    cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
+    known = completion_baselines.Known(trained, trained)
+    cases = completion.judge(model, judges, known, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {
@@ -273,9 +274,9 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
             "plain_path",
             "ratio_bias",
             "cells",
-            *completion_baselines.BASELINES,
+            *completion_rivals.BASELINES,
         }
-        for name in completion_baselines.BASELINES:
+        for name in completion_rivals.BASELINES:
             assert case[name]["fvc"]["error"].value > 0
     everyone = cases["cut_1"]["cells"]["all"]
     assert everyone["people"] == len(held)
@@ -331,12 +332,12 @@ def test_the_page_and_its_plots_come_from_stored_files_alone(judged: Path, tmp_p
         pages.append((folder / "report.html").read_bytes())
     assert pages[0] == pages[1]
     assert pages[0].count(b"data:image/png") == 3
-    for words in (b"simulated source", b"cut at 1 s", b"boosted trees", b"Not for diagnosis"):
+    for words in (b"simulated source", b"cut at 1 s", b"boosted quantiles", b"Not for diagnosis"):
         assert words in pages[0]
 
 
 def test_every_candidate_of_the_judge_has_a_name_on_the_page() -> None:
-    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_baselines.BASELINES}
+    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_rivals.BASELINES}
 
 
 def test_the_reconstructor_says_what_it_was_trained_on(judged: Path, generator: api.SpiroGenerator) -> None:

@@ -1,7 +1,8 @@
 """Accuracy and calibration of completions, of full efforts interrupted on purpose.
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
-participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`.
+participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`
+and `completion_rivals`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import BASELINES, Baseline, Drawn, Efforts
+from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
+from spiro_diffusion.evaluation.completion_rivals import BASELINES
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
@@ -38,12 +40,12 @@ SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 
 def judge(
-    model: Reconstructor, held: Efforts, trained: Efforts, *, draws: int, steps: int, resamples: int, seed: int
+    model: Reconstructor, held: Efforts, known: Known, *, draws: int, steps: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
     cases = _cases(held, seed)
-    rivals = against_rivals(BASELINES, cases, trained, draws, seed)
+    rivals = drawn_by(BASELINES, cases, known, draws, seed)
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
         truth = _indices(case.truth)
@@ -53,15 +55,15 @@ def judge(
     return result
 
 
-def against_rivals(
-    rivals: dict[str, Baseline], cases: list[Case], trained: Efforts, draws: int, seed: int
+def drawn_by(
+    rivals: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
     """What each of the rivals draws for each case, on all cores."""
     asked = [(number, name) for number in range(len(cases)) for name in rivals]
 
     def drawn(i: int) -> Drawn:
         number, name = asked[i]
-        return rivals[name](cases[number], trained, draws, seed + number)
+        return rivals[name](cases[number], known, draws, seed + number)
 
     found = dict(zip(asked, in_processes(drawn, len(asked)), strict=True))
     return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
@@ -175,6 +177,11 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
+            rivals = [
+                case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
+            ]
+            known = [bias for bias in rivals if bias is not None]
+            found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():
@@ -272,10 +279,17 @@ def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], peop
     own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
         own["generator"][name] = _judged(drawn[name], truth[name], people)
+    likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
+    recorded = _indices(np.where(case.trusted, case.signals, 0))
     for other, values in others.items():
         own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
-    likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
-    own["ratio_bias"] = _ratio_bias(case, truth, drawn, likely, people)
+        if case.how.kind == Kind.CUT:  # FEV1 was seen
+            ratio = recorded["fev1"][:, None] / values["fvc"]
+            own[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
+    own["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
+    taken = _ratio_bias(case, truth["ratio"], recorded["ratio"][:, None], likely, people)
+    for group, biased in own["ratio_bias"].items():
+        biased["as_recorded"] = taken[group]["bias"]
     own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
     return own
 
@@ -327,24 +341,17 @@ def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) 
 
 
 def _ratio_bias(
-    case: Case, truth: Drawn, drawn: Drawn, likely: NDArray[np.bool_], people: Resamples
+    case: Case, truth: NDArray, drawn: NDArray, likely: NDArray[np.bool_], people: Resamples
 ) -> dict[str, dict[str, Figure]]:
-    """Mean error of FEV1/FVC by obstruction, true and predicted (`likely` (n,)), of reconstructions and of efforts
-    taken as recorded."""
-    recorded = _indices(np.where(case.trusted, case.signals, 0))["ratio"]
-    names = groups.obstruction(utility.obstructed(case.people, truth["ratio"]))
-    result = {}
+    """Mean error of FEV1/FVC, (n, draws) for the true (n,), by obstruction, true and predicted (`likely` (n,))."""
+    names = groups.obstruction(utility.obstructed(case.people, truth))
     chosen = {name: names == name for name in ("obstructed", "not_obstructed")} | {"predicted_obstructed": likely}
+    result = {}
     for name, group in chosen.items():
-        rows = group & np.isfinite(drawn["ratio"]).all(axis=1)
-        if (own := _enough(people, rows)) is None:
-            result[name] = _missing("bias", "as_recorded")
-            continue
-        real = truth["ratio"][rows]
-        result[name] = {
-            "bias": from_resamples(own.means(np.median(drawn["ratio"][rows], axis=1) - real)),
-            "as_recorded": from_resamples(own.means(recorded[rows] - real)),
-        }
+        rows = group & np.isfinite(drawn).all(axis=1) & np.isfinite(truth)
+        own = _enough(people, rows)
+        error = np.median(drawn[rows], axis=1) - truth[rows]
+        result[name] = {"bias": from_resamples(own.means(error))} if own else _missing("bias")
     return result
 
 
