@@ -102,7 +102,7 @@ def _densities(
         found = map(weights, range(len(names)))
     densities = {}
     for name, own in zip(names, found, strict=True):
-        densities[name] = Density(params.density(learned[name])).to(place.device).eval()
+        densities[name] = Density(params.density(learned[name])).to(place.device)
         densities[name].load_state_dict({key: torch.from_numpy(value) for key, value in own.items()})
     return densities
 
