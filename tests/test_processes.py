@@ -10,9 +10,9 @@ import judge_world as world
 import psutil
 import pytest
 
-from spiro_diffusion.compute.processes import in_processes
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import candidates, judge
+from spiro_diffusion.evaluation.processes import in_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 
@@ -56,7 +56,7 @@ def test_no_process_outlives_the_one_that_made_it() -> None:
     code = """
 import os, time
 os.sched_getaffinity = lambda _: {0, 1}
-from spiro_diffusion.compute.processes import in_processes
+from spiro_diffusion.evaluation.processes import in_processes
 def answer(i):
     print(f"{os.getpid()}\\n", end="", flush=True)
     time.sleep(60)

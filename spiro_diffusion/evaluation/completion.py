@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spiro_diffusion.compute.processes import in_processes
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
@@ -23,6 +22,7 @@ from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
 from spiro_diffusion.evaluation.measured import in_parallel
+from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.physiology import faults, time_grid
 from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others

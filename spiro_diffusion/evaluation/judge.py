@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from spiro_diffusion.compute.processes import in_processes
 from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.evaluation import conditional, copying, groups, physics, shapes, two_sample, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
@@ -30,6 +29,7 @@ from spiro_diffusion.evaluation.figures import (
     series,
 )
 from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.evaluation.real import Real, at_level, embed, group_names, weights_of
 from spiro_diffusion.evaluation.registry import GROUPINGS, LEVELS, QUESTIONS, WEIGHTINGS, Level, Question, node_at
 

@@ -1,17 +1,15 @@
 """Stage train_reconstructor: train the densities of what an interrupted effort hides."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from spiro_diffusion.compute import distributed, runtime
-from spiro_diffusion.compute.processes import in_processes
+from spiro_diffusion.compute import runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
@@ -52,11 +50,12 @@ class Params(loop.Recipe):
 
 
 class Training(NamedTuple):
-    """Where densities are trained, for which run, and the folder of their logs."""
+    """Where and under which name a density is trained."""
 
     place: runtime.Runtime
+    name: str
     run: str
-    metrics: Path
+    log: Log
 
 
 def train_reconstructor(
@@ -75,42 +74,20 @@ def train_reconstructor(
             raise SpiroError(f"{curves}: holds no full effort to learn from or to choose by; use more participants")
         learned = examples.examples(flow, table, train, params.examples, params.seed)
         checked = examples.examples(flow, table, choosing, CHOOSING_EXAMPLES, params.seed + 1)
-        densities = _densities(params, learned, checked, table, Training(place, run, metrics))
+        densities = {}
+        for segment, rows in learned.items():
+            log = Log(metrics / segment)
+            training = Training(place, f"train_reconstructor_{segment}", run, log)
+            densities[segment] = _trained(params, rows, checked[segment], table, training)
+            log.close()
         made_from = MadeFrom.of(artifacts.read_json(manifest)["source"], table.iloc[train])
         corrections = trials.corrections(densities[Segment.TAIL], learned[Segment.TAIL], flow, table, choosing)
         save_densities(reconstructor, densities, made_from, corrections)
         loop.done(run, *(f"train_reconstructor_{segment}" for segment in densities))
 
 
-def _densities(
-    params: Params,
-    learned: dict[Segment, Examples],
-    checked: dict[Segment, Examples],
-    table: pd.DataFrame,
-    training: Training,
-) -> dict[Segment, Density]:
-    """The trained densities; on a CPU in a process each, since their products are too small for two threads."""
-    names, place = list(learned), training.place
-
-    def weights(i: int) -> dict[str, NDArray]:
-        return _trained(params, names[i], learned[names[i]], checked[names[i]], table, training)
-
-    if place.device.type == "cpu" and distributed.world() == 1:
-        training = training._replace(place=replace(place, threads=1))
-        found = in_processes(weights, len(names))
-    else:
-        found = map(weights, range(len(names)))
-    densities = {}
-    for name, own in zip(names, found, strict=True):
-        densities[name] = Density(params.density(learned[name])).to(place.device)
-        densities[name].load_state_dict({key: torch.from_numpy(value) for key, value in own.items()})
-    return densities
-
-
-def _trained(
-    params: Params, segment: Segment, learned: Examples, checked: Examples, table: pd.DataFrame, training: Training
-) -> dict[str, NDArray]:
-    """Weights of one density under which the checked examples are likeliest."""
+def _trained(params: Params, learned: Examples, checked: Examples, table: pd.DataFrame, training: Training) -> Density:
+    """One density, its weights those under which the checked examples are likeliest."""
     features, numbers = (
         torch.from_numpy(np.concatenate([getattr(e, part) for e in (learned, checked)]))
         for part in ("features", "numbers")
@@ -124,7 +101,6 @@ def _trained(
     rows = torch.arange(len(features), device=place.device)
     weights = loop.equal_people(table["seqn"].to_numpy()[checked.rows]).to(place.device)
     task = DensityTask(model, features.to(place.device), numbers.to(place.device), rows[first:], weights)
-    log = Log(training.metrics / segment)
-    fitted = loop.fit(task, params, rows[:first], place, f"train_reconstructor_{segment}", training.run, log)
-    log.close()
-    return {key: value.cpu().numpy() for key, value in fitted.weights.items()}
+    fitted = loop.fit(task, params, rows[:first], place, training.name, training.run, training.log)
+    model.load_state_dict(fitted.weights)
+    return model

@@ -42,7 +42,7 @@ def in_processes(function: Callable[[int], T], count: int) -> Iterator[T]:
             yield from pool.map(_call, range(count))
     except BrokenProcessPool:
         raise SpiroError(
-            "a process that worked for this one was ended from outside, perhaps for lack of memory; give it more"
+            "a process that judged was ended from outside, perhaps for lack of memory; give it more"
         ) from None
     except BaseException:
         for process in multiprocessing.active_children():
