@@ -16,7 +16,7 @@ from spiro_diffusion import api, cli
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import judged_part
-from spiro_diffusion.evaluation import completion, completion_baselines
+from spiro_diffusion.evaluation import completion, completion_baselines, completion_rivals
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
 from spiro_diffusion.models.header import MadeFrom
@@ -180,7 +180,7 @@ def test_a_slow_start_becomes_a_quick_one_of_the_same_volume(
     np.testing.assert_allclose(found.indices["fvc"], found.recorded["fvc"], rtol=0.02)
     assert (found.volume[:, found.time == 0.0] < 0.75 * found.recorded["bev"]).all()
     signals = time_grid.to_grid(late[None], spirometry.indices(late[None]).t0)
-    path = model.fill(signals, faults.trusted(found.faults)[None], found.person, 20, 0, diffuse=False)[0]
+    path = model.plain(signals, faults.trusted(found.faults)[None], found.person, 20, 0).flow()
     quick = time_grid.indices_of_signals(path)
     assert np.median(quick.bev) < ats_ers.bev_limit(quick.fvc).min() < found.recorded["bev"], "an acceptable start"
 
@@ -203,7 +203,7 @@ def test_the_same_seed_gives_the_same_draws(generator: api.SpiroGenerator) -> No
 def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, data: Path) -> None:
     widths = []
     for at in (0.5, 1.0, 2.0, 4.0):
-        drawn = completion.draw(model, case_of(data, at), 40, 0, diffuse=False)["fvc"]
+        drawn = completion.draw_plain(model, case_of(data, at), 40, 0)["fvc"]
         widths.append(np.median(np.quantile(drawn, 0.95, axis=1) - np.quantile(drawn, 0.05, axis=1)))
     assert widths == sorted(widths, reverse=True)
 
@@ -211,7 +211,7 @@ def test_the_more_is_measured_the_narrower_the_intervals(model: Reconstructor, d
 def test_an_obstructive_effort_is_not_pulled_to_normal(model: Reconstructor, data: Path) -> None:
     case = case_of(data, 1.0)
     ratio = (case.people["fev1"] / case.people["fvc"]).to_numpy()
-    drawn = completion.draw(model, case, 40, 0, diffuse=False)["ratio"]
+    drawn = completion.draw_plain(model, case, 40, 0)["ratio"]
     lowest = np.argsort(ratio)[: max(3, len(ratio) // 5)]
     bias = (np.median(drawn, axis=1) - ratio)[lowest].mean()
     recorded = (1 - ratio)[lowest].mean()  # all of a second's effort comes out in its first second
@@ -245,9 +245,10 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
     model = Density(DensityConfig(3, 2, width=32, components=3, dropout=0.0))
     model.fit_scales(x, y)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    standard = model.standard(x, y)
     for _ in range(150):
         optimiser.zero_grad()
-        (-model.log_likelihood(x, y).mean()).backward()
+        (-model.log_likelihood(*standard).mean()).backward()
         optimiser.step()
     at = np.array([[0.5, 1.0, 0.0], [0.5, -1.0, 0.0]])
     wide, narrow = model.eval().draw(at, 2000, generator)[:, :, 1]
@@ -263,7 +264,8 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     judges = completion_baselines.Efforts(signals[held], table.iloc[held].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
-    cases = completion.judge(model, judges, trained, draws=10, steps=2, resamples=100, seed=0)
+    known = completion_baselines.Known(trained, trained)
+    cases = completion.judge(model, judges, known, draws=10, steps=2, resamples=100, seed=0)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {
@@ -272,9 +274,9 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
             "plain_path",
             "ratio_bias",
             "cells",
-            *completion_baselines.BASELINES,
+            *completion_rivals.BASELINES,
         }
-        for name in completion_baselines.BASELINES:
+        for name in completion_rivals.BASELINES:
             assert case[name]["fvc"]["error"].value > 0
     everyone = cases["cut_1"]["cells"]["all"]
     assert everyone["people"] == len(held)
@@ -330,12 +332,12 @@ def test_the_page_and_its_plots_come_from_stored_files_alone(judged: Path, tmp_p
         pages.append((folder / "report.html").read_bytes())
     assert pages[0] == pages[1]
     assert pages[0].count(b"data:image/png") == 3
-    for words in (b"simulated source", b"cut at 1 s", b"boosted trees", b"Not for diagnosis"):
+    for words in (b"simulated source", b"cut at 1 s", b"boosted quantiles", b"Not for diagnosis"):
         assert words in pages[0]
 
 
 def test_every_candidate_of_the_judge_has_a_name_on_the_page() -> None:
-    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_baselines.BASELINES}
+    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_rivals.BASELINES}
 
 
 def test_the_reconstructor_says_what_it_was_trained_on(judged: Path, generator: api.SpiroGenerator) -> None:

@@ -1,9 +1,11 @@
 """Accuracy and calibration of completions, of full efforts interrupted on purpose.
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
-participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`.
+participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`
+and `completion_rivals`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,15 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import BASELINES, Drawn, Efforts
+from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
+from spiro_diffusion.evaluation.completion_rivals import BASELINES
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
 from spiro_diffusion.evaluation.measured import in_parallel
+from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.physiology import faults, time_grid
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor, check_trusted
+from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
@@ -28,6 +32,7 @@ SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of 
 INTERVALS = (50, 90)
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
+LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
 SHOWN = 4  # efforts of the page
 SHOWN_CUTS_S = (1.0, 2.0)
 SHOWN_DRAWS = 100
@@ -35,19 +40,33 @@ SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 
 def judge(
-    model: Reconstructor, held: Efforts, trained: Efforts, *, draws: int, steps: int, resamples: int, seed: int
+    model: Reconstructor, held: Efforts, known: Known, *, draws: int, steps: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
+    cases = _cases(held, seed)
+    rivals = drawn_by(BASELINES, cases, known, draws, seed)
     result: dict[str, Any] = {}
-    for number, case in enumerate(_cases(held, seed)):
+    for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
         truth = _indices(case.truth)
-        drawn = draw(model, case, draws, seed + number, steps=steps)
-        plain = draw(model, case, draws, seed + number, diffuse=False)
-        others = {name: baseline(case, trained, draws, seed + number) for name, baseline in BASELINES.items()}
+        plain, drawn = draw(model, case, draws, seed + number, steps=steps)
         own = people.restricted(case.rows)
         result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, own)
     return result
+
+
+def drawn_by(
+    rivals: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
+) -> list[dict[str, Drawn]]:
+    """What each of the rivals draws for each case, on all cores."""
+    asked = [(number, name) for number in range(len(cases)) for name in rivals]
+
+    def drawn(i: int) -> Drawn:
+        number, name = asked[i]
+        return rivals[name](cases[number], known, draws, seed + number)
+
+    found = dict(zip(asked, in_processes(drawn, len(asked)), strict=True))
+    return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
 
 
 def given_others(
@@ -68,8 +87,7 @@ def given_others(
     for number, case in enumerate(_cases(some, seed)):
         truth, own = _indices(case.truth), people.restricted(case.rows)
         without, given = (
-            draw(model, case, draws, seed + number, others=known, diffuse=False)
-            for known in (None, others.at(has[case.rows]))
+            draw_plain(model, case, draws, seed + number, known) for known in (None, others.at(has[case.rows]))
         )
         result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
@@ -89,8 +107,11 @@ def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> 
         case = cut(held.signals, held.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
-        fvc = draw(model, case, draws, seed, diffuse=False)["fvc"]
-        found[f"{at:g}"] = {f"width_{n}": figure(float(np.median(_width(fvc, n)))).value for n in INTERVALS}
+        fvc = np.concatenate([paths.increments.sum(axis=1) for _, paths in _paths(model, case, draws, seed)])
+        widths = (_width(fvc.reshape(-1, draws), n) for n in INTERVALS)
+        found[f"{at:g}"] = {
+            f"width_{n}": figure(float(np.median(w))).value for n, w in zip(INTERVALS, widths, strict=True)
+        }
     return found
 
 
@@ -126,7 +147,7 @@ def natural(
     rows = np.flatnonzero(mended)
     owners = some.iloc[rows].reset_index(drop=True)
     case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
-    drawn = draw(model, case, draws, seed, steps=steps)
+    _, drawn = draw(model, case, draws, seed, steps=steps)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
     for name in ("fvc", "fev1", "fef2575"):
@@ -156,6 +177,11 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
+            rivals = [
+                case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
+            ]
+            known = [bias for bias in rivals if bias is not None]
+            found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():
@@ -183,9 +209,9 @@ def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     bands = np.full(shape, np.nan, dtype=np.float32)
     for number, at_s in enumerate(SHOWN_CUTS_S):
         case = cut(signals, people, at_s)
-        drawn = model.fill(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed)
-        for row, curves in zip(case.rows, drawn, strict=True):
-            bands[number, row] = np.percentile(time_grid.volume(curves), SHOWN_PERCENTILES, axis=0)
+        curves = model.plain(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed).flow()
+        volumes = time_grid.volume(curves).reshape(len(case.rows), SHOWN_DRAWS, -1)
+        bands[number, case.rows] = np.percentile(volumes, SHOWN_PERCENTILES, axis=1).swapaxes(0, 1)
     return {
         "cut_s": np.array(SHOWN_CUTS_S),
         "age": people["age"].to_numpy(float),
@@ -196,28 +222,52 @@ def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     }
 
 
-def draw(
-    model: Reconstructor,
-    case: Case,
-    draws: int,
-    seed: int,
-    *,
-    others: Others | None = None,
-    diffuse: bool = True,
-    steps: int | None = None,
-) -> Drawn:
-    """Indices (n, draws) of reconstructions of a case, given the best of each person's `others` if known."""
+def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, steps: int | None = None) -> tuple[Drawn, Drawn]:
+    """Indices (n, draws) of reconstructions of a case, on plain paths and on the diffusion's.
+
+    Between the knots the path decides FEF25-75 and FEV1 alone, and these only where something before 75 % of the
+    volume or the end of the first second is hidden. The diffusion draws those.
+    """
+    plain, diffused = [], []
+    for part_seed, paths in _paths(model, case, draws, seed):
+        found = _indices(paths.flow())
+        plain.append(found)
+        rows = _path_matters(paths)
+        diffused.append({name: values.copy() for name, values in found.items()})
+        if len(rows):
+            curves = model.diffused(paths.some(rows), part_seed, steps=steps).flow()
+            for name, values in _indices(curves).items():
+                diffused[-1][name][rows] = values
+    return _joined(plain, draws), _joined(diffused, draws)
+
+
+def draw_plain(model: Reconstructor, case: Case, draws: int, seed: int, others: Others | None = None) -> Drawn:
+    """Indices (n, draws) of reconstructions of a case on plain paths, given the best of each person's `others` if
+    known."""
+    return _joined([_indices(paths.flow()) for _, paths in _paths(model, case, draws, seed, others)], draws)
+
+
+def _paths(
+    model: Reconstructor, case: Case, draws: int, seed: int, others: Others | None = None
+) -> Iterator[tuple[int, Paths]]:
+    """The draws of a case by the densities alone, a batch at a time, each with its seed."""
     rows = max(1, BATCH // draws)
-    parts = []
     starts = range(0, len(case.rows), rows)
-    label = f"{case.how.label}{'' if diffuse else ', plain'}"
-    for start in tqdm(starts, desc=label, unit="batch", leave=False, delay=1):
+    for start in tqdm(starts, desc=case.how.label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
-        people = case.people.iloc[part]
-        own = (case.signals[part], case.trusted[part], people, draws, seed + start)
-        filled = model.fill(*own, others=others.at(part) if others else None, diffuse=diffuse, steps=steps)
-        parts.append(_indices(filled.reshape(-1, time_grid.N_SAMPLES)))
-    return {name: np.concatenate([p[name] for p in parts]).reshape(-1, draws) for name in INDICES}
+        own = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
+        yield seed + start, model.plain(*own, others=others.at(part) if others else None)
+
+
+def _path_matters(paths: Paths) -> NDArray[np.int64]:
+    """Efforts of which something is hidden before three quarters of the volume or the first second are out."""
+    v = np.cumsum(paths.increments, axis=1) - paths.increments
+    early = (v < LATEST_SHARE * paths.increments.sum(axis=1, keepdims=True)) | (time_grid.EDGES_S[:-1] < FEV_S)
+    return np.flatnonzero((early & paths.hidden_bins()).any(axis=1))
+
+
+def _joined(parts: list[Drawn], draws: int) -> Drawn:
+    return {name: np.concatenate([part[name] for part in parts]).reshape(-1, draws) for name in INDICES}
 
 
 def _cases(held: Efforts, seed: int) -> list[Case]:
@@ -229,10 +279,17 @@ def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], peop
     own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
         own["generator"][name] = _judged(drawn[name], truth[name], people)
+    likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
+    recorded = _indices(np.where(case.trusted, case.signals, 0))
     for other, values in others.items():
         own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
-    likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
-    own["ratio_bias"] = _ratio_bias(case, truth, drawn, likely, people)
+        if case.how.kind == Kind.CUT:  # FEV1 was seen
+            ratio = recorded["fev1"][:, None] / values["fvc"]
+            own[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
+    own["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
+    taken = _ratio_bias(case, truth["ratio"], recorded["ratio"][:, None], likely, people)
+    for group, biased in own["ratio_bias"].items():
+        biased["as_recorded"] = taken[group]["bias"]
     own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
     return own
 
@@ -284,24 +341,17 @@ def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) 
 
 
 def _ratio_bias(
-    case: Case, truth: Drawn, drawn: Drawn, likely: NDArray[np.bool_], people: Resamples
+    case: Case, truth: NDArray, drawn: NDArray, likely: NDArray[np.bool_], people: Resamples
 ) -> dict[str, dict[str, Figure]]:
-    """Mean error of FEV1/FVC by obstruction, true and predicted (`likely` (n,)), of reconstructions and of efforts
-    taken as recorded."""
-    recorded = _indices(np.where(case.trusted, case.signals, 0))["ratio"]
-    names = groups.obstruction(utility.obstructed(case.people, truth["ratio"]))
-    result = {}
+    """Mean error of FEV1/FVC, (n, draws) for the true (n,), by obstruction, true and predicted (`likely` (n,))."""
+    names = groups.obstruction(utility.obstructed(case.people, truth))
     chosen = {name: names == name for name in ("obstructed", "not_obstructed")} | {"predicted_obstructed": likely}
+    result = {}
     for name, group in chosen.items():
-        rows = group & np.isfinite(drawn["ratio"]).all(axis=1)
-        if (own := _enough(people, rows)) is None:
-            result[name] = _missing("bias", "as_recorded")
-            continue
-        real = truth["ratio"][rows]
-        result[name] = {
-            "bias": from_resamples(own.means(np.median(drawn["ratio"][rows], axis=1) - real)),
-            "as_recorded": from_resamples(own.means(recorded[rows] - real)),
-        }
+        rows = group & np.isfinite(drawn).all(axis=1) & np.isfinite(truth)
+        own = _enough(people, rows)
+        error = np.median(drawn[rows], axis=1) - truth[rows]
+        result[name] = {"bias": from_resamples(own.means(error))} if own else _missing("bias")
     return result
 
 

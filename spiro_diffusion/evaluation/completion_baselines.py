@@ -5,7 +5,6 @@ that the same rule makes on training efforts interrupted alike, so that it has a
 """
 
 import functools
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from spiro_diffusion.core.batching import batches
 from spiro_diffusion.evaluation.interruptions import Case, Kind, interrupted
 from spiro_diffusion.evaluation.learners import ridge
 from spiro_diffusion.physiology import mean_surface, time_grid
@@ -31,7 +29,7 @@ EXPONENTIAL_S = 1.0  # of the seen part, that the single exponential goes on fro
 ERRORS_FROM = 1500  # training efforts that a rule's errors are read off
 RIDGE = 1e-3
 LEAST_L = 0.005
-TREES = {"loss": "absolute_error", "max_iter": 100, "learning_rate": 0.1, "min_samples_leaf": 20, "random_state": 0}
+FITTED = 256  # efforts at a time
 
 
 class Efforts(NamedTuple):
@@ -45,7 +43,14 @@ class Efforts(NamedTuple):
         return interrupted(case.how, self.signals, self.people, seed)
 
 
-Baseline = Callable[[Case, Efforts, int, int], Drawn]
+class Known(NamedTuple):
+    """Full efforts that baselines learn from, and those of the participants by whom they are tuned."""
+
+    trained: Efforts
+    choosing: Efforts
+
+
+Baseline = Callable[[Case, Known, int, int], Drawn]
 
 
 # Rules and fits, which give a curve
@@ -75,38 +80,46 @@ def exponential(case: Case) -> NDArray:
 
 def two_exponentials(case: Case) -> NDArray:
     """Two exponentials, fitted to the flow from 0.3 s on (least squares, both falling, neither below 0)."""
-    t = _middles()
-    basis = np.exp(-np.outer(RATES, np.maximum(t, 0)))  # (rates, bins)
-    first, second = np.triu_indices(len(RATES), k=1)
     result = np.empty(case.signals.shape)
-    for i, (flow, trusted) in enumerate(zip(case.signals, case.trusted, strict=True)):
-        weight = time_grid.WIDTHS_S * (trusted & (t > FIT_FROM_S))
-        gram, projected = (basis * weight) @ basis.T, (basis * weight) @ flow
-        own = gram.diagonal()
-        a11, a12, a22, b1, b2 = own[first], gram[first, second], own[second], projected[first], projected[second]
-        determinant = np.maximum(a11 * a22 - a12**2, 1e-12)
-        x1, x2 = (b1 * a22 - b2 * a12) / determinant, (b2 * a11 - b1 * a12) / determinant
-        alone = projected / np.maximum(own, 1e-12)  # where one of the two would be negative, the other alone
-        both = (x1 >= 0) & (x2 >= 0)
-        gain = np.concatenate([np.where(both, x1 * b1 + x2 * b2, -np.inf), alone * projected])
-        best = int(gain.argmax())
-        if best < len(first):
-            result[i] = x1[best] * basis[first[best]] + x2[best] * basis[second[best]]
-        else:
-            result[i] = alone[best - len(first)] * basis[best - len(first)]
+    masks, of = np.unique(case.trusted, axis=0, return_inverse=True)
+    for number, trusted in enumerate(masks):
+        for some in batches(int((of == number).sum()), FITTED):
+            rows = np.flatnonzero(of == number)[some]
+            result[rows] = _exponentials(case.signals[rows].astype(np.float64), trusted)
     return _filled(case, result)
 
 
-def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
+def _exponentials(flow: Floats, trusted: NDArray[np.bool_]) -> Floats:
+    """Sums of two exponentials (n, bins) fitted to flow (n, bins), where `trusted` (bins,)."""
+    t = _middles()
+    basis = np.exp(-np.outer(RATES, np.maximum(t, 0)))  # (rates, bins)
+    first, second = np.triu_indices(len(RATES), k=1)
+    weighted = basis * time_grid.WIDTHS_S * (trusted & (t > FIT_FROM_S))
+    gram, projected = weighted @ basis.T, flow @ weighted.T
+    own = gram.diagonal()
+    a11, a12, a22, b1, b2 = own[first], gram[first, second], own[second], projected[:, first], projected[:, second]
+    determinant = np.maximum(a11 * a22 - a12**2, 1e-12)
+    x1, x2 = (b1 * a22 - b2 * a12) / determinant, (b2 * a11 - b1 * a12) / determinant
+    alone = projected / np.maximum(own, 1e-12)  # where one of the two would be negative, the other alone
+    both = (x1 >= 0) & (x2 >= 0)
+    best = np.column_stack([np.where(both, x1 * b1 + x2 * b2, -np.inf), alone * projected]).argmax(axis=1)
+    pair, row = np.minimum(best, len(first) - 1), np.arange(len(flow))
+    one = np.maximum(best - len(first), 0)
+    two = x1[row, pair, None] * basis[first[pair]] + x2[row, pair, None] * basis[second[pair]]
+    return np.where((best < len(first))[:, None], two, alone[row, one, None] * basis[one])
+
+
+def _by_rule(rule: Callable[[Case], NDArray], case: Case, known: Known, draws: int, seed: int) -> Drawn:
     """Draws of a rule: its curve's indices, moved by its errors on training efforts."""
+    trained = known.trained
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
-    known = Efforts(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
-    own, filled, truth = rule(case), rule(known), known.truth
+    tried_on = Efforts(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
+    own, filled, truth = rule(case), rule(tried_on), tried_on.truth
     found, tried, real = (_read(x) for x in (own, filled, truth))
     rest, tried_rest, real_rest = (
         _hidden_volume(x, trusted)
-        for x, trusted in ((own, case.trusted), (filled, known.trusted), (truth, known.trusted))
+        for x, trusted in ((own, case.trusted), (filled, tried_on.trusted), (truth, tried_on.trusted))
     )
     picked = rng.integers(len(real_rest), size=(len(rest), draws))
     factor = ((real_rest + LEAST_L) / (tried_rest + LEAST_L))[picked]
@@ -118,62 +131,65 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, trained: Efforts, draw
 # What is learned from training efforts
 
 
-def neighbours(case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
+def neighbours(case: Case, known: Known, draws: int, seed: int) -> Drawn:
     """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
-    known = trained.interrupted_as(case, seed)
-    features, own = _features(known), _features(case)
+    trained = known.trained.interrupted_as(case, seed)
+    features, own = features_of(trained), features_of(case)
     scale = features.std(axis=0) + 1e-9
     k = min(NEIGHBOURS, len(features))
     nearest = cKDTree(features / scale).query(own / scale, k=k)[1].reshape(len(own), k)
-    size = _seen_volume(case)[:, None] / _seen_volume(known)[nearest]
+    size = seen_volume(case)[:, None] / seen_volume(trained)[nearest]
     fvc, fef = [], []
     for j in range(k):
-        flow = known.truth[nearest[:, j]] * size[:, j, None]
+        flow = trained.truth[nearest[:, j]] * size[:, j, None]
         found = _read(_filled(case, flow))
         fvc.append(found["fvc"])
         fef.append(found["fef2575"])
     return {"fvc": np.stack(fvc, axis=1), "fef2575": np.stack(fef, axis=1)}
 
 
-def regression(boosted: bool, case: Case, trained: Efforts, draws: int, seed: int) -> Drawn:
-    """FVC and FEF25-75 by ridge regression or boosted trees on age, height, sex and what is seen; draws are moved by
-    the errors on a fifth of the training participants that a first fit did not see."""
-    known = trained.interrupted_as(case, seed)
-    x, new, real = _features(known), _features(case), _read(known.truth)
-    seen, own = _seen_volume(known), _seen_volume(case)
-    rest = np.log((np.maximum(_hidden_volume(known.truth, known.trusted), 0) + LEAST_L) / seen)
-    people = known.people["seqn"].to_numpy()
+def regression(case: Case, known: Known, draws: int, seed: int) -> Drawn:
+    """FVC and FEF25-75 by ridge regression on age, height, sex and what is seen; draws are moved by the errors on a
+    fifth of the training participants that a first fit did not see."""
+    trained = known.trained.interrupted_as(case, seed)
+    x, new = features_of(trained), features_of(case)
+    people = trained.people["seqn"].to_numpy()
     rng = np.random.default_rng(seed)
     aside = np.isin(people, rng.permutation(np.unique(people))[: max(1, len(np.unique(people)) // 5)])
-    predict = _boosted if boosted else _ridge
 
     def drawn(y: Floats) -> Floats:
         good = np.isfinite(y)
         unseen = aside & good
-        error = y[unseen] - predict(x[~aside & good], y[~aside & good], x[unseen])
-        return predict(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
+        error = y[unseen] - _ridge(x[~aside & good], y[~aside & good], x[unseen])
+        return _ridge(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
 
-    volume = np.maximum(np.exp(drawn(rest)) * own[:, None] - LEAST_L, 0)
-    return {"fvc": own[:, None] + volume, "fef2575": np.exp(drawn(np.log(real["fef2575"])))}
+    return answered(case, {name: drawn(y) for name, y in wanted(trained).items()})
 
 
 def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
     return np.clip(ridge(x, y, new, RIDGE * len(x), clip=4), y.min(), y.max())
 
 
-def _boosted(x: Floats, y: Floats, new: Floats) -> Floats:
-    with _few_threads(len(x)):
-        return HistGradientBoostingRegressor(**TREES).fit(x, y).predict(new)
-
-
-BASELINES: dict[str, Baseline] = {
+RULES: dict[str, Baseline] = {
     "last_value": functools.partial(_by_rule, held_value),
     "exponential": functools.partial(_by_rule, exponential),
     "two_exponentials": functools.partial(_by_rule, two_exponentials),
     "neighbours": neighbours,
-    "ridge": functools.partial(regression, False),
-    "boosted_trees": functools.partial(regression, True),
+    "ridge": regression,
 }
+
+
+def wanted(case: Case) -> Drawn:
+    """What regressions predict of n full efforts, (n,): logarithms of the hidden volume over the seen, of FEF25-75."""
+    rest = np.maximum(_hidden_volume(case.truth, case.trusted), 0) + LEAST_L
+    return {"fvc": np.log(rest / seen_volume(case)), "fef2575": np.log(_read(case.truth)["fef2575"])}
+
+
+def answered(case: Case, drawn: Drawn) -> Drawn:
+    """Indices (n, draws) for draws (n, draws) of what `wanted` gives."""
+    seen = seen_volume(case)[:, None]
+    volume = np.maximum(np.exp(drawn["fvc"]) * seen - LEAST_L, 0)
+    return {"fvc": seen + volume, "fef2575": np.exp(drawn["fef2575"])}
 
 
 def _middles() -> Floats:
@@ -198,11 +214,11 @@ def _hidden_volume(signals: NDArray, trusted: NDArray[np.bool_]) -> Floats:
     return (signals * ~trusted * time_grid.WIDTHS_S).sum(axis=1)
 
 
-def _seen_volume(case: Case) -> Floats:
+def seen_volume(case: Case) -> Floats:
     return (case.signals * case.trusted * time_grid.WIDTHS_S).sum(axis=1)
 
 
-def _features(case: Case) -> Floats:
+def features_of(case: Case) -> Floats:
     """What is seen of each effort and who blew, (n, f): what the reconstructor's densities see."""
     people = mean_surface.features(case.people)
     v = np.maximum.accumulate(time_grid.volume(np.where(case.trusted, case.signals, 0)), axis=1)
@@ -217,8 +233,3 @@ def _features(case: Case) -> Floats:
 def _read(signals: NDArray) -> Drawn:
     found = time_grid.indices_of_signals(signals)
     return {"fvc": found.fvc.astype(np.float64), "fef2575": found.fef2575.astype(np.float64)}
-
-
-def _few_threads(rows: int) -> threadpool_limits:
-    """Context in which boosted trees take one thread for each 2,000 rows: with fewer they wait for each other."""
-    return threadpool_limits(limits=max(1, min(os.cpu_count() or 1, rows // 2000)), user_api="openmp")

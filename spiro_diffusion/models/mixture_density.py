@@ -107,23 +107,30 @@ class Density(nn.Module):
     def _regress(self, given: Tensor, numbers: Tensor, coefficients: Tensor) -> Tensor:
         """Set the coefficients of a ridge regression of numbers on standardised features; what it leaves of them."""
         size = len(coefficients)
-        products = torch.zeros((size, size), dtype=torch.float64, device=given.device)
-        sums = torch.zeros((size, numbers.shape[1]), dtype=torch.float64, device=given.device)
+        products, sums = np.zeros((size, size)), np.zeros((size, numbers.shape[1]))
         parts = list(batches(len(given), CHUNK))
-        for part in parts:
-            x = self._linear(given[part]).double()
+        for part in parts:  # NumPy's products: in the portable mode PyTorch's of float64 are several times slower
+            x, y = (tensor.double().cpu().numpy() for tensor in (self._linear(given[part]), numbers[part]))
             products += x.T @ x
-            sums += x.T @ numbers[part].double()
-        penalty = RIDGE * products.diagonal().mean() * torch.eye(size, dtype=torch.float64, device=given.device)
-        coefficients.copy_(torch.linalg.solve(products + penalty, sums))
+            sums += x.T @ y
+        penalty = RIDGE * products.diagonal().mean() * np.eye(size)
+        coefficients.copy_(torch.from_numpy(np.linalg.solve(products + penalty, sums)))
         return torch.cat([numbers[part] - self._linear(given[part]) @ coefficients for part in parts])
 
-    def log_likelihood(self, features: Tensor, numbers: Tensor) -> Tensor:
-        """(B,), of the standardised numbers."""
+    @torch.no_grad()
+    def standard(self, features: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised features (B, f), and the numbers (B, k) in SDs from what the regressions predict: no weight that
+        is trained decides them."""
         x = self._given(features)
         mean, sd = self._start(features, x)
-        y = (numbers - mean) / sd
-        weight, means, sds = self._mixtures(self.trunk(x), y)  # (k, B, components) each
+        return x, (numbers - mean) / sd
+
+    def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B,), of features and numbers as `standard` gives them."""
+        seen = self._seen(x) + (y @ self._earlier_weight().transpose(0, 1).flatten(1)).view(
+            len(x), len(self.earlier), -1
+        )
+        weight, means, sds = self._components(self.out(F.silu(seen).transpose(0, 1)))  # (k, B, components) each
         each = weight - 0.5 * ((y.T[..., None] - means) / sds) ** 2 - sds.log() - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(each, dim=-1).sum(0)
 
@@ -133,10 +140,10 @@ class Density(nn.Module):
         Raises SpiroError where the weights give what is not finite.
         """
         x = self._given(features)
-        trunk = self.trunk(x)
+        seen = self._seen(x)
         y = torch.zeros((len(features), self.config.numbers), device=features.device)
         for k in range(self.config.numbers):
-            weight, means, sds = (part[k] for part in self._mixtures(trunk, y))
+            weight, means, sds = self._mixture(seen, y, k)
             _check(weight)
             chosen = torch.multinomial(weight.exp(), 1, generator=generator)
             noise = torch.randn((len(y), 1), generator=generator, device=y.device)
@@ -152,7 +159,7 @@ class Density(nn.Module):
         with torch.inference_mode():
             x = self._given(given)
             earlier = torch.zeros((len(given), self.config.numbers), device=given.device)
-            weight, means, sds = (part[0].double() for part in self._mixtures(self.trunk(x), earlier))
+            weight, means, sds = (part.double() for part in self._mixture(self._seen(x), earlier, 0))
             start, sd = (part[:, 0].double() for part in self._start(given, x))
             low, high = (means - WIDE * sds).amin(1), (means + WIDE * sds).amax(1)
             found = []
@@ -203,11 +210,23 @@ class Density(nn.Module):
         weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
         return (weight[:, :, None] * F.pad(given, (0, 1), value=1.0)[:, None]).flatten(1)
 
-    def _mixtures(self, trunk: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights, means and SDs (k, B, components) of every number, given the numbers (B, k) before it."""
-        seen = y[None] * self.earlier[:, None]  # (k, B, k)
-        hidden = F.silu(self.heads(torch.cat([trunk.expand(len(seen), -1, -1), seen], dim=-1)))
-        weight, mean, spread = self.out(hidden).float().chunk(3, dim=-1)
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the head of each number makes of the features, (B, k, width), before it is told the numbers before."""
+        weight = self.heads.weight[:, : self.config.width].transpose(0, 1).flatten(1)
+        return torch.addmm(self.heads.bias.flatten(), self.trunk(x), weight).view(len(x), len(self.earlier), -1)
+
+    def _earlier_weight(self) -> Tensor:
+        """(k, k, width), by which each number's head is told the numbers before it."""
+        return self.heads.weight[:, self.config.width :] * self.earlier[:, :, None]
+
+    def _mixture(self, seen: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and SDs (B, components) of number k, given the numbers (B, k) before it."""
+        hidden = F.silu(seen[:, k] + y @ self._earlier_weight()[k])
+        return self._components(torch.addmm(self.out.bias[k], hidden, self.out.weight[k]))
+
+    @staticmethod
+    def _components(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight, mean, spread = out.float().chunk(3, dim=-1)
         return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)
 
 

@@ -14,7 +14,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part, rows_of_part
 from spiro_diffusion.evaluation import completion, figures
-from spiro_diffusion.evaluation.completion_baselines import Efforts
+from spiro_diffusion.evaluation.completion_baselines import Efforts, Known
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
@@ -53,8 +53,8 @@ def reconstruct(
     table = read_table(curves)
     flow = load_rows(signals, len(table), (N_SAMPLES,))
     full = examples.full(table, flow)
-    own, train = rows_of_part(table, part), rows_of_part(table, "train")
-    train = train[full[train]]
+    own, train, choosing = (rows_of_part(table, name) for name in (part, "train", "choosing"))
+    train, choosing = train[full[train]], choosing[full[choosing]]
     held = own[full[own] & table["best"].to_numpy(bool)[own]]
     if len(held) < figures.MIN_PEOPLE:
         raise SpiroError(
@@ -63,13 +63,13 @@ def reconstruct(
         )
     judged = Efforts(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
     others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
-    trained = Efforts(np.asarray(flow[train]), table.iloc[train].reset_index(drop=True))
+    known = Known(*(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing)))
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"steps": params.steps, "resamples": params.resamples}
     about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,
-        "cases": completion.judge(model, judged, trained, **drawn),
+        "cases": completion.judge(model, judged, known, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
         "natural": completion.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),

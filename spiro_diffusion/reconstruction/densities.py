@@ -15,7 +15,7 @@ from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, mean_s
 from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction import segments
+from spiro_diffusion.reconstruction import calibration, segments, unlikeness
 from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.segments import Segment
 from spiro_diffusion.reconstruction.unlikeness import Limits
@@ -28,7 +28,9 @@ def constants() -> Constants:
     """What decides a draw beside weights and shapes."""
     own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
     density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
-    return {"time_grid": {"edges_s": time_grid.EDGES_S}, "segments": own, "density": density, **mean_surface_probe()}
+    corrected = {"levels": calibration.LEVELS, "farthest": unlikeness.FARTHEST}
+    parts = {"segments": own, "density": density, "corrections": corrected}
+    return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
 
 
 class Corrections(NamedTuple):

@@ -35,14 +35,16 @@ def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Fl
     secant = np.diff(y, axis=1) / h
     ends = [np.clip(slope, 0, STEEPEST * s) for slope, s in ((first, secant[:, 0]), (last, secant[:, -1]))]
     slopes = np.column_stack([ends[0], np.nan_to_num(monotone_cubic.inner_slopes(h, secant)), ends[1]])
-    result = np.where(at < x[:, :1], y[:, :1], y[:, -1:])
-    for k in range(h.shape[1]):
-        here = (at >= x[:, k, None]) & (at <= x[:, k + 1, None])
-        width = h[:, k, None]
-        u = np.clip((at - x[:, k, None]) / width, 0, 1)
-        both = [(values[:, k, None], values[:, k + 1, None]) for values in (y, slopes)]
-        result = np.where(here, monotone_cubic.piece(u, width, *both), result)
-    return result
+    piece = np.zeros(at.shape, dtype=np.int64)  # in which a place lies
+    for inner in range(1, h.shape[1]):
+        piece += at >= x[:, inner, None]
+
+    def of(values: Floats, end: int = 0) -> Floats:
+        return np.take_along_axis(values, piece + end, axis=1)
+
+    width = of(h)
+    u = np.clip((at - of(x)) / width, 0, 1)
+    return monotone_cubic.piece(u, width, (of(y), of(y, 1)), (of(slopes), of(slopes, 1)))
 
 
 def plain(times: Floats, volumes: Floats, first: Floats, last: Floats) -> Floats:

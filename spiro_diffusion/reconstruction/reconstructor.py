@@ -59,8 +59,49 @@ class Filled(NamedTuple):
         """Increments with drawn curves, volumes (N, edges), bent into its place."""
         return self._with(increments, monotone.bend(volumes, *self.answer, self.first, self.last))
 
+    def some(self, rows: Places) -> "Filled":
+        """Of some of the efforts."""
+        return Filled(
+            self.rows[rows],
+            Answer(*(part[rows] for part in self.answer)),
+            self.first[rows],
+            self.last[rows],
+            self.bins[rows],
+        )
+
     def _with(self, increments: Floats, path: Floats) -> Floats:
         return np.where(self.bins, np.diff(path, axis=1), increments)
+
+
+class Paths(NamedTuple):
+    """N efforts whose hidden stretches are drawn and filled in on plain paths: `increments` (N, bins) L a bin, the
+    stretches, and a row of `people` each."""
+
+    increments: Floats
+    hidden: list[Filled]
+    people: pd.DataFrame
+
+    def flow(self) -> NDArray[np.float32]:
+        """The efforts (N, bins) in L/s.
+
+        Raises SpiroError where the weights drew what is not finite.
+        """
+        result = (self.increments / time_grid.WIDTHS_S).astype(np.float32)
+        if not np.isfinite(result).all():
+            raise SpiroError("the weights of the reconstructor draw flow that is not finite; fetch it again")
+        return result
+
+    def hidden_bins(self) -> Bools:
+        """The bins (N, bins) that were hidden."""
+        found = np.zeros(self.increments.shape, dtype=bool)
+        for one in self.hidden:
+            found |= one.bins
+        return found
+
+    def some(self, rows: Places) -> "Paths":
+        """Some of the efforts."""
+        hidden = [one.some(rows) for one in self.hidden]
+        return Paths(self.increments[rows], hidden, self.people.iloc[rows].reset_index(drop=True))
 
 
 class Reconstructor:
@@ -116,20 +157,29 @@ class Reconstructor:
         seed: int,
         *,
         others: Others | None = None,
-        diffuse: bool = True,
         steps: int | None = None,
     ) -> NDArray[np.float32]:
-        """Full efforts (n, draws, bins) in L/s for interrupted ones.
+        """Full efforts (n, draws, bins) in L/s for interrupted ones, arguments as of `plain` and `diffused`."""
+        found = self.diffused(self.plain(signals, trusted, people, draws, seed, others=others), seed, steps=steps)
+        return found.flow().reshape(len(signals), draws, time_grid.N_SAMPLES)
+
+    def plain(
+        self,
+        signals: NDArray,
+        trusted: Bools,
+        people: pd.DataFrame,
+        draws: int,
+        seed: int,
+        *,
+        others: Others | None = None,
+    ) -> Paths:
+        """`draws` of each of n interrupted efforts, one after the other, by the densities alone.
 
         Args:
             signals: (n, bins) L/s on the warped grid. trusted: (n, bins), as `check_trusted` allows it; a trusted last
                 bin says that the effort had ended by itself.
             people: a row an effort, as `subjects.conditioned` makes it: the kind of effort that is drawn.
             others: the best other effort of each person; without it none is known.
-            diffuse: the diffusion draws the path between the knots; without it the path is plain.
-            steps: noise levels of the diffusion; those of its checkpoint where None.
-
-        Raises SpiroError where the weights draw what is not finite.
         """
         rng = torch.Generator(self.generator.place.device).manual_seed(seed)
         rows = np.repeat(np.arange(len(signals)), draws)
@@ -138,15 +188,23 @@ class Reconstructor:
         known = Known(mean_surface.features(people), others)
         increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
         with self.generator.place.applied():
-            increments, hidden = self._hidden(increments, trusted[rows], known, rng)
-        if diffuse and any(one.rows.any() for one in hidden):
-            volumes = self._drawn(increments, people, seed, steps)
-            for one in hidden:
-                increments = one.bent(increments, volumes)
-        result = (increments / time_grid.WIDTHS_S).astype(np.float32)
-        if not np.isfinite(result).all():
-            raise SpiroError("the weights of the reconstructor draw flow that is not finite; fetch it again")
-        return result.reshape(len(signals), draws, time_grid.N_SAMPLES)
+            return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
+
+    def diffused(self, paths: Paths, seed: int, *, steps: int | None = None) -> Paths:
+        """The same, with a path between the knots that the diffusion draws.
+
+        Args:
+            steps: noise levels of the diffusion; those of its checkpoint where None.
+
+        Raises SpiroError where the weights draw what is not finite.
+        """
+        if not any(one.rows.any() for one in paths.hidden):
+            return paths
+        increments = paths.increments
+        volumes = self._drawn(increments, paths.people, seed, steps)
+        for one in paths.hidden:
+            increments = one.bent(increments, volumes)
+        return paths._replace(increments=increments)
 
     def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int, steps: int | None) -> Floats:
         """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""

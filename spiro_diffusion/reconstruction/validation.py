@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import accepted
-from spiro_diffusion.physiology import spirometry, time_grid
+from spiro_diffusion.physiology import ats_ers, spirometry, time_grid
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.reconstruction import calibration, segments
 from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, Case
@@ -65,8 +65,7 @@ def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Re
     signals, ends = [], []
     for curves in (found.curves[place] for place in kept.table["place"]):
         index = spirometry.indices(curves.flow, curves.points)
-        size = np.nan_to_num(index.fev1 + index.fvc, nan=-1.0)
-        row = int(size.argmax())
+        row = int(ats_ers.best_efforts(index.fev1, index.fvc, [0] * len(index.fvc), [True] * len(index.fvc)).argmax())
         signals.append(time_grid.to_grid(curves.flow[row : row + 1], index.t0[row : row + 1])[0])
         ends.append(curves.points[row] * SAMPLE_PERIOD_S - float(index.t0[row]))
     return Recorded(kept.table, np.stack(signals), np.array(ends), [*found.said, *kept.warnings])
@@ -83,8 +82,8 @@ def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, 
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         people = efforts.people.iloc[rows[part]]
-        filled = model.fill(truth[part] * trusted[part], trusted[part], people, draws, seed + start, diffuse=False)
-        flat = time_grid.volume(filled.reshape(-1, time_grid.N_SAMPLES).astype(np.float64))
+        paths = model.plain(truth[part] * trusted[part], trusted[part], people, draws, seed + start)
+        flat = time_grid.volume(paths.flow().astype(np.float64))
         drawn.append(volume_at(flat, np.repeat(ends[part], draws, axis=0)).reshape(-1, draws))
     held = np.concatenate(drawn) if drawn else np.zeros((0, draws))
     return Completed(rows, held, volume_at(volume, ends)[:, 0], volume[:, edge])

@@ -21,7 +21,8 @@ NAMES = {
     "two_exponentials": "two exponentials",
     "neighbours": "nearest training efforts",
     "ridge": "ridge regression",
-    "boosted_trees": "boosted trees",
+    "boosted_quantiles": "boosted quantiles",
+    "nearest_lungs": "regression on the nearest",
 }
 LABELS = {how.name: how.label for how in JUDGED}  # of cases
 SHOWN_S = 8.0

@@ -14,7 +14,9 @@ class DensityTask:
 
     def __init__(self, model: Density, features: Tensor, numbers: Tensor, validation: Tensor, weights: Tensor) -> None:
         """`weights` (validation rows,) make every participant count the same; their sum is 1."""
-        self.model, self.features, self.numbers = model, features, numbers
+        self.model = model
+        parts = [model.standard(features[part], numbers[part]) for part in batches(len(features), self.BATCH)]
+        self.features, self.numbers = (torch.cat(column) for column in zip(*parts, strict=True))
         self.validation, self.weights = validation, weights
 
     def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
