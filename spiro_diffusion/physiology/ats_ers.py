@@ -105,6 +105,28 @@ def judge_2019(
 
     What is NaN fails.
     """
+    return read_2019(indices, age, testing_set, observed)[0]
+
+
+def read_2019(
+    indices: Indices | pd.DataFrame,
+    age: ArrayLike,
+    testing_set: ArrayLike | None = None,
+    observed: Observed = Observed(),  # noqa: B008
+) -> tuple[Judged, list[tuple[Failing, ...]]]:
+    """What `judge_2019` says, and the faults of table 7 that each of the n efforts has; arguments as there."""
+    found, complete, first = _found_2019(indices, age, testing_set, observed)
+    count = len(_array(indices.fvc))
+    fev1, fvc, usable_fev1, usable_fvc = (_kept(name, found, _array(indices.fvc)) for name in Lost._fields)
+    there = {name: np.broadcast_to(np.asarray(rows, dtype=bool), count) for name, rows in found.items()}
+    faults = [tuple(name for name, rows in there.items() if rows[i]) for i in range(count)]
+    return Judged(fev1, fvc, usable_fev1, usable_fvc, complete & ~fvc & first), faults
+
+
+def _found_2019(
+    indices: Indices | pd.DataFrame, age: ArrayLike, testing_set: ArrayLike | None, observed: Observed
+) -> tuple[dict[Failing, ArrayLike], Bools, Bools]:
+    """The faults of n efforts; whether each has none but an end of test; and which is the first of its set."""
     fvc, age = _array(indices.fvc), _array(age)
     small = age <= PRESCHOOL_AGE
     cut = _cut_off(indices)
@@ -127,8 +149,7 @@ def judge_2019(
     repeats, first = _repeats(np.where(usable, fvc, np.nan), age, sets)
     complete = _kept("fvc", found, fvc)
     found["no end"] = ~(ends | repeats)
-    fev1, fvc_good, usable_fev1, usable_fvc = (_kept(name, found, fvc) for name in Lost._fields)
-    return Judged(fev1, fvc_good, usable_fev1, usable_fvc, complete & ~ends & ~repeats & first)
+    return found, complete, first
 
 
 def _kept(name: str, found: dict[Failing, ArrayLike], fvc: Floats) -> Bools:
@@ -238,21 +259,24 @@ def session_grades_2019(
         Grades, indexed by person in ascending order.
     """
     best = _best_two(values, acceptable, person)
-    usable_count = pd.Series(_array(usable)).groupby(np.asarray(person)).sum().reindex(best.index)
-    small = pd.Series(_array(age)).groupby(np.asarray(person)).first().reindex(best.index) <= PRESCHOOL_AGE
+    of = pd.DataFrame({"usable": _array(usable), "age": _array(age)}).groupby(np.asarray(person))
+    usable_count, years = of["usable"].sum().to_numpy(), of["age"].first().to_numpy()
+    count, first, gap = (best[name].to_numpy() for name in ("count", "first", "gap"))
 
-    def within(limit: float) -> pd.Series:
-        child = np.maximum(limit - 0.050, REPEATABLE_CHILD_SHARE * best["first"])
-        return best["gap"] <= np.where(small, child, limit) + 1e-9
+    def within(limit: float) -> Bools:
+        child = np.maximum(limit - 0.050, REPEATABLE_CHILD_SHARE * first)
+        return gap <= np.where(years <= PRESCHOOL_AGE, child, limit) + 1e-9
 
-    grade = pd.Series("E", index=best.index)
-    grade[(best["count"] >= 2) & within(0.250)] = "D"
-    grade[(best["count"] >= 2) & within(0.200)] = "C"
-    grade[(best["count"] == 2) & within(0.150)] = "B"
-    grade[(best["count"] >= 3) & within(0.150)] = "A"
-    grade[(best["count"] == 0) & (usable_count > 0)] = "U"
-    grade[(best["count"] == 0) & (usable_count == 0)] = "F"
-    return grade
+    two = count >= 2
+    grades = {
+        "F": (count == 0) & (usable_count == 0),
+        "U": count == 0,
+        "A": (count >= 3) & within(0.150),
+        "B": (count == 2) & within(0.150),
+        "C": two & within(0.200),
+        "D": two & within(0.250),
+    }
+    return pd.Series(np.select(list(grades.values()), list(grades), "E"), index=best.index)
 
 
 def session_grades_nhanes(values: ArrayLike, acceptable: ArrayLike, person: ArrayLike) -> pd.Series:
