@@ -22,6 +22,7 @@ from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
 TOLD = ("inspirations left out", "trials that are no forced expirations", "are not at BTPS")  # and so not silent
+WITHOUT_VALUES = ("parquet",)  # no checksum, and values of two bytes: those behind one put in are all others
 FEWEST_BYTES = 2  # of a value: a digit and what ends it
 AROUND = 4  # values that an edit touches beside those in it: the cut ones, and of volumes the two flows of each
 MOST_MATCHED = 5000  # values that are aligned; more (weights) have to stay in their places
@@ -120,6 +121,8 @@ def judge(name: str, hurt: Edited) -> str:
         return "refused"
     if not np.isfinite(curves.flow).all() or len(set(curves.names)) < len(curves.names):
         raise Failed("flow that is not finite, or curves of one name")
+    if name in WITHOUT_VALUES:
+        return "read"
     if any(word in note for note in curves.notes for word in TOLD):
         return "read"
     mark = held_files.SETTINGS.get(name, "").encode()

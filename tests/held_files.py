@@ -3,8 +3,11 @@
 import io
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 PERIOD_S = 0.01
 SECONDS = 6.0
@@ -77,6 +80,16 @@ def spxraw() -> str:
     return f'SEQN,SPAMANU,SPAFACT,SPXRAW\n62161,1,1.1,"{",".join(map(str, counts))}"\n'
 
 
+def parquet() -> bytes:
+    """NHANES's SPXRAW as `repair` writes it, but not compressed, so that a byte is of one value."""
+    counts = np.diff(np.rint(1000 * VOLUME / 1.1)).astype(np.int16)
+    columns: dict[str, Any] = {"SEQN": [62161], "SPATTYPE": ["Pre"], "SPAMANU": [1], "SPAFACT": [1.1]}
+    table = pa.table(columns | {"SPAQEFF": ["A"], "SPXRAW": pa.array([counts], pa.list_(pa.int16()))})
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="none", use_dictionary=False, store_schema=False)
+    return out.getvalue()
+
+
 def sheet() -> str:
     """XML of a workbook's one sheet."""
     cells = [("Time (s)", "Flow (L/s)"), *zip(TIME.round(2).tolist(), FLOW.round(5).tolist(), strict=True)]
@@ -128,6 +141,7 @@ FILES: dict[str, Callable[[], str | bytes]] = {
     "easyone": easyone,
     "fhir": fhir,
     "spxraw": spxraw,
+    "parquet": parquet,
     "excel": lambda: workbook(sheet().encode()),
 }
 # What stands right before the first value: units, intervals and factors end there.

@@ -1,10 +1,13 @@
 """Every file that people hold: read by its content, at the right size, without its patient; or refused truly."""
 
+import contextlib
 import importlib
 import io
 import json
+import os
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +124,19 @@ def test_what_is_written_comes_back_within_a_millilitre(tmp_path: Path, name: st
         ("Time Flow\n(s) (L/min)", " ", ".", 60, "utf-8"),
         ("Time (s),Flow (L/min BTPS)", ",", ".", 60, "utf-8"),
         ("Time (s)\tFlow (L/s)", "\t", ",", 1, "utf-16"),
+        ("Elapsed time (s),Expiratory flow (L/s)", ",", ".", 1, "utf-8"),
+        ("t/s,V'/(L/s)", ",", ".", 1, "utf-8"),
+        ("Zeit in Sekunden;Atemstrom in Liter pro Minute", ";", ",", 60, "utf-8"),
+        ("Seconds,Flow (L/s)", ",", ".", 1, "utf-8"),
+        ("Время, с;Поток, л/с", ";", ",", 1, "cp1251"),
+        ("Час (с);Потік (л/с)", ";", ",", 1, "cp1251"),
+        ("Süre (sn);Akım (L/dk)", ";", ",", 60, "cp1254"),
+        ("時間(秒),呼気流量(L/秒)", ",", ".", 1, "cp932"),
+        ("시간(초),유량(L/초)", ",", ".", 1, "cp949"),
+        ("呼气时间(s)\t呼气流量(L/s)", "\t", ".", 1, "gb18030"),
+        ("Tid (s);Strøm (L/s)", ";", ",", 1, "cp1252"),
+        ("Χρόνος (s);Ροή (L/s)", ";", ",", 1, "utf-8"),
+        ("الزمن (s),التدفق (L/s)", ",", ".", 1, "utf-8"),
         ("Station 3;;\n\nDate;2024-01-01;\nTime;Flow\ns;L/min", ";", ",", 60, "utf-8"),
     ],
 )
@@ -168,6 +184,23 @@ def test_blows_by_columns_by_a_name_or_by_a_blank_line() -> None:
     np.testing.assert_allclose(by_name.flow, by_line.flow)
 
 
+def test_what_was_calculated_is_no_blow_and_columns_of_one_name_are_told_apart() -> None:
+    rows = held_files.text().splitlines()[1:]
+    beside = read_bytes("Time (s),Flow (L/s),Flow predicted (L/s)\n" + "\n".join(f"{row},9.5" for row in rows))
+    assert expired(beside) == pytest.approx([FVC], abs=1e-3)
+    twice = read_bytes("time_s,flow_l_s,time_s,flow_l_s\n" + "\n".join(f"{row},{row}" for row in rows))
+    numbered = read_bytes(
+        "Time (s),Blow 1 (L/s),Blow 2 (L/s)\n" + "\n".join(f"{row},{row.split(',')[1]}" for row in rows)
+    )
+    assert twice.names == numbered.names == ["1", "2"]
+    assert expired(twice) == expired(numbered) == pytest.approx([FVC, FVC], abs=1e-3)
+
+
+def test_times_may_be_of_a_clock_that_began_long_ago() -> None:
+    rows = "\n".join(f"{1.7e9 + t:.2f},{f:.5f}" for t, f in zip(TIME, FLOW, strict=True))
+    assert expired(read_bytes("time_s,flow_l_s\n" + rows)) == pytest.approx([FVC], abs=1e-3)
+
+
 def test_milliseconds_and_what_has_no_unit_are_said() -> None:
     rows = "\n".join(f"{1000 * t:.0f},{f:.5f}" for t, f in zip(TIME, FLOW, strict=True))
     written = read_bytes("Time (ms),Flow (L/s)\n" + rows)
@@ -185,6 +218,7 @@ def test_milliseconds_and_what_has_no_unit_are_said() -> None:
         (b"SEQN,SPAFACT,SPXRAW\n" + b"," * 4_000_000, "a line has more than 2000 columns"),
         (",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n", "c7 and 4992 more"),
         (held_files.text("time_s,flow (gal/min)"), "columns are time_s, flow (gal/min)"),
+        (held_files.text("time_s,flow (slm)"), "columns are time_s, flow (slm)"),
         (held_files.text("time,flow\ns,gal/min"), "the unit of flow is gal/min"),
         (held_files.text().replace("0.05,", "0,05;"), "expected a number"),
         (held_files.text(scale=60), "not mL or L/min"),
@@ -258,6 +292,36 @@ def test_a_blow_of_uk_biobank_that_contradicts_itself_is_refused(change: object,
 )
 def test_anything_else_is_named(data: bytes | str, said: str) -> None:
     assert said in refusal(data)
+
+
+def test_a_bulk_export_has_a_resource_a_line() -> None:
+    one = json.dumps(json.loads(held_files.fhir()))
+    assert expired(read_bytes(f"{one}\n{one}\n")) == pytest.approx([FVC, FVC], abs=5e-3)
+    assert "damaged JSON" in refusal(f"{one}\n{{\n")
+
+
+def test_units_in_words_are_read_and_samples_at_offsets_of_their_own_refused() -> None:
+    words = held_files.fhir().replace('"code": "L/s"', '"unit": "litres per second"')
+    assert expired(read_bytes(words)) == pytest.approx([FVC], abs=5e-3)
+    assert "lie at offsets" in refusal(held_files.fhir().replace('"dimensions"', '"offsets": "0 10 30", "dimensions"'))
+
+
+def test_a_damaged_parquet_table_is_read_or_refused_in_a_line() -> None:
+    sound, rng = held_files.parquet(), np.random.default_rng(3)
+    for _ in range(150):
+        data = bytearray(sound)
+        for at in rng.integers(0, len(data), 3) if rng.random() < 0.5 else rng.integers(len(data) - 900, len(data), 2):
+            data[at] = rng.integers(0, 256)
+        with contextlib.suppress(SpiroError):
+            read_bytes(bytes(data))
+    assert "not a Parquet table" in refusal(sound[:20] + sound[-20:])
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, held_files.made("csv"))
+        assert expired(read(tmp_path / "pipe")) == pytest.approx([FVC], abs=1e-3)
 
 
 def test_r5_writes_an_interval() -> None:

@@ -27,6 +27,7 @@ LARGEST = 1 << 30  # bytes; 13,000 drawn curves
 DRAWN = ("person", "draw")  # as `spiro generate` names its curves
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
+SEVERAL_CELLS = re.compile(r"\S*[)\]][,;]\S+|\S*\w[,;]\S*[(\[]\S*")  # of another separator than the blank
 SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
 
 
@@ -60,6 +61,8 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
 def score(names: list[str]) -> int:
     """How good cells are as names of columns: how many are known, where time and a value are among them."""
+    if any(SEVERAL_CELLS.fullmatch(name) for name in names):
+        return 0
     found = [column_names.parse(name).quantity for name in names] if len(names) < HEAD else []
     known = "time" in found and ("flow" in found or "volume" in found)
     return sum(quantity is not None for quantity in found) if known else 0
@@ -127,7 +130,7 @@ def blows_of(
 
     `before` is the text above the rows: where it says ATPS, and nothing says BTPS, the factor is not known.
     """
-    columns = [_column(name, below, where) for name, below in names]
+    columns = _numbered([_column(name, below, where) for name, below in names])
     if {word.lower() for word in re.findall(r"\b[AB]TPS\b", before)} == {"atps"}:
         columns = [column._replace(conditions=column.conditions or "atps") for column in columns]
     keys = _keys(columns, names)
@@ -149,6 +152,19 @@ def blows_of(
     if [names[key][0].lower() for key in keys] == list(DRAWN):
         blows = [_until_end(blow) for blow in blows]
     return blows, list(dict.fromkeys(notes))
+
+
+def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
+    """The columns, those of several blows side by side under the same names (time, flow, time, flow) told apart."""
+    used = [i for i, column in enumerate(columns) if column.quantity in ("time", "flow", "volume")]
+    kinds = [(columns[i].quantity, columns[i].label) for i in used]
+    size = len({*kinds})
+    if len(kinds) == size or len({*kinds[:size]}) < size or kinds != kinds[:size] * (len(kinds) // size):
+        return columns
+    numbered = list(columns)
+    for place, i in enumerate(used):
+        numbered[i] = columns[i]._replace(label=f"{columns[i].label} {place // size + 1}".strip())
+    return numbered
 
 
 def _column(name: str, below: str, where: str) -> ColumnName:

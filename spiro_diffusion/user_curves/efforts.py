@@ -180,7 +180,8 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
 
 def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64], float]:
     """Flow (T,) in L/s, and its period (s)."""
-    numbers = {blow.column or blow.quantity: blow.values, "time": blow.times}
+    numbers: dict[str, NDArray | None] = {blow.column or blow.quantity: blow.values}
+    numbers["time"] = None if blow.times is None else blow.times - blow.times[:1]  # of a day's clock too
     numbers["volume_l"] = None if blow.volume is None else blow.volume[[0, -1]]
     for name, values in numbers.items():
         if values is not None and not np.abs(values).max(initial=0.0) < ABSURD:

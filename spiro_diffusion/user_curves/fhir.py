@@ -39,7 +39,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     Raises SpiroError where the JSON is no such resource, or a sample is missing.
     """
     try:
-        resource = json.loads(source.read(), parse_constant=_no_number)
+        resource = _resource(source.read())
     except RecursionError:
         raise SpiroError(f"{source.where}: its JSON is nested too deep") from None
     except ValueError as error:
@@ -57,6 +57,17 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
         what = f"a FHIR {kind} without SampledData of flow or volume" if isinstance(kind, str) and kind else "JSON"
         raise SpiroError(f"{source.where}: is {shown(what)}; of JSON, FHIR Observations with SampledData are read")
     return blows, []
+
+
+def _resource(data: bytes) -> Any:
+    """One resource, or the resources of a bulk export, one a line, as a Bundle of them."""
+    try:
+        return json.loads(data, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data" or error.lineno == 1:
+            raise
+        lines = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+        return {"entry": [{"resource": json.loads(line, parse_constant=_no_number)} for line in lines]}
 
 
 def _no_number(word: str) -> float:
@@ -95,6 +106,8 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
     where = f"{where}: Observation {place}"
     if sampled.get("dimensions", 1) != 1:
         raise SpiroError(f"{where}: SampledData of {shown(sampled['dimensions'], 20)} dimensions; expected 1")
+    if sampled.get("offsets"):
+        raise SpiroError(f"{where}: its samples lie at offsets of their own (R5); give the curve as CSV with times")
     factor, zero = _number(sampled, "factor", 1.0, where), _number(origin, "value", 0.0, where)
     values = (zero + factor * _samples(sampled.get("data"), where)) * unit[1]
     return [RawBlow(str(place), quantity, values, _period(sampled, where), btps=btps, column=written[:20])]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
@@ -79,12 +79,15 @@ def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:
     """SEQN, SPATTYPE, SPAMANU, SPAFACT, SPAQEFF and SPXRAW (arrays) of a file, and notes."""
     if kind in TEXTS:
         return _from_text(path)
-    if kind is Kind.PARQUET and not raw_curves.read_table(path, [], optional=("SPXRAW",)).columns.size:
+    if kind is Kind.PARQUET and "SPXRAW" not in _parquet(path, [], optional=("SPXRAW",)):
         raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {OWN_AS_CSV}")
     if kind is Kind.ZIP and path.suffix.lower() == ".npz":
         raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {OWN_AS_CSV}")
     file = codebook.FILES[f"SPXRAW_{_cycle(path) or 'G'}"]
-    return _sas_or_parquet(path, file, [*ABOUT, "SPAFACT", "SPXRAW"]), []
+    table = _sas_or_parquet(path, file, [*ABOUT, "SPAFACT", "SPXRAW"])
+    if kind is Kind.PARQUET:
+        _check_curves(table, path)
+    return table, []
 
 
 # --- delimited text -------------------------------------------------------------------------------------------------
@@ -102,12 +105,7 @@ def _from_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if table.empty:
         raise SpiroError(f"{path}: holds no curves")
     table["SPAFACT"] = numbers(table["SPAFACT"], "SPAFACT", str(path))
-    outside = ~table["SPAFACT"].between(*BTPS_RANGE)
-    if outside.any():
-        raise SpiroError(
-            f"{path}: SPAFACT is {table['SPAFACT'][outside].iloc[0]:g} in row {int(outside.argmax()) + 1}; expected "
-            "the factor from ATPS to BTPS, about 1.1"
-        )
+    _check_factor(table["SPAFACT"].to_numpy(np.float64), path)
     known = "SPXPTS" in table
     given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if known else texts.str.strip(", ").str.count(",") + 1
     encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
@@ -160,13 +158,46 @@ def _sas_or_parquet(path: Path, file: codebook.File, columns: list[str]) -> pd.D
         if sniff.kind(opened.read(sniff.HEAD)) is not Kind.PARQUET:
             source = Path(folder) / "table.parquet"
             repair_file(path, file, source)
-        elif pq.ParquetFile(path).metadata.num_rows == 0:
-            raise SpiroError(f"{path}: holds no rows")
-        table = raw_curves.read_table(source, columns)
+        table = _parquet(source, columns)
+    if table.empty:
+        raise SpiroError(f"{path}: holds no rows")
     for name in ("SEQN", "SPAMANU"):
         if name in table:
-            table[name] = table[name].astype(np.int64)
+            table[name] = _whole(table, name, path)
     return table
+
+
+def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Columns of a Parquet table, perhaps a damaged one: what Arrow raises at those is much, and here one line."""
+    try:
+        table = raw_curves.read_table(path, columns, optional)
+        table = table[[*columns, *(name for name in optional if name in table)]]  # one may have become the index
+        texts = table.columns[[kind.kind == "O" for kind in table.dtypes]]
+        return table.astype(dict.fromkeys(texts, object))  # texts are decoded now, not where they are first shown
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        said = shown(" ".join(str(error).split()), 80)
+        raise SpiroError(f"{path}: is a damaged Parquet table ({said}); make it again") from None
+
+
+def _check_curves(table: pd.DataFrame, path: Path) -> None:
+    """Raises SpiroError where a table that `repair` may not have written holds anything but curves of SPXRAW."""
+    raw = table["SPXRAW"]
+    if not raw.map(lambda cell: isinstance(cell, np.ndarray) and cell.dtype.kind == "i" and cell.size > 0).all():
+        raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {OWN_AS_CSV}")
+    if raw.map(lambda cell: int(np.abs(cell.astype(np.int64)).max())).max() > np.iinfo(np.int16).max:
+        raise SpiroError(f"{path}: SPXRAW holds more mL in 10 ms than any lung breathes; make it again")
+    _check_factor(numbers(table["SPAFACT"], "SPAFACT", str(path)), path)
+
+
+def _check_factor(factor: NDArray[np.float64], path: Path) -> None:
+    """Raises SpiroError where a factor (n,) from ATPS to BTPS is none."""
+    low, high = BTPS_RANGE
+    outside = np.flatnonzero((factor < low) | (factor > high))
+    if len(outside):
+        raise SpiroError(
+            f"{path}: SPAFACT is {factor[outside[0]]:g} in row {outside[0] + 1}; expected the factor from ATPS to "
+            "BTPS, about 1.1"
+        )
 
 
 def _people(path: Path) -> tuple[pd.DataFrame | None, str]:

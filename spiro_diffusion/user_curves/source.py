@@ -27,10 +27,13 @@ class Source:
 
     @classmethod
     def of(cls, file: Path | BinaryIO, where: str | None = None) -> "Source":
-        """Raises SpiroError where there is no such file."""
-        if isinstance(file, str | Path):
-            return cls(where or str(file), Path(file))
-        return cls(where or "the file", None, file.read())
+        """Raises SpiroError where a pipe holds more than MOST_BYTES."""
+        if not isinstance(file, str | Path):
+            return cls(where or "the file", None, file.read())
+        found = cls(where or str(file), Path(file))
+        if Path(file).is_fifo() or Path(file).is_char_device():  # can be read but once
+            return cls(found.where, None, found.read())
+        return found
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[BinaryIO]:
