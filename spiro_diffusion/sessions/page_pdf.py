@@ -35,7 +35,8 @@ SIZES: dict[PaperSize, tuple[float, float]] = {"a4": (210.0, 297.0), "letter": (
 MM_AN_INCH = 25.4
 MARGIN = 11.0  # mm
 MOST_BLOWS = 32  # that are listed
-MOST_IN_A_COLUMN = 18
+LEAST_PLOTS = 78.0  # mm of height, with their numbers and legend; blows are set in two columns before it is less
+MOST_FOOT = 6  # lines of how it was computed
 LATIN = "DejaVu Sans"  # comes with Matplotlib
 CHINESE = (
     "Noto Sans CJK SC",
@@ -226,9 +227,11 @@ def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:
     y = _table(paper, contents, said, y)
     y = _pattern(paper, contents, said, y)
     below = _foot_height(paper, contents)
-    blows = _blows_height(contents)
+    room = paper.height - MARGIN - below - y - 2.0
+    halves = 1 if room - _blows_height(contents, 1) >= LEAST_PLOTS else 2
+    blows = _blows_height(contents, halves)
     y = _plots(paper, contents, said, (y, paper.height - MARGIN - below - blows - 2.0))
-    _blows(paper, contents, said, y + 3.0)
+    _blows(paper, contents, said, y + 3.0, halves)
     _foot(paper, contents, said, paper.height - MARGIN - below)
     return paper
 
@@ -506,21 +509,17 @@ def _sample(paper: Paper, kind: str, x: float, y: float, text: str) -> float:
 ROW = 3.5  # mm, of a blow
 
 
-def _blows_height(contents: Contents) -> float:
-    return 5.0 + ROW * (-(-min(len(contents.blows), MOST_BLOWS) // _halves(contents)) + 1) + 1.5
+def _blows_height(contents: Contents, halves: int) -> float:
+    """Of all blows in one column or two."""
+    return 5.0 + ROW * (-(-min(len(contents.blows), MOST_BLOWS) // halves) + 1) + 1.5
 
 
-def _halves(contents: Contents) -> int:
-    """Columns of blows: two where one would be long."""
-    return 2 if len(contents.blows) > MOST_IN_A_COLUMN else 1
-
-
-def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
+def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float, halves: int) -> None:
     """Every blow in order, in one column or two."""
     paper.rule(y, weight=0.5)
     y += mm(BODY) + 0.3
     paper.text(MARGIN, y, said["blows"], BODY, bold=True)
-    shown, halves = contents.blows[:MOST_BLOWS], _halves(contents)
+    shown = contents.blows[:MOST_BLOWS]
     if len(contents.blows) > MOST_BLOWS:
         rest = said["more blows"].format(n=len(contents.blows) - MOST_BLOWS)
         paper.text(paper.right, y, rest, SMALL, ha="right", soft=True)
@@ -532,7 +531,6 @@ def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> 
         _blow_head(paper, said, (x, y + ROW, wide), places)
         for i, blow in enumerate(shown[half * size : (half + 1) * size]):
             _blow(paper, (contents, blow), said, (x, y + ROW * (i + 2), wide), places)
-    return y + ROW * (size + 1)
 
 
 class _BlowColumns(NamedTuple):
@@ -590,7 +588,7 @@ def reasons(contents: Contents, blow: Blow, said: dict[str, str]) -> str:
 
 def _foot_lines(paper: Paper, contents: Contents) -> list[str]:
     text = joined([*contents.method, *contents.notes], contents.language)
-    return paper.lines(text, paper.right - MARGIN, SMALL)
+    return _at_most(paper, text, paper.right - MARGIN, MOST_FOOT, SMALL)
 
 
 def _foot_height(paper: Paper, contents: Contents) -> float:

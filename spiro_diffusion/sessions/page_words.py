@@ -49,7 +49,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "lln": ("LLN", "LLN", "LLN"),
     "z scale": ("z-score", "z值", "z-Wert"),
     "severe": ("severe", "重度", "schwer"),
-    "moderate": ("moderate", "中度", "mäßig"),
+    "moderate": ("moderate", "中度", "mittelschwer"),
     "mild": ("mild", "轻度", "leicht"),
     "normal": ("normal", "正常", "normal"),
     "derived": (
@@ -94,6 +94,49 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "pattern": ("Pattern", "通气类型", "Muster"),
     "method": ("How it was computed", "计算方法", "Wie gerechnet wurde"),
     "nothing": ("–", "–", "–"),
+    "usable": ("usable, not acceptable", "可用，但不合格", "verwertbar, nicht akzeptabel"),
+    "somebody": ("a person", "人工", "einer Person"),
+    "graded": (
+        "{phase}: FEV1 {fev1}, FVC {fvc}; best two {gap_fev1} and {gap_fvc} L apart (limit {limit} L).",
+        "{phase}：FEV1 {fev1}级，FVC {fvc}级；最佳两次相差{gap_fev1}和{gap_fvc} L（限值{limit} L）。",
+        "{phase}: FEV1 {fev1}, FVC {fvc}; die besten zwei liegen {gap_fev1} und {gap_fvc} L auseinander (Grenze {limit} L).",
+    ),
+    "method ats_ers_2019": (
+        "Best values by ATS/ERS 2019: the largest FEV1 and FVC, perhaps of two blows; FEF25-75 of the blow with the "
+        "largest sum of both.",
+        "最佳值按ATS/ERS 2019：取最大的FEV1和FVC，可来自两次呼气；FEF25-75取两者之和最大的一次。",
+        "Beste Werte nach ATS/ERS 2019: die größte FEV1 und FVC, auch aus zwei Manövern; FEF25-75 aus dem Manöver mit der "
+        "größten Summe beider.",
+    ),
+    "method nhanes": (
+        "Best values as NHANES takes them: the largest of every index.",
+        "最佳值按NHANES：各指标取最大值。",
+        "Beste Werte wie in NHANES: der größte jeder Größe.",
+    ),
+    "method references": (
+        "References: {by}. LLN: 5th percentile, z −1.645.",
+        "参考值：{by}。LLN：第5百分位数，z −1.645。",
+        "Sollwerte: {by}. LLN: 5. Perzentil, z −1,645.",
+    ),
+    "method no group": (
+        "No group was given: GLI 2012 is that of other or mixed groups, and PEF has no reference.",
+        "未提供人群：GLI 2012采用“其他/混合人群”，PEF无参考值。",
+        "Keine Gruppe angegeben: GLI 2012 ist die der anderen und gemischten, PEF hat keinen Sollwert.",
+    ),
+    "method standards": (
+        "Grades by ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST); pattern, severity and change by ERS/ATS 2022 (doi "
+        "10.1183/13993003.01499-2021).",
+        "质量等级按ATS/ERS 2019（doi 10.1164/rccm.201908-1590ST）；类型、程度和变化按ERS/ATS 2022（doi "
+        "10.1183/13993003.01499-2021）。",
+        "Qualität nach ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST); Muster, Schweregrad und Änderung nach ERS/ATS 2022 "
+        "(doi 10.1183/13993003.01499-2021).",
+    ),
+    "group caucasian": ("Caucasian", "高加索人", "kaukasisch"),
+    "group african_american": ("African American", "非裔美国人", "afroamerikanisch"),
+    "group northeast_asian": ("North East Asian", "东北亚", "nordostasiatisch"),
+    "group southeast_asian": ("South East Asian", "东南亚", "südostasiatisch"),
+    "group mexican_american": ("Mexican American", "墨西哥裔美国人", "mexikanisch-amerikanisch"),
+    "group other": ("other or mixed", "其他/混合", "andere, gemischt"),
 }
 
 

@@ -1,0 +1,202 @@
+"""The page of a session: what was read and interpreted, laid out as PDF or HTML.
+
+After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
+ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.reconstruction.completion import Recovered
+from spiro_diffusion.sessions import page_contents, page_html, page_pdf
+from spiro_diffusion.sessions.best_values import Values
+from spiro_diffusion.sessions.interpretation import Interpretation
+from spiro_diffusion.sessions.page_contents import Contents, Interval, Row
+from spiro_diffusion.sessions.page_pdf import PaperSize
+from spiro_diffusion.sessions.page_words import LANGUAGES, Language, words
+from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
+
+SUFFIXES = (".pdf", ".html")
+PAPERS: tuple[PaperSize, ...] = get_args(PaperSize)
+STOPPED = ("no end", "early closure", "late closure")  # faults after which the rest of a blow can be completed
+COMPLETIONS = 50  # drawn of each stopped blow: enough for the ends of a 90 % interval
+COMPLETED_S = 15.0  # of a completion that is drawn
+PERCENTILES = (5, 50, 95)
+WORD: dict[Phase, str] = {"pre": "before", "post": "after"}
+Reconstruct = Callable[..., Recovered]  # `SpiroGenerator.reconstruct`
+
+
+def write(
+    path: Path,
+    read: Interpretation,
+    *,
+    language: str = "en",
+    size: str = "a4",
+    completions: Mapping[int, Interval] | None = None,
+) -> None:
+    """Write the page of a session, by the ending of `path` as PDF or HTML, whole or not at all.
+
+    Args:
+        language: en, zh or de. size: of the sheet, a4 or letter.
+        completions: of blows that were stopped, by their number, as `completed` makes them.
+
+    Raises SpiroError for another ending, language or sheet, for Chinese as PDF where no font has its letters, and
+    where the file cannot be written.
+    """
+    paper, shown_in = checked(path, language, size)
+    contents = contents_of(read, shown_in, completions)
+    {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, paper)
+
+
+def checked(path: Path, language: str, size: str) -> tuple[PaperSize, Language]:
+    """Sheet and language, before anything is read.
+
+    Raises SpiroError as `write` does.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
+    if language not in LANGUAGES:
+        words(language)  # raises
+    if size not in PAPERS:
+        raise SpiroError(f"the sheet is {shown(size, 20)}; expected {' or '.join(PAPERS)}")
+    return next(paper for paper in PAPERS if paper == size), next(one for one in LANGUAGES if one == language)
+
+
+def completed(
+    session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
+) -> dict[int, Interval]:
+    """Completions of the blows that were stopped, by their number; the others of the phase are given to each.
+
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
+    """
+    person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
+    found = {}
+    for blow in session.blows:
+        if blow.counts_fvc or not any(fault in STOPPED for fault in blow.faults):
+            continue
+        others = [other.flow for other in session.of(blow.phase) if other.acceptable_fvc and other is not blow]
+        try:
+            try:
+                result = reconstruct(blow.flow, others=others, n=COMPLETIONS, tell=tell, **person)
+            except SpiroError:  # the others do not help; the blow alone may
+                result = reconstruct(blow.flow, n=COMPLETIONS, tell=tell, **person)
+        except SpiroError as error:
+            tell(f"blow {blow.number} is not completed: {error}")
+            continue
+        found[blow.number] = interval(result)
+    return found
+
+
+def interval(result: Recovered) -> Interval:
+    """A completion as the page draws it."""
+    last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
+    kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
+    low, median, high = np.percentile(result.volume[:, kept], PERCENTILES, axis=0)
+    fvc = np.nanpercentile(result.indices["fvc"].to_numpy(float), PERCENTILES)
+    flow = np.median(result.flow[:, kept], axis=0)
+    return Interval(result.time[kept], low, median, high, flow, (float(fvc[0]), float(fvc[1]), float(fvc[2])))
+
+
+def contents_of(
+    read: Interpretation, language: Language = "en", completions: Mapping[int, Interval] | None = None
+) -> Contents:
+    """What stands on the page."""
+    said, session = words(language), read.session
+    made = completions or {}
+    return Contents(
+        language=language,
+        head=_head(session, said),
+        rows=[_row(values) for values in read.values.values() if values.best],
+        blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
+        pattern=read.sentences(language),
+        grades=_grades(read, language),
+        method=_method(read, language),
+        comments=session.header.comments,
+        notes=[f"{note[:1].upper()}{note[1:]}." for note in session.notes],
+    )
+
+
+def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
+    person = session.person
+    entries = [(said["person"], person.name)] if person.name else []
+    entries += [(said["sex"], said[person.sex]), (said["age"], f"{person.age:g} {said['years']}")]
+    entries += [(said["height"], f"{person.height:g} cm")]
+    entries += [(said["group"], said[f"group {person.group}"])] if person.group else []
+    given = ((name, getattr(session.header, name)) for name in HEADER if name != "comments")
+    return entries + [(said[name], value) for name, value in given if value]
+
+
+def _row(values: Values) -> Row:
+    best = {
+        phase: page_contents.Best(found.value, found.z, found.percent, found.blow)
+        for phase, found in values.best.items()
+    }
+    change = values.change if values.name != "fet" else None
+    return Row(
+        name=values.name,
+        pre=best.get("pre"),
+        post=best.get("post"),
+        predicted=values.predicted,
+        lln=values.lln,
+        change=page_contents.Change(*change) if change else None,
+        derived=values.reference is not None and values.reference.derived,
+    )
+
+
+def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> page_contents.Blow:
+    told = [said[fault] for fault in blow.faults]
+    counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
+    if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
+        told.append(said["usable"])
+    who = ""
+    if blow.decision is not None:
+        who = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
+    return page_contents.Blow(
+        number=blow.number,
+        name=blow.name,
+        phase=blow.phase,
+        flow=blow.flow,
+        t0=blow.t0 if np.isfinite(blow.t0) else 0.0,
+        values=blow.indices,
+        counts_fev1=blow.counts_fev1,
+        counts_fvc=blow.counts_fvc,
+        words=tuple(told),
+        overridden=who,
+        completed=made,
+    )
+
+
+def _grades(read: Interpretation, language: Language) -> list[str]:
+    said, session = words(language), read.session
+    shown_number = Contents(language, [], [], [], [], [], []).number
+    told = []
+    for phase in session.phases:
+        grades, gaps = session.grades[phase], read.repeatability[phase]
+        numbers: dict[str, Any] = {
+            name: shown_number(value, 2)
+            for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
+        }
+        told.append(said["graded"].format(phase=said[WORD[phase]], fev1=grades.fev1, fvc=grades.fvc, **numbers))
+    return told
+
+
+def _method(read: Interpretation, language: Language) -> list[str]:
+    said = words(language)
+    sources: dict[str, list[str]] = {}
+    for values in read.values.values():
+        if values.reference is None:
+            continue
+        group = values.reference.group
+        source = values.reference.equations + (f" ({said[f'group {group}']})" if group else "")
+        sources.setdefault(source, []).append(INDICES[values.name].label)
+    by = "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items())
+    told = [said[f"method {read.convention}"], said["method references"].format(by=by)]
+    if read.session.person.group is None:
+        told.append(said["method no group"])
+    return [*told, said["method standards"], f"spiro {VERSION}."]
