@@ -12,7 +12,18 @@ from spiro_diffusion.core.code_closure import PACKAGE
 
 ROOMS = (
     *("core", "formats", "nhanes", "physiology", "simulation", "dataset", "compute", "models", "training", "plotting"),
-    *("generation", "user_curves", "reconstruction", "evaluation", "reporting", "pipeline", "api", "app", "cli"),
+    *(
+        "generation",
+        "user_curves",
+        "reconstruction",
+        "sessions",
+        "evaluation",
+        "reporting",
+        "pipeline",
+        "api",
+        "app",
+        "cli",
+    ),
 )  # a room imports from itself and from those before it
 LEFT, TOP, ROW, STEP, ARCS = 12, 24, 26, 9, 640  # px
 

@@ -105,6 +105,28 @@ def judge_2019(
 
     What is NaN fails.
     """
+    found, complete, first = _found_2019(indices, age, testing_set, observed)
+    fev1, fvc, usable_fev1, usable_fvc = (_kept(name, found, _array(indices.fvc)) for name in Lost._fields)
+    return Judged(fev1, fvc, usable_fev1, usable_fvc, complete & ~fvc & first)
+
+
+def failings_2019(
+    indices: Indices | pd.DataFrame,
+    age: ArrayLike,
+    testing_set: ArrayLike | None = None,
+    observed: Observed = Observed(),  # noqa: B008
+) -> list[tuple[Failing, ...]]:
+    """The faults of table 7 that each of n efforts has, of which `judge_2019` tells what they take away; arguments as
+    there."""
+    found, _, _ = _found_2019(indices, age, testing_set, observed)
+    there = {name: np.broadcast_to(np.asarray(rows, bool), len(_array(indices.fvc))) for name, rows in found.items()}
+    return [tuple(name for name, rows in there.items() if rows[i]) for i in range(len(_array(indices.fvc)))]
+
+
+def _found_2019(
+    indices: Indices | pd.DataFrame, age: ArrayLike, testing_set: ArrayLike | None, observed: Observed
+) -> tuple[dict[Failing, ArrayLike], Bools, Bools]:
+    """The faults of n efforts; whether each has none but an end of test; and which is the first of its set."""
     fvc, age = _array(indices.fvc), _array(age)
     small = age <= PRESCHOOL_AGE
     cut = _cut_off(indices)
@@ -127,8 +149,7 @@ def judge_2019(
     repeats, first = _repeats(np.where(usable, fvc, np.nan), age, sets)
     complete = _kept("fvc", found, fvc)
     found["no end"] = ~(ends | repeats)
-    fev1, fvc_good, usable_fev1, usable_fvc = (_kept(name, found, fvc) for name in Lost._fields)
-    return Judged(fev1, fvc_good, usable_fev1, usable_fvc, complete & ~ends & ~repeats & first)
+    return found, complete, first
 
 
 def _kept(name: str, found: dict[Failing, ArrayLike], fvc: Floats) -> Bools:

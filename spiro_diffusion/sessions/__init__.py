@@ -1,1 +1,17 @@
-"""A session as a clinician reads it."""
+"""A person's session as a clinician reads it: best values, grades, pattern, change, and its page."""
+
+from spiro_diffusion.sessions.interpretation import Interpretation, interpret
+from spiro_diffusion.sessions.reading import read_session
+from spiro_diffusion.sessions.records import Blow, Decision, Header, Person, Previous, Session
+
+__all__ = [
+    "Blow",
+    "Decision",
+    "Header",
+    "Interpretation",
+    "Person",
+    "Previous",
+    "Session",
+    "interpret",
+    "read_session",
+]

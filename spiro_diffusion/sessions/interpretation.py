@@ -1,0 +1,253 @@
+"""What the best values mean, by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
+
+Spirometry alone names a pattern, no disease: where FVC is low, lung volumes decide.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from spiro_diffusion.physiology.reference import Z_LLN
+from spiro_diffusion.sessions import best_values
+from spiro_diffusion.sessions.best_values import Convention, Equations, Repeatability, Values
+from spiro_diffusion.sessions.records import Person, Phase, Session
+from spiro_diffusion.sessions.sentences import Language, Statement, say
+
+Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
+Severity = Literal["none", "mild", "moderate", "severe"]
+Edition = Literal["2022", "2005"]
+Withheld = Literal["no fev1", "no fvc", "short fvc", "no reference"]
+MILD_TO, MODERATE_TO = -2.5, -4.0  # z; beyond lies severe
+LOW_GRADES = ("D", "E", "F", "U")
+RESPONSE_2022 = 10.0  # % of predicted, more than it
+RESPONSE_2005_PERCENT, RESPONSE_2005_L = 12.0, 0.200  # of before, and L; as much at least
+ADULT_AGE = 18.0  # years: from it FEV1Q, below it the conditional change score
+CHANGE_LIMIT = 1.96  # of the conditional change score
+LOWEST_FEV1 = {"male": 0.5, "female": 0.4}  # L, the unit of FEV1Q
+
+
+class Finding(NamedTuple):
+    """The pattern of a phase. `prism`: ratio preserved, FEV1 below its lower limit. `severity` is by the z-score of
+    the index `severity_of`. `withheld`: why no pattern is named."""
+
+    pattern: Pattern
+    severity: Severity
+    severity_of: str
+    z: float | None
+    prism: bool
+    withheld: Withheld | None = None
+
+
+class Response(NamedTuple):
+    """Whether FEV1 or FVC answered to the bronchodilator, by an edition's rule."""
+
+    edition: Edition
+    fev1: bool
+    fvc: bool
+
+    @property
+    def significant(self) -> bool:
+        """In either."""
+        return self.fev1 or self.fvc
+
+
+class VisitChange(NamedTuple):
+    """FEV1 since an earlier visit: of the young the conditional change score, of adults FEV1Q then and now."""
+
+    score: float | None
+    fev1q: tuple[float, float] | None
+
+    @property
+    def beyond(self) -> bool | None:
+        """Whether the score is beyond what is usual; None of adults, for whom no limit is published."""
+        return None if self.score is None else abs(self.score) > CHANGE_LIMIT
+
+
+@dataclass(frozen=True, eq=False)
+class Interpretation:
+    """A session read: by index its `values`; by phase the `repeatability` and the `findings`; the response to the drug
+    by edition; the change since an earlier visit; FEV1/VC by phase where a slow VC was given; all as statements."""
+
+    session: Session
+    convention: Convention
+    equations: Equations
+    values: dict[str, Values]
+    repeatability: dict[Phase, Repeatability]
+    findings: dict[Phase, Finding]
+    responses: list[Response] = field(default_factory=list)
+    change: VisitChange | None = None
+    fev1_vc: dict[Phase, float] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+
+    def sentences(self, language: Language = "en") -> list[str]:
+        """What it means, in plain words."""
+        return [say(statement, language) for statement in self.statements]
+
+
+def interpret(
+    session: Session, *, convention: Convention = "ats_ers_2019", equations: Equations = "gli_global"
+) -> Interpretation:
+    """The best values of a session and what they mean."""
+    values = best_values.best_values(session, convention, equations)
+    findings = {phase: find(session, phase, values) for phase in session.phases}
+    read = Interpretation(
+        session,
+        convention,
+        equations,
+        values,
+        {phase: best_values.repeatability(session, phase) for phase in session.phases},
+        findings,
+        responses(values),
+        visit_change(session, values, equations),
+        _fev1_vc(session, values),
+    )
+    read.statements.extend(_statements(read))
+    return read
+
+
+def find(session: Session, phase: Phase, values: dict[str, Values]) -> Finding:
+    """The pattern of a phase from the z-scores of its best values."""
+    best = {name: values[name].best.get(phase) for name in ("fev1", "fvc", "ratio")}
+    withheld = _withheld(session, phase, values)
+    if withheld is not None:
+        return Finding("unknown", "none", "fev1", None, prism=False, withheld=withheld)
+    z = {name: found.z for name, found in best.items() if found is not None and found.z is not None}
+    low = {name: score < -Z_LLN for name, score in z.items()}
+    pattern = pattern_of(low["fev1"], low["fvc"], low["ratio"])
+    of = "fvc" if pattern == "restriction" else "fev1"
+    return Finding(pattern, severity(z[of]), of, z[of], prism=low["fev1"] and not low["ratio"])
+
+
+def pattern_of(low_fev1: bool, low_fvc: bool, low_ratio: bool) -> Pattern:
+    """The pattern of what lies below its lower limit of normal."""
+    if low_ratio:
+        return "mixed" if low_fvc else "obstruction"
+    if low_fvc:
+        return "restriction"
+    return "low fev1" if low_fev1 else "normal"
+
+
+def severity(z: float) -> Severity:
+    """How far a z-score lies below the lower limit of normal."""
+    if z >= -Z_LLN:
+        return "none"
+    if z >= MILD_TO:
+        return "mild"
+    return "moderate" if z >= MODERATE_TO else "severe"
+
+
+def responses(values: dict[str, Values]) -> list[Response]:
+    """Of FEV1 and FVC before and after, by 2022 and by 2005; empty where one is missing."""
+    changes = {name: values[name].change for name in ("fev1", "fvc")}
+    if all(change is None for change in changes.values()):
+        return []
+    by_2022 = {
+        name: change is not None and change.percent_predicted is not None and change.percent_predicted > RESPONSE_2022
+        for name, change in changes.items()
+    }
+    by_2005 = {
+        name: change is not None
+        and change.percent >= RESPONSE_2005_PERCENT - 1e-9
+        and change.absolute >= RESPONSE_2005_L - 1e-9
+        for name, change in changes.items()
+    }
+    return [Response("2022", **by_2022), Response("2005", **by_2005)]
+
+
+def visit_change(session: Session, values: dict[str, Values], equations: Equations) -> VisitChange | None:
+    """FEV1 before the drug against an earlier visit's; None where there is none, or no reference has the person."""
+    previous, best = session.previous, values["fev1"].best.get("pre")
+    if previous is None or best is None:
+        return None
+    person = session.person
+    if person.age >= ADULT_AGE:
+        unit = LOWEST_FEV1[person.sex]
+        return VisitChange(None, (previous.fev1 / unit, best.value / unit))
+    then: Person = person._replace(age=previous.age, height=previous.height or person.height)
+    known = best_values.expected("fev1", then, equations)
+    if known is None or best.z is None:
+        return None
+    return VisitChange(change_score(float(known[1].z(previous.fev1)), best.z, previous.age, person.age), None)
+
+
+def change_score(z_then: float, z_now: float, age_then: float, age_now: float) -> float:
+    """The conditional change score of FEV1's z-scores at two ages (years) of a child or young person."""
+    r = 0.642 - 0.04 * (age_now - age_then) + 0.020 * age_then
+    return (z_now - r * z_then) / math.sqrt(1 - r**2)
+
+
+def _withheld(session: Session, phase: Phase, values: dict[str, Values]) -> Withheld | None:
+    """Why a phase's pattern is not named: a value or its reference is missing, or a low FVC is of blows too short."""
+    best = {name: values[name].best.get(phase) for name in ("fev1", "fvc")}
+    for name, why in (("fev1", "no fev1"), ("fvc", "no fvc")):
+        if best[name] is None:
+            return why  # type: ignore[return-value]
+    if any(values[name].reference is None for name in ("fev1", "fvc", "ratio")):
+        return "no reference"
+    fvc = best["fvc"]
+    short = session.grades[phase].fvc in ("F", "U")
+    if short and fvc is not None and fvc.z is not None and fvc.z < -Z_LLN:
+        return "short fvc"
+    return None
+
+
+def _fev1_vc(session: Session, values: dict[str, Values]) -> dict[Phase, float]:
+    """FEV1 over the slow vital capacity, or over FVC where that is larger."""
+    if session.slow_vc is None:
+        return {}
+    found: dict[Phase, float] = {}
+    for phase, best in values["fev1"].best.items():
+        fvc = values["fvc"].best.get(phase)
+        found[phase] = best.value / max(session.slow_vc, fvc.value if fvc else 0.0)
+    return found
+
+
+def _statements(read: Interpretation) -> list[Statement]:
+    said: list[Statement] = []
+    for phase, finding in read.findings.items():
+        said += _of_phase(read, phase, finding)
+    for phase, ratio in read.fev1_vc.items():
+        said.append(Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.slow_vc or 0.0}))
+    said += _of_response(read)
+    if read.change is not None and read.change.score is not None:
+        key = "change beyond" if read.change.beyond else "change usual"
+        said.append(Statement(key, {"score": read.change.score, "limit": CHANGE_LIMIT}))
+    elif read.change is not None and read.change.fev1q is not None:
+        then, now = read.change.fev1q
+        said.append(Statement("fev1q", {"then": then, "now": now, "unit": LOWEST_FEV1[read.session.person.sex]}))
+    return said
+
+
+def _of_phase(read: Interpretation, phase: Phase, finding: Finding) -> list[Statement]:
+    grades = read.session.grades[phase]
+    values = {"phase": phase, "fev1": grades.fev1, "fvc": grades.fvc}
+    if finding.withheld is not None:
+        return [Statement(f"withheld: {finding.withheld}", values)]
+    said = [Statement(f"pattern: {finding.pattern}", values)]
+    fev1 = read.values["fev1"].best[phase]
+    if finding.pattern in ("obstruction", "mixed") and fev1.z is not None and fev1.z >= -Z_LLN:
+        said.append(Statement("normal fev1", values))
+    elif finding.severity != "none" and finding.z is not None:
+        said.append(Statement(f"severity: {finding.severity}", {"index": finding.severity_of, "z": finding.z}))
+    if finding.prism:
+        said.append(Statement("prism", {}))
+    if any(grade in LOW_GRADES for grade in grades):
+        said.append(Statement("low grade", values))
+    return said
+
+
+def _of_response(read: Interpretation) -> list[Statement]:
+    said = []
+    changes = {name: read.values[name].change for name in ("fev1", "fvc")}
+    for response in read.responses:
+        which = [name for name in ("fev1", "fvc") if getattr(response, name)]
+        key = f"response {response.edition}" if which else f"no response {response.edition}"
+        numbers: dict[str, str | float] = {"index": "+".join(which)}
+        for name, change in changes.items():
+            if change is not None:
+                shown = change.percent if response.edition == "2005" else change.percent_predicted
+                numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if shown is None else shown}
+            else:
+                numbers |= {f"{name}_l": math.nan, f"{name}_percent": math.nan}
+        said.append(Statement(key, numbers))
+    return said

@@ -1,0 +1,228 @@
+"""A session from files: the blows before and after the bronchodilator, judged, and which of them count."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
+from spiro_diffusion.generation.subjects import check_range, conditioned
+from spiro_diffusion.physiology import ats_ers
+from spiro_diffusion.sessions.records import (
+    GROUPS,
+    PHASES,
+    Blow,
+    Decision,
+    Grades,
+    Header,
+    Person,
+    Phase,
+    Previous,
+    Session,
+)
+from spiro_diffusion.user_curves import UserCurves, read
+from spiro_diffusion.user_curves.tables import GLI_RANGE, doubts
+from spiro_diffusion.user_curves.tables import Person as Subject
+
+PRE = re.compile(r"(?<![a-z])(pre|before|baseline|vor|vorher|prä|avant)(?![a-z])|前", re.IGNORECASE)
+POST = re.compile(r"(?<![a-z])(post|after|bron|bd|nach|nachher|après)(?![a-z])|后|後", re.IGNORECASE)
+APART = 1.6  # times: FVCs of acceptable blows of one person and phase do not differ so much
+SLOW_VC = (0.2, 12.0)  # L
+
+
+def read_session(
+    file: Path | BinaryIO,
+    person: Person,
+    *,
+    post: Path | BinaryIO | None = None,
+    header: Header | None = None,
+    decisions: Mapping[str, Decision] | None = None,
+    slow_vc: float | None = None,
+    previous: Previous | None = None,
+    btps: float | None = None,
+) -> Session:
+    """The session of one person.
+
+    Args:
+        file: blows in any format of docs/formats.md, in the order in which they were blown; those whose name says so
+            (post, after, BD) were blown after the bronchodilator.
+        post: a file of the blows after it.
+        decisions: by a blow's name, whether it counts, against the rules or with them.
+        slow_vc: slow vital capacity, L.
+
+    Raises SpiroError where a file cannot be read, holds several people, or the person is none.
+    """
+    first = _of_one_person(read(file, btps=btps), str(file))
+    phases = [_phase(name, kind) for name, kind in _told(first)]
+    parts = [first]
+    if post is not None:
+        if "post" in phases:
+            raise SpiroError(f"{file}: holds blows after the bronchodilator itself; give them in one file or in two")
+        parts.append(_of_one_person(read(post, btps=btps), str(post)))
+        phases += ["post"] * len(parts[1].names)
+    return session_of(parts, phases, person, header=header, decisions=decisions, slow_vc=slow_vc, previous=previous)
+
+
+def session_of(
+    parts: list[UserCurves],
+    phases: list[Phase],
+    person: Person,
+    *,
+    header: Header | None = None,
+    decisions: Mapping[str, Decision] | None = None,
+    slow_vc: float | None = None,
+    previous: Previous | None = None,
+) -> Session:
+    """As `read_session`, of curves that were read: `phases` of all, one after another."""
+    person = _checked(person)
+    if slow_vc is not None and not SLOW_VC[0] <= slow_vc <= SLOW_VC[1]:
+        raise SpiroError(f"slow VC is {slow_vc:g} L; expected {SLOW_VC[0]:g} to {SLOW_VC[1]:g} L")
+    if previous is not None and not 0 < previous.age < person.age:
+        raise SpiroError(f"the earlier visit was at {previous.age:g} years, this one is at {person.age:g}")
+    several = len(parts) > 1
+    names = [f"{phase} {name}" if several else name for (phase, name) in zip(phases, _names(parts), strict=True)]
+    order = sorted(range(len(names)), key=lambda i: PHASES.index(phases[i]))
+    record = pd.concat([part.record for part in parts], ignore_index=True).iloc[order].reset_index(drop=True)
+    curves = [curve for part in parts for curve in part.curves()]
+    phases, names = [phases[i] for i in order], [names[i] for i in order]
+    asked = _decisions(decisions or {}, names)
+    table, faults = _judged(record, phases, person.age)
+    table = table.join(_counted(table, phases, names, asked))
+    blows = [
+        Blow(
+            number=i + 1,
+            name=name,
+            phase=phases[i],
+            flow=curves[order[i]],
+            t0=float(record["t0"].iloc[i]),
+            indices=_indices(record.iloc[i]),
+            faults=faults[i],
+            decision=asked.get(name),
+            **{str(column): bool(table[column].iloc[i]) for column in table if not str(column).startswith("session_")},
+        )
+        for i, name in enumerate(names)
+    ]
+    grades = {
+        phase: Grades(*(str(table[f"session_{index}"].iloc[phases.index(phase)]) for index in ("fev1", "fvc")))
+        for phase in PHASES
+        if phase in phases
+    }
+    notes = [note for part in parts for note in part.notes] + doubts(Subject(*person[:3])) + _two_people(blows)
+    return Session(person, blows, grades, header or Header(), slow_vc, previous, notes)
+
+
+def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
+    """The session where a person has decided otherwise of some blows, by name.
+
+    Raises SpiroError where there is no such blow.
+    """
+    names, phases = [blow.name for blow in session.blows], [blow.phase for blow in session.blows]
+    asked = _decisions(decisions, names)
+    columns = ("acceptable_fev1", "acceptable_fvc", "usable_fev1", "usable_fvc")
+    table = pd.DataFrame([{name: getattr(blow, name) for name in columns} for blow in session.blows])
+    counted = _counted(table, phases, names, asked)
+    blows = [
+        dataclasses.replace(
+            blow,
+            decision=asked.get(blow.name),
+            counts_fev1=bool(counted["counts_fev1"].iloc[i]),
+            counts_fvc=bool(counted["counts_fvc"].iloc[i]),
+        )
+        for i, blow in enumerate(session.blows)
+    ]
+    return dataclasses.replace(session, blows=blows)
+
+
+def _checked(person: Person) -> Person:
+    """The person, with the sex as the library writes it.
+
+    Raises SpiroError for an unknown sex or group, or a person whom no reference has.
+    """
+    if person.group is not None and person.group not in GROUPS:
+        raise SpiroError(f"group is {shown(str(person.group), 40)}; expected one of {', '.join(GROUPS)}")
+    table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
+    check_range(table, GLI_RANGE, "z-scores are given for")
+    (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
+    return person._replace(sex=sex)
+
+
+def _of_one_person(curves: UserCurves, where: str) -> UserCurves:
+    if curves.about is not None and "seqn" in curves.about and (people := curves.about["seqn"].nunique()) > 1:
+        raise SpiroError(f"{where}: holds {people} people; a session is one person's, choose by --seqn")
+    return curves
+
+
+def _told(curves: UserCurves) -> list[tuple[str, str]]:
+    """Name and, of NHANES's, test type of each blow."""
+    kinds = curves.about["test_type"] if curves.about is not None else [""] * len(curves.names)
+    return list(zip(curves.names, map(str, kinds), strict=True))
+
+
+def _phase(name: str, kind: str) -> Phase:
+    if kind:
+        return "pre" if kind == TEST_TYPES[0] else "post"
+    return "post" if POST.search(name) and not PRE.search(name) else "pre"
+
+
+def _names(parts: list[UserCurves]) -> list[str]:
+    return [name for part in parts for name in part.names]
+
+
+def _decisions(decisions: Mapping[str, Decision], names: list[str]) -> dict[str, Decision]:
+    unknown = [name for name in decisions if name not in names]
+    if unknown:
+        raise SpiroError(f"there is no blow {shown(unknown[0], 60)}; there are {shown(', '.join(names), 200)}")
+    return dict(decisions)
+
+
+def _judged(
+    record: pd.DataFrame, phases: list[Phase], age: float
+) -> tuple[pd.DataFrame, list[tuple[ats_ers.Failing, ...]]]:
+    """What ATS/ERS 2019 says of the blows: the columns of `ats_ers.judge_sessions`, and the faults of each."""
+    observed = ats_ers.Observed(record.get("fivc", np.nan), record.get("faulty_zero", False), record.get("leak", False))
+    sets, ages = np.array([PHASES.index(phase) for phase in phases]), np.full(len(record), age)
+    table = ats_ers.judge_sessions(record, ages, sets, observed)
+    return table, ats_ers.failings_2019(record, ages, sets, observed)
+
+
+def _counted(
+    table: pd.DataFrame, phases: list[Phase], names: list[str], decisions: Mapping[str, Decision]
+) -> pd.DataFrame:
+    """counts_fev1, counts_fvc: the acceptable blows of each phase; where none is, the usable ones; and as decided."""
+    phase = np.array(phases)
+    result = pd.DataFrame(index=table.index)
+    for index in ("fev1", "fvc"):
+        acceptable, usable = (table[f"{kind}_{index}"].to_numpy(bool) for kind in ("acceptable", "usable"))
+        counts = acceptable.copy()
+        for one in PHASES:
+            if not acceptable[phase == one].any():
+                counts[phase == one] = usable[phase == one]
+        for row, name in enumerate(names):
+            if name in decisions:
+                counts[row] = decisions[name].counts
+        result[f"counts_{index}"] = counts
+    return result
+
+
+def _indices(row: pd.Series) -> dict[str, float]:
+    known = {name: float(row[name]) for name in INDICES if name in row}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        known["ratio"] = float(np.float64(known["fev1"]) / known["fvc"])
+    return known
+
+
+def _two_people(blows: list[Blow]) -> list[str]:
+    """What is to be said where acceptable blows of a phase differ as those of two people."""
+    said = []
+    for phase in PHASES:
+        sizes = [blow.indices["fvc"] for blow in blows if blow.phase == phase and blow.acceptable_fvc]
+        if sizes and max(sizes) > APART * min(sizes):
+            said.append(
+                f"acceptable blows {phase} give FVC of {min(sizes):.2f} and {max(sizes):.2f} L: are they of one person?"
+            )
+    return said
