@@ -54,7 +54,7 @@ def test_the_page_holds_each_number_in_each_language(language: str) -> None:
     in_page = re.sub(r"<[^>]+>", "|", page)
     for number in numbers(shown):
         assert number in on_paper
-        assert re.search(rf"[|\s]{re.escape(number)}\*?[|\s]", in_page)
+        assert re.search(rf"[|\s]{re.escape(number)}↓?\*?[|\s]", in_page)
     whole = " ".join(on_paper)
     for word in ("not for diagnosis", "best values", "blows", "method", "pattern", "grades"):
         said = page_words.words(language)[word]

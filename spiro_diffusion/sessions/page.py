@@ -14,13 +14,14 @@ from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.reconstruction.completion import Recovered
-from spiro_diffusion.sessions import page_contents, page_html, page_pdf
+from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.interpretation import Interpretation
-from spiro_diffusion.sessions.page_contents import Contents, Interval, Row
+from spiro_diffusion.sessions.page_contents import Contents, Interval, ShownBlow
 from spiro_diffusion.sessions.page_pdf import PaperSize
-from spiro_diffusion.sessions.page_words import LANGUAGES, Language, words
+from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
+from spiro_diffusion.sessions.sentences import LANGUAGES, Language
 
 SUFFIXES = (".pdf", ".html")
 PAPERS: tuple[PaperSize, ...] = get_args(PaperSize)
@@ -33,28 +34,29 @@ Reconstruct = Callable[..., Recovered]  # `SpiroGenerator.reconstruct`
 
 
 def write(
-    path: Path,
     read: Interpretation,
+    path: Path,
     *,
     language: str = "en",
-    size: str = "a4",
-    completions: Mapping[int, Interval] | None = None,
+    paper: str = "a4",
+    completed: Mapping[int, Interval] | None = None,
 ) -> None:
     """Write the page of a session, by the ending of `path` as PDF or HTML, whole or not at all.
 
     Args:
-        language: en, zh or de. size: of the sheet, a4 or letter.
-        completions: of blows that were stopped, by their number, as `completed` makes them.
+        language: en, zh or de. paper: a4 or letter.
+        completed: blows that were stopped, by their number, as `complete` makes them.
 
     Raises SpiroError for another ending, language or sheet, for Chinese as PDF where no font has its letters, and
     where the file cannot be written.
     """
-    paper, shown_in = checked(path, language, size)
-    contents = contents_of(read, shown_in, completions)
-    {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, paper)
+    path = Path(path)
+    size, shown_in = checked(path, language, paper)
+    contents = contents_of(read, shown_in, completed)
+    {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, size)
 
 
-def checked(path: Path, language: str, size: str) -> tuple[PaperSize, Language]:
+def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
     """Sheet and language, before anything is read.
 
     Raises SpiroError as `write` does.
@@ -63,12 +65,12 @@ def checked(path: Path, language: str, size: str) -> tuple[PaperSize, Language]:
         raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
     if language not in LANGUAGES:
         words(language)  # raises
-    if size not in PAPERS:
-        raise SpiroError(f"the sheet is {shown(size, 20)}; expected {' or '.join(PAPERS)}")
-    return next(paper for paper in PAPERS if paper == size), next(one for one in LANGUAGES if one == language)
+    if paper not in PAPERS:
+        raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+    return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
 
 
-def completed(
+def complete(
     session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
 ) -> dict[int, Interval]:
     """Completions of the blows that were stopped, by their number; the others of the phase are given to each.
@@ -104,11 +106,11 @@ def interval(result: Recovered) -> Interval:
 
 
 def contents_of(
-    read: Interpretation, language: Language = "en", completions: Mapping[int, Interval] | None = None
+    read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
 ) -> Contents:
     """What stands on the page."""
     said, session = words(language), read.session
-    made = completions or {}
+    made = completed or {}
     return Contents(
         language=language,
         head=_head(session, said),
@@ -132,24 +134,12 @@ def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
     return entries + [(said[name], value) for name, value in given if value]
 
 
-def _row(values: Values) -> Row:
-    best = {
-        phase: page_contents.Best(found.value, found.z, found.percent, found.blow)
-        for phase, found in values.best.items()
-    }
-    change = values.change if values.name != "fet" else None
-    return Row(
-        name=values.name,
-        pre=best.get("pre"),
-        post=best.get("post"),
-        predicted=values.predicted,
-        lln=values.lln,
-        change=page_contents.Change(*change) if change else None,
-        derived=values.reference is not None and values.reference.derived,
-    )
+def _row(values: Values) -> Values:
+    """As it is; a change of the expiratory time means nothing."""
+    return values._replace(change=None) if values.name == "fet" else values
 
 
-def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> page_contents.Blow:
+def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
     told = [said[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
@@ -157,19 +147,7 @@ def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> page_conte
     who = ""
     if blow.decision is not None:
         who = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
-    return page_contents.Blow(
-        number=blow.number,
-        name=blow.name,
-        phase=blow.phase,
-        flow=blow.flow,
-        t0=blow.t0 if np.isfinite(blow.t0) else 0.0,
-        values=blow.indices,
-        counts_fev1=blow.counts_fev1,
-        counts_fvc=blow.counts_fvc,
-        words=tuple(told),
-        overridden=who,
-        completed=made,
-    )
+    return ShownBlow(blow, tuple(told), who, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:

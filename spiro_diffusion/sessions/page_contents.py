@@ -1,56 +1,16 @@
 """What stands on the page of a session: values, curves and sentences, in one language and without a layout."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.vocabulary import INDICES, Index
+from spiro_diffusion.sessions.best_values import Values
+from spiro_diffusion.sessions.records import PHASES, Blow, Phase
 
 Floats = NDArray[np.floating]
-Phase = Literal["pre", "post"]  # before and after the bronchodilator
-PHASES: tuple[Phase, ...] = ("pre", "post")
 DECIMALS = {"de": ","}
 Z_ENDS = (-5.0, 3.0)  # of the z-score scale
 Z_ZONES = (-4.0, -2.5, -1.645)  # severe, moderate and mild end here (ERS/ATS 2022)
-
-
-class Best(NamedTuple):
-    """The best value of an index in one phase; `blow` is the number of the blow that gave it, None where it is of
-    two (FEV1/FVC). z and percent of predicted are None where no reference has the index or the person."""
-
-    value: float
-    z: float | None = None
-    percent: float | None = None
-    blow: int | None = None
-
-
-class Change(NamedTuple):
-    """After minus before: in the index's unit, in percent of the first value, in percent of predicted."""
-
-    absolute: float
-    percent_of_first: float
-    percent_of_predicted: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """An index in the table of best values; `derived`: its z is computed from a normal distribution that the source
-    of the reference does not give as such."""
-
-    name: str
-    pre: Best | None = None
-    post: Best | None = None
-    predicted: float | None = None
-    lln: float | None = None
-    change: Change | None = None
-    derived: bool = False
-
-    @property
-    def index(self) -> Index:
-        """How it is written."""
-        return INDICES[self.name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,28 +27,21 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Blow:
-    """One blow in the order in which they were blown; `flow` (T,) L/s at BTPS of each 10 ms, `t0` s from its start.
+class ShownBlow:
+    """A blow, in the order in which they were blown.
 
-    `words`: why it, or a part of it, does not count, in the page's language; `overridden`: by whom, and why.
+    `words`: why it, or a part of it, does not count, in the page's language; `decided`: by whom, and why.
     """
 
-    number: int
-    name: str
-    phase: Phase
-    flow: Floats
-    t0: float
-    values: dict[str, float]  # by index, NaN where undetermined
-    counts_fev1: bool
-    counts_fvc: bool
+    blow: Blow
     words: tuple[str, ...] = ()
-    overridden: str = ""
+    decided: str = ""
     completed: Interval | None = None
 
     @property
-    def counts(self) -> bool:
-        """Whether something of it counts."""
-        return self.counts_fev1 or self.counts_fvc
+    def flow(self) -> Floats:
+        """(T,) L/s at BTPS of each 10 ms."""
+        return self.blow.flow
 
     @property
     def volume(self) -> Floats:
@@ -99,7 +52,7 @@ class Blow:
     @property
     def time(self) -> Floats:
         """(T,) s from time zero, of the same."""
-        return (np.arange(len(self.flow)) + 0.5) * 0.01 - self.t0
+        return (np.arange(len(self.flow)) + 0.5) * 0.01 - float(np.nan_to_num(self.blow.t0))
 
 
 @dataclass(frozen=True)
@@ -109,8 +62,8 @@ class Contents:
 
     language: str
     head: list[tuple[str, str]]
-    rows: list[Row]
-    blows: list[Blow]
+    rows: list[Values]
+    blows: list[ShownBlow]
     pattern: list[str]
     grades: list[str]
     method: list[str]
@@ -120,7 +73,7 @@ class Contents:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Those that hold a blow."""
-        return tuple(phase for phase in PHASES if any(blow.phase == phase for blow in self.blows))
+        return tuple(phase for phase in PHASES if any(shown.blow.phase == phase for shown in self.blows))
 
     def number(self, value: float | None, decimals: int, sign: bool = False) -> str:
         """A number as the language prints it: with a minus of the figures' width, and a dash where there is none."""
@@ -130,10 +83,6 @@ class Contents:
         if float(text) == 0:
             text = text.lstrip("+-")
         return text.replace("-", "−").replace(".", DECIMALS.get(self.language, "."))
-
-    def row(self, name: str) -> Row | None:
-        """The row of an index, if it is there."""
-        return next((row for row in self.rows if row.name == name), None)
 
 
 def z_place(z: float) -> float:

@@ -14,16 +14,20 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from spiro_diffusion.core.artifacts import write_text
+from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.plotting import style
 from spiro_diffusion.sessions import page_plots
-from spiro_diffusion.sessions.page_contents import Z_ENDS, Z_ZONES, Contents, Row, z_place
+from spiro_diffusion.sessions.best_values import Values
+from spiro_diffusion.sessions.page_contents import Z_ENDS, Z_ZONES, Contents, z_place
 from spiro_diffusion.sessions.page_pdf import (
     GREYS,
+    LOW,
     MM_AN_INCH,
     PaperSize,
     cell,
     columns,
     counted,
+    is_derived,
     is_low,
     joined,
     legend,
@@ -82,13 +86,14 @@ def render(contents: Contents, size: PaperSize = "a4") -> str:
         ink=style.INK,
         soft=style.SOFT,
         said=said,
+        low=LOW,
         contents=contents,
         post=post,
         columns=[*heads[:4], None, *heads[4:]],
         ticks=_ticks(contents),
         rows=[_row(contents, row, said) for row in contents.rows],
         zones=_zones(contents, said),
-        derived=any(row.derived for row in contents.rows),
+        derived=any(is_derived(row) for row in contents.rows),
         grades=joined(contents.grades, contents.language),
         pattern=joined(contents.pattern, contents.language),
         plots=_plots(contents, said),
@@ -111,15 +116,16 @@ def _template() -> jinja2.Template:
     return environment.get_template("session.html.j2")
 
 
-def _row(contents: Contents, row: Row, said: dict[str, str]) -> _Row:
+def _row(contents: Contents, row: Values, said: dict[str, str]) -> _Row:
     cells = []
     for column in columns(contents, said):
-        best = row.post if column.cell == "post z" else row.pre
-        star = "*" if row.derived and column.cell.endswith("z") else ""
+        best = row.best.get("post" if column.cell == "post z" else "pre")
         low = column.cell.endswith("z") and is_low(best)
-        cells.append(_Cell(cell(contents, row, column.cell) + star, low))
+        marks = (LOW if low else "") + ("*" if is_derived(row) and column.cell.endswith("z") else "")
+        cells.append(_Cell(cell(contents, row, column.cell) + marks, low))
     cells.insert(4, _Cell(_scale(row, contents, said), scale=True))
-    return _Row(row.index.label, row.index.unit, row.name in ("fev1", "fvc", "ratio"), cells)
+    index = INDICES[row.name]
+    return _Row(index.label, index.unit, row.name in ("fev1", "fvc", "ratio"), cells)
 
 
 def _x(z: float) -> float:
@@ -133,11 +139,11 @@ def _svg(body: str, width: int, label: str = "", kind: str = "zscale") -> Markup
     )
 
 
-def _scale(row: Row, contents: Contents, said: dict[str, str]) -> Markup:
+def _scale(row: Values, contents: Contents, said: dict[str, str]) -> Markup:
     """The z-score scale of an index as a drawing; nothing where it has no z-score."""
     shown = [
         (phase, best.z)
-        for phase, best in (("post", row.post), ("pre", row.pre))
+        for phase, best in ((phase, row.best.get(phase)) for phase in ("post", "pre"))
         if best is not None and best.z is not None and np.isfinite(best.z)
     ]
     if not shown:
@@ -153,7 +159,7 @@ def _scale(row: Row, contents: Contents, said: dict[str, str]) -> Markup:
     label = ", ".join(
         f"{said['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(shown)
     )
-    return _svg("".join(parts), SCALE_WIDTH, f"{row.index.label} {said['z scale']}: {label}")
+    return _svg("".join(parts), SCALE_WIDTH, f"{INDICES[row.name].label} {said['z scale']}: {label}")
 
 
 def _ticks(contents: Contents) -> Markup:
@@ -205,18 +211,13 @@ def _explained(shown: list[tuple[str, str]], width: int) -> Markup:
 
 
 def _blows(contents: Contents, said: dict[str, str]) -> list[_Blow]:
-    return [
-        _Blow(
-            f"{blow.number} {said['before' if blow.phase == 'pre' else 'after']}",
-            [
-                contents.number(blow.values.get(name), 1 if name == "fet" else 2)
-                for name in ("fev1", "fvc", "pef", "fet")
-            ],
-            counted(blow),
-            reasons(contents, blow, said),
-        )
-        for blow in contents.blows
-    ]
+    shown = []
+    for one in contents.blows:
+        name = f"{one.blow.number} {said['before' if one.blow.phase == 'pre' else 'after']}"
+        decimals = {"fev1": 2, "fvc": 2, "pef": 2, "fet": 1}
+        numbers = [contents.number(one.blow.indices.get(index), digits) for index, digits in decimals.items()]
+        shown.append(_Blow(name, numbers, counted(one), reasons(contents, one, said)))
+    return shown
 
 
 def _scales(contents: Contents) -> page_plots.Scales:

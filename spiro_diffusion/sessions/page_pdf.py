@@ -18,17 +18,16 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.plotting import style
 from spiro_diffusion.sessions import page_plots
+from spiro_diffusion.sessions.best_values import Best, Values
 from spiro_diffusion.sessions.page_contents import (
     Z_ENDS,
     Z_ZONES,
-    Best,
-    Blow,
     Contents,
-    Phase,
-    Row,
+    ShownBlow,
     z_place,
 )
 from spiro_diffusion.sessions.page_words import words
+from spiro_diffusion.sessions.records import Phase
 
 PaperSize = Literal["a4", "letter"]
 SIZES: dict[PaperSize, tuple[float, float]] = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}  # mm, width and height
@@ -89,6 +88,7 @@ class Paper:
     def __init__(self, size: PaperSize, families: list[str]) -> None:
         self.width, self.height = SIZES[size]
         self.families = families
+        self._widths: dict[tuple[str, float, bool], float] = {}
         self.figure = Figure(figsize=(self.width / MM_AN_INCH, self.height / MM_AN_INCH))
         self.ax = self.figure.add_axes((0, 0, 1, 1))
         self.ax.set_axis_off()
@@ -126,20 +126,22 @@ class Paper:
 
     def width_of(self, text: str, size: float = BODY, bold: bool = False) -> float:
         """mm that a text takes."""
-        if not text:
-            return 0.0
-        width, _, _ = text_to_path.get_text_width_height_descent(text, self._font(size, bold), ismath=False)
-        return float(width) / 72 * MM_AN_INCH
+        key = text, size, bold
+        if text and key not in self._widths:
+            width, _, _ = text_to_path.get_text_width_height_descent(text, self._font(size, bold), ismath=False)
+            self._widths[key] = float(width) / 72 * MM_AN_INCH
+        return self._widths.get(key, 0.0)
 
     def lines(self, text: str, width: float, size: float = BODY) -> list[str]:
         """The text in lines of at most `width` mm; Chinese breaks anywhere, else at blanks, a longer word is cut."""
-        found, line = [], ""
+        found, line, taken = [], "", 0.0
         for part in _parts(text):
-            if line and self.width_of((line + part).rstrip(), size) > width:
+            wide = self.width_of(part, size)
+            if line and taken + self.width_of(part.rstrip(), size) > width:
                 found.append(line.rstrip())
-                line = part.lstrip()
+                line, taken = part.lstrip(), wide
             else:
-                line += part
+                line, taken = line + part, taken + wide
         return [*found, line.rstrip()] if line.strip() else found
 
     def cut(self, text: str, width: float, size: float = BODY) -> str:
@@ -318,6 +320,7 @@ def columns(contents: Contents, said: dict[str, str]) -> list[_Column]:
 END_BEFORE, END_AFTER, END_CHANGE = 71.0, 148.5, 187.5  # mm from the margin, right ends of groups of columns
 SCALE = (75.0, 113.0)  # likewise, of the z-score scale
 TABLE_ROW = 5.0
+LOW = "↓"  # behind a z-score below the lower limit of normal
 
 
 def _table(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
@@ -335,23 +338,31 @@ def _table(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> 
     y = foot + 1.2
     paper.rule(y)
     for row in contents.rows:
-        label = row.index.label + (f" ({row.index.unit})" if row.index.unit else "")
+        index = INDICES[row.name]
+        label = index.label + (f" ({index.unit})" if index.unit else "")
         foot = y + 3.6
         paper.text(MARGIN, foot, label, BODY, bold=row.name in ("fev1", "fvc", "ratio"))
         for column in shown:
-            low = column.cell.endswith("z") and is_low(row.post if column.cell == "post z" else row.pre)
+            low = column.cell.endswith("z") and is_low(
+                row.best.get("post") if column.cell == "post z" else row.best.get("pre")
+            )
             paper.text(MARGIN + column.right, foot, cell(contents, row, column.cell), BODY, ha="right", bold=low)
-            if row.derived and column.cell.endswith("z"):
-                paper.text(MARGIN + column.right, foot, "*", BODY)
+            if column.cell.endswith("z"):
+                paper.text(MARGIN + column.right, foot, (LOW if low else "") + ("*" if is_derived(row) else ""), BODY)
         _scale(paper, row, y + 0.5, TABLE_ROW - 1.0)
         y += TABLE_ROW
     paper.rule(y + 0.4, weight=0.8)
     y += 0.4 + mm(SMALL) + 0.3
     _zones(paper, contents, said, y)
-    if any(row.derived for row in contents.rows):
+    if any(is_derived(row) for row in contents.rows):
         y += mm(SMALL)
         paper.text(MARGIN, y, said["derived"], SMALL - 0.5, soft=True)
     return y + 1.5
+
+
+def is_derived(row: Values) -> bool:
+    """Whether its z is computed from a distribution that the source of the reference does not give as such."""
+    return row.reference is not None and row.reference.derived
 
 
 def is_low(best: Best | None) -> bool:
@@ -375,15 +386,15 @@ def _zones(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> 
         word = said["before" if phase == "pre" else "after"]
         paper.text(x + 3.2, y, word, size)
         x += 3.2 + paper.width_of(word, size) + 3
-    paper.text(paper.right, y, said["bold"], size, ha="right", soft=True)
+    paper.text(paper.right, y, f"{LOW} {said['low']}", size, ha="right", soft=True)
 
 
 MARKS: dict[Phase, tuple[str, str]] = {"pre": ("o", style.INK), "post": ("D", "white")}
 
 
-def cell(contents: Contents, row: Row, cell: str) -> str:
-    decimals = row.index.decimals
-    best: Best | None = row.post if cell.startswith("post") else row.pre
+def cell(contents: Contents, row: Values, cell: str) -> str:
+    decimals = INDICES[row.name].decimals
+    best: Best | None = row.best.get("post") if cell.startswith("post") else row.best.get("pre")
     change, number = row.change, contents.number
     texts = {
         "pre": lambda: number(best.value if best else None, decimals),
@@ -391,8 +402,8 @@ def cell(contents: Contents, row: Row, cell: str) -> str:
         "z": lambda: number(best.z if best else None, 2),
         "percent": lambda: number(best.percent if best else None, 0),
         "change": lambda: number(change.absolute if change else None, decimals, sign=True),
-        "change first": lambda: number(change.percent_of_first if change else None, 0, sign=True),
-        "change percent": lambda: number(change.percent_of_predicted if change else None, 0, sign=True),
+        "change first": lambda: number(change.percent if change else None, 0, sign=True),
+        "change percent": lambda: number(change.percent_predicted if change else None, 0, sign=True),
     }
     key = cell if cell.startswith("change") or cell == "lln" else cell.removeprefix("post").removeprefix("pre").strip()
     return texts[key or "pre"]()
@@ -406,12 +417,12 @@ def _scale_head(paper: Paper, contents: Contents, top: float, foot: float) -> No
         paper.text(place, y, contents.number(z, {-2.5: 1, -1.645: 3}.get(z, 0)), SMALL - 1, ha="center", soft=True)
 
 
-def _scale(paper: Paper, row: Row, y: float, high: float) -> None:
+def _scale(paper: Paper, row: Values, y: float, high: float) -> None:
     """The scale of one index: zones in greys, a disc before and a diamond after the drug, arrows beyond the ends."""
     left, right = (MARGIN + end for end in SCALE)
     ends = [Z_ENDS[0], *Z_ZONES, Z_ENDS[1]]
     places = [left + z_place(z) * (right - left) for z in ends]
-    if not any(best and best.z is not None for best in (row.pre, row.post)):
+    if not any(best and best.z is not None for best in (row.best.get("pre"), row.best.get("post"))):
         return
     for grey, begin, end in zip(GREYS, places[:-1], places[1:], strict=True):
         paper.box(begin, y, (end - begin, high), grey)
@@ -422,7 +433,7 @@ def _scale(paper: Paper, row: Row, y: float, high: float) -> None:
     paper.rule(y + high, (left, right), 0.4)
     zero = left + z_place(0) * (right - left)
     paper.ax.plot((zero, zero), (y, y + high), color=style.SOFT, lw=0.4, ls=":")
-    for best, (marker, fill) in ((row.post, MARKS["post"]), (row.pre, MARKS["pre"])):
+    for best, (marker, fill) in ((row.best.get("post"), MARKS["post"]), (row.best.get("pre"), MARKS["pre"])):
         if best is None or best.z is None or not np.isfinite(best.z):
             continue
         shape = "<" if best.z < Z_ENDS[0] else ">" if best.z > Z_ENDS[1] else marker
@@ -481,7 +492,7 @@ def legend(contents: Contents, said: dict[str, str]) -> list[tuple[str, str]]:
     kinds: list[tuple[str, str]] = [
         (phase, said[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
     ]
-    if any(not blow.counts for blow in contents.blows):
+    if any(not shown.blow.counts for shown in contents.blows):
         kinds.append(("rejected", said["rejected"]))
     if any(blow.completed for blow in contents.blows):
         kinds.append(("completed", said["completed"]))
@@ -558,28 +569,32 @@ def _blow_head(paper: Paper, said: dict[str, str], at: tuple[float, float, float
 
 def _blow(
     paper: Paper,
-    shown: tuple[Contents, Blow],
+    shown: tuple[Contents, ShownBlow],
     said: dict[str, str],
     at: tuple[float, float, float],
     columns: _BlowColumns,
 ) -> None:
-    (contents, blow), (x, y, wide) = shown, at
+    (contents, one), (x, y, wide) = shown, at
+    blow = one.blow
     phase = said["before" if blow.phase == "pre" else "after"]
     paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
     for name, right in columns.numbers.items():
-        paper.text(x + right, y, contents.number(blow.values.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
-    paper.text(x + columns.counts, y, counted(blow), SMALL)
-    paper.text(x + columns.why, y, paper.cut(reasons(contents, blow, said), wide - columns.why, SMALL), SMALL)
+        paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
+    paper.text(x + columns.counts, y, counted(one), SMALL)
+    paper.text(x + columns.why, y, paper.cut(reasons(contents, one, said), wide - columns.why, SMALL), SMALL)
 
 
-def counted(blow: Blow) -> str:
+def counted(blow: ShownBlow) -> str:
     """For what a blow counts."""
-    return ", ".join(name for name, counts in (("FEV1", blow.counts_fev1), ("FVC", blow.counts_fvc)) if counts) or "–"
+    return (
+        ", ".join(name for name, counts in (("FEV1", blow.blow.counts_fev1), ("FVC", blow.blow.counts_fvc)) if counts)
+        or "–"
+    )
 
 
-def reasons(contents: Contents, blow: Blow, said: dict[str, str]) -> str:
+def reasons(contents: Contents, blow: ShownBlow, said: dict[str, str]) -> str:
     """Why a blow does not count, who decided otherwise, and what a completion of it gives."""
-    told = [*blow.words, *([said["overridden"].format(who=blow.overridden)] if blow.overridden else [])]
+    told = [*blow.words, *([said["decided"].format(who=blow.decided)] if blow.decided else [])]
     if blow.completed:
         low, median, high = (contents.number(value, 2) for value in blow.completed.fvc)
         told.append(said["would be"].format(low=low, median=median, high=high))

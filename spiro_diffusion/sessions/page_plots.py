@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 
 from spiro_diffusion.plotting import style
 from spiro_diffusion.plotting.curves import smooth
-from spiro_diffusion.sessions.page_contents import Blow, Contents, Floats, Row
+from spiro_diffusion.sessions.best_values import Values
+from spiro_diffusion.sessions.page_contents import Contents, Floats, ShownBlow
 
 MM_A_LITRE = (20.0, 15.0, 12.5, 10.0, 7.5, 6.0, 5.0, 4.0, 3.0)  # 10 is ATS/ERS 2005's; one that fits is taken
 MM_A_SECOND = (20.0, 15.0, 12.5, 10.0, 7.5, 6.0, 5.0, 4.0, 3.0, 2.0)  # likewise, 20
@@ -81,7 +82,7 @@ def _greatest(values: Sequence[Floats | float], least: float) -> float:
     return float(np.ceil(max([least, *(float(np.nanmax(v, initial=0.0)) for v in map(np.asarray, values))]) + 0.1))
 
 
-def _limits(row: Row | None) -> list[float]:
+def _limits(row: Values | None) -> list[float]:
     return [value for value in (row.predicted, row.lln) if value is not None] if row else []
 
 
@@ -129,20 +130,20 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, said: dict[str, 
         _mark(ax, row, "y", scale.seconds[1])
 
 
-def _from_behind(contents: Contents) -> list[Blow]:
+def _from_behind(contents: Contents) -> list[ShownBlow]:
     """The blows, those that do not count behind the others, the best before all."""
-    best = {row.pre.blow for row in contents.rows if row.pre} | {row.post.blow for row in contents.rows if row.post}
-    return sorted(contents.blows, key=lambda blow: (blow.counts, blow.number in best, blow.phase == "pre"))
+    best = {found.blow for row in contents.rows for found in row.best.values()}
+    return sorted(contents.blows, key=lambda s: (s.blow.counts, s.blow.number in best, s.blow.phase == "pre"))
 
 
-def _line(blow: Blow) -> dict[str, Any]:
+def _line(blow: ShownBlow) -> dict[str, Any]:
     """How a blow is drawn: after the drug dashed, what does not count thin and dotted."""
-    if not blow.counts:
+    if not blow.blow.counts:
         return {"color": REJECTED, "lw": 1.0, "ls": ":", "zorder": 3}
-    return {"color": COLOURS[blow.phase], "lw": 0.9, "ls": DASHES[blow.phase], "zorder": 4}
+    return {"color": COLOURS[blow.blow.phase], "lw": 0.9, "ls": DASHES[blow.blow.phase], "zorder": 4}
 
 
-def _mark(ax: Axes, row: Row, axis: str, at: float) -> None:
+def _mark(ax: Axes, row: Values, axis: str, at: float) -> None:
     """A bracket from the lower limit of normal (a bar) to the predicted value (a triangle)."""
     if row.predicted is None:
         return

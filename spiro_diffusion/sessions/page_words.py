@@ -1,11 +1,7 @@
 """The words of the page of a session, in every language that it is made in."""
 
-from typing import Literal, get_args
-
 from spiro_diffusion.core.errors import SpiroError, shown
-
-Language = Literal["en", "zh", "de"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
+from spiro_diffusion.sessions.sentences import LANGUAGES
 
 # English, Chinese, German.
 _TABLE: dict[str, tuple[str, str, str]] = {
@@ -40,10 +36,10 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "of pred": ("% pred.", "占预计值%", "% Soll"),
     "of first": ("% before", "占用药前%", "% vorher"),
     "absolute": ("abs.", "绝对值", "absolut"),
-    "bold": (
-        "bold: below the lower limit of normal (LLN)",
-        "粗体：低于正常下限（LLN）",
-        "fett: unter der unteren Grenze des Normalen (LLN)",
+    "low": (
+        "below the lower limit of normal (LLN)",
+        "低于正常下限（LLN）",
+        "unter der unteren Grenze des Normalen (LLN)",
     ),
     "z": ("z", "z值", "z"),
     "lln": ("LLN", "LLN", "LLN"),
@@ -73,7 +69,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "blows": ("All blows in order", "全部呼气（按顺序）", "Alle Manöver der Reihe nach"),
     "counts": ("Counts for", "计入", "Zählt für"),
     "reason": ("Why not, and who decided", "不计入的原因及决定者", "Warum nicht, und wer entschied"),
-    "overridden": ("decided by {who}", "决定者：{who}", "entschieden von {who}"),
+    "decided": ("decided by {who}", "决定者：{who}", "entschieden von {who}"),
     "more blows": ("{n} more blows are not listed", "另有{n}次未列出", "{n} weitere Manöver nicht aufgeführt"),
     "would be": (
         "completed: FVC {median} L ({low} to {high}), not counted",
@@ -99,14 +95,14 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "graded": (
         "{phase}: FEV1 {fev1}, FVC {fvc}; best two {gap_fev1} and {gap_fvc} L apart (limit {limit} L).",
         "{phase}：FEV1 {fev1}级，FVC {fvc}级；最佳两次相差{gap_fev1}和{gap_fvc} L（限值{limit} L）。",
-        "{phase}: FEV1 {fev1}, FVC {fvc}; die besten zwei liegen {gap_fev1} und {gap_fvc} L auseinander (Grenze {limit} L).",
+        "{phase}: FEV1 {fev1}, FVC {fvc}; die besten zwei {gap_fev1} und {gap_fvc} L auseinander (Grenze {limit} L).",
     ),
     "method ats_ers_2019": (
         "Best values by ATS/ERS 2019: the largest FEV1 and FVC, perhaps of two blows; FEF25-75 of the blow with the "
         "largest sum of both.",
         "最佳值按ATS/ERS 2019：取最大的FEV1和FVC，可来自两次呼气；FEF25-75取两者之和最大的一次。",
-        "Beste Werte nach ATS/ERS 2019: die größte FEV1 und FVC, auch aus zwei Manövern; FEF25-75 aus dem Manöver mit der "
-        "größten Summe beider.",
+        "Beste Werte nach ATS/ERS 2019: die größte FEV1 und FVC, auch aus zwei Manövern; FEF25-75 aus dem Manöver mit "
+        "der größten Summe beider.",
     ),
     "method nhanes": (
         "Best values as NHANES takes them: the largest of every index.",
@@ -128,8 +124,8 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "10.1183/13993003.01499-2021).",
         "质量等级按ATS/ERS 2019（doi 10.1164/rccm.201908-1590ST）；类型、程度和变化按ERS/ATS 2022（doi "
         "10.1183/13993003.01499-2021）。",
-        "Qualität nach ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST); Muster, Schweregrad und Änderung nach ERS/ATS 2022 "
-        "(doi 10.1183/13993003.01499-2021).",
+        "Qualität nach ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST); Muster, Schweregrad und Änderung nach ERS/ATS "
+        "2022 (doi 10.1183/13993003.01499-2021).",
     ),
     "group caucasian": ("Caucasian", "高加索人", "kaukasisch"),
     "group african_american": ("African American", "非裔美国人", "afroamerikanisch"),
