@@ -1,5 +1,7 @@
 """Fixtures that several stories share."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,21 @@ from repository import MAIN, Repository
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository in which all stages have run; a story leaves it as it found it."""
-    repository = Repository(tmp_path_factory.mktemp("repository"))
-    assert repository.repro() == MAIN
-    repository.commit("run")
-    return repository
+    """A repository in which all stages have run; a story leaves it as it found it.
+
+    The stages run once: each process that runs tests has a copy of its own.
+    """
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    shared = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    first = shared / "repository"
+    with (shared / "repository.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits for who makes it
+        if not (shared / "repository.made").exists():
+            repository = Repository(first)
+            assert repository.repro() == MAIN
+            repository.commit("run")
+            (shared / "repository.made").touch()
+    return Repository.copy(Repository.at(first), tmp_path_factory.mktemp("done") / "repository")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import typer
 from spiro_diffusion.cli.options import MODELS, Btps, Calibration, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
+from spiro_diffusion.cli.session import Reading, as_json, print_session
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def indices(
     file: Annotated[Path, typer.Argument(help="Efforts in any format of docs/formats.md; or NHANES's SPXRAW.")],
     subject: Subject,
+    reading: Reading,
     output: Output,
     seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
     btps: Btps = None,
@@ -33,13 +35,15 @@ def indices(
     CSV: time in s; flow in L/s or volume in L at BTPS; `curve` tells several apart. A record may hold the breaths in
     before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV
     with columns SPAFACT and SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are
-    one session.
+    one session: its best values, and what they mean.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
     from spiro_diffusion.user_curves.tables import doubts, people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
+    if person is None and reading.asked():
+        raise SpiroError("a session needs --age, --height and --sex")
     files = curve_files.check_files(output.force, (out, (".csv",)))
     found = read(file, btps=btps, seqn=seqn, people=person is None)
     if found.about is not None:
@@ -49,12 +53,17 @@ def indices(
         table.insert(0, "curve", found.names)
     if person is not None:
         found.notes.extend(doubts(person))
+    whose = reading.person(subject) if person is not None else None
+    session = None if whose is None else reading.interpret(found, whose, btps)
     if out:
         curve_files.write_indices(out, table)
     if output.as_json:
-        print_json({"files": [str(f) for f in files], "notes": found.notes, "curves": records(table)})
+        said = {"files": [str(f) for f in files], "notes": found.notes, "curves": records(table)}
+        print_json(said if session is None else said | {"session": as_json(session)})
         return
     print_indices(table, str(file), ["curve"])
+    if session is not None:
+        print_session(session)
     for note in found.notes:
         say(f"note: {note}")
     wrote(files)

@@ -2,7 +2,7 @@
 
 from spiro_diffusion.sessions.interpretation import Interpretation, interpret
 from spiro_diffusion.sessions.reading import read_session
-from spiro_diffusion.sessions.records import Blow, Decision, Header, Person, Previous, Session
+from spiro_diffusion.sessions.records import Blow, Decision, Header, Person, Previous, Session, Visit
 
 __all__ = [
     "Blow",
@@ -12,6 +12,7 @@ __all__ = [
     "Person",
     "Previous",
     "Session",
+    "Visit",
     "interpret",
     "read_session",
 ]

@@ -156,7 +156,7 @@ def responses(values: dict[str, Values]) -> list[Response]:
 
 def visit_change(session: Session, values: dict[str, Values], equations: Equations) -> VisitChange | None:
     """FEV1 before the drug against an earlier visit's; None where there is none, or no reference has the person."""
-    previous, best = session.previous, values["fev1"].best.get("pre")
+    previous, best = session.visit.previous, values["fev1"].best.get("pre")
     if previous is None or best is None:
         return None
     person = session.person
@@ -193,12 +193,12 @@ def _withheld(session: Session, phase: Phase, values: dict[str, Values]) -> With
 
 def _fev1_vc(session: Session, values: dict[str, Values]) -> dict[Phase, float]:
     """FEV1 over the slow vital capacity, or over FVC where that is larger."""
-    if session.slow_vc is None:
+    if session.visit.slow_vc is None:
         return {}
     found: dict[Phase, float] = {}
     for phase, best in values["fev1"].best.items():
         fvc = values["fvc"].best.get(phase)
-        found[phase] = best.value / max(session.slow_vc, fvc.value if fvc else 0.0)
+        found[phase] = best.value / max(session.visit.slow_vc, fvc.value if fvc else 0.0)
     return found
 
 
@@ -207,7 +207,7 @@ def _statements(read: Interpretation) -> list[Statement]:
     for phase, finding in read.findings.items():
         said += _of_phase(read, phase, finding)
     for phase, ratio in read.fev1_vc.items():
-        said.append(Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.slow_vc or 0.0}))
+        said.append(Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.visit.slow_vc or 0.0}))
     said += _of_response(read)
     if read.change is not None and read.change.score is not None:
         key = "change beyond" if read.change.beyond else "change usual"

@@ -19,11 +19,10 @@ from spiro_diffusion.sessions.records import (
     Blow,
     Decision,
     Grades,
-    Header,
     Person,
     Phase,
-    Previous,
     Session,
+    Visit,
 )
 from spiro_diffusion.user_curves import UserCurves, read
 from spiro_diffusion.user_curves.tables import GLI_RANGE, doubts
@@ -32,18 +31,15 @@ from spiro_diffusion.user_curves.tables import Person as Subject
 PRE = re.compile(r"(?<![a-z])(pre|before|baseline|vor|vorher|prä|avant)(?![a-z])|前", re.IGNORECASE)
 POST = re.compile(r"(?<![a-z])(post|after|bron|bd|nach|nachher|après)(?![a-z])|后|後", re.IGNORECASE)
 APART = 1.6  # times: FVCs of acceptable blows of one person and phase do not differ so much
-SLOW_VC = (0.2, 12.0)  # L
+LUNG_L = (0.2, 12.0)  # what a lung can hold or breathe out
 
 
 def read_session(
     file: Path | BinaryIO,
     person: Person,
+    visit: Visit | None = None,
     *,
     post: Path | BinaryIO | None = None,
-    header: Header | None = None,
-    decisions: Mapping[str, Decision] | None = None,
-    slow_vc: float | None = None,
-    previous: Previous | None = None,
     btps: float | None = None,
 ) -> Session:
     """The session of one person.
@@ -52,45 +48,36 @@ def read_session(
         file: blows in any format of docs/formats.md, in the order in which they were blown; those whose name says so
             (post, after, BD) were blown after the bronchodilator.
         post: a file of the blows after it.
-        decisions: by a blow's name, whether it counts, against the rules or with them.
-        slow_vc: slow vital capacity, L.
+        visit: what else is known.
+        btps: the factor to BTPS of a file that does not say its own.
 
-    Raises SpiroError where a file cannot be read, holds several people, or the person is none.
+    Raises SpiroError where a file cannot be read or holds several people, a decision is of no blow, or the person is
+    beyond all references.
     """
-    first = _of_one_person(read(file, btps=btps), str(file))
-    phases = [_phase(name, kind) for name, kind in _told(first)]
-    parts = [first]
-    if post is not None:
-        if "post" in phases:
-            raise SpiroError(f"{file}: holds blows after the bronchodilator itself; give them in one file or in two")
-        parts.append(_of_one_person(read(post, btps=btps), str(post)))
-        phases += ["post"] * len(parts[1].names)
-    return session_of(parts, phases, person, header=header, decisions=decisions, slow_vc=slow_vc, previous=previous)
+    return session_of(read(file, btps=btps), person, visit, post=None if post is None else read(post, btps=btps))
 
 
 def session_of(
-    parts: list[UserCurves],
-    phases: list[Phase],
-    person: Person,
-    *,
-    header: Header | None = None,
-    decisions: Mapping[str, Decision] | None = None,
-    slow_vc: float | None = None,
-    previous: Previous | None = None,
+    curves: UserCurves, person: Person, visit: Visit | None = None, *, post: UserCurves | None = None
 ) -> Session:
-    """As `read_session`, of curves that were read: `phases` of all, one after another."""
-    person = _checked(person)
-    if slow_vc is not None and not SLOW_VC[0] <= slow_vc <= SLOW_VC[1]:
-        raise SpiroError(f"slow VC is {slow_vc:g} L; expected {SLOW_VC[0]:g} to {SLOW_VC[1]:g} L")
-    if previous is not None and not 0 < previous.age < person.age:
-        raise SpiroError(f"the earlier visit was at {previous.age:g} years, this one is at {person.age:g}")
+    """As `read_session`, of curves that were read."""
+    person, visit = _checked(person), visit or Visit()
+    _check_visit(visit, person)
+    parts = [_of_one_person(part) for part in (curves, post) if part is not None]
+    phases = [_phase(name, kind) for name, kind in _told(curves)]
+    if post is not None:
+        if "post" in phases:
+            raise SpiroError(
+                "the first file holds blows after the bronchodilator itself; give all in one file, or none"
+            )
+        phases += ["post"] * len(post.names)
     several = len(parts) > 1
     names = [f"{phase} {name}" if several else name for (phase, name) in zip(phases, _names(parts), strict=True)]
     order = sorted(range(len(names)), key=lambda i: PHASES.index(phases[i]))
     record = pd.concat([part.record for part in parts], ignore_index=True).iloc[order].reset_index(drop=True)
-    curves = [curve for part in parts for curve in part.curves()]
+    flows = [flow for part in parts for flow in part.curves()]
     phases, names = [phases[i] for i in order], [names[i] for i in order]
-    asked = _decisions(decisions or {}, names)
+    asked = _decisions(visit.decisions, names)
     table, faults = _judged(record, phases, person.age)
     table = table.join(_counted(table, phases, names, asked))
     blows = [
@@ -98,7 +85,7 @@ def session_of(
             number=i + 1,
             name=name,
             phase=phases[i],
-            flow=curves[order[i]],
+            flow=flows[order[i]],
             t0=float(record["t0"].iloc[i]),
             indices=_indices(record.iloc[i]),
             faults=faults[i],
@@ -107,13 +94,8 @@ def session_of(
         )
         for i, name in enumerate(names)
     ]
-    grades = {
-        phase: Grades(*(str(table[f"session_{index}"].iloc[phases.index(phase)]) for index in ("fev1", "fvc")))
-        for phase in PHASES
-        if phase in phases
-    }
     notes = [note for part in parts for note in part.notes] + doubts(Subject(*person[:3])) + _two_people(blows)
-    return Session(person, blows, grades, header or Header(), slow_vc, previous, notes)
+    return Session(person, blows, _grades(blows, person.age), visit, notes)
 
 
 def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
@@ -135,7 +117,8 @@ def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
         )
         for i, blow in enumerate(session.blows)
     ]
-    return dataclasses.replace(session, blows=blows)
+    visit = dataclasses.replace(session.visit, decisions=asked)
+    return dataclasses.replace(session, blows=blows, grades=_grades(blows, session.person.age), visit=visit)
 
 
 def _checked(person: Person) -> Person:
@@ -151,9 +134,21 @@ def _checked(person: Person) -> Person:
     return person._replace(sex=sex)
 
 
-def _of_one_person(curves: UserCurves, where: str) -> UserCurves:
-    if curves.about is not None and "seqn" in curves.about and (people := curves.about["seqn"].nunique()) > 1:
-        raise SpiroError(f"{where}: holds {people} people; a session is one person's, choose by --seqn")
+def _check_visit(visit: Visit, person: Person) -> None:
+    low, high = LUNG_L
+    if visit.slow_vc is not None and not low <= visit.slow_vc <= high:
+        raise SpiroError(f"slow VC is {visit.slow_vc:g} L; expected {low:g} to {high:g} L")
+    if visit.previous is None:
+        return
+    if not 0 < visit.previous.age < person.age:
+        raise SpiroError(f"the earlier visit was at {visit.previous.age:g} years, this one is at {person.age:g}")
+    if not low <= visit.previous.fev1 <= high:
+        raise SpiroError(f"FEV1 of the earlier visit is {visit.previous.fev1:g} L; expected {low:g} to {high:g} L")
+
+
+def _of_one_person(curves: UserCurves) -> UserCurves:
+    if curves.about is not None and (people := curves.about["seqn"].nunique()) > 1:
+        raise SpiroError(f"the file holds {people} people; a session is one person's, choose by --seqn")
     return curves
 
 
@@ -207,6 +202,21 @@ def _counted(
                 counts[row] = decisions[name].counts
         result[f"counts_{index}"] = counts
     return result
+
+
+def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
+    """The grades of each phase, of the blows as they were judged or, where a person decided, as decided."""
+    first = "fev075" if age <= ats_ers.PRESCHOOL_AGE else "fev1"
+    found: dict[str, pd.Series] = {}
+    for index, name in (("fev1", first), ("fvc", "fvc")):
+        decided = [blow.decision and blow.decision.counts for blow in blows]
+        acceptable, usable = (
+            [getattr(blow, f"{kind}_{index}") if own is None else own for blow, own in zip(blows, decided, strict=True)]
+            for kind in ("acceptable", "usable")
+        )
+        values, phases = [blow.indices[name] for blow in blows], [blow.phase for blow in blows]
+        found[index] = ats_ers.session_grades_2019(values, acceptable, usable, phases, [age] * len(blows))
+    return {phase: Grades(found["fev1"][phase], found["fvc"][phase]) for phase in PHASES if phase in found["fev1"]}
 
 
 def _indices(row: pd.Series) -> dict[str, float]:

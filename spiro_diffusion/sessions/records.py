@@ -1,6 +1,7 @@
 """What is known of a session before it is read: the person, the blows in order, what was said of device and drug."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -100,16 +101,25 @@ class Previous(NamedTuple):
     height: float | None = None  # cm; the person's of today where nothing is given
 
 
+@dataclass(frozen=True)
+class Visit:
+    """What is known of a session beside its blows. `slow_vc`: slow vital capacity, L. `decisions`: by a blow's name,
+    whether it counts, against the rules or with them."""
+
+    header: Header = field(default_factory=Header)
+    slow_vc: float | None = None
+    previous: Previous | None = None
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Session:
-    """All blows of a person on a day. `slow_vc`: L, of a relaxed manoeuvre. `notes`: what was done to the files."""
+    """All blows of a person on a day. `notes`: what was done to the files."""
 
     person: Person
     blows: list[Blow]
     grades: dict[Phase, Grades]
-    header: Header = field(default_factory=Header)
-    slow_vc: float | None = None
-    previous: Previous | None = None
+    visit: Visit = field(default_factory=Visit)
     notes: list[str] = field(default_factory=list)
 
     @property

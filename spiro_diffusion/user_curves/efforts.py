@@ -103,9 +103,14 @@ def to_efforts(
 
     Raises SpiroError as `to_records` does, and where there is no forced expiration, or in another unit.
     """
-    names, found = [], []
-    for blow, record in zip(blows, to_records(blows, where, btps), strict=True):
-        _check_unit(record, blow)
+    names, found, notes = [], [], list(notes)
+    records = to_records(blows, where, btps)
+    moved = [_moved(record) for record in records]
+    for blow, record, breathed in zip(blows, records, moved, strict=True):
+        if breathed < SMALLEST_L and max(moved) >= SMALLEST_L:
+            notes.append(f"curve {shown(record.name)} is left out: {breathed:.3g} L breathed are no forced expiration")
+            continue
+        _check_unit(record, blow, breathed)
         expirations = manoeuvre.forced_expirations(record.flow, record.period_s, where=record.place)
         for expiration in expirations:
             _check_size(expiration, blow, record.place)
@@ -269,9 +274,13 @@ def _check_volume(summed: float, volume: NDArray, where: str) -> None:
         )
 
 
-def _check_unit(record: Record, blow: RawBlow) -> None:
-    """Raises SpiroError where so little moves that the unit must be larger."""
-    moved = float(np.ptp(spirometry.volume(record.flow[None], record.period_s)))
+def _moved(record: Record) -> float:
+    """The volume (L) between the emptiest and the fullest moment of a record."""
+    return float(np.ptp(spirometry.volume(record.flow[None], record.period_s)))
+
+
+def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
+    """Raises SpiroError where so little moves (L) that the unit must be larger."""
     if moved < SMALLEST_L:
         column = shown(blow.column or blow.quantity, 40)
         unit = "litres" if blow.quantity == "volume" else "litres a second"

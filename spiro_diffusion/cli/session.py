@@ -1,0 +1,212 @@
+"""A session on the command line: the options that say how it is read, its tables, and `spiro sessions`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spiro_diffusion.cli.options import Btps, Output, Subject
+from spiro_diffusion.cli.program import command
+from spiro_diffusion.cli.screen import print_table, say, tell, wrote
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import INDICES
+
+if TYPE_CHECKING:
+    from spiro_diffusion.sessions import Decision, Header, Interpretation, Person, Previous
+    from spiro_diffusion.user_curves import UserCurves
+
+DASH = "-"
+TABLE = "sessions.csv"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a session is read, and what else is known of it."""
+
+    post: Annotated[Path | None, typer.Option(help="Blows after the bronchodilator, in a file of their own.")] = None
+    group: Annotated[
+        str | None, typer.Option(help="For PEF (Hankinson) and FEF25-75 (GLI 2012): caucasian, african_american, ...")
+    ] = None
+    equations: Annotated[str, typer.Option(help="Of FEV1, FVC and their ratio: gli_global or gli_2012.")] = "gli_global"
+    best: Annotated[str, typer.Option(help="Best values by ats_ers_2019, or the maxima of nhanes.")] = "ats_ers_2019"
+    slow_vc: Annotated[float | None, typer.Option(help="Slow vital capacity, L.")] = None
+    previous: Annotated[str | None, typer.Option(help="An earlier visit, as FEV1 in L and age in years: 2.90,44.5")] = (
+        None
+    )
+    reject: Annotated[list[str] | None, typer.Option(help="A blow that shall not count: NAME, or NAME=reason.")] = None
+    accept: Annotated[list[str] | None, typer.Option(help="A blow that shall count all the same, likewise.")] = None
+    header: Annotated[
+        list[str] | None, typer.Option(help="For the page: device=..., drug=..., dose=..., wait=..., operator=...")
+    ] = None
+
+    def person(self, subject: Subject) -> "Person | None":
+        """Whose session it is; None where nothing is said of them."""
+        from spiro_diffusion.sessions import Person  # noqa: PLC0415 (pandas)
+
+        known = subject.person("a session needs")
+        if known is None:
+            return None
+        return Person(known.age, known.height, str(known.sex), self.group)  # type: ignore[arg-type]
+
+    def decisions(self) -> "dict[str, Decision]":
+        """What was decided of blows."""
+        from spiro_diffusion.sessions import Decision  # noqa: PLC0415
+
+        who = self.headers().operator
+        found = {}
+        for counts, texts in ((False, self.reject), (True, self.accept)):
+            for text in texts or ():
+                name, _, why = text.partition("=")
+                found[name.strip()] = Decision(counts, who, why.strip())
+        return found
+
+    def headers(self) -> "Header":
+        """What is given of device and drug.
+
+        Raises SpiroError for a word that the page has no place for.
+        """
+        from spiro_diffusion.sessions import Header  # noqa: PLC0415
+        from spiro_diffusion.sessions.records import HEADER  # noqa: PLC0415
+
+        given = {}
+        for text in self.header or ():
+            name, found, value = text.partition("=")
+            if name not in HEADER or not found:
+                raise SpiroError(f"--header {shown(text, 60)}: give one of {', '.join(HEADER)}, as drug=salbutamol")
+            given[name] = value.strip()
+        return Header(**given)
+
+    def earlier(self) -> "Previous | None":
+        """The earlier visit.
+
+        Raises SpiroError where the text is none.
+        """
+        from spiro_diffusion.sessions import Previous  # noqa: PLC0415
+
+        if self.previous is None:
+            return None
+        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*,\s*(\d+\.?\d*)\s*", self.previous)
+        if match is None:
+            raise SpiroError(f"--previous {shown(self.previous, 40)}: give FEV1 in L and age in years, as 2.90,44.5")
+        return Previous(float(match[1]), float(match[2]))
+
+    def asked(self) -> bool:
+        """Whether anything was said that only a session can use."""
+        given = (self.post, self.group, self.slow_vc, self.previous, self.reject, self.accept, self.header)
+        return any(value is not None for value in given)
+
+    def interpret(self, curves: "UserCurves", person: "Person", btps: float | None) -> "Interpretation":
+        """The session of curves that were read, with those of --post."""
+        from spiro_diffusion.sessions import Visit, best_values, interpret, reading  # noqa: PLC0415
+        from spiro_diffusion.user_curves import read  # noqa: PLC0415
+
+        for value, allowed, option in (
+            (self.equations, best_values.EQUATIONS, "equations"),
+            (self.best, best_values.CONVENTIONS, "best"),
+        ):
+            if value not in allowed:
+                raise SpiroError(f"--{option} {shown(value, 40)}: expected one of {', '.join(allowed)}")
+        visit = Visit(self.headers(), self.slow_vc, self.earlier(), self.decisions())
+        post = None if self.post is None else read(self.post, btps=btps)
+        session = reading.session_of(curves, person, visit, post=post)
+        return interpret(session, convention=self.best, equations=self.equations)  # type: ignore[arg-type]
+
+
+def print_session(read: "Interpretation") -> None:
+    """Best values, repeatability and grades, decisions, and what they mean."""
+    phases = read.session.phases
+    heads = {"pre": ("before", "blow", "z", "% pred."), "post": ("after", "blow", "z", "% pred.")}
+    header = ("", "predicted", "LLN", *(head for phase in phases for head in heads[phase]))
+    both = len(phases) > 1
+    rows = []
+    for name, values in read.values.items():
+        decimals = INDICES[name].decimals
+        cells = [INDICES[name].label, _number(values.predicted, decimals), _number(values.lln, decimals)]
+        for phase in phases:
+            best = values.best.get(phase)
+            blow = str(best.blow) if best and best.blow else DASH
+            cells += [_number(best and best.value, decimals), blow]
+            cells += [_number(best and best.z, 2), _number(best and best.percent, 0)]
+        change = values.change
+        rows.append((*cells, *((_number(change and change.absolute, decimals, sign=True),) if both else ())))
+    print_table("best values", (*header, *(("change",) if both else ())), rows)
+    for phase in phases:
+        grades, gaps = read.session.grades[phase], read.repeatability[phase]
+        said = ", ".join(
+            f"{label} grade {grade}" + ("" if gap is None else f" (best two {1000 * gap:.0f} mL apart)")
+            for label, grade, gap in (("FEV1", grades.fev1, gaps.fev1), ("FVC", grades.fvc, gaps.fvc))
+        )
+        tell(f"{heads[phase][0]}: {said}")
+    for one in read.session.blows:
+        if one.decision is not None:
+            verb = "counts" if one.decision.counts else "does not count"
+            tell(f"blow {one.number} ({one.name}) {verb}, as decided. {one.decision.why}".strip())
+    for sentence in read.sentences():
+        tell(sentence)
+    tell(method(read))
+
+
+def method(read: "Interpretation") -> str:
+    """Where the values come from, in a sentence."""
+    by: dict[str, list[str]] = {}
+    for values in read.values.values():
+        if (source := values.reference) is not None:
+            name = f"{source.equations} ({source.group})" if source.group else source.equations
+            by.setdefault(name + (", z derived" if source.derived else ""), []).append(INDICES[values.name].label)
+    sources = "; ".join(f"{', '.join(names)} by {source}" for source, names in by.items())
+    best = "ATS/ERS 2019" if read.convention == "ats_ers_2019" else "NHANES (maxima)"
+    return f"Best values by {best}; {sources}; pattern by ERS/ATS 2022. Not for diagnosis."
+
+
+def as_json(read: "Interpretation") -> dict[str, Any]:
+    """A session as JSON holds it; None for what is not determined."""
+    return {
+        "best": read.convention,
+        "values": {name: _plain_values(values) for name, values in read.values.items()},
+        "grades": {phase: grades._asdict() for phase, grades in read.session.grades.items()},
+        "repeatability": {phase: gaps._asdict() | {"met": gaps.met} for phase, gaps in read.repeatability.items()},
+        "findings": {phase: finding._asdict() for phase, finding in read.findings.items()},
+        "responses": [response._asdict() for response in read.responses],
+        "change": None if read.change is None else read.change._asdict() | {"beyond": read.change.beyond},
+        "fev1_vc": read.fev1_vc,
+        "sentences": read.sentences(),
+        "method": method(read),
+    }
+
+
+def _plain_values(values: Any) -> dict[str, Any]:
+    found = values._asdict()
+    found["reference"] = values.reference and values.reference._asdict()
+    found["best"] = {phase: best._asdict() for phase, best in values.best.items()}
+    found["change"] = values.change and values.change._asdict()
+    return {name: value for name, value in found.items() if name != "name"}
+
+
+def _number(value: float | None, decimals: int, *, sign: bool = False) -> str:
+    return DASH if value is None else f"{value:{'+' if sign else ''}.{decimals}f}"
+
+
+@command("spiro sessions LAB LAB/people.csv")
+def sessions(
+    folder: Annotated[Path, typer.Argument(help="A file of blows for each person, in any format of docs/formats.md.")],
+    people: Annotated[Path, typer.Argument(help="Table: person (the file's name), age, height, sex; perhaps group.")],
+    output: Output,
+    out: Annotated[Path, typer.Option(help="Folder of the table and the pages.")] = Path("sessions"),
+    btps: Btps = None,
+) -> None:
+    """The sessions of all people of a folder: one table of them, sessions.csv.
+
+    What was read before, from files that have not changed, is not read again; a file that cannot be read is listed at
+    the end, and the rest goes on.
+    """
+    from spiro_diffusion.sessions import folder as whole  # noqa: PLC0415 (pandas)
+
+    found = whole.read_folder(folder, people, out, btps=btps, tell=say)
+    for name, why in found.failed.items():
+        say(f"{shown(name, 60)}: {why}")
+    tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
+    wrote([out / TABLE])
+    if found.failed:
+        raise SpiroError(f"{len(found.failed)} of {found.people} sessions could not be read; see above")

@@ -1,0 +1,142 @@
+"""The sessions of all people of a folder: one table, and one person's trouble stops nobody else's."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from spiro_diffusion.core import artifacts
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.subjects import read_people
+from spiro_diffusion.sessions.interpretation import Interpretation, interpret
+from spiro_diffusion.sessions.reading import read_session
+from spiro_diffusion.sessions.records import GROUPS, Person
+from spiro_diffusion.user_curves.people import NAMES
+
+TABLE, ROWS = "sessions.csv", "rows"
+POST = "post"  # a column of the table: the file of the blows after the bronchodilator
+
+
+class Found(NamedTuple):
+    """How many people the table names; of how many sessions were read now, and kept from before; and by person why
+    one could not be read."""
+
+    people: int
+    read: int
+    kept: int
+    failed: dict[str, str]
+
+
+def read_folder(
+    folder: Path,
+    people: Path,
+    out: Path,
+    *,
+    btps: float | None = None,
+    page: Callable[[Interpretation, str], object] | None = None,
+    tell: Callable[[str], object] = print,
+) -> Found:
+    """Write OUT/sessions.csv, a row a person; `page` makes the page of a session, of this name.
+
+    Args:
+        folder: holds each person's blows in a file of their name, with any ending.
+        people: table with age (years), height (cm), sex and a column person, file, id or name; perhaps group, and
+            post, the name of the file of the blows after the bronchodilator.
+
+    A session whose file and row of the table have not changed is taken from before.
+
+    Raises SpiroError where the table cannot be read or says not whose files are whose.
+    """
+    table = read_people(people)
+    column = next((name for name in NAMES if name in table), None)
+    if column is None:
+        raise SpiroError(f"{people}: no column {NAMES[0]} that says whose file is whose")
+    if not folder.is_dir():
+        raise SpiroError(f"{folder}: no such folder; expected one of files of blows")
+    rows: list[dict[str, Any]] = []
+    failed, counts = {}, {"read": 0, "kept": 0}
+    for number, row in enumerate(tqdm(list(_rows(table)), desc="sessions", unit="person", leave=False), start=1):
+        name = str(row[column]).removesuffix(".0")
+        try:
+            if name in {str(r["person"]) for r in rows}:
+                raise SpiroError(f"row {number} of {people} names this person again")
+            files = _files(folder, name, row)
+            found, new = _row(files, row, name, out, btps, page)
+            counts["read" if new else "kept"] += 1
+            rows.append(found)
+        except SpiroError as error:
+            failed[name] = str(error)
+    out.mkdir(parents=True, exist_ok=True)
+    artifacts.write_text(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
+    if not rows:
+        tell(f"{folder}: no session could be read")
+    return Found(len(table), counts["read"], counts["kept"], failed)
+
+
+def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    return ({str(key): value for key, value in row.items()} for row in table.to_dict(orient="records"))
+
+
+def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
+    """The file of a person's blows, and of those after the bronchodilator where the table names one."""
+    own = sorted(f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]))
+    if not own:
+        raise SpiroError(f"{folder}: holds no file {name}")
+    files = own[:1]
+    if isinstance(row.get(POST), str) and row[POST].strip():
+        files.append(folder / row[POST].strip())
+    return files
+
+
+def _row(
+    files: list[Path],
+    row: dict[str, Any],
+    name: str,
+    out: Path,
+    btps: float | None,
+    page: Callable[[Interpretation, str], object] | None,
+) -> tuple[dict[str, Any], bool]:
+    """A person's row of the table, and whether it was made now."""
+    said = json.dumps({key: str(value) for key, value in row.items()} | {"btps": str(btps)}, sort_keys=True)
+    key = hashlib.sha256(said.encode())
+    for file in files:
+        if not file.is_file():
+            raise SpiroError(f"{file}: no such file")
+        key.update(artifacts.sha256(file).encode())
+    stored = out / ROWS / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+    if stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
+        return before["row"], False
+    group = str(row.get("group") or "").strip()
+    person = Person(row["age"], row["height"], row["sex"], group if group in GROUPS else None, name)
+    post = files[1] if len(files) > 1 else None
+    read = interpret(read_session(files[0], person, post=post, btps=btps))
+    if page is not None:
+        page(read, name)
+    found = as_row(read)
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.write_json(stored, {"key": key.hexdigest(), "row": found})
+    return found, True
+
+
+def as_row(read: Interpretation) -> dict[str, Any]:
+    """A session as a row: by phase and index the best value, z and percent of predicted; grades; pattern; response."""
+    person = read.session.person
+    row: dict[str, Any] = {"person": person.name, "age": person.age, "height": person.height, "sex": person.sex}
+    for phase in read.session.phases:
+        grades, finding = read.session.grades[phase], read.findings[phase]
+        row |= {f"{phase}_grade_fev1": grades.fev1, f"{phase}_grade_fvc": grades.fvc}
+        row |= {f"{phase}_pattern": finding.pattern, f"{phase}_severity": finding.severity}
+        for name, values in read.values.items():
+            best = values.best.get(phase)
+            row |= {f"{phase}_{name}": best and round(best.value, 4)}
+            if values.reference is not None:
+                row |= {f"{phase}_{name}_z": best and best.z and round(best.z, 3)}
+                row |= {f"{phase}_{name}_percent": best and best.percent and round(best.percent, 1)}
+    for response in read.responses:
+        row[f"response_{response.edition}"] = response.significant
+    row["sentences"] = " ".join(read.sentences())
+    return row
