@@ -9,11 +9,12 @@ import pytest
 from browser import browser
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from session_contents import contents
+from session_contents import completion, contents
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.sessions import page_html, page_pdf, page_plots, page_words
 from spiro_diffusion.sessions.page_contents import Contents
+from spiro_diffusion.sessions.sentences import LANGUAGES, Language
 
 SIZES: tuple[page_pdf.PaperSize, ...] = ("a4", "letter")
 HOSTILE = r"<script>alert(1)</script> $\frac{1}{2}$ & 'x' " + "long " * 60
@@ -35,20 +36,19 @@ def numbers(shown: Contents) -> list[str]:
     said = [value for _, value in shown.head]
     for row in shown.rows:
         said += [shown.number(row.lln, 2)] if row.lln else []
-        for best in (row.pre, row.post):
-            assert best
+        for best in row.best.values():
             said += [shown.number(best.value, 2), shown.number(best.z, 2), shown.number(best.percent, 0)]
         if row.change:
             said += [shown.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
-    for blow in shown.blows:
-        said += [shown.number(blow.values[name], 2) for name in ("fev1", "fvc", "pef")]
+    for one in shown.blows:
+        said += [shown.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
     return said
 
 
-@pytest.mark.parametrize("language", page_words.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.usefixtures("any_font")
-def test_the_page_holds_each_number_in_each_language(language: str) -> None:
+def test_the_page_holds_each_number_in_each_language(language: Language) -> None:
     shown = contents(language, note="A remark.")
     on_paper, page = texts(shown), page_html.render(shown)
     in_page = re.sub(r"<[^>]+>", "|", page)
@@ -60,7 +60,7 @@ def test_the_page_holds_each_number_in_each_language(language: str) -> None:
         said = page_words.words(language)[word]
         assert said in whole
         assert said in page
-    for sentence in ("A remark.", "Dr. Example", "FEV1 A, FVC B", shown.number(3.55, 2)):
+    for sentence in ("A remark.", "Dr. Example: cough heard", shown.number(3.55, 2), shown.pattern[0][:12]):
         assert sentence in whole
         assert sentence in page
 
@@ -68,8 +68,8 @@ def test_the_page_holds_each_number_in_each_language(language: str) -> None:
 @pytest.mark.parametrize(("language", "size"), [("en", "letter"), ("de", "a4"), ("zh", "letter")])
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.usefixtures("any_font")
-def test_no_text_of_the_sheet_is_cut_or_lies_over_another(language: str, size: page_pdf.PaperSize) -> None:
-    for shown in (contents(language), contents(language, inspired=True, more=8, note=HOSTILE)):
+def test_no_text_of_the_sheet_is_cut_or_lies_over_another(language: Language, size: page_pdf.PaperSize) -> None:
+    for shown in (contents(language), contents(language, more=8, note=HOSTILE)):
         paper = page_pdf.drawn(shown, size, page_pdf.family(language))
         renderer = FigureCanvasAgg(paper.figure).get_renderer()
         boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in paper.ax.texts if text.get_text()]
@@ -100,9 +100,8 @@ def test_a_pdf_is_one_sheet_the_same_each_time_and_links_nowhere(size: page_pdf.
     assert [float(width), float(height)] == pytest.approx([mm / 25.4 * 72 for mm in page_pdf.SIZES[size]], abs=0.1)
 
 
-@pytest.mark.parametrize("inspired", [False, True])
-def test_a_litre_is_as_long_as_two_litres_a_second(inspired: bool) -> None:
-    shown = contents(inspired=inspired)
+def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
+    shown = contents()
     paper = page_pdf.drawn(shown, "a4", [page_pdf.LATIN])
     loop, spirogram = paper.figure.axes[1:]
     for ax, of_y in ((loop, 2.0), (spirogram, 1.0)):
@@ -128,8 +127,7 @@ def test_every_blow_is_drawn_and_a_completed_one_with_its_interval() -> None:
         styles = [line.get_linestyle() for line in ax.lines if len(line.get_xdata()) > 100]
         assert sorted(styles) == sorted(["-"] * 3 + ["--"] * 3 + [":", "-."])
     assert len(spirogram.collections) == 1
-    top = max(float(blow.completed.high.max()) for blow in shown.blows if blow.completed)
-    assert scale.volume[1] > top
+    assert scale.volume[1] > completion().high.max()
 
 
 def test_what_users_wrote_is_text_on_the_page(tmp_path: Path) -> None:
@@ -155,7 +153,7 @@ def test_another_language_and_a_missing_font_are_refused_in_a_line(monkeypatch: 
 
 def test_a_page_prints_on_one_sheet_and_fits_a_phone(tmp_path: Path) -> None:
     with browser() as started:
-        for size, shown in zip(SIZES, (contents("de"), contents("zh", inspired=True, more=6)), strict=True):
+        for size, shown in zip(SIZES, (contents("de"), contents("zh", more=6)), strict=True):
             page_html.write(tmp_path / "a.html", shown, size)
             page = started.new_page(viewport={"width": 390, "height": 800})
             page.goto((tmp_path / "a.html").as_uri())

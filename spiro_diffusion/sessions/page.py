@@ -119,7 +119,7 @@ def contents_of(
         pattern=read.sentences(language),
         grades=_grades(read, language),
         method=_method(read, language),
-        comments=session.header.comments,
+        comments=session.visit.header.comments,
         notes=[f"{note[:1].upper()}{note[1:]}." for note in session.notes],
     )
 
@@ -130,7 +130,7 @@ def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
     entries += [(said["sex"], said[person.sex]), (said["age"], f"{person.age:g} {said['years']}")]
     entries += [(said["height"], f"{person.height:g} cm")]
     entries += [(said["group"], said[f"group {person.group}"])] if person.group else []
-    given = ((name, getattr(session.header, name)) for name in HEADER if name != "comments")
+    given = ((name, getattr(session.visit.header, name)) for name in HEADER if name != "comments")
     return entries + [(said[name], value) for name, value in given if value]
 
 

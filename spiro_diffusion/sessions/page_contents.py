@@ -1,6 +1,7 @@
 """What stands on the page of a session: values, curves and sentences, in one language and without a layout."""
 
 from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
