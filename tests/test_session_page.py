@@ -111,7 +111,7 @@ def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
     assert loop.get_window_extent().width / np.ptp(loop.get_xlim()) == pytest.approx(
         spirogram.get_window_extent().height / np.ptp(spirogram.get_ylim())
     )
-    said = [text for text in texts(shown) if "mm = 1 L" in text]
+    said = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
     litre_mm = loop.get_window_extent().width / np.ptp(loop.get_xlim()) / paper.figure.dpi * 25.4
     assert said[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
 
@@ -139,7 +139,6 @@ def test_what_users_wrote_is_text_on_the_page(tmp_path: Path) -> None:
     without = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
     assert not re.search(r"(https?:)?//\w|url\((?!#)|@import|\bsrc=", without)
     assert len([text for text in texts(shown) if text.startswith("<script>")]) == 1
-    assert page_pdf.render(shown)
 
 
 def test_another_language_and_a_missing_font_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
