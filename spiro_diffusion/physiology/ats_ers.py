@@ -105,22 +105,22 @@ def judge_2019(
 
     What is NaN fails.
     """
-    found, complete, first = _found_2019(indices, age, testing_set, observed)
-    fev1, fvc, usable_fev1, usable_fvc = (_kept(name, found, _array(indices.fvc)) for name in Lost._fields)
-    return Judged(fev1, fvc, usable_fev1, usable_fvc, complete & ~fvc & first)
+    return read_2019(indices, age, testing_set, observed)[0]
 
 
-def failings_2019(
+def read_2019(
     indices: Indices | pd.DataFrame,
     age: ArrayLike,
     testing_set: ArrayLike | None = None,
     observed: Observed = Observed(),  # noqa: B008
-) -> list[tuple[Failing, ...]]:
-    """The faults of table 7 that each of n efforts has, of which `judge_2019` tells what they take away; arguments as
-    there."""
-    found, _, _ = _found_2019(indices, age, testing_set, observed)
-    there = {name: np.broadcast_to(np.asarray(rows, bool), len(_array(indices.fvc))) for name, rows in found.items()}
-    return [tuple(name for name, rows in there.items() if rows[i]) for i in range(len(_array(indices.fvc)))]
+) -> tuple[Judged, list[tuple[Failing, ...]]]:
+    """What `judge_2019` says, and the faults of table 7 that each of the n efforts has; arguments as there."""
+    found, complete, first = _found_2019(indices, age, testing_set, observed)
+    count = len(_array(indices.fvc))
+    fev1, fvc, usable_fev1, usable_fvc = (_kept(name, found, _array(indices.fvc)) for name in Lost._fields)
+    there = {name: np.broadcast_to(np.asarray(rows, dtype=bool), count) for name, rows in found.items()}
+    faults = [tuple(name for name, rows in there.items() if rows[i]) for i in range(count)]
+    return Judged(fev1, fvc, usable_fev1, usable_fvc, complete & ~fvc & first), faults
 
 
 def _found_2019(
@@ -259,21 +259,24 @@ def session_grades_2019(
         Grades, indexed by person in ascending order.
     """
     best = _best_two(values, acceptable, person)
-    usable_count = pd.Series(_array(usable)).groupby(np.asarray(person)).sum().reindex(best.index)
-    small = pd.Series(_array(age)).groupby(np.asarray(person)).first().reindex(best.index) <= PRESCHOOL_AGE
+    of = pd.DataFrame({"usable": _array(usable), "age": _array(age)}).groupby(np.asarray(person))
+    usable_count, years = of["usable"].sum().to_numpy(), of["age"].first().to_numpy()
+    count, first, gap = (best[name].to_numpy() for name in ("count", "first", "gap"))
 
-    def within(limit: float) -> pd.Series:
-        child = np.maximum(limit - 0.050, REPEATABLE_CHILD_SHARE * best["first"])
-        return best["gap"] <= np.where(small, child, limit) + 1e-9
+    def within(limit: float) -> Bools:
+        child = np.maximum(limit - 0.050, REPEATABLE_CHILD_SHARE * first)
+        return gap <= np.where(years <= PRESCHOOL_AGE, child, limit) + 1e-9
 
-    grade = pd.Series("E", index=best.index)
-    grade[(best["count"] >= 2) & within(0.250)] = "D"
-    grade[(best["count"] >= 2) & within(0.200)] = "C"
-    grade[(best["count"] == 2) & within(0.150)] = "B"
-    grade[(best["count"] >= 3) & within(0.150)] = "A"
-    grade[(best["count"] == 0) & (usable_count > 0)] = "U"
-    grade[(best["count"] == 0) & (usable_count == 0)] = "F"
-    return grade
+    two = count >= 2
+    grades = {
+        "F": (count == 0) & (usable_count == 0),
+        "U": count == 0,
+        "A": (count >= 3) & within(0.150),
+        "B": (count == 2) & within(0.150),
+        "C": two & within(0.200),
+        "D": two & within(0.250),
+    }
+    return pd.Series(np.select(list(grades.values()), list(grades), "E"), index=best.index)
 
 
 def session_grades_nhanes(values: ArrayLike, acceptable: ArrayLike, person: ArrayLike) -> pd.Series:

@@ -129,7 +129,7 @@ def hankinson(
     if extend:
         years = np.clip(years, *HANKINSON_AGES)
     in_range = (years >= HANKINSON_AGES[0]) & (years <= HANKINSON_AGES[1])
-    table = _table("hankinson_1999_coefficients_t4_t5").set_index(["parameter", "sex", "ethnicity", "age_group"])
+    table = _table("hankinson_1999_coefficients_t4_t5", "parameter", "sex", "ethnicity", "age_group")
     predicted, lower = np.full(years.shape, np.nan), np.full(years.shape, np.nan)
     for (sex_name, group_name, stage), (low, high) in HANKINSON_HEIGHTS.items():
         rows = in_range & (people.sex == SEX_CODES[sex_name])
@@ -146,8 +146,7 @@ def hankinson(
 
 def _gli(tables: str, name: str, age: ArrayLike, height: ArrayLike, sex: ArrayLike, group: ArrayLike) -> LMS:
     """L = q0 + q1 ln(age) + spline; M, S = exp(a0 + a1 ln(height) + a2 ln(age) + group + spline)."""
-    coefficients = _table(f"{tables}_coefficients").set_index("var")
-    splines = _table(f"{tables}_splines").set_index("age")
+    coefficients, splines = _table(f"{tables}_coefficients", "var"), _table(f"{tables}_splines", "age")
     names = {k: v for k, v in GLI_NAMES.items() if f"{v}_males" in coefficients}
     equation = _named(name, names, tables)
     people = _people(age, height, sex, group, GLI_GROUPS)
@@ -197,9 +196,10 @@ def _named(name: str, names: dict[str, str], where: str) -> str:
 
 
 @functools.cache
-def _table(name: str) -> pd.DataFrame:
-    """A table of the installed pyspiro, found without importing it."""
+def _table(name: str, *index: str) -> pd.DataFrame:
+    """A table of the installed pyspiro by these columns, found without importing it."""
     package = importlib.util.find_spec("pyspiro")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("pyspiro holds the reference equations: pip install pyspiro")
-    return pd.read_csv(Path(package.origin).parent / "data" / f"{name}.csv", sep=";")
+    table = pd.read_csv(Path(package.origin).parent / "data" / f"{name}.csv", sep=";")
+    return table.set_index(list(index) if len(index) > 1 else index[0])

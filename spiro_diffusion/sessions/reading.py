@@ -11,7 +11,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
-from spiro_diffusion.generation.subjects import check_range, conditioned
+from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
 from spiro_diffusion.sessions.records import (
     GROUPS,
@@ -25,8 +25,7 @@ from spiro_diffusion.sessions.records import (
     Visit,
 )
 from spiro_diffusion.user_curves import UserCurves, read
-from spiro_diffusion.user_curves.tables import GLI_RANGE, doubts
-from spiro_diffusion.user_curves.tables import Person as Subject
+from spiro_diffusion.user_curves.tables import GLI_RANGE
 
 PRE = re.compile(r"(?<![a-z])(pre|before|baseline|vor|vorher|prä|avant)(?![a-z])|前", re.IGNORECASE)
 POST = re.compile(r"(?<![a-z])(post|after|bron|bd|nach|nachher|après)(?![a-z])|后|後", re.IGNORECASE)
@@ -61,7 +60,8 @@ def session_of(
     curves: UserCurves, person: Person, visit: Visit | None = None, *, post: UserCurves | None = None
 ) -> Session:
     """As `read_session`, of curves that were read."""
-    person, visit = _checked(person), visit or Visit()
+    person, doubts = _checked(person)
+    visit = visit or Visit()
     _check_visit(visit, person)
     parts = [_of_one_person(part) for part in (curves, post) if part is not None]
     phases = [_phase(name, kind) for name, kind in _told(curves)]
@@ -90,11 +90,11 @@ def session_of(
             indices=_indices(record.iloc[i]),
             faults=faults[i],
             decision=asked.get(name),
-            **{str(column): bool(table[column].iloc[i]) for column in table if not str(column).startswith("session_")},
+            **{str(column): bool(values[i]) for column, values in table.items()},
         )
         for i, name in enumerate(names)
     ]
-    notes = [note for part in parts for note in part.notes] + doubts(Subject(*person[:3])) + _two_people(blows)
+    notes = [note for part in parts for note in part.notes] + doubts + _two_people(blows)
     return Session(person, blows, _grades(blows, person.age), visit, notes)
 
 
@@ -121,8 +121,8 @@ def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
     return dataclasses.replace(session, blows=blows, grades=_grades(blows, session.person.age), visit=visit)
 
 
-def _checked(person: Person) -> Person:
-    """The person, with the sex as the library writes it.
+def _checked(person: Person) -> tuple[Person, list[str]]:
+    """The person, with the sex as the library writes it, and what is to be said of a height unusual for the age.
 
     Raises SpiroError for an unknown sex or group, or a person whom no reference has.
     """
@@ -131,7 +131,7 @@ def _checked(person: Person) -> Person:
     table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
     check_range(table, GLI_RANGE, "z-scores are given for")
     (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
-    return person._replace(sex=sex)
+    return person._replace(sex=sex), [f"check age and height: {said}" for said in unmet_heights(table)]
 
 
 def _check_visit(visit: Visit, person: Person) -> None:
@@ -178,11 +178,13 @@ def _decisions(decisions: Mapping[str, Decision], names: list[str]) -> dict[str,
 def _judged(
     record: pd.DataFrame, phases: list[Phase], age: float
 ) -> tuple[pd.DataFrame, list[tuple[ats_ers.Failing, ...]]]:
-    """What ATS/ERS 2019 says of the blows: the columns of `ats_ers.judge_sessions`, and the faults of each."""
+    """What ATS/ERS 2019 says of the blows: a column for each field of `ats_ers.Judged`, by names as of Blow; and the
+    faults of each."""
     observed = ats_ers.Observed(record.get("fivc", np.nan), record.get("faulty_zero", False), record.get("leak", False))
     sets, ages = np.array([PHASES.index(phase) for phase in phases]), np.full(len(record), age)
-    table = ats_ers.judge_sessions(record, ages, sets, observed)
-    return table, ats_ers.failings_2019(record, ages, sets, observed)
+    judged, faults = ats_ers.read_2019(record, ages, sets, observed)
+    table = pd.DataFrame(judged._asdict()).rename(columns={"fev1": "acceptable_fev1", "fvc": "acceptable_fvc"})
+    return table, faults
 
 
 def _counted(

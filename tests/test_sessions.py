@@ -1,0 +1,425 @@
+"""A session as a clinician reads it: what counts, what is best, what it means; against a count of the rules by hand."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyspiro
+import pytest
+
+from spiro_diffusion.cli import main
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import counter, spirometry
+from spiro_diffusion.sessions import Decision, Person, Previous, Session, Visit, interpret, read_session
+from spiro_diffusion.sessions import interpretation as reading_of
+from spiro_diffusion.sessions.reading import recounted, session_of
+from spiro_diffusion.sessions.sentences import _TABLE, LANGUAGES
+from spiro_diffusion.simulation.simulator import simulate
+from spiro_diffusion.user_curves import UserCurves
+
+MAN = Person(45.0, 175.0, "male", "caucasian")
+MAN_OPTIONS = ("--age", "45", "--height", "175", "--sex", "male")
+SESSIONS = 1000
+
+
+def blow(fvc: float, fev1: float, *, seconds: float = 8.0) -> np.ndarray:
+    """Flow (L/s, each 10 ms) of an exponential blow with this FVC and FEV1 (L), cut after some seconds."""
+    rate = -math.log(1 - fev1 / fvc)
+    edges = np.arange(0, seconds + 1e-9, 0.01)
+    return np.concatenate([np.zeros(10), np.diff(fvc * (1 - np.exp(-rate * edges))) / 0.01])
+
+
+def write(path: Path, blows: dict[str, np.ndarray]) -> Path:
+    parts = [
+        pd.DataFrame({"curve": name, "time_s": np.round(0.01 * np.arange(len(flow)), 2), "flow_l_s": flow})
+        for name, flow in blows.items()
+    ]
+    pd.concat(parts).to_csv(path, index=False)
+    return path
+
+
+def session(path: Path, blows: dict[str, np.ndarray], visit: Visit | None = None, person: Person = MAN) -> Session:
+    return read_session(write(path / "session.csv", blows), person, visit, btps=1)
+
+
+GOOD = {"1": blow(5.0, 3.8), "2": blow(4.95, 3.9), "3": blow(4.9, 3.7)}
+
+
+def test_the_largest_fev1_and_fvc_may_come_from_different_blows(tmp_path: Path) -> None:
+    read = interpret(session(tmp_path, GOOD))
+    fev1, fvc, ratio, mid = (read.values[name].best["pre"] for name in ("fev1", "fvc", "ratio", "fef2575"))
+    assert (fev1.blow, fvc.blow, ratio.blow) == (2, 1, None)
+    assert ratio.value == pytest.approx(fev1.value / fvc.value)
+    assert mid.blow == 2, "FEF25-75 is of the blow with the largest sum of both: 8.85 L"
+    assert read.session.grades["pre"] == ("A", "A")
+    assert read.repeatability["pre"].fvc == pytest.approx(0.05, abs=0.01)
+    assert read.repeatability["pre"].met
+    assert read.findings["pre"].pattern == "normal"
+
+
+def test_nhanes_takes_the_largest_of_every_index(tmp_path: Path) -> None:
+    read = session(tmp_path, {"long": blow(5.2, 3.6), "fast": blow(4.2, 3.9), "3": blow(5.1, 3.6)})
+    ours, theirs = interpret(read), interpret(read, convention="nhanes")
+    assert theirs.values["fef2575"].best["pre"].blow == 2
+    assert ours.values["fef2575"].best["pre"].blow != 2
+
+
+def test_a_person_decides_against_the_rules_and_the_grades_follow(tmp_path: Path) -> None:
+    read = session(tmp_path, GOOD, Visit(decisions={"2": Decision(counts=False, who="M. B.", why="leak heard")}))
+    assert [one.counts for one in read.blows] == [True, False, True]
+    assert read.grades["pre"] == ("B", "B"), "two blows are left"
+    assert interpret(read).values["fev1"].best["pre"].blow == 1
+    again = recounted(read, {})
+    assert [one.counts for one in again.blows] == [True] * 3
+    assert again.grades["pre"] == ("A", "A")
+    with pytest.raises(SpiroError, match="there is no blow 9; there are 1, 2, 3"):
+        recounted(read, {"9": Decision(counts=True)})
+
+
+@pytest.mark.parametrize(
+    ("fvc", "fev1", "pattern", "severity", "prism"),
+    [
+        (5.0, 3.9, "normal", "none", False),
+        (5.0, 2.6, "obstruction", "mild", False),
+        (5.0, 1.9, "obstruction", "moderate", False),
+        (3.2, 2.6, "restriction", "mild", True),
+        (3.3, 1.5, "mixed", "moderate", False),
+        (2.4, 0.7, "mixed", "severe", False),
+    ],
+)
+def test_patterns_and_how_severe(
+    tmp_path: Path, fvc: float, fev1: float, pattern: str, severity: str, prism: bool
+) -> None:
+    blows = {str(i): blow(fvc, fev1 - 0.01 * i, seconds=15.2) for i in range(3)}
+    found = interpret(session(tmp_path, blows)).findings["pre"]
+    assert (found.pattern, found.severity, found.prism) == (pattern, severity, prism)
+    assert found.severity_of == ("fvc" if pattern == "restriction" else "fev1")
+
+
+@pytest.mark.parametrize(
+    ("z", "word"), [(-1.64, "none"), (-1.65, "mild"), (-2.5, "mild"), (-2.51, "moderate"), (-4.0, "moderate")]
+)
+def test_limits_of_severity(z: float, word: str) -> None:
+    assert reading_of.severity(z) == word
+    assert reading_of.severity(-4.01) == "severe"
+
+
+def test_a_low_ratio_with_a_normal_fev1_is_said_so(tmp_path: Path) -> None:
+    read = interpret(session(tmp_path, {str(i): blow(6.0, 3.5 - 0.01 * i, seconds=15.2) for i in range(3)}))
+    assert read.findings["pre"].pattern == "obstruction"
+    assert read.findings["pre"].severity == "none"
+    assert any("FEV1 is not low" in said for said in read.sentences())
+
+
+def test_the_bronchodilator_in_one_file_by_names_and_in_two(tmp_path: Path) -> None:
+    before = {f"pre {i}": blow(4.8, 2.4 + 0.01 * i, seconds=15.2) for i in range(3)}
+    after = {f"post {i}": blow(4.9, 2.75 + 0.01 * i, seconds=15.2) for i in range(3)}
+    one = interpret(session(tmp_path, before | after))
+    first, second = write(tmp_path / "a.csv", before), write(tmp_path / "b.csv", {n[5:]: f for n, f in after.items()})
+    two = interpret(read_session(first, MAN, post=second, btps=1))
+    for read in (one, two):
+        assert read.session.phases == ("pre", "post")
+        assert read.values["fev1"].change is not None
+        assert read.values["fev1"].change.absolute == pytest.approx(0.35, abs=0.01)
+        by = {response.edition: response for response in read.responses}
+        assert by["2005"].fev1, "14 % and 350 mL"
+        assert not by["2022"].fev1, "9 % of predicted"
+        assert not by["2022"].fvc
+    assert [b.name for b in two.session.blows] == ["pre pre 0", "pre pre 1", "pre pre 2", "post 0", "post 1", "post 2"]
+
+
+@pytest.mark.parametrize(("litres", "by_2022", "by_2005"), [(0.20, False, False), (0.40, True, True)])
+def test_who_responds(tmp_path: Path, litres: float, by_2022: bool, by_2005: bool) -> None:
+    blows = {f"pre {i}": blow(4.8, 2.2, seconds=15.2) for i in range(2)}
+    blows |= {f"post {i}": blow(4.8, 2.2 + litres, seconds=15.2) for i in range(2)}
+    found = {r.edition: r.fev1 for r in interpret(session(tmp_path, blows)).responses}
+    assert found == {"2022": by_2022, "2005": by_2005}
+
+
+def test_a_child_is_held_against_the_conditional_change_score_and_an_adult_by_fev1q(tmp_path: Path) -> None:
+    child = Person(12.0, 150.0, "female")
+    blows = {str(i): blow(2.6, 2.2 - 0.01 * i) for i in range(3)}
+    read = interpret(session(tmp_path, blows, Visit(previous=Previous(2.05, 11.0, 144.0)), child))
+    assert read.change is not None
+    assert read.change.score is not None
+    assert not read.change.beyond
+    assert reading_of.change_score(-1.0, -3.0, 10.0, 12.0) == pytest.approx((-3 - 0.762 * -1) / math.sqrt(1 - 0.762**2))
+    adult = interpret(session(tmp_path, GOOD, Visit(previous=Previous(4.1, 40.0))))
+    assert adult.change is not None
+    assert adult.change.fev1q == pytest.approx((8.2, 7.8), abs=0.05)
+
+
+def test_a_slow_vc_gives_fev1_over_vc(tmp_path: Path) -> None:
+    read = interpret(session(tmp_path, GOOD, Visit(slow_vc=5.5)))
+    assert read.fev1_vc["pre"] == pytest.approx(read.values["fev1"].best["pre"].value / 5.5)
+    with pytest.raises(SpiroError, match="slow VC is 55 L; expected"):
+        session(tmp_path, GOOD, Visit(slow_vc=55))
+
+
+def test_low_quality_qualifies_or_withholds_the_pattern(tmp_path: Path) -> None:
+    one = interpret(session(tmp_path, {"1": blow(5.0, 3.8)}))
+    assert one.session.grades["pre"] == ("E", "E")
+    assert any("grade E" in said and "repeat" in said for said in one.sentences())
+    short = interpret(session(tmp_path, {"1": blow(6.0, 2.4, seconds=1.6)}))
+    assert short.session.grades["pre"].fvc == "U"
+    assert short.findings["pre"].withheld == "short fvc"
+    assert any("not named" in said for said in short.sentences())
+    cut = {"1": blow(5.0, 3.8, seconds=0.5)}
+    none = interpret(session(tmp_path, cut))
+    assert none.session.grades["pre"] == ("F", "F")
+    assert none.findings["pre"].withheld == "no fev1"
+    assert none.values["fev1"].best == {}
+
+
+def test_outside_a_references_people_there_is_nothing(tmp_path: Path) -> None:
+    unnamed = interpret(session(tmp_path, GOOD, person=MAN._replace(group=None)))
+    assert unnamed.values["pef"].reference is None, "Hankinson 1999 has no equation for all people"
+    assert unnamed.values["fef2575"].reference == ("GLI 2012", "other", False)
+    known = interpret(session(tmp_path, GOOD))
+    assert known.values["pef"].reference == ("Hankinson 1999", "caucasian", True)
+    asian = interpret(session(tmp_path, GOOD, person=MAN._replace(group="northeast_asian")), equations="gli_2012")
+    assert asian.values["fev1"].reference == ("GLI 2012", "northeast_asian", False)
+    with pytest.raises(SpiroError, match="z-scores are given for 3 to 95"):
+        session(tmp_path, GOOD, person=MAN._replace(age=99))
+    with pytest.raises(SpiroError, match="group is martian; expected one of caucasian"):
+        session(tmp_path, GOOD, person=MAN._replace(group="martian"))  # type: ignore[arg-type]
+
+
+def test_every_sentence_is_said_in_every_language(tmp_path: Path) -> None:
+    blows = {f"pre {i}": blow(3.3, 1.5, seconds=15.2) for i in range(3)}
+    read = interpret(session(tmp_path, blows, Visit(slow_vc=4.0, previous=Previous(2.0, 40.0))))
+    for language in LANGUAGES:
+        said = read.sentences(language)
+        assert len(said) == len(read.statements)
+        assert not any("{" in sentence for sentence in said)
+    assert "0,5 L" in " ".join(read.sentences("de"))
+    with pytest.raises(SpiroError, match="language is fr"):
+        read.sentences("fr")  # type: ignore[arg-type]
+    assert all(len(set(row)) == len(LANGUAGES) for row in _TABLE.values())
+
+
+# A count of the rules by hand
+
+
+def simulated() -> list[tuple[pd.DataFrame, UserCurves, Person]]:
+    """1,000 sessions of simulated people, with all their faults: the records, and the curves."""
+    tables = simulate("G", 1150, 3)
+    raw = tables["SPXRAW"].merge(tables["DEMO"], on="SEQN").merge(tables["BMX"], on="SEQN")
+    raw = raw[raw["BMXHT"].notna()].reset_index(drop=True)
+    flows = [counter.flow(np.asarray(c)[None], b)[0] for c, b in zip(raw["SPXRAW"], raw["SPAFACT"], strict=True)]
+    points = np.array([len(flow) for flow in flows])
+    held = np.zeros((len(flows), points.max()))
+    for row, flow in zip(held, flows, strict=True):
+        row[: len(flow)] = flow
+    record = spirometry.indices(held, points).to_pandas()
+    people = []
+    for rows in list(raw.groupby("SEQN").indices.values())[:SESSIONS]:
+        first = raw.iloc[rows[0]]
+        kinds = raw["SPATTYPE"].iloc[rows]
+        names = [f"{'pre' if kind == 'Pre' else 'post'} {i}" for i, kind in enumerate(kinds)]
+        own = record.iloc[rows].reset_index(drop=True)
+        sex = "male" if first["RIAGENDR"] == 1 else "female"
+        person = Person(float(first["RIDAGEYR"]), float(first["BMXHT"]), sex)  # type: ignore[arg-type]
+        people.append((own, UserCurves(names, held[rows], points[rows], own), person))
+    return people
+
+
+def judged_by_hand(rows: list[dict[str, float]], age: float) -> list[dict[str, bool]]:
+    """Table 7 of ATS/ERS 2019 of one person's blows of a phase in order, one at a time."""
+    small = age <= 6
+    result = []
+    for r in rows:
+        slow = not r["bev"] <= max(0.05 * r["fvc"], 0.1)
+        cough = not (r["cough075"] if small else r["cough"]) <= max(0.1 * r["pef"], 0.5)
+        closed = not r["end_flow"] <= max(0.1 * r["pef"], 0.3)
+        early = closed and r["t99"] < (0.75 if small else 1.0)
+        ended = r["last_second"] <= 0.025 or r["fet"] >= 15
+        known = math.isfinite(r["fvc"])
+        result.append({
+            "slow": slow, "cough": cough, "closed": closed, "early": early, "ended": ended, "known": known,
+            "usable_fvc": known and not (slow or early),
+            "usable_fev1": known and not (slow or early or cough),
+            "acceptable_fev1": known and not (slow or early or cough),
+        })  # fmt: skip
+    usable = [i for i, one in enumerate(result) if one["usable_fvc"]]
+    for i, one in enumerate(result):
+        fvc = rows[i]["fvc"]
+        within = lambda largest: max(0.1, 0.1 * largest) if small else 0.15  # noqa: E731
+        repeats = False
+        if one["usable_fvc"]:
+            earlier = [rows[k]["fvc"] for k in usable if k < i]
+            if earlier:
+                repeats = fvc >= max(earlier) - within(max(earlier)) - 1e-9
+            else:
+                later = [rows[k]["fvc"] for k in usable if k > i]
+                repeats = any(abs(f - fvc) <= within(max(f, fvc)) + 1e-9 for f in later)
+        closed_late = one["closed"] and not one["early"]
+        one["acceptable_fvc"] = one["usable_fvc"] and not closed_late and (one["ended"] or repeats)
+    return result
+
+
+def graded_by_hand(values: list[float], acceptable: list[bool], usable: list[bool], age: float) -> str:
+    """Table 10 of ATS/ERS 2019."""
+    good = sorted((v for v, ok in zip(values, acceptable, strict=True) if ok), reverse=True)
+    if not good:
+        return "U" if any(usable) else "F"
+    if len(good) == 1:
+        return "E"
+    gap = good[0] - good[1]
+    steps = [(0.150, "A" if len(good) >= 3 else "B"), (0.200, "C"), (0.250, "D")]
+    for limit, grade in steps:
+        if gap <= (max(limit - 0.05, 0.1 * good[0]) if age <= 6 else limit) + 1e-9:
+            return grade
+    return "E"
+
+
+def test_a_thousand_sessions_are_graded_and_classified_as_a_count_by_hand_does() -> None:
+    sessions = simulated()
+    assert len(sessions) == SESSIONS
+    phases = [
+        counted_by_hand(number, record, curves, person, phase, found)
+        for number, (record, curves, person) in enumerate(sessions)
+        for found in [interpret(session_of(curves, person))]
+        for phase in found.session.phases
+    ]
+    table = pd.DataFrame(phases)
+    table["by_hand"] = classified_by_hand(table)
+    wrong = table[(table["pattern"] != table["by_hand"]) | (table["grades"] != table["grades_by_hand"])]
+    assert wrong["session"].nunique() <= 0.01 * SESSIONS, wrong
+    assert {"normal", "obstruction", "restriction", "mixed"} <= set(table["pattern"])
+    assert {"A", "B", "C"} <= {grade for pair in table["grades"] for grade in pair}
+
+
+def counted_by_hand(
+    number: int, record: pd.DataFrame, curves: UserCurves, person: Person, phase: str, found: Any
+) -> dict[str, Any]:
+    """A phase of a session as it was read, and what its blows are by hand."""
+    rows = [dict(record.iloc[i]) for i, name in enumerate(curves.names) if name.startswith(phase)]
+    marks = judged_by_hand(rows, person.age)
+    first = "fev075" if person.age <= 6 else "fev1"
+    grades = tuple(
+        graded_by_hand(
+            [row[name] for row in rows],
+            [mark[f"acceptable_{index}"] for mark in marks],
+            [mark[f"usable_{index}"] for mark in marks],
+            person.age,
+        )
+        for index, name in (("fev1", first), ("fvc", "fvc"))
+    )
+    best = {}
+    for index in ("fev1", "fvc"):
+        good, usable = (
+            [row[index] for row, mark in zip(rows, marks, strict=True) if mark[f"{kind}_{index}"]]
+            for kind in ("acceptable", "usable")
+        )
+        best[index] = max(good or usable, default=math.nan)
+    return {
+        "session": number,
+        "grades": tuple(found.session.grades[phase]),
+        "grades_by_hand": grades,
+        "pattern": found.findings[phase].pattern,
+        "age": person.age,
+        "height": person.height,
+        "sex": 1 if person.sex == "male" else 0,
+        **best,
+        "ratio": best["fev1"] / best["fvc"],
+    }
+
+
+def classified_by_hand(table: pd.DataFrame) -> list[str]:
+    """The pattern of ERS/ATS 2022 by pyspiro's equations, and our choice to name none by a low FVC of short blows."""
+    equations, low = pyspiro.BOWERMAN_2022(), {}
+    for index, name in (("fev1", "FEV1"), ("fvc", "FVC"), ("ratio", "FEV1FVC")):
+        frame = table.assign(value=table[index])
+        z = equations.compute(frame, equations.Parameters[name], value_col="value", metrics=("zscore",))["zscore"]
+        low[index] = pd.to_numeric(z, errors="coerce") < -1.645
+    found = []
+    for i, grades in enumerate(table["grades_by_hand"]):
+        fev1, fvc, ratio = (bool(low[index].iloc[i]) for index in ("fev1", "fvc", "ratio"))
+        if math.isnan(table["ratio"].iloc[i]) or (fvc and grades[1] in "FU"):
+            found.append("unknown")
+        elif ratio:
+            found.append("mixed" if fvc else "obstruction")
+        elif fvc:
+            found.append("restriction")
+        else:
+            found.append("low fev1" if fev1 else "normal")
+    return found
+
+
+# The command line
+
+
+def spiro(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_indices_prints_the_session_and_json_holds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "mine.csv", GOOD)
+    options = (*MAN_OPTIONS, "--btps", "1", "--group", "caucasian", "--reject", "3=leak", "--header", "operator=M. B.")
+    status, out, _ = spiro(capsys, "indices", file, *options)
+    assert status == 0
+    for words in ("best values", "FEV1 grade B", "blow 3 (3) does not count, as decided. leak", "GLI Global 2022"):
+        assert words in out
+    assert "Not for diagnosis" in out
+    held = json.loads(spiro(capsys, "indices", file, *options, "--json")[1])["session"]
+    assert held["values"]["fev1"]["best"]["pre"]["blow"] == 2
+    assert held["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
+    assert held["findings"]["pre"]["pattern"] == "normal"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--slow-vc", "4"), "a session needs --age, --height and --sex"),
+        ((*MAN_OPTIONS, "--reject", "7"), "there is no blow 7; there are 1, 2, 3"),
+        ((*MAN_OPTIONS, "--previous", "soon"), "--previous soon: give FEV1 in L and age in years"),
+        ((*MAN_OPTIONS, "--previous", "3.1,60"), "the earlier visit was at 60 years, this one is at 45"),
+        ((*MAN_OPTIONS, "--header", "colour=red"), "--header colour=red: give one of date, operator"),
+        ((*MAN_OPTIONS, "--equations", "ours"), "--equations ours: expected one of gli_global, gli_2012"),
+        ((*MAN_OPTIONS, "--best", "mine"), "--best mine: expected one of ats_ers_2019, nhanes"),
+        ((*MAN_OPTIONS, "--post", "none.csv"), "none.csv: no such file"),
+    ],
+)
+def test_what_cannot_be_read_so_ends_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: str
+) -> None:
+    status, out, err = spiro(capsys, "indices", write(tmp_path / "mine.csv", GOOD), "--btps", "1", *options)
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def laboratory(folder: Path) -> Path:
+    """Three people with blows, and one whose file is none."""
+    folder.mkdir()
+    for number in range(3):
+        write(folder / f"p{number}.csv", {str(i): blow(4.0 + number, 3.0 - 0.02 * i) for i in range(3)})
+    (folder / "p3.csv").write_text("nothing here")
+    table = pd.DataFrame({"person": [f"p{i}" for i in range(5)], "age": 40, "height": 170, "sex": "male"})
+    table.to_csv(folder / "people.csv", index=False)
+    return folder
+
+
+def test_a_folder_goes_on_after_a_bad_file_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab, out = laboratory(tmp_path / "lab"), tmp_path / "out"
+    command = ("sessions", lab, lab / "people.csv", "--out", out, "--btps", "1")
+    status, said, err = spiro(capsys, *command)
+    assert status == 1
+    assert "3 sessions read, 0 as before, 2 failed" in said
+    assert "p3: " in err
+    assert "p4: " in err
+    assert err.strip().splitlines()[-1].endswith("2 of 5 sessions could not be read; see above")
+    table = pd.read_csv(out / "sessions.csv")
+    assert list(table["person"]) == ["p0", "p1", "p2"]
+    assert set(table["pre_pattern"]) == {"normal", "obstruction"}
+    (lab / "p3.csv").write_bytes((lab / "p0.csv").read_bytes())
+    write(lab / "p4.csv", GOOD)
+    status, said, _ = spiro(capsys, *command)
+    assert (status, "2 sessions read, 3 as before, 0 failed" in said) == (0, True)
+    assert len(pd.read_csv(out / "sessions.csv")) == 5
