@@ -209,16 +209,17 @@ def _counted(
 def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
     """The grades of each phase, of the blows as they were judged or, where a person decided, as decided."""
     first = "fev075" if age <= ats_ers.PRESCHOOL_AGE else "fev1"
-    found: dict[str, pd.Series] = {}
+    rows = []
     for index, name in (("fev1", first), ("fvc", "fvc")):
-        decided = [blow.decision and blow.decision.counts for blow in blows]
-        acceptable, usable = (
-            [getattr(blow, f"{kind}_{index}") if own is None else own for blow, own in zip(blows, decided, strict=True)]
-            for kind in ("acceptable", "usable")
-        )
-        values, phases = [blow.indices[name] for blow in blows], [blow.phase for blow in blows]
-        found[index] = ats_ers.session_grades_2019(values, acceptable, usable, phases, [age] * len(blows))
-    return {phase: Grades(found["fev1"][phase], found["fvc"][phase]) for phase in PHASES if phase in found["fev1"]}
+        for blow in blows:
+            decided = None if blow.decision is None else blow.decision.counts
+            acceptable, usable = (
+                getattr(blow, f"{kind}_{index}") if decided is None else decided for kind in ("acceptable", "usable")
+            )
+            rows.append((blow.indices[name], acceptable, usable, f"{index} {blow.phase}", age))
+    found = ats_ers.session_grades_2019(*zip(*rows, strict=True))
+    there = {blow.phase for blow in blows}
+    return {phase: Grades(found[f"fev1 {phase}"], found[f"fvc {phase}"]) for phase in PHASES if phase in there}
 
 
 def _indices(row: pd.Series) -> dict[str, float]:
