@@ -14,6 +14,7 @@ from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
 from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
 from spiro_diffusion.sessions.records import (
+    ADULT_AGE,
     GROUPS,
     PHASES,
     Blow,
@@ -70,6 +71,7 @@ def session_of(
             raise SpiroError(
                 "the first file holds blows after the bronchodilator itself; give all in one file, or none"
             )
+        _check_post(curves, post)
         phases += ["post"] * len(post.names)
     several = len(parts) > 1
     names = [f"{phase} {name}" if several else name for (phase, name) in zip(phases, _names(parts), strict=True)]
@@ -142,8 +144,30 @@ def _check_visit(visit: Visit, person: Person) -> None:
         return
     if not 0 < visit.previous.age < person.age:
         raise SpiroError(f"the earlier visit was at {visit.previous.age:g} years, this one is at {person.age:g}")
+    if visit.previous.height is None and person.age < ADULT_AGE:
+        raise SpiroError(
+            f"the earlier visit of a person of {person.age:g} years needs their height then; give FEV1, age and height"
+        )
+    tall = GLI_RANGE["height"]
+    if visit.previous.height is not None and not tall[0] <= visit.previous.height <= tall[1]:
+        raise SpiroError(
+            f"the height at the earlier visit is {visit.previous.height:g} cm; expected {tall[0]:g} to {tall[1]:g} cm"
+        )
     if not low <= visit.previous.fev1 <= high:
         raise SpiroError(f"FEV1 of the earlier visit is {visit.previous.fev1:g} L; expected {low:g} to {high:g} L")
+
+
+def _check_post(curves: UserCurves, post: UserCurves) -> None:
+    """Raises SpiroError where the blows after the bronchodilator are blows before it."""
+    if before := [name for name, kind in _told(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
+        raise SpiroError(
+            f"the file of the blows after the bronchodilator calls one {shown(before[0], 40)}; are the two files "
+            "exchanged?"
+        )
+    known = [flow.tobytes() for flow in curves.curves()]
+    for name, flow in zip(post.names, post.curves(), strict=True):
+        if flow.tobytes() in known:
+            raise SpiroError(f"blow {shown(name, 40)} is in both files; give the blows before and those after it")
 
 
 def _of_one_person(curves: UserCurves) -> UserCurves:
@@ -162,6 +186,10 @@ def _phase(name: str, kind: str) -> Phase:
     if kind:
         return "pre" if kind == TEST_TYPES[0] else "post"
     return "post" if POST.search(name) and not PRE.search(name) else "pre"
+
+
+def _names_pre(name: str) -> bool:
+    return bool(PRE.search(name)) and not POST.search(name)
 
 
 def _names(parts: list[UserCurves]) -> list[str]:
