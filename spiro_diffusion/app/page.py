@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dash import Dash, html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import controls, generate, reconstruct
+from spiro_diffusion.app import controls, generate, reconstruct, session
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.requests import Drawer
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import LIMITS
 from spiro_diffusion.plotting import style
 
-PANELS = (generate.PANEL, reconstruct.PANEL)
+PANELS = (generate.PANEL, reconstruct.PANEL, session.PANEL)
 INDEX = f"""<!DOCTYPE html>
 <html lang="en">
   <head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}<style>{style.css()}</style>{{%css%}}</head>

@@ -14,6 +14,8 @@ from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.conditions import EFFORTS
 from spiro_diffusion.generation.drawn_curves import Curves
+from spiro_diffusion.sessions import Session, page
+from spiro_diffusion.sessions.page_contents import Interval
 
 START = {"age": 45, "height": 175}
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
@@ -102,6 +104,11 @@ class Drawer:
         """
         with self._lock:
             return self._completed(effort.flow.tobytes(), mask, **subject)
+
+    def completed(self, session: Session) -> dict[int, Interval]:
+        """Completions of the blows of a session that were stopped, by their number; none of one that cannot be."""
+        with self._lock:
+            return page.complete(session, self.generator.reconstruct)
 
     def _complete(self, flow: bytes, mask: str | None, **subject: Any) -> Reconstruction:
         warnings: list[str] = []

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,18 @@ from spiro_diffusion.sessions.reading import read_session
 from spiro_diffusion.sessions.records import Person
 from spiro_diffusion.user_curves.people import NAMES
 
-TABLE, ROWS = "sessions.csv", "rows"
+TABLE, ROWS, PAGES = "sessions.csv", "rows", "pages"
+MOST_NAME = 80  # characters
 POST = "post"  # a column of the table: the file of the blows after the bronchodilator
+
+
+class Pages(NamedTuple):
+    """The ending of a page's file, a word that changes where pages made before are to be made anew, and what writes
+    one to a path."""
+
+    suffix: str
+    version: str
+    write: Callable[[Interpretation, Path], object]
 
 
 class Found(NamedTuple):
@@ -32,14 +43,6 @@ class Found(NamedTuple):
     failed: list[tuple[str, str]]
 
 
-class Pages(NamedTuple):
-    """How the page of a session is made. `words`: all that decides how it looks, as language and paper."""
-
-    write: Callable[[Interpretation, Path], object]
-    ending: str  # as .pdf
-    words: str
-
-
 def read_folder(
     folder: Path,
     people: Path,
@@ -47,9 +50,8 @@ def read_folder(
     *,
     btps: float | None = None,
     pages: Pages | None = None,
-    tell: Callable[[str], object] = print,
 ) -> Found:
-    """Write OUT/sessions.csv, a row a person, and with `pages` OUT/NAME.pdf or the like.
+    """Write OUT/sessions.csv, a row a person, and OUT/pages.
 
     Args:
         folder: holds each person's blows in a file of their name, with any ending.
@@ -75,7 +77,7 @@ def read_folder(
             if name in seen:
                 raise SpiroError(f"row {number} of {people} names this person again")
             seen.add(name)
-            found, new = _row(_files(folder, name, row), row, name, out, btps, pages)
+            found, new = _row(_files(folder, name, row), row | {"btps": btps}, name, out, pages)
             counts["read" if new else "kept"] += 1
             rows.append(found)
         except SpiroError as error:
@@ -84,8 +86,6 @@ def read_folder(
             failed.append((name, f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"))
     out.mkdir(parents=True, exist_ok=True)
     artifacts.write_text(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
-    if not rows:
-        tell(f"{folder}: no session could be read")
     return Found(len(table), counts["read"], counts["kept"], failed)
 
 
@@ -116,30 +116,41 @@ def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
 
 
 def _row(
-    files: list[Path], row: dict[str, Any], name: str, out: Path, btps: float | None, pages: Pages | None
+    files: list[Path],
+    row: dict[str, Any],
+    name: str,
+    out: Path,
+    pages: Pages | None,
 ) -> tuple[dict[str, Any], bool]:
     """A person's row of the table, and whether it was made now."""
-    how = {"btps": str(btps), "version": VERSION, "page": pages.words + pages.ending if pages else ""}
-    said = json.dumps({"row": {key: str(value) for key, value in row.items()}} | how, sort_keys=True)
+    made = (VERSION, *((pages.suffix, pages.version) if pages else ()))
+    said = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
     key = hashlib.sha256(said.encode())
     for file in files:
         if not file.is_file():
             raise SpiroError(f"{file}: no such file")
         key.update(artifacts.sha256(file).encode())
     stored = out / ROWS / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
-    page = out / f"{name}{pages.ending}" if pages else None
-    if stored.is_file() and (page is None or page.is_file()):
-        before = artifacts.read_json(stored)
-        if before.get("key") == key.hexdigest():
-            return before["row"], False
+    page = out / PAGES / f"{_file_name(name)}{pages.suffix}" if pages else None
+    there = page is None or page.is_file()
+    if there and stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
+        return before["row"], False
     person = Person(row["age"], row["height"], row["sex"], _said(row, "group") or None, name)  # type: ignore[arg-type]
-    read = interpret(read_session(files[0], person, post=files[1] if len(files) > 1 else None, btps=btps))
+    post = files[1] if len(files) > 1 else None
+    read = interpret(read_session(files[0], person, post=post, btps=row["btps"]))
+    if pages and page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        pages.write(read, page)
     found = as_row(read)
     stored.parent.mkdir(parents=True, exist_ok=True)
-    if pages is not None and page is not None:
-        pages.write(read, page)
     artifacts.write_json(stored, {"key": key.hexdigest(), "row": found})
     return found, True
+
+
+def _file_name(person: str) -> str:
+    """A person's name as that of a file; no two alike."""
+    plain = re.sub(r"[^\w. -]", "_", person)[:MOST_NAME]
+    return plain if plain == person else f"{plain}-{hashlib.sha256(person.encode()).hexdigest()[:8]}"
 
 
 def as_row(read: Interpretation) -> dict[str, Any]:

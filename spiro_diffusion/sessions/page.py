@@ -1,0 +1,180 @@
+"""The page of a session: what was read and interpreted, laid out as PDF or HTML.
+
+After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
+ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.reconstruction.completion import Recovered
+from spiro_diffusion.sessions import page_html, page_pdf
+from spiro_diffusion.sessions.best_values import Values
+from spiro_diffusion.sessions.interpretation import Interpretation
+from spiro_diffusion.sessions.page_contents import Contents, Interval, ShownBlow
+from spiro_diffusion.sessions.page_pdf import PaperSize
+from spiro_diffusion.sessions.page_words import words
+from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
+from spiro_diffusion.sessions.sentences import LANGUAGES, Language
+
+SUFFIXES = (".pdf", ".html")
+PAPERS: tuple[PaperSize, ...] = get_args(PaperSize)
+STOPPED = ("no end", "early closure", "late closure")  # faults after which the rest of a blow can be completed
+COMPLETIONS = 50  # drawn of each stopped blow: enough for the ends of a 90 % interval
+COMPLETED_S = 15.0  # of a completion that is drawn
+PERCENTILES = (5, 50, 95)
+WORD: dict[Phase, str] = {"pre": "before", "post": "after"}
+Reconstruct = Callable[..., Recovered]  # `SpiroGenerator.reconstruct`
+
+
+def write(
+    read: Interpretation,
+    path: Path,
+    *,
+    language: str = "en",
+    paper: str = "a4",
+    completed: Mapping[int, Interval] | None = None,
+) -> None:
+    """Write the page of a session, by the ending of `path` as PDF or HTML, whole or not at all.
+
+    Args:
+        language: en, zh or de. paper: a4 or letter.
+        completed: blows that were stopped, by their number, as `complete` makes them.
+
+    Raises SpiroError for another ending, language or sheet, for Chinese as PDF where no font has its letters, and
+    where the file cannot be written.
+    """
+    path = Path(path)
+    size, shown_in = checked(path, language, paper)
+    contents = contents_of(read, shown_in, completed)
+    {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, size)
+
+
+def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
+    """Sheet and language, before anything is read.
+
+    Raises SpiroError as `write` does.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
+    if language not in LANGUAGES:
+        words(language)  # raises
+    if paper not in PAPERS:
+        raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+    return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
+
+
+def complete(
+    session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
+) -> dict[int, Interval]:
+    """Completions of the blows that were stopped, by their number; the others of the phase are given to each.
+
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
+    """
+    person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
+    found = {}
+    for blow in session.blows:
+        if blow.counts_fvc or not any(fault in STOPPED for fault in blow.faults):
+            continue
+        others = [other.flow for other in session.of(blow.phase) if other.acceptable_fvc and other is not blow]
+        try:
+            try:
+                result = reconstruct(blow.flow, others=others, n=COMPLETIONS, tell=tell, **person)
+            except SpiroError:  # the others do not help; the blow alone may
+                result = reconstruct(blow.flow, n=COMPLETIONS, tell=tell, **person)
+        except SpiroError as error:
+            tell(f"blow {blow.number} is not completed: {error}")
+            continue
+        found[blow.number] = interval(result)
+    return found
+
+
+def interval(result: Recovered) -> Interval:
+    """A completion as the page draws it."""
+    last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
+    kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
+    low, median, high = np.percentile(result.volume[:, kept], PERCENTILES, axis=0)
+    fvc = np.nanpercentile(result.indices["fvc"].to_numpy(float), PERCENTILES)
+    flow = np.median(result.flow[:, kept], axis=0)
+    return Interval(result.time[kept], low, median, high, flow, (float(fvc[0]), float(fvc[1]), float(fvc[2])))
+
+
+def contents_of(
+    read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
+) -> Contents:
+    """What stands on the page."""
+    said, session = words(language), read.session
+    made = completed or {}
+    return Contents(
+        language=language,
+        head=_head(session, said),
+        rows=[_row(values) for values in read.values.values() if values.best],
+        blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
+        pattern=read.sentences(language),
+        grades=_grades(read, language),
+        method=_method(read, language),
+        comments=session.visit.header.comments,
+        notes=[f"{note[:1].upper()}{note[1:]}." for note in session.notes],
+    )
+
+
+def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
+    person = session.person
+    entries = [(said["person"], person.name)] if person.name else []
+    entries += [(said["sex"], said[person.sex]), (said["age"], f"{person.age:g} {said['years']}")]
+    entries += [(said["height"], f"{person.height:g} cm")]
+    entries += [(said["group"], said[f"group {person.group}"])] if person.group else []
+    given = ((name, getattr(session.visit.header, name)) for name in HEADER if name != "comments")
+    return entries + [(said[name], value) for name, value in given if value]
+
+
+def _row(values: Values) -> Values:
+    """As it is; a change of the expiratory time means nothing."""
+    return values._replace(change=None) if values.name == "fet" else values
+
+
+def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
+    told = [said[fault] for fault in blow.faults]
+    counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
+    if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
+        told.append(said["usable"])
+    who = ""
+    if blow.decision is not None:
+        who = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
+    return ShownBlow(blow, tuple(told), who, made)
+
+
+def _grades(read: Interpretation, language: Language) -> list[str]:
+    said, session = words(language), read.session
+    shown_number = Contents(language, [], [], [], [], [], []).number
+    told = []
+    for phase in session.phases:
+        grades, gaps = session.grades[phase], read.repeatability[phase]
+        numbers: dict[str, Any] = {
+            name: shown_number(value, 2)
+            for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
+        }
+        told.append(said["graded"].format(phase=said[WORD[phase]], fev1=grades.fev1, fvc=grades.fvc, **numbers))
+    return told
+
+
+def _method(read: Interpretation, language: Language) -> list[str]:
+    said = words(language)
+    sources: dict[str, list[str]] = {}
+    for values in read.values.values():
+        if values.reference is None:
+            continue
+        group = values.reference.group
+        source = values.reference.equations + (f" ({said[f'group {group}']})" if group else "")
+        sources.setdefault(source, []).append(INDICES[values.name].label)
+    by = "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items())
+    told = [said[f"method {read.convention}"], said["method references"].format(by=by)]
+    if read.session.person.group is None:
+        told.append(said["method no group"])
+    return [*told, said["method standards"], f"spiro {VERSION}."]

@@ -1,0 +1,619 @@
+"""The page of a session as PDF: one sheet of A4 or Letter, drawn by Matplotlib as vectors."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
+
+from spiro_diffusion.core.artifacts import atomic
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.plotting import style
+from spiro_diffusion.sessions import page_plots
+from spiro_diffusion.sessions.best_values import Best, Values
+from spiro_diffusion.sessions.page_contents import (
+    Z_ENDS,
+    Z_ZONES,
+    Contents,
+    ShownBlow,
+    z_place,
+)
+from spiro_diffusion.sessions.page_words import words
+from spiro_diffusion.sessions.records import Phase
+
+PaperSize = Literal["a4", "letter"]
+SIZES: dict[PaperSize, tuple[float, float]] = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}  # mm, width and height
+MM_AN_INCH = 25.4
+MARGIN = 11.0  # mm
+MOST_BLOWS = 32  # that are listed
+LEAST_PLOTS = 78.0  # mm of height, with their numbers and legend; blows are set in two columns before it is less
+MOST_FOOT = 6  # lines of how it was computed
+LATIN = "DejaVu Sans"  # comes with Matplotlib
+CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Noto Sans CJK JP",
+    "Droid Sans Fallback",
+)
+CHINESE_FILES = ("notosans", "sourcehan", "wqy", "msyh", "simhei", "pingfang", "hiragino", "droidsansfallback")
+GREYS = ("#9d9d9d", "#c2c2c2", "#e3e3e3", "#ffffff")  # severe, moderate, mild, normal
+BODY, SMALL, HEAD = 8.0, 7.0, 9.0  # points
+LINE = 1.28  # heights of a line, of its letters
+
+
+def family(language: str) -> list[str]:
+    """Font families for a language.
+
+    Raises SpiroError where there is none for Chinese.
+    """
+    if language != "zh":
+        return [LATIN]
+    found = next((name for name in CHINESE if name in _names()), None)
+    if found is None:  # installed after Matplotlib first looked
+        for path in font_manager.findSystemFonts():
+            if any(part in Path(path).stem.lower().replace("-", "") for part in CHINESE_FILES):
+                font_manager.fontManager.addfont(path)
+        found = next((name for name in CHINESE if name in _names()), None)
+    if found is None:
+        raise SpiroError(
+            "no Chinese font is installed for a PDF: install the package fonts-noto-cjk or fonts-wqy-zenhei, or make "
+            "the page as .html"
+        )
+    return [found, LATIN]
+
+
+def _names() -> set[str]:
+    return {font.name for font in font_manager.fontManager.ttflist}
+
+
+class Paper:
+    """A sheet on which things are put in mm from its upper left corner, and the figure that holds it."""
+
+    def __init__(self, size: PaperSize, families: list[str]) -> None:
+        self.width, self.height = SIZES[size]
+        self.families = families
+        self._widths: dict[tuple[str, float, bool], float] = {}
+        self.figure = Figure(figsize=(self.width / MM_AN_INCH, self.height / MM_AN_INCH))
+        self.ax = self.figure.add_axes((0, 0, 1, 1))
+        self.ax.set_axis_off()
+        self.ax.set(xlim=(0, self.width), ylim=(self.height, 0))
+
+    @property
+    def right(self) -> float:
+        """Of what is printed, mm."""
+        return self.width - MARGIN
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = BODY,
+        *,
+        bold: bool = False,
+        ha: str = "left",
+        soft: bool = False,
+    ) -> None:
+        """A line of text whose foot stands at y."""
+        colour = style.SOFT if soft else style.INK
+        self.ax.text(
+            x,
+            y,
+            text,
+            fontsize=size,
+            ha=ha,
+            va="baseline",
+            color=colour,
+            fontproperties=self._font(size, bold),
+            parse_math=False,
+        )
+
+    def width_of(self, text: str, size: float = BODY, bold: bool = False) -> float:
+        """mm that a text takes."""
+        key = text, size, bold
+        if text and key not in self._widths:
+            width, _, _ = text_to_path.get_text_width_height_descent(text, self._font(size, bold), ismath=False)
+            self._widths[key] = float(width) / 72 * MM_AN_INCH
+        return self._widths.get(key, 0.0)
+
+    def lines(self, text: str, width: float, size: float = BODY) -> list[str]:
+        """The text in lines of at most `width` mm; Chinese breaks anywhere, else at blanks, a longer word is cut."""
+        found, line, taken = [], "", 0.0
+        for part in _parts(text):
+            wide = self.width_of(part, size)
+            if line and taken + self.width_of(part.rstrip(), size) > width:
+                found.append(line.rstrip())
+                line, taken = part.lstrip(), wide
+            else:
+                line, taken = line + part, taken + wide
+        return [*found, line.rstrip()] if line.strip() else found
+
+    def cut(self, text: str, width: float, size: float = BODY) -> str:
+        """The text, its end left out where it is longer than `width` mm."""
+        if self.width_of(text, size) <= width:
+            return text
+        while text and self.width_of(text + "…", size) > width:
+            text = text[:-1]
+        return text.rstrip() + "…"
+
+    def rule(self, y: float, x: tuple[float, float] | None = None, weight: float = 0.5) -> None:
+        """A line across the sheet."""
+        self.ax.plot(x or (MARGIN, self.right), (y, y), color=style.INK, lw=weight, solid_capstyle="butt")
+
+    def box(self, x: float, y: float, size: tuple[float, float], colour: str, edge: bool = False) -> None:
+        """A filled rectangle from its upper left corner."""
+        line = {"edgecolor": style.INK, "linewidth": 0.4} if edge else {"edgecolor": "none"}
+        self.ax.add_patch(Rectangle((x, y), *size, facecolor=colour, **line))
+
+    def axes(self, x: float, y: float, width: float, height: float) -> mpl.axes.Axes:
+        """Axes whose upper left corner is at (x, y)."""
+        place = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(place)
+
+    def _font(self, size: float, bold: bool) -> FontProperties:
+        return FontProperties(family=self.families, size=size, weight="bold" if bold else "normal")
+
+
+def _parts(text: str) -> list[str]:
+    """Pieces between which a line may be broken."""
+    parts, word = [], ""
+    for letter in text:
+        wide = ord(letter) > 0x2E7F
+        if wide and word:
+            parts.append(word)
+            word = ""
+        if wide:
+            if parts and letter in "，。；：、）？！%":
+                parts[-1] += letter
+            else:
+                parts.append(letter)
+        else:
+            word += letter
+            if letter in " -/":
+                parts.append(word)
+                word = ""
+    return [*parts, word] if word else parts
+
+
+def mm(points: float) -> float:
+    """Height of a line of letters of so many points."""
+    return points / 72 * MM_AN_INCH * LINE
+
+
+def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
+    """Write the page as PDF, whole or not at all; the same contents give the same bytes.
+
+    Raises SpiroError where no font has the language's letters, or the file cannot be written.
+    """
+    data = render(contents, size)
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
+def render(contents: Contents, size: PaperSize = "a4") -> bytes:
+    """The page as PDF; errors as `write`."""
+    families = family(contents.language)
+    looks = {**style.STYLE, "pdf.fonttype": 3, "font.family": families, "axes.unicode_minus": True}
+    held = io.BytesIO()
+    told = logging.getLogger("matplotlib.font_manager")
+    before = told.level
+    told.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
+    with mpl.rc_context(looks):
+        paper = drawn(contents, size, families)
+        title = words(contents.language)["title"]
+        paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
+    told.setLevel(before)
+    return held.getvalue()
+
+
+def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:
+    """The sheet with everything on it."""
+    paper, said = Paper(size, families), words(contents.language)
+    y = _head(paper, contents, said)
+    y = _table(paper, contents, said, y)
+    y = _pattern(paper, contents, said, y)
+    below = _foot_height(paper, contents)
+    room = paper.height - MARGIN - below - y - 2.0
+    halves = 1 if room - _blows_height(contents, 1) >= LEAST_PLOTS else 2
+    blows = _blows_height(contents, halves)
+    y = _plots(paper, contents, said, (y, paper.height - MARGIN - below - blows - 2.0))
+    _blows(paper, contents, said, y + 3.0, halves)
+    _foot(paper, contents, said, paper.height - MARGIN - below)
+    return paper
+
+
+# --- the parts of the sheet, from above; each takes where it begins and gives where it ends ---------------------------
+
+
+def _head(paper: Paper, contents: Contents, said: dict[str, str]) -> float:
+    y = MARGIN + 4.5
+    paper.text(MARGIN, y, said["title"], 14, bold=True)
+    badge = said["not for diagnosis"]
+    wide = paper.width_of(badge, HEAD, True) + 5
+    paper.ax.add_patch(
+        Rectangle((paper.right - wide, y - 4.6), wide, 6.2, facecolor="none", edgecolor=style.INK, lw=0.8)
+    )
+    paper.text(paper.right - wide / 2, y, badge, HEAD, bold=True, ha="center")
+    y += 3.2
+    paper.rule(y, weight=1.0)
+    y = _placed(paper, contents.head, y + mm(SMALL) + 0.9)
+    if contents.comments:
+        y += HEAD_ROW
+        paper.text(MARGIN, y, said["comments"], SMALL, soft=True)
+        start = paper.width_of(said["comments"], SMALL) + 1.5
+        for i, line in enumerate(_at_most(paper, contents.comments, paper.right - MARGIN - start, 2)):
+            y += 3.6 if i else 0
+            paper.text(MARGIN + start, y, line)
+    return y + 2.2
+
+
+HEAD_COLUMNS, HEAD_GAP, HEAD_ROW = 4, 3.0, 4.0  # the last two in mm
+
+
+def _placed(paper: Paper, items: list[tuple[str, str]], y: float) -> float:
+    """Names and values in columns; one that is longer than a column takes two, or all."""
+    column = (paper.right - MARGIN + HEAD_GAP) / HEAD_COLUMNS
+    place = 0
+    for name, value in items:
+        start = paper.width_of(name, SMALL) + 1.5
+        needed = start + paper.width_of(value) + HEAD_GAP
+        span = min(1 if needed <= column else 2 if needed <= 2 * column else HEAD_COLUMNS, HEAD_COLUMNS)
+        if place % HEAD_COLUMNS + span > HEAD_COLUMNS:
+            place += HEAD_COLUMNS - place % HEAD_COLUMNS
+        x, foot = MARGIN + place % HEAD_COLUMNS * column, y + place // HEAD_COLUMNS * HEAD_ROW
+        paper.text(x, foot, name, SMALL, soft=True)
+        paper.text(x + start, foot, paper.cut(value, span * column - HEAD_GAP - start))
+        place += span
+    return y + max(-(-place // HEAD_COLUMNS) - 1, 0) * HEAD_ROW
+
+
+def _at_most(paper: Paper, text: str, width: float, lines: int, size: float = BODY) -> list[str]:
+    """The first lines of a text, the last of them cut where there are more."""
+    found = paper.lines(text, width, size)
+    if len(found) <= lines:
+        return found
+    return [*found[: lines - 1], paper.cut(" ".join(found[lines - 1 :]), width, size)]
+
+
+class _Column(NamedTuple):
+    """A column of the table of best values: its head, its right end (mm from the margin), and its cell."""
+
+    head: str
+    right: float
+    cell: str
+
+
+def columns(contents: Contents, said: dict[str, str]) -> list[_Column]:
+    before = [
+        _Column(said["best"], 36, "pre"),
+        _Column(said["lln"], 47, "lln"),
+        _Column(said["z"], 58.5, "pre z"),
+        _Column(said["pred"], END_BEFORE, "pre percent"),
+    ]
+    after = [
+        _Column(said["best"], 125, "post"),
+        _Column(said["z"], 136.5, "post z"),
+        _Column(said["pred"], END_AFTER, "post percent"),
+        _Column(said["absolute"], 160, "change"),
+        _Column(said["of first"], 173.5, "change first"),
+        _Column(said["of pred"], END_CHANGE, "change percent"),
+    ]
+    return before + (after if "post" in contents.phases else [])
+
+
+END_BEFORE, END_AFTER, END_CHANGE = 71.0, 148.5, 187.5  # mm from the margin, right ends of groups of columns
+SCALE = (75.0, 113.0)  # likewise, of the z-score scale
+TABLE_ROW = 5.0
+LOW = "↓"  # behind a z-score below the lower limit of normal
+
+
+def _table(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
+    shown = columns(contents, said)
+    paper.rule(y, weight=0.8)
+    top = y + mm(SMALL) + 0.6
+    paper.text(MARGIN, top, said["best values"], BODY, bold=True)
+    groups = [("before", END_BEFORE), ("after", END_AFTER), ("change", END_CHANGE)]
+    for group, right in groups if "post" in contents.phases else groups[:1]:
+        paper.text(MARGIN + right, top, said[group], SMALL, bold=True, ha="right")
+    foot = top + 3.6
+    for column in shown:
+        paper.text(MARGIN + column.right, foot, column.head, SMALL - 0.5, soft=True, ha="right")
+    _scale_head(paper, contents, top, foot)
+    y = foot + 1.2
+    paper.rule(y)
+    for row in contents.rows:
+        index = INDICES[row.name]
+        label = index.label + (f" ({index.unit})" if index.unit else "")
+        foot = y + 3.6
+        paper.text(MARGIN, foot, label, BODY, bold=row.name in ("fev1", "fvc", "ratio"))
+        for column in shown:
+            low = column.cell.endswith("z") and is_low(
+                row.best.get("post") if column.cell == "post z" else row.best.get("pre")
+            )
+            paper.text(MARGIN + column.right, foot, cell(contents, row, column.cell), BODY, ha="right", bold=low)
+            if column.cell.endswith("z"):
+                paper.text(MARGIN + column.right, foot, (LOW if low else "") + ("*" if is_derived(row) else ""), BODY)
+        _scale(paper, row, y + 0.5, TABLE_ROW - 1.0)
+        y += TABLE_ROW
+    paper.rule(y + 0.4, weight=0.8)
+    y += 0.4 + mm(SMALL) + 0.3
+    _zones(paper, contents, said, y)
+    if any(is_derived(row) for row in contents.rows):
+        y += mm(SMALL)
+        paper.text(MARGIN, y, said["derived"], SMALL - 0.5, soft=True)
+    return y + 1.5
+
+
+def is_derived(row: Values) -> bool:
+    """Whether its z is computed from a distribution that the source of the reference does not give as such."""
+    return row.reference is not None and row.reference.derived
+
+
+def is_low(best: Best | None) -> bool:
+    """Whether it is below the lower limit of normal."""
+    return best is not None and best.z is not None and best.z < Z_ZONES[-1]
+
+
+def _zones(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> None:
+    """What the greys and marks of the scale mean."""
+    x = MARGIN
+    size = SMALL - 0.5
+    paper.text(x, y, said["z scale"], size, soft=True)
+    x += paper.width_of(said["z scale"], size) + 3
+    for grey, name in zip(GREYS, ("severe", "moderate", "mild", "normal"), strict=True):
+        paper.box(x, y - 2.1, (3.6, 2.4), grey, edge=True)
+        paper.text(x + 4.6, y, said[name], size)
+        x += 4.6 + paper.width_of(said[name], size) + 3
+    for phase in contents.phases:
+        shape, fill = MARKS[phase]
+        paper.ax.plot([x + 1.2], [y - 0.9], shape, mfc=fill, mec=style.INK, mew=0.8, ms=4.4)
+        word = said["before" if phase == "pre" else "after"]
+        paper.text(x + 3.2, y, word, size)
+        x += 3.2 + paper.width_of(word, size) + 3
+    paper.text(paper.right, y, f"{LOW} {said['low']}", size, ha="right", soft=True)
+
+
+MARKS: dict[Phase, tuple[str, str]] = {"pre": ("o", style.INK), "post": ("D", "white")}
+
+
+def cell(contents: Contents, row: Values, cell: str) -> str:
+    decimals = INDICES[row.name].decimals
+    best: Best | None = row.best.get("post") if cell.startswith("post") else row.best.get("pre")
+    change, number = row.change, contents.number
+    texts = {
+        "pre": lambda: number(best.value if best else None, decimals),
+        "lln": lambda: number(row.lln, decimals),
+        "z": lambda: number(best.z if best else None, 2),
+        "percent": lambda: number(best.percent if best else None, 0),
+        "change": lambda: number(change.absolute if change else None, decimals, sign=True),
+        "change first": lambda: number(change.percent if change else None, 0, sign=True),
+        "change percent": lambda: number(change.percent_predicted if change else None, 0, sign=True),
+    }
+    key = cell if cell.startswith("change") or cell == "lln" else cell.removeprefix("post").removeprefix("pre").strip()
+    return texts[key or "pre"]()
+
+
+def _scale_head(paper: Paper, contents: Contents, top: float, foot: float) -> None:
+    """The z-scores that part the zones, in two rows since two of them lie close together."""
+    left, right = (MARGIN + end for end in SCALE)
+    for z, y in ((-4.0, foot), (-2.5, top), (-1.645, foot), (0.0, foot), (2.0, foot)):
+        place = left + z_place(z) * (right - left)
+        paper.text(place, y, contents.number(z, {-2.5: 1, -1.645: 3}.get(z, 0)), SMALL - 1, ha="center", soft=True)
+
+
+def _scale(paper: Paper, row: Values, y: float, high: float) -> None:
+    """The scale of one index: zones in greys, a disc before and a diamond after the drug, arrows beyond the ends."""
+    left, right = (MARGIN + end for end in SCALE)
+    ends = [Z_ENDS[0], *Z_ZONES, Z_ENDS[1]]
+    places = [left + z_place(z) * (right - left) for z in ends]
+    if not any(best and best.z is not None for best in (row.best.get("pre"), row.best.get("post"))):
+        return
+    for grey, begin, end in zip(GREYS, places[:-1], places[1:], strict=True):
+        paper.box(begin, y, (end - begin, high), grey)
+    for place in (left, *places[1:-1], right):
+        weight = 1.0 if place == places[-2] else 0.4
+        paper.ax.plot((place, place), (y, y + high), color=style.INK, lw=weight, solid_capstyle="butt")
+    paper.rule(y, (left, right), 0.4)
+    paper.rule(y + high, (left, right), 0.4)
+    zero = left + z_place(0) * (right - left)
+    paper.ax.plot((zero, zero), (y, y + high), color=style.SOFT, lw=0.4, ls=":")
+    for best, (marker, fill) in ((row.best.get("post"), MARKS["post"]), (row.best.get("pre"), MARKS["pre"])):
+        if best is None or best.z is None or not np.isfinite(best.z):
+            continue
+        shape = "<" if best.z < Z_ENDS[0] else ">" if best.z > Z_ENDS[1] else marker
+        place = left + z_place(best.z) * (right - left)
+        look: dict[str, Any] = {"mfc": fill, "mec": style.INK if fill == "white" else "white", "mew": 0.8, "ms": 5.2}
+        paper.ax.plot([place], [y + high / 2], shape, clip_on=False, zorder=5, **look)
+
+
+def _pattern(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
+    start = MARGIN + max(paper.width_of(said[name], BODY, True) for name in ("pattern", "grades")) + 3
+    for name, sentences in (("grades", contents.grades), ("pattern", contents.pattern)):
+        lines = paper.lines(joined(sentences, contents.language), paper.right - start)
+        for i, line in enumerate(lines or [said["nothing"]]):
+            y += mm(BODY)
+            if not i:
+                paper.text(MARGIN, y, said[name], BODY, bold=True)
+            paper.text(start, y, line)
+    return y + 2.5
+
+
+def joined(sentences: list[str], language: str) -> str:
+    return ("" if language == "zh" else " ").join(sentences)
+
+
+def _plots(paper: Paper, contents: Contents, said: dict[str, str], between: tuple[float, float]) -> float:
+    """Both plots as high as there is room, and below them what their lines and marks mean."""
+    top, bottom = between
+    paper.rule(top, weight=0.5)
+    axis_left, axis_below, apart, below_them = 10.0, 8.0, 16.0, 5.0
+    width = paper.right - MARGIN - axis_left - apart
+    height = bottom - top - axis_below - below_them - 4.0
+    scale = page_plots.scales(contents, width, height)
+    (loop_wide, loop_high), (time_wide, time_high) = scale.loop, scale.spirogram
+    foot = top + 3.0 + max(loop_high, time_high)
+    loop = paper.axes(MARGIN + axis_left, foot - loop_high, loop_wide, loop_high)
+    page_plots.draw_loop(loop, contents, scale, said)
+    left = MARGIN + axis_left + loop_wide + apart
+    spirogram = paper.axes(left, foot - time_high, time_wide, time_high)
+    page_plots.draw_spirogram(spirogram, contents, scale, said)
+    y = foot + axis_below + 3.2
+    x = MARGIN
+    for kind, text in legend(contents, said):
+        x = _sample(paper, kind, x, y, text)
+    text = scale_said(contents, scale, said)
+    paper.text(paper.right, y, text, SMALL - 0.5, ha="right", soft=True)
+    return y
+
+
+def scale_said(contents: Contents, scale: page_plots.Scales, said: dict[str, str]) -> str:
+    """How long a litre and a second are."""
+    litre, second = (f"{mm:g}".replace(".", contents.number(0.5, 1)[1]) for mm in (scale.mm_a_litre, scale.mm_a_second))
+    return said["scale"].format(mm=litre, time=second)
+
+
+def legend(contents: Contents, said: dict[str, str]) -> list[tuple[str, str]]:
+    kinds: list[tuple[str, str]] = [
+        (phase, said[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
+    ]
+    if any(not shown.blow.counts for shown in contents.blows):
+        kinds.append(("rejected", said["rejected"]))
+    if any(blow.completed for blow in contents.blows):
+        kinds.append(("completed", said["completed"]))
+    return [*kinds, ("lln", said["lln"]), ("predicted", said["predicted"])]
+
+
+def _sample(paper: Paper, kind: str, x: float, y: float, text: str) -> float:
+    """A line or mark of the plots and what it means; gives where the next begins."""
+    high, wide = y - 0.9, 6.0
+    if kind in ("lln", "predicted"):
+        wide = 2.4
+        marker, size = ("_", 7.0) if kind == "lln" else (">", 4.5)
+        paper.ax.plot([x + 1.2], [high], marker, color=page_plots.PREDICTED, ms=size, mfc="white")
+    elif kind == "rejected":
+        paper.ax.plot([x, x + wide], [high] * 2, color=page_plots.REJECTED, lw=0.9, ls=":")
+    elif kind == "completed":
+        paper.ax.plot([x, x + wide], [high] * 2, color=style.ALERT, lw=0.9, ls="-.")
+    else:
+        phase = "pre" if kind == "pre" else "post"
+        paper.ax.plot([x, x + wide], [high] * 2, color=page_plots.COLOURS[phase], lw=1.1, ls=page_plots.DASHES[phase])
+    paper.text(x + wide + 1, y, text, SMALL)
+    return x + wide + 1 + paper.width_of(text, SMALL) + 4
+
+
+ROW = 3.5  # mm, of a blow
+
+
+def _blows_height(contents: Contents, halves: int) -> float:
+    """Of all blows in one column or two."""
+    return 5.0 + ROW * (-(-min(len(contents.blows), MOST_BLOWS) // halves) + 1) + 1.5
+
+
+def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float, halves: int) -> None:
+    """Every blow in order, in one column or two."""
+    paper.rule(y, weight=0.5)
+    y += mm(BODY) + 0.3
+    paper.text(MARGIN, y, said["blows"], BODY, bold=True)
+    shown = contents.blows[:MOST_BLOWS]
+    if len(contents.blows) > MOST_BLOWS:
+        rest = said["more blows"].format(n=len(contents.blows) - MOST_BLOWS)
+        paper.text(paper.right, y, rest, SMALL, ha="right", soft=True)
+    size = -(-len(shown) // halves) if shown else 0
+    wide = (paper.right - MARGIN - (halves - 1) * 4) / halves
+    places = BLOW if halves == 1 else NARROW
+    for half in range(halves):
+        x = MARGIN + half * (wide + 4)
+        _blow_head(paper, said, (x, y + ROW, wide), places)
+        for i, blow in enumerate(shown[half * size : (half + 1) * size]):
+            _blow(paper, (contents, blow), said, (x, y + ROW * (i + 2), wide), places)
+
+
+class _BlowColumns(NamedTuple):
+    """Right ends of a blow's numbers, and left ends of what it counts for and of the reasons, mm."""
+
+    numbers: dict[str, float]
+    counts: float
+    why: float
+
+
+BLOW = _BlowColumns({"fev1": 24.0, "fvc": 33.0, "pef": 42.0, "fet": 51.0}, 54.0, 71.0)
+NARROW = _BlowColumns({"fev1": 22.0, "fvc": 30.0}, 32.0, 47.0)  # of two columns of blows beside each other
+
+
+def _blow_head(paper: Paper, said: dict[str, str], at: tuple[float, float, float], columns: _BlowColumns) -> None:
+    x, y, wide = at
+    size = SMALL - 0.5
+    for name, right in columns.numbers.items():
+        paper.text(x + right, y, INDICES[name].label, size, ha="right", soft=True)
+    paper.text(
+        x + columns.counts, y, paper.cut(said["counts"], columns.why - columns.counts - 0.5, size), size, soft=True
+    )
+    paper.text(x + columns.why, y, paper.cut(said["reason"], wide - columns.why, size), size, soft=True)
+
+
+def _blow(
+    paper: Paper,
+    shown: tuple[Contents, ShownBlow],
+    said: dict[str, str],
+    at: tuple[float, float, float],
+    columns: _BlowColumns,
+) -> None:
+    (contents, one), (x, y, wide) = shown, at
+    blow = one.blow
+    phase = said["before" if blow.phase == "pre" else "after"]
+    paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
+    for name, right in columns.numbers.items():
+        paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
+    paper.text(x + columns.counts, y, counted(one), SMALL)
+    paper.text(x + columns.why, y, paper.cut(reasons(contents, one, said), wide - columns.why, SMALL), SMALL)
+
+
+def counted(blow: ShownBlow) -> str:
+    """For what a blow counts."""
+    return (
+        ", ".join(name for name, counts in (("FEV1", blow.blow.counts_fev1), ("FVC", blow.blow.counts_fvc)) if counts)
+        or "–"
+    )
+
+
+def reasons(contents: Contents, blow: ShownBlow, said: dict[str, str]) -> str:
+    """Why a blow does not count, who decided otherwise, and what a completion of it gives."""
+    told = [*blow.words, *([said["decided"].format(who=blow.decided)] if blow.decided else [])]
+    if blow.completed:
+        low, median, high = (contents.number(value, 2) for value in blow.completed.fvc)
+        told.append(said["would be"].format(low=low, median=median, high=high))
+    return "; ".join(told)
+
+
+def _foot_lines(paper: Paper, contents: Contents) -> list[str]:
+    text = joined([*contents.method, *contents.notes], contents.language)
+    return _at_most(paper, text, paper.right - MARGIN, MOST_FOOT, SMALL)
+
+
+def _foot_height(paper: Paper, contents: Contents) -> float:
+    return mm(BODY) + 1.0 + len(_foot_lines(paper, contents)) * mm(SMALL) + 0.5
+
+
+def _foot(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> None:
+    paper.rule(y, weight=0.5)
+    y += mm(BODY) + 0.3
+    paper.text(MARGIN, y, said["method"], BODY, bold=True)
+    for line in _foot_lines(paper, contents):
+        y += mm(SMALL)
+        paper.text(MARGIN, y, line, SMALL, soft=True)

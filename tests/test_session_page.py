@@ -1,0 +1,162 @@
+"""The page of a session: every number on it, one sheet, three languages, nothing from outside."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import browser
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from session_contents import completion, contents
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.sessions import page_html, page_pdf, page_plots, page_words
+from spiro_diffusion.sessions.page_contents import Contents
+from spiro_diffusion.sessions.sentences import LANGUAGES, Language
+
+SIZES: tuple[page_pdf.PaperSize, ...] = ("a4", "letter")
+HOSTILE = r"<script>alert(1)</script> $\frac{1}{2}$ & 'x' " + "long " * 60
+
+
+@pytest.fixture
+def any_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chinese is set, in boxes, where no font has it: what is tested are the places and the words."""
+    monkeypatch.setattr(page_pdf, "CHINESE", (*page_pdf.CHINESE, page_pdf.LATIN))
+
+
+def texts(shown: Contents, size: page_pdf.PaperSize = "a4") -> list[str]:
+    paper = page_pdf.drawn(shown, size, page_pdf.family(shown.language))
+    return [text.get_text() for text in paper.ax.texts]
+
+
+def numbers(shown: Contents) -> list[str]:
+    """What the table of best values, the head and the blows have to show."""
+    said = [value for _, value in shown.head]
+    for row in shown.rows:
+        said += [shown.number(row.lln, 2)] if row.lln else []
+        for best in row.best.values():
+            said += [shown.number(best.value, 2), shown.number(best.z, 2), shown.number(best.percent, 0)]
+        if row.change:
+            said += [shown.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
+    for one in shown.blows:
+        said += [shown.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
+    return said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.usefixtures("any_font")
+def test_the_page_holds_each_number_in_each_language(language: Language) -> None:
+    shown = contents(language, note="A remark.")
+    on_paper, page = texts(shown), page_html.render(shown)
+    in_page = re.sub(r"<[^>]+>", "|", page)
+    for number in numbers(shown):
+        assert number in on_paper
+        assert re.search(rf"[|\s]{re.escape(number)}↓?\*?[|\s]", in_page)
+    whole = " ".join(on_paper)
+    for word in ("not for diagnosis", "best values", "blows", "method", "pattern", "grades"):
+        said = page_words.words(language)[word]
+        assert said in whole
+        assert said in page
+    for sentence in ("A remark.", "Dr. Example: cough heard", shown.number(3.55, 2), shown.pattern[0][:12]):
+        assert sentence in whole
+        assert sentence in page
+
+
+@pytest.mark.parametrize(("language", "size"), [("en", "letter"), ("de", "a4"), ("zh", "letter")])
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.usefixtures("any_font")
+def test_no_text_of_the_sheet_is_cut_or_lies_over_another(language: Language, size: page_pdf.PaperSize) -> None:
+    paper = page_pdf.drawn(contents(language, more=8, note=HOSTILE), size, page_pdf.family(language))
+    renderer = FigureCanvasAgg(paper.figure).get_renderer()
+    names = [text.get_text() for text in paper.ax.texts if text.get_text()]
+    boxes = [text.get_window_extent(renderer).extents for text in paper.ax.texts if text.get_text()]
+    for ax in paper.figure.axes[1:]:
+        box = ax.get_tightbbox(renderer)
+        assert box
+        boxes.append(box.extents)
+        names.append(ax.get_xlabel())
+    left, low, right, high = np.array(boxes).T
+    width, height = paper.figure.get_size_inches() * paper.figure.dpi
+    outside = (left < 0) | (low < 0) | (right > width) | (high > height)
+    assert [name for name, out in zip(names, outside, strict=True) if out] == []
+    across = np.minimum.outer(right, right) - np.maximum.outer(left, left)  # pixels that two share
+    along = np.minimum.outer(high, high) - np.maximum.outer(low, low)
+    over = np.argwhere(np.triu((across >= 1) & (along >= 3), 1))
+    assert [(names[i], names[j]) for i, j in over] == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_pdf_is_one_sheet_the_same_each_time_and_links_nowhere(size: page_pdf.PaperSize, tmp_path: Path) -> None:
+    shown = contents(more=4)
+    page_pdf.write(tmp_path / "a.pdf", shown, size)
+    data = (tmp_path / "a.pdf").read_bytes()
+    if size == "a4":
+        assert data == page_pdf.render(shown, size)
+    assert len(re.findall(rb"/Type /Page\b", data)) == 1
+    assert b"/URI" not in data
+    width, height = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", data).groups()  # type: ignore[union-attr]
+    assert [float(width), float(height)] == pytest.approx([mm / 25.4 * 72 for mm in page_pdf.SIZES[size]], abs=0.1)
+
+
+def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
+    shown = contents()
+    paper = page_pdf.drawn(shown, "a4", [page_pdf.LATIN])
+    loop, spirogram = paper.figure.axes[1:]
+    for ax, of_y in ((loop, 2.0), (spirogram, 1.0)):
+        box = ax.get_window_extent()
+        litre = box.width / np.ptp(ax.get_xlim()) if ax is loop else box.height / np.ptp(ax.get_ylim())
+        assert box.height / np.ptp(ax.get_ylim()) * of_y == pytest.approx(litre, rel=1e-6)
+    assert loop.get_window_extent().width / np.ptp(loop.get_xlim()) == pytest.approx(
+        spirogram.get_window_extent().height / np.ptp(spirogram.get_ylim())
+    )
+    said = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
+    litre_mm = loop.get_window_extent().width / np.ptp(loop.get_xlim()) / paper.figure.dpi * 25.4
+    assert said[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
+
+
+def test_every_blow_is_drawn_and_a_completed_one_with_its_interval() -> None:
+    shown, figure = contents(), Figure()
+    loop, spirogram = figure.subplots(1, 2)
+    scale = page_plots.scales(shown, 160, 80)
+    said = page_words.words("en")
+    page_plots.draw_loop(loop, shown, scale, said)
+    page_plots.draw_spirogram(spirogram, shown, scale, said)
+    for ax in (loop, spirogram):
+        styles = [line.get_linestyle() for line in ax.lines if len(line.get_xdata()) > 100]
+        assert sorted(styles) == sorted(["-"] * 3 + ["--"] * 3 + [":", "-."])
+    assert len(spirogram.collections) == 1
+    assert scale.volume[1] > completion().high.max()
+
+
+def test_what_users_wrote_is_text_on_the_page(tmp_path: Path) -> None:
+    shown = contents(note=HOSTILE)
+    page_html.write(tmp_path / "a.html", shown)
+    page = (tmp_path / "a.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    without = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert not re.search(r"(https?:)?//\w|url\((?!#)|@import|\bsrc=", without)
+    assert len([text for text in texts(shown) if text.startswith("<script>")]) == 1
+
+
+def test_another_language_and_a_missing_font_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpiroError, match="choose one of en, zh, de"):
+        page_words.words("xx")
+    monkeypatch.setattr(page_pdf, "CHINESE", ())
+    with pytest.raises(SpiroError, match=r"fonts-noto-cjk.*or make the page as \.html"):
+        page_pdf.render(contents("zh"))
+    assert "肺量测定报告" in page_html.render(contents("zh"))
+
+
+def test_a_page_prints_on_one_sheet_and_fits_a_phone(tmp_path: Path) -> None:
+    with browser() as started:
+        for size, shown in zip(SIZES, (contents("de"), contents("zh", more=6)), strict=True):
+            page_html.write(tmp_path / "a.html", shown, size)
+            page = started.new_page(viewport={"width": 390, "height": 800})
+            page.goto((tmp_path / "a.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            printed = page.pdf(prefer_css_page_size=True)
+            assert len(re.findall(rb"/Type /Page\b", printed)) == 1
+            page.close()
