@@ -63,6 +63,8 @@ def test_every_command_of_the_page_runs(here: Path, capsys: pytest.CaptureFixtur
         assert expected in said, expected
     assert "2 sessions read" in said
     assert len(pd.read_csv("sessions/sessions.csv")) == 2
+    assert len(list((here / "sessions" / "pages").glob("*.html"))) == 2
+    assert "Bronchodilatator" in (here / "visit.html").read_text(encoding="utf-8")
 
 
 def test_the_python_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
