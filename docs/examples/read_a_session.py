@@ -20,9 +20,9 @@ from spiro_diffusion.api import Person, Previous, Visit, interpret, load_curves,
 
 data = load_curves()
 some = data.table[data.table["age"].between(8, 77)]
-both = some.groupby("seqn")["test_type"].nunique() == 2  # before and after
-known = some[some["seqn"].isin(both.index[both])] if both.any() else some
-seqn = int((known["fev1"] / known["fvc"]).groupby(known["seqn"]).median().idxmin())  # who is most obstructed
+best = some.groupby(["seqn", "test_type"])["fev1"].max().unstack().reindex(columns=["Pre", "Bron"])
+rise = best["Bron"] / best["Pre"]  # of the largest FEV1, where there are blows after the bronchodilator
+seqn = int(rise.idxmax() if rise.notna().any() else best.index[0])
 own = data.table[data.table["seqn"] == seqn]
 first = own.iloc[0]
 patient = Person(float(first["age"]), float(first["height"]), ("male", "female")[int(first["sex"]) - 1])
@@ -82,7 +82,7 @@ loop, spirogram = figure.subplots(1, 2)
 for blow in session.blows:
     style = {"color": "tab:blue" if blow.phase == "pre" else "tab:red", "alpha": 1.0 if blow.counts else 0.3, "lw": 1}
     volume = np.cumsum(blow.flow) * 0.01
-    loop.plot(volume, blow.flow, **style)
+    loop.plot(volume, np.convolve(blow.flow, np.full(5, 0.2), "same"), **style)  # means of 50 ms
     spirogram.plot((1 + np.arange(len(volume))) * 0.01 - blow.t0, volume, **style)
 loop.set(xlabel="volume (L)", ylabel="flow (L/s)")
 spirogram.set(xlabel="time (s)", ylabel="volume (L)", xlim=(-0.3, 6))
