@@ -1,4 +1,4 @@
-"""Curves in a few lines of Python: those of the trained generator, and those of the pipeline's data.
+"""Curves in a few lines of Python: those of the trained generator, those of the pipeline's data, sessions of your own.
 
     generator = SpiroGenerator.from_checkpoint("models")
     curves = generator.generate(age=45, height=175, sex="male", n=20, seed=0)
@@ -6,6 +6,9 @@
 
     for batch in load_curves("train").flow():
         batch.flow
+
+    read = interpret(read_session("visit.csv", Person(age=45, height=175, sex="male")))
+    read.findings["pre"].pattern, read.sentences()
 
 What the command line draws it draws through here.
 """
@@ -35,9 +38,23 @@ from spiro_diffusion.reconstruction import own_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
 from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, Visit, interpret, read_session
 from spiro_diffusion.user_curves import UserCurves
 
-__all__ = ["Curves", "Data", "Recovered", "SpiroGenerator", "load_curves"]
+__all__ = [
+    "Curves",
+    "Data",
+    "Interpretation",
+    "Person",
+    "Previous",
+    "Recovered",
+    "Session",
+    "SpiroGenerator",
+    "Visit",
+    "interpret",
+    "load_curves",
+    "read_session",
+]
 
 MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 MOST_RECONSTRUCTIONS = 5000

@@ -22,8 +22,9 @@ def renderer() -> ModuleType:
     return module
 
 
-def test_there_are_two_scripts() -> None:
-    assert [script.stem for script in EXAMPLES] == ["check_your_spirometer", "generate_a_population"]
+def test_there_are_three_scripts() -> None:
+    names = ["check_your_spirometer", "generate_a_population", "read_a_session"]
+    assert [script.stem for script in EXAMPLES] == names
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)

@@ -1,28 +1,22 @@
-"""A session as a clinician reads it: what counts, what is best, what it means; against a count of the rules by hand."""
+"""A session as a clinician reads it: what counts, what is best, what it means."""
 
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyspiro
 import pytest
 
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.sessions import Decision, Person, Previous, Session, Visit, interpret, read_session
 from spiro_diffusion.sessions import interpretation as reading_of
-from spiro_diffusion.sessions.reading import recounted, session_of
+from spiro_diffusion.sessions.reading import recounted
 from spiro_diffusion.sessions.sentences import _TABLE, LANGUAGES
-from spiro_diffusion.simulation.simulator import simulate
-from spiro_diffusion.user_curves import UserCurves
 
 MAN = Person(45.0, 175.0, "male", "caucasian")
 MAN_OPTIONS = ("--age", "45", "--height", "175", "--sex", "male")
-SESSIONS = 1000
 
 
 def blow(fvc: float, fev1: float, *, seconds: float = 8.0) -> np.ndarray:
@@ -199,155 +193,6 @@ def test_every_sentence_is_said_in_every_language(tmp_path: Path) -> None:
     with pytest.raises(SpiroError, match="language is fr"):
         read.sentences("fr")  # type: ignore[arg-type]
     assert all(len(set(row)) == len(LANGUAGES) for row in _TABLE.values())
-
-
-# A count of the rules by hand
-
-
-def simulated() -> list[tuple[pd.DataFrame, UserCurves, Person]]:
-    """1,000 sessions of simulated people, with all their faults: the records, and the curves."""
-    tables = simulate("G", 1150, 3)
-    raw = tables["SPXRAW"].merge(tables["DEMO"], on="SEQN").merge(tables["BMX"], on="SEQN")
-    raw = raw[raw["BMXHT"].notna()].reset_index(drop=True)
-    flows = [counter.flow(np.asarray(c)[None], b)[0] for c, b in zip(raw["SPXRAW"], raw["SPAFACT"], strict=True)]
-    points = np.array([len(flow) for flow in flows])
-    held = np.zeros((len(flows), points.max()))
-    for row, flow in zip(held, flows, strict=True):
-        row[: len(flow)] = flow
-    record = spirometry.indices(held, points).to_pandas()
-    people = []
-    for rows in list(raw.groupby("SEQN").indices.values())[:SESSIONS]:
-        first = raw.iloc[rows[0]]
-        kinds = raw["SPATTYPE"].iloc[rows]
-        names = [f"{'pre' if kind == 'Pre' else 'post'} {i}" for i, kind in enumerate(kinds)]
-        own = record.iloc[rows].reset_index(drop=True)
-        sex = "male" if first["RIAGENDR"] == 1 else "female"
-        person = Person(float(first["RIDAGEYR"]), float(first["BMXHT"]), sex)  # type: ignore[arg-type]
-        people.append((own, UserCurves(names, held[rows], points[rows], own), person))
-    return people
-
-
-def judged_by_hand(rows: list[dict[str, float]], age: float) -> list[dict[str, bool]]:
-    """Table 7 of ATS/ERS 2019 of one person's blows of a phase in order, one at a time."""
-    small = age <= 6
-    result = []
-    for r in rows:
-        slow = not r["bev"] <= max(0.05 * r["fvc"], 0.1)
-        cough = not (r["cough075"] if small else r["cough"]) <= max(0.1 * r["pef"], 0.5)
-        closed = not r["end_flow"] <= max(0.1 * r["pef"], 0.3)
-        early = closed and r["t99"] < (0.75 if small else 1.0)
-        ended = r["last_second"] <= 0.025 or r["fet"] >= 15
-        known = math.isfinite(r["fvc"])
-        result.append({
-            "slow": slow, "cough": cough, "closed": closed, "early": early, "ended": ended, "known": known,
-            "usable_fvc": known and not (slow or early),
-            "usable_fev1": known and not (slow or early or cough),
-            "acceptable_fev1": known and not (slow or early or cough),
-        })  # fmt: skip
-    usable = [i for i, one in enumerate(result) if one["usable_fvc"]]
-    for i, one in enumerate(result):
-        fvc = rows[i]["fvc"]
-        within = lambda largest: max(0.1, 0.1 * largest) if small else 0.15  # noqa: E731
-        repeats = False
-        if one["usable_fvc"]:
-            earlier = [rows[k]["fvc"] for k in usable if k < i]
-            if earlier:
-                repeats = fvc >= max(earlier) - within(max(earlier)) - 1e-9
-            else:
-                later = [rows[k]["fvc"] for k in usable if k > i]
-                repeats = any(abs(f - fvc) <= within(max(f, fvc)) + 1e-9 for f in later)
-        closed_late = one["closed"] and not one["early"]
-        one["acceptable_fvc"] = one["usable_fvc"] and not closed_late and (one["ended"] or repeats)
-    return result
-
-
-def graded_by_hand(values: list[float], acceptable: list[bool], usable: list[bool], age: float) -> str:
-    """Table 10 of ATS/ERS 2019."""
-    good = sorted((v for v, ok in zip(values, acceptable, strict=True) if ok), reverse=True)
-    if not good:
-        return "U" if any(usable) else "F"
-    if len(good) == 1:
-        return "E"
-    gap = good[0] - good[1]
-    steps = [(0.150, "A" if len(good) >= 3 else "B"), (0.200, "C"), (0.250, "D")]
-    for limit, grade in steps:
-        if gap <= (max(limit - 0.05, 0.1 * good[0]) if age <= 6 else limit) + 1e-9:
-            return grade
-    return "E"
-
-
-def test_a_thousand_sessions_are_graded_and_classified_as_a_count_by_hand_does() -> None:
-    sessions = simulated()
-    assert len(sessions) == SESSIONS
-    phases = [
-        counted_by_hand(number, record, curves, person, phase, found)
-        for number, (record, curves, person) in enumerate(sessions)
-        for found in [interpret(session_of(curves, person))]
-        for phase in found.session.phases
-    ]
-    table = pd.DataFrame(phases)
-    table["by_hand"] = classified_by_hand(table)
-    wrong = table[(table["pattern"] != table["by_hand"]) | (table["grades"] != table["grades_by_hand"])]
-    assert wrong["session"].nunique() <= 0.01 * SESSIONS, wrong
-    assert {"normal", "obstruction", "restriction", "mixed"} <= set(table["pattern"])
-    assert {"A", "B", "C"} <= {grade for pair in table["grades"] for grade in pair}
-
-
-def counted_by_hand(
-    number: int, record: pd.DataFrame, curves: UserCurves, person: Person, phase: str, found: Any
-) -> dict[str, Any]:
-    """A phase of a session as it was read, and what its blows are by hand."""
-    rows = [dict(record.iloc[i]) for i, name in enumerate(curves.names) if name.startswith(phase)]
-    marks = judged_by_hand(rows, person.age)
-    first = "fev075" if person.age <= 6 else "fev1"
-    grades = tuple(
-        graded_by_hand(
-            [row[name] for row in rows],
-            [mark[f"acceptable_{index}"] for mark in marks],
-            [mark[f"usable_{index}"] for mark in marks],
-            person.age,
-        )
-        for index, name in (("fev1", first), ("fvc", "fvc"))
-    )
-    best = {}
-    for index in ("fev1", "fvc"):
-        good, usable = (
-            [row[index] for row, mark in zip(rows, marks, strict=True) if mark[f"{kind}_{index}"]]
-            for kind in ("acceptable", "usable")
-        )
-        best[index] = max(good or usable, default=math.nan)
-    return {
-        "session": number,
-        "grades": tuple(found.session.grades[phase]),
-        "grades_by_hand": grades,
-        "pattern": found.findings[phase].pattern,
-        "age": person.age,
-        "height": person.height,
-        "sex": 1 if person.sex == "male" else 0,
-        **best,
-        "ratio": best["fev1"] / best["fvc"],
-    }
-
-
-def classified_by_hand(table: pd.DataFrame) -> list[str]:
-    """The pattern of ERS/ATS 2022 by pyspiro's equations, and our choice to name none by a low FVC of short blows."""
-    equations, low = pyspiro.BOWERMAN_2022(), {}
-    for index, name in (("fev1", "FEV1"), ("fvc", "FVC"), ("ratio", "FEV1FVC")):
-        frame = table.assign(value=table[index])
-        z = equations.compute(frame, equations.Parameters[name], value_col="value", metrics=("zscore",))["zscore"]
-        low[index] = pd.to_numeric(z, errors="coerce") < -1.645
-    found = []
-    for i, grades in enumerate(table["grades_by_hand"]):
-        fev1, fvc, ratio = (bool(low[index].iloc[i]) for index in ("fev1", "fvc", "ratio"))
-        if math.isnan(table["ratio"].iloc[i]) or (fvc and grades[1] in "FU"):
-            found.append("unknown")
-        elif ratio:
-            found.append("mixed" if fvc else "obstruction")
-        elif fvc:
-            found.append("restriction")
-        else:
-            found.append("low fev1" if fev1 else "normal")
-    return found
 
 
 # The command line

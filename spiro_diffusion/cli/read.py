@@ -48,34 +48,34 @@ def indices(
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
-    from spiro_diffusion.user_curves.tables import doubts, people_table, person_table  # noqa: PLC0415
+    from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
     if person is None and (reading.asked() or results.report):
         raise SpiroError("a session needs --age, --height and --sex")
     files = curve_files.check_files(output.force, (results.out, (".csv",)), (results.report, (".pdf", ".html")))
     found = read(file, btps=btps, seqn=seqn, people=person is None)
-    if found.about is not None:
-        table = found.about.join(people_table(found, person))
-    else:
+    about = found.about
+    if about is not None:
+        table = about.join(people_table(found, person))
+    whose = reading.person(subject)
+    session = None if whose is None else reading.interpret(found, whose, btps)
+    if about is None:
         table = person_table(found, person)
         table.insert(0, "curve", found.names)
-    if person is not None:
-        found.notes.extend(doubts(person))
-    whose = reading.person(subject) if person is not None else None
-    session = None if whose is None else reading.interpret(found, whose, btps)
+    notes = found.notes if session is None else session.session.notes
     if results.out:
         curve_files.write_indices(results.out, table)
     if session is not None and results.report:
         sheet.write(session, results.report)
     if output.as_json:
-        said = {"files": [str(f) for f in files], "notes": found.notes, "curves": records(table)}
+        said = {"files": [str(f) for f in files], "notes": notes, "curves": records(table)}
         print_json(said if session is None else said | {"session": as_json(session)})
         return
     print_indices(table, str(file), ["curve"])
     if session is not None:
         print_session(session)
-    for note in found.notes:
+    for note in notes:
         say(f"note: {note}")
     wrote(files)
 

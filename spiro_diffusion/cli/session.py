@@ -35,9 +35,10 @@ class Reading:
     equations: Annotated[str, typer.Option(help="Of FEV1, FVC and their ratio: gli_global or gli_2012.")] = "gli_global"
     best: Annotated[str, typer.Option(help="Best values by ats_ers_2019, or the maxima of nhanes.")] = "ats_ers_2019"
     slow_vc: Annotated[float | None, typer.Option(help="Slow vital capacity, L.")] = None
-    previous: Annotated[str | None, typer.Option(help="An earlier visit, as FEV1 in L and age in years: 2.90,44.5")] = (
-        None
-    )
+    previous: Annotated[
+        str | None,
+        typer.Option(help="An earlier visit, FEV1 (L) and age (years), of the young also height (cm): 1.90,9.5,135."),
+    ] = None
     reject: Annotated[list[str] | None, typer.Option(help="A blow that shall not count: NAME, or NAME=reason.")] = None
     accept: Annotated[list[str] | None, typer.Option(help="A blow that shall count all the same, likewise.")] = None
     header: Annotated[
@@ -90,10 +91,14 @@ class Reading:
 
         if self.previous is None:
             return None
-        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*,\s*(\d+\.?\d*)\s*", self.previous)
+        number = r"\s*(\d+\.?\d*)\s*"
+        match = re.fullmatch(f"{number},{number}(?:,{number})?", self.previous)
         if match is None:
-            raise SpiroError(f"--previous {shown(self.previous, 40)}: give FEV1 in L and age in years, as 2.90,44.5")
-        return Previous(float(match[1]), float(match[2]))
+            raise SpiroError(
+                f"--previous {shown(self.previous, 40)}: give FEV1 in L and age in years, of the young also height in "
+                "cm, as 2.90,44.5 or 1.90,9.5,135"
+            )
+        return Previous(float(match[1]), float(match[2]), float(match[3]) if match[3] else None)
 
     def asked(self) -> bool:
         """Whether anything was said that only a session can use."""
@@ -244,7 +249,7 @@ def sessions(
         page.checked(Path(f"page.{pages}"), sheet.language, sheet.paper)
         made = whole.Pages(f".{pages}", f"{sheet.language}, {sheet.paper}", sheet.write)
     found = whole.read_folder(folder, people, out, btps=btps, pages=made)
-    for name, why in found.failed.items():
+    for name, why in found.failed:
         say(f"{shown(name, 60)}: {why}")
     tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
     wrote([out / TABLE])

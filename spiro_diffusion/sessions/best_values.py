@@ -59,18 +59,19 @@ class Values(NamedTuple):
 
 
 class Repeatability(NamedTuple):
-    """Best less second best of the blows that count, L, None of fewer than two; and whether both repeat within the
-    limit of ATS/ERS 2019 (L)."""
+    """Best less second best of the blows that count, L, None of fewer than two; and the limits of ATS/ERS 2019 (L),
+    which differ up to six years alone."""
 
     fev1: float | None
     fvc: float | None
-    limit: float
+    limit: float  # of FEV1, or FEV0.75
+    limit_fvc: float
 
     @property
     def met(self) -> bool:
         """Whether FEV1 and FVC repeat."""
-        gaps = (self.fev1, self.fvc)
-        return all(gap is not None and gap <= self.limit + 1e-9 for gap in gaps)
+        gaps = ((self.fev1, self.limit), (self.fvc, self.limit_fvc))
+        return all(gap is not None and gap <= limit + 1e-9 for gap, limit in gaps)
 
 
 def best_values(session: Session, convention: Convention, equations: Equations) -> dict[str, Values]:
@@ -84,18 +85,18 @@ def repeatability(session: Session, phase: Phase) -> Repeatability:
     age = session.person.age
     first = SMALL if age <= ats_ers.PRESCHOOL_AGE else "fev1"
     gaps: list[float | None] = []
-    largest = 0.0
+    limits = []
     for counted, name in (("counts_fev1", first), ("counts_fvc", "fvc")):
         values = sorted((b.indices[name] for b in session.of(phase) if getattr(b, counted)), reverse=True)
         gaps.append(values[0] - values[1] if len(values) >= FEWEST else None)
-        largest = max([largest, *values])
-    return Repeatability(gaps[0], gaps[1], float(ats_ers.repeatability(largest, age)))
+        limits.append(float(ats_ers.repeatability(max(values, default=0.0), age)))
+    return Repeatability(gaps[0], gaps[1], limits[0], limits[1])
 
 
 def expected(name: str, person: Person, equations: Equations) -> tuple[Reference, LMS] | None:
     """What is expected of the person; None where no equations have the index, or the person's group."""
     age, height, sex = person.age, person.height, SEX_CODES[person.sex]
-    gli_group = person.group if person.group in reference.GLI_GROUPS else None
+    gli_group = "caucasian" if person.group == "mexican_american" else person.group  # as GLI-2012 counted them
     if name in ("fev1", "fvc", "ratio") and equations == "gli_global":
         return _known(Reference("GLI Global 2022", ""), reference.gli_global(name, age, height, sex))
     if name in ("fev1", "fvc", "ratio", "fef2575"):

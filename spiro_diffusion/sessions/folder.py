@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.subjects import read_people
 from spiro_diffusion.sessions.interpretation import Interpretation, interpret
 from spiro_diffusion.sessions.reading import read_session
-from spiro_diffusion.sessions.records import GROUPS, Person
+from spiro_diffusion.sessions.records import Person
 from spiro_diffusion.user_curves.people import NAMES
 
 TABLE, ROWS, PAGES = "sessions.csv", "rows", "pages"
@@ -33,13 +34,13 @@ class Pages(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How many people the table names; of how many sessions were read now, and kept from before; and by person why
-    one could not be read."""
+    """How many people the table names; of how many sessions were read now, and kept from before; and of whom one could
+    not be read, with why."""
 
     people: int
     read: int
     kept: int
-    failed: dict[str, str]
+    failed: list[tuple[str, str]]
 
 
 def read_folder(
@@ -57,7 +58,8 @@ def read_folder(
         people: table with age (years), height (cm), sex and a column person, file, id or name; perhaps group, and
             post, the name of the file of the blows after the bronchodilator.
 
-    A session whose file and row of the table have not changed is taken from before.
+    A session whose files and row of the table have not changed since this version read it is taken from before, where
+    its page is there.
 
     Raises SpiroError where the table cannot be read or says not whose files are whose.
     """
@@ -68,18 +70,20 @@ def read_folder(
     if not folder.is_dir():
         raise SpiroError(f"{folder}: no such folder; expected one of files of blows")
     rows: list[dict[str, Any]] = []
-    failed, counts = {}, {"read": 0, "kept": 0}
+    failed, counts, seen = [], {"read": 0, "kept": 0}, set()
     for number, row in enumerate(tqdm(list(_rows(table)), desc="sessions", unit="person", leave=False), start=1):
         name = str(row[column]).removesuffix(".0")
         try:
-            if name in {str(r["person"]) for r in rows}:
+            if name in seen:
                 raise SpiroError(f"row {number} of {people} names this person again")
-            files = _files(folder, name, row)
-            found, new = _row(files, row | {"btps": btps}, name, out, pages)
+            seen.add(name)
+            found, new = _row(_files(folder, name, row), row | {"btps": btps}, name, out, pages)
             counts["read" if new else "kept"] += 1
             rows.append(found)
         except SpiroError as error:
-            failed[name] = str(error)
+            failed.append((name, str(error)))
+        except OSError as error:
+            failed.append((name, f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"))
     out.mkdir(parents=True, exist_ok=True)
     artifacts.write_text(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
     return Found(len(table), counts["read"], counts["kept"], failed)
@@ -89,15 +93,26 @@ def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return ({str(key): value for key, value in row.items()} for row in table.to_dict(orient="records"))
 
 
+def _said(row: dict[str, Any], column: str) -> str:
+    """What a cell that may be empty says."""
+    cell = row.get(column)
+    return "" if cell is None or cell != cell else str(cell).strip()  # noqa: PLR0124 (NaN)
+
+
 def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
     """The file of a person's blows, and of those after the bronchodilator where the table names one."""
-    own = sorted(f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]))
+    post = _said(row, POST)
+    own = sorted(
+        f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]) and f.name != post
+    )
     if not own:
         raise SpiroError(f"{folder}: holds no file {name}")
-    files = own[:1]
-    if isinstance(row.get(POST), str) and row[POST].strip():
-        files.append(folder / row[POST].strip())
-    return files
+    if len(own) > 1:
+        raise SpiroError(
+            f"{folder}: holds {len(own)} files {name} ({', '.join(f.name for f in own[:3])}); put the blows into one, "
+            f"or name that of the blows after the bronchodilator in a column {POST}"
+        )
+    return [*own, *([folder / post] if post else [])]
 
 
 def _row(
@@ -108,7 +123,7 @@ def _row(
     pages: Pages | None,
 ) -> tuple[dict[str, Any], bool]:
     """A person's row of the table, and whether it was made now."""
-    made = (pages.suffix, pages.version) if pages else ()
+    made = (VERSION, *((pages.suffix, pages.version) if pages else ()))
     said = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
     key = hashlib.sha256(said.encode())
     for file in files:
@@ -120,8 +135,7 @@ def _row(
     there = page is None or page.is_file()
     if there and stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
         return before["row"], False
-    group = str(row.get("group") or "").strip()
-    person = Person(row["age"], row["height"], row["sex"], group if group in GROUPS else None, name)
+    person = Person(row["age"], row["height"], row["sex"], _said(row, "group") or None, name)  # type: ignore[arg-type]
     post = files[1] if len(files) > 1 else None
     read = interpret(read_session(files[0], person, post=post, btps=row["btps"]))
     if pages and page:
@@ -134,8 +148,9 @@ def _row(
 
 
 def _file_name(person: str) -> str:
-    """A person's name as that of a file."""
-    return re.sub(r"[^\w. -]", "_", person)[:MOST_NAME]
+    """A person's name as that of a file; no two alike."""
+    plain = re.sub(r"[^\w. -]", "_", person)[:MOST_NAME]
+    return plain if plain == person else f"{plain}-{hashlib.sha256(person.encode()).hexdigest()[:8]}"
 
 
 def as_row(read: Interpretation) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from spiro_diffusion.physiology.reference import Z_LLN
 from spiro_diffusion.sessions import best_values
-from spiro_diffusion.sessions.best_values import Convention, Equations, Repeatability, Values
-from spiro_diffusion.sessions.records import Person, Phase, Session
+from spiro_diffusion.sessions.best_values import Change, Convention, Equations, Repeatability, Values
+from spiro_diffusion.sessions.records import ADULT_AGE, Person, Phase, Session
 from spiro_diffusion.sessions.sentences import Language, Statement, say
 
 Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
@@ -21,8 +21,8 @@ MILD_TO, MODERATE_TO = -2.5, -4.0  # z; beyond lies severe
 LOW_GRADES = ("D", "E", "F", "U")
 RESPONSE_2022 = 10.0  # % of predicted, more than it
 RESPONSE_2005_PERCENT, RESPONSE_2005_L = 12.0, 0.200  # of before, and L; as much at least
-ADULT_AGE = 18.0  # years: from it FEV1Q, below it the conditional change score
 CHANGE_LIMIT = 1.96  # of the conditional change score
+CHANGE_AGES, CHANGE_YEARS = (6.0, 18.0), (0.25, 5.0)  # it was made of: years, and between visits (Stanojevic 2020)
 LOWEST_FEV1 = {"male": 0.5, "female": 0.4}  # L, the unit of FEV1Q
 
 
@@ -208,10 +208,25 @@ def _statements(read: Interpretation) -> list[Statement]:
         said += _of_phase(read, phase, finding)
     for phase, ratio in read.fev1_vc.items():
         said.append(Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.visit.slow_vc or 0.0}))
+        lln = read.values["ratio"].lln
+        if lln is not None and ratio < lln:
+            said.append(Statement("low fev1/vc", {"lln": lln}))
     said += _of_response(read)
+    if read.session.phases == ("post",):
+        said.append(Statement("only after", {}))
+    said += _of_change(read)
+    return said
+
+
+def _of_change(read: Interpretation) -> list[Statement]:
+    said, previous = [], read.session.visit.previous
     if read.change is not None and read.change.score is not None:
         key = "change beyond" if read.change.beyond else "change usual"
         said.append(Statement(key, {"score": read.change.score, "limit": CHANGE_LIMIT}))
+        years = 0.0 if previous is None else read.session.person.age - previous.age
+        inside = previous is not None and CHANGE_AGES[0] <= previous.age and CHANGE_YEARS[0] <= years <= CHANGE_YEARS[1]
+        if not inside:
+            said.append(Statement("change outside", {}))
     elif read.change is not None and read.change.fev1q is not None:
         then, now = read.change.fev1q
         said.append(Statement("fev1q", {"then": then, "now": now, "unit": LOWEST_FEV1[read.session.person.sex]}))
@@ -250,4 +265,13 @@ def _of_response(read: Interpretation) -> list[Statement]:
             else:
                 numbers |= {f"{name}_l": math.nan, f"{name}_percent": math.nan}
         said.append(Statement(key, numbers))
+    change = changes["fev1"]
+    if change is not None and _fell(change):
+        said.append(Statement("fell", {"litres": -change.absolute}))
     return said
+
+
+def _fell(change: Change) -> bool:
+    """Whether FEV1 fell after the bronchodilator by what would be a response if it had risen."""
+    by_2022 = change.percent_predicted is not None and change.percent_predicted < -RESPONSE_2022
+    return by_2022 or (change.percent <= -RESPONSE_2005_PERCENT and change.absolute <= -RESPONSE_2005_L)

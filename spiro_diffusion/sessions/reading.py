@@ -14,6 +14,7 @@ from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
 from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
 from spiro_diffusion.sessions.records import (
+    ADULT_AGE,
     GROUPS,
     PHASES,
     Blow,
@@ -70,6 +71,7 @@ def session_of(
             raise SpiroError(
                 "the first file holds blows after the bronchodilator itself; give all in one file, or none"
             )
+        _check_post(curves, post)
         phases += ["post"] * len(post.names)
     several = len(parts) > 1
     names = [f"{phase} {name}" if several else name for (phase, name) in zip(phases, _names(parts), strict=True)]
@@ -142,8 +144,30 @@ def _check_visit(visit: Visit, person: Person) -> None:
         return
     if not 0 < visit.previous.age < person.age:
         raise SpiroError(f"the earlier visit was at {visit.previous.age:g} years, this one is at {person.age:g}")
+    if visit.previous.height is None and person.age < ADULT_AGE:
+        raise SpiroError(
+            f"the earlier visit of a person of {person.age:g} years needs their height then; give FEV1, age and height"
+        )
+    tall = GLI_RANGE["height"]
+    if visit.previous.height is not None and not tall[0] <= visit.previous.height <= tall[1]:
+        raise SpiroError(
+            f"the height at the earlier visit is {visit.previous.height:g} cm; expected {tall[0]:g} to {tall[1]:g} cm"
+        )
     if not low <= visit.previous.fev1 <= high:
         raise SpiroError(f"FEV1 of the earlier visit is {visit.previous.fev1:g} L; expected {low:g} to {high:g} L")
+
+
+def _check_post(curves: UserCurves, post: UserCurves) -> None:
+    """Raises SpiroError where the blows after the bronchodilator are blows before it."""
+    if before := [name for name, kind in _told(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
+        raise SpiroError(
+            f"the file of the blows after the bronchodilator calls one {shown(before[0], 40)}; are the two files "
+            "exchanged?"
+        )
+    known = [flow.tobytes() for flow in curves.curves()]
+    for name, flow in zip(post.names, post.curves(), strict=True):
+        if flow.tobytes() in known:
+            raise SpiroError(f"blow {shown(name, 40)} is in both files; give the blows before and those after it")
 
 
 def _of_one_person(curves: UserCurves) -> UserCurves:
@@ -162,6 +186,10 @@ def _phase(name: str, kind: str) -> Phase:
     if kind:
         return "pre" if kind == TEST_TYPES[0] else "post"
     return "post" if POST.search(name) and not PRE.search(name) else "pre"
+
+
+def _names_pre(name: str) -> bool:
+    return bool(PRE.search(name)) and not POST.search(name)
 
 
 def _names(parts: list[UserCurves]) -> list[str]:
@@ -209,16 +237,17 @@ def _counted(
 def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
     """The grades of each phase, of the blows as they were judged or, where a person decided, as decided."""
     first = "fev075" if age <= ats_ers.PRESCHOOL_AGE else "fev1"
-    found: dict[str, pd.Series] = {}
+    rows = []
     for index, name in (("fev1", first), ("fvc", "fvc")):
-        decided = [blow.decision and blow.decision.counts for blow in blows]
-        acceptable, usable = (
-            [getattr(blow, f"{kind}_{index}") if own is None else own for blow, own in zip(blows, decided, strict=True)]
-            for kind in ("acceptable", "usable")
-        )
-        values, phases = [blow.indices[name] for blow in blows], [blow.phase for blow in blows]
-        found[index] = ats_ers.session_grades_2019(values, acceptable, usable, phases, [age] * len(blows))
-    return {phase: Grades(found["fev1"][phase], found["fvc"][phase]) for phase in PHASES if phase in found["fev1"]}
+        for blow in blows:
+            decided = None if blow.decision is None else blow.decision.counts
+            acceptable, usable = (
+                getattr(blow, f"{kind}_{index}") if decided is None else decided for kind in ("acceptable", "usable")
+            )
+            rows.append((blow.indices[name], acceptable, usable, f"{index} {blow.phase}", age))
+    found = ats_ers.session_grades_2019(*zip(*rows, strict=True))
+    there = {blow.phase for blow in blows}
+    return {phase: Grades(found[f"fev1 {phase}"], found[f"fvc {phase}"]) for phase in PHASES if phase in there}
 
 
 def _indices(row: pd.Series) -> dict[str, float]:

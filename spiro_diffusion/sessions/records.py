@@ -20,6 +20,9 @@ Group = Literal[
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 
+ADULT_AGE = 18.0  # years: up to it people grow, and changes are read by the conditional change score
+
+
 class Person(NamedTuple):
     """Whose session it is; `group` None where it was not given."""
 
@@ -98,7 +101,7 @@ class Previous(NamedTuple):
 
     fev1: float  # L
     age: float  # years
-    height: float | None = None  # cm; the person's of today where nothing is given
+    height: float | None = None  # cm; needed of who is below ADULT_AGE now
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,27 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "{phase}: FEV1 durch die größere von langsamer VC ({vc:.2f} L) und FVC ist {ratio:.2f}; die Grenzen sind die "
         "von FEV1/FVC.",
     ),
+    "low fev1/vc": (
+        "That lies below the lower limit of FEV1/FVC ({lln:.2f}): obstruction, by the vital capacity.",
+        "该值低于FEV1/FVC的正常下限（{lln:.2f}）：按肺活量判断存在阻塞。",
+        "Das liegt unter der unteren Grenze von FEV1/FVC ({lln:.2f}): Obstruktion, nach der Vitalkapazität.",
+    ),
+    "only after": (
+        "There is no blow before the bronchodilator: nothing can be said of a response.",
+        "没有用药前的呼气：无法判断反应。",
+        "Es gibt kein Manöver vor dem Bronchodilatator: über eine Antwort lässt sich nichts sagen.",
+    ),
+    "fell": (
+        "FEV1 is lower after the bronchodilator, by {litres:.2f} L: are the blows before and after it exchanged?",
+        "用药后FEV1反而降低{litres:.2f} L：用药前后的呼气是否颠倒？",
+        "FEV1 ist nach dem Bronchodilatator um {litres:.2f} L niedriger: sind die Manöver davor und danach vertauscht?",
+    ),
+    "change outside": (
+        "The score was made of ages 6 to 18 and of visits 3 months to 5 years apart; these are others.",
+        "该评分来自6至18岁、两次间隔3个月至5年的儿童；本次不在此范围。",
+        "Der Wert stammt von Kindern zwischen 6 und 18 Jahren mit 3 Monaten bis 5 Jahren zwischen den Besuchen; diese "
+        "Besuche sind andere.",
+    ),
     "response 2022": (
         "A significant response by the 2022 standard (more than 10 % of predicted) in {index}: FEV1 {fev1_l:+.2f} L "
         "({fev1_percent:+.1f} % of predicted), FVC {fvc_l:+.2f} L ({fvc_percent:+.1f} %).",

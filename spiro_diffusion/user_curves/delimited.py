@@ -146,7 +146,8 @@ def blows_of(
         read_blows, said = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
         blows += read_blows
         notes += said
-    people = rows[keys[0]].nunique() if [names[key][0].lower() for key in keys] == list(DRAWN) else 1
+    whose = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
+    people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
     if [names[key][0].lower() for key in keys] == list(DRAWN):
