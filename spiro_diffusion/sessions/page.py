@@ -73,14 +73,16 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
 def complete(
     session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
 ) -> dict[int, Interval]:
-    """Completions of the blows that were stopped, by their number; the others of the phase are given to each.
+    """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
+    a blow that a person rejected.
 
     `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}
     for blow in session.blows:
-        if blow.counts_fvc or not any(fault in STOPPED for fault in blow.faults):
+        rejected = blow.decision is not None and not blow.decision.counts
+        if blow.counts_fvc or rejected or not any(fault in STOPPED for fault in blow.faults):
             continue
         others = [other.flow for other in session.of(blow.phase) if other.acceptable_fvc and other is not blow]
         try:
