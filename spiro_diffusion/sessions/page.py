@@ -13,6 +13,7 @@ import numpy as np
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.physiology.ats_ers import PRESCHOOL_AGE
 from spiro_diffusion.reconstruction.completion import Recovered
 from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
@@ -116,7 +117,7 @@ def contents_of(
     return Contents(
         language=language,
         head=_head(session, said),
-        rows=[_row(values) for values in read.values.values() if values.best],
+        rows=[_row(values) for values in read.values.values() if values.best or values.reference],
         blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
         pattern=read.sentences(language),
         grades=_grades(read, language),
@@ -154,6 +155,7 @@ def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
     said, session = words(language), read.session
+    first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
     shown_number = Contents(language, [], [], [], [], [], []).number
     told = []
     for phase in session.phases:
@@ -162,7 +164,9 @@ def _grades(read: Interpretation, language: Language) -> list[str]:
             name: shown_number(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
-        told.append(said["graded"].format(phase=said[WORD[phase]], fev1=grades.fev1, fvc=grades.fvc, **numbers))
+        told.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
+        if gaps.fev1 is not None and gaps.fvc is not None:
+            told.append(said["apart"].format(**numbers))
     return told
 
 

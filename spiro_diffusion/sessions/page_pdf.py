@@ -135,7 +135,7 @@ class Paper:
     def lines(self, text: str, width: float, size: float = BODY) -> list[str]:
         """The text in lines of at most `width` mm; Chinese breaks anywhere, else at blanks, a longer word is cut."""
         found, line, taken = [], "", 0.0
-        for part in _parts(text):
+        for part in self._breakable(text, width, size):
             wide = self.width_of(part, size)
             if line and taken + self.width_of(part.rstrip(), size) > width:
                 found.append(line.rstrip())
@@ -143,6 +143,11 @@ class Paper:
             else:
                 line, taken = line + part, taken + wide
         return [*found, line.rstrip()] if line.strip() else found
+
+    def _breakable(self, text: str, width: float, size: float) -> list[str]:
+        """Pieces between which a line may be broken, none of them wider than `width`."""
+        parts = _parts(text)
+        return [piece for part in parts for piece in (part if self.width_of(part, size) > width else [part])]
 
     def cut(self, text: str, width: float, size: float = BODY) -> str:
         """The text, its end left out where it is longer than `width` mm."""
@@ -173,7 +178,7 @@ class Paper:
 def _parts(text: str) -> list[str]:
     """Pieces between which a line may be broken."""
     parts, word = [], ""
-    for letter in text:
+    for letter in text.replace(" %", "\u00a0%"):
         wide = ord(letter) > 0x2E7F
         if wide and word:
             parts.append(word)
@@ -185,7 +190,7 @@ def _parts(text: str) -> list[str]:
                 parts.append(letter)
         else:
             word += letter
-            if letter in " -/":
+            if letter == " ":
                 parts.append(word)
                 word = ""
     return [*parts, word] if word else parts
