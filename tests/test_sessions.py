@@ -367,7 +367,8 @@ def test_indices_prints_the_session_and_json_holds_it(tmp_path: Path, capsys: py
     for words in ("best values", "FEV1 grade B", "blow 3 (3) does not count, as decided. leak", "GLI Global 2022"):
         assert words in out
     assert "Not for diagnosis" in out
-    held = json.loads(spiro(capsys, "indices", file, *options, "--json")[1])["session"]
+    held = json.loads(spiro(capsys, "indices", file, *options, "--json", "--report", tmp_path / "p.html")[1])["session"]
+    assert "obstruction" not in (tmp_path / "p.html").read_text()
     assert held["values"]["fev1"]["best"]["pre"]["blow"] == 2
     assert held["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
     assert held["findings"]["pre"]["pattern"] == "normal"
@@ -408,7 +409,7 @@ def laboratory(folder: Path) -> Path:
 
 def test_a_folder_goes_on_after_a_bad_file_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab, out = laboratory(tmp_path / "lab"), tmp_path / "out"
-    command = ("sessions", lab, lab / "people.csv", "--out", out, "--btps", "1")
+    command = ("sessions", lab, lab / "people.csv", "--out", out, "--btps", "1", "--pages", "html")
     status, said, err = spiro(capsys, *command)
     assert status == 1
     assert "3 sessions read, 0 as before, 2 failed" in said
@@ -418,8 +419,13 @@ def test_a_folder_goes_on_after_a_bad_file_and_resumes(tmp_path: Path, capsys: p
     table = pd.read_csv(out / "sessions.csv")
     assert list(table["person"]) == ["p0", "p1", "p2"]
     assert set(table["pre_pattern"]) == {"normal", "obstruction"}
+    pages = {page.name: page.stat().st_mtime_ns for page in (out / "pages").iterdir()}
+    assert set(pages) == {"p0.html", "p1.html", "p2.html"}
     (lab / "p3.csv").write_bytes((lab / "p0.csv").read_bytes())
     write(lab / "p4.csv", GOOD)
     status, said, _ = spiro(capsys, *command)
     assert (status, "2 sessions read, 3 as before, 0 failed" in said) == (0, True)
     assert len(pd.read_csv(out / "sessions.csv")) == 5
+    assert all((out / "pages" / name).stat().st_mtime_ns == at for name, at in pages.items()), (
+        "they were not made again"
+    )

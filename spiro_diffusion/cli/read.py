@@ -9,7 +9,7 @@ import typer
 from spiro_diffusion.cli.options import MODELS, Btps, Calibration, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
-from spiro_diffusion.cli.session import Reading, as_json, print_session
+from spiro_diffusion.cli.session import Reading, Sheet, as_json, print_session
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 
@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from spiro_diffusion.user_curves import UserCurves
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is written of indices."""
+
+    out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None
+    report: Annotated[Path | None, typer.Option(help="The session on one page, .pdf or .html.")] = None
+
+
 @command("spiro indices mine.csv --age 45 --height 175 --sex male")
 def indices(
     file: Annotated[Path, typer.Argument(help="Efforts in any format of docs/formats.md; or NHANES's SPXRAW.")],
     subject: Subject,
     reading: Reading,
+    sheet: Sheet,
+    results: Written,
     output: Output,
     seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
     btps: Btps = None,
-    out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None,
 ) -> None:
     """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
@@ -42,9 +51,9 @@ def indices(
     from spiro_diffusion.user_curves.tables import doubts, people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
-    if person is None and reading.asked():
+    if person is None and (reading.asked() or results.report):
         raise SpiroError("a session needs --age, --height and --sex")
-    files = curve_files.check_files(output.force, (out, (".csv",)))
+    files = curve_files.check_files(output.force, (results.out, (".csv",)), (results.report, (".pdf", ".html")))
     found = read(file, btps=btps, seqn=seqn, people=person is None)
     if found.about is not None:
         table = found.about.join(people_table(found, person))
@@ -55,8 +64,10 @@ def indices(
         found.notes.extend(doubts(person))
     whose = reading.person(subject) if person is not None else None
     session = None if whose is None else reading.interpret(found, whose, btps)
-    if out:
-        curve_files.write_indices(out, table)
+    if results.out:
+        curve_files.write_indices(results.out, table)
+    if session is not None and results.report:
+        sheet.write(session, results.report)
     if output.as_json:
         said = {"files": [str(f) for f in files], "notes": found.notes, "curves": records(table)}
         print_json(said if session is None else said | {"session": as_json(session)})

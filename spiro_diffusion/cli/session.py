@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spiro_diffusion.cli.options import Btps, Output, Subject
+from spiro_diffusion.cli.options import MODELS, Btps, Models, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_table, say, tell, wrote
+from spiro_diffusion.cli.screen import print_table, say, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES
 
 if TYPE_CHECKING:
-    from spiro_diffusion.sessions import Decision, Header, Interpretation, Person, Previous
+    from spiro_diffusion.sessions import Decision, Header, Interpretation, Person, Previous, Session
+    from spiro_diffusion.sessions.page_contents import Interval
     from spiro_diffusion.user_curves import UserCurves
 
 DASH = "-"
 TABLE = "sessions.csv"
+PAGES = ("pdf", "html", "none")
+RECONSTRUCTOR = "reconstructor.safetensors"
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,35 @@ class Reading:
         return interpret(session, convention=self.best, equations=self.equations)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """How the page of a session is made."""
+
+    language: Annotated[str, typer.Option(help="Of the page: en, zh or de.")] = "en"
+    paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4"
+    models: Models = MODELS
+
+    def write(self, read: "Interpretation", path: Path) -> None:
+        """Write the page; blows that were stopped are completed where there is a model."""
+        from spiro_diffusion.sessions import page  # noqa: PLC0415
+
+        page.checked(path, self.language, self.paper)
+        page.write(read, path, language=self.language, paper=self.paper, completed=self._completed(read.session))
+
+    def _completed(self, session: "Session") -> "dict[int, Interval]":
+        """Completions of the blows that were stopped; none where no model is."""
+        from spiro_diffusion.sessions import page  # noqa: PLC0415
+
+        if not any(fault in page.STOPPED for blow in session.blows for fault in blow.faults if not blow.counts_fvc):
+            return {}
+        if not (self.models / RECONSTRUCTOR).is_file():
+            say(f"note: blows that were stopped are not completed: no {self.models / RECONSTRUCTOR}")
+            return {}
+        from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
+
+        return page.complete(session, SpiroGenerator.from_checkpoint(self.models).reconstruct, warn)
+
+
 def print_session(read: "Interpretation") -> None:
     """Best values, repeatability and grades, decisions, and what they mean."""
     phases = read.session.phases
@@ -192,18 +224,26 @@ def _number(value: float | None, decimals: int, *, sign: bool = False) -> str:
 def sessions(
     folder: Annotated[Path, typer.Argument(help="A file of blows for each person, in any format of docs/formats.md.")],
     people: Annotated[Path, typer.Argument(help="Table: person (the file's name), age, height, sex; perhaps group.")],
-    output: Output,
+    sheet: Sheet,
     out: Annotated[Path, typer.Option(help="Folder of the table and the pages.")] = Path("sessions"),
+    pages: Annotated[str, typer.Option(help="A page for each person: pdf or html; none for the table alone.")] = "pdf",
     btps: Btps = None,
 ) -> None:
-    """The sessions of all people of a folder: one table of them, sessions.csv.
+    """The sessions of all people of a folder: a page each, and one table of them, sessions.csv.
 
     What was read before, from files that have not changed, is not read again; a file that cannot be read is listed at
     the end, and the rest goes on.
     """
     from spiro_diffusion.sessions import folder as whole  # noqa: PLC0415 (pandas)
+    from spiro_diffusion.sessions import page  # noqa: PLC0415
 
-    found = whole.read_folder(folder, people, out, btps=btps, tell=say)
+    if pages not in PAGES:
+        raise SpiroError(f"--pages {shown(pages, 20)}: expected one of {', '.join(PAGES)}")
+    made = None
+    if pages != PAGES[-1]:
+        page.checked(Path(f"page.{pages}"), sheet.language, sheet.paper)
+        made = whole.Pages(f".{pages}", f"{sheet.language}, {sheet.paper}", sheet.write)
+    found = whole.read_folder(folder, people, out, btps=btps, pages=made)
     for name, why in found.failed.items():
         say(f"{shown(name, 60)}: {why}")
     tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,18 @@ from spiro_diffusion.sessions.reading import read_session
 from spiro_diffusion.sessions.records import GROUPS, Person
 from spiro_diffusion.user_curves.people import NAMES
 
-TABLE, ROWS = "sessions.csv", "rows"
+TABLE, ROWS, PAGES = "sessions.csv", "rows", "pages"
+MOST_NAME = 80  # characters
 POST = "post"  # a column of the table: the file of the blows after the bronchodilator
+
+
+class Pages(NamedTuple):
+    """The ending of a page's file, a word that changes where pages made before are to be made anew, and what writes
+    one to a path."""
+
+    suffix: str
+    version: str
+    write: Callable[[Interpretation, Path], object]
 
 
 class Found(NamedTuple):
@@ -37,10 +48,9 @@ def read_folder(
     out: Path,
     *,
     btps: float | None = None,
-    page: Callable[[Interpretation, str], object] | None = None,
-    tell: Callable[[str], object] = print,
+    pages: Pages | None = None,
 ) -> Found:
-    """Write OUT/sessions.csv, a row a person; `page` makes the page of a session, of this name.
+    """Write OUT/sessions.csv, a row a person, and OUT/pages.
 
     Args:
         folder: holds each person's blows in a file of their name, with any ending.
@@ -65,15 +75,13 @@ def read_folder(
             if name in {str(r["person"]) for r in rows}:
                 raise SpiroError(f"row {number} of {people} names this person again")
             files = _files(folder, name, row)
-            found, new = _row(files, row, name, out, btps, page)
+            found, new = _row(files, row | {"btps": btps}, name, out, pages)
             counts["read" if new else "kept"] += 1
             rows.append(found)
         except SpiroError as error:
             failed[name] = str(error)
     out.mkdir(parents=True, exist_ok=True)
     artifacts.write_text(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
-    if not rows:
-        tell(f"{folder}: no session could be read")
     return Found(len(table), counts["read"], counts["kept"], failed)
 
 
@@ -97,29 +105,37 @@ def _row(
     row: dict[str, Any],
     name: str,
     out: Path,
-    btps: float | None,
-    page: Callable[[Interpretation, str], object] | None,
+    pages: Pages | None,
 ) -> tuple[dict[str, Any], bool]:
     """A person's row of the table, and whether it was made now."""
-    said = json.dumps({key: str(value) for key, value in row.items()} | {"btps": str(btps)}, sort_keys=True)
+    made = (pages.suffix, pages.version) if pages else ()
+    said = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
     key = hashlib.sha256(said.encode())
     for file in files:
         if not file.is_file():
             raise SpiroError(f"{file}: no such file")
         key.update(artifacts.sha256(file).encode())
     stored = out / ROWS / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
-    if stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
+    page = out / PAGES / f"{_file_name(name)}{pages.suffix}" if pages else None
+    there = page is None or page.is_file()
+    if there and stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
         return before["row"], False
     group = str(row.get("group") or "").strip()
     person = Person(row["age"], row["height"], row["sex"], group if group in GROUPS else None, name)
     post = files[1] if len(files) > 1 else None
-    read = interpret(read_session(files[0], person, post=post, btps=btps))
-    if page is not None:
-        page(read, name)
+    read = interpret(read_session(files[0], person, post=post, btps=row["btps"]))
+    if pages and page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        pages.write(read, page)
     found = as_row(read)
     stored.parent.mkdir(parents=True, exist_ok=True)
     artifacts.write_json(stored, {"key": key.hexdigest(), "row": found})
     return found, True
+
+
+def _file_name(person: str) -> str:
+    """A person's name as that of a file."""
+    return re.sub(r"[^\w. -]", "_", person)[:MOST_NAME]
 
 
 def as_row(read: Interpretation) -> dict[str, Any]:
