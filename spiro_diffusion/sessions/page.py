@@ -6,7 +6,7 @@ ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology.ats_ers import PRESCHOOL_AGE
-from spiro_diffusion.reconstruction.completion import Recovered
 from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.interpretation import Interpretation
@@ -24,6 +23,9 @@ from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
 from spiro_diffusion.sessions.sentences import LANGUAGES, Language
 
+if TYPE_CHECKING:
+    from spiro_diffusion.reconstruction.completion import Recovered  # PyTorch with it: seconds
+
 SUFFIXES = (".pdf", ".html")
 PAPERS: tuple[PaperSize, ...] = get_args(PaperSize)
 STOPPED = ("no end", "early closure", "late closure")  # faults after which the rest of a blow can be completed
@@ -31,7 +33,7 @@ COMPLETIONS = 50  # drawn of each stopped blow: enough for the ends of a 90 % in
 COMPLETED_S = 15.0  # of a completion that is drawn
 PERCENTILES = (5, 50, 95)
 WORD: dict[Phase, str] = {"pre": "before", "post": "after"}
-Reconstruct = Callable[..., Recovered]  # `SpiroGenerator.reconstruct`
+Reconstruct = Callable[..., "Recovered"]  # `SpiroGenerator.reconstruct`
 
 
 def write(
@@ -98,7 +100,7 @@ def complete(
     return found
 
 
-def interval(result: Recovered) -> Interval:
+def interval(result: "Recovered") -> Interval:
     """A completion as the page draws it."""
     last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
     kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
