@@ -6,7 +6,8 @@ LOOPS as of `benchmarks.fit_lung_shapes` (people.csv, loops.csv.gz, shape_auc.py
 modulo 5) the simulator's facts are fitted without it, as many participants are simulated as the default run has, the
 stages repair to train_reconstructor run on them, and that fifth's efforts are completed. Prints, by cut, the median
 error of the volume where the record ends, its bias, and how many of the 90 % intervals hold it; then the same after a
-correction by other people of the same researchers (20 random halves).
+correction by other people of the same researchers (20 random halves); then what rivals make of the same efforts
+(`benchmarks.loop_rivals`).
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks import fit_lung_shapes
+from benchmarks import fit_lung_shapes, loop_rivals
 from spiro_diffusion.compute.runtime import RuntimeParams, configure
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import read_params
@@ -58,6 +59,25 @@ def main(loops: Path, participants: int, folder: Path) -> None:
             corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
     print(f"corrected by half of the people, judged on the other half, {SPLITS} times:")
     _say([_joined(parts) for parts in corrected])
+    _say_rivals(efforts, fold, folder)
+
+
+def _say_rivals(efforts: Recorded, fold: NDArray, folder: Path) -> None:
+    """What rivals make of all efforts, each by those who learned from the simulated people of its fold."""
+    names = range(fit_lung_shapes.FOLDS)
+    known = [loop_rivals.known(folder / str(one)) for one in names]
+    found: dict[str, list[Completed]] = {name: [] for name in loop_rivals.LEARNED}
+    for at_s in CUTS_S:
+        by_fold = [np.flatnonzero(fold == one) for one in names]
+        parts = [loop_rivals.learned(known[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
+        for name, cuts in found.items():
+            own = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
+            cuts.append(_joined(own))
+    for name, cuts in found.items():
+        print(f"{name}, of the same simulated people:")
+        _say(cuts)
+    print("ridge regression fitted to these people, each left out once:")
+    _say([loop_rivals.own_ridge(efforts, at_s) for at_s in CUTS_S])
 
 
 def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstructor:
