@@ -21,7 +21,7 @@ from spiro_diffusion.sessions.records import PHASES, Phase
 from spiro_diffusion.simulation.simulator import simulate
 from spiro_diffusion.user_curves import UserCurves
 
-PEOPLE = int(os.environ.get("SESSIONS", "400"))  # 1010 for the figure of docs/sessions.md; 0.04 s each
+PEOPLE = int(os.environ.get("SESSIONS", "250"))  # 1010 for the figure of docs/sessions.md; 0.04 s each
 PATTERNS = {
     "low fev1": "low fev1 alone",
     "unknown": "none",
