@@ -6,14 +6,14 @@ ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.reconstruction.completion import Recovered
+from spiro_diffusion.physiology.ats_ers import PRESCHOOL_AGE
 from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.interpretation import Interpretation
@@ -23,6 +23,9 @@ from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
 from spiro_diffusion.sessions.sentences import LANGUAGES, Language
 
+if TYPE_CHECKING:
+    from spiro_diffusion.reconstruction.completion import Recovered  # PyTorch with it: seconds
+
 SUFFIXES = (".pdf", ".html")
 PAPERS: tuple[PaperSize, ...] = get_args(PaperSize)
 STOPPED = ("no end", "early closure", "late closure")  # faults after which the rest of a blow can be completed
@@ -30,7 +33,7 @@ COMPLETIONS = 50  # drawn of each stopped blow: enough for the ends of a 90 % in
 COMPLETED_S = 15.0  # of a completion that is drawn
 PERCENTILES = (5, 50, 95)
 WORD: dict[Phase, str] = {"pre": "before", "post": "after"}
-Reconstruct = Callable[..., Recovered]  # `SpiroGenerator.reconstruct`
+Reconstruct = Callable[..., "Recovered"]  # `SpiroGenerator.reconstruct`
 
 
 def write(
@@ -59,7 +62,7 @@ def write(
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
     """Sheet and language, before anything is read.
 
-    Raises SpiroError as `write` does.
+    Raises SpiroError as `write` does, but for what only the disk knows.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
@@ -67,20 +70,24 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
         words(language)  # raises
     if paper not in PAPERS:
         raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+    if path.suffix.lower() == ".pdf":
+        page_pdf.family(language)
     return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
 
 
 def complete(
     session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
 ) -> dict[int, Interval]:
-    """Completions of the blows that were stopped, by their number; the others of the phase are given to each.
+    """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
+    a blow that a person rejected.
 
     `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}
     for blow in session.blows:
-        if blow.counts_fvc or not any(fault in STOPPED for fault in blow.faults):
+        rejected = blow.decision is not None and not blow.decision.counts
+        if blow.counts_fvc or rejected or not any(fault in STOPPED for fault in blow.faults):
             continue
         others = [other.flow for other in session.of(blow.phase) if other.acceptable_fvc and other is not blow]
         try:
@@ -95,7 +102,7 @@ def complete(
     return found
 
 
-def interval(result: Recovered) -> Interval:
+def interval(result: "Recovered") -> Interval:
     """A completion as the page draws it."""
     last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
     kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
@@ -114,7 +121,7 @@ def contents_of(
     return Contents(
         language=language,
         head=_head(session, said),
-        rows=[_row(values) for values in read.values.values() if values.best],
+        rows=[_row(values) for values in read.values.values() if values.best or values.reference],
         blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
         pattern=read.sentences(language),
         grades=_grades(read, language),
@@ -152,6 +159,7 @@ def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
     said, session = words(language), read.session
+    first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
     shown_number = Contents(language, [], [], [], [], [], []).number
     told = []
     for phase in session.phases:
@@ -160,7 +168,9 @@ def _grades(read: Interpretation, language: Language) -> list[str]:
             name: shown_number(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
-        told.append(said["graded"].format(phase=said[WORD[phase]], fev1=grades.fev1, fvc=grades.fvc, **numbers))
+        told.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
+        if gaps.fev1 is not None and gaps.fvc is not None:
+            told.append(said["apart"].format(**numbers))
     return told
 
 

@@ -135,7 +135,7 @@ class Paper:
     def lines(self, text: str, width: float, size: float = BODY) -> list[str]:
         """The text in lines of at most `width` mm; Chinese breaks anywhere, else at blanks, a longer word is cut."""
         found, line, taken = [], "", 0.0
-        for part in _parts(text):
+        for part in self._breakable(text, width, size):
             wide = self.width_of(part, size)
             if line and taken + self.width_of(part.rstrip(), size) > width:
                 found.append(line.rstrip())
@@ -143,6 +143,11 @@ class Paper:
             else:
                 line, taken = line + part, taken + wide
         return [*found, line.rstrip()] if line.strip() else found
+
+    def _breakable(self, text: str, width: float, size: float) -> list[str]:
+        """Pieces between which a line may be broken, none of them wider than `width`."""
+        parts = _parts(text)
+        return [piece for part in parts for piece in (part if self.width_of(part, size) > width else [part])]
 
     def cut(self, text: str, width: float, size: float = BODY) -> str:
         """The text, its end left out where it is longer than `width` mm."""
@@ -173,7 +178,7 @@ class Paper:
 def _parts(text: str) -> list[str]:
     """Pieces between which a line may be broken."""
     parts, word = [], ""
-    for letter in text:
+    for letter in text.replace(" %", "\u00a0%"):
         wide = ord(letter) > 0x2E7F
         if wide and word:
             parts.append(word)
@@ -185,7 +190,7 @@ def _parts(text: str) -> list[str]:
                 parts.append(letter)
         else:
             word += letter
-            if letter in " -/":
+            if letter == " ":
                 parts.append(word)
                 word = ""
     return [*parts, word] if word else parts
@@ -230,10 +235,12 @@ def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:
     y = _pattern(paper, contents, said, y)
     below = _foot_height(paper, contents)
     room = paper.height - MARGIN - below - y - 2.0
-    halves = 1 if room - _blows_height(contents, 1) >= LEAST_PLOTS else 2
-    blows = _blows_height(contents, halves)
-    y = _plots(paper, contents, said, (y, paper.height - MARGIN - below - blows - 2.0))
-    _blows(paper, contents, said, y + 3.0, halves)
+    blows = _listed(paper, contents, said, 1)
+    if room - _blows_height(blows) < LEAST_PLOTS:
+        blows = _listed(paper, contents, said, 2)
+    high = _blows_height(blows)
+    y = _plots(paper, contents, said, (y, paper.height - MARGIN - below - high - 2.0))
+    _blows(paper, contents, said, y + 3.0, blows)
     _foot(paper, contents, said, paper.height - MARGIN - below)
     return paper
 
@@ -520,28 +527,54 @@ def _sample(paper: Paper, kind: str, x: float, y: float, text: str) -> float:
 ROW = 3.5  # mm, of a blow
 
 
-def _blows_height(contents: Contents, halves: int) -> float:
-    """Of all blows in one column or two."""
-    return 5.0 + ROW * (-(-min(len(contents.blows), MOST_BLOWS) // halves) + 1) + 1.5
+class _Listed(NamedTuple):
+    """A blow as it is listed, and its reasons in lines."""
+
+    shown: ShownBlow
+    why: list[str]
 
 
-def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float, halves: int) -> None:
+def _listed(paper: Paper, contents: Contents, said: dict[str, str], halves: int) -> list[list[_Listed]]:
+    """The blows in one column or two; reasons take two lines of one column, and one of two."""
+    width = _half(paper, halves) - _places(halves).why
+    listed = [
+        _Listed(one, _at_most(paper, reasons(contents, one, said), width, 3 - halves, SMALL) or [""])
+        for one in contents.blows[:MOST_BLOWS]
+    ]
+    size = -(-len(listed) // halves) if listed else 0
+    return [listed[half * size : (half + 1) * size] for half in range(halves)]
+
+
+def _half(paper: Paper, halves: int) -> float:
+    """Width of a column of blows, mm."""
+    return (paper.right - MARGIN - (halves - 1) * 4) / halves
+
+
+def _places(halves: int) -> "_BlowColumns":
+    return BLOW if halves == 1 else NARROW
+
+
+def _blows_height(columns_: list[list[_Listed]]) -> float:
+    """Of all blows, with what stands above them."""
+    return 6.5 + ROW * (1 + max(sum(len(one.why) for one in column) for column in columns_))
+
+
+def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float, columns_: list[list[_Listed]]) -> None:
     """Every blow in order, in one column or two."""
     paper.rule(y, weight=0.5)
     y += mm(BODY) + 0.3
     paper.text(MARGIN, y, said["blows"], BODY, bold=True)
-    shown = contents.blows[:MOST_BLOWS]
     if len(contents.blows) > MOST_BLOWS:
         rest = said["more blows"].format(n=len(contents.blows) - MOST_BLOWS)
         paper.text(paper.right, y, rest, SMALL, ha="right", soft=True)
-    size = -(-len(shown) // halves) if shown else 0
-    wide = (paper.right - MARGIN - (halves - 1) * 4) / halves
-    places = BLOW if halves == 1 else NARROW
-    for half in range(halves):
+    wide, places = _half(paper, len(columns_)), _places(len(columns_))
+    for half, column in enumerate(columns_):
         x = MARGIN + half * (wide + 4)
         _blow_head(paper, said, (x, y + ROW, wide), places)
-        for i, blow in enumerate(shown[half * size : (half + 1) * size]):
-            _blow(paper, (contents, blow), said, (x, y + ROW * (i + 2), wide), places)
+        foot = y + 2 * ROW
+        for one in column:
+            _blow(paper, (contents, one), said, (x, foot), places)
+            foot += ROW * len(one.why)
 
 
 class _BlowColumns(NamedTuple):
@@ -569,19 +602,20 @@ def _blow_head(paper: Paper, said: dict[str, str], at: tuple[float, float, float
 
 def _blow(
     paper: Paper,
-    shown: tuple[Contents, ShownBlow],
+    listed: tuple[Contents, _Listed],
     said: dict[str, str],
-    at: tuple[float, float, float],
-    columns: _BlowColumns,
+    at: tuple[float, float],
+    places: _BlowColumns,
 ) -> None:
-    (contents, one), (x, y, wide) = shown, at
-    blow = one.blow
+    (contents, one), (x, y) = listed, at
+    blow = one.shown.blow
     phase = said["before" if blow.phase == "pre" else "after"]
     paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
-    for name, right in columns.numbers.items():
+    for name, right in places.numbers.items():
         paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
-    paper.text(x + columns.counts, y, counted(one), SMALL)
-    paper.text(x + columns.why, y, paper.cut(reasons(contents, one, said), wide - columns.why, SMALL), SMALL)
+    paper.text(x + places.counts, y, counted(one.shown), SMALL)
+    for line, text in enumerate(one.why):
+        paper.text(x + places.why, y + ROW * line, text, SMALL)
 
 
 def counted(blow: ShownBlow) -> str:

@@ -11,10 +11,22 @@ from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.page_contents import Contents, Floats, ShownBlow
 
-MM_A_LITRE = (20.0, 15.0, 12.5, 10.0, 7.5, 6.0, 5.0, 4.0, 3.0)  # 10 is ATS/ERS 2005's; one that fits is taken
+MM_A_LITRE = (
+    40.0,
+    30.0,
+    20.0,
+    15.0,
+    12.5,
+    10.0,
+    7.5,
+    6.0,
+    5.0,
+    4.0,
+    3.0,
+)  # 10 is ATS/ERS 2005's; one that fits is taken
 MM_A_SECOND = (20.0, 15.0, 12.5, 10.0, 7.5, 6.0, 5.0, 4.0, 3.0, 2.0)  # likewise, 20
 FLOW_A_LITRE = 2.0  # L/s that are as long as 1 L
-LEAST_L, LEAST_FLOW, LEAST_S = 3.0, 6.0, 6.0  # of the axes
+LEAST_L, LEAST_FLOW, LEAST_S = 2.0, 4.0, 6.0  # of the axes
 LONGEST_S = 15.0  # of the time axis: an expiration needs no more (ATS/ERS 2019)
 BEFORE_S = 0.3  # of the time axis before time zero
 COLOURS = {"pre": style.INK, "post": style.GENERATED}
@@ -79,7 +91,8 @@ def scales(contents: Contents, width: float, height: float) -> Scales:
 
 def _greatest(values: Sequence[Floats | float], least: float) -> float:
     """The next whole number above all values."""
-    return float(np.ceil(max([least, *(float(np.nanmax(v, initial=0.0)) for v in map(np.asarray, values))]) + 0.1))
+    largest = max((float(np.nanmax(v, initial=0.0)) for v in map(np.asarray, values)), default=0.0)
+    return max(least, float(np.ceil(largest + 0.1)))
 
 
 def _limits(row: Values | None) -> list[float]:

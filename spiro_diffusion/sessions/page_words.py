@@ -93,9 +93,14 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "usable": ("usable, not acceptable", "可用，但不合格", "verwertbar, nicht akzeptabel"),
     "somebody": ("a person", "人工", "einer Person"),
     "graded": (
-        "{phase}: FEV1 {fev1}, FVC {fvc}; best two {gap_fev1} and {gap_fvc} L apart (limit {limit} L).",
-        "{phase}：FEV1 {fev1}级，FVC {fvc}级；最佳两次相差{gap_fev1}和{gap_fvc} L（限值{limit} L）。",
-        "{phase}: FEV1 {fev1}, FVC {fvc}; die besten zwei {gap_fev1} und {gap_fvc} L auseinander (Grenze {limit} L).",
+        "{phase}: {first} {fev1}, FVC {fvc}.",
+        "{phase}：{first} {fev1}级，FVC {fvc}级。",
+        "{phase}: {first} {fev1}, FVC {fvc}.",
+    ),
+    "apart": (
+        "The best two are {gap_fev1} and {gap_fvc} L apart (limit {limit} L).",
+        "最佳两次相差{gap_fev1}和{gap_fvc} L（限值{limit} L）。",
+        "Die besten zwei liegen {gap_fev1} und {gap_fvc} L auseinander (Grenze {limit} L).",
     ),
     "method ats_ers_2019": (
         "Best values by ATS/ERS 2019: the largest FEV1 and FVC, perhaps of two blows; FEF25-75 of the blow with the "
