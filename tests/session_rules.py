@@ -59,7 +59,7 @@ def acceptable(blows: list[Record], age: float) -> list[Found]:
     found = []
     fvc_so_far: list[float] = []  # of the blows before, where they could be used
     for place, blow in enumerate(blows):
-        if math.isnan(blow["fvc"]):
+        if not blow["fvc"] >= 0.1:  # L, less is no blow
             found.append(Found(False, False, False, False))
             continue
         slow = blow["bev"] > max(0.05 * blow["fvc"], 0.100)
@@ -88,7 +88,7 @@ def _repeated_later(later: list[Record], first: float, age: float) -> bool:
     """Whether a later blow that can be used comes as near as repeatability asks."""
     small = age <= 6
     for blow in later:
-        if math.isnan(blow["fvc"]):
+        if not blow["fvc"] >= 0.1:
             continue
         slow = blow["bev"] > max(0.05 * blow["fvc"], 0.100)
         cut = blow["end_flow"] > max(0.10 * blow["pef"], 0.3) and blow["t99"] < (0.75 if small else 1.0)

@@ -524,6 +524,7 @@ def test_curves_of_nhanes_find_their_people_beside_them(spiro: Spiro, data: Path
         np.testing.assert_allclose(curves.loc[mine.index, name], mine[name], atol=2e-3)
     assert curves["fev1_z"].notna().all()
     assert set(curves["session_fvc"]) <= set("ABCDEFU")
+    assert said["session"]["grades"]["pre"]["fvc"] in set(curves["session_fvc"])  # read as a session too
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,28 @@
 """The page of a session: every number on it, one sheet, three languages, nothing from outside."""
 
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import session_contents
 from browser import browser
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from session_contents import completion, contents
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.sessions import page_html, page_pdf, page_plots, page_words
-from spiro_diffusion.sessions.page_contents import Contents
+from spiro_diffusion.generation.subjects import conditioned
+from spiro_diffusion.physiology import reference, time_grid
+from spiro_diffusion.reconstruction.completion import Recovered
+from spiro_diffusion.sessions import interpret, page, page_html, page_pdf, page_plots, page_words, read_session
+from spiro_diffusion.sessions.page_contents import Contents, Floats
 from spiro_diffusion.sessions.sentences import LANGUAGES, Language
 
 SIZES: tuple[page_pdf.PaperSize, ...] = ("a4", "letter")
+LLN = {"fvc": reference.gli_global("fvc", 52.0, 174.0, 1).lln}
 HOSTILE = r"<script>alert(1)</script> $\frac{1}{2}$ & 'x' " + "long " * 60
 
 
@@ -128,6 +135,69 @@ def test_every_blow_is_drawn_and_a_completed_one_with_its_interval() -> None:
         assert sorted(styles) == sorted(["-"] * 3 + ["--"] * 3 + [":", "-."])
     assert len(spirogram.collections) == 1
     assert scale.volume[1] > completion().high.max()
+
+
+def whole(flow: Floats, others: list[Floats] | None = None, **_: object) -> Recovered:
+    """Three completions of a blow, of 3.7, 3.8 and 3.9 L, as `SpiroGenerator.reconstruct` gives them."""
+    if others:
+        raise SpiroError("the other effort is the same curve")
+    draws = np.zeros((3, time_grid.N_10MS))
+    for draw, fvc in zip(draws, (3.7, 3.8, 3.9), strict=True):
+        made = session_contents.flow(fvc, 0.9, None)
+        draw[30 : 30 + len(made)] = made
+    time = np.linspace(-0.5, 19.97, time_grid.N_10MS)
+    person = conditioned(pd.DataFrame([{"age": 52, "height": 174, "sex": "male"}]))
+    trusted = np.arange(time_grid.N_10MS) < len(flow)
+    return Recovered(person, [], time, draws[0], trusted, False, draws, [])
+
+
+def test_a_stopped_blow_is_completed_and_never_counts() -> None:
+    session = session_contents.session()
+    said: list[str] = []
+    made = page.complete(session, whole, said.append)
+    assert list(made) == [session_contents.STOPPED]  # the third has no end either, but a person rejected it
+    assert said == []
+    assert made[4].fvc == pytest.approx((3.71, 3.8, 3.89), abs=0.01)
+    assert (np.diff([made[4].low, made[4].median, made[4].high], axis=0) >= 0).all()
+    read = interpret(session)
+    assert read.values["fvc"].best["pre"].value == pytest.approx(3.9, abs=0.01)
+    shown = page.contents_of(read, "en", made)
+    assert "completed: FVC 3.80 L (3.71 to 3.89), not counted" in " ".join(texts(shown))
+
+    def fails(*_: object, **__: object) -> Recovered:
+        raise SpiroError("too little is trusted")
+
+    assert page.complete(session, fails, said.append) == {}
+    assert said == ["blow 4 is not completed: too little is trusted"]
+
+
+@pytest.mark.parametrize(
+    ("file", "language", "paper", "said"),
+    [
+        ("a.docx", "en", "a4", "a page is written as .pdf or .html"),
+        ("a.pdf", "fr", "a4", "choose one of en, zh, de"),
+        ("a.pdf", "en", "a5", "expected a4 or letter"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is(file: str, language: str, paper: str, said: str) -> None:
+    with pytest.raises(SpiroError, match=re.escape(said)):
+        page.checked(Path(file), language, paper)
+
+
+@pytest.mark.parametrize("blows", [[(3.9, 0.9, None)], [(3.9, 0.9, 0.8), (3.6, 0.9, 0.7)]])
+def test_one_blow_and_none_that_can_be_used_have_a_page_that_says_so(blows: list[tuple]) -> None:
+    rows = [
+        f"{name},{0.01 * i:.2f},{value:.5f}"
+        for name, spec in enumerate(blows, 1)
+        for i, value in enumerate(session_contents.flow(*spec))
+    ]
+    data = io.BytesIO("\n".join(["curve,time_s,flow_l_s", *rows]).encode())
+    shown = page.contents_of(interpret(read_session(data, session_contents.PERSON)))
+    said = " ".join(texts(shown))
+    assert ("read it with care" in said) == (len(blows) == 1)
+    assert ("nothing is interpreted" in said) == (len(blows) == 2)
+    assert shown.number(float(LLN["fvc"]), 2) in said
+    assert "nothing is interpreted" in page_html.render(shown) or len(blows) == 1
 
 
 def test_what_users_wrote_is_text_on_the_page(tmp_path: Path) -> None:

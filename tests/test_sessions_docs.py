@@ -63,6 +63,10 @@ def test_every_command_of_the_page_runs(here: Path, capsys: pytest.CaptureFixtur
         assert expected in said, expected
     assert "2 sessions read" in said
     assert len(pd.read_csv("sessions/sessions.csv")) == 2
+    table = Path("sessions/sessions.csv").read_bytes()
+    assert main(["sessions", "LAB", "people.csv", "--pages", "html"]) == 0
+    assert "0 sessions read, 2 as before" in capsys.readouterr().out
+    assert Path("sessions/sessions.csv").read_bytes() == table
     assert len(list((here / "sessions" / "pages").glob("*.html"))) == 2
     assert "Bronchodilatator" in (here / "visit.html").read_text(encoding="utf-8")
 

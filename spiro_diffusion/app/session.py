@@ -136,25 +136,6 @@ def connect(app: Dash, drawer: Drawer) -> None:
             State(f"{KEY}-{name}-most", "data"),
             prevent_initial_call=True,
         )
-    of_complete = "value" if drawer.generator.reconstructor_file is not None else "data"
-
-    def sent(kind: type[Input | State]) -> dict[str, Any]:
-        return {
-            "files": {name: kind(f"{KEY}-{name}", "data") for name in FILES},
-            "btps": kind(f"{KEY}-btps", "value"),
-            "person": {name: kind(key, "value") for name, key in PERSON.items()},
-            "group": kind(f"{KEY}-group", "value"),
-        }
-
-    def chosen(kind: type[Input | State]) -> dict[str, Any]:
-        return {
-            "counting": kind(f"{KEY}-counting", "value"),
-            "why": kind(f"{KEY}-why", "value"),
-            "head": {name: kind(f"{KEY}-head-{name}", "value") for name in FIELDS},
-            "language": kind(f"{KEY}-language", "value"),
-            "paper": kind(f"{KEY}-paper", "value"),
-            "complete": kind(f"{KEY}-complete", of_complete),
-        }
 
     @app.callback(
         output=(
@@ -164,14 +145,21 @@ def connect(app: Dash, drawer: Drawer) -> None:
             Output(f"{KEY}-choice", "className"),
             Output(f"{KEY}-said", "children"),
         ),
-        inputs={**sent(Input), "value": State(f"{KEY}-counting", "value"), "rules": State(f"{KEY}-rules", "data")},
+        inputs={**_sent(Input), "value": State(f"{KEY}-counting", "value"), "rules": State(f"{KEY}-rules", "data")},
     )
     def choose(value: Any, rules: Any, **given: Any) -> tuple:
         return offered(Sent(**given), value or [], rules)
 
+    of_complete = "value" if drawer.generator.reconstructor_file is not None else "data"
+    _connect_page(app, drawer, of_complete)
+
+
+def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
+    """Register how the page is shown and downloaded; `of_complete` is where the choice to complete lies."""
+
     @app.callback(
         output=Output(f"{KEY}-report", "children"),
-        inputs={"made": sent(State), **chosen(Input)},
+        inputs={"made": _sent(State), **_chosen(Input, of_complete)},
         prevent_initial_call=True,
     )
     def show(made: dict[str, Any], **choices: Any) -> Any:
@@ -181,14 +169,34 @@ def connect(app: Dash, drawer: Drawer) -> None:
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
         inputs={
             "clicks": [Input(f"{KEY}-save-{name}", "n_clicks") for name in DOWNLOADS],
-            "made": sent(State),
-            **chosen(State),
+            "made": _sent(State),
+            **_chosen(State, of_complete),
         },
         prevent_initial_call=True,
     )
     def save(clicks: Any, made: dict[str, Any], **choices: Any) -> tuple[Any, list]:
         del clicks  # which button it was, `ctx` says
         return saved(drawer, Sent(**made), choices, str(ctx.triggered_id).rpartition("-")[2])
+
+
+def _sent(kind: type[Input | State]) -> dict[str, Any]:
+    return {
+        "files": {name: kind(f"{KEY}-{name}", "data") for name in FILES},
+        "btps": kind(f"{KEY}-btps", "value"),
+        "person": {name: kind(key, "value") for name, key in PERSON.items()},
+        "group": kind(f"{KEY}-group", "value"),
+    }
+
+
+def _chosen(kind: type[Input | State], of_complete: str) -> dict[str, Any]:
+    return {
+        "counting": kind(f"{KEY}-counting", "value"),
+        "why": kind(f"{KEY}-why", "value"),
+        "head": {name: kind(f"{KEY}-head-{name}", "value") for name in FIELDS},
+        "language": kind(f"{KEY}-language", "value"),
+        "paper": kind(f"{KEY}-paper", "value"),
+        "complete": kind(f"{KEY}-complete", of_complete),
+    }
 
 
 PANEL = Panel(KEY, "A session and its page", layout, connect)

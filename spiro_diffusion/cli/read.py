@@ -51,14 +51,14 @@ def indices(
     from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
 
     person = subject.person("z-scores need")
-    if person is None and (reading.asked() or results.report):
-        raise SpiroError("a session needs --age, --height and --sex")
     files = curve_files.check_files(output.force, (results.out, (".csv",)), (results.report, (".pdf", ".html")))
     found = read(file, btps=btps, seqn=seqn, people=person is None)
     about = found.about
     if about is not None:
         table = about.join(people_table(found, person))
-    whose = reading.person(subject)
+    whose = reading.person(subject) or reading.of_survey(found)
+    if whose is None and (reading.asked() or results.report):
+        raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
     session = None if whose is None else reading.interpret(found, whose, btps)
     if about is None:
         table = person_table(found, person)

@@ -1,5 +1,6 @@
 """A session on the command line: the options that say how it is read, its tables, and `spiro sessions`."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from spiro_diffusion.cli.options import MODELS, Btps, Models, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_table, say, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.core.vocabulary import INDICES, SEXES
 
 if TYPE_CHECKING:
     from spiro_diffusion.sessions import Decision, Header, Interpretation, Person, Previous, Session
@@ -53,6 +54,18 @@ class Reading:
         if known is None:
             return None
         return Person(known.age, known.height, str(known.sex), self.group)  # type: ignore[arg-type]
+
+    def of_survey(self, curves: "UserCurves") -> "Person | None":
+        """The one participant of NHANES's whose blows they are, where age, height and sex are known."""
+        from spiro_diffusion.sessions import Person  # noqa: PLC0415
+
+        about = curves.about
+        if about is None or "age" not in about or about["seqn"].nunique() != 1:
+            return None
+        age, height, sex = (float(about[name].iloc[0]) for name in ("age", "height", "sex"))
+        if not all(map(math.isfinite, (age, height, sex))):
+            return None
+        return Person(age, height, SEXES[int(sex)], self.group)  # type: ignore[arg-type]
 
     def decisions(self) -> "dict[str, Decision]":
         """What was decided of blows."""

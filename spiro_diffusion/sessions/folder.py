@@ -134,7 +134,7 @@ def _row(
     page = out / PAGES / f"{_file_name(name)}{pages.suffix}" if pages else None
     there = page is None or page.is_file()
     if there and stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
-        return before["row"], False
+        return dict(before["row"]), False
     person = Person(row["age"], row["height"], row["sex"], _said(row, "group") or None, name)  # type: ignore[arg-type]
     post = files[1] if len(files) > 1 else None
     read = interpret(read_session(files[0], person, post=post, btps=row["btps"]))
@@ -143,7 +143,7 @@ def _row(
         pages.write(read, page)
     found = as_row(read)
     stored.parent.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(stored, {"key": key.hexdigest(), "row": found})
+    artifacts.write_json(stored, {"key": key.hexdigest(), "row": list(found.items())})  # in order
     return found, True
 
 
@@ -160,7 +160,10 @@ def as_row(read: Interpretation) -> dict[str, Any]:
     for phase in read.session.phases:
         grades, finding = read.session.grades[phase], read.findings[phase]
         row |= {f"{phase}_grade_fev1": grades.fev1, f"{phase}_grade_fvc": grades.fvc}
-        row |= {f"{phase}_pattern": finding.pattern, f"{phase}_severity": finding.severity}
+        row |= {
+            f"{phase}_pattern": finding.pattern,
+            f"{phase}_severity": None if finding.withheld else finding.severity,
+        }
         for name, values in read.values.items():
             best = values.best.get(phase)
             row |= {f"{phase}_{name}": best and round(best.value, 4)}

@@ -62,7 +62,7 @@ def write(
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
     """Sheet and language, before anything is read.
 
-    Raises SpiroError as `write` does.
+    Raises SpiroError as `write` does, but for what only the disk knows.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
@@ -70,6 +70,8 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
         words(language)  # raises
     if paper not in PAPERS:
         raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+    if path.suffix.lower() == ".pdf":
+        page_pdf.family(language)
     return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
 
 

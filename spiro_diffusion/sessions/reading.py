@@ -13,6 +13,8 @@ from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
 from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
+from spiro_diffusion.physiology.manoeuvre import LEAST_L
+from spiro_diffusion.physiology.spirometry import Indices
 from spiro_diffusion.sessions.records import (
     ADULT_AGE,
     GROUPS,
@@ -96,7 +98,7 @@ def session_of(
         )
         for i, name in enumerate(names)
     ]
-    notes = [note for part in parts for note in part.notes] + doubts + _two_people(blows)
+    notes = [note for part in parts for note in part.notes] + doubts + _no_blows(blows) + _two_people(blows)
     return Session(person, blows, _grades(blows, person.age), visit, notes)
 
 
@@ -207,12 +209,15 @@ def _judged(
     record: pd.DataFrame, phases: list[Phase], age: float
 ) -> tuple[pd.DataFrame, list[tuple[ats_ers.Failing, ...]]]:
     """What ATS/ERS 2019 says of the blows: a column for each field of `ats_ers.Judged`, by names as of Blow; and the
-    faults of each."""
+    faults of each. A record of less than a blow's volume counts for nothing, and no other is held against it.
+    """
+    none = (record["fvc"] < LEAST_L).to_numpy()
+    record = record.assign(**{name: record[name].mask(none) for name in Indices.__annotations__})
     observed = ats_ers.Observed(record.get("fivc", np.nan), record.get("faulty_zero", False), record.get("leak", False))
     sets, ages = np.array([PHASES.index(phase) for phase in phases]), np.full(len(record), age)
     judged, faults = ats_ers.read_2019(record, ages, sets, observed)
     table = pd.DataFrame(judged._asdict()).rename(columns={"fev1": "acceptable_fev1", "fvc": "acceptable_fvc"})
-    return table, faults
+    return table, [("no end",) if less else found for less, found in zip(none, faults, strict=True)]
 
 
 def _counted(
@@ -255,6 +260,14 @@ def _indices(row: pd.Series) -> dict[str, float]:
     with np.errstate(invalid="ignore", divide="ignore"):
         known["ratio"] = float(np.float64(known["fev1"]) / known["fvc"])
     return known
+
+
+def _no_blows(blows: list[Blow]) -> list[str]:
+    return [
+        f"blow {blow.number} does not count: {1000 * blow.indices['fvc']:.0f} mL are no forced expiration"
+        for blow in blows
+        if blow.indices["fvc"] < LEAST_L
+    ]
 
 
 def _two_people(blows: list[Blow]) -> list[str]:

@@ -36,7 +36,12 @@ function nameControls() {
     }
   }
   for (const group of document.querySelectorAll(".dash-radioitems")) set(group, "role", "radiogroup");
-  for (const option of document.querySelectorAll(".dash-radioitems label")) {
+  for (const group of document.querySelectorAll(".dash-checklist")) {
+    const legend = group.closest("fieldset")?.querySelector("legend") ?? group;
+    set(group, "role", "group");
+    set(group, "aria-label", legend.textContent);
+  }
+  for (const option of document.querySelectorAll(".dash-radioitems label, .dash-checklist label")) {
     for (const attribute of ["role", "aria-selected"]) option.removeAttribute(attribute);
   }
   for (const hidden of document.querySelectorAll("input[aria-hidden=true]")) set(hidden, "tabindex", "-1");
