@@ -39,14 +39,30 @@ STAGES = ("download", "repair", "align", "filter", "resample", "train_reconstruc
 DRAWS, SPLITS = 200, 20
 
 
-def main(loops: Path, participants: int, folder: Path) -> None:
-    """Train what is not trained yet, and print the tables."""
+def main(loops: Path, participants: int, folder: Path, figures: Path | None) -> None:
+    """Train what is not trained yet, print the tables, and write them where a file is named."""
     people = pd.read_csv(loops / "people.csv").dropna(subset="fvc_l")
     fold = people["person"].to_numpy() % fit_lung_shapes.FOLDS
     models = [_model(loops, one, participants, folder / str(one)) for one in range(fit_lung_shapes.FOLDS)]
     efforts = validation.read(loops, models[0])
-    print("simulated people, facts without the judged fifth:")
-    _say([_gathered(models, efforts, fold, at_s) for at_s in CUTS_S])
+    tables = {
+        "simulated people, facts without the judged fifth": [_gathered(models, efforts, fold, at_s) for at_s in CUTS_S],
+        "the same, corrected by half of these people, judged on the other half": _corrected(models, efforts, fold),
+        **_rivals(efforts, fold, folder),
+        "ridge regression of these people, each left out once": [loop_rivals.own_ridge(efforts, at) for at in CUTS_S],
+    }
+    for words, cases in tables.items():
+        print(f"{words}:")
+        _say(cases)
+    if figures:
+        found = {
+            words: {"cuts": [_figures(*cut) for cut in zip(CUTS_S, c, strict=True)]} for words, c in tables.items()
+        }
+        artifacts.write_json(figures, found)
+
+
+def _corrected(models: list[Reconstructor], efforts: Recorded, fold: NDArray) -> list[Completed]:
+    """The models of the folds, corrected by one half of the people and judged on the other, SPLITS times."""
     corrected: list[list[Completed]] = [[] for _ in CUTS_S]
     cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
     for used, judged in _halves(len(fold)):
@@ -57,12 +73,10 @@ def main(loops: Path, participants: int, folder: Path) -> None:
         ]
         for number, at_s in enumerate(CUTS_S):
             corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
-    print(f"corrected by half of the people, judged on the other half, {SPLITS} times:")
-    _say([_joined(parts) for parts in corrected])
-    _say_rivals(efforts, fold, folder)
+    return [_joined(parts) for parts in corrected]
 
 
-def _say_rivals(efforts: Recorded, fold: NDArray, folder: Path) -> None:
+def _rivals(efforts: Recorded, fold: NDArray, folder: Path) -> dict[str, list[Completed]]:
     """What rivals make of all efforts, each by those who learned from the simulated people of its fold."""
     names = range(fit_lung_shapes.FOLDS)
     known = [loop_rivals.known(folder / str(one)) for one in names]
@@ -73,11 +87,7 @@ def _say_rivals(efforts: Recorded, fold: NDArray, folder: Path) -> None:
         for name, cuts in found.items():
             own = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
             cuts.append(_joined(own))
-    for name, cuts in found.items():
-        print(f"{name}, of the same simulated people:")
-        _say(cuts)
-    print("ridge regression fitted to these people, each left out once:")
-    _say([loop_rivals.own_ridge(efforts, at_s) for at_s in CUTS_S])
+    return {f"{name.replace('_', ' ')}, of the same simulated people": cuts for name, cuts in found.items()}
 
 
 def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstructor:
@@ -132,6 +142,10 @@ def _halves(n: int) -> list[tuple[NDArray, NDArray]]:
     return [(np.sort(order[: n // 2]), np.sort(order[n // 2 :])) for order in orders]
 
 
+def _figures(at_s: float, found: Completed) -> dict[str, float]:
+    return {"cut_s": at_s, **{name: round(float(value), 4) for name, value in validation.figures(found).items()}}
+
+
 def _say(cases: list[Completed]) -> None:
     for at_s, found in zip(CUTS_S, cases, strict=True):
         own = validation.figures(found)
@@ -153,6 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("loops", type=Path)
     parser.add_argument("--participants", type=int, default=600)
     parser.add_argument("--folder", type=Path, default=Path("runs/folds"))
+    parser.add_argument("--figures", type=Path, help="file for the tables, see benchmarks.loops_page")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    main(given.loops, given.participants, given.folder)
+    main(given.loops, given.participants, given.folder, given.figures)

@@ -1,6 +1,6 @@
 """Publish a full-size run: its figures to metrics/full/, and the page docs/results.md that shows them.
 
-    python benchmarks/results_page.py runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..."
+    python -m benchmarks.results_page runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..."
 
 Reads what `spiro_diffusion.pipeline.run` left in the folder. Nothing is computed here, and nothing written by hand.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks import loops_page
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.evaluation import registry, targets
 from spiro_diffusion.evaluation.figures import to_json
@@ -53,24 +54,27 @@ RIVALS = {
     "neighbours": "neighbours",
     "ridge": "ridge",
     "boosted_trees": "boosted trees",
+    "boosted_quantiles": "boosted quantiles",
+    "nearest_lungs": "regression on the nearest",
 }
 
 
 def spoiled_table(judged: dict[str, Any]) -> list[str]:
     """Efforts spoiled and drawn anew: the generator's errors and intervals, and the rivals' median errors of FVC."""
+    rivals = [name for name in RIVALS if all(name in case for case in judged["cases"].values())]
     head = ["spoiled", "FVC (mL)", "FEF25-75 (L/s)", "90 % interval of FVC: coverage, width (mL)"]
-    head += ["FEV1/FVC bias, obstructed", *RIVALS.values(), "CRPS over the best rival's"]
+    head += ["FEV1/FVC bias, obstructed", *(RIVALS[name] for name in rivals), "CRPS over the best rival's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
         own, scale = case["generator"], 1000
-        ratio = max((case[r]["fvc"]["crps_ratio"] for r in RIVALS), key=lambda figure: figure["value"])
+        ratio = max((case[r]["fvc"]["crps_ratio"] for r in rivals), key=lambda figure: figure["value"])
         cells = [
             _spoiling(name),
             f"{scale * own['fvc']['error']['value']:.1f}",
             f"{own['fef2575']['error']['value']:.3f}",
             f"{100 * own['fvc']['coverage_90']['value']:.1f} %, {scale * own['fvc']['width_90']['value']:.0f}",
             f"{case['ratio_bias']['obstructed']['bias']['value']:+.4f}",
-            *(f"{scale * case[r]['fvc']['error']['value']:.1f}" for r in RIVALS),
+            *(f"{scale * case[r]['fvc']['error']['value']:.1f}" for r in rivals),
             f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -190,7 +194,10 @@ def main() -> None:
     judged = artifacts.read_json(spoiled / "judge.json") if (spoiled / "judge.json").is_file() else None
     if judged is not None:
         artifacts.write_json(full / "reconstruct.json", artifacts.read_json(spoiled / "summary.json"))
-    artifacts.write_text(Path("docs/results.md"), page(record, about, judged))
+    written = page(record, about, judged)
+    if loops_page.FIGURES.is_file():
+        written = loops_page.with_section(written, artifacts.read_json(loops_page.FIGURES))
+    artifacts.write_text(loops_page.PAGE, written)
 
 
 if __name__ == "__main__":

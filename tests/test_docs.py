@@ -12,6 +12,9 @@ import yaml
 from browser import browser
 from repository import ROOT
 
+from benchmarks import loops_page
+from spiro_diffusion.core.artifacts import read_json
+
 pytest.importorskip("mkdocs", reason="mkdocs is not installed; pip install -r requirements.lock")
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "use": "href"}
@@ -142,3 +145,9 @@ def test_every_command_has_a_line_in_the_page_of_the_command_line() -> None:
     assert len(commands) > 8
     said = set(re.findall(r"^\| `spiro (\w+)` ", (ROOT / "docs" / "command_line.md").read_text(), flags=re.M))
     assert commands <= said
+
+
+def test_the_section_on_recorded_efforts_shows_the_stored_figures() -> None:
+    page = (ROOT / loops_page.PAGE).read_text(encoding="utf-8")
+    assert loops_page.with_section(page, read_json(ROOT / loops_page.FIGURES)) == page
+    assert loops_page.TITLE in page
