@@ -27,6 +27,7 @@ COMMANDS = {
     "cohort": ["-n", "3", "--out", "cohort.parquet", "--models", "{models}"],
     "evaluate": [],
     "report": [],
+    "sessions": ["LAB", "people.csv"],
     "validate": ["missing", "--models", "{models}"],
     "verify": [],
     "app": ["--models", "{models}", "--port", "{port}"],
@@ -35,6 +36,7 @@ COMMANDS = {
 }
 NEEDS_MORE = {  # than models: what is missing
     "indices": "missing.csv",
+    "sessions": "people.csv: no such file",
     "convert": "missing.xml",
     "reconstruct": "missing.csv",
     "validate": "reconstructor.safetensors: no such checkpoint",
