@@ -5,10 +5,10 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import controls, requests, user_effort
+from spiro_diffusion.app import controls, requests, upload, user_effort
 from spiro_diffusion.app.controls import PERSON, alert, card, labelled, note
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.requests import Drawer
@@ -26,24 +26,15 @@ from spiro_diffusion.sessions import (
 )
 from spiro_diffusion.sessions import Person as Subject
 from spiro_diffusion.sessions.page_contents import Contents, Interval
+from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.reading import recounted, session_of
-from spiro_diffusion.sessions.records import GROUPS
+from spiro_diffusion.sessions.records import GROUPS, HEADER
 from spiro_diffusion.user_curves import UserCurves
 from spiro_diffusion.user_curves.efforts import BTPS_RANGE
 
 KEY = "session"
 FILES = {"file": "Blows (all, or those before the drug)", "post": "Blows after the drug"}
-FIELDS = {
-    "date": "Date",
-    "operator": "Operator",
-    "device": "Device",
-    "calibration": "Calibration",
-    "btps": "BTPS",
-    "drug": "Drug",
-    "dose": "Dose",
-    "wait": "Wait",
-    "comments": "Comments",
-}
+FIELDS = {name: words("en")[name] for name in HEADER}
 LONGEST = {"comments": 400}  # characters
 LONGEST_FIELD = 80
 LONGEST_WHY = 120
@@ -127,15 +118,8 @@ def _field(name: str, title: str) -> Component:
 def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
     for name in FILES:
-        app.clientside_callback(
-            ClientsideFunction("spiro", "upload"),
-            Output(f"{KEY}-{name}", "data"),
-            Output(f"{KEY}-{name}-refused", "children"),
-            Input(f"{KEY}-{name}-upload", "contents"),
-            State(f"{KEY}-{name}-upload", "filename"),
-            State(f"{KEY}-{name}-most", "data"),
-            prevent_initial_call=True,
-        )
+        own = f"{KEY}-{name}"
+        upload.receive(app, f"{own}-upload", own, f"{own}-refused", f"{own}-most")
 
     @app.callback(
         output=(

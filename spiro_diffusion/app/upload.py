@@ -45,15 +45,7 @@ def layout(key: str) -> list[Component]:
 
 def connect(app: Dash, key: str) -> None:
     """Register how a file is read, refused and removed."""
-    app.clientside_callback(
-        ClientsideFunction("spiro", "upload"),
-        Output(f"{key}-file", "data"),
-        Output(f"{key}-file-refused", "children"),
-        Input(f"{key}-upload", "contents"),
-        State(f"{key}-upload", "filename"),
-        State(f"{key}-most-bytes", "data"),
-        prevent_initial_call=True,
-    )
+    receive(app, f"{key}-upload", f"{key}-file", f"{key}-file-refused", f"{key}-most-bytes")
 
     @app.callback(
         Output(f"{key}-user", "data"),
@@ -72,6 +64,20 @@ def connect(app: Dash, key: str) -> None:
         ClientsideFunction("spiro", "clear"),
         Output(f"{key}-upload", "contents"),
         Input(f"{key}-user-remove", "n_clicks"),
+        prevent_initial_call=True,
+    )
+
+
+def receive(app: Dash, upload: str, store: str, refused: str, most: str) -> None:
+    """Register, by the names of its parts, that a chosen file comes into a store, or why it is refused; one of more
+    bytes than `most` holds never leaves the browser."""
+    app.clientside_callback(
+        ClientsideFunction("spiro", "upload"),
+        Output(store, "data"),
+        Output(refused, "children"),
+        Input(upload, "contents"),
+        State(upload, "filename"),
+        State(most, "data"),
         prevent_initial_call=True,
     )
 
