@@ -22,7 +22,7 @@ NAMES = {
     "neighbours": "nearest training efforts",
     "ridge": "ridge regression",
     "boosted_quantiles": "boosted quantiles",
-    "nearest_lungs": "regression on the nearest",
+    "nearest_lungs": "regression on nearest lungs",
 }
 LABELS = {how.name: how.label for how in JUDGED}  # of cases
 SHOWN_S = 8.0
