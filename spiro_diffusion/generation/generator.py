@@ -31,6 +31,7 @@ READ = 1024  # curves at a time through the VQ-VAE
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
 LATENT_STREAM, FACT_STREAM, LOSS_STREAM = 0, 1, 2  # of the noise
+_GRADE = conditioning.NAMES.index("grade")
 
 
 class Request(NamedTuple):
@@ -79,8 +80,8 @@ class Generator:
 
     @property
     def fact_shape(self) -> tuple[int, int]:
-        """Of what the facts' denoiser draws."""
-        return 1, len(index_diffusion.NAMES)
+        """Of what the facts' denoiser draws for an effort alone."""
+        return 1, index_diffusion.CHANNELS
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -139,7 +140,7 @@ class Generator:
         self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int | None = None
     ) -> np.ndarray:
         """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
-        `logs` (n, 7), natural logarithms in the order of `index_diffusion.NAMES`.
+        `logs` (n, 9), in the order of `index_diffusion.NAMES`.
 
         Raises SpiroError where the weights draw what is not finite.
         """
@@ -150,7 +151,7 @@ class Generator:
             finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
                 facts = self.cldm.facts.as_conditions(wanted[part].to(device))
-                noise = self._noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
+                noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 out[part] = _finite(finish(torch.cat([known[part].to(device), facts], dim=1), noise).cpu())
         return out
 
@@ -168,7 +169,7 @@ class Generator:
         def draw(part: slice) -> Tensor:
             rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
-            noise = (self._noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
+            noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
             function = captured if n == request.batch else plain  # the rest of a batch does not come again
             return function(known[rows], features[rows], *noise)["flow"].cpu()
 
@@ -177,14 +178,15 @@ class Generator:
     @torch.inference_mode()
     def _finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Step:
         """A function from conditions (B, k), features of the surface (B, 12) and standard normal noise of facts
-        (B, 1, 7) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
+        (B, 1, CHANNELS) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
         model = self.cldm
         facts_steps = model.config.sampling.facts_steps
-        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
+        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
-            logs = model.facts.restore(draw(known, fact_noise), features)
+            drawn = draw(index_diffusion.alone(known), fact_noise)[:, 0]
+            logs, known = model.facts.restore(drawn, features), index_diffusion.with_grades(known, drawn)
             flow = finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)
             return {"flow": _void(flow, logs)}
 
@@ -194,7 +196,7 @@ class Generator:
     def _token_finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions with facts and noise (B, TOKENS, r) to curves (B, bins), L/s."""
         model = self.cldm
-        draw = self._drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
+        draw = self.drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
         narrower = self.vqvae.narrower()
 
         def finish(known: Tensor, noise: Tensor) -> Tensor:
@@ -205,7 +207,7 @@ class Generator:
 
         return finish
 
-    def _drawer(
+    def drawer(
         self, denoiser: Denoiser, noise: Noise, sampler: SamplerName, steps: int, guidance: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
@@ -213,7 +215,7 @@ class Generator:
 
         def draw(known: Tensor, start: Tensor) -> Tensor:
             tokens = denoiser.network.conditions(known)
-            blank = denoiser.network.conditions(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
+            blank = denoiser.network.conditions(_blank(known)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
@@ -250,8 +252,10 @@ class Generator:
         with self.place.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
                 own, at = logs[part], (seed, part.start)
-                facts = model.facts.standardise(own, features[part])
-                losses = self._loss(model.facts.denoiser, facts, known[part], *at, FACT_LEVELS)
+                grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
+                facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
+                told = index_diffusion.alone(known[part])
+                losses = self._loss(model.facts.denoiser, facts, told, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
                 both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
                 with self.place.autocast():
@@ -265,7 +269,7 @@ class Generator:
         """Mean loss (B,) over noise levels (log sigma) of rows first ... of all."""
         losses = torch.zeros(len(clean), device=clean.device)
         for i, level in enumerate(levels):
-            noise = self._noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
+            noise = self.noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
             sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
             losses += denoising_loss(denoiser, clean, known, sigma, noise)
         return losses / len(levels)
@@ -273,7 +277,7 @@ class Generator:
     def _flow(self, signals: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.place.device)
 
-    def _noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
+    def noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
         """Standard normal numbers of draws first ... first + rows; `first` is the begin of a block of noise."""
         device, block = self.place.device, self.cldm.config.sampling.noise_block
         blocks = []
@@ -287,6 +291,14 @@ class Generator:
 def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
     """Conditions (n, k) and features of the mean surface (n, 12)."""
     return torch.from_numpy(conditioning.encode(people)), torch.from_numpy(mean_surface.features(people)).float()
+
+
+def _blank(known: Tensor) -> Tensor:
+    """Conditions of which nothing is known; who sits in a set (B, E, k) still is."""
+    blank = torch.full_like(known, torch.nan)
+    if known.ndim == 3:
+        blank[..., -1] = known[..., -1]
+    return blank
 
 
 def _void(flow: Tensor, drawn: Tensor) -> Tensor:
