@@ -91,9 +91,10 @@ def nearest_session(people: pd.DataFrame, train: pd.DataFrame, signals: NDArray,
     rows_of = np.split(np.argsort(session, kind="stable"), np.cumsum(counts)[:-1])
     places, kinds = _place(starts, counts), starts["test_type"].to_numpy()
     chosen = np.zeros(len(people), dtype=np.int64)
-    for (_, test_type), rows in people.reset_index(drop=True).groupby(SESSION).indices.items():
-        own = _place(people.iloc[rows[:1]], np.array([len(rows)]))
-        distance = ((places - own) ** 2).sum(axis=1) + 1e9 * (kinds != test_type)
+    for rows in people.reset_index(drop=True).groupby(SESSION).indices.values():
+        one = people.iloc[rows[:1]]
+        own = _place(one, np.array([len(rows)]))
+        distance = ((places - own) ** 2).sum(axis=1) + 1e9 * (kinds != one["test_type"].iloc[0])
         nearest = rows_of[int(distance.argmin())]
         chosen[rows] = nearest[np.arange(len(rows)) % len(nearest)]
     found = dequantise.before(np.asarray(signals)[chosen], train["btps"].to_numpy()[chosen])

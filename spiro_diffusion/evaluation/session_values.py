@@ -4,6 +4,8 @@ A session is the efforts of one participant before, or after, the bronchodilator
 ones, which NHANES's session grades count; what is said of volumes and flows is said of them.
 """
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -69,7 +71,7 @@ def _spread(efforts: pd.DataFrame, session: NDArray, good: NDArray) -> pd.DataFr
     """How good efforts of a session differ, by session."""
     some = efforts[good]
     by_session = some.groupby(session[good])
-    table = {}
+    table: dict[str, pd.Series] = {}
     for index in COMPARED:
         values = by_session[index]
         count, mean = values.count(), values.mean()
@@ -101,7 +103,7 @@ def _skewness(values: pd.Series, session: NDArray) -> pd.Series:
 def _residuals(efforts: pd.DataFrame, session: NDArray, good: NDArray, ruler: Ruler) -> pd.DataFrame:
     """Means over good efforts, and over their pairs, of what correlation is made of, by session of two or more."""
     some = efforts[good]
-    table = {}
+    table: dict[str, pd.Series] = {}
     for index in JUDGED:
         residual = np.log(some[index]) - ruler.mean(some, index)
         by_session = residual.groupby(session[good])
@@ -118,7 +120,8 @@ def _residuals(efforts: pd.DataFrame, session: NDArray, good: NDArray, ruler: Ru
 
 def _all(efforts: pd.DataFrame, session: NDArray) -> pd.DataFrame:
     """Means and SDs over all efforts of a session, good or not."""
-    logs = np.log(efforts[["fvc", "fet", "bev"]].where(efforts[["fvc", "fet", "bev"]] > 0))
+    values = efforts[["fvc", "fet", "bev"]]
+    logs: pd.DataFrame = values.where(values > 0).apply(np.log)
     by_session = logs.groupby(session)
     return pd.concat([by_session.mean().add_suffix("_log"), by_session.std().add_suffix("_log_sd")], axis=1)
 
@@ -132,8 +135,8 @@ def overlaps(signals: NDArray, session: NDArray, good: NDArray) -> dict[int, flo
     volume = np.maximum.accumulate(time_grid.volume(signals), axis=1)
     found: dict[int, float] = {}
     rows = np.flatnonzero(good)
-    for one, own in pd.Series(rows).groupby(session[rows]):
-        pairs = [(i, j) for n, i in enumerate(own) for j in own.iloc[n + 1 :]]
+    for one in np.unique(session[rows]):
+        pairs = list(combinations(rows[session[rows] == one], 2))
         if pairs:
             found[int(one)] = float(np.mean([_overlap(volume[[i, j]]) for i, j in pairs]))
     return found
