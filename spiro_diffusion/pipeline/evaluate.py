@@ -22,9 +22,11 @@ from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
 from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.sessions import draw_sessions
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.quantiser import codebook_use
 from spiro_diffusion.models.samplers import SamplerName
+from spiro_diffusion.models.seats import PLACES
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ def evaluate(
         return generator.sample(_usual(people), draws, seed, **options)
 
     def sessions(efforts: pd.DataFrame, seed: int) -> Session:
-        """Each effort of its own lung, until the generator draws sessions."""
-        return Session(efforts["grade"].to_numpy(), sampler(efforts, 1, seed)[:, 0])
+        """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
+        more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
+        told = efforts[["test_type", "age", "height", "sex"]]
+        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=seat + 1)
+        drawn = draw_sessions(generator, asked, seed, steps=params.steps)
+        return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
     held, members = real.held.signals(), real.members.signals()
     losses = (
