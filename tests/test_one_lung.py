@@ -98,7 +98,7 @@ def test_a_persons_efforts_do_not_depend_on_the_batch(generator: Generator) -> N
 
 
 def test_what_is_known_stays_and_the_rest_is_drawn(generator: Generator) -> None:
-    table = efforts(4, 4).assign(grade=["", "D", "A", "B"] * 2).replace({"grade": {"": None}})
+    table = efforts(4, 4).assign(grade=[np.nan, "D", "A", "B"] * 2)
     drawn = draw_sessions(generator, table, seed=1)
     assert drawn.signals.shape == (8, 512)
     assert drawn.table["grade"].tolist()[1:4] == ["D", "A", "B"]

@@ -18,7 +18,7 @@ from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models import conditioning, index_diffusion, volumes
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
 from spiro_diffusion.models.samplers import SAMPLERS, SamplerName, karras_sigmas
@@ -150,9 +150,9 @@ class Generator:
         with self.place.applied(), torch.inference_mode():
             finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
-                facts = self.cldm.facts.as_conditions(wanted[part].to(device))
+                facts = wanted[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
-                out[part] = _finite(finish(torch.cat([known[part].to(device), facts], dim=1), noise).cpu())
+                out[part] = _finite(finish(known[part].to(device), facts, noise).cpu())
         return out
 
     def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
@@ -187,23 +187,27 @@ class Generator:
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
             drawn = draw(index_diffusion.alone(known), fact_noise)[:, 0]
             logs, known = model.facts.restore(drawn, features), index_diffusion.with_grades(known, drawn)
-            flow = finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)
-            return {"flow": _void(flow, logs)}
+            return {"flow": _void(finish_tokens(known, logs, token_noise), logs)}
 
         return finish
 
     @torch.inference_mode()
-    def _token_finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function from conditions with facts and noise (B, TOKENS, r) to curves (B, bins), L/s."""
+    def _token_finisher(
+        self, sampler: SamplerName, steps: int, guidance: float
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """A function from conditions (B, c), facts (B, 9) and noise (B, TOKENS, r) to curves (B, bins), L/s, with the
+        volumes that the facts say."""
         model = self.cldm
         draw = self.drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
         narrower = self.vqvae.narrower()
 
-        def finish(known: Tensor, noise: Tensor) -> Tensor:
+        def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
+            told = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
             with self.place.autocast():
-                drawn = draw(known, noise)
+                drawn = draw(told, noise)
             tokens = model.restore(drawn.float())
-            return _void(self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow, tokens.flatten(1))
+            flow = self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow
+            return _void(volumes.met(flow.float(), index_diffusion.wanted(logs)), tokens.flatten(1))
 
         return finish
 

@@ -16,7 +16,7 @@ from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models import conditioning, index_diffusion, seats
+from spiro_diffusion.models import conditioning, index_diffusion, seats, volumes
 from spiro_diffusion.physiology import time_grid
 
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
@@ -25,7 +25,8 @@ FILES = ("facts.onnx", "denoiser.onnx", "decoder.onnx", "sampler.json", "sample.
 
 
 class Decoder(nn.Module):
-    """Clean latents (B, 64, r) of the denoiser → flow (B, 512), L/s: back to tokens, snapped to codes, decoded."""
+    """Clean latents (B, 64, r) of the denoiser and facts (B, 9) → flow (B, 512), L/s: back to tokens, snapped to codes,
+    decoded, bent to the volumes of the facts."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -34,9 +35,10 @@ class Decoder(nn.Module):
         self.register_buffer("narrow", torch.linalg.pinv(self.vqvae.widen.weight.float()).T.contiguous())
         self.narrow: Tensor
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, facts: Tensor) -> Tensor:
         codes = self.vqvae.quantiser(self.cldm.restore(latents) @ self.narrow)
-        return self.vqvae.decode(self.vqvae.widen(codes.vectors)).flow
+        flow = self.vqvae.decode(self.vqvae.widen(codes.vectors)).flow
+        return volumes.met(flow, index_diffusion.wanted(facts))
 
 
 def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = ()) -> list[Path]:
@@ -53,7 +55,8 @@ def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = (
     both = torch.zeros(rows, len(conditioning.NAMES) + len(index_diffusion.NAMES))
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
-    _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape))
+    facts = torch.zeros(rows, len(index_diffusion.NAMES))
+    _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape), facts=facts)
     numbers = _numbers(generator, fact_shape, latent_shape)
     write_json(folder / "sampler.json", numbers | {"warnings": list(model_warnings)})
     with atomic(folder / "sample.py") as part:

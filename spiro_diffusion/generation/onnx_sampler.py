@@ -74,7 +74,8 @@ class Sampler:
         left = drawn[:, : len(self.info["facts"]["names"])]  # what the mean surface leaves
         logs = features @ facts["coefficients"] + left * facts["residual_sd"]
         known = np.concatenate([self._graded(known, drawn), (logs - facts["centre"]) / facts["spread"]], axis=1)
-        (signals,) = self.networks["decoder"].run(None, {"latents": self._diffuse("denoiser", known, seed, first)})
+        latents = self._diffuse("denoiser", known, seed, first)
+        (signals,) = self.networks["decoder"].run(None, {"latents": latents, "facts": logs})
         return signals
 
     def _alone(self, known: Floats) -> Floats:

@@ -28,6 +28,7 @@ from spiro_diffusion.models.conditioning import ConditionTokens
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.layers import step_phase, zero_linear
 from spiro_diffusion.models.seats import BEST, PLACES
+from spiro_diffusion.models.volumes import Wanted
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
@@ -54,6 +55,13 @@ def read(curves: pd.DataFrame) -> np.ndarray:
     shares = np.clip(np.nan_to_num(np.column_stack([early, late]), nan=1.0), EDGE, 1 - EDGE)
     logs = np.column_stack([np.log(np.where(known, values, np.nan)), np.log(shares / (1 - shares))])
     return np.where(known, logs, np.nan)
+
+
+def wanted(logs: Tensor) -> Wanted:
+    """The volumes that an effort with these facts (B, 9) has."""
+    fev1, fvc, fef2575 = (logs[:, INDICES.index(name)].exp() for name in ("fev1", "fvc", "fef2575"))
+    early, late = (logs[:, len(INDICES) + i].sigmoid() for i in range(len(SHAPES)))
+    return Wanted(early * fev1, fev1, fev1 + late * (fvc - fev1), fvc, fef2575)
 
 
 def place_condition(place: NDArray) -> Tensor:
