@@ -30,6 +30,7 @@ class Wanted(NamedTuple):
 
 def met(flow: Tensor, wanted: Wanted) -> Tensor:
     """Flow (B, bins) in L/s bent to the volumes wanted, then to the time from a quarter to three quarters of FVC."""
+    flow, wanted = flow.double(), Wanted(*(value.double() for value in wanted))  # sums that any machine rounds alike
     edges = torch.from_numpy(time_grid.EDGES_S).to(flow)
     times = torch.zeros_like(flow[:, : len(TIMES_S)]) + torch.tensor(TIMES_S).to(flow)
     values = torch.stack(wanted[:3], dim=1)
@@ -38,7 +39,7 @@ def met(flow: Tensor, wanted: Wanted) -> Tensor:
     last = quarter + 0.5 * wanted.fvc / wanted.fef2575.clamp(min=1e-3)
     times, order = torch.cat([times, last.clamp(max=19.0)[:, None]], dim=1).sort(dim=1)
     values = torch.cat([values, 0.75 * wanted.fvc[:, None]], dim=1).gather(1, order)
-    return _bent(bent, edges, times, values, wanted.fvc)
+    return _bent(bent, edges, times, values, wanted.fvc).float()
 
 
 def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tensor) -> Tensor:
