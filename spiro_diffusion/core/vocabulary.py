@@ -16,6 +16,9 @@ TEST_TYPES: tuple[TestType, ...] = get_args(TestType)
 Grade = Literal["A", "B", "C", "D"]  # of an effort, SPAQEFF
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
+ETHNICITIES = {1: "mexican_american", 2: "other_hispanic", 3: "white", 4: "black", 5: "other"}  # RIDRETH1
+CYCLES = ("E", "F", "G")  # of NHANES, as `nhanes.codebook` has them
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 

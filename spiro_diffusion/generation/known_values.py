@@ -35,6 +35,7 @@ VOLUMES = ("fev1", "fvc")
 # Of the 6,615 people of NHANES 2011-2012 with published values the z-scores lie within -4.8 and 4.3 (FEV1, FVC,
 # FEV1/FVC; GLI Global), -6.0 and 5.0 (FEF25-75; GLI-2012), -4.9 and 6.4 (PEF; Hankinson 1999)
 SEEN_Z = {"fev1": (-6.0, 5.0), "fvc": (-6.0, 5.0), "ratio": (-6.0, 5.0), "pef": (-6.0, 7.0), "fef2575": (-6.5, 6.0)}
+LEAST_PERCENT = {"fev1": 20.0, "fvc": 25.0, "ratio": 30.0}  # likewise: they had 24, 31 and 40 % of predicted at least
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 FORMS = (
     (re.compile(rf"z\s*=?\s*({NUMBER})"), "z"),

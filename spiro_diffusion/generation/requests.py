@@ -77,10 +77,8 @@ def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int,
         limits[name] = _within_patterns(name, known[name], requests, people)
     found = Wanted(list(requests), known, limits)
     for row, request in enumerate(requests):
-        reason = impossible.reason(
-            request.known, request.pattern, people.iloc[row], _row(known, row), _row(limits, row)
-        )
-        if reason:
+        person, ends = people.iloc[row], (_row(known, row), _row(limits, row))
+        if reason := impossible.reason(request.known, request.pattern, person, *ends):
             invalid.setdefault(row, reason)
     impossible.beyond_seen([r.known for r in requests], known, people, invalid)
     return found
@@ -145,9 +143,7 @@ def _after(
         if request.after and said is None:
             cells[row] = "Bron"
         elif request.after and str(said).strip().lower() == "pre":
-            invalid[row] = (
-                f"{request.pattern} is of values after a bronchodilator, not before it; leave out test_type Pre"
-            )
+            invalid[row] = f"{request.pattern} is of values after a bronchodilator; leave out test_type Pre"
     return table.assign(test_type=pd.Series(cells, index=table.index, dtype=object))
 
 
@@ -175,11 +171,12 @@ def _within_patterns(name: str, box: Box, requests: Sequence[Request], people: p
     for label in {r.pattern for r in requests if r.pattern is not None}:
         rows = np.array([row for row, r in enumerate(requests) if r.pattern == label])
         for bound in DEFINITIONS[label].bounds:
-            if bound.index == name:
+            if bound.name == name:
                 ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
                 own = known_values.box(name, ends, people.iloc[rows], {})
                 low[rows] = np.maximum(low[rows], own.low)
-                high[rows] = np.minimum(high[rows], np.nextafter(own.high, -np.inf))  # a bound excludes its end
+                below = np.where(np.isfinite(own.high), np.nextafter(own.high, -np.inf), np.inf)  # it excludes its end
+                high[rows] = np.minimum(high[rows], below)
     return Box(low, high, box.exact)
 
 

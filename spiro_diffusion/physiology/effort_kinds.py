@@ -29,7 +29,7 @@ FAULTS: dict[Kind, frozenset[Failing]] = {
 
 
 def carries(kind: Kind, indices: Indices | pd.DataFrame, age: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each of n efforts is of a kind, by its indices and the age (years); False where nothing is read off it."""
+    """Whether each of n efforts is of a kind, by its indices and the age (years); False where it has none."""
     fvc = np.asarray(indices.fvc, dtype=np.float64)
     age = np.broadcast_to(np.asarray(age, dtype=np.float64), fvc.shape)
     judged, faults = ats_ers.read_2019(indices, age)

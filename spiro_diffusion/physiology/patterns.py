@@ -13,6 +13,7 @@ from spiro_diffusion.physiology.reference import Z_LLN, gli_global
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Index = Literal["fev1", "fvc", "ratio"]  # L, L, -
 Unit = Literal["value", "percent", "z"]  # L, L/s or a ratio; percent of predicted; z-score
 Label = Literal[
     "normal",
@@ -37,9 +38,9 @@ PRISM = "Wan et al. 2014 (doi 10.1186/s12931-014-0089-y)"
 
 
 class Bound(NamedTuple):
-    """From `low`, inclusive, to `high`, exclusive, in `unit`, of FEV1 (L), FVC (L) or FEV1/FVC."""
+    """From `low`, inclusive, to `high`, exclusive, in `unit`."""
 
-    index: Literal["fev1", "fvc", "ratio"]
+    name: Index
     unit: Unit
     low: float
     high: float
@@ -55,11 +56,11 @@ class Definition(NamedTuple):
     after: bool = False
 
 
-def _normal(index: Literal["fev1", "fvc", "ratio"]) -> Bound:
+def _normal(index: Index) -> Bound:
     return Bound(index, "z", -Z_LLN, np.inf)
 
 
-def _low(index: Literal["fev1", "fvc", "ratio"]) -> Bound:
+def _low(index: Index) -> Bound:
     return Bound(index, "z", -np.inf, -Z_LLN)
 
 
@@ -98,7 +99,7 @@ def pattern_of(fev1_z: ArrayLike, fvc_z: ArrayLike, ratio_z: ArrayLike) -> NDArr
     """The one of PARTITION that z-scores (n,) of FEV1, FVC and FEV1/FVC name; "" where one is missing."""
     z = {"fev1": np.asarray(fev1_z), "fvc": np.asarray(fvc_z), "ratio": np.asarray(ratio_z)}
     missing = ~np.isfinite(z["fev1"] + z["fvc"] + z["ratio"])
-    held = [_all([_within(z[b.index], b) for b in DEFINITIONS[label].bounds]) & ~missing for label in PARTITION]
+    held = [_all([_within(z[b.name], b) for b in DEFINITIONS[label].bounds]) & ~missing for label in PARTITION]
     return np.select(held, list(PARTITION), "")
 
 
@@ -111,7 +112,7 @@ def carries(label: Label, fev1: ArrayLike, fvc: ArrayLike, age: ArrayLike, heigh
     """
     values = _values(fev1, fvc)
     definition = DEFINITIONS[label]
-    held = [_within(in_unit(values[b.index], b, age, height, sex), b) for b in definition.bounds]
+    held = [_within(in_unit(values[b.name], b, age, height, sex), b) for b in definition.bounds]
     held.append(np.isfinite(values["ratio"]))
     if definition.adults:
         held.append(np.asarray(age) >= ADULT_AGE)
@@ -135,7 +136,7 @@ def in_unit(value: Floats, bound: Bound, age: ArrayLike, height: ArrayLike, sex:
     """Values (n,) of the bound's index in its unit."""
     if bound.unit == "value":
         return value
-    lms = gli_global(bound.index, age, height, sex)
+    lms = gli_global(bound.name, age, height, sex)
     with np.errstate(invalid="ignore"):
         return lms.z(value) if bound.unit == "z" else lms.percent(value)
 
