@@ -51,9 +51,7 @@ def _ratio(ends: Ends, limits: Ends) -> str | None:
     low, high = limits["ratio"][0], min(limits["ratio"][1], 1.0)
     least = max(fev1_low, 0.0) / fvc_high if fvc_high > 0 else 0.0
     if least > 1:
-        return (
-            f"fev1 is {fev1_low:.2f} L or more, and fvc by the pattern at most {fvc_high:.2f} L; FEV1 is a part of it"
-        )
+        return f"fev1 is {fev1_low:.2f} L at least, fvc by the pattern {fvc_high:.2f} L at most; FEV1 is a part of it"
     most = fev1_high / fvc_low if fvc_low > 0 else np.inf
     if most < low * (1 - EXACT_SHARE) or least > high * (1 + EXACT_SHARE):
         of = "the pattern needs" if all(map(np.isinf, ends["ratio"])) else "asked for is"

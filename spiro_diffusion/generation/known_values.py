@@ -76,6 +76,14 @@ class Box(NamedTuple):
         """Whether anything is known."""
         return np.isfinite(self.low) | np.isfinite(self.high)
 
+    def within(self, other: "Box") -> "Box":
+        """What both hold."""
+        return Box(np.maximum(self.low, other.low), np.minimum(self.high, other.high), self.exact)
+
+    def take(self, rows: NDArray[np.int64]) -> "Box":
+        """Of some of the people, perhaps again and again."""
+        return Box(self.low[rows], self.high[rows], self.exact[rows])
+
     def tolerance(self, name: str) -> Floats:
         """How far a drawn curve's index may be from the exact value; 0 of a range."""
         near = EXACT_SHARE * np.abs(self.exact)

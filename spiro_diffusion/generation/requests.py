@@ -57,12 +57,12 @@ class Wanted(NamedTuple):
 
     requests: list[Request]
     known: dict[str, Box]  # by NAMES, in L, L/s or as a ratio
-    limits: dict[str, Box]  # likewise, within the bounds of the patterns too
+    bounds: dict[str, Box]  # likewise, of the patterns
 
     def take(self, rows: Sequence[int]) -> "Wanted":
         """Of some of the people."""
         at = np.asarray(rows, dtype=np.int64)
-        some = [{name: Box(*(a[at] for a in box)) for name, box in boxes.items()} for boxes in self[1:]]
+        some = [{name: box.take(at) for name, box in boxes.items()} for boxes in self[1:]]
         return Wanted([self.requests[row] for row in rows], *some)
 
 
@@ -72,16 +72,14 @@ def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int,
     `invalid` gets, by row, why no curve can be so.
     """
     known = {name: known_values.box(name, [r.known.get(name) for r in requests], people, invalid) for name in NAMES}
-    limits = dict(known)
-    for name in ("fev1", "fvc", "ratio"):
-        limits[name] = _within_patterns(name, known[name], requests, people)
-    found = Wanted(list(requests), known, limits)
+    bounds = {name: _of_patterns(name, requests, people) for name in NAMES}
+    limits = {name: known[name].within(bounds[name]) for name in NAMES}
     for row, request in enumerate(requests):
         person, ends = people.iloc[row], (_row(known, row), _row(limits, row))
         if reason := impossible.reason(request.known, request.pattern, person, *ends):
             invalid.setdefault(row, reason)
     impossible.beyond_seen([r.known for r in requests], known, people, invalid)
-    return found
+    return Wanted(list(requests), known, bounds)
 
 
 def given(table: pd.DataFrame, said: Mapping[str, Any]) -> bool:
@@ -165,19 +163,18 @@ def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[s
     return [f"left out: {text}"]
 
 
-def _within_patterns(name: str, box: Box, requests: Sequence[Request], people: pd.DataFrame) -> Box:
-    """What the bounds of the patterns leave of a box, row by row."""
-    low, high = box.low.copy(), box.high.copy()
+def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -> Box:
+    """The bounds of the patterns on an index of n people."""
+    low, high = np.full(len(people), -np.inf), np.full(len(people), np.inf)
     for label in {r.pattern for r in requests if r.pattern is not None}:
         rows = np.array([row for row, r in enumerate(requests) if r.pattern == label])
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
                 ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
                 own = known_values.box(name, ends, people.iloc[rows], {})
-                low[rows] = np.maximum(low[rows], own.low)
-                below = np.where(np.isfinite(own.high), np.nextafter(own.high, -np.inf), np.inf)  # it excludes its end
-                high[rows] = np.minimum(high[rows], below)
-    return Box(low, high, box.exact)
+                low[rows] = own.low
+                high[rows] = np.where(np.isfinite(own.high), np.nextafter(own.high, -np.inf), np.inf)  # excluded
+    return Box(low, high, np.full(len(people), np.nan))
 
 
 def _row(boxes: Mapping[str, Box], row: int) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,129 @@
+"""Whether drawn efforts meet a request: their best values against boxes, patterns by their rules, kinds of effort."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.generation.known_values import NAMES
+from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
+from spiro_diffusion.physiology.spirometry import Indices
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAXIMA = ("fev1", "fvc", "pef", "fef2575")  # L, L/s: those of a session are the largest of its efforts
+PLACES = [index_diffusion.NAMES.index(name) for name in MAXIMA]  # among the facts
+SLACK = {"fev1": 0.03, "fvc": 0.03, "ratio": 0.03, "pef": 0.06, "fef2575": 0.08}  # shares by which a curve's indices
+# may differ from its facts: facts within it are kept, since their curve may still meet the request
+COUNTED = ("A", "B", "C")  # grades of efforts that give a session's best values, as those that NHANES publishes
+BTPS = 1.09  # of the counter that curves are read after: rooms are at about 23 degrees
+
+
+class Candidates(NamedTuple):
+    """c candidates and their m efforts."""
+
+    efforts: pd.DataFrame  # (m rows) person: the number of the candidate, from 0
+    owner: Ints  # (c,) the person that each is for
+
+    @classmethod
+    def of(cls, efforts: pd.DataFrame, rows_of: list[Ints], each: Ints) -> "Candidates":
+        """So many candidates for each of P people, whose efforts are at `rows_of` in the table."""
+        owner = np.repeat(np.arange(len(each)), each)
+        rows = [rows_of[person] for person in owner]
+        number = np.repeat(np.arange(len(owner)), [len(some) for some in rows])
+        at = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+        return cls(efforts.iloc[at].reset_index(drop=True).assign(person=number), owner)
+
+    def take(self, chosen: Ints) -> tuple["Candidates", Ints]:
+        """Some of them, and the rows of their efforts."""
+        place = np.full(len(self.owner), -1)
+        place[chosen] = np.arange(len(chosen))
+        own = place[self.efforts["person"].to_numpy()]
+        rows = np.flatnonzero(own >= 0)
+        some = self.efforts.iloc[rows].assign(person=own[rows]).reset_index(drop=True)
+        return Candidates(some, self.owner[chosen]), rows
+
+    def best(self, values: Floats, *, after: Bools) -> Floats:
+        """NAMES (c, 5) of values (m, 4) of MAXIMA, NaN where no effort counts: of a candidate's only effort its own; of
+        a session the largest of those that count before the bronchodilator, if any is before it, or `after` (c,)."""
+        person = self.efforts["person"].to_numpy()
+        size = np.bincount(person, minlength=len(self.owner))
+        drug = (self.efforts["test_type"] == "Bron").to_numpy()
+        before = np.bincount(person[~drug], minlength=len(self.owner)) > 0
+        phase = drug == (after | ~before)[person]
+        counts = (size[person] == 1) | (phase & self.efforts["grade"].isin(COUNTED).to_numpy())
+        best = np.full((len(self.owner), len(MAXIMA)), -np.inf)
+        np.maximum.at(best, person[counts], values[counts])
+        best[~np.isfinite(best)] = np.nan
+        fev1, fvc, pef, fef2575 = best.T
+        return np.column_stack([fev1, fvc, fev1 / fvc, pef, fef2575])
+
+
+def by_facts(candidates: Candidates, logs: Floats, wanted: Wanted) -> Bools:
+    """Whether candidates (c,) with these facts (m, k) may give curves that meet what is wanted."""
+    values = np.exp(logs[:, PLACES])
+    kept = np.ones(len(candidates.owner), dtype=bool)
+    for boxes, best in (
+        (wanted.known, candidates.best(values, after=np.zeros(len(kept), dtype=bool))),
+        (wanted.bounds, candidates.best(values, after=_after(candidates, wanted))),
+    ):
+        for i, name in enumerate(NAMES):
+            if boxes[name].given.any():
+                kept &= boxes[name].take(candidates.owner).holds(best[:, i], name, SLACK[name])
+    return kept
+
+
+def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
+    """The facts (m, k), moved within the slack so that the best values are those that are exactly known."""
+    best = candidates.best(np.exp(logs[:, PLACES]), after=np.zeros(len(candidates.owner), dtype=bool))
+    exact = {name: wanted.known[name].exact[candidates.owner] for name in NAMES}
+    fev1, fvc, ratio = (exact[name] for name in ("fev1", "fvc", "ratio"))
+    fvc = np.where(np.isnan(fvc), fev1 / ratio, fvc)
+    fev1 = np.where(np.isnan(fev1), np.where(np.isnan(fvc), best[:, 1], fvc) * ratio, fev1)
+    out, person = logs.copy(), candidates.efforts["person"].to_numpy()
+    for name, value in {"fev1": fev1, "fvc": fvc, "pef": exact["pef"], "fef2575": exact["fef2575"]}.items():
+        shift = np.nan_to_num(np.log(value / best[:, NAMES.index(name)]))
+        out[:, index_diffusion.NAMES.index(name)] += shift[person]
+    return out
+
+
+def by_curves(candidates: Candidates, signals: NDArray[np.float32], wanted: Wanted, seed: int) -> Bools:
+    """Whether candidates (c,) with these curves (m, 512), in L/s, meet what is wanted, as they are and after the
+    spirometer's counter, whose first millilitre is drawn from the seed."""
+    flow = time_grid.to_10ms(signals)
+    counts = counter.count(flow, BTPS, np.random.default_rng(seed))
+    kept = np.ones(len(candidates.owner), dtype=bool)
+    for each in (flow, counter.flow(counts, BTPS)):
+        kept &= _meet(candidates, spirometry.indices(each, spirometry.end_of_flow(each)), wanted)
+    return kept
+
+
+def _meet(candidates: Candidates, found: Indices, wanted: Wanted) -> Bools:
+    values = np.stack([getattr(found, name) for name in MAXIMA], axis=1)
+    best = candidates.best(values, after=np.zeros(len(candidates.owner), dtype=bool))
+    kept = np.isfinite(best[:, 0])
+    for i, name in enumerate(NAMES):
+        if wanted.known[name].given.any():
+            kept &= wanted.known[name].take(candidates.owner).holds(best[:, i], name)
+    of_pattern = candidates.best(values, after=_after(candidates, wanted))
+    first = candidates.efforts.drop_duplicates("person")  # in the order of the candidates
+    age, height, sex = (first[name].to_numpy(float) for name in ("age", "height", "sex"))
+    asked = [wanted.requests[person] for person in candidates.owner]
+    for label in {request.pattern for request in asked if request.pattern is not None}:
+        rows = np.array([request.pattern == label for request in asked])
+        kept &= ~rows | patterns.carries(label, of_pattern[:, 0], of_pattern[:, 1], age, height, sex)
+    person = candidates.efforts["person"].to_numpy()
+    for kind in {request.effort for request in asked if request.effort is not None}:
+        own = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
+        there = np.bincount(person[own], minlength=len(kept)) > 0
+        kept &= there | np.array([request.effort != kind for request in asked])
+    return kept
+
+
+def _after(candidates: Candidates, wanted: Wanted) -> Bools:
+    return np.array([wanted.requests[person].after for person in candidates.owner], dtype=bool)
