@@ -150,7 +150,7 @@ class Generator:
             finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
                 facts = self.cldm.facts.as_conditions(wanted[part].to(device))
-                noise = self._noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
+                noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 out[part] = _finite(finish(torch.cat([known[part].to(device), facts], dim=1), noise).cpu())
         return out
 
@@ -168,7 +168,7 @@ class Generator:
         def draw(part: slice) -> Tensor:
             rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
-            noise = (self._noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
+            noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
             function = captured if n == request.batch else plain  # the rest of a batch does not come again
             return function(known[rows], features[rows], *noise)["flow"].cpu()
 
@@ -180,7 +180,7 @@ class Generator:
         (B, 1, 7) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
         model = self.cldm
         facts_steps = model.config.sampling.facts_steps
-        draw = self._drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
+        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
@@ -194,7 +194,7 @@ class Generator:
     def _token_finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions with facts and noise (B, TOKENS, r) to curves (B, bins), L/s."""
         model = self.cldm
-        draw = self._drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
+        draw = self.drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
         narrower = self.vqvae.narrower()
 
         def finish(known: Tensor, noise: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class Generator:
 
         return finish
 
-    def _drawer(
+    def drawer(
         self, denoiser: Denoiser, noise: Noise, sampler: SamplerName, steps: int, guidance: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
@@ -265,7 +265,7 @@ class Generator:
         """Mean loss (B,) over noise levels (log sigma) of rows first ... of all."""
         losses = torch.zeros(len(clean), device=clean.device)
         for i, level in enumerate(levels):
-            noise = self._noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
+            noise = self.noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
             sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
             losses += denoising_loss(denoiser, clean, known, sigma, noise)
         return losses / len(levels)
@@ -273,7 +273,7 @@ class Generator:
     def _flow(self, signals: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.place.device)
 
-    def _noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
+    def noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
         """Standard normal numbers of draws first ... first + rows; `first` is the begin of a block of noise."""
         device, block = self.place.device, self.cldm.config.sampling.noise_block
         blocks = []

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.generation.conditions import Said
 from spiro_diffusion.physiology import reference
 from spiro_diffusion.physiology.patterns import Unit
 from spiro_diffusion.physiology.reference import LMS
 
 Floats = NDArray[np.float64]
-Said = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
 
 NAMES = ("fev1", "fvc", "ratio", "pef", "fef2575")  # L, L, -, L/s, L/s
 EQUATIONS = {

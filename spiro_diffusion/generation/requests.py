@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.generation import impossible, known_values
+from spiro_diffusion.generation import impossible, known_values, personal
 from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
 from spiro_diffusion.physiology import effort_kinds, patterns
@@ -82,11 +82,6 @@ def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int,
     return Wanted(list(requests), known, bounds)
 
 
-def given(table: pd.DataFrame, said: Mapping[str, Any]) -> bool:
-    """Whether anything is asked for beyond age, height, sex and the conditions."""
-    return any(said.get(name) is not None for name in WORDS) or any(column in table for column in COLUMNS)
-
-
 def accept(
     table: pd.DataFrame,
     trained: Mapping[str, Any],
@@ -94,19 +89,23 @@ def accept(
     *,
     skip_invalid: bool = False,
     any_effort: bool = False,
-    **defaults: str | None,
-) -> tuple[Accepted, Wanted]:
-    """The people of a table as `subjects.accepted` gives them, with what is wanted of their curves.
+) -> tuple[Accepted, Wanted | None]:
+    """The people of a table as `subjects.accepted` gives them, with what is wanted of their curves; None where nothing
+    is asked for beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `said`: keywords (WORDS); `defaults`: grade and test_type for all whose own cell says nothing.
+    says neither. `said`: keywords for all whose own cell says nothing, WORDS, `personal.NAMES`, grade and test_type.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
     requests, invalid = _read(table, said)
+    defaults = {name: said.get(name) for name in ("grade", "test_type")}
     table = _after(table, requests, defaults, invalid)
     spoiled = np.array([request.effort is not None for request in requests])
     kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=spoiled | any_effort, **defaults)
+    kept = kept._replace(table=personal.added(kept.table, said))
+    if not any(requests) and not invalid:
+        return kept, None
     reasons = {at: invalid[row] for at, row in enumerate(kept.rows) if row in invalid}
     found = wanted([requests[row] for row in kept.rows], kept.table, reasons)
     warnings = [*kept.warnings, *_refuse({kept.rows[at]: why for at, why in reasons.items()}, len(table), skip_invalid)]
