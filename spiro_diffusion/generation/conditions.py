@@ -27,9 +27,7 @@ class Condition(NamedTuple):
 
 CONDITIONS = (
     Condition("grade", GRADES, "A", None, "Effort grade A, B, C or D; A unless given."),
-    Condition(
-        "test_type", TEST_TYPES, "Pre", "Pre", f"Pre or Bron (after a bronchodilator: {DRUG}); Pre unless given."
-    ),
+    Condition("test_type", TEST_TYPES, "Pre", "Pre", f"Pre, or Bron (after a bronchodilator: {DRUG}); else Pre."),
 )
 
 

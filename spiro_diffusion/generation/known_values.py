@@ -36,6 +36,7 @@ VOLUMES = ("fev1", "fvc")
 # FEV1/FVC; GLI Global), -6.0 and 5.0 (FEF25-75; GLI-2012), -4.9 and 6.4 (PEF; Hankinson 1999)
 SEEN_Z = {"fev1": (-6.0, 5.0), "fvc": (-6.0, 5.0), "ratio": (-6.0, 5.0), "pef": (-6.0, 7.0), "fef2575": (-6.5, 6.0)}
 LEAST_PERCENT = {"fev1": 20.0, "fvc": 25.0, "ratio": 30.0}  # likewise: they had 24, 31 and 40 % of predicted at least
+UNREACHED = 1000.0  # L, L/s, for a z-score above all that a reference distribution reaches; 0 for one below all
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 FORMS = (
     (re.compile(rf"z\s*=?\s*({NUMBER})"), "z"),
@@ -196,8 +197,8 @@ def _values(ends: Floats, unit: Unit, lms: LMS) -> Floats:
         return lms.m * ends / 100
     with np.errstate(invalid="ignore", over="ignore"):
         values = lms.value(ends)
-    beyond = np.where(ends < 0, -np.inf, np.inf)  # the distribution does not reach so far
-    return np.where(np.isfinite(values) & np.isfinite(ends), values, beyond)
+    values = np.where(np.isfinite(values), values, np.where(ends < 0, 0.0, UNREACHED))
+    return np.where(np.isfinite(ends), values, ends)
 
 
 def z_scores(boxes: Mapping[str, Box], people: pd.DataFrame) -> dict[str, tuple[Floats, Floats]]:

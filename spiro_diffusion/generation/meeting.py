@@ -10,7 +10,6 @@ from spiro_diffusion.generation.known_values import NAMES
 from spiro_diffusion.generation.requests import Wanted
 from spiro_diffusion.models import index_diffusion
 from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
-from spiro_diffusion.physiology.spirometry import Indices
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -21,7 +20,7 @@ PLACES = [index_diffusion.NAMES.index(name) for name in MAXIMA]  # among the fac
 SLACK = {"fev1": 0.03, "fvc": 0.03, "ratio": 0.03, "pef": 0.06, "fef2575": 0.08}  # shares by which a curve's indices
 # may differ from its facts: facts within it are kept, since their curve may still meet the request
 COUNTED = ("A", "B", "C")  # grades of efforts that give a session's best values, as those that NHANES publishes
-BTPS = 1.09  # of the counter that curves are read after: rooms are at about 23 degrees
+BTPS = (1.06, 1.09, 1.12)  # of the counters that curves are read after: near a limit they do not agree
 
 
 class Candidates(NamedTuple):
@@ -87,7 +86,7 @@ def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
     fev1 = np.where(np.isnan(fev1), np.where(np.isnan(fvc), best[:, 1], fvc) * ratio, fev1)
     out, person = logs.copy(), candidates.efforts["person"].to_numpy()
     for name, value in {"fev1": fev1, "fvc": fvc, "pef": exact["pef"], "fef2575": exact["fef2575"]}.items():
-        shift = np.nan_to_num(np.log(value / best[:, NAMES.index(name)]))
+        shift = np.nan_to_num(np.log(np.where(value > 0, value, np.nan) / best[:, NAMES.index(name)]))
         out[:, index_diffusion.NAMES.index(name)] += shift[person]
     return out
 
@@ -95,15 +94,15 @@ def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
 def by_curves(candidates: Candidates, signals: NDArray[np.float32], wanted: Wanted, seed: int) -> Bools:
     """Whether candidates (c,) with these curves (m, 512), in L/s, meet what is wanted, as they are and after the
     spirometer's counter, whose first millilitre is drawn from the seed."""
-    flow = time_grid.to_10ms(signals)
-    counts = counter.count(flow, BTPS, np.random.default_rng(seed))
-    kept = np.ones(len(candidates.owner), dtype=bool)
-    for each in (flow, counter.flow(counts, BTPS)):
-        kept &= _meet(candidates, spirometry.indices(each, spirometry.end_of_flow(each)), wanted)
+    rng, flow = np.random.default_rng(seed), time_grid.to_10ms(signals)
+    kept = _meet(candidates, flow, wanted)
+    for btps in BTPS:
+        kept &= _meet(candidates, counter.flow(counter.count(flow, btps, rng), btps), wanted)
     return kept
 
 
-def _meet(candidates: Candidates, found: Indices, wanted: Wanted) -> Bools:
+def _meet(candidates: Candidates, flow: NDArray[np.float32], wanted: Wanted) -> Bools:
+    found = spirometry.indices(flow, spirometry.end_of_flow(flow))
     values = np.stack([getattr(found, name) for name in MAXIMA], axis=1)
     best = candidates.best(values, after=np.zeros(len(candidates.owner), dtype=bool))
     kept = np.isfinite(best[:, 0])
