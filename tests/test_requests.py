@@ -183,7 +183,7 @@ def test_every_curve_carries_the_label_that_was_asked_for(label: str) -> None:
     person = drawn.efforts
     for read, share in zip(measured(drawn.signals), (1.0, 0.99), strict=True):
         if label in patterns.LABELS:
-            carried = patterns.carries(label, read.fev1, read.fvc, person["age"], person["height"], 1)  # type: ignore[arg-type]
+            carried = patterns.carries(label, read.fev1, read.fvc, person["age"], person["height"], 1)
         else:
             carried = effort_kinds.carries(label, read, person["age"])  # type: ignore[arg-type]
         assert carried.mean() >= share
