@@ -13,12 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from spiro_diffusion.core.vocabulary import SEXES
+from spiro_diffusion.core.vocabulary import ETHNICITIES, SEXES
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, figure, missing, too_few
 from spiro_diffusion.evaluation.registry import leaves, node_at
 
 AGE_BANDS = ((6, 12), (13, 19), (20, 39), (40, 59), (60, 79))  # years, both ends included
-ETHNICITIES = {1: "mexican_american", 2: "other_hispanic", 3: "white", 4: "black", 5: "other"}  # RIDRETH1
 BINS = 512  # of the range of an index: its distribution is kept at their edges
 MARGIN = 0.25  # of the real range, on both sides: values farther out count as lying there
 TAIL = 0.05  # of the floor beyond the limit, shared by all groups and indices compared (Bonferroni)

@@ -31,6 +31,7 @@ READ = 1024  # curves at a time through the VQ-VAE
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
 LATENT_STREAM, FACT_STREAM, LOSS_STREAM = 0, 1, 2  # of the noise
+_GRADE = conditioning.NAMES.index("grade")
 
 
 class Request(NamedTuple):
@@ -79,8 +80,8 @@ class Generator:
 
     @property
     def fact_shape(self) -> tuple[int, int]:
-        """Of what the facts' denoiser draws."""
-        return 1, len(index_diffusion.NAMES)
+        """Of what the facts' denoiser draws for an effort alone."""
+        return 1, index_diffusion.CHANNELS
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -139,7 +140,7 @@ class Generator:
         self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int | None = None
     ) -> np.ndarray:
         """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
-        `logs` (n, 7), natural logarithms in the order of `index_diffusion.NAMES`.
+        `logs` (n, 9), in the order of `index_diffusion.NAMES`.
 
         Raises SpiroError where the weights draw what is not finite.
         """
@@ -177,14 +178,15 @@ class Generator:
     @torch.inference_mode()
     def _finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Step:
         """A function from conditions (B, k), features of the surface (B, 12) and standard normal noise of facts
-        (B, 1, 7) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
+        (B, 1, CHANNELS) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
         model = self.cldm
         facts_steps = model.config.sampling.facts_steps
         draw = self.drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
-            logs = model.facts.restore(draw(known, fact_noise), features)
+            drawn = draw(index_diffusion.alone(known), fact_noise)[:, 0]
+            logs, known = model.facts.restore(drawn, features), index_diffusion.with_grades(known, drawn)
             flow = finish_tokens(torch.cat([known, model.facts.as_conditions(logs)], dim=1), token_noise)
             return {"flow": _void(flow, logs)}
 
@@ -213,7 +215,7 @@ class Generator:
 
         def draw(known: Tensor, start: Tensor) -> Tensor:
             tokens = denoiser.network.conditions(known)
-            blank = denoiser.network.conditions(torch.full_like(known, torch.nan)) if guidance != 1.0 else None
+            blank = denoiser.network.conditions(_blank(known)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
@@ -250,8 +252,10 @@ class Generator:
         with self.place.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
                 own, at = logs[part], (seed, part.start)
-                facts = model.facts.standardise(own, features[part])
-                losses = self._loss(model.facts.denoiser, facts, known[part], *at, FACT_LEVELS)
+                grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
+                facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
+                told = index_diffusion.alone(known[part])
+                losses = self._loss(model.facts.denoiser, facts, told, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
                 both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
                 with self.place.autocast():
@@ -287,6 +291,14 @@ class Generator:
 def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
     """Conditions (n, k) and features of the mean surface (n, 12)."""
     return torch.from_numpy(conditioning.encode(people)), torch.from_numpy(mean_surface.features(people)).float()
+
+
+def _blank(known: Tensor) -> Tensor:
+    """Conditions of which nothing is known; who sits in a set (B, E, k) still is."""
+    blank = torch.full_like(known, torch.nan)
+    if known.ndim == 3:
+        blank[..., -1] = known[..., -1]
+    return blank
 
 
 def _void(flow: Tensor, drawn: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.core.vocabulary import GRADES, SEXES, TEST_TYPES
+from spiro_diffusion.core.vocabulary import CYCLES, ETHNICITIES, GRADES, SEXES, TEST_TYPES
 from spiro_diffusion.models.layers import GroupedLinear
 
 
@@ -27,6 +27,7 @@ class Number:
     spread: float
     jitter: float = 0.0  # SD of noise in training, in its unit
     optional: bool = False  # whether a user may leave it out
+    seldom: bool = False  # few say it: all such are hidden together for half of the curves, and each for a third
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Category:
     name: str
     values: tuple[object, ...]  # in the order of the embeddings
     optional: bool = False
+    seldom: bool = False
 
 
 # Numbers come first. Age, height and sex nearly name a participant, and a network that can tell people apart learns
@@ -43,14 +45,20 @@ class Category:
 CONDITIONS: tuple[Number | Category, ...] = (
     Number("age", centre=45.0, spread=22.0, jitter=1.0),  # years; near NHANES's, ages 6-79
     Number("height", centre=163.0, spread=16.0, jitter=2.0),  # cm
+    Number("weight", centre=70.0, spread=25.0, jitter=2.0, optional=True, seldom=True),  # kg
     Category("sex", tuple(SEXES)),
     Category("grade", GRADES, optional=True),
     Category("test_type", TEST_TYPES, optional=True),
     Category("best", (False, True), optional=True),  # of the participant, before the bronchodilator
+    Category("ethnicity", tuple(ETHNICITIES), optional=True, seldom=True),  # RIDRETH1
+    Category("cycle", CYCLES, optional=True, seldom=True),
 )
 NUMBERS = tuple(c for c in CONDITIONS if isinstance(c, Number))
 CATEGORIES = tuple(c for c in CONDITIONS if isinstance(c, Category))
 NAMES = tuple(c.name for c in CONDITIONS)
+USUAL = tuple(c.name for c in CONDITIONS if not c.seldom)  # what the judge tells of a held-out effort
+
+HIDDEN_TOGETHER, HIDDEN_ALONE = 0.5, 1 / 3  # shares of curves, of what is seldom known
 
 
 def encode(people: pd.DataFrame) -> np.ndarray:
@@ -117,10 +125,11 @@ class ConditionTokens(nn.Module):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What conditions (B, k) go through in training: noise, and each hidden alone or all of a row together."""
+    """What conditions (B, k) go through in training: noise, and each hidden alone or some of a row together."""
 
     jitter: Tensor  # (k,) SD of noise
     hidden: Tensor  # (k,) probability that one is hidden
+    seldom: Tensor  # (k,) whether it is hidden with all others that are seldom known, for HIDDEN_TOGETHER of the rows
     all_hidden: float  # probability that all of a row are
 
     @classmethod
@@ -128,17 +137,22 @@ class Augmentation:
         """Of CONDITIONS, each that is optional hidden with probability `optional`, and of `facts` numbers behind
         them with noise of SD `facts_jitter`, hidden only with all others."""
         jitter = [c.jitter / c.spread if isinstance(c, Number) else 0.0 for c in CONDITIONS]
-        hidden = [optional if c.optional else 0.0 for c in CONDITIONS]
-        return cls(torch.tensor(jitter + [facts_jitter] * facts), torch.tensor(hidden + [0.0] * facts), all_hidden)
+        hidden = [HIDDEN_ALONE if c.seldom else optional if c.optional else 0.0 for c in CONDITIONS]
+        seldom = [c.seldom for c in CONDITIONS] + [False] * facts
+        rest = [0.0] * facts
+        return cls(
+            torch.tensor(jitter + [facts_jitter] * facts), torch.tensor(hidden + rest), torch.tensor(seldom), all_hidden
+        )
 
     def to(self, device: torch.device) -> "Augmentation":
         """The same on another device."""
-        return Augmentation(self.jitter.to(device), self.hidden.to(device), self.all_hidden)
+        return Augmentation(self.jitter.to(device), self.hidden.to(device), self.seldom.to(device), self.all_hidden)
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """What is added to conditions, (rows, k): noise, and NaN where one is hidden."""
         device, shape = self.jitter.device, (rows, len(self.jitter))
         noise = self.jitter * torch.randn(shape, generator=generator, device=device)
         draw = torch.rand(shape, generator=generator, device=device)
-        every = torch.rand((rows, 1), generator=generator, device=device) < self.all_hidden
-        return noise.masked_fill(every | (draw < self.hidden), torch.nan)
+        every, seldom = torch.rand((rows, 2), generator=generator, device=device).chunk(2, dim=1)
+        hidden = (every < self.all_hidden) | (draw < self.hidden) | (self.seldom & (seldom < HIDDEN_TOGETHER))
+        return noise.masked_fill(hidden, torch.nan)

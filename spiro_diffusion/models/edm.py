@@ -60,11 +60,24 @@ class Denoiser(nn.Module):
         return c_skip * noisy + c_out * estimate.to(torch.float32)
 
 
-def denoising_loss(denoiser: Denoiser, latents: Tensor, conditions: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """Weighted squared error of one noise level a row → (B,); 1 for a network that knows nothing."""
+def denoising_loss(
+    denoiser: Denoiser,
+    latents: Tensor,
+    conditions: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    present: Tensor | None = None,
+) -> Tensor:
+    """Weighted squared error of one noise level a row → (B,); 1 for a network that knows nothing.
+
+    Of rows that are sets, `present` (B, tokens) is 1 for the tokens that count, 0 for empty seats.
+    """
     weight = (sigma**2 + denoiser.sigma_data**2) / (sigma * denoiser.sigma_data) ** 2
     estimate = denoiser(latents + sigma[:, None, None] * noise, sigma, conditions)
-    return weight * ((estimate - latents) ** 2).mean(dim=(1, 2))
+    error = ((estimate - latents) ** 2).mean(dim=2)
+    if present is None:
+        return weight * error.mean(dim=1)
+    return weight * (error * present).sum(dim=1) / present.sum(dim=1)
 
 
 def draw_sigma(rows: int, noise: Noise, generator: torch.Generator, device: torch.device) -> Tensor:

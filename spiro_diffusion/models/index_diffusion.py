@@ -1,10 +1,14 @@
-"""The facts of an effort: the few numbers that a report prints, drawn before the curve.
+"""The facts of a person's efforts: the few numbers that a report prints, drawn before the curves.
 
-How large, how fast and how long an effort is, given the person, is a distribution of seven numbers, and a
-small network learns it from thousands of people without knowing them by heart. The curve is then drawn for
-these numbers (cf. the prior of Ramesh et al. 2022). Each fact is the logarithm of an index, as its distance from
-the mean surface of the training participants, so that what the network has to learn is what the surface
-leaves: a network that knows nothing already draws a normal distribution around it.
+How large, how fast and how long an effort is, given the person, is a distribution of a few numbers, and a small
+network learns it from thousands of people without knowing them by heart. The curve is then drawn for these numbers
+(cf. the prior of Ramesh et al. 2022). Each fact is a logarithm, or a share as its logit, as its distance from the mean
+surface of the training participants, so that what the network has to learn is what the surface leaves: a network that
+knows nothing already draws a normal distribution around it.
+
+The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
+et al. 2017): what they share is the person's, what differs is each effort's. An effort alone is a set of one. Beside
+its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023).
 """
 
 from dataclasses import dataclass
@@ -13,23 +17,57 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import within
+from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.conditioning import ConditionTokens
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.layers import step_phase, zero_linear
+from spiro_diffusion.models.seats import BEST
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
-NAMES = ("fev1", "fvc", "pef", "fef2575", "bev", "t_pef", "fet")  # columns of curves.parquet: L, L/s, s
+INDICES = ("fev1", "fvc", "pef", "fef2575", "bev", "t_pef", "fet")  # columns of curves.parquet: L, L/s, s
+SHAPES = ("early", "late")  # FEV0.5 over FEV1; the share of FVC - FEV1 that is out at 3 s
+NAMES = (*INDICES, *SHAPES)
+COLUMNS = (*INDICES, "fev05", "fev3")  # of which the facts are made
+EDGE = 0.003  # shares lie within this of 0 and 1
+BITS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0))  # of the grades A to D: neighbours differ in one
+CHANNELS = len(NAMES) + 2
+PLACE = (4.5, 2.3)  # centre and spread of an effort's place, from 1
+HEAD = 32  # channels of an attention head
+OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
 
 
 def read(curves: pd.DataFrame) -> np.ndarray:
-    """Natural logarithms (n, 7) of the facts of curves; NaN in a row where one is not determined or not positive."""
-    values = curves[list(NAMES)].to_numpy(float)
+    """Facts of curves (n, 9), from their COLUMNS; NaN in a row where one is not determined or not positive."""
+    values = curves[list(INDICES)].to_numpy(float)
     known = (values > 0).all(axis=1, keepdims=True)
-    return np.log(np.where(known, values, np.nan))
+    fev1, fvc = values[:, 0], values[:, 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        early = curves["fev05"].to_numpy(float) / fev1
+        late = (curves["fev3"].to_numpy(float) - fev1) / (fvc - fev1)
+    shares = np.clip(np.nan_to_num(np.column_stack([early, late]), nan=1.0), EDGE, 1 - EDGE)
+    logs = np.column_stack([np.log(np.where(known, values, np.nan)), np.log(shares / (1 - shares))])
+    return np.where(known, logs, np.nan)
+
+
+def place_condition(place: NDArray) -> Tensor:
+    """Places of efforts in their session (n,), from 1, as a condition."""
+    return torch.from_numpy((place - PLACE[0]) / PLACE[1]).float()
+
+
+def bits(grades: Tensor) -> Tensor:
+    """Grades (...,), positions in `vocabulary.GRADES`, as (..., 2)."""
+    return torch.tensor(BITS, device=grades.device)[grades.long()]
+
+
+def grades(drawn: Tensor) -> Tensor:
+    """The grades (...,), positions as float32, of drawn efforts (..., CHANNELS)."""
+    first, second = drawn[..., -2] > 0, drawn[..., -1] > 0
+    return torch.where(first, torch.where(second, 2.0, 3.0), torch.where(second, 1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -44,33 +82,82 @@ class FactsConfig:
         within(self, width=(1, 4096), blocks=(0, 64), dropout=(0, 1))
 
 
+class EffortTokens(nn.Module):
+    """Conditions of efforts (B, E, k) → (B, E, width + 1): what is known of each, and whether it is there at all.
+
+    k are `conditioning.CONDITIONS`, the place in the session, `seats.BEST` (NaN where unknown), and 1 for an effort, 0
+    for an empty seat. What is the person's is the same at every seat, and read at the first.
+    """
+
+    not_the_persons: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.person = ConditionTokens(width, len(BEST))
+        self.kinds = [conditioning.NAMES.index(c.name) for c in OF_EFFORT]
+        own = [i in self.kinds for i in range(len(conditioning.NAMES))] + [False] * len(BEST)
+        self.register_buffer("not_the_persons", torch.tensor(own), persistent=False)
+        wide = sum(len(c.values) + 1 for c in OF_EFFORT) + 2
+        self.effort = nn.Sequential(nn.Linear(wide, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, conditions: Tensor) -> Tensor:
+        first, last = len(conditioning.NAMES), conditions.shape[-1] - 1
+        person = torch.cat([conditions[:, 0, :first], conditions[:, 0, first + 1 : last]], dim=1)
+        person = person.masked_fill(self.not_the_persons, torch.nan)
+        place, present = conditions[..., first : first + 1], conditions[..., last:]
+        own = [torch.isnan(place), torch.nan_to_num(place)]
+        for at, condition in zip(self.kinds, OF_EFFORT, strict=True):
+            value = torch.nan_to_num(conditions[..., at : at + 1], nan=-1.0)
+            own += [value == i for i in range(-1, len(condition.values))]
+        effort = self.effort(torch.cat([part.to(conditions.dtype) for part in own], dim=-1))
+        return torch.cat([self.person(person).mean(1)[:, None] + effort, present], dim=-1)
+
+
+class EffortBlock(nn.Module):
+    """Efforts look at those of the same person, then each passes a layer that its conditions scale and shift."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = max(1, width // HEAD), dropout
+        self.look, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries, self.out = nn.Linear(width, 3 * width), zero_linear(width, width)
+        self.modulate, self.widen = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
+        self.narrow = zero_linear(2 * width, width)
+
+    def forward(self, h: Tensor, context: Tensor, hidden: Tensor) -> Tensor:
+        """h and context (B, E, width); hidden (B, 1, 1, E): 0, or far below it for an empty seat."""
+        query, key, value = (
+            t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.queries(self.look(h)).chunk(3, dim=-1)
+        )
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + hidden).softmax(-1)
+        h = h + self.out((weights @ value).transpose(1, 2).flatten(2))
+        scale, shift = self.modulate(context).chunk(2, dim=-1)
+        inner = F.silu(self.widen(self.norm(h) * (1 + scale) + shift))
+        return h + self.narrow(F.dropout(inner, self.dropout, self.training))
+
+
 class FactsNet(nn.Module):
-    """x (B, 1, 7), c_noise (B,), conditions (B, k) with NaN for unknown → as x. Residual layers on a vector."""
+    """x (B, E, CHANNELS), c_noise (B,), conditions (B, E, k) as of `EffortTokens` → as x."""
 
     def __init__(self, config: FactsConfig) -> None:
         super().__init__()
-        width, self.dropout = config.width, config.dropout
-        self.conditions = ConditionTokens(width)
-        self.step = nn.Linear(64, width)
-        self.enter = nn.Linear(len(NAMES), width)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.blocks))
-        self.modulate = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(config.blocks))
-        self.widen = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(config.blocks))
-        self.narrow = nn.ModuleList(zero_linear(2 * width, width) for _ in range(config.blocks))
-        self.leave = zero_linear(width, len(NAMES))
+        self.conditions = EffortTokens(config.width)
+        self.step = nn.Linear(64, config.width)
+        self.enter = nn.Linear(CHANNELS, config.width)
+        self.blocks = nn.ModuleList(EffortBlock(config.width, config.dropout) for _ in range(config.blocks))
+        self.leave = zero_linear(config.width, CHANNELS)
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
         return self.with_tokens(x, c_noise, self.conditions(conditions))
 
     def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the condition tokens (B, k, width), which no noise level changes."""
-        context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
-        h = self.enter(x[:, 0])
-        for norm, modulate, widen, narrow in zip(self.norms, self.modulate, self.widen, self.narrow, strict=True):
-            scale, shift = modulate(context).chunk(2, dim=-1)
-            inner = F.silu(widen(norm(h) * (1 + scale) + shift))
-            h = h + narrow(F.dropout(inner, self.dropout, self.training))
-        return self.leave(h)[:, None]
+        """`forward` with the efforts' tokens (B, E, width + 1), which no noise level changes."""
+        hidden = (tokens[..., -1][:, None, None] - 1) * 1e4
+        context = F.silu(self.step(step_phase(c_noise))[:, None] + tokens[..., :-1])
+        h = self.enter(x)
+        for block in self.blocks:
+            h = block(h, context, hidden)
+        return self.leave(h)
 
 
 class Facts(nn.Module):
@@ -78,6 +165,7 @@ class Facts(nn.Module):
 
     coefficients: Tensor
     residual_sd: Tensor
+    ratio_sd: Tensor
     centre: Tensor
     spread: Tensor
 
@@ -87,25 +175,55 @@ class Facts(nn.Module):
         self.denoiser = Denoiser(FactsNet(config))
         self.register_buffer("coefficients", torch.zeros(12, n))  # of `mean_surface.features`
         self.register_buffer("residual_sd", torch.ones(n))  # around the surface
+        self.register_buffer("ratio_sd", torch.ones(()))  # of log FEV1/FVC around its surface
         self.register_buffer("centre", torch.zeros(n))  # of all curves
         self.register_buffer("spread", torch.ones(n))
 
     def fit_scales(self, logs: np.ndarray, people: pd.DataFrame) -> None:
-        """Set the surface and the scales from the facts (n, 7) of training curves and their people."""
+        """Set the surface and the scales from the facts (n, 9) of training curves and their people."""
         x = mean_surface.features(people)
         coefficients = np.linalg.lstsq(x, logs, rcond=None)[0]
-        found = coefficients, (logs - x @ coefficients).std(0), logs.mean(0), logs.std(0)
-        for name, value in zip(("coefficients", "residual_sd", "centre", "spread"), found, strict=True):
+        left = logs - x @ coefficients
+        found = coefficients, left.std(0), (left[:, 0] - left[:, 1]).std(), logs.mean(0), logs.std(0)
+        names = ("coefficients", "residual_sd", "ratio_sd", "centre", "spread")
+        for name, value in zip(names, found, strict=True):
             getattr(self, name).copy_(torch.tensor(value, dtype=torch.float32))
 
     def standardise(self, logs: Tensor, features: Tensor) -> Tensor:
-        """Facts (B, 7) of people with these features (B, 12) → (B, 1, 7), what the surface leaves."""
-        return ((logs - features @ self.coefficients) / self.residual_sd)[:, None]
+        """Facts (..., 9) of people with these features (..., 12) → (..., 9), what the surface leaves."""
+        return (logs - features @ self.coefficients) / self.residual_sd
 
-    def restore(self, standardised: Tensor, features: Tensor) -> Tensor:
-        """The inverse of `standardise`."""
-        return features @ self.coefficients + standardised[:, 0] * self.residual_sd
+    def restore(self, drawn: Tensor, features: Tensor) -> Tensor:
+        """Facts (..., 9) of drawn efforts (..., CHANNELS), the inverse of `standardise`."""
+        return features @ self.coefficients + drawn[..., : len(NAMES)] * self.residual_sd
 
     def as_conditions(self, logs: Tensor) -> Tensor:
-        """Facts (B, 7) as conditions of the curve, about standard normal over all curves."""
+        """Facts (B, 9) as conditions of the curve, about standard normal over all curves."""
         return (logs - self.centre) / self.spread
+
+    def known_best(self, values: Tensor, features: Tensor) -> Tensor:
+        """Best values (..., 5) of BEST, NaN where unknown, of people with these features (..., 12), as conditions."""
+        surface = features @ self.coefficients
+        places = [INDICES.index(name) if name in INDICES else None for name in BEST]
+        columns = []
+        for i, place in enumerate(places):
+            middle = surface[..., 0] - surface[..., 1] if place is None else surface[..., place]
+            sd = self.ratio_sd if place is None else self.residual_sd[place]
+            columns.append((values[..., i].log() - middle) / sd)
+        return torch.stack(columns, dim=-1)
+
+
+def alone(known: Tensor) -> Tensor:
+    """Conditions (B, c) of efforts, each a set of one of which nothing else is known: (B, 1, k)."""
+    unknown = torch.full((len(known), 1 + len(BEST)), torch.nan, dtype=known.dtype, device=known.device)
+    there = torch.ones((len(known), 1), dtype=known.dtype, device=known.device)
+    return torch.cat([known, unknown, there], dim=1)[:, None]
+
+
+def with_grades(known: Tensor, drawn: Tensor) -> Tensor:
+    """Conditions (B, c) with the grades of drawn efforts (B, CHANNELS) where they say none."""
+    place = conditioning.NAMES.index("grade")
+    own = known[:, place]
+    return torch.cat(
+        [known[:, :place], torch.where(torch.isnan(own), grades(drawn), own)[:, None], known[:, place + 1 :]], dim=1
+    )

@@ -21,6 +21,7 @@ from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.quantiser import codebook_use
 from spiro_diffusion.models.samplers import SamplerName
 
@@ -63,12 +64,12 @@ def evaluate(
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         options: dict[str, Any] = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
-        return generator.sample(people, draws, seed, **options)
+        return generator.sample(_usual(people), draws, seed, **options)
 
     held, members = real.held.signals(), real.members.signals()
     losses = (
-        generator.denoising_loss(members, real.members.people, params.seed),
-        generator.denoising_loss(held, real.held.people, params.seed),
+        generator.denoising_loss(members, _usual(real.members.people), params.seed),
+        generator.denoising_loss(held, _usual(real.held.people), params.seed),
     )
     own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
@@ -79,6 +80,11 @@ def evaluate(
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
     distributed.dismiss()
+
+
+def _usual(people: pd.DataFrame) -> pd.DataFrame:
+    """The table without what users seldom know: rivals are not told it either."""
+    return people.drop(columns=[name for name in conditioning.NAMES if name not in conditioning.USUAL])
 
 
 def judged(

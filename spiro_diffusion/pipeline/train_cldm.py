@@ -17,7 +17,7 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models import conditioning, index_diffusion, seats
 from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
@@ -25,11 +25,10 @@ from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS, load_vqvae
 from spiro_diffusion.physiology import mean_surface
+from spiro_diffusion.training import facts as facts_training
 from spiro_diffusion.training import loop
 from spiro_diffusion.training.denoising import DenoisingTask, Examples
 from spiro_diffusion.training.log import Log
-
-FACTS_REPEATS = 8  # noise levels at which each validation effort's facts are denoised: seven numbers average little
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Efforts(NamedTuple):
     """Efforts of the participants to learn from and to choose by, whose facts are all determined."""
 
     table: pd.DataFrame
-    logs: NDArray[np.float64]  # (n, 7) logarithms of the facts
+    logs: NDArray[np.float64]  # (n, 9) facts
     rows: NDArray[np.int64]  # in the table of all curves
     train: NDArray[np.int64]  # positions among these
     choosing: NDArray[np.int64]
@@ -92,11 +91,12 @@ class Efforts(NamedTuple):
     @classmethod
     def read(cls, curves: Path) -> tuple["Efforts", int]:
         """From the table of all curves; and how many these are."""
-        whole = read_table(curves, ["seqn", *dict.fromkeys((*index_diffusion.NAMES, *conditioning.NAMES))])
+        wanted = (*index_diffusion.COLUMNS, *conditioning.NAMES)
+        whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(wanted)])
         logs = index_diffusion.read(whole)
         parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
         rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
-        table = whole.iloc[rows]
+        table = whole.iloc[rows].assign(place=seats.places(whole.iloc[rows], "curve_number"))
         train, choosing = rows_of_part(table, "train"), rows_of_part(table, "choosing")
         return cls(table, logs[rows], rows, train, choosing), len(whole)
 
@@ -121,7 +121,8 @@ def train_cldm(
         held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS))
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
-        facts = model.facts.standardise(logs, torch.from_numpy(mean_surface.features(efforts.table)).float())
+        features = torch.from_numpy(mean_surface.features(efforts.table)).float()
+        own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features).to(place.device)
         fact_conditions = model.facts.as_conditions(logs).to(place.device)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=place.device)
         for part, tokens in pieces(held, efforts.rows):
@@ -133,11 +134,10 @@ def train_cldm(
         weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(place.device)
         train = torch.from_numpy(efforts.train).to(place.device)
 
-        log, examples = Log(metrics / "facts"), Examples(facts.to(place.device), known, choosing, weights)
-        change, noise = params.augmentation(facts=0).to(place.device), model.config.facts_noise
-        task = DenoisingTask(model.facts.denoiser, examples, noise, change, params.seed, FACTS_REPEATS)
+        log, change = Log(metrics / "facts"), params.augmentation(facts=0).to(place.device)
+        of_facts = facts_training.FactsTask(model.facts, own, choosing, model.config.facts_noise, change, params.seed)
         exact = place.exact()  # a few small layers: nothing to gain from short numbers
-        fitted = loop.fit(task, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
+        fitted = loop.fit(of_facts, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
         model.facts.denoiser.load_state_dict(fitted.weights)
         log.close()
 

@@ -1,0 +1,103 @@
+"""Efforts of one lung: the facts of all efforts of a person drawn together, then a curve for each."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spiro_diffusion.core.batching import batches
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.vocabulary import GRADES
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES
+from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats
+from spiro_diffusion.physiology import ats_ers, mean_surface
+
+PEOPLE = {"cpu": 256, "cuda": 8192}  # at a time
+STREAM = 3  # of the noise
+
+
+class Drawn(NamedTuple):
+    """n efforts and their curves."""
+
+    table: pd.DataFrame  # the efforts asked for, with what was drawn of them: grade, best, INDICES
+    signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
+
+
+class Facts(NamedTuple):
+    """n efforts and their facts."""
+
+    table: pd.DataFrame
+    logs: Floats  # (n, 9), `index_diffusion.NAMES`
+
+
+def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Facts:
+    """Facts and grades of efforts; those of one person are of one lung.
+
+    Args:
+        efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
+            what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
+        seed: a person's draws depend on it and on the person's place among all, not on the batch size.
+        known: (people, 5) `seats.BEST` of the session, in the order in which people come; NaN unknown.
+
+    Raises SpiroError where a person has more efforts than a session holds.
+    """
+    seats = Seats.of(efforts, "person")
+    if int(seats.present.sum()) < len(efforts):
+        raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
+    place, facts = generator.place, generator.cldm.facts
+    features = torch.from_numpy(mean_surface.features(efforts)).float().to(place.device)
+    conditions = _conditions(generator, efforts, seats, known, features)
+    noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
+    draw = generator.drawer(facts.denoiser, noise, sampling.sampler, sampling.facts_steps, 1.0)
+    found = torch.empty((len(seats.rows), EFFORTS, CHANNELS))
+    most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
+    with place.applied(), torch.inference_mode():
+        for part in batches(len(found), most):
+            start = generator.noise((EFFORTS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
+            there = conditions[part, :, -1:]
+            found[part] = draw(conditions[part], start * there).cpu()
+    person, seat = np.nonzero(seats.present)
+    drawn = torch.empty((len(efforts), CHANNELS))
+    drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]
+    logs = facts.restore(drawn.to(place.device), features).cpu().numpy().astype(np.float64)
+    return Facts(_told(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
+
+
+def draw_sessions(
+    generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None, steps: int | None = None
+) -> Drawn:
+    """Facts as `draw_facts` draws them, and a curve for each effort."""
+    facts = draw_facts(generator, efforts, seed, known)
+    return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, steps=steps))
+
+
+def _conditions(
+    generator: Generator, efforts: pd.DataFrame, seats: Seats, known: Floats | None, features: Tensor
+) -> Tensor:
+    """Conditions (P, EFFORTS, k) of the facts' network."""
+    device, rows = generator.place.device, torch.from_numpy(seats.rows)
+    present = torch.from_numpy(seats.present).float()
+    told = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
+    place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
+    first = features[rows[:, 0].to(device)]
+    values = np.full((len(rows), len(BEST)), np.nan) if known is None else known
+    best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
+    best = best[:, None].expand(-1, EFFORTS, -1)
+    return torch.cat([told.to(device), place[..., None].to(device), best, present[..., None].to(device)], dim=2)
+
+
+def _told(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:
+    """The efforts with what was drawn of them."""
+    table = efforts.copy()
+    drawn = pd.Series(np.array(GRADES, dtype=object)[grades], index=table.index)
+    table["grade"] = table["grade"].fillna(drawn) if "grade" in table else drawn
+    for name in INDICES:
+        table[name] = np.exp(logs[:, NAMES.index(name)])
+    allowed = table["grade"].isin(ACCEPTED).to_numpy() & (table["test_type"] == "Pre").to_numpy()
+    table["best"] = ats_ers.best_efforts(table["fev1"], table["fvc"], table["person"], allowed)
+    return table

@@ -1,0 +1,154 @@
+"""Training the facts' denoiser: on efforts alone, and on all efforts of a person together; see `loop.Task`."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spiro_diffusion.core.vocabulary import GRADES
+from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models.edm import Noise, denoising_loss, draw_sigma
+from spiro_diffusion.models.index_diffusion import CHANNELS, Facts
+from spiro_diffusion.models.seats import BEST, EFFORTS, MAXIMA, Seats, with_ratio
+
+SHARE = 8  # a batch of B efforts alone comes with B / SHARE people
+REPEATS = 8  # noise levels at which each validation row is denoised: a few numbers average little
+PLACE_HIDDEN = 0.5  # share of efforts alone whose place in the session is hidden
+GRADES_HIDDEN = 0.5  # share of people whose efforts' grades are all hidden
+BEST_HIDDEN = 0.5  # share of rows whose best values are all hidden, and of the others' best values each
+BEST_JITTER = 0.02  # SD of noise on them, in residual SDs
+
+
+class Examples(NamedTuple):
+    """What is learned: n efforts, and P people with a seat for each effort."""
+
+    clean: Tensor  # (n, CHANNELS)
+    known: Tensor  # (n, c) `conditioning.encode`
+    place: Tensor  # (n,) as a condition
+    own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
+    best: Tensor  # (P, 5) the session's best, likewise
+    seats: Tensor  # (P, EFFORTS) rows
+    present: Tensor  # (P, EFFORTS) 1 or 0
+    person: Tensor  # (n,)
+
+    @classmethod
+    def of(cls, facts: Facts, table: pd.DataFrame, logs: NDArray, features: Tensor) -> "Examples":
+        """Of efforts (seqn, place, indices, conditions) with facts `logs` (n, 9) of people with `features` (n, 12)."""
+        seats = Seats.of(table)
+        grade = torch.from_numpy(np.array(GRADES).searchsorted(table["grade"].to_numpy(str)))
+        standardised = facts.standardise(torch.from_numpy(logs).float(), features)
+        own = with_ratio(table[list(MAXIMA)].to_numpy(float))
+        first = features[torch.from_numpy(seats.rows[:, 0])]
+        return cls(
+            torch.cat([standardised, index_diffusion.bits(grade)], dim=1),
+            torch.from_numpy(conditioning.encode(table)),
+            index_diffusion.place_condition(table["place"].to_numpy(float)),
+            facts.known_best(torch.from_numpy(own).float(), features),
+            facts.known_best(torch.from_numpy(seats.best(table)).float(), first),
+            torch.from_numpy(seats.rows),
+            torch.from_numpy(seats.present).float(),
+            torch.from_numpy(seats.person),
+        )
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same on another device."""
+        return Examples(*(t.to(device) for t in self))
+
+
+class FactsTask:
+    """Denoising of efforts alone and of people; the loss is the sum of both means.
+
+    A batch's people are those of its first efforts, each with a weight that makes up for being met as often as it has
+    efforts.
+    """
+
+    def __init__(
+        self, facts: Facts, examples: Examples, choosing: Tensor, noise: Noise, augmentation: Augmentation, seed: int
+    ) -> None:
+        self.model, self.examples, self.noise, self.augmentation = facts.denoiser, examples, noise, augmentation
+        device = examples.known.device
+        people = examples.person[choosing].unique()
+        self.choosing, self.people = choosing.repeat(REPEATS), people.repeat(REPEATS)
+        efforts = examples.present.sum(dim=1)
+        self.weights = (efforts.mean() / efforts)[examples.person]  # about mean 1 over efforts
+        generator = torch.Generator().manual_seed(seed)
+        self.fixed = []
+        for n, shape in ((len(self.choosing), (1, CHANNELS)), (len(self.people), (EFFORTS, CHANNELS))):
+            sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(device)
+            self.fixed.append((sigma, torch.randn((n, *shape), generator=generator).to(device)))
+
+    def start_epoch(self, epoch: int, generator: torch.Generator) -> bool:
+        return False
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        device, draws = self.examples.known.device, []
+        for shape in ((1, CHANNELS), (EFFORTS, CHANNELS)):
+            sigma = draw_sigma(rows, self.noise, generator, device)
+            noise = torch.randn((rows, *shape), generator=generator, device=device)
+            draws += [sigma, noise, self.augmentation.draw(rows, generator), self._hidden_best(rows, generator)]
+            draws.append(torch.rand(rows, generator=generator, device=device))
+        return tuple(draws)
+
+    def _hidden_best(self, rows: int, generator: torch.Generator) -> Tensor:
+        """What is added to best values, (rows, 5): noise, and NaN where one is hidden."""
+        device = self.examples.known.device
+        noise = BEST_JITTER * torch.randn((rows, len(BEST)), generator=generator, device=device)
+        draw = torch.rand((rows, len(BEST) + 1), generator=generator, device=device) < BEST_HIDDEN
+        return noise.masked_fill(draw[:, 1:] | draw[:, :1], torch.nan)
+
+    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        sigma, noise, change, best, chance = draws[:5]
+        hidden = torch.where(chance < PLACE_HIDDEN, torch.nan, 0.0)
+        alone = denoising_loss(
+            self.model, self.examples.clean[rows][:, None], self._alone(rows, change, best, hidden), sigma, noise
+        ).mean()
+        m = max(1, len(rows) // SHARE)
+        sigma, noise, change, best, chance = (draw[:m] for draw in draws[5:])
+        people = self.examples.person[rows[:m]]
+        hidden = torch.where(chance < GRADES_HIDDEN, torch.nan, 0.0)
+        found = self._together(people, sigma, noise, self._set(people, change, best, hidden))
+        together = (found * self.weights[rows[:m]]).mean()
+        return {"loss": alone + together, "alone": alone, "together": together}
+
+    def validate(self) -> dict[str, float]:
+        examples, (alone, together) = self.examples, self.fixed
+        rows, people = self.choosing, self.people
+        known = self._alone(rows, examples.known.new_zeros(()), examples.own.new_full((), torch.nan), torch.tensor(0.0))
+        first = denoising_loss(self.model, examples.clean[rows][:, None], known, *alone).double()
+        weights = self.weights[rows].double()
+        unknown = examples.own.new_full((), torch.nan)
+        known = self._set(people, examples.known.new_zeros(()), unknown, examples.known.new_full((1,), torch.nan))
+        second = self._together(people, *together, known).double()
+        found = ((first * weights).sum() / weights.sum()).item(), second.mean().item()
+        return {"score": sum(found), "score_alone": found[0], "score_together": found[1]}
+
+    def _alone(self, rows: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
+        """Conditions (B, 1, k) of efforts alone."""
+        examples = self.examples
+        known, place = examples.known[rows] + change, (examples.place[rows] + hidden)[:, None]
+        return torch.cat([known, place, examples.own[rows] + best, torch.ones_like(place)], dim=1)[:, None]
+
+    def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
+        """Conditions (B, EFFORTS, k) of people; which effort is the best is never told, `hidden` (B,) goes to the
+        grades."""
+        examples = self.examples
+        rows = examples.seats[people]
+        known = examples.known[rows] + (change[:, None] if change.ndim else change)
+        told = [torch.zeros_like(hidden)] * len(conditioning.NAMES)
+        told[conditioning.NAMES.index("grade")] = hidden
+        told[conditioning.NAMES.index("best")] = torch.full_like(hidden, torch.nan)
+        known = known + torch.stack(told, dim=-1)[:, None]
+        own = (examples.best[people] + best)[:, None].expand(-1, EFFORTS, -1)
+        last = [examples.place[rows][..., None], own, examples.present[people][..., None]]
+        return torch.cat([known, *last], dim=2)
+
+    def _together(self, people: Tensor, sigma: Tensor, noise: Tensor, known: Tensor) -> Tensor:
+        """Loss (B,) of people."""
+        examples = self.examples
+        present = examples.present[people]
+        clean = examples.clean[examples.seats[people]] * present[..., None]
+        return denoising_loss(self.model, clean, known, sigma, noise * present[..., None], present)
