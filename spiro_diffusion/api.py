@@ -30,9 +30,9 @@ from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests
 from spiro_diffusion.generation.conditions import Patient, Subject
+from spiro_diffusion.generation.drawers import SingleEfforts
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.generation.single_efforts import SingleEfforts
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import own_calibration
