@@ -70,5 +70,5 @@ class Lungs:
     def _logs(self, fev1: NDArray, fvc: NDArray) -> NDArray[np.float64]:
         tau = self._tau(fev1, fvc)
         values = {"fev1": fev1, "fvc": fvc, "pef": fvc / tau, "fef2575": fvc / 2 / (tau * np.log(3))}
-        rest = np.full(len(fvc), 0.02)
+        rest = np.full(len(fvc), 0.2)  # some of a slow start
         return np.log(np.column_stack([values.get(name, rest) for name in index_diffusion.NAMES]))

@@ -91,7 +91,7 @@ class Box(NamedTuple):
         near = np.maximum(near, EXACT_L) if name in VOLUMES else near
         return np.nan_to_num(near, nan=0.0)
 
-    def holds(self, value: Floats, name: str, slack: float = 0.0) -> NDArray[np.bool_]:
+    def holds(self, value: Floats, name: str, slack: float | Floats = 0.0) -> NDArray[np.bool_]:
         """Whether values (n,) are in it, with the tolerance of exact ones, or wider by a share `slack`."""
         near = self.tolerance(name) + slack * np.abs(value)
         return ~self.given | ((value >= self.low - near) & (value <= self.high + near))

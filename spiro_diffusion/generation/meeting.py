@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.generation.known_values import NAMES
 from spiro_diffusion.generation.requests import Wanted
 from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
+from spiro_diffusion.physiology import ats_ers, counter, effort_kinds, patterns, spirometry, time_grid
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -17,8 +17,11 @@ Ints = NDArray[np.int64]
 
 MAXIMA = ("fev1", "fvc", "pef", "fef2575")  # L, L/s: those of a session are the largest of its efforts
 PLACES = [index_diffusion.NAMES.index(name) for name in MAXIMA]  # among the facts
-SLACK = {"fev1": 0.03, "fvc": 0.03, "ratio": 0.03, "pef": 0.06, "fef2575": 0.08}  # shares by which a curve's indices
-# may differ from its facts: facts within it are kept, since their curve may still meet the request
+# shares by which a curve's indices may differ from its facts: facts so far outside are kept, since the curve may still
+# meet the request; the default model keeps facts to 2 % (median, FEV1 and FVC)
+SLACK = {"fev1": 0.06, "fvc": 0.06, "ratio": 0.06, "pef": 0.10, "fef2575": 0.15}
+EXACT_SLACK = 0.5  # of it, around an exact value, to which the facts are then moved
+BEV_SLACK = 0.5  # of the limit of a slow start
 COUNTED = ("A", "B", "C")  # grades of efforts that give a session's best values, as those that NHANES publishes
 BTPS = (1.06, 1.09, 1.12)  # of the counters that curves are read after: near a limit they do not agree
 
@@ -73,7 +76,13 @@ def by_facts(candidates: Candidates, logs: Floats, wanted: Wanted) -> Bools:
     ):
         for i, name in enumerate(NAMES):
             if boxes[name].given.any():
-                kept &= boxes[name].take(candidates.owner).holds(best[:, i], name, SLACK[name])
+                box = boxes[name].take(candidates.owner)
+                kept &= box.holds(best[:, i], name, SLACK[name] * np.where(np.isnan(box.exact), 1.0, EXACT_SLACK))
+    late = np.array([request.effort == "slow-start" for request in wanted.requests])[candidates.owner]
+    if late.any():
+        fvc, bev = (np.exp(logs[:, index_diffusion.NAMES.index(name)]) for name in ("fvc", "bev"))
+        slow = candidates.efforts["person"].to_numpy()[bev > BEV_SLACK * ats_ers.bev_limit(fvc)]
+        kept &= ~late | (np.bincount(slow, minlength=len(kept)) > 0)
     return kept
 
 
