@@ -54,7 +54,7 @@ def unet_losses(place: Runtime) -> np.ndarray:
     rows = torch.arange(CURVES, device=place.device)
     weights = torch.ones(1, device=place.device)
     task = DenoisingTask(
-        denoiser, Examples(clean, known, rows[:1], weights), Noise(), Augmentation(zeros, zeros, 0.1), 1
+        denoiser, Examples(clean, known, rows[:1], weights), Noise(), Augmentation(zeros, zeros, zeros.bool(), 0.1), 1
     )
     return _losses(training._Loop(task, RECIPE, rows, place))
 

@@ -220,7 +220,7 @@ class Bench:
         shapes = (
             (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),
-            (1, len(index_diffusion.NAMES)),
+            (1, index_diffusion.CHANNELS),
             (TOKENS, self.channels),
         )
         arguments = [torch.zeros(n, *shape, device=self.device) for shape in shapes]

@@ -18,7 +18,7 @@ from spiro_diffusion.evaluation import registry, targets
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, READ_VERDICTS, at
-from spiro_diffusion.reporting import report
+from spiro_diffusion.reporting import cells
 
 SECTIONS = ("train_vqvae", "train_cldm", "evaluate")
 
@@ -30,7 +30,7 @@ def targets_table(record: Record) -> list[str]:
         worst = target.decisive
         shown = worst.reason or ""
         if worst.value is not None:
-            shown = f"{target.worst}: {report.write(worst, registry.line_at(target.worst).form).text}"
+            shown = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
         passed = f"{target.passed} of {len(target.known)}"
         verdict, level = READ_VERDICTS[target.verdict], ALL_LEVELS[target.level]
         lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {shown} |")
@@ -42,7 +42,7 @@ def figures_table(record: Record, level: registry.Level) -> list[str]:
     trees = record.candidates
     lines = ["| figure | " + " | ".join(trees) + " |", "| --- " * (len(trees) + 1) + "|"]
     for line in registry.table(level):
-        cells = [report.write(at(tree, line.path), line.form).text for tree in trees.values()]
+        cells = [cells.write(at(tree, line.path), line.form).text for tree in trees.values()]
         lines.append(f"| {line.label} | " + " | ".join(cells) + " |")
     return lines
 
@@ -130,7 +130,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -
     data, counts = record.data, targets.counts(record.targets)
     said = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
     reconstruction = [
-        f"| {line.label} | {report.write(at(record.generator, line.path), line.form).text} |"
+        f"| {line.label} | {cells.write(at(record.generator, line.path), line.form).text} |"
         for line in registry.round_trip_table()
     ]
     return "\n".join(

@@ -105,11 +105,11 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
     (
         conditioning,
         "CONDITIONS",
-        (*conditioning.CONDITIONS[:-1], replace(conditioning.CATEGORIES[-1], values=(True, False))),
+        (*conditioning.CONDITIONS[:-1], replace(conditioning.CATEGORIES[-1], values=("F", "E", "G"))),
         "cldm",
-        r"conditions\.best\.values\[0\] is False in the file and True in this code",
+        r"conditions\.cycle\.values\[0\] is E in the file and F in this code",
     ),
-    (conditioning, "NAMES", conditioning.NAMES[::-1], "cldm", r"condition_names\[0\] is age in the file and best"),
+    (conditioning, "NAMES", conditioning.NAMES[::-1], "cldm", r"condition_names\[0\] is age in the file and cycle"),
     (index_diffusion, "NAMES", ("fvc", *index_diffusion.NAMES[1:]), "cldm", r"facts\[0\] is fev1 in the file"),
     (layers, "STEP_FREQUENCIES", (0.5, 32.0, 32), "cldm", r"step_frequencies\[0\] is 0\.25 in the file"),
     (mean_surface, "features", lambda people: np.ones((len(people), 12)), "cldm", r"mean_surface\w+\[\d+\] is"),
@@ -221,15 +221,18 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_weights_of_1e38_that_drew_curves_of_nan_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the constants of this code, which the files of the case do not have yet."""
+    """With the constants and the conditions of this code, which the files of the case do not have yet."""
     case = SHARED / "cases/3_ck1e38"
     tensors, config = load_checkpoint(case / "vqvae.safetensors", "vqvae")
     save_vqvae(tmp_path / "vqvae.safetensors", VQVAEConfig(**config["network"]), tensors)
     tensors, config = load_checkpoint(case / "cldm.safetensors", "cldm")
-    unet = UNetConfig(**config["network"] | {"multipliers": tuple(config["network"]["multipliers"])})
+    own = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(index_diffusion.NAMES)}
+    unet = UNetConfig(**config["network"] | own)
     facts, noise = index_diffusion.FactsConfig(**config["facts"]), Noise(**config["noise"])
     whole = CLDMConfig(unet, noise, facts, Noise(**config["facts_noise"]))
-    weights = CLDM(whole).state_dict() | tensors  # the frequencies are not in the file
+    weights = CLDM(whole).state_dict()
+    weights |= {k: v for k, v in tensors.items() if k in weights and v.shape == weights[k].shape}
+    assert max(v.abs().max() for v in weights.values()) > 1e37
     made_from = config["made_from"] | {"vqvae": sha256(tmp_path / "vqvae.safetensors")}
     save_cldm(tmp_path / "cldm.safetensors", whole, weights, MadeFrom(**made_from))
     refused(tmp_path, capsys)

@@ -26,7 +26,7 @@ from spiro_diffusion.pipeline import baselines as baselines_stage
 from spiro_diffusion.pipeline import evaluate as evaluate_stage
 from spiro_diffusion.pipeline.baselines_report import baselines_report
 from spiro_diffusion.plotting import style
-from spiro_diffusion.reporting import data_plots, judge_plots, report
+from spiro_diffusion.reporting import cells, data_plots, judge_plots, report
 
 PARAMS = evaluate_stage.Params("auto", draws=4, resamples=100, sampler="heun", steps=2, guidance=1.0, seed=1)
 
@@ -310,7 +310,7 @@ def test_params_that_mean_nothing_are_refused(field: str, value: Any) -> None:
     ],
 )
 def test_figures_as_text(figure: Any, form: registry.Form, text: tuple[str, str]) -> None:
-    assert report.write(figure, form) == text
+    assert cells.write(figure, form) == text
 
 
 def test_a_picture_of_nothing_says_so(tmp_path: Path) -> None:

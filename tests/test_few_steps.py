@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import few_steps
-from spiro_diffusion.models.conditioning import CONDITIONS, Augmentation
+from spiro_diffusion.models.conditioning import CONDITIONS, NUMBERS, Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
@@ -29,10 +29,10 @@ def cldm() -> CLDM:
 def task(cldm: CLDM, jumps: int) -> few_steps.JumpTask:
     generator = torch.Generator().manual_seed(1)
     clean, known = torch.randn((ROWS, 64, 4), generator=generator), torch.randn((ROWS, KNOWN), generator=generator)
-    known[:, [2, 3, 4, 5]] = 0.0  # categories
+    known[:, len(NUMBERS) : len(CONDITIONS)] = 0.0  # categories
     none, rows = torch.zeros(KNOWN), torch.arange(ROWS)
     examples = Examples(clean, known, rows, torch.ones(ROWS) / ROWS)
-    rest = (cldm.denoiser, examples, cldm.config.noise, Augmentation(none, none, 0.0), 1)
+    rest = (cldm.denoiser, examples, cldm.config.noise, Augmentation(none, none, none.bool(), 0.0), 1)
     return few_steps.JumpTask(cldm.denoiser, few_steps.segments(cldm, jumps), *rest)
 
 

@@ -111,11 +111,10 @@ def people() -> pd.DataFrame:
 
 def test_conditions_left_out_are_unknown() -> None:
     known = conditioning.encode(people())
-    assert known.shape == (2, 6)
-    assert np.isnan(known).tolist() == [
-        [False, False, False, False, True, True],
-        [False, False, False, True, True, True],
+    told = [
+        [n for n, hidden in zip(conditioning.NAMES, row, strict=True) if not hidden] for row in np.isnan(known).tolist()
     ]
+    assert told == [["age", "height", "sex", "grade"], ["age", "height", "sex"]]
 
 
 def test_a_category_nobody_knows_is_refused() -> None:
@@ -126,10 +125,18 @@ def test_a_category_nobody_knows_is_refused() -> None:
 def test_dropout_and_jitter_touch_what_they_should() -> None:
     augmentation = conditioning.Augmentation.of(optional=0.2, all_hidden=0.1, facts=2, facts_jitter=0.5)
     drawn = augmentation.draw(8000, generator())
-    hidden = torch.isnan(drawn).float().mean(0)
-    assert torch.allclose(hidden, torch.tensor([0.1] * 3 + [0.28] * 3 + [0.1] * 2), atol=0.02)
-    moved = torch.stack([column[~column.isnan()].std() for column in drawn.T])
-    assert torch.allclose(moved, torch.tensor([1 / 22, 2 / 16, 0, 0, 0, 0, 0.5, 0.5]), atol=0.02)
+    hidden = dict(
+        zip((*conditioning.NAMES, "first", "second"), torch.isnan(drawn).float().mean(0).tolist(), strict=True)
+    )
+    seldom = 1 - 0.9 * 0.5 * 2 / 3  # of weight, ethnicity and cycle, which few say
+    for name, share in hidden.items():
+        asked = name in ("grade", "test_type", "best")
+        expected = 0.28 if asked else seldom if name in ("weight", "ethnicity", "cycle") else 0.1
+        assert share == pytest.approx(expected, abs=0.02), name
+    together = torch.isnan(drawn[:, [conditioning.NAMES.index(n) for n in ("weight", "ethnicity", "cycle")]])
+    assert together.all(1).float().mean().item() == pytest.approx(0.1 + 0.9 * (0.5 + 0.5 / 27), abs=0.02)
+    moved = [column[~column.isnan()].std().item() for column in drawn.T]
+    assert moved == pytest.approx([1 / 22, 2 / 16, 2 / 25, 0, 0, 0, 0, 0, 0, 0.5, 0.5], abs=0.02)
 
 
 def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
@@ -141,7 +148,7 @@ def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
     here = network(x, torch.zeros(1), known)
     assert here.shape == x.shape
     assert not torch.allclose(here, network(x, torch.ones(1), known), atol=1e-3)
-    for i in range(4):
+    for i in torch.isfinite(known[0]).nonzero()[:, 0]:
         other = known.clone()
         other[0, i] = torch.nan
         assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)
@@ -152,7 +159,7 @@ def test_a_network_that_knows_nothing_has_loss_one_at_every_noise_level() -> Non
     torch.manual_seed(0)
     denoiser = Denoiser(UNet(TINY_UNET))  # its last layer starts at zero
     clean, noise = torch.randn(2, 500, 64, 8)
-    known = torch.full((500, 6), torch.nan)
+    known = torch.full((500, len(conditioning.NAMES)), torch.nan)
     for level in (0.05, 1.0, 20.0):
         with torch.no_grad():
             loss = denoising_loss(denoiser, clean, known, torch.full((500,), level), noise).mean()
@@ -221,8 +228,8 @@ def test_facts_return_from_what_the_surface_leaves() -> None:
     model.fit_scales(logs, people)
     x, features = torch.tensor(logs).float(), torch.tensor(mean_surface.features(people)).float()
     left = model.standardise(x, features)
-    assert left.shape == (500, 1, len(index_diffusion.NAMES))
-    assert torch.allclose(left.std((0, 1)), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
+    assert left.shape == (500, len(index_diffusion.NAMES))
+    assert torch.allclose(left.std(0), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
     assert torch.allclose(model.restore(left, features), x, atol=1e-4)
     assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
 
@@ -233,16 +240,17 @@ def test_an_untrained_network_draws_facts_around_the_surface() -> None:
     model.fit_scales(logs, people)
     known, features = torch.from_numpy(conditioning.encode(people)), torch.tensor(mean_surface.features(people)).float()
     sigmas = karras_sigmas(40, index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM)
-    start = torch.randn(4000, 1, len(index_diffusion.NAMES), generator=generator()) * sigmas[0]
+    start = torch.randn(4000, 1, index_diffusion.CHANNELS, generator=generator()) * sigmas[0]
     with torch.no_grad():
-        drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
+        alone = index_diffusion.alone(known)
+        drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), alone), start, sigmas)[:, 0]
     left = model.restore(drawn, features) - features @ model.coefficients
     assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(index_diffusion.NAMES)), atol=0.04)
     assert left.mean(0).abs().max() < 0.05
 
 
 def test_an_effort_without_a_fact_has_none() -> None:
-    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in index_diffusion.NAMES})
+    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in index_diffusion.COLUMNS})
     curves.loc[1, "fef2575"], curves.loc[2, "bev"] = np.nan, 0.0
     assert np.isfinite(index_diffusion.read(curves)).all(axis=1).tolist() == [True, False, False]
 
@@ -252,9 +260,10 @@ def test_a_network_told_the_facts_sees_each_of_them() -> None:
     network = UNet(UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=3))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    x, known = torch.randn(1, 64, 8), torch.zeros(1, 9)
+    first = len(conditioning.NAMES)
+    x, known = torch.randn(1, 64, 8), torch.zeros(1, first + 3)
     here = network(x, torch.zeros(1), known)
-    for i in range(6, 9):
+    for i in range(first, first + 3):
         other = known.clone()
         other[0, i] = 1.0
         assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)

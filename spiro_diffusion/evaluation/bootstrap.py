@@ -34,6 +34,12 @@ class Resamples:
         result.person = self.person[rows]
         return result
 
+    def of(self, seqn: ArrayLike) -> "Resamples":
+        """The same resamples of the same participants, for other rows; each of `seqn` (n,) is one of `people`."""
+        result = copy.copy(self)
+        result.person = np.searchsorted(self.people, np.asarray(seqn))
+        return result
+
     def of_people(self) -> "Resamples":
         """The same resamples, for values with one row a participant, in the order of `people`."""
         result = copy.copy(self)
@@ -58,9 +64,13 @@ class Resamples:
 
     def medians(self, values: NDArray) -> NDArray[np.float64]:
         """Median (1 + B,) of values (n,) in the sample and in each resample."""
+        return self.quantiles(values, 0.5)
+
+    def quantiles(self, values: NDArray, share: float) -> NDArray[np.float64]:
+        """The value (1 + B,) below or at which this share of values (n,) lies."""
         order = np.argsort(values)
         cumulative = np.cumsum(self.weights[:, self.person[order]], axis=1)
-        at = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
+        at = (cumulative >= cumulative[:, -1:] * share).argmax(axis=1)
         return values[order][at]
 
 

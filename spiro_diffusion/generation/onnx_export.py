@@ -16,7 +16,7 @@ from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models import conditioning, index_diffusion, seats
 from spiro_diffusion.physiology import time_grid
 
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
@@ -49,7 +49,7 @@ def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = (
         raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
     model, rows = generator.cldm.cpu(), 2
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
-    told = torch.zeros(rows, len(conditioning.NAMES))
+    told = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
     both = torch.zeros(rows, len(conditioning.NAMES) + len(index_diffusion.NAMES))
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
@@ -79,6 +79,7 @@ def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
     if "conditions" in inputs:
         known = inputs.pop("conditions")
         inputs |= {"sigma": torch.ones(len(known)), "conditions": known}
+    sets = {name: {1: "efforts"} for name in ("noisy", "conditions", "clean")} if path.stem == "facts" else {}
     with atomic(path) as part, warnings.catch_warnings():
         # The TorchScript exporter: deprecated for the one on torch.export, which takes 20 times as long here, needs
         # two packages more and fixes the decoder's number of rows (PyTorch 2.13). A test compares what comes out.
@@ -91,7 +92,7 @@ def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=["clean"],
-            dynamic_axes={name: {0: "curves"} for name in [*inputs, "clean"]},
+            dynamic_axes={name: {0: "curves", **sets.get(name, {})} for name in [*inputs, "clean"]},
         )
 
 
@@ -103,10 +104,15 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
     return {
         "version": VERSION,
         "made_from": generator.made_from,
-        "numbers": [{"name": c.name, "centre": c.centre, "spread": c.spread} for c in conditioning.NUMBERS],
+        "numbers": [
+            {"name": c.name, "centre": c.centre, "spread": c.spread, "optional": c.optional}
+            for c in conditioning.NUMBERS
+        ],
         "categories": [{"name": c.name, "values": c.values} for c in conditioning.CATEGORIES],
         "facts": {
             "names": index_diffusion.NAMES,
+            "known_best": seats.BEST,
+            "grades": index_diffusion.BITS,
             "scales": scales,
             "shape": fact_shape,
             "steps": sampling.facts_steps,

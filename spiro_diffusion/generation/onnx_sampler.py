@@ -41,8 +41,8 @@ class Sampler:
     def draw(self, people: Sequence[Mapping[str, Any]], n: int, seed: int) -> Floats:
         """Signals (people x n, 512), L/s: mean flow between `edges_s`, the n curves of a person side by side.
 
-        A person has age (years), height (cm) and sex (1 male, 2 female); grade (A to D), test_type (Pre or Bron)
-        and best (True or False) where they are known.
+        A person has age (years), height (cm) and sex (1 male, 2 female); grade (A to D), test_type (Pre or Bron),
+        best (True or False), weight (kg), ethnicity (1 to 5, RIDRETH1) and cycle (E, F, G) where they are known.
 
         Raises ValueError where a person is beyond the trained ages and heights, or a category is not known.
         """
@@ -53,12 +53,12 @@ class Sampler:
         return np.concatenate(parts)
 
     def conditions(self, people: Sequence[Mapping[str, Any]]) -> Floats:
-        """Conditions of the networks (n, 6): standardised age and height, places of categories, NaN for unknown."""
+        """Conditions of the networks (n, 9): standardised numbers, places of categories, NaN for unknown."""
         columns = []
         for number in self.info["numbers"]:
-            values = np.array([person[number["name"]] for person in people], float)
-            low, high = self.info["made_from"][number["name"]]
-            if not ((values >= low) & (values <= high)).all():
+            values = np.array([person.get(number["name"], np.nan) for person in people], float)
+            low, high = self.info["made_from"].get(number["name"], (0, np.inf))
+            if not ((values >= low) & (values <= high) | np.isnan(values) & number["optional"]).all():
                 raise ValueError(f"{number['name']} beyond {low:g} to {high:g}, on which the model was trained")
             columns.append((values - number["centre"]) / number["spread"])
         for category in self.info["categories"]:
@@ -70,11 +70,26 @@ class Sampler:
     def _some(self, known: Floats, features: Floats, seed: int, first: int) -> Floats:
         """Signals of the draws first ... first + B, given conditions (B, 6) and surface features (B, 12)."""
         facts = {name: np.array(value, np.float32) for name, value in self.info["facts"]["scales"].items()}
-        left = self._diffuse("facts", known, seed, first)[:, 0]  # (B, 7), what the mean surface leaves
+        drawn = self._diffuse("facts", self._alone(known), seed, first)[:, 0]  # (B, 11): facts and grade
+        left = drawn[:, : len(self.info["facts"]["names"])]  # what the mean surface leaves
         logs = features @ facts["coefficients"] + left * facts["residual_sd"]
-        known = np.concatenate([known, (logs - facts["centre"]) / facts["spread"]], axis=1)
+        known = np.concatenate([self._graded(known, drawn), (logs - facts["centre"]) / facts["spread"]], axis=1)
         (signals,) = self.networks["decoder"].run(None, {"latents": self._diffuse("denoiser", known, seed, first)})
         return signals
+
+    def _alone(self, known: Floats) -> Floats:
+        """Conditions (B, 1, k) of efforts of which each is a set of one: no place, no best values, and there."""
+        unknown = np.full((len(known), 1 + len(self.info["facts"]["known_best"])), np.nan, np.float32)
+        return np.concatenate([known, unknown, np.ones((len(known), 1), np.float32)], axis=1)[:, None]
+
+    def _graded(self, known: Floats, drawn: Floats) -> Floats:
+        """The conditions (B, c) with the grades drawn where they say none."""
+        names = [c["name"] for c in (*self.info["numbers"], *self.info["categories"])]
+        place, bits = names.index("grade"), np.array(self.info["facts"]["grades"], np.float32)
+        grade = (np.where(drawn[:, None, -2:] > 0, 1, -1) == bits).all(axis=2).argmax(axis=1)
+        known = known.copy()
+        known[:, place] = np.where(np.isnan(known[:, place]), grade, known[:, place])
+        return known
 
     def _diffuse(self, name: str, known: Floats, seed: int, first: int) -> Floats:
         """DPM-Solver++(2M) from noise to a clean sample (B, tokens, channels)."""

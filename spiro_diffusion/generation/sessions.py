@@ -60,7 +60,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         for part in batches(len(found), most):
             start = generator.noise((EFFORTS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
             there = conditions[part, :, -1:]
-            found[part] = draw(conditions[part], start * there).cpu()
+            found[part] = facts.put_together(draw(conditions[part], start * there), there[..., 0]).cpu()
     person, seat = np.nonzero(seats.present)
     drawn = torch.empty((len(efforts), CHANNELS))
     drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]

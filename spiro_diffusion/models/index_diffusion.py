@@ -8,7 +8,8 @@ knows nothing already draws a normal distribution around it.
 
 The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
 et al. 2017): what they share is the person's, what differs is each effort's. An effort alone is a set of one. Beside
-its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023).
+its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023). Efforts after the
+bronchodilator are drawn as what they differ by from the mean of those before it, of which few people have any.
 """
 
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spiro_diffusion.core.errors import within
+from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.conditioning import ConditionTokens
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.layers import step_phase, zero_linear
-from spiro_diffusion.models.seats import BEST
+from spiro_diffusion.models.seats import BEST, PLACES
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
@@ -168,6 +170,8 @@ class Facts(nn.Module):
     ratio_sd: Tensor
     centre: Tensor
     spread: Tensor
+    response: Tensor
+    response_sd: Tensor
 
     def __init__(self, config: FactsConfig) -> None:
         super().__init__()
@@ -178,6 +182,8 @@ class Facts(nn.Module):
         self.register_buffer("ratio_sd", torch.ones(()))  # of log FEV1/FVC around its surface
         self.register_buffer("centre", torch.zeros(n))  # of all curves
         self.register_buffer("spread", torch.ones(n))
+        self.register_buffer("response", torch.zeros(n))  # after the bronchodilator, over the mean before it
+        self.register_buffer("response_sd", torch.ones(n))
 
     def fit_scales(self, logs: np.ndarray, people: pd.DataFrame) -> None:
         """Set the surface and the scales from the facts (n, 9) of training curves and their people."""
@@ -188,6 +194,29 @@ class Facts(nn.Module):
         names = ("coefficients", "residual_sd", "ratio_sd", "centre", "spread")
         for name, value in zip(names, found, strict=True):
             getattr(self, name).copy_(torch.tensor(value, dtype=torch.float32))
+
+    def fit_response(self, people: Tensor, present: Tensor) -> None:
+        """Set the scales of efforts after the bronchodilator from training people (P, EFFORTS, CHANNELS)."""
+        before, known = mean_before(people, present)
+        after = present[:, PLACES:].bool() & known[:, None]
+        if after.sum() > len(NAMES):
+            left = (people[:, PLACES:, : len(NAMES)] - before[:, None])[after]
+            self.response.copy_(left.mean(0))
+            self.response_sd.copy_(left.std(0).clamp(min=0.01))
+
+    def set_apart(self, people: Tensor, present: Tensor) -> Tensor:
+        """Standardised people (P, EFFORTS, CHANNELS) with efforts after the bronchodilator as what they differ by."""
+        before, known = mean_before(people, present)
+        after = people[:, PLACES:, : len(NAMES)]
+        apart = torch.where(known[:, None, None], (after - before[:, None] - self.response) / self.response_sd, after)
+        return _with_after(people, apart)
+
+    def put_together(self, people: Tensor, present: Tensor) -> Tensor:
+        """The inverse of `set_apart`."""
+        before, known = mean_before(people, present)
+        apart = people[:, PLACES:, : len(NAMES)]
+        after = torch.where(known[:, None, None], before[:, None] + self.response + apart * self.response_sd, apart)
+        return _with_after(people, after)
 
     def standardise(self, logs: Tensor, features: Tensor) -> Tensor:
         """Facts (..., 9) of people with these features (..., 12) → (..., 9), what the surface leaves."""
@@ -211,6 +240,22 @@ class Facts(nn.Module):
             sd = self.ratio_sd if place is None else self.residual_sd[place]
             columns.append((values[..., i].log() - middle) / sd)
         return torch.stack(columns, dim=-1)
+
+
+def mean_before(people: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean facts (P, 9) of the efforts before the bronchodilator, those that failed (grade D) aside where others are;
+    and whether there are any (P,)."""
+    facts, there = people[:, :PLACES, : len(NAMES)], present[:, :PLACES].float()
+    good = there * (grades(people[:, :PLACES]) < GRADES.index("D"))
+    weights = torch.where(good.sum(1, keepdim=True) > 0, good, there)
+    total = weights.sum(1, keepdim=True)
+    return (facts * weights[..., None]).sum(1) / total.clamp(min=1), total[:, 0] > 0
+
+
+def _with_after(people: Tensor, after: Tensor) -> Tensor:
+    """People with these facts (P, EFFORTS - PLACES, 9) after the bronchodilator."""
+    last = torch.cat([after, people[:, PLACES:, len(NAMES) :]], dim=2)
+    return torch.cat([people[:, :PLACES], last], dim=1)
 
 
 def alone(known: Tensor) -> Tensor:

@@ -12,18 +12,21 @@ from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import within
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part
-from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, targets
+from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, session_judge, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
+from spiro_diffusion.evaluation.session_candidates import Session
 from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.sessions import draw_sessions
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.quantiser import codebook_use
 from spiro_diffusion.models.samplers import SamplerName
+from spiro_diffusion.models.seats import PLACES
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def evaluate(
     cldm: Path,
     metrics: Path,
 ) -> None:
-    """Draw curves for the held-out participants, put every question to them, and write down the answers."""
+    """Draw curves and sessions for the held-out participants, put every question to them, write down the answers."""
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
     if distributed.rank():
         generator.help()
@@ -66,6 +69,14 @@ def evaluate(
         options: dict[str, Any] = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
         return generator.sample(_usual(people), draws, seed, **options)
 
+    def sessions(efforts: pd.DataFrame, seed: int) -> Session:
+        """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
+        more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
+        told = efforts[["test_type", "age", "height", "sex"]]
+        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=seat + 1)
+        drawn = draw_sessions(generator, asked, seed, steps=params.steps)
+        return Session(drawn.table["grade"].to_numpy(), drawn.signals)
+
     held, members = real.held.signals(), real.members.signals()
     losses = (
         generator.denoising_loss(members, _usual(real.members.people), params.seed),
@@ -77,6 +88,10 @@ def evaluate(
     record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
     record.data.update(data.about(real, source, part, asdict(params)), models=artifacts.sha256(cldm))
     record.write(metrics)
+    assert own.curves is not None
+    session_judge.judge_generator(real, sessions, own.curves, resamples=params.resamples, seed=params.seed).write(
+        metrics
+    )
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
     distributed.dismiss()

@@ -122,7 +122,9 @@ def train_cldm(
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
-        own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features).to(place.device)
+        own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train).to(
+            place.device
+        )
         fact_conditions = model.facts.as_conditions(logs).to(place.device)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=place.device)
         for part, tokens in pieces(held, efforts.rows):

@@ -8,7 +8,7 @@ from typing import Any
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.vocabulary import SEXES
 from spiro_diffusion.evaluation import groups
-from spiro_diffusion.reporting import completion_plots, report
+from spiro_diffusion.reporting import cells, completion_plots, report
 from spiro_diffusion.reporting.completion_plots import LABELS, NAMES
 from spiro_diffusion.reporting.sources import SOURCES
 
@@ -54,14 +54,14 @@ def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     )
 
 
-def _ml(figure: Figure) -> report.Cell:
+def _ml(figure: Figure) -> cells.Cell:
     return _cell(figure, 1000, 0)
 
 
-def _cell(figure: Figure, scale: float, digits: int) -> report.Cell:
+def _cell(figure: Figure, scale: float, digits: int) -> cells.Cell:
     if figure["value"] is None:
-        return report.Cell("–")
+        return cells.Cell("–")
     value, *ends = (
         f"{round(scale * figure[k], digits) + 0.0:.{digits}f}" for k in ("value", "low", "high") if k in figure
     )
-    return report.Cell(value, " to ".join(ends))
+    return cells.Cell(value, " to ".join(ends))

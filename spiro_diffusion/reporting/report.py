@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -13,14 +13,15 @@ from tqdm import tqdm
 
 from spiro_diffusion.core.artifacts import read_json, read_npz, write_text
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, Split
-from spiro_diffusion.evaluation import registry, targets
-from spiro_diffusion.evaluation.figures import Figure, Tree
+from spiro_diffusion.evaluation import registry, session_judge, targets
+from spiro_diffusion.evaluation.figures import Tree
 from spiro_diffusion.evaluation.record import Record
-from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Form, Line, at
+from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Line, at
 from spiro_diffusion.evaluation.shown import Arrays
 from spiro_diffusion.evaluation.targets import Judged
 from spiro_diffusion.plotting import style
-from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots
+from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots, session_plots
+from spiro_diffusion.reporting.cells import write
 from spiro_diffusion.reporting.curve_plots import Logs
 from spiro_diffusion.reporting.sources import SOURCES
 
@@ -56,32 +57,6 @@ LOGS = {  # of the trainings
 }
 
 
-class Cell(NamedTuple):
-    """A figure as text."""
-
-    value: str
-    interval: str = ""
-
-    @property
-    def text(self) -> str:
-        return f"{self.value} ({self.interval})" if self.interval else self.value
-
-
-def write(figure: Figure, form: Form) -> Cell:
-    """A figure and its interval as text."""
-    if figure.value is None:
-        return Cell("–")
-    value = f"{_number(figure.value, form)} {form.unit}".strip()
-    if figure.interval is None:
-        return Cell(value)
-    return Cell(value, " to ".join(_number(end, form) for end in figure.interval))
-
-
-def _number(value: float, form: Form) -> str:
-    shown = round(form.scale * value, form.decimals) + 0.0  # no negative zeros
-    return f"{shown:{'+' if form.signed else ''}.{form.decimals}f}"
-
-
 def make(metrics: Path, folder: Path, logs: Logs) -> None:
     """Write the pictures and the page of the record in `folder`, from files below `metrics` alone.
 
@@ -91,9 +66,13 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     shown = read_npz(metrics / "evaluate/shown.npz")
     data = read_npz(metrics / "resample/shown.npz")
     stages = {name: read_json(metrics / path) for name, path in EARLIER.items()}
-    pictures = draw(folder / "plots", judged_pictures(record, shown, logs))
+    sessions = session_judge.Record.read(metrics / "evaluate")
+    source = SOURCES[record.data["source"]]
+    of_sessions = {"sessions": partial(session_plots.gaps, sessions, source)}
+    pictures = draw(folder / "plots", judged_pictures(record, shown, logs) | of_sessions)
     with_data = draw(metrics / "resample/plots", data_pictures(data, stages["resample"]))
-    write_text(folder / "report.html", render(record, pictures | with_data, stages))
+    page = render(record, session_plots.contents(sessions), pictures | with_data, stages)
+    write_text(folder / "report.html", page)
 
 
 def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
@@ -141,10 +120,11 @@ def training_logs(metrics: Path) -> Logs:
     return logs
 
 
-def render(record: Record, pictures: Mapping[str, Path], stages: Mapping[str, Any]) -> str:
+def render(record: Record, sessions: Mapping[str, Any], pictures: Mapping[str, Path], stages: Mapping[str, Any]) -> str:
     """The report as HTML.
 
     Args:
+        sessions: see `session_plots.contents`.
         pictures: PNG files by name; those that are absent leave their place empty.
         stages: figures of earlier stages by name (`align`, `filter`, `resample`).
     """
@@ -159,6 +139,7 @@ def render(record: Record, pictures: Mapping[str, Path], stages: Mapping[str, An
         candidates=list(candidates),
         tables={level: _rows(registry.table(level), candidates) for level in LEVELS},
         reconstruction=_rows(registry.round_trip_table(), trip),
+        sessions=sessions,
         pictures={name: inline(path) for name, path in pictures.items() if path.exists()},
         flow=_flow(stages),
         agreement=_agreement(stages),

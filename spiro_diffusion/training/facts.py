@@ -27,6 +27,7 @@ class Examples(NamedTuple):
     """What is learned: n efforts, and P people with a seat for each effort."""
 
     clean: Tensor  # (n, CHANNELS)
+    together: Tensor  # (P, EFFORTS, CHANNELS), see `Facts.set_apart`
     known: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
     own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
@@ -36,21 +37,30 @@ class Examples(NamedTuple):
     person: Tensor  # (n,)
 
     @classmethod
-    def of(cls, facts: Facts, table: pd.DataFrame, logs: NDArray, features: Tensor) -> "Examples":
-        """Of efforts (seqn, place, indices, conditions) with facts `logs` (n, 9) of people with `features` (n, 12)."""
+    def of(cls, facts: Facts, table: pd.DataFrame, logs: NDArray, features: Tensor, train: NDArray) -> "Examples":
+        """Of efforts (seqn, place, indices, conditions) with facts `logs` (n, 9) of people with `features` (n, 12).
+
+        From the rows `train` the facts get the scales of efforts after the bronchodilator.
+        """
         seats = Seats.of(table)
         grade = torch.from_numpy(np.array(GRADES).searchsorted(table["grade"].to_numpy(str)))
         standardised = facts.standardise(torch.from_numpy(logs).float(), features)
+        clean = torch.cat([standardised, index_diffusion.bits(grade)], dim=1)
+        present = torch.from_numpy(seats.present).float()
+        people = clean[torch.from_numpy(seats.rows)] * present[..., None]
+        learned = torch.from_numpy(np.unique(seats.person[train]))
+        facts.fit_response(people[learned], present[learned])
         own = with_ratio(table[list(MAXIMA)].to_numpy(float))
         first = features[torch.from_numpy(seats.rows[:, 0])]
         return cls(
-            torch.cat([standardised, index_diffusion.bits(grade)], dim=1),
+            clean,
+            facts.set_apart(people, present) * present[..., None],
             torch.from_numpy(conditioning.encode(table)),
             index_diffusion.place_condition(table["place"].to_numpy(float)),
             facts.known_best(torch.from_numpy(own).float(), features),
             facts.known_best(torch.from_numpy(seats.best(table)).float(), first),
             torch.from_numpy(seats.rows),
-            torch.from_numpy(seats.present).float(),
+            present,
             torch.from_numpy(seats.person),
         )
 
@@ -148,7 +158,6 @@ class FactsTask:
 
     def _together(self, people: Tensor, sigma: Tensor, noise: Tensor, known: Tensor) -> Tensor:
         """Loss (B,) of people."""
-        examples = self.examples
-        present = examples.present[people]
-        clean = examples.clean[examples.seats[people]] * present[..., None]
-        return denoising_loss(self.model, clean, known, sigma, noise * present[..., None], present)
+        present = self.examples.present[people]
+        noise = noise * present[..., None]
+        return denoising_loss(self.model, self.examples.together[people], known, sigma, noise, present)
