@@ -28,8 +28,9 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
-from spiro_diffusion.generation import drawn_curves, model_figures
-from spiro_diffusion.generation.conditions import Subject
+from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests
+from spiro_diffusion.generation.conditions import Patient, Subject
+from spiro_diffusion.generation.drawers import SingleEfforts
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
@@ -108,13 +109,17 @@ class SpiroGenerator:
         guidance: float = 1.0,
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
-        **subject: Unpack[Subject],
+        **subject: Unpack[Patient],
     ) -> Curves:
         """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless others are chosen.
 
+        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be asked for
+        (docs/patients.md): curves are drawn until `n` meet it, or the search is spent, which is told.
+
         Args:
             people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
-                optionally grade and test_type; other columns are kept.
+                optionally grade, test_type, weight, bmi, ethnicity, cycle and requests (known_fev1, known_fvc,
+                known_ratio, known_pef, known_fef2575, pattern, effort); other columns are kept.
             seed: the same seed and people give the same curves.
             any_effort: any effort, not a person's best.
             skip_invalid: leave out invalid rows of `people`, with a warning.
@@ -123,25 +128,30 @@ class SpiroGenerator:
             progress: show a bar.
             tell: gets each warning: on a bad model, on people of whom it saw few.
             subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; A unless
-                given) and `test_type` (Pre, or Bron for after the bronchodilator; Pre) of all whose own cell says
-                nothing.
+                given), `test_type` (Pre, or Bron for after the bronchodilator; Pre) and the others of
+                `conditions.Patient` of all whose own cell says nothing.
 
-        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or the curves are too many at
-        once.
+        Raises SpiroError where rows are invalid, beyond the trained ages and heights or ask for what cannot be, or the
+        curves are too many at once.
         """
-        defaults: dict[str, Any] = dict(subject)
-        table = as_table(people, **{name: defaults.pop(name, None) for name in REQUIRED})
+        said: dict[str, Any] = dict(subject)
+        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
-        kept = accepted(table, self.made_from, skip_invalid=skip_invalid, any_effort=any_effort, **defaults)
+        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid, any_effort=any_effort)
         if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
             )
-        self._warn(tell, kept.warnings)
-        return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
+        self._warn(tell, [*kept.warnings, *on_request.notes(kept.table)])
+        if wanted is None:
+            return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
+        if guidance != 1.0:
+            raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
+        drawer = SingleEfforts(self._generator)
+        return on_request.curves(drawer, kept, wanted, self.made_from, n=n, seed=seed, tell=tell, progress=progress)
 
     @property
     def reconstructor_file(self) -> Path | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Subject
+from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Requests, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_indices, print_json, records, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class People:
     """A table of subjects."""
 
-    people: Annotated[Path | None, typer.Option(help="CSV: age, height, sex; optional grade, test_type.")] = None
+    people: Annotated[
+        Path | None, typer.Option(help="CSV: age, height, sex; optional grade, test_type, pattern ...")
+    ] = None
     skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave invalid rows of --people out.")] = False
 
     def table(self, subject: Subject) -> "pd.DataFrame | dict[str, Any]":
@@ -72,12 +74,15 @@ def generate(
     subject: Subject,
     people: People,
     conditions: Conditions,
+    requests: Requests,
     draws: Draws,
     files: Files,
     output: Output,
     any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
 ) -> None:
     """Draw curves: best acceptable efforts before a bronchodilator, unless others are chosen.
+
+    Of a patient it takes what is known, a pattern or a kind of effort, and draws the rest (docs/patients.md).
 
     Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
     """
@@ -97,6 +102,7 @@ def generate(
         progress=progress,
         tell=warn,
         **vars(conditions),
+        **vars(requests),
     )
     indices = curves.indices()
     if files.out:

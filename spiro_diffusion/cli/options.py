@@ -23,6 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]
 MODELS = Path("models")
+PATTERN = (
+    "normal, obstruction, possible-restriction, possible-mixed, low-fev1 (ERS/ATS 2022); prism; gold-1 to gold-4 of "
+    "adults, drawn after a bronchodilator: two puffs, at least ten minutes."
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,39 @@ class Subject:
         if given and len(given) < len(vars(self)):
             raise SpiroError(f"{what} --age, --height and --sex, all three")
         return Person(**given) if given else None
+
+
+KNOWN = "2.5, 2.2:2.8, 80%, 70%:80%, z-1.7 or z-2:z-1"
+REQUESTS = "Patients on request"  # panels of the help
+AS_ABOVE = "as --fev1"
+
+
+def _known(index: str, help: str) -> Any:
+    return typer.Option(help=f"{index}, {help}", rich_help_panel=REQUESTS, metavar="VALUE")
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is known of a patient, and what is asked of the curves."""
+
+    fev1: Annotated[str | None, _known("FEV1", f"L, % of predicted or z: {KNOWN}. The drawn curve's own.")] = None
+    fvc: Annotated[str | None, _known("FVC", f"L, {AS_ABOVE}.")] = None
+    ratio: Annotated[str | None, _known("FEV1/FVC", f"0 to 1, {AS_ABOVE}; % is of predicted (GLI Global).")] = None
+    pef: Annotated[str | None, _known("PEF", f"L/s, {AS_ABOVE}; expected by Hankinson 1999.")] = None
+    fef2575: Annotated[str | None, _known("FEF25-75", f"L/s, {AS_ABOVE}; expected by GLI 2012.")] = None
+    pattern: Annotated[str | None, typer.Option(help=PATTERN, rich_help_panel=REQUESTS)] = None
+    effort: Annotated[
+        str | None, typer.Option(help="poor, cough, early-stop or slow-start (ATS/ERS 2019).", rich_help_panel=REQUESTS)
+    ] = None
+    weight: Annotated[float | None, typer.Option(help="kg.", rich_help_panel=REQUESTS)] = None
+    bmi: Annotated[float | None, typer.Option(help="kg/m2, instead of --weight.", rich_help_panel=REQUESTS)] = None
+    ethnicity: Annotated[
+        str | None,
+        typer.Option(
+            help="RIDRETH1: 1 mexican_american, 2 other_hispanic, 3 white, 4 black, 5 other.", rich_help_panel=REQUESTS
+        ),
+    ] = None
+    cycle: Annotated[str | None, typer.Option(help="NHANES cycle, E, F or G.", rich_help_panel=REQUESTS)] = None
 
 
 @dataclass(frozen=True)

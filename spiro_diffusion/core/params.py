@@ -86,12 +86,20 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if value not in options:
             raise SpiroError(f"{where} is {shown(repr(value))}; expected one of {', '.join(map(repr, options))}")
         return value
-    if origin in (list, tuple):  # YAML and JSON have lists only
-        if not isinstance(value, list):
-            raise SpiroError(f"{where} is {shown(repr(value))}; expected a list")
-        return origin(_checked(v, options[0], where) for v in value)
+    if origin in (list, tuple, dict):  # YAML and JSON have no tuples
+        return _collected(value, origin, options, where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise SpiroError(f"{where} is {shown(repr(value))}; expected {hint.__name__}")
     return value
+
+
+def _collected(value: Any, origin: Any, options: tuple[Any, ...], where: str) -> Any:
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise SpiroError(f"{where} is {shown(repr(value))}; expected a mapping")
+        return {str(key): _checked(v, options[1], f"{where}.{shown(key)}") for key, v in value.items()}
+    if not isinstance(value, list):
+        raise SpiroError(f"{where} is {shown(repr(value))}; expected a list")
+    return origin(_checked(v, options[0], where) for v in value)

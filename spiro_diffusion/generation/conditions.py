@@ -9,6 +9,11 @@ from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
+Said = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
+
+
+DRUG = "two puffs, at least ten minutes"  # of albuterol, as NHANES 2011-2012 gave it
+
 
 class Condition(NamedTuple):
     """A condition that is one of some words."""
@@ -22,7 +27,7 @@ class Condition(NamedTuple):
 
 CONDITIONS = (
     Condition("grade", GRADES, "A", None, "Effort grade A, B, C or D; A unless given."),
-    Condition("test_type", TEST_TYPES, "Pre", "Pre", "Pre or Bron (after the bronchodilator); Pre unless given."),
+    Condition("test_type", TEST_TYPES, "Pre", "Pre", f"Pre, or Bron (after a bronchodilator: {DRUG}); else Pre."),
 )
 
 
@@ -34,6 +39,23 @@ class Subject(TypedDict, total=False):
     sex: str | int | None  # male or female, or 1 or 2
     grade: str | None
     test_type: str | None
+
+
+class Patient(Subject, total=False):
+    """One subject, and what else is asked for of one; see `requests` and `personal`. What is known is a number, a pair,
+    or text: 2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
+
+    weight: float | None  # kg
+    bmi: float | None  # kg/m2, instead of a weight
+    ethnicity: str | int | None  # RIDRETH1, a number or a word
+    cycle: str | None  # of NHANES: E, F or G
+    fev1: Said | None  # L
+    fvc: Said | None  # L
+    ratio: Said | None  # FEV1/FVC
+    pef: Said | None  # L/s
+    fef2575: Said | None  # L/s
+    pattern: str | None
+    effort: str | None
 
 
 EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # the page's choices: label, keywords of `generate`

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Grid = Literal["10ms", "512"]
-RESERVED = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", *NAMES, *Z_NAMES)  # names of our own columns
+OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation")
+RESERVED = (*OWN, *NAMES, *Z_NAMES)  # names of our own columns
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
 LEGEND = 6  # subjects; with more, colours cannot be told apart
 

@@ -38,6 +38,7 @@ class Accepted(NamedTuple):
     table: pd.DataFrame  # as `conditioned` makes it
     given: pd.DataFrame  # their rows as they were given, but for the conditions drawn for
     warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
+    rows: list[int]  # of the table as it was given, from 0
 
 
 def read_people(path: Path) -> pd.DataFrame:
@@ -139,10 +140,11 @@ def accepted(
     trained: Mapping[str, Any],
     *,
     skip_invalid: bool = False,
-    any_effort: bool = False,
+    any_effort: bool | np.ndarray = False,
     **defaults: str | None,
 ) -> Accepted:
-    """The subjects of a table that a model can draw, of which `trained` says the ages and heights.
+    """The subjects of a table that a model can draw, of which `trained` says the ages and heights. `any_effort` may
+    be of each row (n,).
 
     Raises SpiroError that lists the invalid rows, unless `skip_invalid` leaves them out and others are left.
     """
@@ -157,10 +159,12 @@ def accepted(
     table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
     table = table.astype({"age": float, "height": float, "sex": int})
     given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
-    return Accepted(table, given, [*said, *_near_ends(table, trained), *unmet_heights(table)])
+    return Accepted(table, given, [*said, *_near_ends(table, trained), *unmet_heights(table)], kept)
 
 
-def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | None]) -> tuple[pd.DataFrame, Invalid]:
+def _read(
+    people: pd.DataFrame, any_effort: bool | np.ndarray, defaults: Mapping[str, str | None]
+) -> tuple[pd.DataFrame, Invalid]:
     """The table as `conditioned` makes it, as far as its cells are valid."""
     out = people.reset_index(drop=True).copy()  # in one piece: of hundreds of columns pandas would warn
     invalid: Invalid = {}
@@ -169,11 +173,13 @@ def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | N
         for missing in np.flatnonzero(out[name].isna()):
             invalid.setdefault(int(missing), _no_number(name, cells, int(missing)))
     known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
+    every = np.broadcast_to(any_effort, len(out))
     for condition in CONDITIONS:
         name = condition.name
-        default = defaults.get(name) or (condition.any_effort if any_effort else condition.default)
+        own = [defaults.get(name) or (condition.any_effort if any_one else condition.default) for any_one in every]
         given = list(out[name]) if name in out else [None] * len(out)
-        out[name] = pd.Series([default if pd.isna(cell) else cell for cell in given], dtype=object)
+        filled = [default if pd.isna(cell) else cell for cell, default in zip(given, own, strict=True)]
+        out[name] = pd.Series(filled, dtype=object)
         known[name] = {value.lower(): value for value in condition.values}
     for name, words in known.items():
         expected = ", ".join(SEX_CODES if name == "sex" else words.values())
@@ -185,7 +191,8 @@ def _read(people: pd.DataFrame, any_effort: bool, defaults: Mapping[str, str | N
             read.append(words.get(word))
         out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
-    out["best"] = pd.Series([False if less else (None if any_effort else True) for less in lesser], dtype=object)
+    best = [False if less else (None if any_one else True) for less, any_one in zip(lesser, every, strict=True)]
+    out["best"] = pd.Series(best, dtype=object)
     return out, invalid
 
 

@@ -1,7 +1,7 @@
 """The configuration in a checkpoint, read without PyTorch, and what a model was trained on."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ class MadeFrom:
     age: list[float]  # years, lowest and highest
     height: list[float]  # cm
     vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)  # people by label and group, `dataset.label_counts`
 
     def __post_init__(self) -> None:
         for name in ("age", "height"):
@@ -34,10 +35,12 @@ class MadeFrom:
                 raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
 
     @classmethod
-    def of(cls, source: str, train: pd.DataFrame, vqvae: str = "") -> "MadeFrom":
+    def of(
+        cls, source: str, train: pd.DataFrame, vqvae: str = "", labels: dict[str, dict[str, int]] | None = None
+    ) -> "MadeFrom":
         """Of training curves, a row each with seqn, age and height."""
         ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
-        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae)
+        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae, labels or {})
 
 
 def read_config(path: Path, kind: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
@@ -148,7 +149,9 @@ def train_cldm(
         fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
         model.denoiser.load_state_dict(fitted.weights)
         source = artifacts.read_json(manifest)["source"]
-        made_from = MadeFrom.of(source, efforts.table.iloc[efforts.train], artifacts.sha256(vqvae))
+        trained = efforts.table.iloc[efforts.train]
+        labelled = read_table(curves, list(COLUMNS)).iloc[efforts.rows[efforts.train]]
+        made_from = MadeFrom.of(source, trained, artifacts.sha256(vqvae), label_counts(labelled))
         if distributed.rank() == 0:
             save_cldm(cldm, model.config, model.state_dict(), made_from)
         log.close()

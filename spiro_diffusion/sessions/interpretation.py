@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from spiro_diffusion.physiology import patterns
 from spiro_diffusion.physiology.reference import Z_LLN
 from spiro_diffusion.sessions import best_values
 from spiro_diffusion.sessions.best_values import Change, Convention, Equations, Repeatability, Values
@@ -14,6 +15,14 @@ from spiro_diffusion.sessions.records import ADULT_AGE, Person, Phase, Session
 from spiro_diffusion.sessions.sentences import Language, Statement, say
 
 Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
+PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences say them
+    "normal": "normal",
+    "obstruction": "obstruction",
+    "possible-restriction": "restriction",
+    "possible-mixed": "mixed",
+    "low-fev1": "low fev1",
+    "": "unknown",
+}
 Severity = Literal["none", "mild", "moderate", "severe"]
 Edition = Literal["2022", "2005"]
 Withheld = Literal["no fev1", "no fvc", "short fvc", "no reference"]
@@ -112,19 +121,9 @@ def find(session: Session, phase: Phase, values: dict[str, Values]) -> Finding:
     if withheld is not None:
         return Finding("unknown", "none", "fev1", None, prism=False, withheld=withheld)
     z = {name: found.z for name, found in best.items() if found is not None and found.z is not None}
-    low = {name: score < -Z_LLN for name, score in z.items()}
-    pattern = pattern_of(low["fev1"], low["fvc"], low["ratio"])
+    pattern = PATTERNS[str(patterns.pattern_of(z["fev1"], z["fvc"], z["ratio"]))]
     of = "fvc" if pattern == "restriction" else "fev1"
-    return Finding(pattern, severity(z[of]), of, z[of], prism=low["fev1"] and not low["ratio"])
-
-
-def pattern_of(low_fev1: bool, low_fvc: bool, low_ratio: bool) -> Pattern:
-    """The pattern of what lies below its lower limit of normal."""
-    if low_ratio:
-        return "mixed" if low_fvc else "obstruction"
-    if low_fvc:
-        return "restriction"
-    return "low fev1" if low_fev1 else "normal"
+    return Finding(pattern, severity(z[of]), of, z[of], prism=z["fev1"] < -Z_LLN <= z["ratio"])
 
 
 def severity(z: float) -> Severity:

@@ -1,0 +1,89 @@
+"""How a trained generator answers requests: what it tries, how long it takes, and what its curves carry.
+
+python -m benchmarks.patients --models models [--device cuda] [-n 100]
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion.compute import runtime
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import conditional_draws, requests
+from spiro_diffusion.generation.drawers import SingleEfforts
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.meeting import MAXIMA
+from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
+
+PEOPLE: tuple[dict[str, Any], ...] = (
+    {"age": 45, "height": 175, "sex": "male"},
+    {"age": 66, "height": 162, "sex": "female"},
+    {"age": 12, "height": 150, "sex": "female"},
+)
+KNOWN: tuple[dict[str, Any], ...] = (
+    {"fev1": "100%"},
+    {"fev1": "z-2.5"},
+    {"fev1": "70%", "fvc": "80%"},
+    {"fev1": "90%", "fvc": "95%", "pef": 6.0},
+    {"ratio": "z-1"},
+    {"fev1": "70%:80%", "fvc": "z-1:z0"},
+)
+BTPS = 1.1
+
+
+def row(generator: Generator, person: dict[str, Any], said: dict[str, Any], n: int) -> dict:
+    """One request: draws found, tried, seconds, and the shares that meet it after a counter of its own."""
+    line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(said)}
+    try:
+        kept, wanted = requests.accept(pd.DataFrame([person]), generator.made_from, said)
+    except SpiroError as error:
+        return line | {"refused": str(error)[:60]}
+    assert wanted is not None
+    began = time.perf_counter()
+    efforts = kept.table.assign(person=0, place=np.nan)
+    found = conditional_draws.draw(SingleEfforts(generator), efforts, wanted, n, 0)
+    line |= {"found": int(found.counts[0]), "facts": int(found.facts[0]), "curves": int(found.curves[0])}
+    line["seconds"] = round(time.perf_counter() - began, 1)
+    if not len(found.signals):
+        return line
+    counts = counter.count(time_grid.to_10ms(found.signals), BTPS, np.random.default_rng(1))
+    flow = counter.flow(counts, BTPS)
+    read = spirometry.indices(flow, spirometry.end_of_flow(flow))
+    ok = np.ones(len(flow), dtype=bool)
+    values = {name: getattr(read, name) for name in MAXIMA} | {"ratio": read.fev1 / read.fvc}
+    for name, box in wanted.known.items():
+        ok &= box.take(np.zeros(len(flow), dtype=np.int64)).holds(values[name], name)
+    asked, table = wanted.requests[0], kept.table.iloc[0]
+    if asked.pattern:
+        ok &= patterns.carries(asked.pattern, read.fev1, read.fvc, table["age"], table["height"], table["sex"])
+    if asked.effort:
+        ok &= effort_kinds.carries(asked.effort, read, table["age"])
+    return line | {"met": round(float(ok.mean()), 3)}
+
+
+def main() -> None:
+    """Print a table, a row a request."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("-n", type=int, default=50)
+    options = parser.parse_args()
+    place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
+    vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
+    generator = Generator.from_checkpoints(vqvae, cldm, place)
+    labels: list[dict[str, Any]] = [{"pattern": label} for label in patterns.LABELS]
+    asked = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
+    rows = []
+    for person in PEOPLE:
+        for said in asked:
+            rows.append(row(generator, person, said, options.n))
+            print(rows[-1], flush=True)
+    print(pd.DataFrame(rows).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Curves of patients on request, as a user gets them: marked where they are extrapolation, told where too few."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import label_counts
+from spiro_diffusion.dataset.label_counts import FEWEST
+from spiro_diffusion.generation import conditional_draws, drawn_curves
+from spiro_diffusion.generation.conditional_draws import Drawer, Found
+from spiro_diffusion.generation.conditions import DRUG
+from spiro_diffusion.generation.drawn_curves import Curves
+from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.subjects import Accepted
+
+AFTER = f"drawn after a bronchodilator: {DRUG}, as NHANES 2011-2012 gave albuterol"
+MOST_LISTED = 5  # people of whom a message says how many curves they have
+
+
+def notes(people: pd.DataFrame) -> list[str]:
+    """What is said where efforts after a bronchodilator are drawn."""
+    return [AFTER] if (people["test_type"] == "Bron").any() else []
+
+
+def curves(
+    drawer: Drawer,
+    kept: Accepted,
+    wanted: Wanted,
+    made_from: Mapping[str, Any],
+    *,
+    n: int,
+    seed: int,
+    tell: Callable[[str], object],
+    progress: bool = False,
+) -> Curves:
+    """`n` curves for each person that meet what is wanted of them, fewer where the search is spent; `tell` says of
+    whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and extrapolation too, as far
+    as they are asked for.
+
+    Raises SpiroError where none was found.
+    """
+    marks, warnings = _marks(kept, wanted, made_from)
+    for warning in warnings:
+        tell(warning)
+    efforts = kept.table.assign(person=np.arange(len(kept.table)), place=np.nan)
+    found = conditional_draws.draw(drawer, efforts, wanted, n, seed, progress=progress)
+    short = _short(found, kept, wanted, n)
+    if short and not found.counts.any():
+        raise SpiroError(short)
+    if short:
+        tell(short)
+    given = kept.given.assign(**{name: values for name, values in marks.items() if any(v is not None for v in values)})
+    person = found.efforts["person"].to_numpy(np.int64)
+    return Curves(kept.table, person, found.draw, found.signals, given.reset_index(drop=True))
+
+
+def _marks(kept: Accepted, wanted: Wanted, made_from: Mapping[str, Any]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not asked for or
+    not known; and what is said of it."""
+    table = kept.table
+    groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))
+    counts, said = made_from.get("labels") or None, {}
+    marks: dict[str, list[Any]] = {"pattern": [], "effort": [], "extrapolation": []}
+    for request, group in zip(wanted.requests, groups, strict=True):
+        labels = [str(label) for label in (request.pattern, request.effort) if label is not None]
+        beyond = label_counts.extrapolated(counts, labels, group) if labels else None
+        for name, value in zip(marks, (request.pattern, request.effort, beyond), strict=True):
+            marks[name].append(value)
+        for label in labels:
+            if label_counts.extrapolated(counts, [label], group):
+                people = (counts or {})[label].get(group, 0)
+                said[label, group] = f"{label} is extrapolation: {people} {group} of the training people carry it"
+    if counts is None and any(request.pattern or request.effort for request in wanted.requests):
+        said["", ""] = f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
+    return marks, list(said.values())
+
+
+def _short(found: Found, kept: Accepted, wanted: Wanted, n: int) -> str:
+    """What is said of people with fewer than `n` curves; "" where there are none."""
+    short = np.flatnonzero(found.counts < n)
+    if not len(short):
+        return ""
+    texts = []
+    for row in short[:MOST_LISTED]:
+        whose = drawn_curves.describe(kept.table.iloc[row]) if len(kept.table) == 1 else f"row {kept.rows[row] + 1}"
+        texts.append(
+            f"{found.counts[row]} of {n} for {whose} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
+        )
+    more = f" and {len(short) - MOST_LISTED} others" if len(short) > MOST_LISTED else ""
+    return f"found {', '.join(texts)}{more}: what is asked for is rare in the model; ask for less, or for a wider range"
