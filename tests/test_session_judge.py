@@ -175,7 +175,7 @@ def test_grades_and_repeats_by_hand(by_hand: pd.DataFrame) -> None:
 
 
 def test_overlap_of_equal_and_of_halved_flow() -> None:
-    efforts, signals = efforts_by_hand()
+    _, signals = efforts_by_hand()
     session, good = np.array([0, 0]), np.array([True, True])
     same = session_values.overlaps(signals[[0, 0]], session, good)
     assert same[0] == pytest.approx(1)
@@ -211,6 +211,6 @@ def test_noise_of_one_effort_has_the_training_sessions_size(real: Real) -> None:
     size, speed = session_candidates.noise_of(train)
     assert size == pytest.approx(np.hypot(world.EFFORT_SD[0], 0.013), abs=0.006)  # lesser efforts: 3 % below the best
     noisy = session_candidates.one_effort_with_noise(real.held, train, 0)
-    spread = np.log(pd.Series(noisy.indices["fvc"])).groupby(noisy.seqn).std()
+    spread = pd.Series(np.log(noisy.indices["fvc"])).groupby(noisy.seqn).std()
     assert np.sqrt((spread**2).mean()) == pytest.approx(size, rel=0.15)
     assert speed > 0
