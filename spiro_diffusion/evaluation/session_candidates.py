@@ -50,8 +50,8 @@ def counted(drawn: Session, people: pd.DataFrame, seed: int, flutter_from: int =
 def one_effort_with_noise(curves: Measured, train: pd.DataFrame, seed: int) -> Measured:
     """The first good effort of each session, repeated as often as it was blown, each time with noise.
 
-    The noise is normal and independent: volume with the SD of log FVC of a training session's good efforts, the speed
-    at which it is expired with that of log PEF over FVC.
+    Grades stay those of the session. The noise is normal and independent: volume with the SD of log FVC of a training
+    session's good efforts, the speed at which it is expired with that of log PEF over FVC.
     """
     rng = np.random.default_rng(seed)
     people = curves.people.reset_index(drop=True)
@@ -65,7 +65,7 @@ def one_effort_with_noise(curves: Measured, train: pd.DataFrame, seed: int) -> M
     noisy *= np.exp(size)[:, None]
     noisy[:, 0] = 0
     drawn = np.diff(noisy, axis=1) / time_grid.WIDTHS_S
-    return counted(Session(people["grade"].to_numpy()[chosen], drawn), people, seed, time_grid.FINE_BINS)
+    return counted(Session(people["grade"].to_numpy(), drawn), people, seed, time_grid.FINE_BINS)
 
 
 def noise_of(train: pd.DataFrame) -> tuple[float, float]:

@@ -119,9 +119,9 @@ def _form(index: str) -> Form:
 
 
 _GAPS = {
-    "fev1": Published("120 mL", adults="133 mL"),
-    "fvc": Published("150 mL", adults="137 mL"),
-    "pef": Published("0.80 L/s", adults="0.54 L/s"),
+    "fev1": Published("120 mL or 6.1 %", adults="133 mL"),
+    "fvc": Published("150 mL or 5.3 %", adults="137 mL"),
+    "pef": Published("0.80 L/s or 12 %", adults="0.54 L/s"),
 }
 _CVS = {"fev1": Published(adults="2.7 %"), "fvc": Published(adults="2.0 %"), "pef": Published()}
 _GRADES = {"fvc": ("61.3", "23.3", "10.7", "4.6"), "fev1": ("63.7", "24.2", "8.2", "3.9")}  # %: A, B, C, D and F
@@ -154,7 +154,7 @@ FIGURES = (
             f"first over best {INDICES[i].label}, mean",
             PERCENT,
             mean_of(f"{i}_first"),
-            Published(adults="97.5 %") if i == "fvc" else Published(),
+            Published(adults="97.5 %, median") if i != "pef" else Published(),
         )
         for i in COMPARED
     ),

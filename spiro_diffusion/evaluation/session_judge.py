@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.core.vocabulary import GRADES
+from spiro_diffusion.core.vocabulary import GRADES, JUDGED
 from spiro_diffusion.evaluation import session_candidates, session_figures, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.conditional import Ruler
@@ -73,7 +73,8 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
     """
     people = real.held.people
     own = session_candidates.of_sampler(sampler, people, seed)
-    noisy = session_candidates.one_effort_with_noise(own, real.train, seed)
+    train = real.train.assign(**{name: real.train_indices[name] for name in JUDGED})
+    noisy = session_candidates.one_effort_with_noise(own, train, seed)
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
     candidates = {"generator": own, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))

@@ -77,6 +77,9 @@ class Effort(NamedTuple):
     unit: Floats  # (n,) s, BEV / PEF
     deficit: Floats  # (n,) share of the drive missing at the start; it fades with HELD_BACK_S
     head_start: Floats  # (n,) s of driven time already gone: an incomplete breath in
+    pace: (
+        Floats  # (n,) log of how fast the lung empties after peak flow, over its usual rate; it comes with HELD_BACK_S
+    )
 
 
 def lungs(knots: Knots, shape: Shape) -> Lung:
@@ -153,7 +156,7 @@ def log_emptied(share: Floats) -> Floats:
 def best_effort(pef: Floats, bev: Floats, onset: Floats) -> Effort:
     """Full drive from full lungs, as slow to come that the volume at time zero is `bev`."""
     zero = np.zeros(len(pef))
-    return Effort(onset, np.clip(bev / pef, 0.003, 0.034), zero, zero)
+    return Effort(onset, np.clip(bev / pef, 0.003, 0.034), zero, zero, zero)
 
 
 def time_zero(effort: Effort) -> Floats:
@@ -176,6 +179,8 @@ def flow(lung: Lung, effort: Effort, samples: int) -> Floats:
     driven *= unit[:, None]
     if effort.deficit.any():
         driven -= effort.deficit[:, None] * HELD_BACK_S * (1 - np.exp(-driven / HELD_BACK_S))
+    if effort.pace.any():
+        driven *= np.exp(effort.pace[:, None] * (1 - np.exp(-driven / HELD_BACK_S)))
     driven += effort.head_start[:, None]
     return np.diff(volume(lung, driven), axis=1) / SAMPLE_PERIOD_S
 

@@ -6,6 +6,8 @@ the best, stopped early, coughed or started late come with it. Every curve passe
 counter, and the published values (SPX) are read off the counted curves.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -33,7 +35,6 @@ OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
 BEST_OF_FVC = 0.994
 BEST_OF_PEF = 1.01  # the highest of several efforts, each with its flutter
 MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
-WITHIN_FET = 0.08  # scale within a session of log FET (Student, 3 degrees): 108 sessions of 62 real people (real_loops)
 ATTEMPTS = 8  # a session ends after so many (NHANES procedures)
 MOST_POINTS = 2044  # SPXPTS: the record ends there
 OBSTRUCTED_RATIO = 0.70  # FEV1/FVC below this, or below its lower limit, selects for the bronchodilator
@@ -41,6 +42,25 @@ BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
 # Some never blow on: 7 % of the published expiratory times are below 4 s, nearly all of sessions without grade A or B.
 HASTY_SHARE, HASTY_STOP_S = 0.33, 2.0  # of sessions, by the share of their efforts in trouble; median of the habit
 CHUNK = 512  # efforts at a time
+
+
+class Within(NamedTuple):
+    """The size of a difference between efforts of a session: of the median session, and its spread between them."""
+
+    median: float
+    spread: float  # SD of its logarithm
+
+    def of(self, score: Floats) -> Floats:
+        """Sizes (n,) of sessions with these normal scores."""
+        return self.median * np.exp(self.spread * score)
+
+
+# 91 sessions of three efforts or more of 62 real adults (real_loops); docs/simulator.md has the figures they answer to.
+HELD_BACK = Within(0.07, 0.9)  # mean share of the drive missing at the start: peak flow
+PACE = Within(0.033, 1.0)  # SD of the log rate of emptying: FEV1 and FEF25-75 at one FVC
+LENGTH = Within(0.065, 0.5)  # scale of log FET (Student, 3 degrees)
+WITHIN_START = 0.10  # SD of the log time that the drive takes to come
+UNEVEN = 0.5  # correlation of the first two sizes between sessions
 
 
 def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAPES) -> dict[str, pd.DataFrame]:
@@ -234,18 +254,30 @@ def _efforts(sessions: pd.DataFrame, rng: Rng) -> pd.DataFrame:
         fault[rows] = rng.choice(list(kinds), len(rows), p=list(kinds.values()))
     fault[np.isfinite(habit) & (efforts["grade"] != "D").to_numpy()] = "stopped"
     efforts["fault"] = fault
-    best = efforts["loss"].to_numpy() == 0
-    force = 0.07 * np.exp(0.6 * rng.standard_normal(len(sessions)))[session]  # some hold back more than others
-    efforts["deficit"] = np.where(best, 0, rng.exponential(force))
-    efforts["fet"] *= np.exp(np.clip(WITHIN_FET * rng.standard_t(3, n), -0.7, 0.3))
-    efforts["deficit"] = np.where(fault == "weak", rng.uniform(0.3, 0.6, n), np.minimum(efforts["deficit"], 0.4))
-    efforts["slower"] = np.where(best, 1, np.exp(0.15 * rng.standard_normal(n)))
-    efforts.loc[fault == "slow", "slower"] = rng.uniform(2.2, 5, n)[fault == "slow"]
+    _differ(efforts, len(sessions), rng)
     stopped = np.minimum(efforts["fet"] * rng.uniform(0.12, 0.8, n), habit * np.exp(0.15 * rng.standard_normal(n)))
     stop = np.where(fault == "stopped", np.maximum(stopped, 1.1), np.inf)
     stop = np.where(fault == "broken", rng.uniform(0.6, 1.0, n), stop)
     efforts["stop"] = np.where(fault == "closed", rng.uniform(0.25, 1.4, n), stop)
     return efforts
+
+
+def _differ(efforts: pd.DataFrame, sessions: int, rng: Rng) -> None:
+    """How efforts (n rows) of a session differ besides their volume: force, pace, start and length; in place.
+
+    Some people blow more evenly than others: each session has its own sizes. The best effort has none but of length.
+    """
+    n, session, fault = len(efforts), efforts["session"].to_numpy(), efforts["fault"].to_numpy()
+    best = efforts["loss"].to_numpy() == 0
+    force, pace, length = rng.standard_normal((3, sessions))
+    pace = UNEVEN * force + np.sqrt(1 - UNEVEN**2) * pace
+    held_back = rng.exponential(HELD_BACK.of(force)[session])
+    efforts["deficit"] = np.where(best, 0, np.minimum(held_back, 0.4))
+    efforts.loc[fault == "weak", "deficit"] = rng.uniform(0.3, 0.6, n)[fault == "weak"]
+    efforts["pace"] = np.where(best, 0, np.clip(PACE.of(pace)[session] * rng.standard_normal(n), -0.6, 0.3))
+    efforts["slower"] = np.where(best, 1, np.exp(WITHIN_START * rng.standard_normal(n)))
+    efforts.loc[fault == "slow", "slower"] = rng.uniform(2.2, 5, n)[fault == "slow"]
+    efforts["fet"] *= np.exp(np.clip(LENGTH.of(length)[session] * rng.standard_t(3, n), -0.7, 0.5))
 
 
 # Curves
@@ -270,7 +302,7 @@ def _some_curves(
     full = expiration.best_effort(share, column["bev"], onset[column["session"]])
     hesitant = np.where(column["fault"] == "slow", 0.076, np.maximum(MOST_BEV, MOST_BEV_L / column["fvc"]) / share)
     unit = np.minimum(full.unit * column["slower"], hesitant)
-    effort = expiration.Effort(full.onset, unit, column["deficit"], column["loss"] / share)
+    effort = expiration.Effort(full.onset, unit, column["deficit"], column["loss"] / share, column["pace"])
     zero = expiration.time_zero(effort)
     silence = np.clip(rng.normal(0.25, 0.13, n), 0.02, 1.0)  # s of silence before the effort
     ends = np.minimum(column["stop"] + 0.1, column["fet"])
