@@ -2,7 +2,7 @@
 
     python sample.py --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.npz
 
-The same seed gives the curves that `spiro generate` gives on a CPU, within 1e-4 L/s: the noise is PyTorch's
+The same seed gives the curves that `spiro generate` gives on a CPU, within 5e-4 L/s: the noise is PyTorch's
 (MT19937, then Box and Muller in groups of 16), the two samplers are DPM-Solver++(2M) (Lu et al. 2022) over the
 noise levels of Karras et al. 2022. A curve whose token lies within rounding of the border between two codes may
 differ there. For research; not for diagnosis.

@@ -14,7 +14,7 @@ from torch import Tensor
 from spiro_diffusion.physiology import time_grid
 
 TIMES_S = (0.5, 1.0, 3.0)  # after time zero: where volumes are met, and at the end
-LEAST = 0.01  # of the whole volume: steps below it, drawn or wanted, are left as they are
+LEAST = 0.03  # of the whole volume: steps below it, drawn or wanted, are left as they are
 MOST = 1.5  # by which a step is stretched or shrunk at most
 
 
