@@ -99,7 +99,8 @@ def evaluate(
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
     """The table without what users seldom know: rivals are not told it either."""
-    return people.drop(columns=[name for name in conditioning.NAMES if name not in conditioning.USUAL])
+    seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
+    return people.drop(columns=seldom, errors="ignore")
 
 
 def judged(
