@@ -24,7 +24,7 @@ from spiro_diffusion.physiology.time_grid import N_SAMPLES
 TOKENS, CHANNELS, CODES = N_SAMPLES // 8, 128, 512  # 64 tokens of 512 samples
 FLOW_UNIT = 2.0  # L/s
 BETAS = (1e-4, 0.02)  # of the linear schedule (Ho et al. 2020)
-TOLD = 3  # of `conditions.NAMES`: age, height, sex
+TOLD = tuple(conditioning.NAMES.index(name) for name in ("age", "height", "sex"))
 
 
 class PlainVQVAE(nn.Module):
@@ -99,7 +99,7 @@ class PlainUNet(nn.Module):
         super().__init__()
         self.context = context
         self.step = nn.Sequential(nn.Linear(context, context), nn.SiLU(), nn.Linear(context, context))
-        self.people = nn.Sequential(nn.Linear(TOLD, context), nn.SiLU(), nn.Linear(context, context))
+        self.people = nn.Sequential(nn.Linear(len(TOLD), context), nn.SiLU(), nn.Linear(context, context))
         self.enter = nn.Conv1d(CHANNELS, width, 3, padding=1)
         self.down = nn.ModuleList([_Residual(width, width, context), _Residual(width, 2 * width, context)])
         self.shrink = nn.Conv1d(width, width, 4, 2, 1)
@@ -212,4 +212,4 @@ class Origin:
 
 def told(people: pd.DataFrame) -> Tensor:
     """Age, height and sex (n, 3), as numbers near 0."""
-    return torch.from_numpy(conditioning.encode(people)[:, :TOLD])
+    return torch.from_numpy(conditioning.encode(people)[:, TOLD])
