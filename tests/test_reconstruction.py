@@ -227,6 +227,24 @@ def test_what_is_hidden_cannot_leak_into_what_is_seen(data: Path) -> None:
     np.testing.assert_allclose(whole, seen, atol=1e-6)
 
 
+def test_a_tail_is_told_how_flow_bends_before_it_whatever_the_size_of_the_lung() -> None:
+    t = time_grid.EDGES_S
+    blow = 4 * (1 - np.exp(-np.maximum(t, 0) / 0.6))
+    bend = 0.03 * np.sin(2 * np.pi * (t - 0.4) / 0.2) * ((t > 0.4) & (t < 0.6))  # no volume at its ends
+    v, people = np.stack([blow, blow + bend, 1.5 * blow]), np.zeros((3, 12))
+    smooth, bent, larger = segments.tail_features(v, np.full(3, segments.edge_at(1.0)), people)
+    shape = slice(-12 - segments.SHAPE_DEGREE - 1, -12)
+    assert np.abs(bent - smooth)[shape].max() > 1e-3
+    np.testing.assert_allclose(larger[shape], smooth[shape], atol=1e-9)
+
+
+@pytest.mark.parametrize("at_s", [0.0, 0.3, 10.0])
+def test_the_features_of_a_tail_are_finite_at_any_cut(data: Path, at_s: float) -> None:
+    v = time_grid.volume(np.load(data / "signals_L512.npy")[:20])
+    place = np.full(20, min(segments.edge_at(at_s), time_grid.N_SAMPLES - 1))
+    assert np.isfinite(segments.tail_features(v, place, np.zeros((20, 12)))).all()
+
+
 def test_numbers_of_a_tail_give_the_tail_back(data: Path) -> None:
     case = case_of(data, 1.0)
     v, place = time_grid.volume(case.truth), case.trusted.sum(axis=1)
@@ -255,6 +273,19 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
     assert wide.mean() == pytest.approx(1.0, abs=0.1)
     assert wide.std() == pytest.approx(0.5, rel=0.25)
     assert narrow.std() < 0.25
+
+
+def test_a_density_is_told_what_is_unusual_at_the_same_first_feature() -> None:
+    rng = np.random.default_rng(0)
+    first, own = rng.uniform(-1, 1, 6000), rng.normal(size=6000)
+    features = np.column_stack([first, 100 * first**2 + (1.1 + first) * own])  # all but a hundredth is the first one's
+    model = Density(DensityConfig(2, 1, width=8, components=1))
+    model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, own[:, None])))
+    told = model.standardised(features)[:, 1]
+    for low in (-0.9, 0.0, 0.6):
+        some = (first > low) & (first < low + 0.3)
+        assert np.corrcoef(told[some], own[some])[0, 1] > 0.8
+        assert 0.6 < told[some].std() < 1.4
 
 
 def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Reconstructor, data: Path) -> None:

@@ -19,6 +19,7 @@ from spiro_diffusion.models.layers import GroupedLinear
 LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
 RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
+LEAST_USUAL = 0.001  # SD of a feature at a place, in its SD at all: below it the counter's noise would be told
 CHUNK = 8192  # rows at a time
 WIDE = 6.0  # SDs of its components around all that a mixture holds
 HALVINGS = 40  # of that range, in which a quantile is looked for
@@ -48,10 +49,15 @@ class Density(nn.Module):
     Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
     the numbers before it. Where optional features are given, a second regression on all features adds what they tell:
     what is drawn without them does not suffer for them.
+
+    Features are told in SDs from what is usual where the first feature is the same: of tails, of efforts cut at one
+    time, which differ far less than those cut at any time.
     """
 
     feature_mean: Tensor
     feature_sd: Tensor
+    usual_mean: Tensor
+    usual_sd: Tensor
     places: Tensor
     coefficients: Tensor
     further: Tensor
@@ -67,6 +73,8 @@ class Density(nn.Module):
         f, k, width = config.features, config.numbers, config.width
         self.register_buffer("feature_mean", torch.zeros(f))
         self.register_buffer("feature_sd", torch.ones(f))
+        self.register_buffer("usual_mean", torch.zeros(PLACES, f))  # of standardised features, at each of the places
+        self.register_buffer("usual_sd", torch.ones(PLACES, f))
         self.register_buffer("places", torch.linspace(-2.0, 2.0, PLACES))  # of the first standardised feature
         self.register_buffer("coefficients", torch.zeros(PLACES * (f + 1), k))
         self.register_buffer("further", torch.zeros(PLACES * (f + 1), k))  # added where optional features are given
@@ -92,8 +100,11 @@ class Density(nn.Module):
             self.feature_sd[own:-1] = features[there, own:-1].std(0).clamp_min(1e-6)
         if self.config.optional:
             self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
+        x = (features - self.feature_mean) / self.feature_sd
+        first = x[:, 0].clamp(-SHOWN, SHOWN)
+        self.places.copy_(torch.quantile(first, torch.linspace(0, 1, PLACES, device=x.device)))
+        self._fit_usual(x, slice(1, own))
         given = self._given(features)
-        self.places.copy_(torch.quantile(given[:, 0], torch.linspace(0, 1, PLACES, device=given.device)))
         seen = given.clone()
         seen[:, own:] = 0
         rest = self._regress(seen, numbers, self.coefficients)
@@ -103,6 +114,22 @@ class Density(nn.Module):
             self.further_sd.copy_(rest.std(0).clamp_min(1e-6))
         self.lowest.copy_(numbers.min(0).values)
         self.highest.copy_(numbers.max(0).values)
+
+    def _fit_usual(self, x: Tensor, columns: slice) -> None:
+        """Set what is usual at each place of some columns of standardised features (n, f): straight lines between the
+        places through their means, and the SD around these."""
+        products, sums, squares = np.zeros((PLACES, PLACES)), np.zeros((PLACES, x.shape[1])), 0.0
+        parts = [(self._weights(x[part, 0]), x[part]) for part in batches(len(x), CHUNK)]
+        pairs = [[tensor.double().cpu().numpy() for tensor in part] for part in parts]
+        for weight, y in pairs:
+            products += weight.T @ weight
+            sums += weight.T @ y
+        mean = np.linalg.solve(products + RIDGE * products.diagonal().mean() * np.eye(PLACES), sums)
+        for weight, y in pairs:
+            squares = squares + weight.T @ np.square(y - weight @ mean)
+        sd = np.sqrt(squares / np.maximum(sum(weight.sum(axis=0) for weight, _ in pairs), 1e-9)[:, None])
+        self.usual_mean[:, columns] = torch.from_numpy(mean[:, columns]).to(self.usual_mean)
+        self.usual_sd[:, columns] = torch.from_numpy(np.maximum(sd[:, columns], LEAST_USUAL)).to(self.usual_sd)
 
     def _regress(self, given: Tensor, numbers: Tensor, coefficients: Tensor) -> Tensor:
         """Set the coefficients of a ridge regression of numbers on standardised features; what it leaves of them."""
@@ -181,13 +208,19 @@ class Density(nn.Module):
         return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
 
     def standardised(self, features: np.ndarray) -> np.ndarray:
-        """The first features (n, k) in SDs from their means over the training, beyond SHOWN too."""
-        mean, sd = (part.cpu().double().numpy()[: features.shape[1]] for part in (self.feature_mean, self.feature_sd))
-        return np.asarray((features - mean) / sd, dtype=np.float64)
+        """The first features (n, k) in SDs from what was usual in the training, beyond SHOWN too."""
+        k = features.shape[1]
+        mean, sd = (part.cpu().double() for part in (self.feature_mean, self.feature_sd))
+        x = (torch.from_numpy(features) - mean[:k]) / sd[:k]
+        weight = self._weights(x[:, 0].to(self.places)).cpu().double()
+        usual = (weight @ table.cpu().double()[:, :k] for table in (self.usual_mean, self.usual_sd))
+        return np.asarray(((x - next(usual)) / next(usual)).numpy(), dtype=np.float64)
 
     def _given(self, features: Tensor) -> Tensor:
-        """Standardised features; optional ones that are absent are 0, their mean."""
-        x = ((features - self.feature_mean) / self.feature_sd).clamp(-SHOWN, SHOWN)
+        """Features in SDs from what is usual; optional ones that are absent are 0, their mean."""
+        x = (features - self.feature_mean) / self.feature_sd
+        weight = self._weights(x[:, 0])
+        x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-SHOWN, SHOWN)
         own = self.config.features - self.config.optional
         return torch.cat([x[:, :own], x[:, own:] * self._there(features)], dim=1)
 
@@ -203,12 +236,16 @@ class Density(nn.Module):
 
     def _linear(self, given: Tensor) -> Tensor:
         """Features and 1, times the weight of each place: straight lines between the places."""
-        right = torch.searchsorted(self.places[1:-1].contiguous(), given[:, 0].contiguous(), right=True)
-        low, high = self.places[right], self.places[right + 1]
-        share = ((given[:, 0] - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
-        weight = torch.zeros((len(given), PLACES), device=given.device)
-        weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
+        weight = self._weights(given[:, 0])
         return (weight[:, :, None] * F.pad(given, (0, 1), value=1.0)[:, None]).flatten(1)
+
+    def _weights(self, first: Tensor) -> Tensor:
+        """The weight (n, PLACES) of each place for a standardised first feature (n,): of the two beside it."""
+        right = torch.searchsorted(self.places[1:-1].contiguous(), first.contiguous(), right=True)
+        low, high = self.places[right], self.places[right + 1]
+        share = ((first - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
+        weight = torch.zeros((len(first), PLACES), device=first.device)
+        return weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
 
     def _seen(self, x: Tensor) -> Tensor:
         """What the head of each number makes of the features, (B, k, width), before it is told the numbers before."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from spiro_diffusion.physiology import time_grid
@@ -22,6 +23,8 @@ Places = NDArray[np.int64]
 WINDOWS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # over which flow before a cut is read: the counter's noise against decay
 TIMES_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # at which volume is read, where it is seen
 PARTS = np.arange(3, 8) / 8  # of the time up to a cut, likewise
+SHAPE_FROM_S, SHAPE_DEGREE = 0.4, 10  # from where to a cut the shape is read, and the highest degree of its polynomials
+SHAPE_PLACES = 48  # at which it is read: 48 integrate degree 10 and the volume's bends
 KNOTS = np.array([0.03, 0.08, 0.18, 0.35, 0.6])  # of the remaining time: where the volume of a tail is drawn
 ONSET_KNOTS = np.array([0.0, 0.25, 0.5, 0.75])  # of the time to the join, from time zero: likewise of an onset
 BEGIN_S = -0.15  # when the flow of an onset begins
@@ -99,7 +102,8 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`.
 
     Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
-    device, and a tail on neither (docs/experiments.md, row 101).
+    device, and a tail on neither (docs/experiments.md, row 101). The windows say little of how flow bends within them:
+    that is told by `_shape`, and decides much of an early tail (row 118).
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
@@ -117,9 +121,21 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
             shares,
             _logit(shares),
             np.log(np.column_stack(halfway) / volume[:, None]),
+            _shape(held, t, volume),
             surface,
         ]
     )
+
+
+def _shape(v: Floats, t: Floats, volume: Floats) -> Floats:
+    """Legendre coefficients (n, SHAPE_DEGREE + 1) of the share of the seen volume (n,) that was still to come, over the
+    logarithm of time from SHAPE_FROM_S, or half of the time where that is earlier, to the cut at (n,) s."""
+    places, weights = legendre.leggauss(SHAPE_PLACES)
+    begin = np.maximum(np.minimum(SHAPE_FROM_S, t / 2), LEAST_S)[:, None]
+    times = begin * np.maximum(t[:, None] / begin, 1.0) ** ((places + 1) / 2)
+    left = 1 - volume_at(v, times) / volume[:, None]
+    basis = legendre.legvander(places, SHAPE_DEGREE) * np.sqrt(2 * np.arange(SHAPE_DEGREE + 1) + 1)
+    return np.asarray(left @ (basis * weights[:, None] / 2), dtype=np.float64)
 
 
 # What passed in a gap
