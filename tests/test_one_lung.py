@@ -57,19 +57,6 @@ def test_each_effort_has_a_seat_by_its_order_before_and_after_the_bronchodilator
     assert people[found.person].tolist() == table["person"].tolist()
 
 
-def test_some_people_are_retested_in_training() -> None:
-    table = efforts(4, 1, 3, after=0)
-    table = pd.concat([table, efforts(2, after=2).assign(person=9)], ignore_index=True)
-    seats_, again = Seats.of(table, "person"), Seats.of(table, "person").retested(np.random.default_rng(1))
-    assert again.present.sum(1).tolist() == seats_.present.sum(1).tolist(), "no effort is lost"
-    for person in range(4):
-        own = [set(s.rows[person][s.present[person]]) for s in (seats_, again)]
-        assert own[0] == own[1]
-    assert again.present[0, PLACES:].any()
-    assert not again.present[1, PLACES:].any(), "one effort stays before"
-    assert (again.present[3] == seats_.present[3]).all(), "who took the bronchodilator is not retested"
-
-
 def test_best_values_are_the_largest_of_efforts_that_count() -> None:
     table = efforts(3, 1, after=1).assign(
         fev1=[3.0, 3.2, 9.9, 8.0, 2.0, 7.0],
@@ -174,9 +161,9 @@ def test_training_learns_what_a_person_s_efforts_share() -> None:
         torch.arange(200), torch.zeros(()), torch.full((), torch.nan), torch.full((1,), torch.nan)
     ).clone()
     sigmas = karras_sigmas(24, 0.005, 40.0)
-    start = torch.randn((200, EFFORTS, CHANNELS), generator=generator) * sigmas[0] * known[..., -1:]
+    start = torch.randn((300, EFFORTS, CHANNELS), generator=generator) * sigmas[0] * known[..., -1:]
     with torch.no_grad():
         drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), known), start, sigmas)[:, :4, :4]
     total, within = drawn.var(dim=(0, 1)), drawn.var(dim=1).mean(0)
     assert (total > 0.4).all()
-    assert (within / total < 0.4).all(), "of untrained draws it is 1"
+    assert (within / total < 0.25).all(), "of untrained draws it is 1"

@@ -39,21 +39,6 @@ class Seats(NamedTuple):
         rows[at], present[at] = np.flatnonzero(kept), True
         return cls(rows, present, person)
 
-    def retested(self, rng: np.random.Generator) -> "Seats":
-        """The same people as if some of their efforts had come in a second session without a bronchodilator.
-
-        Of who has two efforts or more before it and none after it, each effort moves with a chance of a half; the
-        others stay as they are.
-        """
-        before, after = self.present[:, :PLACES], self.present[:, PLACES:]
-        moves = before & (rng.random(before.shape) < 0.5)
-        number = moves.sum(axis=1)
-        moved = ((number > 0) & (number < before.sum(axis=1)) & ~after.any(axis=1))[:, None]
-        moves &= moved
-        rows = np.where(moved, self.rows[:, :PLACES], self.rows[:, PLACES:])
-        present = np.concatenate([before & ~moves, np.where(moved, moves, after)], axis=1)
-        return Seats(np.concatenate([self.rows[:, :PLACES], rows], axis=1), present, self.person)
-
     def best(self, values: pd.DataFrame) -> Floats:
         """BEST (P, 5) of each person, NaN where no effort counts: the largest of MAXIMA over the efforts of grade A, B
         or C before the bronchodilator, after it for people without efforts before it; FEV1/FVC is of these two."""

@@ -99,8 +99,7 @@ def evaluate(
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
     """The table without what users seldom know: rivals are not told it either."""
-    seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
-    return people.drop(columns=seldom, errors="ignore")
+    return people.drop(columns=[name for name in conditioning.NAMES if name not in conditioning.USUAL])
 
 
 def judged(

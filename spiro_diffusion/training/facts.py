@@ -21,20 +21,19 @@ PLACE_HIDDEN = 0.5  # share of efforts alone whose place in the session is hidde
 GRADES_HIDDEN = 0.5  # share of people whose efforts' grades are all hidden
 BEST_HIDDEN = 0.5  # share of rows whose best values are all hidden, and of the others' best values each
 BEST_JITTER = 0.02  # SD of noise on them, in residual SDs
-RETESTED = 0.25  # share of people some of whose efforts come in a second session: few took the bronchodilator
 
 
 class Examples(NamedTuple):
-    """What is learned: n efforts, and P people with a seat for each effort; then the same P, retested."""
+    """What is learned: n efforts, and P people with a seat for each effort."""
 
     clean: Tensor  # (n, CHANNELS)
-    together: Tensor  # (2 P, EFFORTS, CHANNELS), see `Facts.set_apart`
+    together: Tensor  # (P, EFFORTS, CHANNELS), see `Facts.set_apart`
     known: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
     own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
-    best: Tensor  # (2 P, 5) the session's best, likewise
-    seats: Tensor  # (2 P, EFFORTS) rows
-    present: Tensor  # (2 P, EFFORTS) 1 or 0
+    best: Tensor  # (P, 5) the session's best, likewise
+    seats: Tensor  # (P, EFFORTS) rows
+    present: Tensor  # (P, EFFORTS) 1 or 0
     person: Tensor  # (n,)
 
     @classmethod
@@ -44,26 +43,23 @@ class Examples(NamedTuple):
         From the rows `train` the facts get the scales of efforts after the bronchodilator.
         """
         seats = Seats.of(table)
-        again = seats.retested(np.random.default_rng(0))
-        rows = np.concatenate([seats.rows, again.rows])
-        both = Seats(rows, np.concatenate([seats.present, again.present]), seats.person)
         grade = torch.from_numpy(np.array(GRADES).searchsorted(table["grade"].to_numpy(str)))
         standardised = facts.standardise(torch.from_numpy(logs).float(), features)
         clean = torch.cat([standardised, index_diffusion.bits(grade)], dim=1)
-        present = torch.from_numpy(both.present).float()
-        people = clean[torch.from_numpy(rows)] * present[..., None]
+        present = torch.from_numpy(seats.present).float()
+        people = clean[torch.from_numpy(seats.rows)] * present[..., None]
         learned = torch.from_numpy(np.unique(seats.person[train]))
         facts.fit_response(people[learned], present[learned])
         own = with_ratio(table[list(MAXIMA)].to_numpy(float))
-        best = torch.from_numpy(both.best(table)).float()
+        first = features[torch.from_numpy(seats.rows[:, 0])]
         return cls(
             clean,
             facts.set_apart(people, present) * present[..., None],
             torch.from_numpy(conditioning.encode(table)),
             index_diffusion.place_condition(table["place"].to_numpy(float)),
             facts.known_best(torch.from_numpy(own).float(), features),
-            facts.known_best(best, features[torch.from_numpy(rows[:, 0])]),
-            torch.from_numpy(rows),
+            facts.known_best(torch.from_numpy(seats.best(table)).float(), first),
+            torch.from_numpy(seats.rows),
             present,
             torch.from_numpy(seats.person),
         )
@@ -87,8 +83,7 @@ class FactsTask:
         device = examples.known.device
         people = examples.person[choosing].unique()
         self.choosing, self.people = choosing.repeat(REPEATS), people.repeat(REPEATS)
-        self.number = len(examples.seats) // 2  # of people
-        efforts = examples.present[: self.number].sum(dim=1)
+        efforts = examples.present.sum(dim=1)
         self.weights = (efforts.mean() / efforts)[examples.person]  # about mean 1 over efforts
         generator = torch.Generator().manual_seed(seed)
         self.fixed = []
@@ -123,8 +118,7 @@ class FactsTask:
         ).mean()
         m = max(1, len(rows) // SHARE)
         sigma, noise, change, best, chance = (draw[:m] for draw in draws[5:])
-        retested = (chance / GRADES_HIDDEN).frac() < RETESTED
-        people = self.examples.person[rows[:m]] + self.number * retested
+        people = self.examples.person[rows[:m]]
         hidden = torch.where(chance < GRADES_HIDDEN, torch.nan, 0.0)
         found = self._together(people, sigma, noise, self._set(people, change, best, hidden))
         together = (found * self.weights[rows[:m]]).mean()
