@@ -14,7 +14,7 @@ from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.index_diffusion import CHANNELS, Facts, FactsConfig, FactsNet
+from spiro_diffusion.models.index_diffusion import CHANNELS, TOKENS, Facts, FactsConfig, FactsNet
 from spiro_diffusion.models.samplers import heun, karras_sigmas
 from spiro_diffusion.models.seats import EFFORTS, PLACES, Seats
 from spiro_diffusion.training.facts import Examples, FactsTask
@@ -78,7 +78,7 @@ def test_empty_seats_decide_nothing() -> None:
     network.eval()
     x, known = torch.randn(1, 5, CHANNELS), torch.randn(1, 5, len(conditioning.NAMES) + 7)
     known[..., conditioning.NAMES.index("sex") :] = 0.0
-    known[..., -1] = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0])
+    known[..., -1] = torch.tensor([2.0, 4.0, 4.0, 0.0, 0.0])
     here = network(x, torch.zeros(1), known)[:, :3]
     other = x.clone()
     other[:, 3:] = 9.0
@@ -119,17 +119,19 @@ def test_more_efforts_than_a_session_holds_are_refused(generator: Generator) -> 
         draw_facts(generator, efforts(9), seed=0)
 
 
-def test_efforts_after_the_bronchodilator_are_set_apart_and_put_together_again() -> None:
+def test_a_set_gives_back_the_efforts_that_it_was_made_of() -> None:
     torch.manual_seed(0)
     facts = Facts(FactsConfig(width=16, blocks=1))
-    people, present = torch.randn(60, EFFORTS, CHANNELS), (torch.rand(60, EFFORTS) < 0.5).float()
+    present = torch.rand(60, EFFORTS) < 0.5
+    people = torch.randn(60, 1, CHANNELS) + 0.1 * torch.randn(60, EFFORTS, CHANNELS)
     people[:, PLACES:] += 2.0
-    facts.fit_response(people, present)
-    apart = facts.set_apart(people, present)
-    torch.testing.assert_close(facts.put_together(apart, present), people, atol=1e-5, rtol=0)
-    own = apart[:, PLACES:, 0][present[:, PLACES:].bool() & (present[:, :PLACES].sum(1) > 0)[:, None]]
-    assert own.mean().item() == pytest.approx(0, abs=0.01)
-    assert own.std().item() == pytest.approx(1, abs=0.01)
+    facts.fit_sessions(people, present)
+    found = facts.as_set(people, present)
+    torch.testing.assert_close(facts.of_set(found, present)[present], people[present], atol=1e-5, rtol=0)
+    left = found[:, 2:, :9][present]
+    assert left.std(0).numpy() == pytest.approx(np.ones(9), abs=0.05), "what efforts differ by has a unit of its own"
+    assert facts.response.numpy() == pytest.approx(np.full(9, 2.0), abs=0.1)
+    assert (found[:, 0, :9] - people.mean(1)[:, :9]).abs().max() < 2.0
 
 
 def test_training_learns_what_a_person_s_efforts_share() -> None:
@@ -161,9 +163,12 @@ def test_training_learns_what_a_person_s_efforts_share() -> None:
         torch.arange(200), torch.zeros(()), torch.full((), torch.nan), torch.full((1,), torch.nan)
     ).clone()
     sigmas = karras_sigmas(24, 0.005, 40.0)
-    start = torch.randn((300, EFFORTS, CHANNELS), generator=generator) * sigmas[0] * known[..., -1:]
+    start = torch.randn((300, TOKENS, CHANNELS), generator=generator) * sigmas[0] * (known[..., -1:] > 0)
     with torch.no_grad():
-        drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), known), start, sigmas)[:, :4, :4]
+        drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
+    present = torch.zeros((200, EFFORTS), dtype=torch.bool)
+    present[:, :4] = True
+    drawn = facts.of_set(drawn, present)[:, :4, :4]
     total, within = drawn.var(dim=(0, 1)), drawn.var(dim=1).mean(0)
     assert (total > 0.4).all()
     assert (within / total < 0.25).all(), "of untrained draws it is 1"

@@ -298,7 +298,7 @@ def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
 
 
 def _blank(known: Tensor) -> Tensor:
-    """Conditions of which nothing is known; who sits in a set (B, E, k) still is."""
+    """Conditions of which nothing is known; the roles in a set (B, E, k) still are."""
     blank = torch.full_like(known, torch.nan)
     if known.ndim == 3:
         blank[..., -1] = known[..., -1]

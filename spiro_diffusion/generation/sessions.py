@@ -13,7 +13,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES
+from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES, TOKENS
 from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats
 from spiro_diffusion.physiology import ats_ers, mean_surface
 
@@ -51,6 +51,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
     place, facts = generator.place, generator.cldm.facts
     features = torch.from_numpy(mean_surface.features(efforts)).float().to(place.device)
+    present = torch.from_numpy(seats.present).to(place.device)
     conditions = _conditions(generator, efforts, seats, known, features)
     noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
     draw = generator.drawer(facts.denoiser, noise, sampling.sampler, sampling.facts_steps, 1.0)
@@ -58,9 +59,9 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
     with place.applied(), torch.inference_mode():
         for part in batches(len(found), most):
-            start = generator.noise((EFFORTS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
-            there = conditions[part, :, -1:]
-            found[part] = facts.put_together(draw(conditions[part], start * there), there[..., 0]).cpu()
+            start = generator.noise((TOKENS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
+            drawn = draw(conditions[part], start * (conditions[part, :, -1:] > 0))
+            found[part] = facts.of_set(drawn, present[part]).cpu()
     person, seat = np.nonzero(seats.present)
     drawn = torch.empty((len(efforts), CHANNELS))
     drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]
@@ -79,16 +80,15 @@ def draw_sessions(
 def _conditions(
     generator: Generator, efforts: pd.DataFrame, seats: Seats, known: Floats | None, features: Tensor
 ) -> Tensor:
-    """Conditions (P, EFFORTS, k) of the facts' network."""
+    """Conditions (P, TOKENS, k) of the facts' network."""
     device, rows = generator.place.device, torch.from_numpy(seats.rows)
-    present = torch.from_numpy(seats.present).float()
     told = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
     values = np.full((len(rows), len(BEST)), np.nan) if known is None else known
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
-    best = best[:, None].expand(-1, EFFORTS, -1)
-    return torch.cat([told.to(device), place[..., None].to(device), best, present[..., None].to(device)], dim=2)
+    role = index_diffusion.roles(torch.from_numpy(seats.present)).to(device)
+    return index_diffusion.together(told.to(device), place.to(device), best, role)
 
 
 def _told(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:

@@ -7,9 +7,9 @@ surface of the training participants, so that what the network has to learn is w
 knows nothing already draws a normal distribution around it.
 
 The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
-et al. 2017): what they share is the person's, what differs is each effort's. An effort alone is a set of one. Beside
-its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023). Efforts after the
-bronchodilator are drawn as what they differ by from the mean of those before it, of which few people have any.
+et al. 2017): the mean of a session, what a bronchodilator changes of it, and what each effort differs by, each in its
+own unit, so that efforts as alike as real ones are no more to learn than how they are distributed. An effort alone is a
+set of one. Beside its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023).
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.conditioning import ConditionTokens
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.layers import step_phase, zero_linear
-from spiro_diffusion.models.seats import BEST, PLACES
+from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.volumes import Wanted
 from spiro_diffusion.physiology import mean_surface
 
@@ -41,6 +41,8 @@ BITS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0))  # of the grades A t
 CHANNELS = len(NAMES) + 2
 PLACE = (4.5, 2.3)  # centre and spread of an effort's place, from 1
 HEAD = 32  # channels of an attention head
+ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty seat
+TOKENS = 2 + EFFORTS  # of a person's set: the mean, the response, the efforts
 OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
 
 
@@ -93,10 +95,10 @@ class FactsConfig:
 
 
 class EffortTokens(nn.Module):
-    """Conditions of efforts (B, E, k) → (B, E, width + 1): what is known of each, and whether it is there at all.
+    """Conditions of a set (B, E, k) → (B, E, width + 1): what is known of each member, and whether it is there at all.
 
-    k are `conditioning.CONDITIONS`, the place in the session, `seats.BEST` (NaN where unknown), and 1 for an effort, 0
-    for an empty seat. What is the person's is the same at every seat, and read at the first.
+    k are `conditioning.CONDITIONS`, the place in the session, `seats.BEST` (NaN where unknown), and the role. What is
+    the person's is the same for all members, and read at the first.
     """
 
     not_the_persons: Tensor
@@ -107,20 +109,20 @@ class EffortTokens(nn.Module):
         self.kinds = [conditioning.NAMES.index(c.name) for c in OF_EFFORT]
         own = [i in self.kinds for i in range(len(conditioning.NAMES))] + [False] * len(BEST)
         self.register_buffer("not_the_persons", torch.tensor(own), persistent=False)
-        wide = sum(len(c.values) + 1 for c in OF_EFFORT) + 2
+        wide = sum(len(c.values) + 1 for c in OF_EFFORT) + 2 + EFFORT
         self.effort = nn.Sequential(nn.Linear(wide, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, conditions: Tensor) -> Tensor:
         first, last = len(conditioning.NAMES), conditions.shape[-1] - 1
         person = torch.cat([conditions[:, 0, :first], conditions[:, 0, first + 1 : last]], dim=1)
         person = person.masked_fill(self.not_the_persons, torch.nan)
-        place, present = conditions[..., first : first + 1], conditions[..., last:]
-        own = [torch.isnan(place), torch.nan_to_num(place)]
+        place, role = conditions[..., first : first + 1], conditions[..., last:]
+        own = [torch.isnan(place), torch.nan_to_num(place), *(role == i for i in range(ALONE, EFFORT + 1))]
         for at, condition in zip(self.kinds, OF_EFFORT, strict=True):
             value = torch.nan_to_num(conditions[..., at : at + 1], nan=-1.0)
             own += [value == i for i in range(-1, len(condition.values))]
         effort = self.effort(torch.cat([part.to(conditions.dtype) for part in own], dim=-1))
-        return torch.cat([self.person(person).mean(1)[:, None] + effort, present], dim=-1)
+        return torch.cat([self.person(person).mean(1)[:, None] + effort, (role > 0).to(effort.dtype)], dim=-1)
 
 
 class EffortBlock(nn.Module):
@@ -178,6 +180,7 @@ class Facts(nn.Module):
     ratio_sd: Tensor
     centre: Tensor
     spread: Tensor
+    within_sd: Tensor
     response: Tensor
     response_sd: Tensor
 
@@ -190,7 +193,8 @@ class Facts(nn.Module):
         self.register_buffer("ratio_sd", torch.ones(()))  # of log FEV1/FVC around its surface
         self.register_buffer("centre", torch.zeros(n))  # of all curves
         self.register_buffer("spread", torch.ones(n))
-        self.register_buffer("response", torch.zeros(n))  # after the bronchodilator, over the mean before it
+        self.register_buffer("within_sd", torch.ones(n))  # of efforts around the mean of their session
+        self.register_buffer("response", torch.zeros(n))  # of that mean to the bronchodilator
         self.register_buffer("response_sd", torch.ones(n))
 
     def fit_scales(self, logs: np.ndarray, people: pd.DataFrame) -> None:
@@ -203,28 +207,37 @@ class Facts(nn.Module):
         for name, value in zip(names, found, strict=True):
             getattr(self, name).copy_(torch.tensor(value, dtype=torch.float32))
 
-    def fit_response(self, people: Tensor, present: Tensor) -> None:
-        """Set the scales of efforts after the bronchodilator from training people (P, EFFORTS, CHANNELS)."""
-        before, known = mean_before(people, present)
-        after = present[:, PLACES:].bool() & known[:, None]
-        if after.sum() > len(NAMES):
-            left = (people[:, PLACES:, : len(NAMES)] - before[:, None])[after]
-            self.response.copy_(left.mean(0))
-            self.response_sd.copy_(left.std(0).clamp(min=0.01))
+    def fit_sessions(self, people: Tensor, present: Tensor) -> None:
+        """Set the scales of sets from training people: standardised efforts (P, EFFORTS, CHANNELS), and who has which
+        seat (P, EFFORTS)."""
+        (before, some), (after, others) = session_means(people, present)
+        own = torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
+        left = (people[..., : len(NAMES)] - own)[present.bool()]
+        self.within_sd.copy_(left.std(0).clamp(min=0.01))
+        both = some & others
+        if both.sum() > len(NAMES):
+            self.response.copy_((after - before)[both].mean(0))
+            self.response_sd.copy_((after - before)[both].std(0).clamp(min=0.01))
 
-    def set_apart(self, people: Tensor, present: Tensor) -> Tensor:
-        """Standardised people (P, EFFORTS, CHANNELS) with efforts after the bronchodilator as what they differ by."""
-        before, known = mean_before(people, present)
-        after = people[:, PLACES:, : len(NAMES)]
-        apart = torch.where(known[:, None, None], (after - before[:, None] - self.response) / self.response_sd, after)
-        return _with_after(people, apart)
+    def as_set(self, people: Tensor, present: Tensor) -> Tensor:
+        """Efforts (P, EFFORTS, CHANNELS) as sets (P, TOKENS, CHANNELS): mean, response, what each effort differs by."""
+        (before, some), (after, _) = session_means(people, present)
+        person = torch.where(some[:, None], before, after)
+        response = (after - before - self.response) / self.response_sd
+        own = torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
+        left = (people[..., : len(NAMES)] - own) / self.within_sd
+        members = F.pad(torch.stack([person, response], dim=1), (0, CHANNELS - len(NAMES)))
+        found = torch.cat([members, torch.cat([left, people[..., len(NAMES) :]], dim=2)], dim=1)
+        return found * (roles(present) > 0)[..., None]
 
-    def put_together(self, people: Tensor, present: Tensor) -> Tensor:
-        """The inverse of `set_apart`."""
-        before, known = mean_before(people, present)
-        apart = people[:, PLACES:, : len(NAMES)]
-        after = torch.where(known[:, None, None], before[:, None] + self.response + apart * self.response_sd, apart)
-        return _with_after(people, after)
+    def of_set(self, found: Tensor, present: Tensor) -> Tensor:
+        """The inverse of `as_set`."""
+        some, others = present[:, :PLACES].any(dim=1), present[:, PLACES:].any(dim=1)
+        person, response = found[:, 0, : len(NAMES)], found[:, 1, : len(NAMES)]
+        after = person + torch.where((some & others)[:, None], self.response + response * self.response_sd, 0.0)
+        own = torch.cat([person[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
+        efforts = found[:, 2:]
+        return torch.cat([own + efforts[..., : len(NAMES)] * self.within_sd, efforts[..., len(NAMES) :]], dim=2)
 
     def standardise(self, logs: Tensor, features: Tensor) -> Tensor:
         """Facts (..., 9) of people with these features (..., 12) → (..., 9), what the surface leaves."""
@@ -250,27 +263,45 @@ class Facts(nn.Module):
         return torch.stack(columns, dim=-1)
 
 
-def mean_before(people: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean facts (P, 9) of the efforts before the bronchodilator, those that failed (grade D) aside where others are;
-    and whether there are any (P,)."""
-    facts, there = people[:, :PLACES, : len(NAMES)], present[:, :PLACES].float()
-    good = there * (grades(people[:, :PLACES]) < GRADES.index("D"))
-    weights = torch.where(good.sum(1, keepdim=True) > 0, good, there)
-    total = weights.sum(1, keepdim=True)
-    return (facts * weights[..., None]).sum(1) / total.clamp(min=1), total[:, 0] > 0
+def session_means(people: Tensor, present: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Of the sessions before and after the bronchodilator the mean facts (P, 9) of efforts (P, EFFORTS, CHANNELS),
+    those that failed (grade D) aside where there are others, and whether there are any (P,)."""
+    found = []
+    for seats in (slice(0, PLACES), slice(PLACES, EFFORTS)):
+        there = present[:, seats].to(people.dtype)
+        good = there * (grades(people[:, seats]) < GRADES.index("D"))
+        weights = torch.where(good.sum(1, keepdim=True) > 0, good, there)
+        total = weights.sum(1)
+        mean = (people[:, seats, : len(NAMES)] * weights[..., None]).sum(1) / total.clamp(min=1)[:, None]
+        found.append((mean, total > 0))
+    return found[0], found[1]
 
 
-def _with_after(people: Tensor, after: Tensor) -> Tensor:
-    """People with these facts (P, EFFORTS - PLACES, 9) after the bronchodilator."""
-    last = torch.cat([after, people[:, PLACES:, len(NAMES) :]], dim=2)
-    return torch.cat([people[:, :PLACES], last], dim=1)
+def roles(present: Tensor) -> Tensor:
+    """The roles (P, TOKENS) in the sets of people whose seats are taken (P, EFFORTS)."""
+    some, others = present[:, :PLACES].any(dim=1), present[:, PLACES:].any(dim=1)
+    first = torch.stack([torch.full_like(some, PERSON, dtype=torch.float32), (some & others) * float(RESPONSE)], dim=1)
+    return torch.cat([first, present * float(EFFORT)], dim=1)
 
 
 def alone(known: Tensor) -> Tensor:
     """Conditions (B, c) of efforts, each a set of one of which nothing else is known: (B, 1, k)."""
     unknown = torch.full((len(known), 1 + len(BEST)), torch.nan, dtype=known.dtype, device=known.device)
-    there = torch.ones((len(known), 1), dtype=known.dtype, device=known.device)
-    return torch.cat([known, unknown, there], dim=1)[:, None]
+    role = torch.full((len(known), 1), float(ALONE), dtype=known.dtype, device=known.device)
+    return torch.cat([known, unknown, role], dim=1)[:, None]
+
+
+def together(known: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor:
+    """Conditions (P, TOKENS, k) of sets.
+
+    Args:
+        known: (P, EFFORTS, c) of the efforts, at an empty seat those of any effort of the person; place: (P, EFFORTS);
+            best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
+    """
+    members = known[:, :1].expand(-1, 2, -1)
+    own = torch.cat([members, known], dim=1)
+    places = torch.cat([torch.full_like(place[:, :2], torch.nan), place], dim=1)
+    return torch.cat([own, places[..., None], best[:, None].expand(-1, TOKENS, -1), role[..., None]], dim=2)
 
 
 def with_grades(known: Tensor, drawn: Tensor) -> Tensor:

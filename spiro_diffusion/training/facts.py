@@ -12,8 +12,8 @@ from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.conditioning import Augmentation
 from spiro_diffusion.models.edm import Noise, denoising_loss, draw_sigma
-from spiro_diffusion.models.index_diffusion import CHANNELS, Facts
-from spiro_diffusion.models.seats import BEST, EFFORTS, MAXIMA, Seats, with_ratio
+from spiro_diffusion.models.index_diffusion import ALONE, CHANNELS, EFFORT, TOKENS, Facts
+from spiro_diffusion.models.seats import BEST, MAXIMA, Seats, with_ratio
 
 SHARE = 8  # a batch of B efforts alone comes with B / SHARE people
 REPEATS = 8  # noise levels at which each validation row is denoised: a few numbers average little
@@ -27,13 +27,13 @@ class Examples(NamedTuple):
     """What is learned: n efforts, and P people with a seat for each effort."""
 
     clean: Tensor  # (n, CHANNELS)
-    together: Tensor  # (P, EFFORTS, CHANNELS), see `Facts.set_apart`
+    sets: Tensor  # (P, TOKENS, CHANNELS), see `Facts.as_set`
     known: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
     own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
     best: Tensor  # (P, 5) the session's best, likewise
     seats: Tensor  # (P, EFFORTS) rows
-    present: Tensor  # (P, EFFORTS) 1 or 0
+    role: Tensor  # (P, TOKENS)
     person: Tensor  # (n,)
 
     @classmethod
@@ -46,21 +46,21 @@ class Examples(NamedTuple):
         grade = torch.from_numpy(np.array(GRADES).searchsorted(table["grade"].to_numpy(str)))
         standardised = facts.standardise(torch.from_numpy(logs).float(), features)
         clean = torch.cat([standardised, index_diffusion.bits(grade)], dim=1)
-        present = torch.from_numpy(seats.present).float()
+        present = torch.from_numpy(seats.present)
         people = clean[torch.from_numpy(seats.rows)] * present[..., None]
         learned = torch.from_numpy(np.unique(seats.person[train]))
-        facts.fit_response(people[learned], present[learned])
+        facts.fit_sessions(people[learned], present[learned])
         own = with_ratio(table[list(MAXIMA)].to_numpy(float))
         first = features[torch.from_numpy(seats.rows[:, 0])]
         return cls(
             clean,
-            facts.set_apart(people, present) * present[..., None],
+            facts.as_set(people, present),
             torch.from_numpy(conditioning.encode(table)),
             index_diffusion.place_condition(table["place"].to_numpy(float)),
             facts.known_best(torch.from_numpy(own).float(), features),
             facts.known_best(torch.from_numpy(seats.best(table)).float(), first),
             torch.from_numpy(seats.rows),
-            present,
+            index_diffusion.roles(present),
             torch.from_numpy(seats.person),
         )
 
@@ -83,11 +83,11 @@ class FactsTask:
         device = examples.known.device
         people = examples.person[choosing].unique()
         self.choosing, self.people = choosing.repeat(REPEATS), people.repeat(REPEATS)
-        efforts = examples.present.sum(dim=1)
+        efforts = (examples.role == EFFORT).float().sum(dim=1)
         self.weights = (efforts.mean() / efforts)[examples.person]  # about mean 1 over efforts
         generator = torch.Generator().manual_seed(seed)
         self.fixed = []
-        for n, shape in ((len(self.choosing), (1, CHANNELS)), (len(self.people), (EFFORTS, CHANNELS))):
+        for n, shape in ((len(self.choosing), (1, CHANNELS)), (len(self.people), (TOKENS, CHANNELS))):
             sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(device)
             self.fixed.append((sigma, torch.randn((n, *shape), generator=generator).to(device)))
 
@@ -96,7 +96,7 @@ class FactsTask:
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         device, draws = self.examples.known.device, []
-        for shape in ((1, CHANNELS), (EFFORTS, CHANNELS)):
+        for shape in ((1, CHANNELS), (TOKENS, CHANNELS)):
             sigma = draw_sigma(rows, self.noise, generator, device)
             noise = torch.randn((rows, *shape), generator=generator, device=device)
             draws += [sigma, noise, self.augmentation.draw(rows, generator), self._hidden_best(rows, generator)]
@@ -140,10 +140,12 @@ class FactsTask:
         """Conditions (B, 1, k) of efforts alone."""
         examples = self.examples
         known, place = examples.known[rows] + change, (examples.place[rows] + hidden)[:, None]
-        return torch.cat([known, place, examples.own[rows] + best, torch.ones_like(place)], dim=1)[:, None]
+        return torch.cat([known, place, examples.own[rows] + best, torch.full_like(place, float(ALONE))], dim=1)[
+            :, None
+        ]
 
     def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
-        """Conditions (B, EFFORTS, k) of people; which effort is the best is never told, `hidden` (B,) goes to the
+        """Conditions (B, TOKENS, k) of people; which effort is the best is never told, `hidden` (B,) goes to the
         grades."""
         examples = self.examples
         rows = examples.seats[people]
@@ -152,12 +154,11 @@ class FactsTask:
         told[conditioning.NAMES.index("grade")] = hidden
         told[conditioning.NAMES.index("best")] = torch.full_like(hidden, torch.nan)
         known = known + torch.stack(told, dim=-1)[:, None]
-        own = (examples.best[people] + best)[:, None].expand(-1, EFFORTS, -1)
-        last = [examples.place[rows][..., None], own, examples.present[people][..., None]]
-        return torch.cat([known, *last], dim=2)
+        best = examples.best[people] + best
+        return index_diffusion.together(known, examples.place[rows], best, examples.role[people])
 
     def _together(self, people: Tensor, sigma: Tensor, noise: Tensor, known: Tensor) -> Tensor:
         """Loss (B,) of people."""
-        present = self.examples.present[people]
+        present = (self.examples.role[people] > 0).to(noise.dtype)
         noise = noise * present[..., None]
-        return denoising_loss(self.model, self.examples.together[people], known, sigma, noise, present)
+        return denoising_loss(self.model, self.examples.sets[people], known, sigma, noise, present)
