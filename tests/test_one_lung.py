@@ -163,7 +163,7 @@ def test_training_learns_what_a_person_s_efforts_share() -> None:
         torch.arange(200), torch.zeros(()), torch.full((), torch.nan), torch.full((1,), torch.nan)
     ).clone()
     sigmas = karras_sigmas(24, 0.005, 40.0)
-    start = torch.randn((300, TOKENS, CHANNELS), generator=generator) * sigmas[0] * (known[..., -1:] > 0)
+    start = torch.randn((200, TOKENS, CHANNELS), generator=generator) * sigmas[0] * (known[..., -1:] > 0)
     with torch.no_grad():
         drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
     present = torch.zeros((200, EFFORTS), dtype=torch.bool)
