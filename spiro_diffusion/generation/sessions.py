@@ -13,12 +13,14 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES, TOKENS
-from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats
+from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES, REACHED, TOKENS
+from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats, completed
 from spiro_diffusion.physiology import ats_ers, mean_surface
 
 PEOPLE = {"cpu": 256, "cuda": 8192}  # at a time
 STREAM = 3  # of the noise
+GRADE = conditioning.NAMES.index("grade")
+KNOWN = [len(conditioning.NAMES) + 1 + BEST.index(name) for name in NAMES[:REACHED]]  # of a set's conditions
 
 
 class Drawn(NamedTuple):
@@ -42,7 +44,8 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
             what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
-        known: (people, 5) `seats.BEST` of the session, in the order in which people come; NaN unknown.
+        known: (people, 5) `seats.BEST` of the session, in the order in which people come; NaN unknown. Known FEV1, FVC
+            and PEF are what the session reaches; the others are what its draws are conditioned on.
 
     Raises SpiroError where a person has more efforts than a session holds.
     """
@@ -61,6 +64,11 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         for part in batches(len(found), most):
             start = generator.noise((TOKENS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
             drawn = draw(conditions[part], start * (conditions[part, :, -1:] > 0))
+            told = conditions[part, 2:, GRADE, None]
+            given = index_diffusion.bits(told[..., 0].nan_to_num(0))
+            drawn[:, 2:, -2:] = torch.where(told.isnan(), drawn[:, 2:, -2:], given)
+            best = conditions[part, 0, KNOWN]
+            drawn[:, 0, : len(KNOWN)] = torch.where(best.isnan(), drawn[:, 0, : len(KNOWN)], best)
             found[part] = facts.of_set(drawn, present[part]).cpu()
     person, seat = np.nonzero(seats.present)
     drawn = torch.empty((len(efforts), CHANNELS))
@@ -85,7 +93,7 @@ def _conditions(
     told = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
-    values = np.full((len(rows), len(BEST)), np.nan) if known is None else known
+    values = np.full((len(rows), len(BEST)), np.nan) if known is None else completed(known)
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
     role = index_diffusion.roles(torch.from_numpy(seats.present)).to(device)
     return index_diffusion.together(told.to(device), place.to(device), best, role)

@@ -7,12 +7,13 @@ surface of the training participants, so that what the network has to learn is w
 knows nothing already draws a normal distribution around it.
 
 The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
-et al. 2017): the mean of a session, what a bronchodilator changes of it, and what each effort differs by, each in its
+et al. 2017): what a session reaches, what a bronchodilator changes of it, and what each effort differs by, each in its
 own unit, so that efforts as alike as real ones are no more to learn than how they are distributed. An effort alone is a
 set of one. Beside its facts an effort has its grade, drawn with them as two bits (analog bits, Chen et al. 2023).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,8 @@ CHANNELS = len(NAMES) + 2
 PLACE = (4.5, 2.3)  # centre and spread of an effort's place, from 1
 HEAD = 32  # channels of an attention head
 ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty seat
-TOKENS = 2 + EFFORTS  # of a person's set: the mean, the response, the efforts
+TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the efforts
+REACHED = 3  # of NAMES, those of which a session reaches its largest (FEV1, FVC, PEF); of the others it has a mean
 OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
 
 
@@ -180,6 +182,7 @@ class Facts(nn.Module):
     ratio_sd: Tensor
     centre: Tensor
     spread: Tensor
+    within: Tensor
     within_sd: Tensor
     response: Tensor
     response_sd: Tensor
@@ -193,8 +196,9 @@ class Facts(nn.Module):
         self.register_buffer("ratio_sd", torch.ones(()))  # of log FEV1/FVC around its surface
         self.register_buffer("centre", torch.zeros(n))  # of all curves
         self.register_buffer("spread", torch.ones(n))
-        self.register_buffer("within_sd", torch.ones(n))  # of efforts around the mean of their session
-        self.register_buffer("response", torch.zeros(n))  # of that mean to the bronchodilator
+        self.register_buffer("within", torch.zeros(n))  # mean of what efforts differ by from what their session reaches
+        self.register_buffer("within_sd", torch.ones(n))
+        self.register_buffer("response", torch.zeros(n))  # of what a session reaches to the bronchodilator
         self.register_buffer("response_sd", torch.ones(n))
 
     def fit_scales(self, logs: np.ndarray, people: pd.DataFrame) -> None:
@@ -210,34 +214,37 @@ class Facts(nn.Module):
     def fit_sessions(self, people: Tensor, present: Tensor) -> None:
         """Set the scales of sets from training people: standardised efforts (P, EFFORTS, CHANNELS), and who has which
         seat (P, EFFORTS)."""
-        (before, some), (after, others) = session_means(people, present)
-        own = torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
-        left = (people[..., : len(NAMES)] - own)[present.bool()]
+        before, after = reached(people, present)
+        left = (people[..., : len(NAMES)] - _own(before.facts, after.facts))[present.bool()]
+        self.within.copy_(left.mean(0))
         self.within_sd.copy_(left.std(0).clamp(min=0.01))
-        both = some & others
+        both = before.any & after.any
         if both.sum() > len(NAMES):
-            self.response.copy_((after - before)[both].mean(0))
-            self.response_sd.copy_((after - before)[both].std(0).clamp(min=0.01))
+            self.response.copy_((after.facts - before.facts)[both].mean(0))
+            self.response_sd.copy_((after.facts - before.facts)[both].std(0).clamp(min=0.01))
 
     def as_set(self, people: Tensor, present: Tensor) -> Tensor:
-        """Efforts (P, EFFORTS, CHANNELS) as sets (P, TOKENS, CHANNELS): mean, response, what each effort differs by."""
-        (before, some), (after, _) = session_means(people, present)
-        person = torch.where(some[:, None], before, after)
-        response = (after - before - self.response) / self.response_sd
-        own = torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
-        left = (people[..., : len(NAMES)] - own) / self.within_sd
+        """Efforts (P, EFFORTS, CHANNELS) as sets (P, TOKENS, CHANNELS): what the session reaches, the response, and
+        what each effort differs by."""
+        before, after = reached(people, present)
+        person = torch.where(before.any[:, None], before.facts, after.facts)
+        response = (after.facts - before.facts - self.response) / self.response_sd
+        left = (people[..., : len(NAMES)] - _own(before.facts, after.facts) - self.within) / self.within_sd
         members = F.pad(torch.stack([person, response], dim=1), (0, CHANNELS - len(NAMES)))
         found = torch.cat([members, torch.cat([left, people[..., len(NAMES) :]], dim=2)], dim=1)
         return found * (roles(present) > 0)[..., None]
 
     def of_set(self, found: Tensor, present: Tensor) -> Tensor:
-        """The inverse of `as_set`."""
+        """The inverse of `as_set`; of sets that a network drew, whose largest efforts it misses by a little, too: the
+        largest of a session is what the session reaches."""
         some, others = present[:, :PLACES].any(dim=1), present[:, PLACES:].any(dim=1)
         person, response = found[:, 0, : len(NAMES)], found[:, 1, : len(NAMES)]
         after = person + torch.where((some & others)[:, None], self.response + response * self.response_sd, 0.0)
-        own = torch.cat([person[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
         efforts = found[:, 2:]
-        return torch.cat([own + efforts[..., : len(NAMES)] * self.within_sd, efforts[..., len(NAMES) :]], dim=2)
+        left = torch.cat([efforts[..., : len(NAMES)] * self.within_sd + self.within, efforts[..., len(NAMES) :]], dim=2)
+        missed = [F.pad(one.facts[:, :REACHED], (0, len(NAMES) - REACHED)) for one in reached(left, present)]
+        facts = left[..., : len(NAMES)] + _own(person, after) - _own(*missed)
+        return torch.cat([facts, efforts[..., len(NAMES) :]], dim=2)
 
     def standardise(self, logs: Tensor, features: Tensor) -> Tensor:
         """Facts (..., 9) of people with these features (..., 12) → (..., 9), what the surface leaves."""
@@ -263,18 +270,32 @@ class Facts(nn.Module):
         return torch.stack(columns, dim=-1)
 
 
-def session_means(people: Tensor, present: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Of the sessions before and after the bronchodilator the mean facts (P, 9) of efforts (P, EFFORTS, CHANNELS),
-    those that failed (grade D) aside where there are others, and whether there are any (P,)."""
+class Reached(NamedTuple):
+    """What a session of each of P people reaches."""
+
+    facts: Tensor  # (P, 9): the largest of the first REACHED, the mean of the others
+    any: Tensor  # (P,) whether there is any effort
+
+
+def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
+    """Of the sessions before and after the bronchodilator of people (P, EFFORTS, CHANNELS); efforts that failed (grade
+    D) count where there are no others."""
     found = []
     for seats in (slice(0, PLACES), slice(PLACES, EFFORTS)):
-        there = present[:, seats].to(people.dtype)
-        good = there * (grades(people[:, seats]) < GRADES.index("D"))
-        weights = torch.where(good.sum(1, keepdim=True) > 0, good, there)
-        total = weights.sum(1)
-        mean = (people[:, seats, : len(NAMES)] * weights[..., None]).sum(1) / total.clamp(min=1)[:, None]
-        found.append((mean, total > 0))
+        there, facts = present[:, seats].bool(), people[:, seats, : len(NAMES)]
+        good = there & (grades(people[:, seats]) < GRADES.index("D"))
+        counts = torch.where(good.any(1, keepdim=True), good, there)
+        total = counts.sum(1)
+        mean = (facts * counts[..., None]).sum(1) / total.clamp(min=1)[:, None]
+        largest = facts.masked_fill(~counts[..., None], -torch.inf).amax(1)
+        largest = torch.where((total > 0)[:, None], largest, 0.0)
+        found.append(Reached(torch.cat([largest[:, :REACHED], mean[:, REACHED:]], dim=1), total > 0))
     return found[0], found[1]
+
+
+def _own(before: Tensor, after: Tensor) -> Tensor:
+    """Of each seat (P, EFFORTS, 9) what its session has (P, 9)."""
+    return torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
 
 
 def roles(present: Tensor) -> Tensor:

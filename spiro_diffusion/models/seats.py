@@ -55,6 +55,16 @@ def with_ratio(values: Floats) -> Floats:
     return np.column_stack([fev1, fvc, fev1 / fvc, pef, fef2575])
 
 
+def completed(best: Floats) -> Floats:
+    """BEST (n, 5) with the third of FEV1, FVC and FEV1/FVC where two are known."""
+    fev1, fvc, ratio = (best[:, BEST.index(name)] for name in ("fev1", "fvc", "ratio"))
+    filled = best.copy()
+    for name, value in (("fev1", ratio * fvc), ("fvc", fev1 / ratio), ("ratio", fev1 / fvc)):
+        column = filled[:, BEST.index(name)]
+        column[np.isnan(column)] = value[np.isnan(column)]
+    return filled
+
+
 def places(table: pd.DataFrame, number: str) -> NDArray[np.int64]:
     """The place (n,) of each effort in its session, from 1, by its `number`; the table has seqn and test_type."""
     return table.groupby(["seqn", "test_type"])[number].rank(method="first").to_numpy(np.int64)
