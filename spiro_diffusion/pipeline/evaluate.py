@@ -11,8 +11,9 @@ import pandas as pd
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import within
+from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part
-from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, session_judge, targets
+from spiro_diffusion.evaluation import autoencoder, candidates, data, measured, response, session_judge, targets
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
@@ -22,11 +23,13 @@ from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
 from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.generation.sessions import draw_sessions
+from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.quantiser import codebook_use
 from spiro_diffusion.models.samplers import SamplerName
 from spiro_diffusion.models.seats import PLACES
+
+RESPONSE_DRAWS = 4  # of each person who took the bronchodilator
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,16 @@ def evaluate(
     session_judge.judge_generator(real, sessions, own.curves, resamples=params.resamples, seed=params.seed).write(
         metrics
     )
+    table = read_table(curves)
+    told = table if part == "test" else table[table["split"] != "test"]  # trials do not look at the test participants
+    responded = response.judge(
+        told,
+        lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
+        draws=RESPONSE_DRAWS,
+        resamples=params.resamples,
+        seed=params.seed,
+    )
+    response.write(metrics, responded, response.taken_by(told)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
     distributed.dismiss()
@@ -99,7 +112,8 @@ def evaluate(
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
     """The table without what users seldom know: rivals are not told it either."""
-    return people.drop(columns=[name for name in conditioning.NAMES if name not in conditioning.USUAL])
+    seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
+    return people.drop(columns=seldom, errors="ignore")
 
 
 def judged(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from spiro_diffusion.core.artifacts import read_json, read_npz, write_text
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, Split
-from spiro_diffusion.evaluation import registry, session_judge, targets
+from spiro_diffusion.evaluation import registry, response, session_judge, targets
 from spiro_diffusion.evaluation.figures import Tree
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Line, at
@@ -71,7 +71,10 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     of_sessions = {"sessions": partial(session_plots.gaps, sessions, source)}
     pictures = draw(folder / "plots", judged_pictures(record, shown, logs) | of_sessions)
     with_data = draw(metrics / "resample/plots", data_pictures(data, stages["resample"]))
-    page = render(record, session_plots.contents(sessions), pictures | with_data, stages)
+    of_people = session_plots.contents(sessions) | {
+        "response": session_plots.responses(*response.read(metrics / "evaluate"))
+    }
+    page = render(record, of_people, pictures | with_data, stages)
     write_text(folder / "report.html", page)
 
 
@@ -124,7 +127,7 @@ def render(record: Record, sessions: Mapping[str, Any], pictures: Mapping[str, P
     """The report as HTML.
 
     Args:
-        sessions: see `session_plots.contents`.
+        sessions: see `session_plots.contents`, with `response` as `session_plots.responses` gives it.
         pictures: PNG files by name; those that are absent leave their place empty.
         stages: figures of earlier stages by name (`align`, `filter`, `resample`).
     """

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from spiro_diffusion.core.vocabulary import INDICES
+from spiro_diffusion.evaluation import response
 from spiro_diffusion.evaluation.figures import Figure, Series, Tree
 from spiro_diffusion.evaluation.registry import RATIO, Form, at, node_at
-from spiro_diffusion.evaluation.session_figures import FIGURES, holds
+from spiro_diffusion.evaluation.session_figures import ERROR, FIGURES, SessionFigure, holds
 from spiro_diffusion.evaluation.session_judge import BASELINES, Record
 from spiro_diffusion.evaluation.session_values import COMPARED
 from spiro_diffusion.physiology.ats_ers import REPEATABLE_L
@@ -56,15 +57,7 @@ def contents(record: Record) -> dict[str, Any]:
     own = trees["generator"]
     others = {name: tree for name, tree in trees.items() if name != "generator"}
     rows = [
-        {
-            "label": one.label,
-            "held_out": _cell(own, one.name, "held_out", one.form),
-            "generated": _cell(own, one.name, "candidate", one.form),
-            "difference": _difference(own, one.name, one.form),
-            "half_width": _cell(own, one.name, "half_width", one.form),
-            "others": [_difference(tree, one.name, one.form) for tree in others.values()],
-            "published": one.published.text,
-        }
+        _row(own, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
         for one in FIGURES
     ]
     held = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}
@@ -75,6 +68,25 @@ def contents(record: Record) -> dict[str, Any]:
         "auc": {name: write(at(tree, "auc"), RATIO) for name, tree in trees.items()},
         "holds": {name: f"{count} of {of}" for name, (count, of) in held.items()},
         "confidence": f"{100 * (1 - record.data['error'] / record.data['figures']):.2f}",
+    }
+
+
+def responses(people: int, figures: Tree) -> dict[str, Any]:
+    """What the page says of people before and after the bronchodilator."""
+    count, of = holds(figures)
+    rows = [_row({"figures": figures}, one) for one in response.FIGURES]
+    confidence = f"{100 * (1 - ERROR / len(response.FIGURES)):.2f}"
+    return {"people": people, "rows": rows, "holds": f"{count} of {of}", "confidence": confidence}
+
+
+def _row(tree: Tree, one: SessionFigure) -> dict[str, Any]:
+    """A figure's row: held out, generated, their difference, what was published."""
+    return {
+        "label": one.label,
+        "held_out": _cell(tree, one.name, "held_out", one.form),
+        "generated": _cell(tree, one.name, "candidate", one.form),
+        "difference": _difference(tree, one.name, one.form),
+        "published": one.published.text,
     }
 
 
