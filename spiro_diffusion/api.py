@@ -33,7 +33,9 @@ from spiro_diffusion.generation.conditions import Patient, Subject
 from spiro_diffusion.generation.drawers import SingleEfforts
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.session_curves import Size, curves_of
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
+from spiro_diffusion.models.seats import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import own_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
@@ -152,6 +154,44 @@ class SpiroGenerator:
             raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
         drawer = SingleEfforts(self._generator)
         return on_request.curves(drawer, kept, wanted, self.made_from, n=n, seed=seed, tell=tell, progress=progress)
+
+    def sessions(
+        self,
+        people: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        efforts: int = 6,
+        after: int = 0,
+        n: int = 1,
+        seed: int = 0,
+        skip_invalid: bool = False,
+        tell: Callable[[str], object] = warnings.warn,
+        **person: Any,
+    ) -> Curves:
+        """Draw `n` lungs for each person, and a session of each: efforts of one lung, with their grades.
+
+        Args:
+            people: as of `generate`, or one person's `age`, `height` and `sex` by keywords, with `weight`, `bmi`,
+                `ethnicity` and `cycle` where they are known.
+            efforts: of each session, from 1 to 8.
+            after: efforts after a bronchodilator (two puffs, at least ten minutes), from 0 to 8.
+
+        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too much is asked for.
+        """
+        said: dict[str, Any] = dict(person)
+        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
+        drawn_curves.check_columns(table)
+        for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
+            _check(name, number, least, PLACES)
+        _check("n", n, 1, np.inf)
+        _check("seed", seed, 0, LARGEST_SEED)
+        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
+        if wanted is not None:
+            raise SpiroError("a session takes no requests yet: ask for single efforts with `generate`")
+        total = len(kept.table) * n * (efforts + after)
+        if total > MOST_CURVES:
+            raise SpiroError(f"{total} curves are more than {MOST_CURVES} at once; draw parts with other seeds")
+        self._warn(tell, kept.warnings)
+        return curves_of(self._generator, kept.table, kept.given, Size(n, efforts, after), seed)
 
     @property
     def reconstructor_file(self) -> Path | None:

@@ -69,6 +69,19 @@ class Files:
         return curve_files.check_files(force, (self.out, curve_files.ENDINGS), (indices, ()), (self.plot, (".png",)))
 
 
+@dataclass(frozen=True)
+class Efforts:
+    """Which efforts are drawn."""
+
+    any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False
+    session: Annotated[
+        int | None, typer.Option(min=1, max=8, help="Efforts of one lung; -n lungs for each person.")
+    ] = None
+    after: Annotated[
+        int, typer.Option(min=0, max=8, help="Of a session also efforts after two puffs of a bronchodilator.")
+    ] = 0
+
+
 @command("spiro generate --age 45 --height 175 --sex male -n 20 --seed 0 --out curves.csv")
 def generate(
     subject: Subject,
@@ -78,7 +91,7 @@ def generate(
     draws: Draws,
     files: Files,
     output: Output,
-    any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False,
+    efforts: Efforts,
 ) -> None:
     """Draw curves: best acceptable efforts before a bronchodilator, unless others are chosen.
 
@@ -93,17 +106,20 @@ def generate(
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
     progress = not output.as_json and sys.stderr.isatty()
-    curves = SpiroGenerator.from_checkpoint(draws.models).generate(
-        table,
-        n=draws.draws,
-        seed=draws.seed,
-        any_effort=any_effort,
-        skip_invalid=people.skip_invalid,
-        progress=progress,
-        tell=warn,
-        **vars(conditions),
-        **vars(requests),
-    )
+    generator = SpiroGenerator.from_checkpoint(draws.models)
+    common: dict[str, Any] = {"n": draws.draws, "seed": draws.seed, "skip_invalid": people.skip_invalid, "tell": warn}
+    if efforts.session is None:
+        if efforts.after:
+            raise SpiroError("--after is for --session: say how many efforts come before, as --session 6 --after 4")
+        common |= {"any_effort": efforts.any_effort, "progress": progress}
+        curves = generator.generate(table, **common, **vars(conditions), **vars(requests))
+    else:
+        said = {name: value for name, value in {**vars(conditions), **vars(requests)}.items() if value is not None}
+        if said.keys() & {"grade", "test_type"} or efforts.any_effort:
+            raise SpiroError(
+                "--session draws the grade of each effort; leave out --grade, --test-type and --any-effort"
+            )
+        curves = generator.sessions(table, efforts=efforts.session, after=efforts.after, **common, **said)
     indices = curves.indices()
     if files.out:
         curve_files.write_curves(files.out, curves, progress, wide=files.wide, grid=files.grid)
@@ -113,9 +129,8 @@ def generate(
     if output.as_json:
         print_json({"files": [str(f) for f in paths], "seed": draws.seed, "curves": records(indices)})
         return
-    print_indices(
-        indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", ["person", "draw"]
-    )
+    first = ["person", "draw"] if efforts.session is None else ["draw", "effort", "test_type", "grade"]
+    print_indices(indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", first)
     wrote(paths)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Grid = Literal["10ms", "512"]
-OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation")
+OF_EFFORT = ("effort", "test_type", "grade", "best")  # columns of sessions
+OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", "effort", "best")
 RESERVED = (*OWN, *NAMES, *Z_NAMES)  # names of our own columns
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
 LEGEND = 6  # subjects; with more, colours cannot be told apart
@@ -39,7 +40,8 @@ class Curves:
     `people` has the conditions they were drawn for (`subjects.conditioned`), `given` the columns that a user gave, as
     they were given.
     `signals` (N, 512) float32, L/s at BTPS: mean flow of each bin of the warped grid, between `grid.EDGES_S`.
-    `person` (N,): row of `people`, `draw` (N,): number among that person's.
+    `person` (N,): row of `people`, `draw` (N,): number among that person's; of sessions the number of the lung, and
+    `efforts` (N rows) says which effort of its session each curve is, of which test type and grade, and the best.
 
     On the 10 ms axis, made when first used: `time` (2048,), s from time zero, from -0.50; `flow` (N, 2048)
     float32, L/s: mean of the 10 ms that begin at each of `time`; `volume` (N, 2048) float32, L: expired until then.
@@ -50,6 +52,7 @@ class Curves:
     draw: NDArray[np.int64]
     signals: NDArray[np.float32]
     given: pd.DataFrame
+    efforts: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.person)
@@ -74,7 +77,10 @@ class Curves:
     def keys(self) -> pd.DataFrame:
         """Person, draw, and what was given of the person: a row a curve."""
         keys = pd.DataFrame({"person": self.person, "draw": self.draw})
-        return keys.join(self.given.iloc[self.person].reset_index(drop=True))
+        if self.efforts is not None:
+            keys = keys.join(self.efforts.reset_index(drop=True))
+        own = self.given.drop(columns=keys.columns, errors="ignore")
+        return keys.join(own.iloc[self.person].reset_index(drop=True))
 
     def indices(self) -> pd.DataFrame:
         """`keys`, the indices of `columns.COLUMNS` (L, L/s, s) and GLI Global z-scores: a row a curve."""

@@ -1,0 +1,63 @@
+"""Sessions of one lung as users ask for them: in Python and on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spiro_diffusion.api import SpiroGenerator
+from spiro_diffusion.cli import main
+from spiro_diffusion.core.errors import SpiroError
+
+PERSON = {"age": 45, "height": 175, "sex": "male"}
+WORDS = ["--age", "45", "--height", "175", "--sex", "male"]
+
+
+@pytest.fixture(scope="module")
+def generator(models: Path) -> SpiroGenerator:
+    return SpiroGenerator.from_checkpoint(models, device="cpu")
+
+
+def test_a_session_is_efforts_of_one_lung_before_and_after(generator: SpiroGenerator) -> None:
+    curves = generator.sessions(PERSON, efforts=5, after=3, n=2, seed=1)
+    table = curves.indices()
+    assert len(curves) == 16
+    for lung in (0, 1):
+        own = table[table["draw"] == lung]
+        assert own["test_type"].tolist() == ["Pre"] * 5 + ["Bron"] * 3
+        assert own["effort"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+        assert own["grade"].isin(list("ABCD")).all()
+        assert own["best"].sum() <= 1
+        assert not own.loc[own["test_type"] == "Bron", "best"].any()
+    again = generator.sessions(PERSON, efforts=5, after=3, n=2, seed=1)
+    np.testing.assert_array_equal(again.signals, curves.signals)
+    assert np.abs(generator.sessions(PERSON, efforts=5, after=3, n=2, seed=2).signals - curves.signals).max() > 1e-3
+
+
+def test_a_table_of_people_has_a_session_each(generator: SpiroGenerator) -> None:
+    people = pd.DataFrame([PERSON | {"id": "a"}, {"age": 30, "height": 160, "sex": "female", "id": "b"}])
+    found = generator.sessions(people, efforts=3).to_pandas(wide=True)
+    assert found["id"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert found["person"].tolist() == [0] * 3 + [1] * 3
+
+
+def test_what_cannot_be_is_refused(generator: SpiroGenerator) -> None:
+    with pytest.raises(SpiroError, match="efforts is 9"):
+        generator.sessions(PERSON, efforts=9)
+    with pytest.raises(SpiroError, match="a session takes no requests yet"):
+        generator.sessions(PERSON, pattern="obstruction")
+
+
+def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "session.csv"
+    command = ["generate", "--models", str(models), *WORDS, "--session", "4", "--after", "2", "-n", "1"]
+    assert main([*command, "--out", str(out), "--json"]) == 0
+    curves = json.loads(capsys.readouterr().out)["curves"]
+    assert [curve["effort"] for curve in curves] == [1, 2, 3, 4, 1, 2]
+    assert len(pd.read_csv(tmp_path / "session_indices.csv")) == 6
+    assert main(["generate", "--models", str(models), *WORDS, "--after", "2"]) == 1
+    assert "--after is for --session" in capsys.readouterr().err
+    assert main([*command, "--grade", "A"]) == 1
+    assert "leave out --grade" in capsys.readouterr().err
