@@ -42,8 +42,8 @@ def figures_table(record: Record, level: registry.Level) -> list[str]:
     trees = record.candidates
     lines = ["| figure | " + " | ".join(trees) + " |", "| --- " * (len(trees) + 1) + "|"]
     for line in registry.table(level):
-        cells = [cells.write(at(tree, line.path), line.form).text for tree in trees.values()]
-        lines.append(f"| {line.label} | " + " | ".join(cells) + " |")
+        written = [cells.write(at(tree, line.path), line.form).text for tree in trees.values()]
+        lines.append(f"| {line.label} | " + " | ".join(written) + " |")
     return lines
 
 
