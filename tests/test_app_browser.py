@@ -54,7 +54,7 @@ def address(drawer: Noting) -> Iterator[str]:
 def context(address: str) -> Iterator[Any]:
     with browser() as started:
         context = started.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         yield context
         context.close()
 
