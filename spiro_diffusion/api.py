@@ -179,7 +179,7 @@ class SpiroGenerator:
         """
         said: dict[str, Any] = dict(person)
         table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
-        drawn_curves.check_columns(table)
+        drawn_curves.check_columns(table, (*drawn_curves.OWN, "effort", "best"))
         for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)

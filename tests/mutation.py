@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.subjects import check_range, conditioned, read_people
+from spiro_diffusion.generation.subjects import REQUIRED, check_range, conditioned, read_people
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.latent_diffusion import load_cldm
 from spiro_diffusion.models.vqvae import load_vqvae
@@ -219,7 +219,8 @@ def _people(path: Path) -> NDArray:
     check_range(table, TRAINED)
     codes = conditioning.encode(table)
     _hold(codes.shape == (len(table), len(conditioning.NAMES)), "a row a person")
-    _hold(np.isfinite(codes[:, :3]).all(), "age, height and sex are known")
+    known = [conditioning.NAMES.index(name) for name in REQUIRED]
+    _hold(np.isfinite(codes[:, known]).all(), "age, height and sex are known")
     return table[["age", "height", "sex"]].to_numpy(float).ravel()
 
 

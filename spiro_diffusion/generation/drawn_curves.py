@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 Grid = Literal["10ms", "512"]
 OF_EFFORT = ("effort", "test_type", "grade", "best")  # columns of sessions
-OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", "effort", "best")
-RESERVED = (*OWN, *NAMES, *Z_NAMES)  # names of our own columns
+OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", *NAMES, *Z_NAMES)  # columns
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
 LEGEND = 6  # subjects; with more, colours cannot be told apart
 
@@ -128,9 +128,9 @@ def sampled(signals: NDArray[np.float32], on: Grid) -> Sampled:
     return Sampled(time, flow, volume)
 
 
-def check_columns(people: pd.DataFrame) -> None:
+def check_columns(people: pd.DataFrame, own: Sequence[str] = OWN) -> None:
     """Raises SpiroError where a column of the subjects is named as one of the output's own."""
-    taken = [name for name in RESERVED if name in people]
+    taken = [name for name in own if name in people]
     if taken:
         raise SpiroError(f"people: column {taken[0]!r} is a name of the output; rename it")
 
