@@ -28,12 +28,12 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
-from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests
+from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests, session_curves
 from spiro_diffusion.generation.conditions import Patient, Subject
-from spiro_diffusion.generation.drawers import SingleEfforts
+from spiro_diffusion.generation.drawers import SessionEfforts, SingleEfforts
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.generation.session_curves import Size, curves_of
+from spiro_diffusion.generation.session_curves import Size
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.models.seats import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
@@ -153,7 +153,7 @@ class SpiroGenerator:
         if guidance != 1.0:
             raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
         drawer = SingleEfforts(self._generator)
-        return on_request.curves(drawer, kept, wanted, self.made_from, n=n, seed=seed, tell=tell, progress=progress)
+        return on_request.curves(drawer, kept, wanted, self.made_from, each=n, seed=seed, tell=tell, progress=progress)
 
     def sessions(
         self,
@@ -169,9 +169,12 @@ class SpiroGenerator:
     ) -> Curves:
         """Draw `n` lungs for each person, and a session of each: efforts of one lung, with their grades.
 
+        A known value is the session's best, a pattern is of its best values, and of a kind of effort a session has at
+        least one.
+
         Args:
             people: as of `generate`, or one person's `age`, `height` and `sex` by keywords, with `weight`, `bmi`,
-                `ethnicity` and `cycle` where they are known.
+                `ethnicity`, `cycle` and requests (fev1, fvc, ratio, pef, fef2575, pattern, effort).
             efforts: of each session, from 1 to 8.
             after: efforts after a bronchodilator (two puffs, at least ten minutes), from 0 to 8.
 
@@ -179,19 +182,22 @@ class SpiroGenerator:
         """
         said: dict[str, Any] = dict(person)
         table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
-        drawn_curves.check_columns(table, (*drawn_curves.OWN, "effort", "best"))
+        drawn_curves.check_columns(table, (*drawn_curves.OWN, "best"))
         for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
-        if wanted is not None:
-            raise SpiroError("a session takes no requests yet: ask for single efforts with `generate`")
-        total = len(kept.table) * n * (efforts + after)
+        size, total = Size(n, efforts, after), len(kept.table) * n * (efforts + after)
         if total > MOST_CURVES:
             raise SpiroError(f"{total} curves are more than {MOST_CURVES} at once; draw parts with other seeds")
-        self._warn(tell, kept.warnings)
-        return curves_of(self._generator, kept.table, kept.given, Size(n, efforts, after), seed)
+        if wanted is not None:
+            session_curves.check(wanted, size)
+        self._warn(tell, [*kept.warnings, *([on_request.AFTER] if after else [])])
+        if wanted is None:
+            return session_curves.curves_of(self._generator, kept.table, kept.given, size, seed)
+        drawer = SessionEfforts(self._generator)
+        return on_request.curves(drawer, kept, wanted, self.made_from, each=size, seed=seed, tell=tell)
 
     @property
     def reconstructor_file(self) -> Path | None:

@@ -41,7 +41,11 @@ class Lungs:
             fev1 = np.where(np.isnan(known[person, 0]), fev1, known[person, 0] * np.exp(rng.normal(0, 0.01, len(fvc))))
             fvc = np.where(np.isnan(known[person, 1]), fvc, known[person, 1] * np.exp(rng.normal(0, 0.01, len(fvc))))
             fvc = np.maximum(fvc, fev1 / 0.97)
-        table = efforts.assign(grade=efforts["grade"].fillna(pd.Series(rng.choice(list("ABCD"), len(fvc)))))
+        drawn = pd.Series(rng.choice(list("ABCD"), len(fvc)))
+        table = efforts.assign(grade=efforts["grade"].fillna(drawn) if "grade" in efforts else drawn)
+        if efforts["place"].notna().any():  # a session says which effort is its best
+            counts = np.where(table["grade"].isin(list("ABC")) & ~after, fev1 + fvc, -np.inf)
+            table["best"] = counts == pd.Series(counts).groupby(person).transform("max")
         self.facts_drawn += len(fvc)
         return Facts(table, self._logs(fev1, fvc))
 

@@ -263,7 +263,7 @@ def drawn(
 ) -> Curves:
     kept, wanted = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
     assert wanted is not None
-    return on_request.curves(Lungs(), kept, wanted, {"labels": labels}, n=n, seed=0, tell=tell)
+    return on_request.curves(Lungs(), kept, wanted, {"labels": labels}, each=n, seed=0, tell=tell)
 
 
 def test_where_the_search_is_spent_it_says_how_many_were_found_of_how_many() -> None:

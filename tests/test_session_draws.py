@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lungs import Lungs
 
+from spiro_diffusion import api
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.physiology import effort_kinds, spirometry, time_grid
 
 PERSON = {"age": 45, "height": 175, "sex": "male"}
 WORDS = ["--age", "45", "--height", "175", "--sex", "male"]
@@ -46,8 +49,34 @@ def test_a_table_of_people_has_a_session_each(generator: SpiroGenerator) -> None
 def test_what_cannot_be_is_refused(generator: SpiroGenerator) -> None:
     with pytest.raises(SpiroError, match="efforts is 9"):
         generator.sessions(PERSON, efforts=9)
-    with pytest.raises(SpiroError, match="a session takes no requests yet"):
-        generator.sessions(PERSON, pattern="obstruction")
+    with pytest.raises(SpiroError, match="gold-2 is of values after a bronchodilator: draw efforts after it too"):
+        generator.sessions(PERSON, pattern="gold-2")
+
+
+def test_a_session_is_asked_for_by_its_best_values(generator: SpiroGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "SessionEfforts", lambda _: Lungs())
+    heard: list[str] = []
+    curves = generator.sessions(PERSON, efforts=4, after=2, n=3, fev1=2.5, tell=heard.append)
+    table = curves.indices()
+    assert table.groupby("draw").size().tolist() == [6, 6, 6]
+    counted = table[(table["test_type"] == "Pre") & table["grade"].isin(list("ABC"))]
+    assert (np.abs(counted.groupby("draw")["fev1"].max() - 2.5) <= 0.025).all()
+    assert any("two puffs, at least ten minutes" in line for line in heard)
+
+
+def test_a_session_of_a_kind_of_effort_has_at_least_one(
+    generator: SpiroGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "SessionEfforts", lambda _: Lungs())
+    people = pd.DataFrame([PERSON, PERSON]).assign(effort=pd.Series(["slow-start", None], dtype=object))
+    curves = generator.sessions(people, efforts=3, n=2, tell=lambda _: None)
+    flow = time_grid.to_10ms(curves.signals[curves.person == 0])
+    found = spirometry.indices(flow, spirometry.end_of_flow(flow))
+    kind = effort_kinds.carries("slow-start", found, np.full(len(flow), 45.0))
+    assert kind.reshape(2, 3).any(axis=1).all()
+    table = curves.indices()
+    assert table["effort"].tolist() == [1, 2, 3] * 4
+    assert table.loc[table["person"] == 0, "asked_effort"].eq("slow-start").all()
 
 
 def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from spiro_diffusion.generation.conditional_draws import Drawer, Found
 from spiro_diffusion.generation.conditions import DRUG
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.session_curves import Size, of_effort
 from spiro_diffusion.generation.subjects import Accepted
 
 AFTER = f"drawn after a bronchodilator: {DRUG}, as NHANES 2011-2012 gave albuterol"
@@ -31,30 +32,36 @@ def curves(
     wanted: Wanted,
     made_from: Mapping[str, Any],
     *,
-    n: int,
+    each: int | Size,
     seed: int,
     tell: Callable[[str], object],
     progress: bool = False,
 ) -> Curves:
-    """`n` curves for each person that meet what is wanted of them, fewer where the search is spent; `tell` says of
-    whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and extrapolation too, as far
-    as they are asked for.
+    """So many curves or sessions for each person that meet what is wanted of them, fewer where the search is spent;
+    `tell` says of whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and
+    extrapolation too, as far as they are asked for; of sessions the kind of effort is `asked_effort`.
 
     Raises SpiroError where none was found.
     """
     marks, warnings = _marks(kept, wanted, made_from)
     for warning in warnings:
         tell(warning)
-    efforts = kept.table.assign(person=np.arange(len(kept.table)), place=np.nan)
+    if session := isinstance(each, Size):
+        n, efforts = each.lungs, each.efforts(kept.table)
+    else:
+        n, efforts = int(each), kept.table.assign(person=np.arange(len(kept.table)), place=np.nan)
     found = conditional_draws.draw(drawer, efforts, wanted, n, seed, progress=progress)
     short = _short(found, kept, wanted, n)
     if short and not found.counts.any():
         raise SpiroError(short)
     if short:
         tell(short)
+    if session:
+        marks["asked_effort"] = marks.pop("effort")
     given = kept.given.assign(**{name: values for name, values in marks.items() if any(v is not None for v in values)})
     person = found.efforts["person"].to_numpy(np.int64)
-    return Curves(kept.table, person, found.draw, found.signals, given.reset_index(drop=True))
+    table = of_effort(found.efforts) if session else None
+    return Curves(kept.table, person, found.draw, found.signals, given.reset_index(drop=True), table)
 
 
 def _marks(kept: Accepted, wanted: Wanted, made_from: Mapping[str, Any]) -> tuple[dict[str, list[Any]], list[str]]:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import OF_EFFORT, Curves
 from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.requests import Wanted
 from spiro_diffusion.generation.sessions import draw_sessions
 
 PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
@@ -19,6 +21,15 @@ class Size(NamedTuple):
     before: int  # efforts of each lung, up to PLACES
     after: int  # likewise after the bronchodilator
 
+    def efforts(self, people: pd.DataFrame) -> pd.DataFrame:
+        """The efforts of one lung of each person, as `sessions.draw_facts` takes them: person, place, test_type, and
+        what is known of the person."""
+        rows = [("Pre", place + 1) for place in range(self.before)] + [("Bron", p + 1) for p in range(self.after)]
+        person = np.repeat(np.arange(len(people)), len(rows))
+        efforts = people[[name for name in PERSONAL if name in people]].iloc[person].reset_index(drop=True)
+        kinds = pd.DataFrame(rows * len(people), columns=["test_type", "place"])
+        return efforts.assign(person=person).join(kinds)
+
 
 def curves_of(generator: Generator, people: pd.DataFrame, given: pd.DataFrame, size: Size, seed: int) -> Curves:
     """Sessions of people, each of as many lungs as are asked for.
@@ -26,12 +37,20 @@ def curves_of(generator: Generator, people: pd.DataFrame, given: pd.DataFrame, s
     Args:
         people: age, height, sex and what else is known, a row a person; given: their columns as a user gave them.
     """
-    rows = [("Pre", place + 1) for place in range(size.before)] + [("Bron", place + 1) for place in range(size.after)]
-    person = np.repeat(np.arange(len(people)), size.lungs * len(rows))
-    lung = np.tile(np.repeat(np.arange(size.lungs), len(rows)), len(people))
-    efforts = people[[name for name in PERSONAL if name in people]].iloc[person].reset_index(drop=True)
-    kinds = pd.DataFrame(rows * (len(people) * size.lungs), columns=["test_type", "place"])
-    efforts = efforts.assign(person=person * size.lungs + lung).join(kinds)
-    drawn = draw_sessions(generator, efforts, seed)
-    table = drawn.table.rename(columns={"place": "effort"})[list(OF_EFFORT)]
-    return Curves(people, person, lung, drawn.signals, given.reset_index(drop=True), table)
+    lungs = np.repeat(np.arange(len(people)), size.lungs)
+    drawn = draw_sessions(generator, size.efforts(people.iloc[lungs].reset_index(drop=True)), seed)
+    lung = drawn.table["person"].to_numpy(np.int64)
+    table = of_effort(drawn.table)
+    return Curves(people, lungs[lung], lung % size.lungs, drawn.signals, given.reset_index(drop=True), table)
+
+
+def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:
+    """What is told of each drawn effort: OF_EFFORT."""
+    return drawn.rename(columns={"place": "effort"})[list(OF_EFFORT)].reset_index(drop=True)
+
+
+def check(wanted: Wanted, size: Size) -> None:
+    """Raises SpiroError where a session of this size cannot have what is wanted."""
+    graded = [str(request.pattern) for request in wanted.requests if request.after]
+    if graded and not size.after:
+        raise SpiroError(f"{graded[0]} is of values after a bronchodilator: draw efforts after it too, as --after 4")
