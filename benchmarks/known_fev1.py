@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.dataset.splits import PARTS, rows_of_part
+from spiro_diffusion.engines.torch_engine import TorchEngine
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.conditional import calibration, crps_ratio
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.generation import conditional_draws, requests
-from spiro_diffusion.generation.drawers import SingleEfforts
-from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.engine import SingleEfforts
 from spiro_diffusion.physiology import mean_surface, spirometry, time_grid
 
 JUDGED = ("fvc", "pef", "fef2575")  # L, L/s, L/s
@@ -48,7 +48,7 @@ def gaussian(train: pd.DataFrame, held: pd.DataFrame, name: str, rng: np.random.
     return np.exp((own @ coefficients)[:, None] + sd * rng.standard_normal((len(held), GAUSSIAN_DRAWS)))
 
 
-def drawn(generator: Generator, held: pd.DataFrame, n: int) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
+def drawn(generator: TorchEngine, held: pd.DataFrame, n: int) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
     """Rows of the people for whom all `n` curves were found, and their indices (m, n)."""
     people = held[["age", "height", "sex"]].assign(known_fev1=held["fev1"].astype(object))
     kept, wanted = requests.accept(people, generator.made_from, {}, skip_invalid=True)
@@ -62,7 +62,7 @@ def drawn(generator: Generator, held: pd.DataFrame, n: int) -> tuple[NDArray[np.
     return np.asarray(kept.rows)[full], {name: getattr(read, name).reshape(-1, n) for name in JUDGED}
 
 
-def judge(generator: Generator, table: pd.DataFrame, part: Any, n: int) -> dict[str, Any]:
+def judge(generator: TorchEngine, table: pd.DataFrame, part: Any, n: int) -> dict[str, Any]:
     """For each index CRPS beside the Gaussian's, and coverage."""
     held = table.iloc[rows_of_part(table, part)].reset_index(drop=True)
     train = table.iloc[rows_of_part(table, "train")]
@@ -97,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
     vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
-    generator = Generator.from_checkpoints(vqvae, cldm, place)
+    generator = TorchEngine.from_checkpoints(vqvae, cldm, place)
     result = judge(generator, best_efforts(options.data), options.part, options.n)
     for name in JUDGED:
         print(name, {key: value for key, value in result[name].items() if key != "pit_distance"})

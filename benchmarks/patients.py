@@ -13,9 +13,9 @@ import pandas as pd
 
 from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.engines.torch_engine import TorchEngine
 from spiro_diffusion.generation import conditional_draws, requests
-from spiro_diffusion.generation.drawers import SingleEfforts
-from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.engine import SingleEfforts
 from spiro_diffusion.generation.meeting import MAXIMA
 from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
 
@@ -35,7 +35,7 @@ KNOWN: tuple[dict[str, Any], ...] = (
 BTPS = 1.1
 
 
-def row(generator: Generator, person: dict[str, Any], said: dict[str, Any], n: int) -> dict:
+def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n: int) -> dict:
     """One request: draws found, tried, seconds, and the shares that meet it after a counter of its own."""
     line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(said)}
     try:
@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
     vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
-    generator = Generator.from_checkpoints(vqvae, cldm, place)
+    generator = TorchEngine.from_checkpoints(vqvae, cldm, place)
     labels: list[dict[str, Any]] = [{"pattern": label} for label in patterns.LABELS]
     asked = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
     rows = []

@@ -16,6 +16,7 @@ ROOMS = (
         "generation",
         "user_curves",
         "reconstruction",
+        "engines",
         "sessions",
         "evaluation",
         "reporting",

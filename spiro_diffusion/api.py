@@ -17,33 +17,34 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
+from spiro_diffusion.engines.choice import FullEngine, open_engine
 from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests, session_curves
 from spiro_diffusion.generation.conditions import Patient, Subject
-from spiro_diffusion.generation.drawers import SessionEfforts, SingleEfforts
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.engine import SessionEfforts, SingleEfforts
 from spiro_diffusion.generation.session_curves import Size
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
 from spiro_diffusion.models.seats import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import own_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
-from spiro_diffusion.reconstruction.densities import load_reconstructor
 from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, Visit, interpret, read_session
 from spiro_diffusion.user_curves import UserCurves
+
+if TYPE_CHECKING:
+    from spiro_diffusion.engines.torch_engine import TorchEngine
 
 __all__ = [
     "Curves",
@@ -74,7 +75,7 @@ class SpiroGenerator:
     (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, warned of at each use.
     """
 
-    def __init__(self, generator: Generator, folder: Path | None = None, calibration: Path | None = None) -> None:
+    def __init__(self, generator: FullEngine, folder: Path | None = None, calibration: Path | None = None) -> None:
         self._generator, self._folder, self._calibration = generator, folder, calibration
         self._reconstructor: Reconstructor | None = None  # loaded when first used
         self.made_from: dict[str, Any] = generator.made_from
@@ -93,10 +94,8 @@ class SpiroGenerator:
         Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
         there.
         """
-        place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
         folder, own = Path(folder), None if calibration is None else Path(calibration)
-        vqvae, cldm = folder / "vqvae.safetensors", folder / "cldm.safetensors"
-        found = cls(Generator.from_checkpoints(vqvae, cldm, place), folder, own)
+        found = cls(open_engine(folder, device), folder, own)
         if own is not None:
             _ = found.reconstructor  # a calibration of another model is refused at once
         return found
@@ -245,7 +244,7 @@ class SpiroGenerator:
         Raises SpiroError where the folder holds none, or the calibration is of another one.
         """
         if self._reconstructor is None:
-            model = load_reconstructor(self._checkpoint, self._generator)
+            model = self._generator.reconstructor(self._checkpoint.parent)
             if self._calibration is not None:
                 own = own_calibration.read(self._calibration, self._checkpoint)
                 model = model.calibrated(own.calibration, own.words)
@@ -360,16 +359,28 @@ class SpiroGenerator:
         Raises SpiroError where the package onnx is not installed.
         """
         self._warn(tell)
-        from spiro_diffusion.generation import onnx_export  # noqa: PLC0415 (only for who exports)
+        from spiro_diffusion.engines import onnx_export  # noqa: PLC0415 (only for who exports)
 
-        return onnx_export.export(self._generator, Path(folder), self.warnings)
+        return onnx_export.export(self._torch, Path(folder), self.warnings, self.reconstructor_file)
 
     def export_difference(self, folder: str | Path) -> float | None:
         """Largest difference in flow (L/s) between curves drawn here and by the export in `folder`; None where
         onnxruntime is not installed."""
-        from spiro_diffusion.generation import onnx_export  # noqa: PLC0415
+        from spiro_diffusion.engines import onnx_export  # noqa: PLC0415
 
-        return onnx_export.largest_difference(self._generator, Path(folder))
+        return onnx_export.largest_difference(self._torch, Path(folder))
+
+    @property
+    def _torch(self) -> "TorchEngine":
+        """The generator in PyTorch.
+
+        Raises SpiroError where it was opened from an export.
+        """
+        from spiro_diffusion.engines.torch_engine import TorchEngine  # noqa: PLC0415 (torch)
+
+        if not isinstance(self._generator, TorchEngine):
+            raise SpiroError("this model is an export already; to export one, open the folder with its checkpoints")
+        return self._generator
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

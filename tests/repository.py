@@ -42,7 +42,7 @@ TINY: dict[str, dict[str, object]] = {
     },
     "evaluate": {"draws": 2, "resamples": 100, "steps": 8},
     "train_reconstructor": {"epochs": 2, "examples": 3, "width": 32},
-    "reconstruct": {"draws": 10, "steps": 4, "resamples": 100},
+    "reconstruct": {"draws": 10, "steps": 4, "resamples": 100, "trees": 5},
     "baselines": {"draws": 2, "origin_vqvae_epochs": 1, "origin_epochs": 1, "origin_steps": 4},
     "runtime": {"threads": 1, "save_every": 0.0},
 }  # the least that draws curves with an FVC

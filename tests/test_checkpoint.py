@@ -137,7 +137,7 @@ def test_code_with_other_constants_refuses_a_checkpoint(
     reconstructing: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    generator = SpiroGenerator.from_checkpoint(reconstructing, device="cpu")._generator
+    generator = SpiroGenerator.from_checkpoint(reconstructing, device="cpu")._torch
     load = {
         "vqvae": load_vqvae,
         "cldm": load_cldm,
@@ -167,7 +167,7 @@ def test_a_model_draws_as_its_checkpoint_says(models: Path, tmp_path: Path) -> N
     for sampling in (Sampling(), Sampling(steps=3), Sampling(noise_block=32), Sampling("euler")):
         config = replace(model.config, sampling=sampling)
         save_cldm(tmp_path / "cldm.safetensors", config, awake(model.state_dict()), MadeFrom(**made_from))
-        generator = SpiroGenerator.from_checkpoint(tmp_path, device="cpu")._generator
+        generator = SpiroGenerator.from_checkpoint(tmp_path, device="cpu")._torch
         assert generator.cldm.config.sampling == sampling
         drawn.append(generator.sample(SpiroGenerator(generator).generate(**MAN).people, 40, 0, progress=False))
     assert all((drawn[0] != other).any() for other in drawn[1:])

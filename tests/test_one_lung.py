@@ -37,7 +37,7 @@ def efforts(*sizes: int, after: int = 0) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def generator(models: Path) -> Generator:
     """One whose layers that start at zero do not, so that efforts see each other."""
-    found = SpiroGenerator.from_checkpoint(models, device="cpu")._generator
+    found = SpiroGenerator.from_checkpoint(models, device="cpu")._torch
     random = torch.Generator().manual_seed(1)
     for parameter in found.cldm.facts.parameters():
         if not parameter.any():

@@ -14,11 +14,11 @@ import torch
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation import onnx_export
+from spiro_diffusion.engines import onnx_export
 
 WHY = "onnx and onnxruntime are not installed; pip install -r requirements.lock"
 pytest.importorskip("onnx", reason=WHY)
-onnx_sampler = pytest.importorskip("spiro_diffusion.generation.onnx_sampler", reason=WHY, exc_type=ImportError)
+onnx_sampler = pytest.importorskip("spiro_diffusion.engines.onnx_sampler", reason=WHY, exc_type=ImportError)
 
 PEOPLE: list[dict[str, Any]] = [
     {"age": 45.0, "height": 175.0, "sex": 1, "grade": "A", "test_type": "Pre", "best": True},
@@ -32,7 +32,7 @@ def generator(models: Path) -> SpiroGenerator:
     """One in which nothing is zero that starts at zero: every condition, layer and scale decides the curves."""
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")
     random = torch.Generator().manual_seed(1)
-    vqvae, cldm = generator._generator.vqvae, generator._generator.cldm
+    vqvae, cldm = generator._torch.vqvae, generator._torch.cldm
     for tensor in (*vqvae.parameters(), *cldm.parameters(), cldm.mean, cldm.facts.coefficients, cldm.facts.centre):
         if not tensor.any():
             tensor.data = 0.3 * torch.randn(tensor.shape, generator=random)

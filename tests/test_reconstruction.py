@@ -56,7 +56,7 @@ def generator(folder: Path) -> api.SpiroGenerator:
 
 @pytest.fixture(scope="module")
 def model(generator: api.SpiroGenerator, folder: Path) -> Reconstructor:
-    return load_reconstructor(folder / "reconstructor.safetensors", generator._generator)
+    return load_reconstructor(folder / "reconstructor.safetensors", generator._torch)
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
     known = completion_baselines.Known(trained, trained)
-    cases = completion.judge(model, judges, known, draws=10, steps=2, resamples=100, seed=0)
+    cases = completion.judge(model, judges, known, draws=10, steps=2, resamples=100, seed=0, trees=5)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {
@@ -336,7 +336,7 @@ def judged(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
         shutil.copy(tiny.ROOT / "params.yaml", run)
         train_reconstructor.train_reconstructor(params, **inputs, metrics=run / "metrics/train_reconstructor")
         networks = {name: models / f"{name}.safetensors" for name in ("vqvae", "cldm")}
-        how = reconstruct.Params(draws=10, steps=2, resamples=100, seed=1)
+        how = reconstruct.Params(draws=10, steps=2, resamples=100, trees=5, seed=1)
         reconstruct.reconstruct(how, **inputs, **networks, metrics=run / "metrics/reconstruct")
     return run
 
@@ -371,7 +371,7 @@ def test_every_candidate_of_the_judge_has_a_name_on_the_page() -> None:
 
 
 def test_the_reconstructor_says_what_it_was_trained_on(judged: Path, generator: api.SpiroGenerator) -> None:
-    model = load_reconstructor(judged / "reconstructor.safetensors", generator._generator)
+    model = load_reconstructor(judged / "reconstructor.safetensors", generator._torch)
     assert model.made_from["data"] == "simulated"
     assert 0 < model.made_from["participants"] <= model.made_from["curves"]
 
@@ -385,7 +385,7 @@ def test_absurd_densities_are_refused_with_the_first_draw(
         for name in names:
             densities[segments.Segment.TAIL].state_dict()[name].fill_(3e38)
         save_densities(tmp_path / "reconstructor.safetensors", densities, made_from, model.corrections)
-        absurd = load_reconstructor(tmp_path / "reconstructor.safetensors", generator._generator)
+        absurd = load_reconstructor(tmp_path / "reconstructor.safetensors", generator._torch)
         person = pd.DataFrame([{"age": 45.0, "height": 175.0, "sex": 1}])
         with pytest.raises(SpiroError, match="fetch it again"):
             recover(absurd, blow()[:150], person, draws=4)

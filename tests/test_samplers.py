@@ -44,7 +44,7 @@ def test_twice_the_steps_divide_the_error_by_the_order(name: SamplerName, order:
 def test_a_sampler_that_is_none_is_refused_in_a_line(models: Path) -> None:
     with pytest.raises(SpiroError, match=r"^how\.sampler is 'ddim'; expected one of 'euler', 'heun', 'dpmpp_2m'$"):
         filled(Sampling, {"sampler": "ddim"}, "how.")
-    generator = SpiroGenerator.from_checkpoint(models, device="cpu")._generator
+    generator = SpiroGenerator.from_checkpoint(models, device="cpu")._torch
     people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": [1]})
     with pytest.raises(SpiroError, match=r"^sampler is ddim; expected one of euler, heun, dpmpp_2m$"):
         generator.sample(people, 1, 0, sampler="ddim", progress=False)  # type: ignore[arg-type]

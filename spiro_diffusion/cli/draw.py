@@ -174,7 +174,8 @@ def export(
 ) -> None:
     """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
-    from spiro_diffusion.generation import curve_files, onnx_export  # noqa: PLC0415 (torch)
+    from spiro_diffusion.engines import onnx_export  # noqa: PLC0415 (torch)
+    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 
     curve_files.check_files(force, *((out / name, ()) for name in onnx_export.FILES))
     generator = SpiroGenerator.from_checkpoint(models, device="cpu")

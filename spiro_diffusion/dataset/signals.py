@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spiro_diffusion.core.artifacts import release
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import Part, rows_of_part
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 PIECE = 512  # rows: 16 MB of tokens
 
@@ -37,8 +40,10 @@ def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def load_signals(path: Path, rows: int) -> Tensor:
+def load_signals(path: Path, rows: int) -> "Tensor":
     """The resampled curves as a tensor (rows, bins), L/s."""
+    import torch  # noqa: PLC0415 (who reads arrays needs none)
+
     return torch.from_numpy(load_rows(path, rows, (N_SAMPLES,)))
 
 
@@ -52,6 +57,8 @@ def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, n
         release(held)
 
 
-def rows_of(table: pd.DataFrame, part: Part, device: torch.device) -> Tensor:
+def rows_of(table: pd.DataFrame, part: Part, device: "torch.device") -> "Tensor":
     """`splits.rows_of_part` as a tensor."""
+    import torch  # noqa: PLC0415
+
     return torch.from_numpy(rows_of_part(table, part)).to(device)

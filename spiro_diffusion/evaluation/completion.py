@@ -17,7 +17,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
-from spiro_diffusion.evaluation.completion_rivals import BASELINES
+from spiro_diffusion.evaluation.completion_rivals import BASELINES, MOST_TREES, baselines
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
@@ -40,12 +40,20 @@ SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 
 def judge(
-    model: Reconstructor, held: Efforts, known: Known, *, draws: int, steps: int, resamples: int, seed: int
+    model: Reconstructor,
+    held: Efforts,
+    known: Known,
+    *,
+    draws: int,
+    steps: int,
+    resamples: int,
+    seed: int,
+    trees: int = MOST_TREES,
 ) -> dict[str, Any]:
-    """All figures of interrupted efforts, by case; see docs/reconstruction.md."""
+    """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
     cases = _cases(held, seed)
-    rivals = drawn_by(BASELINES, cases, known, draws, seed)
+    rivals = drawn_by(baselines(trees), cases, known, draws, seed)
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
         truth = _indices(case.truth)

@@ -6,6 +6,8 @@ alike (Cleveland 1979), moved by the errors that it makes on these. The number o
 the least error on the participants to choose by, as is the epoch of our densities.
 """
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -37,14 +39,15 @@ NEIGHBOURS = (50, 100, 200, 400)  # among which the local regression chooses
 PENALTY = 0.1  # of its ridge, a neighbour, on coordinates of SD 1
 
 
-def boosted_quantiles(case: Case, known: Known, draws: int, seed: int) -> Drawn:
-    """Draws between quantiles that boosted trees predict, on straight lines over the normal distribution's."""
+def boosted_quantiles(case: Case, known: Known, draws: int, seed: int, trees: int = MOST_TREES) -> Drawn:
+    """Draws between quantiles that at most so many boosted trees predict, on straight lines over the normal
+    distribution's."""
     trained, checked = (some.interrupted_as(case, seed) for some in known)
     x, check, new = (features_of(one) for one in (trained, checked, case))
     to_check, rng = wanted(checked), np.random.default_rng(seed)
     drawn = {}
     for name, y in wanted(trained).items():
-        quantiles = [_quantile(level, (x, y), (check, to_check[name]), new) for level in LEVELS]
+        quantiles = [_quantile(level, (x, y), (check, to_check[name]), new, trees) for level in LEVELS]
         drawn[name] = _between(np.sort(quantiles, axis=0).T, rng.random((len(new), draws)))
     return answered(case, drawn)
 
@@ -64,14 +67,21 @@ def nearest_lungs(case: Case, known: Known, draws: int, seed: int) -> Drawn:
     return answered(case, drawn)
 
 
+def baselines(trees: int) -> dict[str, Baseline]:
+    """All rivals, with at most so many boosted trees."""
+    return BASELINES | {"boosted_quantiles": partial(boosted_quantiles, trees=trees)}
+
+
 BASELINES: dict[str, Baseline] = RULES | {"boosted_quantiles": boosted_quantiles, "nearest_lungs": nearest_lungs}
 
 
-def _quantile(level: float, learned: tuple[Floats, Floats], checked: tuple[Floats, Floats], new: Floats) -> Floats:
-    """A quantile (m,) at `new` (m, f), by as many trees as are best on `checked` rows (features, numbers)."""
+def _quantile(
+    level: float, learned: tuple[Floats, Floats], checked: tuple[Floats, Floats], new: Floats, trees: int = MOST_TREES
+) -> Floats:
+    """A quantile (m,) at `new` (m, f), by as many of the trees as are best on `checked` rows (features, numbers)."""
     (x, y), (check, true) = ((a[np.isfinite(b)], b[np.isfinite(b)]) for a, b in (learned, checked))
-    model = HistGradientBoostingRegressor(loss="quantile", quantile=level, max_iter=MOST_TREES, **TREES).fit(x, y)
-    best = MOST_TREES - 1
+    model = HistGradientBoostingRegressor(loss="quantile", quantile=level, max_iter=trees, **TREES).fit(x, y)
+    best = trees - 1
     if len(true):
         off = true - np.stack(list(model.staged_predict(check)))
         best = int(np.maximum(level * off, (level - 1) * off).mean(axis=1).argmin())

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ class Generator:
         self._finishers: dict[tuple[SamplerName, int, float], tuple[Step, Step]] = {}  # plain and captured, by options
 
     @classmethod
-    def from_checkpoints(cls, vqvae: Path, cldm: Path, place: Runtime) -> "Generator":
+    def from_checkpoints(cls, vqvae: Path, cldm: Path, place: Runtime) -> Self:
         """Load both models.
 
         Raises SpiroError where one is missing or damaged, or the diffusion was trained on the latents of

@@ -7,9 +7,8 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import OF_EFFORT, Curves
-from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.engine import Engine
 from spiro_diffusion.generation.requests import Wanted
-from spiro_diffusion.generation.sessions import draw_sessions
 
 PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
 
@@ -31,17 +30,18 @@ class Size(NamedTuple):
         return efforts.assign(person=person).join(kinds)
 
 
-def curves_of(generator: Generator, people: pd.DataFrame, given: pd.DataFrame, size: Size, seed: int) -> Curves:
+def curves_of(engine: Engine, people: pd.DataFrame, given: pd.DataFrame, size: Size, seed: int) -> Curves:
     """Sessions of people, each of as many lungs as are asked for.
 
     Args:
         people: age, height, sex and what else is known, a row a person; given: their columns as a user gave them.
     """
     lungs = np.repeat(np.arange(len(people)), size.lungs)
-    drawn = draw_sessions(generator, size.efforts(people.iloc[lungs].reset_index(drop=True)), seed)
-    lung = drawn.table["person"].to_numpy(np.int64)
-    table = of_effort(drawn.table)
-    return Curves(people, lungs[lung], lung % size.lungs, drawn.signals, given.reset_index(drop=True), table)
+    facts = engine.session_facts(size.efforts(people.iloc[lungs].reset_index(drop=True)), seed, None)
+    signals = engine.sample_given(facts.table, facts.logs, seed)
+    lung = facts.table["person"].to_numpy(np.int64)
+    own = given.reset_index(drop=True)
+    return Curves(people, lungs[lung], lung % size.lungs, signals, own, of_effort(facts.table))
 
 
 def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:

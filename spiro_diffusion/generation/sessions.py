@@ -10,13 +10,13 @@ from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.core.vocabulary import GRADES
+from spiro_diffusion.generation.effort_tables import Facts, told
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.effort_facts import CHANNELS, INDICES, NAMES, REACHED
+from spiro_diffusion.models.effort_facts import CHANNELS, NAMES, REACHED
 from spiro_diffusion.models.index_diffusion import TOKENS
-from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats, completed
-from spiro_diffusion.physiology import ats_ers, mean_surface
+from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES, Floats, Seats, completed
+from spiro_diffusion.physiology import mean_surface
 
 PEOPLE = {"cpu": 256, "cuda": 8192}  # at a time
 STREAM = 3  # of the noise
@@ -29,13 +29,6 @@ class Drawn(NamedTuple):
 
     table: pd.DataFrame  # the efforts asked for, with what was drawn of them: grade, best, INDICES
     signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
-
-
-class Facts(NamedTuple):
-    """n efforts and their facts."""
-
-    table: pd.DataFrame
-    logs: Floats  # (n, 9), `effort_facts.NAMES`
 
 
 def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Facts:
@@ -65,9 +58,9 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         for part in batches(len(found), most):
             start = generator.noise((TOKENS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
             drawn = draw(conditions[part], start * (conditions[part, :, -1:] > 0))
-            told = conditions[part, 2:, GRADE, None]
-            given = index_diffusion.bits(told[..., 0].nan_to_num(0))
-            drawn[:, 2:, -2:] = torch.where(told.isnan(), drawn[:, 2:, -2:], given)
+            grade = conditions[part, 2:, GRADE, None]
+            given = index_diffusion.bits(grade[..., 0].nan_to_num(0))
+            drawn[:, 2:, -2:] = torch.where(grade.isnan(), drawn[:, 2:, -2:], given)
             best = conditions[part, 0, KNOWN]
             drawn[:, 0, : len(KNOWN)] = torch.where(best.isnan(), drawn[:, 0, : len(KNOWN)], best)
             found[part] = facts.of_set(drawn, present[part]).cpu()
@@ -75,7 +68,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     drawn = torch.empty((len(efforts), CHANNELS))
     drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]
     logs = facts.restore(drawn.to(place.device), features).cpu().numpy().astype(np.float64)
-    return Facts(_told(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
+    return Facts(told(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
 def draw_sessions(
@@ -91,22 +84,10 @@ def _conditions(
 ) -> Tensor:
     """Conditions (P, TOKENS, k) of the facts' network."""
     device, rows = generator.place.device, torch.from_numpy(seats.rows)
-    told = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
+    known_of = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
     values = np.full((len(rows), len(BEST)), np.nan) if known is None else completed(known)
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
     role = index_diffusion.roles(torch.from_numpy(seats.present)).to(device)
-    return index_diffusion.together(told.to(device), place.to(device), best, role)
-
-
-def _told(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:
-    """The efforts with what was drawn of them."""
-    table = efforts.copy()
-    drawn = pd.Series(np.array(GRADES, dtype=object)[grades], index=table.index)
-    table["grade"] = table["grade"].fillna(drawn) if "grade" in table else drawn
-    for name in INDICES:
-        table[name] = np.exp(logs[:, NAMES.index(name)])
-    allowed = table["grade"].isin(ACCEPTED).to_numpy() & (table["test_type"] == "Pre").to_numpy()
-    table["best"] = ats_ers.best_efforts(table["fev1"], table["fvc"], table["person"], allowed)
-    return table
+    return index_diffusion.together(known_of.to(device), place.to(device), best, role)

@@ -163,7 +163,7 @@ class Density(nn.Module):
         each = weight - 0.5 * ((y.T[..., None] - means) / sds) ** 2 - sds.log() - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(each, dim=-1).sum(0)
 
-    def sample(self, features: Tensor, chance: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, features: Tensor, chance: Tensor, noise: Tensor) -> Tensor:
         """One draw (B, numbers) for each row of features, in their units, from uniform numbers `chance` (B, numbers),
         which choose the component, and standard normal ones; not finite where the weights are not."""
         x = self._given(features)
@@ -212,7 +212,7 @@ class Density(nn.Module):
         chance, noise = mixtures.chances(len(given), self.config.numbers, rng)
         with torch.inference_mode():
             for part in batches(len(given), batch):
-                parts.append(self.sample(*map(self._sent, (given[part], chance[part], noise[part]))).cpu().numpy())
+                parts.append(self(*map(self._sent, (given[part], chance[part], noise[part]))).cpu().numpy())
         limits = (part.cpu().numpy() for part in (self.lowest, self.highest))
         return mixtures.held(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
 
@@ -272,3 +272,14 @@ class Density(nn.Module):
     def _components(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weight, mean, spread = out.float().chunk(3, dim=-1)
         return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)
+
+
+class First(nn.Module):
+    """The first number of a density alone, as `Density.first` gives it."""
+
+    def __init__(self, density: Density) -> None:
+        super().__init__()
+        self.density = density
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        return self.density.first(features)

@@ -28,11 +28,12 @@ class Params:
     draws: int  # completions of each interrupted effort
     steps: int  # noise levels of the diffusion
     resamples: int  # of the participants, for the 95 % intervals
+    trees: int  # of the boosted quantiles that it is compared with, at most
     seed: int
     split: JudgedSplit = "auto"  # whose participants judge, see `splits.judged_part`
 
     def __post_init__(self) -> None:
-        within(self, draws=(10, math.inf), steps=(1, math.inf), resamples=(100, math.inf))
+        within(self, draws=(10, math.inf), steps=(1, math.inf), resamples=(100, math.inf), trees=(1, math.inf))
 
 
 def reconstruct(
@@ -69,7 +70,7 @@ def reconstruct(
     about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,
-        "cases": completion.judge(model, judged, known, **drawn),
+        "cases": completion.judge(model, judged, known, trees=params.trees, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
         "natural": completion.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),

@@ -77,6 +77,8 @@ def save(path: Path, draw: Callable[[], Figure]) -> None:
     """Draw a picture in the common style and write it as a PNG, whole or not at all."""
     with mpl.rc_context(STYLE):
         canvas = draw()
+        canvas.draw_without_rendering()  # lays it out: once, where `savefig` would do it twice
+        canvas.set_layout_engine("none")
         with atomic(path) as part:
             canvas.savefig(part, format="png", metadata={"Software": None}, facecolor="white")
 

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,18 @@ from torch import Tensor, nn
 from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.engines import onnx_completion, torch_engine
+from spiro_diffusion.generation import sessions
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats, volumes
 from spiro_diffusion.physiology import time_grid
+from spiro_diffusion.reconstruction.densities import load_densities
 
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
+OUTPUTS = {"sessions": ["logs", "grades"], "draw": ["numbers"], "first": ["weights", "means", "sds", "start", "sd"]}
 COMPARED = 64  # curves
-FILES = ("facts.onnx", "denoiser.onnx", "decoder.onnx", "sampler.json", "sample.py")
+NETWORKS = ("facts", "known_best", "sessions", "denoiser", "decoder")
+FILES = (*(f"{name}.onnx" for name in NETWORKS), "sampler.json", "sample.py")
 
 
 class Decoder(nn.Module):
@@ -41,9 +47,35 @@ class Decoder(nn.Module):
         return volumes.met(flow, index_diffusion.wanted(facts))
 
 
-def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = ()) -> list[Path]:
-    """Write FILES: three networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself, which
-    repeats the warnings on the model.
+class KnownBest(nn.Module):
+    """Best values (B, 5), NaN where unknown, of people with features (B, 12) → (B, 5), as conditions of the facts."""
+
+    def __init__(self, facts: index_diffusion.Facts) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def forward(self, values: Tensor, features: Tensor) -> Tensor:
+        return self.facts.known_best(values, features)
+
+
+class Sessions(nn.Module):
+    """Drawn sets (P, TOKENS, CHANNELS) of people whose seats are taken (P, EFFORTS), with features of each seat
+    (P, EFFORTS, 12) → facts of the efforts (P, EFFORTS, 9), and their grades (P, EFFORTS)."""
+
+    def __init__(self, facts: index_diffusion.Facts) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def forward(self, drawn: Tensor, present: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        efforts = self.facts.of_set(drawn, present)
+        return self.facts.restore(efforts, features), index_diffusion.grades(efforts)
+
+
+def export(
+    generator: Generator, folder: Path, model_warnings: Sequence[str] = (), reconstructor: Path | None = None
+) -> list[Path]:
+    """Write FILES: the networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself, which
+    repeats the warnings on the model; and with a reconstructor's checkpoint what completes efforts too.
 
     Raises SpiroError where the package onnx is not installed.
     """
@@ -53,7 +85,14 @@ def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = (
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
     told = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
     both = torch.zeros(rows, len(conditioning.NAMES) + len(effort_facts.NAMES))
+    features, present = torch.zeros(rows, len(model.facts.coefficients)), torch.ones(rows, seats.EFFORTS)
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
+    _write(
+        folder / "known_best.onnx", KnownBest(model.facts), values=torch.ones(rows, len(seats.BEST)), features=features
+    )
+    sets = torch.zeros(rows, index_diffusion.TOKENS, effort_facts.CHANNELS)
+    own = features[:, None].expand(-1, seats.EFFORTS, -1).contiguous()
+    _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=own)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
     facts = torch.zeros(rows, len(effort_facts.NAMES))
     _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape), facts=facts)
@@ -61,7 +100,11 @@ def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = (
     write_json(folder / "sampler.json", numbers | {"warnings": list(model_warnings)})
     with atomic(folder / "sample.py") as part:
         shutil.copyfile(Path(__file__).with_name("onnx_sampler.py"), part)
-    return [folder / name for name in FILES]
+    if reconstructor is None:
+        return [folder / name for name in FILES]
+    densities, trained, corrections = load_densities(reconstructor)
+    onnx_completion.write(folder, densities, asdict(trained), corrections, _write)
+    return [folder / name for name in (*FILES, *onnx_completion.FILES)]
 
 
 def largest_difference(generator: Generator, folder: Path) -> float | None:
@@ -69,7 +112,7 @@ def largest_difference(generator: Generator, folder: Path) -> float | None:
     onnxruntime is not installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
-    from spiro_diffusion.generation.onnx_sampler import Sampler  # noqa: PLC0415 (onnxruntime is optional)
+    from spiro_diffusion.engines.onnx_sampler import Sampler  # noqa: PLC0415 (onnxruntime is optional)
 
     middle = {name: float(np.mean(generator.made_from[name])) for name in ("age", "height")}
     person = {**middle, "sex": 1, "grade": "A", "test_type": "Pre", "best": True}
@@ -83,6 +126,7 @@ def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
         known = inputs.pop("conditions")
         inputs |= {"sigma": torch.ones(len(known)), "conditions": known}
     sets = {name: {1: "efforts"} for name in ("noisy", "conditions", "clean")} if path.stem == "facts" else {}
+    outputs = OUTPUTS.get(path.stem.rpartition("_")[2], ["clean"])
     with atomic(path) as part, warnings.catch_warnings():
         # The TorchScript exporter: deprecated for the one on torch.export, which takes 20 times as long here, needs
         # two packages more and fixes the decoder's number of rows (PyTorch 2.13). A test compares what comes out.
@@ -94,8 +138,8 @@ def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=list(inputs),
-            output_names=["clean"],
-            dynamic_axes={name: {0: "curves", **sets.get(name, {})} for name in [*inputs, "clean"]},
+            output_names=outputs,
+            dynamic_axes={name: {0: "curves", **sets.get(name, {})} for name in [*inputs, *outputs]},
         )
 
 
@@ -115,12 +159,17 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
         "facts": {
             "names": effort_facts.NAMES,
             "known_best": seats.BEST,
+            "reached": effort_facts.REACHED,
+            "place": effort_facts.PLACE,
+            "places": seats.PLACES,
             "grades": effort_facts.BITS,
             "scales": scales,
             "shape": fact_shape,
             "steps": sampling.facts_steps,
             "noise": (facts_noise.minimum, facts_noise.maximum),
             "stream": 1,
+            "stream_alone": torch_engine.STREAM,
+            "stream_sessions": sessions.STREAM,
         },
         "denoiser": {
             "shape": latent_shape,

@@ -1,0 +1,1 @@
+"""What computes curves and completions: PyTorch with the trained checkpoints, or onnxruntime with their export."""

@@ -1,0 +1,117 @@
+"""The exported generator, by onnxruntime, with all that `engine.Engine` asks of it: no PyTorch is needed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.engines.onnx_completion import load_reconstructor
+from spiro_diffusion.engines.onnx_sampler import BATCH, Sampler
+from spiro_diffusion.generation import effort_tables
+from spiro_diffusion.generation.effort_tables import Facts
+from spiro_diffusion.generation.engine import Floats
+from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.seats import BEST, PLACES, Seats, completed
+from spiro_diffusion.physiology import mean_surface
+from spiro_diffusion.physiology.time_grid import N_SAMPLES
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+
+Told = NDArray[np.float32]
+
+
+class OnnxEngine:
+    """See `engine.Engine`; the same seed gives the torch engine's curves on a CPU, within 1e-3 L/s."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder that `spiro export` wrote.
+
+        Raises SpiroError where a file is damaged, or the conditions are not those of this version.
+        """
+        try:
+            self.sampler = Sampler(folder)
+            self.made_from: dict[str, Any] = self.sampler.info["made_from"]
+            own = tuple(self.sampler.names)
+            self.warnings: list[str] = self.sampler.info["warnings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SpiroError(f"{folder}: not what `spiro export` wrote ({error!r}); export it again") from None
+        if own != conditioning.NAMES:
+            raise SpiroError(f"{folder}: was exported by another version of spiro-diffusion; export it again")
+
+    def sample(
+        self,
+        people: pd.DataFrame,
+        draws: int,
+        seed: int,
+        *,
+        guidance: float = 1.0,
+        batch: int | None = None,
+        progress: bool = True,
+    ) -> NDArray[np.float32]:
+        """As `Generator.sample`; a batch is always BATCH curves.
+
+        Raises SpiroError where guidance is asked for, or the weights draw what is not finite.
+        """
+        del batch
+        if guidance != 1.0:
+            raise SpiroError("an exported model draws without guidance; open the folder with its checkpoints for it")
+        known, features = (np.repeat(rows, draws, axis=0) for rows in self._told(people))
+        out = np.empty((len(known), N_SAMPLES), np.float32)
+        with tqdm(total=len(known), desc="sampling", unit="curve", disable=not progress, delay=1, leave=False) as bar:
+            for first in range(0, len(known), BATCH):
+                part = slice(first, first + BATCH)
+                out[part] = self._part(known[part], features[part], seed, first)
+                bar.update(len(out[part]))
+        return _finite(out).reshape(len(people), draws, N_SAMPLES)
+
+    def _part(self, known: Told, features: Told, seed: int, first: int) -> Told:
+        sampler = self.sampler
+        drawn = sampler.efforts_alone(known, features, seed, sampler.facts["stream"], first=first)
+        return sampler.curves(sampler.graded(known, drawn), sampler.logs(drawn, features), seed, first=first)
+
+    def sample_given(
+        self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None
+    ) -> NDArray[np.float32]:
+        """As `Generator.sample_given`."""
+        return _finite(self.sampler.curves(conditioning.encode(people), logs.astype(np.float32), seed, steps=steps))
+
+    def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """As `Engine.effort_facts`."""
+        told, features = self._told(efforts)
+        drawn = self.sampler.efforts_alone(told, features, seed, self.sampler.facts["stream_alone"], known)
+        logs = self.sampler.logs(drawn, features).astype(np.float64)
+        return Facts(effort_tables.graded(efforts, self.sampler.grades(drawn)), logs)
+
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """As `sessions.draw_facts`."""
+        seats = Seats.of(efforts, "person")
+        if int(seats.present.sum()) < len(efforts):
+            raise SpiroError(
+                f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer"
+            )
+        told, features = self._told(efforts)
+        best = np.full((len(seats.rows), len(BEST)), np.nan) if known is None else completed(known)
+        place = efforts["place"].to_numpy(float)[seats.rows]
+        found = self.sampler.session_facts(told[seats.rows], place, seats.present, features[seats.rows], best, seed)
+        person, seat = np.nonzero(seats.present)
+        rows = seats.rows[person, seat]
+        logs, grades = np.empty((len(efforts), found[0].shape[2])), np.empty(len(efforts), np.int64)
+        logs[rows], grades[rows] = found[0][person, seat], found[1][person, seat]
+        return Facts(effort_tables.told(efforts, logs, grades), logs)
+
+    def reconstructor(self, folder: Path) -> Reconstructor:
+        """What completes efforts; see `FullEngine`."""
+        return load_reconstructor(folder, self)
+
+    def _told(self, people: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Conditions (n, c) and surface features (n, 12)."""
+        return conditioning.encode(people), mean_surface.features(people).astype(np.float32)
+
+
+def _finite(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(flow).all():
+        raise SpiroError("the exported networks draw flow that is not finite; export the model again")
+    return flow

@@ -1,0 +1,71 @@
+"""What draws the curves, and how `conditional_draws` asks it; the engines themselves are in the room `engines`."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spiro_diffusion.generation.effort_tables import Facts
+
+Floats = NDArray[np.float64]
+
+
+class Engine(Protocol):
+    """A trained generator; see `generator.Generator`."""
+
+    made_from: dict[str, Any]
+
+    def sample(
+        self,
+        people: pd.DataFrame,
+        draws: int,
+        seed: int,
+        *,
+        guidance: float = 1.0,
+        batch: int | None = None,
+        progress: bool = True,
+    ) -> NDArray[np.float32]:
+        """Signals (people, draws, 512), L/s."""
+
+    def sample_given(
+        self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None
+    ) -> NDArray[np.float32]:
+        """Signals (n, 512) in L/s of efforts with these facts (n, 9)."""
+
+    def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5), `seats.BEST`:
+        what is known of their values, NaN where nothing is."""
+
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """Facts of efforts, those of one person of one lung; see `sessions.draw_facts`."""
+
+
+class SessionEfforts:
+    """The generator in two steps, as `conditional_draws.Drawer` says: the efforts of one person are drawn together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def draw_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """As `Engine.session_facts`."""
+        return self._engine.session_facts(efforts, seed, known)
+
+    def draw_curves(self, efforts: pd.DataFrame, logs: Floats, seed: int) -> NDArray[np.float32]:
+        """Signals (n, 512) in L/s of efforts with these facts."""
+        return self._engine.sample_given(efforts, logs, seed)
+
+
+class SingleEfforts(SessionEfforts):
+    """Each row is an effort of another lung, with all of its conditions, as `Engine.sample` draws it.
+
+    What is known is told to the network of a person's best effort, whose values are nearly always the session's best,
+    and of no other: those are found among draws that are not told it.
+    """
+
+    def draw_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+        """As `Engine.effort_facts`."""
+        table = efforts.reset_index(drop=True)
+        if known is not None:
+            known = np.where([[value is True] for value in table["best"]], known, np.nan)
+        return self._engine.effort_facts(table, seed, known)
