@@ -46,14 +46,14 @@ def sentences(session: DrawnSession) -> list[Component]:
     several = (session.efforts["phase"] == "post").any()
     said = []
     for phase in session.efforts["phase"].unique():
-        when = f"{WHEN[phase].capitalize()} the bronchodilator: " if several else "Best values: "
+        when = f"{WHEN[phase].capitalize()} the bronchodilator: " if several else "Pattern of the best values: "
         found = session.patterns.get(phase)
         none = "no effort of grade A, B or C, so there are no best values"
         said.append(f"{when}{', '.join(PATTERNS[name] for name in found) if found else none}.")
     if any(row.change for row in session.rows):
         which = " and ".join(label(INDICES[name]) for name in session.responded)
-        begin = f"Response in {which}" if which else "No response"
-        said.append(f"{begin} (a rise by more than 10 % of predicted, ERS/ATS 2022).")
+        begin = f"A response in {which}" if which else "No response"
+        said.append(f"{begin} by ERS/ATS 2022 (up by more than 10 % of predicted).")
     return [html.P(" ".join(said), className="said")]
 
 
