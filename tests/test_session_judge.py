@@ -7,7 +7,13 @@ import pytest
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import JUDGED
-from spiro_diffusion.evaluation import session_candidates, session_figures, session_judge, session_values
+from spiro_diffusion.evaluation import (
+    session_candidates,
+    session_copies,
+    session_figures,
+    session_judge,
+    session_values,
+)
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.conditional import Ruler
 from spiro_diffusion.evaluation.figures import Figure, Tree
@@ -214,3 +220,29 @@ def test_noise_of_one_effort_has_the_training_sessions_size(real: Real) -> None:
     spread = pd.Series(np.log(noisy.indices["fvc"])).groupby(noisy.seqn).std()
     assert np.sqrt((spread**2).mean()) == pytest.approx(size, rel=0.15)
     assert speed > 0
+
+
+def test_a_copied_session_is_found_out(real: Real) -> None:
+    people, rng = real.held.people, np.random.default_rng(3)
+    copied = session_candidates.nearest_session(people, real.train, real.train_signals, 5)
+    fair = session_candidates.of_sampler(lungs, people, 11)
+    found = {
+        name: session_copies.copies(curves, real, RESAMPLES, rng)
+        for name, curves in {"copied": copied, "fair": fair}.items()
+    }
+    assert value(found["copied"], "nearer_than_held") > 0.9
+    assert value(found["copied"], "authenticity") < 0.1
+    of_copies = at(found["copied"], "nearest_share").interval  # of as many training people as held-out ones
+    assert of_copies is not None
+    assert of_copies[0] > 0.5
+    interval = at(found["fair"], "nearest_share").interval
+    assert interval is not None
+    assert interval[0] <= 0.5 <= interval[1]
+
+
+def test_a_session_is_the_mean_of_its_efforts_and_how_they_differ() -> None:
+    shapes = np.array([[0.0, 1.0], [2.0, 1.0], [5.0, 5.0], [9.0, 9.0]], np.float32)
+    people = pd.DataFrame({"seqn": [1, 1, 2, 2], "test_type": ["Pre", "Pre", "Pre", "Bron"]})
+    points, seqn = session_copies.of_efforts(shapes, people)
+    assert seqn.tolist() == [1, 2]
+    assert points.tolist() == [[1, 1, 1, 0], [5, 5, 0, 0]]

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
-from spiro_diffusion.evaluation import session_candidates, session_figures, two_sample
+from spiro_diffusion.evaluation import session_candidates, session_copies, session_figures, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.conditional import Ruler
 from spiro_diffusion.evaluation.figures import Tree, from_json, series, to_json
@@ -66,7 +66,7 @@ class Record:
 
 
 def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, *, resamples: int, seed: int) -> Record:
-    """The generator's sessions, the floor and the baselines.
+    """The generator's sessions, the floor and the baselines; each tree has `copies` too, see `session_copies`.
 
     Args:
         sampler: draws sessions of one lung each. independent: a curve for each held-out effort, each of its own lung.
@@ -78,7 +78,11 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
     candidates = {"generator": own, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))
-    return judge(real.held, candidates, real.ruler(best=False), resamples=resamples, seed=seed)
+    record = judge(real.held, candidates, real.ruler(best=False), resamples=resamples, seed=seed)
+    for number, (name, curves) in enumerate(candidates.items()):
+        rng = np.random.default_rng([seed, number, 1])
+        record.candidates[name]["copies"] = session_copies.copies(curves, real, resamples, rng)
+    return record
 
 
 def judge(held: Measured, candidates: Mapping[str, Measured], ruler: Ruler, *, resamples: int, seed: int) -> Record:

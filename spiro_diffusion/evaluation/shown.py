@@ -16,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED, SEXES
-from spiro_diffusion.evaluation import copying, measured
+from spiro_diffusion.evaluation import copying
 from spiro_diffusion.evaluation.candidates import Candidate
-from spiro_diffusion.evaluation.measured import Measured, Sampler
+from spiro_diffusion.evaluation.measured import Measured, join
 from spiro_diffusion.evaluation.real import Real
+from spiro_diffusion.evaluation.session_candidates import SessionSampler, of_sampler
 
 Arrays = dict[str, NDArray]
 
@@ -29,17 +30,17 @@ PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES_OF = ("fev1", "fvc", "pef")
 
 
-def shown(real: Real, candidate: Candidate, sampler: Sampler, again: Measured, seed: int) -> Arrays:
+def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Measured, seed: int) -> Arrays:
     """All arrays.
 
     Args:
-        candidate: the generator's, with curves and draws; sampler: the generator, for the people shown.
+        candidate: the generator's, with curves and draws; sessions: the generator's, for the people shown.
         again: the held-out curves read back by the autoencoder.
     """
     assert candidate.curves is not None
     distances = copying.distances(real, candidate.curves)
     return {
-        **_people(real.held, sampler, seed),
+        **_people(real.held, sessions, seed),
         **_percentiles(real, candidate),
         **_round_trip(real.held, again),
         **{f"distance_{name}": _finite(values) for name, values in distances.items()},
@@ -65,21 +66,21 @@ def people_shown(held: Measured) -> list[Measured]:
     return found
 
 
-def _people(held: Measured, sampler: Sampler, seed: int) -> Arrays:
+def _people(held: Measured, sessions: SessionSampler, seed: int) -> Arrays:
+    """Efforts of some held-out people, and a session of one lung with as many efforts for each of them."""
     chosen = people_shown(held)
-    made = [
-        measured.generated(sampler(p.people, 1, seed + i)[:, 0], p.people, seed, flutter_from=0)
-        for i, p in enumerate(chosen)
-    ]
+    efforts = join([held.take(np.empty(0, np.int64)), *chosen])
+    drawn = of_sampler(sessions, efforts.people, seed) if chosen else efforts
     result: Arrays = {
         f"person_{name}": np.array([p.people[name].iloc[0] for p in chosen], dtype=np.float64)
         for name in ("age", "height", "sex")
     }
-    for side, efforts in (("held_out", chosen), ("generated", made)):
-        result[f"{side}_person"] = np.repeat(np.arange(len(efforts)), [len(e) for e in efforts])
-        result[f"{side}_flow"] = np.concatenate([np.zeros((0, 2048), np.float32), *(e.flow() for e in efforts)])
+    person = np.repeat(np.arange(len(chosen)), [len(p) for p in chosen])
+    for side, own in (("held_out", efforts), ("generated", drawn)):
+        result[f"{side}_person"] = person
+        result[f"{side}_flow"] = own.flow()
         for name in ("t0", "fet"):
-            result[f"{side}_{name}"] = np.concatenate([np.zeros(0), *(e.indices[name] for e in efforts)])
+            result[f"{side}_{name}"] = own.indices[name]
     return result
 
 

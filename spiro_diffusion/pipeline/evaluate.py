@@ -106,7 +106,7 @@ def evaluate(
     )
     response.write(metrics, responded, response.taken_by(told)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
-    artifacts.write_npz(metrics / "shown.npz", shown(real, own, sampler, again, params.seed))
+    artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
     distributed.dismiss()
 
 

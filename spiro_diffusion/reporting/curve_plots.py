@@ -30,7 +30,7 @@ def canvas_of(rows: int, columns: int, width: float, height: float, **options: b
 
 
 def flow_volume(shown: Arrays, source: Source) -> Canvas:
-    """Flow against volume of some people: their held-out efforts above, as many generated ones below."""
+    """Flow against volume of some people: their held-out efforts above, a generated session of as many below."""
     return _side_by_side(shown, source, "volume (L)", "flow (L/s)", _loop)
 
 
@@ -66,7 +66,7 @@ def _side_by_side(shown: Arrays, source: Source, x: str, y: str, line: Callable[
             ax.axhline(0, color=ZERO, lw=0.6, zorder=0)
         axes[1, column].set_xlabel(x)
     axes[0, 0].set_ylabel(f"{source.held_out}\n{y}", color=REAL)
-    axes[1, 0].set_ylabel(f"generated\n{y}", color=GENERATED)
+    axes[1, 0].set_ylabel(f"generated, one lung\n{y}", color=GENERATED)
     return canvas
 
 

@@ -20,6 +20,11 @@ from spiro_diffusion.reporting.sources import Source
 
 SHOWN = {"fev1": 0.5, "fvc": 0.5, "pef": 3.0}  # L, L/s: gaps up to here are drawn
 INDEPENDENT = BASELINES[0]
+COPIES = {  # of `session_copies.FIGURES`
+    "nearest_share": "sessions nearest to a training session, 0.50 unless copied",
+    "nearer_than_held": "nearer to one than a held-out session is, 0.50 unless copied",
+    "authenticity": "farther from it than that one from the next",
+}
 
 
 def gaps(record: Record, source: Source) -> Canvas:
@@ -65,6 +70,13 @@ def contents(record: Record) -> dict[str, Any]:
         "data": record.data,
         "others": list(others),
         "rows": rows,
+        "copies": [
+            {
+                "label": label,
+                "cells": {name: write(at(tree, f"copies.{figure}"), RATIO) for name, tree in trees.items()},
+            }
+            for figure, label in COPIES.items()
+        ],
         "auc": {name: write(at(tree, "auc"), RATIO) for name, tree in trees.items()},
         "holds": {name: f"{count} of {of}" for name, (count, of) in held.items()},
         "confidence": f"{100 * (1 - record.data['error'] / record.data['figures']):.2f}",
