@@ -39,6 +39,7 @@ Floats = NDArray[np.floating]
 SHOWN = ("fev1", "fvc", "ratio", "pef")
 REPEATED = ("fev1", "fvc")  # the indices that ATS/ERS asks to repeat
 GLI = ("fev1", "fvc", "ratio")
+STILL_LPS = 0.02  # flow below it is none, before an effort begins
 PHASES: dict[str, Phase] = {"Pre": "pre", "Bron": "post"}
 
 
@@ -126,14 +127,20 @@ def drawn_session(curves: Curves) -> DrawnSession:
 
 
 def as_recorded(curves: Curves) -> pd.DataFrame:
-    """Curves of a session as a file that `spiro indices` reads: curve (pre 1, post 1), time_s, flow_l_s."""
-    efforts = curves.efforts
+    """Curves of a session as a file that `spiro indices` reads: curve (pre 1, post 1), time_s, flow_l_s.
+
+    Each from its first flow above STILL_LPS to its end.
+
+    Raises SpiroError where the curves are no session.
+    """
+    efforts, parts = curves.efforts, []
     if efforts is None:
         raise SpiroError("there is no session to write")
-    parts = []
+    ends = spirometry.end_of_flow(curves.flow)
     for row, (kind, number) in enumerate(zip(efforts["test_type"], efforts["effort"], strict=True)):
-        flow = curves.flow[row].astype(np.float64).round(4)
-        parts.append(pd.DataFrame({"curve": f"{PHASES[kind]} {number}", "time_s": curves.time, "flow_l_s": flow}))
+        kept = slice(int((curves.flow[row] > STILL_LPS).argmax()), int(ends[row]))
+        flow = curves.flow[row, kept].astype(np.float64).round(4)
+        parts.append(pd.DataFrame({"curve": f"{PHASES[kind]} {number}", "time_s": curves.time[kept], "flow_l_s": flow}))
     return pd.concat(parts, ignore_index=True)
 
 
