@@ -84,9 +84,10 @@ def clear(found: Interpretation) -> bool:
 
 read = {}
 for title, asked in PATIENTS.items():
-    person, file = Person(asked["age"], asked["height"], asked["sex"]), folder / f"patient_{len(read) + 1:02}.csv"
+    number = len(read) + 1
+    person, file = Person(asked["age"], asked["height"], asked["sex"]), folder / f"patient_{number:02}.csv"
     try:
-        for seed in range(TRIES):
+        for seed in range(number * TRIES, (number + 1) * TRIES):
             read[title] = interpret(read_session(written(drawn(asked, seed), file), person))
             if clear(read[title]):
                 break
@@ -140,15 +141,17 @@ figure.savefig("teaching_set.png", dpi=80)
 
 
 # %%
+NAMES = {"fev1": "FEV1 (L)", "fvc": "FVC (L)", "ratio": "FEV1/FVC", "pef": "PEF (L/s)"}
+
+
 def table(rows: list[dict]) -> str:
     return pd.DataFrame(rows).to_html(index=False, border=0, na_rep="–", float_format="%.2f")
 
 
 def question(number: int, found: Interpretation) -> str:
-    who, names = found.session.person, ("fev1", "fvc", "ratio", "pef")
-    rows = [{"effort": b.name, **{n.upper(): b.indices[n] for n in names}} for b in found.session.blows]
-    expected = {n.upper(): found.values[n].lln for n in names}
-    rows.append({"effort": "lower limit of normal", **expected})
+    who, blows = found.session.person, found.session.blows
+    rows = [{"effort": blow.name} | {title: blow.indices[name] for name, title in NAMES.items()} for blow in blows]
+    rows.append({"effort": "lower limit of normal"} | {NAMES[name]: found.values[name].lln for name in NAMES})
     picture = f'<img src="patient_{number:02}.png" alt="The efforts of patient {number}">'
     return f"<h3>Patient {number}: {who.sex}, {who.age} years, {who.height} cm</h3>{picture}{table(rows)}"
 
@@ -156,8 +159,8 @@ def question(number: int, found: Interpretation) -> str:
 def answer(number: int, title: str, found: Interpretation) -> str:
     faults = [f"{b.name}: {', '.join(b.faults)}" for b in found.session.blows if b.faults]
     rows = [
-        {"index": name.upper(), "phase": phase, "best": best.value, "z-score": best.z, "% predicted": best.percent}
-        for name in ("fev1", "fvc", "ratio", "pef")
+        {"index": NAMES[name], "phase": phase, "best": best.value, "z-score": best.z, "% predicted": best.percent}
+        for name in NAMES
         for phase, best in found.values[name].best.items()
     ]
     kind, pattern = (PATIENTS[title].get(name) for name in ("effort", "pattern"))
@@ -171,6 +174,7 @@ NOTE = f"All patients are simulated by a model trained on {curves_seen} curves (
 questions = "".join(question(number, found) for number, found in enumerate(read.values(), 1))
 answers = "".join(answer(number, *one) for number, one in enumerate(read.items(), 1))
 STYLE = "body{font:15px sans-serif;max-width:50rem;margin:auto}img{width:100%}td,th{padding:0 .6rem;text-align:right}"
+STYLE += "td:first-child,th:first-child{text-align:left}"
 STYLE += "h3{break-after:avoid}img,table{break-inside:avoid}#answers{break-before:page;margin-top:100vh}"
 page = f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Twelve patients</title><style>{STYLE}</style>"
 page += f"<h1>Twelve patients</h1><p>{NOTE}</p><p>{TASKS}</p>{questions}<h2 id=answers>Answers</h2>{answers}</html>"
