@@ -12,9 +12,11 @@ import torch
 
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models.conditioning import CONDITIONS, Augmentation
+from spiro_diffusion.models.condition_tokens import Augmentation
+from spiro_diffusion.models.conditioning import CONDITIONS
 from spiro_diffusion.models.edm import Denoiser, Noise
-from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
+from spiro_diffusion.models.effort_facts import NAMES
+from spiro_diffusion.models.index_diffusion import FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
 from spiro_diffusion.models.unet import UNet, UNetConfig
 from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig

@@ -28,7 +28,7 @@ from spiro_diffusion.core.params import read_params
 from spiro_diffusion.pipeline import run
 from spiro_diffusion.reconstruction import calibration, validation
 from spiro_diffusion.reconstruction.calibration import Case
-from spiro_diffusion.reconstruction.densities import load_densities
+from spiro_diffusion.reconstruction.densities import load_reconstructor
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.validation import CUTS_S, Completed, Recorded
 from spiro_diffusion.simulation import lung_shapes
@@ -109,9 +109,8 @@ def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstru
         for stage in STAGES:
             assert run.run_one(stage, folder) == 0
     place = configure(RuntimeParams(device="cpu", threads=1))
-    densities, made_from, corrections = load_densities(checkpoint)
     generator: Any = SimpleNamespace(place=place)  # plain paths ask for no more
-    return Reconstructor(densities, generator, vars(made_from), corrections)
+    return load_reconstructor(checkpoint, generator)
 
 
 def _gathered(models: list[Reconstructor], efforts: Recorded, fold: NDArray, at_s: float) -> Completed:

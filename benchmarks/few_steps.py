@@ -40,8 +40,8 @@ from spiro_diffusion.evaluation.judge import judge
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.registry import Question, at
 from spiro_diffusion.generation.generator import BATCH, Generator
-from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models import conditioning, effort_facts
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.latent_diffusion import CLDM
 from spiro_diffusion.models.samplers import SamplerName, karras_sigmas
@@ -149,14 +149,14 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
     """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
     table = read_table(folder / "data" / "curves.parquet")
     held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
-    logs = index_diffusion.read(table)
+    logs = effort_facts.read(table)
     determined = np.isfinite(logs).all(axis=1)
     taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
     train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
     clean = [cldm.standardise(held[part].to(place.device)) for part in batches(len(table), STANDARDISED)]
     told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
     known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(place.device), told], dim=1)
-    change = params.augmentation(len(index_diffusion.NAMES)).to(place.device)
+    change = params.augmentation(len(effort_facts.NAMES)).to(place.device)
     weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(place.device)
     examples = Examples(torch.cat(clean), known, choosing.to(place.device), weights)
     return Lessons(examples, change, train.to(place.device))

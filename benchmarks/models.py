@@ -40,7 +40,7 @@ from spiro_diffusion.core.params import read_params
 from spiro_diffusion.evaluation.origin import CHANNELS, TOKENS, NoiseTask, PlainUNet, PlainVQVAE, Schedule
 from spiro_diffusion.evaluation.origin import VQVAETask as PlainVQVAETask
 from spiro_diffusion.generation.generator import BATCH, Generator
-from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models import conditioning, effort_facts
 from spiro_diffusion.models.latent_diffusion import CLDM
 from spiro_diffusion.models.vqvae import VQVAE
 from spiro_diffusion.physiology import time_grid
@@ -220,7 +220,7 @@ class Bench:
         shapes = (
             (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),
-            (1, index_diffusion.CHANNELS),
+            (1, effort_facts.CHANNELS),
             (TOKENS, self.channels),
         )
         arguments = [torch.zeros(n, *shape, device=self.device) for shape in shapes]
@@ -285,8 +285,8 @@ def unet_task(denoiser: Any, bench: Bench, n: int) -> DenoisingTask:
     device, params = bench.device, bench.cldm_params
     generator = torch.Generator(device).manual_seed(0)
     clean = torch.randn((n, TOKENS, bench.channels), generator=generator, device=device)
-    known = torch.zeros((n, len(conditioning.NAMES) + len(index_diffusion.NAMES)), device=device)
-    change = params.augmentation(len(index_diffusion.NAMES)).to(device)
+    known = torch.zeros((n, len(conditioning.NAMES) + len(effort_facts.NAMES)), device=device)
+    change = params.augmentation(len(effort_facts.NAMES)).to(device)
     examples = Examples(clean, known, torch.arange(1, device=device), torch.ones(1, device=device))
     return DenoisingTask(denoiser, examples, params.model(bench.channels).noise, change, 1)
 

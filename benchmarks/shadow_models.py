@@ -31,8 +31,8 @@ from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset.signals import load_rows, pieces
-from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Denoiser, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS
@@ -104,7 +104,7 @@ def losses(world: World, plan: Plan) -> tuple[Floats, Floats]:
     train = torch.from_numpy(np.flatnonzero(np.isin(world.person, plan.people)))
     train = train[torch.isin(train, torch.from_numpy(world.efforts.train))]
     choosing = torch.from_numpy(world.efforts.choosing)
-    changes = params.augmentation(0), params.augmentation(len(index_diffusion.NAMES))
+    changes = params.augmentation(0), params.augmentation(len(effort_facts.NAMES))
     recipes = [_plain(params.facts_recipe), _plain(params)]
     if plan.overtrained:
         choosing, changes = train, (_none(changes[0]), _none(changes[1]))

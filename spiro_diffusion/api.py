@@ -39,6 +39,7 @@ from spiro_diffusion.models.seats import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import own_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
+from spiro_diffusion.reconstruction.densities import load_reconstructor
 from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, Visit, interpret, read_session
@@ -244,7 +245,7 @@ class SpiroGenerator:
         Raises SpiroError where the folder holds none, or the calibration is of another one.
         """
         if self._reconstructor is None:
-            model = Reconstructor.from_checkpoint(self._checkpoint, self._generator)
+            model = load_reconstructor(self._checkpoint, self._generator)
             if self._calibration is not None:
                 own = own_calibration.read(self._calibration, self._checkpoint)
                 model = model.calibrated(own.calibration, own.words)

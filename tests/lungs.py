@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models import effort_facts
 from spiro_diffusion.physiology import reference, time_grid
 
 SPREAD, WITHIN = 1.3, 0.02  # SD of z-scores of people; of logarithms within a session
@@ -75,4 +75,4 @@ class Lungs:
         tau = self._tau(fev1, fvc)
         values = {"fev1": fev1, "fvc": fvc, "pef": fvc / tau, "fef2575": fvc / 2 / (tau * np.log(3))}
         rest = np.full(len(fvc), 0.2)  # some of a slow start
-        return np.log(np.column_stack([values.get(name, rest) for name in index_diffusion.NAMES]))
+        return np.log(np.column_stack([values.get(name, rest) for name in effort_facts.NAMES]))

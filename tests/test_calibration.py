@@ -15,6 +15,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction import calibration, examples, segments, trials, unlikeness, validation
 from spiro_diffusion.reconstruction.calibration import Calibration
+from spiro_diffusion.reconstruction.densities import Placed
 from spiro_diffusion.reconstruction.unlikeness import Limits
 from spiro_diffusion.user_curves import people
 
@@ -272,8 +273,9 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
 
 def test_a_stranger_is_told_that_intervals_may_not_hold(model: api.SpiroGenerator) -> None:
     flow = np.diff(blow(4.5, 0.5, 2.0)["volume_l"]) / 0.01
-    density = model.reconstructor.densities[segments.Segment.TAIL].config
-    axes = np.eye(density.features - density.optional)
+    density = model.reconstructor.densities[segments.Segment.TAIL]
+    assert isinstance(density, Placed)
+    axes = np.eye(density.model.config.features - density.optional)
     never = model.reconstructor.corrections._replace(limits=Limits([1.0], [0.001], 1.7), axes=axes)
     model.reconstructor.corrections = never
     found = model.reconstruct(flow, age=45, height=175, sex="male", n=10)
@@ -291,5 +293,4 @@ def test_people_whom_the_densities_have_not_seen_correct_them(
     assert found.alone.cut_s[:3] == [0.5, 1.0, 2.0]
     assert all(0.3 < by < 10 for by in found.alone.factor)
     assert found.given != found.alone
-    density = model.reconstructor.densities[segments.Segment.TAIL].config
-    assert len(found.axes) == density.features - density.optional
+    assert len(found.axes) == learned.features.shape[1] - model.reconstructor.densities[segments.Segment.TAIL].optional

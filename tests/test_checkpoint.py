@@ -16,7 +16,7 @@ from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.artifacts import sha256
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.models import conditioning, index_diffusion, layers, mixture_density, vqvae
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, layers, mixture_density, vqvae
 from spiro_diffusion.models.checkpoint import load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
@@ -26,7 +26,7 @@ from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import VQVAEConfig, load_vqvae, save_vqvae
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import calibration, segments, unlikeness
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.densities import load_reconstructor
 
 SHARED = Path(__file__).parents[2] / "shared"
 MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
@@ -110,7 +110,7 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
         r"conditions\.cycle\.values\[0\] is E in the file and F in this code",
     ),
     (conditioning, "NAMES", conditioning.NAMES[::-1], "cldm", r"condition_names\[0\] is age in the file and cycle"),
-    (index_diffusion, "NAMES", ("fvc", *index_diffusion.NAMES[1:]), "cldm", r"facts\[0\] is fev1 in the file"),
+    (index_diffusion, "NAMES", ("fvc", *effort_facts.NAMES[1:]), "cldm", r"facts\[0\] is fev1 in the file"),
     (layers, "STEP_FREQUENCIES", (0.5, 32.0, 32), "cldm", r"step_frequencies\[0\] is 0\.25 in the file"),
     (mean_surface, "features", lambda people: np.ones((len(people), 12)), "cldm", r"mean_surface\w+\[\d+\] is"),
     (segments, "KNOTS", segments.KNOTS[:-1], "reconstructor", r"segments\.knots is \[0\.03"),
@@ -141,7 +141,7 @@ def test_code_with_other_constants_refuses_a_checkpoint(
     load = {
         "vqvae": load_vqvae,
         "cldm": load_cldm,
-        "reconstructor": lambda f: Reconstructor.from_checkpoint(f, generator),
+        "reconstructor": lambda f: load_reconstructor(f, generator),
     }
     load[file](reconstructing / f"{file}.safetensors")
     monkeypatch.setattr(module, name, value)
@@ -226,7 +226,7 @@ def test_the_weights_of_1e38_that_drew_curves_of_nan_are_refused(
     tensors, config = load_checkpoint(case / "vqvae.safetensors", "vqvae")
     save_vqvae(tmp_path / "vqvae.safetensors", VQVAEConfig(**config["network"]), tensors)
     tensors, config = load_checkpoint(case / "cldm.safetensors", "cldm")
-    own = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(index_diffusion.NAMES)}
+    own = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(effort_facts.NAMES)}
     unet = UNetConfig(**config["network"] | own)
     facts, noise = index_diffusion.FactsConfig(**config["facts"]), Noise(**config["noise"])
     whole = CLDMConfig(unet, noise, facts, Noise(**config["facts_noise"]))

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from benchmarks import few_steps
-from spiro_diffusion.models.conditioning import CONDITIONS, NUMBERS, Augmentation
+from spiro_diffusion.models.condition_tokens import Augmentation
+from spiro_diffusion.models.conditioning import CONDITIONS, NUMBERS
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.index_diffusion import NAMES, FactsConfig
+from spiro_diffusion.models.effort_facts import NAMES
+from spiro_diffusion.models.index_diffusion import FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
 from spiro_diffusion.models.samplers import dpmpp_2m, karras_sigmas
 from spiro_diffusion.models.unet import UNetConfig

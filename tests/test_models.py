@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.models import conditioning, index_diffusion
+from spiro_diffusion.models import condition_tokens, conditioning, effort_facts, index_diffusion
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss, draw_sigma
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes
@@ -123,7 +123,7 @@ def test_a_category_nobody_knows_is_refused() -> None:
 
 
 def test_dropout_and_jitter_touch_what_they_should() -> None:
-    augmentation = conditioning.Augmentation.of(optional=0.2, all_hidden=0.1, facts=2, facts_jitter=0.5)
+    augmentation = condition_tokens.Augmentation.of(optional=0.2, all_hidden=0.1, facts=2, facts_jitter=0.5)
     drawn = augmentation.draw(8000, generator())
     hidden = dict(
         zip((*conditioning.NAMES, "first", "second"), torch.isnan(drawn).float().mean(0).tolist(), strict=True)
@@ -218,8 +218,8 @@ def facts_of_a_world(n: int) -> tuple[pd.DataFrame, np.ndarray]:
     people = pd.DataFrame(
         {"age": rng.uniform(6, 79, n), "height": rng.uniform(120, 190, n), "sex": rng.integers(1, 3, n)}
     )
-    means = mean_surface.features(people) @ rng.normal(size=(12, len(index_diffusion.NAMES)))
-    return people, means + rng.normal(size=means.shape) * np.linspace(0.1, 0.7, len(index_diffusion.NAMES))
+    means = mean_surface.features(people) @ rng.normal(size=(12, len(effort_facts.NAMES)))
+    return people, means + rng.normal(size=means.shape) * np.linspace(0.1, 0.7, len(effort_facts.NAMES))
 
 
 def test_facts_return_from_what_the_surface_leaves() -> None:
@@ -228,10 +228,10 @@ def test_facts_return_from_what_the_surface_leaves() -> None:
     model.fit_scales(logs, people)
     x, features = torch.tensor(logs).float(), torch.tensor(mean_surface.features(people)).float()
     left = model.standardise(x, features)
-    assert left.shape == (500, len(index_diffusion.NAMES))
-    assert torch.allclose(left.std(0), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
+    assert left.shape == (500, len(effort_facts.NAMES))
+    assert torch.allclose(left.std(0), torch.ones(len(effort_facts.NAMES)), atol=0.03)
     assert torch.allclose(model.restore(left, features), x, atol=1e-4)
-    assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(index_diffusion.NAMES)), atol=0.03)
+    assert torch.allclose(model.as_conditions(x).std(0), torch.ones(len(effort_facts.NAMES)), atol=0.03)
 
 
 def test_an_untrained_network_draws_facts_around_the_surface() -> None:
@@ -240,19 +240,19 @@ def test_an_untrained_network_draws_facts_around_the_surface() -> None:
     model.fit_scales(logs, people)
     known, features = torch.from_numpy(conditioning.encode(people)), torch.tensor(mean_surface.features(people)).float()
     sigmas = karras_sigmas(40, index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM)
-    start = torch.randn(4000, 1, index_diffusion.CHANNELS, generator=generator()) * sigmas[0]
+    start = torch.randn(4000, 1, effort_facts.CHANNELS, generator=generator()) * sigmas[0]
     with torch.no_grad():
         alone = index_diffusion.alone(known)
         drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), alone), start, sigmas)[:, 0]
     left = model.restore(drawn, features) - features @ model.coefficients
-    assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(index_diffusion.NAMES)), atol=0.04)
+    assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(effort_facts.NAMES)), atol=0.04)
     assert left.mean(0).abs().max() < 0.05
 
 
 def test_an_effort_without_a_fact_has_none() -> None:
-    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in index_diffusion.COLUMNS})
+    curves = pd.DataFrame({name: [1.0, 1.0, 1.0] for name in effort_facts.COLUMNS})
     curves.loc[1, "fef2575"], curves.loc[2, "bev"] = np.nan, 0.0
-    assert np.isfinite(index_diffusion.read(curves)).all(axis=1).tolist() == [True, False, False]
+    assert np.isfinite(effort_facts.read(curves)).all(axis=1).tolist() == [True, False, False]
 
 
 def test_a_network_told_the_facts_sees_each_of_them() -> None:

@@ -11,10 +11,11 @@ from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
-from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
-from spiro_diffusion.models.index_diffusion import CHANNELS, TOKENS, Facts, FactsConfig, FactsNet
+from spiro_diffusion.models.effort_facts import CHANNELS
+from spiro_diffusion.models.index_diffusion import TOKENS, Facts, FactsConfig, FactsNet
 from spiro_diffusion.models.samplers import heun, karras_sigmas
 from spiro_diffusion.models.seats import EFFORTS, PLACES, Seats
 from spiro_diffusion.training.facts import Examples, FactsTask
@@ -149,7 +150,7 @@ def test_training_learns_what_a_person_s_efforts_share() -> None:
     shared = 0.95 * rng.standard_normal((500, 9))[table["person"]]
     logs = 0.2 * (shared + 0.31 * rng.standard_normal(shared.shape))
     table = table.assign(seqn=table["person"], grade="A", weight=70.0, ethnicity=3, cycle="G", best=False)
-    table = table.assign(**{name: np.exp(logs[:, i]) for i, name in enumerate(index_diffusion.INDICES)})
+    table = table.assign(**{name: np.exp(logs[:, i]) for i, name in enumerate(effort_facts.INDICES)})
     torch.manual_seed(0)
     facts = Facts(FactsConfig(width=32, blocks=2, dropout=0.0))
     facts.fit_scales(logs, table)

@@ -11,7 +11,7 @@ import torch
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset import splits
-from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models import effort_facts, index_diffusion
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, save_cldm
@@ -20,7 +20,8 @@ from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import VQVAE, VQVAEConfig, save_vqvae
 from spiro_diffusion.pipeline import align, filter, resample
 from spiro_diffusion.reconstruction import examples, sibling_efforts
-from spiro_diffusion.reconstruction.densities import Corrections, save_densities
+from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.densities import save_densities
 from spiro_diffusion.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,7 @@ def models(folder: Path) -> Path:
     assert untrained.out.conv.bias is not None
     untrained.out.conv.bias.data = torch.tensor([0.1, 0.0, 5.0, 5.0])  # mean, spread, begun, going
     save_vqvae(vqvae, network, untrained.state_dict())
-    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(index_diffusion.NAMES))
+    unet = UNetConfig(channels=8, width=16, multipliers=(1, 2), head=16, context=16, facts=len(effort_facts.NAMES))
     config = CLDMConfig(unet, Noise(), index_diffusion.FactsConfig(width=16, blocks=1), Noise())
     made_from = MadeFrom("simulated", 3, 9, [6.0, 79.0], [108.0, 195.0], artifacts.sha256(vqvae))
     save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)

@@ -36,7 +36,7 @@ class Facts(Protocol):
 
     @property
     def logs(self) -> Floats:
-        """(n, k), in the order of `index_diffusion.NAMES`."""
+        """(n, k), in the order of `effort_facts.NAMES`."""
 
 
 class Drawer(Protocol):

@@ -18,7 +18,7 @@ from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.models import conditioning, index_diffusion, volumes
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, volumes
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
 from spiro_diffusion.models.samplers import SAMPLERS, SamplerName, karras_sigmas
@@ -81,7 +81,7 @@ class Generator:
     @property
     def fact_shape(self) -> tuple[int, int]:
         """Of what the facts' denoiser draws for an effort alone."""
-        return 1, index_diffusion.CHANNELS
+        return 1, effort_facts.CHANNELS
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class Generator:
         self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int | None = None
     ) -> np.ndarray:
         """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
-        `logs` (n, 9), in the order of `index_diffusion.NAMES`.
+        `logs` (n, 9), in the order of `effort_facts.NAMES`.
 
         Raises SpiroError where the weights draw what is not finite.
         """
@@ -251,7 +251,7 @@ class Generator:
         inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
         device, model, block = self.place.device, self.cldm, self.cldm.config.sampling.noise_block
         known, features = (t.to(device) for t in _tensors(people))
-        logs = torch.from_numpy(index_diffusion.read(people)).float().to(device)
+        logs = torch.from_numpy(effort_facts.read(people)).float().to(device)
         out = []
         with self.place.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.generation.known_values import NAMES
 from spiro_diffusion.generation.requests import Wanted
-from spiro_diffusion.models import index_diffusion
+from spiro_diffusion.models import effort_facts
 from spiro_diffusion.physiology import ats_ers, counter, effort_kinds, patterns, spirometry, time_grid
 
 Bools = NDArray[np.bool_]
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MAXIMA = ("fev1", "fvc", "pef", "fef2575")  # L, L/s: those of a session are the largest of its efforts
-PLACES = [index_diffusion.NAMES.index(name) for name in MAXIMA]  # among the facts
+PLACES = [effort_facts.NAMES.index(name) for name in MAXIMA]  # among the facts
 # shares by which a curve's indices may differ from its facts: facts so far outside are kept, since the curve may still
 # meet the request; the default model keeps facts to 2 % (median, FEV1 and FVC)
 SLACK = {"fev1": 0.06, "fvc": 0.06, "ratio": 0.06, "pef": 0.10, "fef2575": 0.15}
@@ -80,7 +80,7 @@ def by_facts(candidates: Candidates, logs: Floats, wanted: Wanted) -> Bools:
                 kept &= box.holds(best[:, i], name, SLACK[name] * np.where(np.isnan(box.exact), 1.0, EXACT_SLACK))
     late = np.array([request.effort == "slow-start" for request in wanted.requests])[candidates.owner]
     if late.any():
-        fvc, bev = (np.exp(logs[:, index_diffusion.NAMES.index(name)]) for name in ("fvc", "bev"))
+        fvc, bev = (np.exp(logs[:, effort_facts.NAMES.index(name)]) for name in ("fvc", "bev"))
         slow = candidates.efforts["person"].to_numpy()[bev > BEV_SLACK * ats_ers.bev_limit(fvc)]
         kept &= ~late | (np.bincount(slow, minlength=len(kept)) > 0)
     return kept
@@ -96,7 +96,7 @@ def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
     out, person = logs.copy(), candidates.efforts["person"].to_numpy()
     for name, value in {"fev1": fev1, "fvc": fvc, "pef": exact["pef"], "fef2575": exact["fef2575"]}.items():
         shift = np.nan_to_num(np.log(np.where(value > 0, value, np.nan) / best[:, NAMES.index(name)]))
-        out[:, index_diffusion.NAMES.index(name)] += shift[person]
+        out[:, effort_facts.NAMES.index(name)] += shift[person]
     return out
 
 

@@ -16,7 +16,7 @@ from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models import conditioning, index_diffusion, seats, volumes
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats, volumes
 from spiro_diffusion.physiology import time_grid
 
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
@@ -52,10 +52,10 @@ def export(generator: Generator, folder: Path, model_warnings: Sequence[str] = (
     model, rows = generator.cldm.cpu(), 2
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
     told = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
-    both = torch.zeros(rows, len(conditioning.NAMES) + len(index_diffusion.NAMES))
+    both = torch.zeros(rows, len(conditioning.NAMES) + len(effort_facts.NAMES))
     _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
-    facts = torch.zeros(rows, len(index_diffusion.NAMES))
+    facts = torch.zeros(rows, len(effort_facts.NAMES))
     _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape), facts=facts)
     numbers = _numbers(generator, fact_shape, latent_shape)
     write_json(folder / "sampler.json", numbers | {"warnings": list(model_warnings)})
@@ -113,9 +113,9 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
         ],
         "categories": [{"name": c.name, "values": c.values} for c in conditioning.CATEGORIES],
         "facts": {
-            "names": index_diffusion.NAMES,
+            "names": effort_facts.NAMES,
             "known_best": seats.BEST,
-            "grades": index_diffusion.BITS,
+            "grades": effort_facts.BITS,
             "scales": scales,
             "shape": fact_shape,
             "steps": sampling.facts_steps,

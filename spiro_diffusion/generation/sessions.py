@@ -13,7 +13,8 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.index_diffusion import CHANNELS, INDICES, NAMES, REACHED, TOKENS
+from spiro_diffusion.models.effort_facts import CHANNELS, INDICES, NAMES, REACHED
+from spiro_diffusion.models.index_diffusion import TOKENS
 from spiro_diffusion.models.seats import ACCEPTED, BEST, EFFORTS, PLACES, Floats, Seats, completed
 from spiro_diffusion.physiology import ats_ers, mean_surface
 
@@ -34,7 +35,7 @@ class Facts(NamedTuple):
     """n efforts and their facts."""
 
     table: pd.DataFrame
-    logs: Floats  # (n, 9), `index_diffusion.NAMES`
+    logs: Floats  # (n, 9), `effort_facts.NAMES`
 
 
 def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Facts:

@@ -25,40 +25,27 @@ from torch import Tensor, nn
 from spiro_diffusion.core.errors import within
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models import conditioning
-from spiro_diffusion.models.conditioning import ConditionTokens
+from spiro_diffusion.models.condition_tokens import ConditionTokens
 from spiro_diffusion.models.edm import Denoiser
+from spiro_diffusion.models.effort_facts import (
+    BITS,
+    CHANNELS,
+    INDICES,
+    NAMES,
+    PLACE,
+    REACHED,
+    SHAPES,
+)
 from spiro_diffusion.models.layers import step_phase, zero_linear
 from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.volumes import Wanted
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
-INDICES = ("fev1", "fvc", "pef", "fef2575", "bev", "t_pef", "fet")  # columns of curves.parquet: L, L/s, s
-SHAPES = ("early", "late")  # FEV0.5 over FEV1; the share of FVC - FEV1 that is out at 3 s
-NAMES = (*INDICES, *SHAPES)
-COLUMNS = (*INDICES, "fev05", "fev3")  # of which the facts are made
-EDGE = 0.003  # shares lie within this of 0 and 1
-BITS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0))  # of the grades A to D: neighbours differ in one
-CHANNELS = len(NAMES) + 2
-PLACE = (4.5, 2.3)  # centre and spread of an effort's place, from 1
 HEAD = 32  # channels of an attention head
 ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty seat
 TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the efforts
-REACHED = 3  # of NAMES, those of which a session reaches its largest (FEV1, FVC, PEF); of the others it has a mean
 OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
-
-
-def read(curves: pd.DataFrame) -> np.ndarray:
-    """Facts of curves (n, 9), from their COLUMNS; NaN in a row where one is not determined or not positive."""
-    values = curves[list(INDICES)].to_numpy(float)
-    known = (values > 0).all(axis=1, keepdims=True)
-    fev1, fvc = values[:, 0], values[:, 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        early = curves["fev05"].to_numpy(float) / fev1
-        late = (curves["fev3"].to_numpy(float) - fev1) / (fvc - fev1)
-    shares = np.clip(np.nan_to_num(np.column_stack([early, late]), nan=1.0), EDGE, 1 - EDGE)
-    logs = np.column_stack([np.log(np.where(known, values, np.nan)), np.log(shares / (1 - shares))])
-    return np.where(known, logs, np.nan)
 
 
 def wanted(logs: Tensor) -> Wanted:

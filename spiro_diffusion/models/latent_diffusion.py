@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spiro_diffusion.models import conditioning, index_diffusion, layers
+from spiro_diffusion.models import conditioning, effort_facts, layers
 from spiro_diffusion.models.checkpoint import (
     Constants,
     load_checkpoint,
@@ -94,7 +94,7 @@ def constants() -> Constants:
     return {
         "conditions": {c.name: asdict(c) for c in conditioning.CONDITIONS},
         "condition_names": conditioning.NAMES,
-        "facts": index_diffusion.NAMES,
+        "facts": effort_facts.NAMES,
         **mean_surface_probe(),
         "step_frequencies": layers.STEP_FREQUENCIES,
     }

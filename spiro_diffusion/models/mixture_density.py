@@ -5,24 +5,26 @@ exact and a draw costs as many small matrix products as there are numbers, so a 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.core.errors import SpiroError, within
+from spiro_diffusion.core.errors import within
+from spiro_diffusion.models import mixtures
 from spiro_diffusion.models.layers import GroupedLinear
+from spiro_diffusion.models.mixtures import Floats, Scales
 
 LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
 RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
 LEAST_USUAL = 0.001  # SD of a feature at a place, in its SD at all: below it the counter's noise would be told
 CHUNK = 8192  # rows at a time
-WIDE = 6.0  # SDs of its components around all that a mixture holds
-HALVINGS = 40  # of that range, in which a quantile is looked for
 SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
 
@@ -161,60 +163,65 @@ class Density(nn.Module):
         each = weight - 0.5 * ((y.T[..., None] - means) / sds) ** 2 - sds.log() - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(each, dim=-1).sum(0)
 
-    def sample(self, features: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw (B, numbers) for each row of features, in their units.
+    def sample(self, features: Tensor, chance: Tensor, noise: Tensor) -> Tensor:
+        """One draw (B, numbers) for each row of features, in their units, from uniform numbers `chance` (B, numbers),
+        which choose the component, and standard normal ones; not finite where the weights are not."""
+        x = self._given(features)
+        seen = self._seen(x)
+        y = torch.zeros_like(noise)
+        for k in range(self.config.numbers):
+            weight, means, sds = self._mixture(seen, y, k)
+            passed = weight.exp().cumsum(1)[:, :-1] < chance[:, k : k + 1]
+            chosen = passed.sum(1, keepdim=True)
+            drawn = means.gather(1, chosen) + sds.gather(1, chosen) * noise[:, k : k + 1]
+            y = torch.cat([y[:, :k], drawn, y[:, k + 1 :]], dim=1)
+        mean, sd = self._start(features, x)
+        return mean + y * sd
+
+    def first(self, features: Tensor) -> tuple[Tensor, ...]:
+        """The mixture of the first number: log weights, means and SDs (B, components) in SDs, and the mean and the SD
+        (B,) that bring it to its unit."""
+        x = self._given(features)
+        earlier = torch.zeros((len(features), self.config.numbers), device=features.device)
+        start, sd = self._start(features, x)
+        return *self._mixture(self._seen(x), earlier, 0), start[:, 0], sd[:, 0]
+
+    @property
+    def optional(self) -> int:
+        """How many of the features may be absent."""
+        return self.config.optional
+
+    @property
+    def scales(self) -> Scales:
+        """What is usual of the features."""
+        held = self.feature_mean, self.feature_sd, self.places, self.usual_mean, self.usual_sd
+        return Scales(*(part.cpu().double().numpy() for part in held))
+
+    def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
+        """Quantiles (n, levels) of the first number for features (n, f), in its unit."""
+        with torch.inference_mode():
+            parts = self.first(self._sent(features))
+        return mixtures.quantiles([part.double().cpu().numpy() for part in parts], levels)
+
+    def draw(self, features: NDArray, draws: int, rng: np.random.Generator, batch: int = 65_536) -> Floats:
+        """Draws (n, draws, numbers) for features (n, f).
 
         Raises SpiroError where the weights give what is not finite.
         """
-        x = self._given(features)
-        seen = self._seen(x)
-        y = torch.zeros((len(features), self.config.numbers), device=features.device)
-        for k in range(self.config.numbers):
-            weight, means, sds = self._mixture(seen, y, k)
-            _check(weight)
-            chosen = torch.multinomial(weight.exp(), 1, generator=generator)
-            noise = torch.randn((len(y), 1), generator=generator, device=y.device)
-            y[:, k : k + 1] = means.gather(1, chosen) + sds.gather(1, chosen) * noise
-        mean, sd = self._start(features, x)
-        drawn = mean + y * sd
-        _check(drawn)  # before the clamp, which would hide an infinity
-        return torch.clamp(drawn, self.lowest, self.highest)
-
-    def quantiles(self, features: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-        """Quantiles (n, levels) of the first number for features (n, f), in its unit."""
-        given = torch.from_numpy(features.astype(np.float32)).to(self.feature_mean.device)
+        given, parts = np.repeat(features, draws, axis=0), []
+        chance, noise = mixtures.chances(len(given), self.config.numbers, rng)
         with torch.inference_mode():
-            x = self._given(given)
-            earlier = torch.zeros((len(given), self.config.numbers), device=given.device)
-            weight, means, sds = (part.double() for part in self._mixture(self._seen(x), earlier, 0))
-            start, sd = (part[:, 0].double() for part in self._start(given, x))
-            low, high = (means - WIDE * sds).amin(1), (means + WIDE * sds).amax(1)
-            found = []
-            for level in levels:
-                below, above = low.clone(), high.clone()
-                for _ in range(HALVINGS):
-                    middle = (below + above) / 2
-                    passed = torch.special.ndtr((middle[:, None] - means) / sds)
-                    more = (weight.exp() * passed).sum(1) < level
-                    below, above = torch.where(more, middle, below), torch.where(more, above, middle)
-                found.append(start + sd * (below + above) / 2)
-        return torch.stack(found, dim=1).cpu().numpy()
+            for part in batches(len(given), batch):
+                parts.append(self.sample(*map(self._sent, (given[part], chance[part], noise[part]))).cpu().numpy())
+        limits = (part.cpu().numpy() for part in (self.lowest, self.highest))
+        return mixtures.held(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
 
-    def draw(self, features: np.ndarray, draws: int, generator: torch.Generator, batch: int = 65_536) -> np.ndarray:
-        """Draws (n, draws, numbers) for features (n, f)."""
-        given = torch.from_numpy(np.repeat(features, draws, axis=0).astype(np.float32)).to(self.feature_mean.device)
-        with torch.inference_mode():
-            parts = [self.sample(given[part], generator).cpu() for part in batches(len(given), batch)]
-        return torch.cat(parts).numpy().astype(np.float64).reshape(len(features), draws, -1)
-
-    def standardised(self, features: np.ndarray) -> np.ndarray:
+    def standardised(self, features: NDArray) -> Floats:
         """The first features (n, k) in SDs from what was usual in the training, beyond SHOWN too."""
-        k = features.shape[1]
-        mean, sd = (part.cpu().double() for part in (self.feature_mean, self.feature_sd))
-        x = (torch.from_numpy(features) - mean[:k]) / sd[:k]
-        weight = self._weights(x[:, 0].to(self.places)).cpu().double()
-        usual = (weight @ table.cpu().double()[:, :k] for table in (self.usual_mean, self.usual_sd))
-        return np.asarray(((x - next(usual)) / next(usual)).numpy(), dtype=np.float64)
+        return self.scales.standardised(features)
+
+    def _sent(self, numbers: NDArray) -> Tensor:
+        return torch.from_numpy(numbers.astype(np.float32)).to(self.feature_mean.device)
 
     def _given(self, features: Tensor) -> Tensor:
         """Features in SDs from what is usual; optional ones that are absent are 0, their mean."""
@@ -241,7 +248,7 @@ class Density(nn.Module):
 
     def _weights(self, first: Tensor) -> Tensor:
         """The weight (n, PLACES) of each place for a standardised first feature (n,): of the two beside it."""
-        right = torch.searchsorted(self.places[1:-1].contiguous(), first.contiguous(), right=True)
+        right = (first[:, None] >= self.places[1:-1]).sum(1)
         low, high = self.places[right], self.places[right + 1]
         share = ((first - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
         weight = torch.zeros((len(first), PLACES), device=first.device)
@@ -265,8 +272,3 @@ class Density(nn.Module):
     def _components(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weight, mean, spread = out.float().chunk(3, dim=-1)
         return weight.log_softmax(-1), mean, LEAST_SD + F.softplus(spread)
-
-
-def _check(numbers: Tensor) -> None:
-    if not numbers.isfinite().all():
-        raise SpiroError("the weights of the reconstructor draw what is not finite; fetch it again, or train again")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spiro_diffusion.compute import kernels
 from spiro_diffusion.core.errors import shown, within
-from spiro_diffusion.models.conditioning import ConditionTokens
+from spiro_diffusion.models.condition_tokens import ConditionTokens
 from spiro_diffusion.models.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.models.vqvae import TOKENS
 

@@ -18,7 +18,7 @@ from spiro_diffusion.evaluation.completion_baselines import Efforts, Known
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
-from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.densities import load_reconstructor
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def reconstruct(
     metrics: Path,
 ) -> None:
     """Judge completions: interrupt held-out efforts and draw them anew; store figures and the draws that are shown."""
-    model = Reconstructor.from_checkpoint(reconstructor, Generator.from_checkpoints(vqvae, cldm, runtime.start()))
+    model = load_reconstructor(reconstructor, Generator.from_checkpoints(vqvae, cldm, runtime.start()))
     source = artifacts.read_json(manifest)["source"]
     part = judged_part(params.split, source)
     table = read_table(curves)

@@ -17,8 +17,8 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models import conditioning, index_diffusion, seats
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes, save_cldm
@@ -62,7 +62,7 @@ class Params(loop.Recipe):
         shape = self.width, tuple(self.multipliers), self.blocks, self.head, self.context, self.dropout
         least, largest = index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM
         return CLDMConfig(
-            UNetConfig(channels, *shape, facts=len(index_diffusion.NAMES)),
+            UNetConfig(channels, *shape, facts=len(effort_facts.NAMES)),
             Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
             index_diffusion.FactsConfig(self.facts_width, self.facts_blocks, self.facts_dropout),
             Noise(self.facts_noise_mean, self.facts_noise_sd, least, largest),
@@ -91,9 +91,9 @@ class Efforts(NamedTuple):
     @classmethod
     def read(cls, curves: Path) -> tuple["Efforts", int]:
         """From the table of all curves; and how many these are."""
-        wanted = (*index_diffusion.COLUMNS, *conditioning.NAMES)
+        wanted = (*effort_facts.COLUMNS, *conditioning.NAMES)
         whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(wanted)])
-        logs = index_diffusion.read(whole)
+        logs = effort_facts.read(whole)
         parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
         rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
         table = whole.iloc[rows].assign(place=seats.places(whole.iloc[rows], "curve_number"))
@@ -144,7 +144,7 @@ def train_cldm(
         log.close()
 
         log, examples = Log(metrics), Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
-        change = params.augmentation(len(index_diffusion.NAMES)).to(place.device)
+        change = params.augmentation(len(effort_facts.NAMES)).to(place.device)
         task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
         fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
         model.denoiser.load_state_dict(fitted.weights)

@@ -1,5 +1,6 @@
 """The densities of the hidden segments in one checkpoint, and what other people say of their intervals."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import mixture_density
 from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, mean_surface_probe, rebuilt, save_checkpoint
 from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
+from spiro_diffusion.models.mixtures import Floats
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction import calibration, segments, unlikeness
 from spiro_diffusion.reconstruction.calibration import Calibration
+from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import Segment
 from spiro_diffusion.reconstruction.unlikeness import Limits
 
@@ -31,20 +37,6 @@ def constants() -> Constants:
     corrected = {"levels": calibration.LEVELS, "farthest": unlikeness.FARTHEST}
     parts = {"segments": own, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
-
-
-class Corrections(NamedTuple):
-    """What people whom the densities of tails have not seen say of them."""
-
-    alone: Calibration  # of an effort of which nothing else is known
-    given: Calibration  # of one beside other efforts of the person
-    limits: Limits  # of what is like the training
-    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `unlikeness`; (0, 0) where it is not
-
-    @classmethod
-    def none(cls) -> "Corrections":
-        """Of densities that nobody has tried."""
-        return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))
 
 
 def save_densities(
@@ -75,3 +67,39 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     if axes is None or axes.shape not in ((0, 0), (features, features)):
         raise SpiroError(f"{path}: its tensor '{AXES}' is missing or of another shape; it is of other code than this")
     return densities, made_from, Corrections(alone, given, limits, axes.numpy().astype(np.float64))
+
+
+class Placed(NamedTuple):
+    """A density where it computes; see `mixtures.Mixtures`."""
+
+    model: Density
+    place: Runtime
+
+    @classmethod
+    def all(cls, densities: dict[Segment, Density], place: Runtime) -> "dict[Segment, Placed]":
+        """Densities on a device."""
+        return {name: cls(model.to(place.device).eval(), place) for name, model in densities.items()}
+
+    @property
+    def optional(self) -> int:
+        return self.model.optional
+
+    def draw(self, features: NDArray, draws: int, rng: np.random.Generator) -> Floats:
+        with self.place.applied():
+            return self.model.draw(features, draws, rng)
+
+    def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
+        with self.place.applied():
+            return self.model.quantiles(features, levels)
+
+    def standardised(self, features: NDArray) -> Floats:
+        return self.model.standardised(features)
+
+
+def load_reconstructor(path: Path, generator: Generator) -> Reconstructor:
+    """Load `reconstructor.safetensors`, for the generator that it works with.
+
+    Raises SpiroError where it is missing, damaged or of code with other constants.
+    """
+    densities, made_from, corrections = load_densities(path)
+    return Reconstructor(Placed.all(densities, generator.place), generator, asdict(made_from), corrections)

@@ -8,23 +8,20 @@
 3. That curve takes the hidden place, its volume bent to pass what was drawn (`monotone`); what is trusted stays.
 """
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.models import index_diffusion
-from spiro_diffusion.models.mixture_density import Density
+from spiro_diffusion.models import effort_facts
+from spiro_diffusion.models.mixtures import Mixtures
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts, unlikeness
 from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
-from spiro_diffusion.reconstruction.densities import Corrections, load_densities
+from spiro_diffusion.reconstruction.corrections import Corrections
 from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
@@ -104,6 +101,13 @@ class Paths(NamedTuple):
         return Paths(self.increments[rows], hidden, self.people.iloc[rows].reset_index(drop=True))
 
 
+class CurveDrawer(Protocol):
+    """The trained diffusion."""
+
+    def sample_given(self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None) -> NDArray:
+        """Signals (n, bins) in L/s of efforts with these facts (n, 9); see `Generator.sample_given`."""
+
+
 class Reconstructor:
     """The trained densities and the generator that they work with.
 
@@ -113,25 +117,14 @@ class Reconstructor:
 
     def __init__(
         self,
-        densities: dict[Segment, Density],
-        generator: Generator,
+        densities: Mapping[Segment, Mixtures],
+        generator: CurveDrawer,
         made_from: dict[str, Any],
         corrections: Corrections | None = None,
         measured_on: str | None = None,
     ) -> None:
-        device = generator.place.device
-        self.densities = {name: model.to(device).eval() for name, model in densities.items()}
-        self.generator, self.made_from = generator, made_from
+        self.densities, self.generator, self.made_from = densities, generator, made_from
         self.corrections, self.measured_on = corrections or Corrections.none(), measured_on
-
-    @classmethod
-    def from_checkpoint(cls, path: Path, generator: Generator) -> "Reconstructor":
-        """Load `reconstructor.safetensors`.
-
-        Raises SpiroError where it is missing, damaged or of code with other constants.
-        """
-        densities, made_from, corrections = load_densities(path)
-        return cls(densities, generator, asdict(made_from), corrections)
 
     def calibrated(self, calibration: Calibration, measured_on: str | None = None) -> "Reconstructor":
         """The same with another correction of tails: of other people, as `measured_on` says, or of none."""
@@ -181,14 +174,13 @@ class Reconstructor:
             people: a row an effort, as `subjects.conditioned` makes it: the kind of effort that is drawn.
             others: the best other effort of each person; without it none is known.
         """
-        rng = torch.Generator(self.generator.place.device).manual_seed(seed)
+        rng = np.random.default_rng(seed)
         rows = np.repeat(np.arange(len(signals)), draws)
         people = people.iloc[rows].reset_index(drop=True)
         others = (Others.none(len(signals)) if others is None else others).at(rows)
         known = Known(mean_surface.features(people), others)
         increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
-        with self.generator.place.applied():
-            return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
+        return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
 
     def diffused(self, paths: Paths, seed: int, *, steps: int | None = None) -> Paths:
         """The same, with a path between the knots that the diffusion draws.
@@ -208,7 +200,7 @@ class Reconstructor:
 
     def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int, steps: int | None) -> Floats:
         """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""
-        logs = index_diffusion.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
+        logs = effort_facts.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
         known = np.flatnonzero(np.isfinite(logs).all(axis=1))
         drawn = np.zeros_like(increments)
         if len(known):
@@ -216,7 +208,7 @@ class Reconstructor:
         return time_grid.volume(np.maximum(drawn, 0))
 
     def _hidden(
-        self, increments: Floats, hold: Bools, known: Known, rng: torch.Generator
+        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
     ) -> tuple[Floats, list[Filled]]:
         """The hidden stretches of N efforts, drawn one after the other: each knows what is filled in before it.
 
@@ -239,7 +231,7 @@ class Reconstructor:
             increments = found[-1].plain(increments)
         return increments, found
 
-    def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: torch.Generator) -> Filled:
+    def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: np.random.Generator) -> Filled:
         close = np.maximum(end, begin + 1)
         seen = segments.gap_features(v, begin, close, known.surfaces)
         given = sibling_efforts.gap_features(known.others, v, begin, close)
@@ -249,7 +241,7 @@ class Reconstructor:
         answer = segments.gap_answer(numbers, v, begin, close)
         return Filled(end > begin, answer, _flow_before(v, begin), _flow_after(v, end), covers)
 
-    def _tail(self, v: Floats, cut: Places, known: Known, rng: torch.Generator) -> Filled:
+    def _tail(self, v: Floats, cut: Places, known: Known, rng: np.random.Generator) -> Filled:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
         seen = segments.tail_features(v, place, known.surfaces)
         features = np.column_stack([seen, sibling_efforts.tail_features(known.others, v, place)])
@@ -260,7 +252,7 @@ class Reconstructor:
         return Filled(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
-        self, increments: Floats, hold: Bools, known: Known, rng: torch.Generator
+        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
     ) -> tuple[Floats, Bools, Filled]:
         """A full onset that breathes out the same volume; what follows moves to when it would have come.
 
@@ -291,14 +283,14 @@ class Reconstructor:
         filled = Filled(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
         return increments, np.where(rows[:, None], kept, hold), filled
 
-    def _numbers(self, segment: Segment, features: Floats, rng: torch.Generator) -> Floats:
+    def _numbers(self, segment: Segment, features: Floats, rng: np.random.Generator) -> Floats:
         return self.densities[segment].draw(features, 1, rng)[:, 0]
 
     def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
         """Drawn volumes to come (n,), the first number of tails, as other people correct them."""
         density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
         quantiles = density.quantiles(features, LEVELS)
-        far = self._unlike(features[:, : -density.config.optional], cut)
+        far = self._unlike(features[:, : -density.optional], cut)
         wider = np.where(far, self.corrections.limits.wider, 1.0)
         alone, given = (
             one.corrected(drawn, quantiles, times, wider) for one in (self.corrections.alone, self.corrections.given)

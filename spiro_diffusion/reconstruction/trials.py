@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.models.mixture_density import Density
+from spiro_diffusion.models.mixtures import Mixtures
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import calibration, segments, sibling_efforts, unlikeness
 from spiro_diffusion.reconstruction.calibration import LEVELS, Case
-from spiro_diffusion.reconstruction.densities import Corrections
+from spiro_diffusion.reconstruction.corrections import Corrections
 from spiro_diffusion.reconstruction.examples import Examples
 from spiro_diffusion.reconstruction.segments import Floats, Places
 from spiro_diffusion.reconstruction.sibling_efforts import Others
@@ -29,7 +29,7 @@ class _Cut(NamedTuple):
     person: NDArray
 
 
-def corrections(tail: Density, learned: Examples, signals: NDArray, curves: pd.DataFrame, rows: Places) -> Corrections:
+def corrections(tail: Mixtures, learned: Examples, signals: NDArray, curves: pd.DataFrame, rows: Places) -> Corrections:
     """What the full efforts `rows` of the table say of the density of tails, which learned from other people's.
 
     Args:
@@ -39,7 +39,7 @@ def corrections(tail: Density, learned: Examples, signals: NDArray, curves: pd.D
     alone = [_case(tail, one, given=False) for one in cuts]
     beside = [_case(tail, one, given=True) for one in cuts]
     fitted = calibration.fit(alone)
-    own = learned.features[:, : -tail.config.optional].astype(np.float64)
+    own = learned.features[:, : -tail.optional].astype(np.float64)
     axes = unlikeness.axes(tail.standardised(own)).astype(np.float32).astype(np.float64)  # as the checkpoint keeps them
     scores = [unlikeness.scores(tail.standardised(one.seen), axes) for one in cuts]
     return Corrections(fitted, calibration.fit(beside), unlikeness.limits(alone, scores, fitted), axes)
@@ -61,7 +61,7 @@ def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cu
     )
 
 
-def _case(tail: Density, cut: _Cut, *, given: bool) -> Case:
+def _case(tail: Mixtures, cut: _Cut, *, given: bool) -> Case:
     """As `calibration.fit` takes it, of the efforts without or beside other efforts of the person."""
     rows = cut.has_others if given else np.full(len(cut.true), True)
     features = np.column_stack([cut.seen, cut.others if given else 0 * cut.others])[rows]

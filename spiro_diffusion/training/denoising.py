@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss, draw_sigma
 
 

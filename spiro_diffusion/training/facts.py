@@ -10,9 +10,10 @@ from torch import Tensor
 
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.conditioning import Augmentation
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise, denoising_loss, draw_sigma
-from spiro_diffusion.models.index_diffusion import ALONE, CHANNELS, EFFORT, TOKENS, Facts
+from spiro_diffusion.models.effort_facts import CHANNELS
+from spiro_diffusion.models.index_diffusion import ALONE, EFFORT, TOKENS, Facts
 from spiro_diffusion.models.seats import BEST, MAXIMA, Seats, with_ratio
 
 SHARE = 8  # a batch of B efforts alone comes with B / SHARE people

@@ -1,0 +1,23 @@
+"""What people whom the densities of tails have not seen say of their intervals."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spiro_diffusion.reconstruction.calibration import Calibration
+from spiro_diffusion.reconstruction.unlikeness import Limits
+
+
+class Corrections(NamedTuple):
+    """What people whom the densities of tails have not seen say of them."""
+
+    alone: Calibration  # of an effort of which nothing else is known
+    given: Calibration  # of one beside other efforts of the person
+    limits: Limits  # of what is like the training
+    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `unlikeness`; (0, 0) where it is not
+
+    @classmethod
+    def none(cls) -> "Corrections":
+        """Of densities that nobody has tried."""
+        return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))
