@@ -34,6 +34,7 @@ from spiro_diffusion.simulation.population import POPULATION
 from spiro_diffusion.user_curves import RawBlow, to_efforts
 
 CONTROLS = {"age": 45, "height": 175, "sex": "male", "n": 8, "guidance": 1, "seed": 3, "effort": "best"}
+CONTROLS |= {"draw": "efforts", "before": 8, "after": 0, "spoiled": "either", "pattern": "either"}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,14 @@ def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
         ({"guidance": 9}, "guidance is 9; expected 1 to 3"),
         ({"seed": -1}, "seed is -1; expected 0"),
         ({"effort": "worst"}, "effort is 'worst'"),
+        ({"draw": "lungs"}, "draw is 'lungs'; expected one of efforts, session"),
+        ({"before": 0}, "before is 0; expected 1 to 8"),
+        ({"after": 9}, "after is 9; expected 0 to 8"),
+        ({"spoiled": "sneeze"}, "spoiled is 'sneeze'"),
+        ({"pattern": "asthma"}, "pattern is asthma; expected one of normal, obstruction"),
+        ({"fev1": "<b>much</b>"}, "fev1 is <b>much</b>; expected as 2.5"),
+        ({"fev1": "9" * 30}, "fev1 is longer than 20 characters"),
+        ({"draw": "session", "pattern": "gold-2"}, "gold-2 is of values after a bronchodilator: draw efforts after it"),
         ({"age": 80}, "age is 80"),
         ({"height": 1.75}, "give centimetres"),
         ({"sex": "other"}, "sex is other"),

@@ -124,6 +124,39 @@ def test_each_control_asks_for_what_it_says(page: Any, drawer: Noting) -> None:
     assert cell(page, "FVC", 2) != lln
 
 
+def test_a_session_of_one_lung_is_drawn_before_and_after_and_fits_a_phone(page: Any, drawer: Noting) -> None:
+    assert not page.get_by_role("spinbutton", name="Efforts", exact=True).is_visible()
+    page.get_by_role("radio", name="A session of one lung").check()
+    page.wait_for_selector("#generate-table .session-efforts td")
+    assert drawer.asked[-1] == replace(FIRST, draw="session")
+    assert page.locator(".session-efforts tbody tr").count() == 8
+    assert not page.get_by_role("spinbutton", name="Number of curves").is_visible()
+    assert not page.locator("#generate-upload").is_visible()
+    for name, value in (("Efforts", "5"), ("Efforts after a bronchodilator", "3")):
+        box = page.get_by_role("spinbutton", name=name, exact=True)
+        box.fill(value)
+        box.press("Enter")
+    page.get_by_text("Simulated session of 8 efforts: male, 45 y, 175 cm").wait_for()
+    page.wait_for_selector(".session-efforts .group:has-text('two puffs, at least ten minutes')")
+    assert page.locator("#generate-loop .scatterlayer .trace").count() == 5 + 3 + 1  # and the limit of FVC
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    table = page.locator("#generate .scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
+    assert table[0] <= table[1]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.locator("#generate-pattern").click()
+    page.get_by_role("option", name="GOLD 2").click()
+    box = page.get_by_role("spinbutton", name="Efforts after a bronchodilator")
+    box.fill("0")
+    box.press("Enter")
+    page.wait_for_selector("#generate .alert:has-text('draw efforts after it too')")
+    page.get_by_role("radio", name="Single efforts").check()
+    page.locator("#generate-pattern").click()
+    page.get_by_role("option", name="as they come").click()
+    page.get_by_text("32 curves: male, 45 y, 175 cm").wait_for()
+
+
 def test_a_users_curve_is_drawn_and_tabled_until_it_is_removed(page: Any, tmp_path: Path) -> None:
     lines = page.locator("#generate-loop .scatterlayer .trace")
     without = lines.count()

@@ -1,6 +1,7 @@
 """The page in the browser, `spiro app`: curves drawn for a person, the user's own among them, spoiled ones completed.
 
-What is shown is decided without the framework, in `requests`, `user_effort`, `view` and `completion_view`; `figures`
-and `picture` draw it, `table` lays it out; `generate` and `reconstruct` are the panels, `page` is the frame around
-them, `server` serves it on loopback. A further panel is a module with a `Panel` of its own in `page.PANELS`.
+What is shown is decided without the framework, in `requests`, `user_effort`, `view`, `drawn_session` and
+`completion_view`; `figures` and `picture` draw it, `table` and `drawn_session_table` lay it out; `generate` (with
+`generate_controls`), `reconstruct` and `session` are the panels, `page` is the frame around them, `server` serves it on
+loopback. A further panel is a module with a `Panel` of its own in `page.PANELS`.
 """

@@ -5,53 +5,96 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from spiro_diffusion.app.drawn_session import DrawnSession, Plot
 from spiro_diffusion.app.view import Limit, Line, Shown, View
 from spiro_diffusion.plotting import style
-from spiro_diffusion.plotting.style import GENERATED, GRID, INK, PAPER, SOFT
+from spiro_diffusion.plotting.style import ALERT, GENERATED, GRID, INK, PAPER, SOFT
+from spiro_diffusion.sessions.records import Phase
 
 WIDE, NARROW, THIN = (style.transparent(GENERATED, opacity) for opacity in style.OPACITIES)
+PHASES: dict[Phase, str] = {"pre": GENERATED, "post": ALERT}
+OTHERS, BEST = (0.4, 1.0), (1.0, 2.4)  # opacity and width of the efforts of a session
+LOOP_HOVER, TIME_HOVER = "%{x:.2f} L, %{y:.1f} L/s", "%{x:.2f} s, %{y:.2f} L"
 BELOW_BUTTONS = 0.87  # of the height of a plot on a phone: above are the buttons to zoom
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
 def flow_volume(view: View) -> go.Figure:
     """Flow (L/s) against volume (L), with GLI Global's limit."""
-    figure = loop(view.loop)
-    (fvc,) = view.loop.limits
-    side = "left" if fvc.x[1] < 0.6 * view.loop.x[1] else "right"  # flow is low so late: there is room for words
-    below = BELOW_BUTTONS * fvc.y[1]
-    _name(figure, fvc, text=f" {fvc.words} ", y=below, xanchor=side, yanchor="top")
-    return figure
+    return _with_fvc(loop(view.loop), view.loop)
 
 
 def volume_time(view: View) -> go.Figure:
     """Volume (L) against time (s), with GLI Global's limits."""
-    figure = spirogram(view.spirogram)
-    fev1, fvc = view.spirogram.limits
-    leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": SOFT, "ax": 34, "ay": 60}
-    _name(figure, fev1, x=1, xanchor="left", yanchor="middle", **leader)
-    _name(figure, fvc, xanchor="right", yanchor="top")
-    return figure
+    return _with_both(spirogram(view.spirogram), view.spirogram)
+
+
+def session_flow_volume(session: DrawnSession) -> go.Figure:
+    """Flow (L/s) against volume (L) of the efforts of one lung, with GLI Global's limit."""
+    return _with_fvc(_loop(_efforts(session.loop, LOOP_HOVER), session.loop), session.loop)
+
+
+def session_volume_time(session: DrawnSession) -> go.Figure:
+    """Volume (L) against time (s) of the efforts of one lung, with GLI Global's limits."""
+    shown = session.spirogram
+    return _with_both(_spirogram(_efforts(shown, TIME_HOVER), shown), shown)
 
 
 def loop(shown: Shown) -> go.Figure:
     """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
-    figure = _figure(shown, "Volume (L)", "Flow (L/s)", "%{x:.2f} L, %{y:.1f} L/s")
+    return _loop(_figure(shown, LOOP_HOVER), shown)
+
+
+def spirogram(shown: Shown) -> go.Figure:
+    """Volume (L) against time (s) from time zero, the first second marked."""
+    return _spirogram(_figure(shown, TIME_HOVER), shown)
+
+
+def _loop(figure: go.Figure, shown: Shown | Plot) -> go.Figure:
+    _finish(figure, shown, "Volume (L)", "Flow (L/s)")
     figure.update_xaxes(dtick=1, constrain="domain")
     figure.update_yaxes(dtick=2, scaleanchor="x", scaleratio=0.5, constrain="domain", constraintoward="bottom")
     return figure
 
 
-def spirogram(shown: Shown) -> go.Figure:
-    """Volume (L) against time (s) from time zero, the first second marked."""
-    figure = _figure(shown, "Time (s)", "Volume (L)", "%{x:.2f} s, %{y:.2f} L")
+def _spirogram(figure: go.Figure, shown: Shown | Plot) -> go.Figure:
+    _finish(figure, shown, "Time (s)", "Volume (L)")
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(dtick=1)
     figure.add_vline(x=1, line={"color": SOFT, "width": 1, "dash": "dot"}, layer="below")
     return figure
 
 
-def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
+def _with_fvc(figure: go.Figure, shown: Shown | Plot) -> go.Figure:
+    (fvc,) = shown.limits
+    side = "left" if fvc.x[1] < 0.6 * shown.x[1] else "right"  # flow is low so late: there is room for words
+    _name(figure, fvc, text=f" {fvc.words} ", y=BELOW_BUTTONS * fvc.y[1], xanchor=side, yanchor="top")
+    return figure
+
+
+def _with_both(figure: go.Figure, shown: Shown | Plot) -> go.Figure:
+    fev1, fvc = shown.limits
+    leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": SOFT, "ax": 34, "ay": 60}
+    _name(figure, fev1, x=1, xanchor="left", yanchor="middle", **leader)
+    _name(figure, fvc, xanchor="right", yanchor="top")
+    return figure
+
+
+def _efforts(plot: Plot, hover: str) -> go.Figure:
+    """A trace an effort: the best of each phase strong, the others light."""
+    figure = go.Figure()
+    for stroke in plot.strokes:
+        opacity, width = BEST if stroke.best else OTHERS
+        figure.add_scatter(
+            x=stroke.line.x.round(3),
+            y=stroke.line.y.round(3),
+            line={"color": style.transparent(PHASES[stroke.phase], opacity), "width": width},
+            hovertemplate=f"{stroke.name}: {hover}<extra></extra>",
+        )
+    return figure
+
+
+def _figure(shown: Shown, hover: str) -> go.Figure:
     figure = go.Figure()
     low, quarter, middle, three_quarters, high = shown.band.percentiles
     for bottom, top, colour in ((low, high, WIDE), (quarter, three_quarters, NARROW)):
@@ -79,6 +122,11 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
             line={"color": style.ALERT, "width": 2.4},
             hovertemplate=f"your curve: {hover}<extra></extra>",
         )
+    return figure
+
+
+def _finish(figure: go.Figure, shown: Shown | Plot, x: str, y: str) -> None:
+    """Limits, axes and looks."""
     for limit in shown.limits:
         dashed = {"color": INK, "width": 1.5, "dash": "5px,3px"}
         figure.add_scatter(x=limit.x, y=limit.y, line=dashed, hoverinfo="skip")
@@ -90,7 +138,7 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         showlegend=False,
         dragmode=False,  # a finger scrolls the page; zooming is in the bar above a plot
         hovermode="closest",
-        uirevision="kept",
+        uirevision=type(shown).__name__,  # a zoom is kept, but not of single efforts for a session
         font={"family": FONT, "size": 13, "color": INK},
         margin={"l": 52, "r": 14, "t": 10, "b": 46},
         paper_bgcolor=style.transparent(PAPER, 0),
@@ -98,7 +146,6 @@ def _figure(shown: Shown, x: str, y: str, hover: str) -> go.Figure:
         xaxis={**axis, "title": {"text": x} | title, "range": shown.x, "zeroline": False},
         yaxis={**axis, "title": {"text": y} | title, "range": shown.y, "zerolinecolor": SOFT, "zeroline": True},
     )
-    return figure
 
 
 def _polygon(x: Any, low: Any, high: Any) -> Line:

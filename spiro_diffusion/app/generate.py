@@ -1,14 +1,24 @@
-"""The panel that draws curves for a person, and the user's own among them."""
+"""The panel that draws curves for a person: single efforts, the user's own among them, or a session of one lung."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 
-from spiro_diffusion.app import controls, figures, picture, requests, upload, user_effort
-from spiro_diffusion.app.controls import PERSON, alert, card, headed, labelled, note, slider
+from spiro_diffusion.app import (
+    controls,
+    drawn_session_table,
+    figures,
+    generate_controls,
+    picture,
+    requests,
+    upload,
+    user_effort,
+)
+from spiro_diffusion.app.controls import alert, card, headed, note
+from spiro_diffusion.app.drawn_session import DrawnSession, as_recorded, drawn_session
+from spiro_diffusion.app.generate_controls import CONTROLS, KEY
 from spiro_diffusion.app.panel import Panel
 from spiro_diffusion.app.requests import Drawer, Drawn, Request
 from spiro_diffusion.app.table import NOTE, table
@@ -16,11 +26,10 @@ from spiro_diffusion.app.view import View, view
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.columns import INSPIRED
-from spiro_diffusion.generation.conditions import EFFORTS
+from spiro_diffusion.generation.drawn_curves import counted
 
-KEY = "generate"
-CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in ("n", "guidance", "seed", "effort")}
 DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
+SHOWN = ("loop", "spirogram", "table", "subject", "legend", "hint", "notes")  # with the property that is set
 LEGEND = {
     "line": f"single curves (at most {requests.LINES})",
     "narrow": "25–75 %",
@@ -29,49 +38,50 @@ LEGEND = {
     "lln": "GLI Global LLN",
     "user": "your curve",
 }
+BEFORE = {"median": "best effort", "line": "the others"}
+AFTER = {
+    "median": "best effort before",
+    "line": "the others before",
+    "user": "best effort after",
+    "after-line": "the others after",
+}
+
+
+class Sent(NamedTuple):
+    """What a browser sent: the controls' values, the user's efforts as it kept them, and which of them is meant."""
+
+    controls: dict[str, Any]
+    stored: Any
+    number: Any
 
 
 def layout(drawer: Drawer) -> Component:
     """Controls beside plots and table; on a phone one under the other."""
-    return html.Div([_controls(drawer.generator.made_from), _results()], className="columns")
+    columns = html.Div([generate_controls.layout(drawer.generator.made_from), _results()], className="columns")
+    return html.Div([generate_controls.choice(), columns], id=f"{KEY}-panel", className="draws-efforts")
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
-    stored, effort = f"{KEY}-user", f"{KEY}-user-effort"
-    kept = {
-        "controls": {name: State(key, "value") for name, key in CONTROLS.items()},
-        "stored": State(stored, "data"),
-        "number": State(effort, "value"),
-    }
-    changed = {
-        "controls": {name: Input(key, "value") for name, key in CONTROLS.items()},
-        "stored": Input(stored, "data"),
-        "number": Input(effort, "value"),
-    }
+
+    def sent(kind: type[Input | State]) -> dict[str, Any]:
+        return {
+            "controls": {name: kind(key, "value") for name, key in CONTROLS.items()},
+            "stored": kind(f"{KEY}-user", "data"),
+            "number": kind(f"{KEY}-user-effort", "value"),
+        }
 
     @app.callback(
         output={
-            "loop": Output(f"{KEY}-loop", "figure"),
-            "spirogram": Output(f"{KEY}-spirogram", "figure"),
-            "table": Output(f"{KEY}-table", "children"),
-            "subject": Output(f"{KEY}-subject", "children"),
-            "notes": Output(f"{KEY}-notes", "children"),
+            name: Output(f"{KEY}-{name}", "figure" if name in ("loop", "spirogram") else "children") for name in SHOWN
         },
-        inputs=changed,
+        inputs=sent(Input),
     )
-    def show(**sent: Any) -> dict[str, Any]:
+    def show(**values: Any) -> dict[str, Any]:
         try:
-            drawn, seen = _seen(drawer, **sent)
+            return shown(drawer, Sent(**values))
         except SpiroError as error:
-            return dict.fromkeys(("loop", "spirogram", "table", "subject"), no_update) | {"notes": [alert(str(error))]}
-        return {
-            "loop": figures.flow_volume(seen),
-            "spirogram": figures.volume_time(seen),
-            "table": table(seen),
-            "subject": f"{seen.n} curves: {seen.subject}",
-            "notes": [note(warning) for warning in drawn.warnings] + judged(seen),
-        }
+            return dict.fromkeys(SHOWN, no_update) | {"notes": [alert(str(error))]}
 
     upload.connect(app, KEY)
     app.clientside_callback(
@@ -81,16 +91,19 @@ def connect(app: Dash, drawer: Drawer) -> None:
         State(CONTROLS["seed"], "value"),
         prevent_initial_call=True,
     )
+    app.clientside_callback(
+        ClientsideFunction("spiro", "draws"), Output(f"{KEY}-panel", "className"), Input(CONTROLS["draw"], "value")
+    )
 
     @app.callback(
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
-        inputs={"clicks": [Input(f"{KEY}-save-{name}", "n_clicks") for name in DOWNLOADS], **kept},
+        inputs={"clicks": [Input(f"{KEY}-save-{name}", "n_clicks") for name in DOWNLOADS], **sent(State)},
         prevent_initial_call=True,
     )
-    def save(clicks: Any, **sent: Any) -> tuple[Any, list]:
+    def save(clicks: Any, **values: Any) -> tuple[Any, list]:
         del clicks  # which button it was, `ctx` says
         try:
-            return _file(drawer, str(ctx.triggered_id).removeprefix(f"{KEY}-save-"), sent), []
+            return saved(drawer, Sent(**values), str(ctx.triggered_id).removeprefix(f"{KEY}-save-")), []
         except SpiroError as error:
             return no_update, [alert(str(error))]
 
@@ -98,45 +111,65 @@ def connect(app: Dash, drawer: Drawer) -> None:
 PANEL = Panel(KEY, "Curves for a person", layout, connect)
 
 
-def _seen(drawer: Drawer, controls: dict[str, Any], stored: Any, number: Any) -> tuple[Drawn, View]:
-    drawn = drawer(Request.checked(**controls))
-    return drawn, view(drawn.curves, user_effort.effort(stored, number))
+def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
+    """The plots, tables and words of what was asked for, by SHOWN.
+
+    Raises SpiroError where it cannot be drawn.
+    """
+    drawn, seen = _seen(drawer, sent)
+    warnings: list[Component] = [note(warning) for warning in drawn.warnings]
+    if isinstance(seen, DrawnSession):
+        after = (seen.efforts["phase"] == "post").any()
+        return {
+            "loop": figures.session_flow_volume(seen),
+            "spirogram": figures.session_volume_time(seen),
+            "table": drawn_session_table.tables(seen),
+            "subject": f"Simulated session of {counted(len(seen.efforts), 'effort')}: {seen.subject}",
+            "legend": controls.legend((AFTER if after else BEFORE) | {"lln": LEGEND["lln"]}),
+            "hint": drawn_session_table.NOTE,
+            "notes": warnings + drawn_session_table.sentences(seen),
+        }
+    return {
+        "loop": figures.flow_volume(seen),
+        "spirogram": figures.volume_time(seen),
+        "table": table(seen),
+        "subject": f"{seen.n} curves: {seen.subject}",
+        "legend": controls.legend(LEGEND),
+        "hint": NOTE,
+        "notes": warnings + judged(seen),
+    }
 
 
-def _file(drawer: Drawer, what: str, sent: dict[str, Any]) -> Any:
-    """What is downloaded: curves, indices or the picture."""
-    drawn, seen = _seen(drawer, **sent)
-    name = Request.checked(**sent["controls"]).name
+def saved(drawer: Drawer, sent: Sent, what: str) -> Any:
+    """What is downloaded: curves, indices or the picture.
+
+    Raises SpiroError as `shown` does.
+    """
+    drawn, seen = _seen(drawer, sent)
+    name = Request.checked(**sent.controls).name
     if what == "picture":
         source = controls.source(drawer.generator.made_from)
-        return dcc.send_bytes(picture.generated(seen, source), f"curves_{name}.png")
-    rows = drawn.curves.indices().round(4) if what == "indices" else drawn.curves.to_pandas()
+        content = picture.generated(seen, source) if isinstance(seen, View) else picture.session(seen, source)
+        return dcc.send_bytes(content, f"curves_{name}.png")
+    if what == "indices":
+        rows = drawn.curves.indices().round(4)
+    else:
+        rows = as_recorded(drawn.curves) if isinstance(seen, DrawnSession) else drawn.curves.to_pandas()
     return dcc.send_string(rows.to_csv(index=False, lineterminator="\n"), f"{what}_{name}.csv")
 
 
-def _controls(made_from: Mapping[str, Any]) -> Component:
-    first = Request.first(made_from)
-    efforts = {key: label for key, (label, _) in EFFORTS.items()}
-    low, high = requests.SEEDS
-    seed = dcc.Input(first.seed, type="number", id=CONTROLS["seed"], min=low, max=high, step=1, debounce=True)
-    curves = [
-        slider(CONTROLS["n"], "Number of curves", requests.N, first.n, 8),
-        slider(CONTROLS["guidance"], "Guidance", requests.GUIDANCE, first.guidance, 0.25),
-        html.P("1 keeps the spread of the population; more overstates what age, height and sex say.", className="hint"),
-        labelled(
-            "Kind of effort",
-            dcc.Dropdown(efforts, first.effort, id=CONTROLS["effort"], clearable=False, searchable=False),
-        ),
-        labelled("Seed", html.Div([seed, html.Button("Draw others", id=f"{KEY}-again")], className="together")),
-    ]
-    groups = {"Curves": curves, "Your own curve": upload.layout(KEY)}
-    return html.Aside([card([html.H3(title), *items]) for title, items in groups.items()])
+def _seen(drawer: Drawer, sent: Sent) -> tuple[Drawn, View | DrawnSession]:
+    request = Request.checked(**sent.controls)
+    drawn = drawer(request)
+    if request.draw == "session":
+        return drawn, drawn_session(drawn.curves)
+    return drawn, view(drawn.curves, user_effort.effort(sent.stored, sent.number))
 
 
 def _results() -> Component:
     plots = [controls.plot("Flow–volume", id=f"{KEY}-loop"), controls.plot("Volume–time", id=f"{KEY}-spirogram")]
     shown = [
-        headed(html.H3(id=f"{KEY}-subject"), controls.legend(LEGEND)),
+        headed(html.H3(id=f"{KEY}-subject"), html.Div(id=f"{KEY}-legend")),
         html.Div(id=f"{KEY}-notes", role="status"),
         html.Div(plots, className="plots"),
     ]
@@ -144,7 +177,7 @@ def _results() -> Component:
         headed("Indices", controls.downloads(KEY, DOWNLOADS)),
         html.Div(id=f"{KEY}-download-said", role="status"),
         html.Div(id=f"{KEY}-table", className="scroll"),
-        html.P(NOTE, className="hint"),
+        html.P(id=f"{KEY}-hint", className="hint"),
         dcc.Download(id=f"{KEY}-download"),
     ]
     return html.Div([card(shown), card(indices)], className="results")

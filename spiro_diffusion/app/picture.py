@@ -1,11 +1,14 @@
 """The view as a picture to keep: both plots, the lower limits of normal, what drew it."""
 
 import io
+from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spiro_diffusion.app.drawn_session import DrawnSession, Plot
+from spiro_diffusion.app.figures import BEST, OTHERS, PHASES
 from spiro_diffusion.app.view import PERCENTILES, Shown, View
 from spiro_diffusion.plotting import style
 from spiro_diffusion.reconstruction.completion import Recovered
@@ -17,12 +20,23 @@ def generated(view: View, source: str) -> bytes:
     """A PNG of 1,980 by 990 pixels; `source` says below what the model was trained on."""
     with mpl.rc_context(style.STYLE):
         canvas = Figure(figsize=(11, 5.5), layout="constrained")
-        loop, spirogram = canvas.subplots(1, 2)
-        _draw(loop, view.loop, "volume (L)", "flow (L/s)")
-        loop.set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS asks
-        _draw(spirogram, view.spirogram, "time (s)", "volume (L)")
-        spirogram.legend(loc="lower right")
+        axes = canvas.subplots(1, 2)
+        for ax, shown in zip(axes, (view.loop, view.spirogram), strict=True):
+            _draw(ax, shown)
+        _finish(axes, view.loop, view.spirogram)
         canvas.suptitle(f"{view.n} generated curves: {view.subject}", fontsize=12)
+        return _png(canvas, source)
+
+
+def session(drawn: DrawnSession, source: str) -> bytes:
+    """A PNG of a drawn session; size and `source` as above."""
+    with mpl.rc_context(style.STYLE):
+        canvas = Figure(figsize=(11, 5.5), layout="constrained")
+        axes = canvas.subplots(1, 2)
+        for ax, plot in zip(axes, (drawn.loop, drawn.spirogram), strict=True):
+            _draw_efforts(ax, plot)
+        _finish(axes, drawn.loop, drawn.spirogram)
+        canvas.suptitle(f"Simulated session of one lung: {drawn.subject}", fontsize=12)
         return _png(canvas, source)
 
 
@@ -38,7 +52,7 @@ def _png(canvas: Figure, source: str) -> bytes:
     return held.getvalue()
 
 
-def _draw(ax: Axes, shown: Shown, x: str, y: str) -> None:
+def _draw(ax: Axes, shown: Shown) -> None:
     low, quarter, middle, three_quarters, high = shown.band.percentiles
     wide, narrow = (f"{PERCENTILES[i]} to {PERCENTILES[-1 - i]} % of them" for i in (0, 1))
     ax.fill_between(shown.band.x, low, high, color=style.GENERATED, alpha=0.15, lw=0, label=wide)
@@ -46,9 +60,26 @@ def _draw(ax: Axes, shown: Shown, x: str, y: str) -> None:
     for line in shown.lines:
         ax.plot(line.x, line.y, color=style.GENERATED, lw=0.5, alpha=0.3)
     ax.plot(shown.band.x, middle, color=style.GENERATED, lw=1.8, label="median")
-    for limit in shown.limits:
-        ax.plot(limit.x, limit.y, color=style.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
     if shown.user:
         ax.plot(shown.user.x, shown.user.y, color=style.ALERT, lw=1.8, label="your curve")
-    ax.axhline(0, color=style.ZERO, lw=0.6, zorder=0)
-    ax.set(xlabel=x, ylabel=y, xlim=shown.x, ylim=shown.y)
+
+
+def _draw_efforts(ax: Axes, plot: Plot) -> None:
+    several = len({stroke.phase for stroke in plot.strokes}) > 1
+    for stroke in plot.strokes:
+        opacity, width = BEST if stroke.best else OTHERS
+        when = f", {stroke.name.partition(',')[0]}" if several else ""
+        label = f"best effort{when}" if stroke.best else None
+        ax.plot(*stroke.line, color=PHASES[stroke.phase], alpha=opacity, lw=0.8 * width, label=label)
+
+
+def _finish(axes: Sequence[Axes], loop: Shown | Plot, spirogram: Shown | Plot) -> None:
+    """Limits, labels and the shape of flow against volume beside volume against time."""
+    labels = ("volume (L)", "flow (L/s)"), ("time (s)", "volume (L)")
+    for ax, shown, (x, y) in zip(axes, (loop, spirogram), labels, strict=True):
+        for limit in shown.limits:
+            ax.plot(limit.x, limit.y, color=style.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
+        ax.axhline(0, color=style.ZERO, lw=0.6, zorder=0)
+        ax.set(xlabel=x, ylabel=y, xlim=shown.x, ylim=shown.y)
+    axes[0].set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS asks
+    axes[1].legend(loc="lower right")

@@ -12,12 +12,23 @@ import numpy as np
 from spiro_diffusion.api import Recovered, SpiroGenerator
 from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.conditions import EFFORTS
+from spiro_diffusion.generation import conditions, known_values
 from spiro_diffusion.generation.drawn_curves import Curves
+from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.physiology import patterns
 from spiro_diffusion.sessions import Session, page
 from spiro_diffusion.sessions.page_contents import Interval
 
 START = {"age": 45, "height": 175}
+DRAWS = {"efforts": "Single efforts, each of another lung", "session": "A session of one lung"}
+BEFORE, AFTER = (1, PLACES), (0, PLACES)  # efforts of a session, before and after the bronchodilator
+SPOILED = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
+EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # of single ones: label, keywords of `generate`
+    **conditions.EFFORTS,
+    **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in SPOILED.items()},
+}
+EITHER = "either"  # of a list: nothing is asked for
+LONGEST_KNOWN = 20  # characters of a known value: 70%:80%
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
@@ -28,7 +39,11 @@ KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 @dataclass(frozen=True)
 class Request:
-    """A person (age in years, height in cm, sex) and the curves wanted of them."""
+    """A person (age in years, height in cm, sex), and what is wanted: `n` single efforts of a kind, or a session.
+
+    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `asked`: pattern and
+    known values, keywords of `SpiroGenerator.generate`.
+    """
 
     age: float
     height: float
@@ -37,22 +52,36 @@ class Request:
     guidance: float = 1.0
     seed: int = 0
     effort: str = "best"
+    draw: str = "efforts"
+    before: int = PLACES
+    after: int = 0
+    spoiled: str = EITHER
+    asked: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def checked(cls, **values: Any) -> "Request":
-        """From what a browser sent.
+    def checked(cls, **sent: Any) -> "Request":
+        """From what a browser sent: the fields, `pattern`, and what is known by `known_values.NAMES`.
 
-        Raises SpiroError where a value is none or out of range; age, height and sex are checked when curves are drawn.
+        Raises SpiroError where a value is none or out of range; age, height, sex and what is asked are checked when
+        curves are drawn.
         """
-        for name, (low, high) in {"n": N, "guidance": GUIDANCE, "seed": SEEDS}.items():
-            value = _number(name, values.get(name))
-            if not low <= value <= high:
-                raise SpiroError(f"{name} is {value:g}; expected {low:g} to {high:g}")
-            values[name] = value if name == "guidance" else int(value)
-        values |= person(values)
-        if values.get("effort") not in EFFORTS:
-            raise SpiroError(f"effort is {str(values.get('effort'))[:40]!r}; expected one of {', '.join(EFFORTS)}")
-        return cls(**values)
+        values = person(sent) | {"guidance": _within("guidance", sent.get("guidance"), GUIDANCE)}
+        for name, ends in {"n": N, "seed": SEEDS, "before": BEFORE, "after": AFTER}.items():
+            values[name] = int(_within(name, sent.get(name), ends))
+        for name, words in {"effort": EFFORTS, "draw": DRAWS, "spoiled": (EITHER, *SPOILED)}.items():
+            values[name] = str(sent.get(name))[:40]
+            if values[name] not in words:
+                raise SpiroError(f"{name} is {values[name]!r}; expected one of {', '.join(words)}")
+        said = {name: str(sent.get(name) or "").strip() for name in ("pattern", *known_values.NAMES)}
+        said["pattern"] = said["pattern"].removeprefix(EITHER)
+        for name, text in said.items():
+            if len(text) > LONGEST_KNOWN:
+                raise SpiroError(f"{name} is longer than {LONGEST_KNOWN} characters; give a value or a range")
+        request = cls(**values, asked=tuple((name, text) for name, text in said.items() if text))
+        definition = patterns.DEFINITIONS.get(said["pattern"])  # type: ignore[call-overload]
+        if request.draw == "session" and not request.after and definition and definition.after:
+            raise SpiroError(f"{said['pattern']} is of values after a bronchodilator: draw efforts after it too")
+        return request
 
     @classmethod
     def first(cls, made_from: Mapping[str, Any]) -> "Request":
@@ -63,7 +92,9 @@ class Request:
     @property
     def name(self) -> str:
         """For files: `male_45y_175cm_best_seed0`."""
-        return f"{self.sex}_{self.age:g}y_{self.height:g}cm_{self.effort}_seed{self.seed}"
+        what = self.effort if self.draw == "efforts" else "session"
+        words = [what, *(text for name, text in self.asked if name == "pattern")]
+        return f"{self.sex}_{self.age:g}y_{self.height:g}cm_{'_'.join(words)}_seed{self.seed}"
 
 
 class Drawn(NamedTuple):
@@ -118,16 +149,14 @@ class Drawer:
 
     def _draw(self, request: Request) -> Drawn:
         warnings: list[str] = []
-        curves = self.generator.generate(
-            age=request.age,
-            height=request.height,
-            sex=request.sex,
-            n=request.n,
-            seed=request.seed,
-            guidance=request.guidance,
-            tell=warnings.append,
-            **EFFORTS[request.effort][1],
-        )
+        said: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
+        said |= {**dict(request.asked), "tell": warnings.append}
+        if request.draw == "session":
+            said |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
+            curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **said)
+        else:
+            kind = EFFORTS[request.effort][1]
+            curves = self.generator.generate(n=request.n, guidance=request.guidance, **said, **kind)
         return Drawn(curves, warnings)
 
 
@@ -150,6 +179,13 @@ def btps(value: Any) -> float | None:
 def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """The ages (years) and heights (cm), in whole numbers, that a model was trained on: lowest and highest."""
     return {name: (math.ceil(made_from[name][0]), math.floor(made_from[name][1])) for name in START}
+
+
+def _within(name: str, value: Any, ends: tuple[float, float]) -> float:
+    number, (low, high) = _number(name, value), ends
+    if not low <= number <= high:
+        raise SpiroError(f"{name} is {number:g}; expected {low:g} to {high:g}")
+    return number
 
 
 def _number(name: str, value: Any) -> float:

@@ -142,12 +142,12 @@ def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> Shown:
     right = max(fvc, *(float(line.x.max()) for line in every))
     top = max(float(line.y.max()) for line in every)
     bottom = min(0.0, float(mine.y.min())) if mine else 0.0
-    kept, ceiling = thinned(curves.time), beyond(top, 1.0)
+    ceiling = beyond(top, 1.0)
     return Shown(
-        lines=[Line(x[kept[kept < len(x)]], y[kept[kept < len(y)]]) for x, y in loops[:LINES]],
+        lines=[thin_loop(line, curves.time) for line in loops[:LINES]],
         band=loop_band(loops, right),
         user=mine,
-        limits=[Limit(_words("fvc", fvc), (fvc, fvc), (0.0, ceiling))],
+        limits=[loop_limit(fvc, ceiling)],
         x=(0.0, beyond(right, 0.5)),
         y=(math.floor(bottom) if bottom < -0.3 else 0.0, ceiling),
     )
@@ -170,10 +170,7 @@ def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: flo
         ],
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
         user=mine,
-        limits=[
-            Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
-            Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
-        ],
+        limits=spirogram_limits(fev1, fvc),
         x=(-BEFORE_S, SHOWN_S),
         y=(0.0, beyond(top, 0.5)),
     )
@@ -186,9 +183,29 @@ def label(index: Index) -> str:
     return slash.join(parts)
 
 
+def loop_limit(fvc: float, ceiling: float) -> Limit:
+    """The lower limit of FVC (L), up to a flow (L/s)."""
+    return Limit(_words("fvc", fvc), (fvc, fvc), (0.0, ceiling))
+
+
+def spirogram_limits(fev1: float, fvc: float) -> list[Limit]:
+    """Those of FEV1 and of FVC (L), at the times at which they are read."""
+    return [
+        Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
+        Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
+    ]
+
+
 def _words(name: str, lln: float) -> str:
     index = INDICES[name]
     return f"LLN {label(index)} {lln:.{index.decimals}f} {index.unit}"
+
+
+def thin_loop(line: Line, time: Floats) -> Line:
+    """A loop with a sample each 10 ms, from the begin of `time`, as it is drawn."""
+    kept = thinned(time)
+    kept = kept[kept < len(line.x)]
+    return Line(line.x[kept], line.y[kept])
 
 
 def thinned(time: Floats) -> NDArray[np.int64]:

@@ -15,6 +15,10 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
     clear: function () {
       return null;
     },
+    // Of the controls of single efforts and of a session those are shown that are meant.
+    draws: function (what) {
+      return "draws-" + what;
+    },
     next: function (clicks, seed) {
       return ((Number.isInteger(seed) ? seed : 0) + 1) % 1000000;
     },
