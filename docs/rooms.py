@@ -19,6 +19,7 @@ ROOMS = (
         "sessions",
         "evaluation",
         "reporting",
+        "cohorts",
         "pipeline",
         "api",
         "app",

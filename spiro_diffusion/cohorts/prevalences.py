@@ -31,14 +31,14 @@ class Prevalence(NamedTuple):
     published: str = ""  # of NHANES 2011-2012 (G)
 
 
-PREVALENCES = {
+PREVALENCES: dict[str, Prevalence] = {
     "ratio_20_79": Prevalence("FEV1/FVC < 0.70, ages 20 to 79", "14.1 %"),
     "ratio_6_79": Prevalence("FEV1/FVC < 0.70, ages 6 to 79", "11.3 %"),
     "prism": Prevalence(f"PRISm, ages 18 and more: {patterns.DEFINITIONS['prism'].words} by GLI Global"),
-    **{
-        label: Prevalence(f"{label}: {patterns.DEFINITIONS[label].words} (ERS/ATS 2022, GLI Global)")
-        for label in patterns.PARTITION
-    },
+}
+PREVALENCES |= {
+    label: Prevalence(f"{label}: {patterns.DEFINITIONS[label].words} (ERS/ATS 2022, GLI Global)")
+    for label in patterns.PARTITION
 }
 
 

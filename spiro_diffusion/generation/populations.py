@@ -66,9 +66,7 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
     return out.join(rows[["sex", *EFFORTS]])
 
 
-def draw_visits(
-    generator: Generator, curves: pd.DataFrame, people: int, retests: int, seed: int
-) -> Iterator[Visits]:
+def draw_visits(generator: Generator, curves: pd.DataFrame, people: int, retests: int, seed: int) -> Iterator[Visits]:
     """Whole people drawn after the participants of `curves`: a lung each, and its efforts at each visit, some people
     at a time, so that memory does not grow with them.
 
