@@ -150,7 +150,7 @@ def _shares(real: pd.DataFrame, drawn: pd.DataFrame) -> list[tuple[str, ...]]:
     """A row for each of PREVALENCES."""
     rows: list[tuple[str, ...]] = []
     for name, share in PREVALENCES.items():
-        count, mean, sd = (float(drawn.at[name, column]) for column in ("n", "mean", "sd"))
+        count, mean, sd = (float(value) for value in drawn.loc[name].to_numpy(float))
         error = f" ± {_percent(sd / math.sqrt(count))}" if count else ""
         rows.append((share.words, share.published, f"{_percent(real['mean'][name])} %", f"{_percent(mean)}{error} %"))
     return rows
