@@ -46,6 +46,7 @@ CROISSANT_CONTEXT: dict[str, Any] = {  # as the specification of Croissant 1.0 g
         )
     },
 }
+CRATE_CONTEXT = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "http://schema.org/sha256"}]  # 1.1 lacks it
 
 
 class File(NamedTuple):
@@ -145,7 +146,7 @@ def ro_crate(about: About, files: list[File]) -> dict[str, Any]:
         "description": about.description,
         "datePublished": about.date,
         "license": {"@id": LICENSE_URL},
-        "creator": {"@id": "#creator"},
+        "author": {"@id": "#author"},
         "keywords": ", ".join(KEYWORDS),
         "hasPart": [{"@id": file.path} for file in files],
         "mentions": {"@id": "#drawing"},
@@ -169,7 +170,7 @@ def ro_crate(about: About, files: list[File]) -> dict[str, Any]:
         },
         root,
         {"@id": LICENSE_URL, "@type": "CreativeWork", "name": "Apache License 2.0", "identifier": LICENSE_NAME},
-        {"@id": "#creator", "@type": "Organization", "name": CREATOR},
+        {"@id": "#author", "@type": "Organization", "name": CREATOR},
         software,
         action,
         {"@id": NHANES_URL, "@type": "WebPage", "name": "National Health and Nutrition Examination Survey"},
@@ -185,7 +186,7 @@ def ro_crate(about: About, files: list[File]) -> dict[str, Any]:
             for file in files
         ),
     ]
-    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
+    return {"@context": CRATE_CONTEXT, "@graph": graph}
 
 
 def citation(about: About) -> str:
