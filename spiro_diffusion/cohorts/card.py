@@ -27,7 +27,8 @@ RETESTS = (
     "by the week-to-week variation of healthy adults that ATS/ERS 2005 published (doi 10.1183/09031936.05.00035205, "
     f"table 12), within-person SDs of {100 * BETWEEN_VISITS['fev1']:.1f} % (FEV1), {100 * BETWEEN_VISITS['fvc']:.1f} % "
     f"(FVC) and {100 * BETWEEN_VISITS['fef2575']:.1f} % (FEF25-75); that PEF moves as FEV1 does, and the correlation "
-    f"{TOGETHER:g} between them, are assumptions. The sick and children vary more; nobody ages between visits."
+    f"{TOGETHER:g} between them, are assumptions. Drawn PEF and FEF25-75 vary more than that, as the model does not "
+    "hold to them. The sick and children vary more in life; nobody ages between visits."
 )
 COHORT_LIMITS = (
     "Synthetic: nobody in it exists. People are drawn after participants: age and height are a participant's of a "
