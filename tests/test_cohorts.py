@@ -239,9 +239,12 @@ def test_nothing_but_a_population_is_written_over(
         generator.write_cohort(tmp_path / "lungs", 3, data=data)
     generator.write_cohort(tmp_path / "lungs", 3, data=data, force=True)
     assert len(pd.read_parquet(tmp_path / "lungs/people.parquet")) == 3
+    assert {file.name for file in tmp_path.iterdir()} == {"mine", "lungs"}
     (tmp_path / "file").write_text("")
     with pytest.raises(SpiroError, match="is no folder"):
         generator.write_cohort(tmp_path / "file", 2, data=data)
+    with pytest.raises(SpiroError, match="give the folder a name"):
+        generator.write_cohort(".", 2, data=data, force=True)
     with pytest.raises(SpiroError, match="retests is 101; expected 0 to 100"):
         generator.write_cohort(tmp_path / "b", 2, data=data, retests=101)
 

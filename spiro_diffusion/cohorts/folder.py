@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from spiro_diffusion.cohorts import card, metadata, parts
 from spiro_diffusion.cohorts.metadata import About, File
 from spiro_diffusion.cohorts.parts import Drawn, Size
 from spiro_diffusion.cohorts.prevalences import Means, of_participants
-from spiro_diffusion.core.artifacts import folder_beside, locked, read_json, sha256, write_json, write_text
+from spiro_diffusion.core.artifacts import TOKEN_BYTES, folder_beside, locked, read_json, sha256, write_json, write_text
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.intended_use import EVALUATED, trained_on
@@ -62,17 +63,21 @@ def write_cohort(
         write_text(part / CITATION, metadata.citation(about))
         made = card.Made(size.retests, seed, generator.made_from, data / "curves.parquet", curves["seqn"].nunique())
         write_text(part / CARD, card.card(about, made, drawn, participants, _judged(data)))
-        tables = _listed(part)
-        write_json(part / CROISSANT, metadata.croissant(about, tables))
-        write_json(part / CRATE, metadata.ro_crate(about, _listed(part)))
-        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in _listed(part)))
-    return Written([folder / file.path for file in _listed(folder)], drawn, participants)
+        held = [_file(part, file) for file in sorted(part.rglob("*")) if file.is_file()]
+        write_json(part / CROISSANT, metadata.croissant(about, held))
+        held.append(_file(part, part / CROISSANT))
+        write_json(part / CRATE, metadata.ro_crate(about, held))
+        held.append(_file(part, part / CRATE))
+        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in held))
+    return Written([*(folder / file.path for file in held), folder / SUMS], drawn, participants)
 
 
 def check(folder: Path, force: bool) -> None:
     """Raises SpiroError where no population can be written there."""
     if folder.suffix in (".parquet", ".csv", ".npz"):
         raise SpiroError(f"{folder}: a population is a folder of several files; name a folder, as {folder.stem}")
+    if folder.name in ("", ".."):
+        raise SpiroError(f"{folder}: give the folder a name, as cohort")
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
@@ -97,7 +102,8 @@ def _appearing(folder: Path) -> Iterator[Path]:
                     for file in part.rglob("*"):
                         _sync(file)
                     if folder.exists():
-                        folder.rename(old := part.with_name(f"{part.name}.old"))
+                        # under a name that the next run removes, should this one be killed here
+                        folder.rename(old := part.with_name(f".{folder.name}.{secrets.token_hex(TOKEN_BYTES)}.part"))
                         part.rename(folder)
                         shutil.rmtree(old)
                     else:
@@ -117,10 +123,9 @@ def _sync(file: Path) -> None:
         os.close(descriptor)
 
 
-def _listed(folder: Path) -> list[File]:
-    """The files of a folder, by path."""
-    found = sorted(file for file in folder.rglob("*") if file.is_file())
-    return [File(file.relative_to(folder).as_posix(), sha256(file), file.stat().st_size) for file in found]
+def _file(folder: Path, file: Path) -> File:
+    """A file of a folder."""
+    return File(file.relative_to(folder).as_posix(), sha256(file), file.stat().st_size)
 
 
 def _described(drawn: Drawn, made_from: dict[str, Any]) -> str:
