@@ -35,7 +35,7 @@ COHORT_LIMITS = (
     "public survey, moved a little.",
     *LIMITS,
     f"A participant with more than {PLACES} efforts before or after the bronchodilator gives {PLACES}.",
-    "Flow is 10 ms means before the spirometer's counter of whole millilitres, without the tremor of a real effort; the "
+    "Flow is 10 ms means before the spirometer's counter of whole millilitres, without a real effort's tremor; the "
     "participants' curves have both, and grades by ATS/ERS 2019, which look at each curve, are compared across that.",
     "Means and shares are of people whose values are known: those with an effort graded A to C.",
 )
