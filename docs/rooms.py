@@ -20,6 +20,7 @@ ROOMS = (
         "sessions",
         "evaluation",
         "reporting",
+        "cohorts",
         "pipeline",
         "api",
         "app",

@@ -44,6 +44,7 @@ from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, 
 from spiro_diffusion.user_curves import UserCurves
 
 if TYPE_CHECKING:
+    from spiro_diffusion.cohorts.folder import Written
     from spiro_diffusion.engines.torch_engine import TorchEngine
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
 
 MOST_CURVES = 50_000  # in memory at once, 18 kB a curve
 MOST_RECONSTRUCTIONS = 5000
+MOST_RETESTS = 100
 MOST_GUIDANCE = 100.0
 RECONSTRUCTOR = "reconstructor.safetensors"
 LARGEST_SEED = 2**63 - 1
@@ -328,28 +330,35 @@ class SpiroGenerator:
 
     def write_cohort(
         self,
-        path: Path,
+        folder: str | Path,
         people: int,
         seed: int = 0,
         *,
+        retests: int = 0,
         data: str | Path = "data",
+        force: bool = False,
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
-    ) -> pd.DataFrame:
-        """Write a synthetic population, drawn after the participants of the pipeline's `data`, as Parquet, and its data
-        card beside; the table of its efforts without the curves. `tell` gets a warning on a bad model.
+    ) -> "Written":
+        """Write a synthetic population, drawn after the participants of the pipeline's `data`, as a folder ready to
+        publish (docs/datasets.md); its files, and shares and means beside the participants'.
 
-        Raises SpiroError where `data` has no curves.parquet.
+        Args:
+            retests: further visits of each person; their variation is published, not trained (`populations`).
+            force: write over a population that is there. tell: gets a warning on a bad model.
+
+        Raises SpiroError where `data` has no curves.parquet, or the folder is there already or cannot be written.
         """
+        _check("people", people, 1, np.inf)
+        _check("retests", retests, 0, MOST_RETESTS)
         _check("seed", seed, 0, LARGEST_SEED)
         self._warn(tell)
-        from spiro_diffusion.generation import populations  # noqa: PLC0415 (only for who draws a population)
-        from spiro_diffusion.reporting.data_card import write_data_card  # noqa: PLC0415
+        from spiro_diffusion.cohorts import folder as cohorts  # noqa: PLC0415 (only for who draws a population)
+        from spiro_diffusion.generation import populations  # noqa: PLC0415
 
-        curves = populations.read_participants(Path(data))
-        table = populations.write_cohort(path, self._generator, curves, people, seed, progress)
-        write_data_card(path, table, curves, self.made_from, seed, Path(data))
-        return table
+        curves, size = populations.read_participants(Path(data)), cohorts.Size(people, retests)
+        options: dict[str, Any] = {"seed": seed, "force": force, "progress": progress}
+        return cohorts.write_cohort(Path(folder), self._generator, curves, Path(data), size, **options)
 
     def export(self, folder: str | Path, *, tell: Callable[[str], object] = warnings.warn) -> list[Path]:
         """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with

@@ -24,7 +24,6 @@ from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.subjects import conditioned
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reporting import data_card
 
 MAN = ["--age", "45", "--height", "175", "--sex", "male"]
 Spiro = Callable[..., tuple[int, str, str]]
@@ -382,34 +381,15 @@ def test_forms_of_a_file_that_there_is_none_of_are_refused(
     refused(spiro("generate", *MAN, *arguments), *words)
 
 
-def test_a_cohort_is_drawn_as_the_survey_weighs_and_says_what_it_is(spiro: Spiro, data: Path) -> None:
-    command = ["cohort", "-n", "60", "--seed", "1", "--data", str(data)]
-    status, out, err = spiro(*command, "--out", "a.parquet")
-    assert (status, err) == (0, "")
-    assert "wrote a_card.md" in out
-    table, card = pd.read_parquet("a.parquet"), Path("a_card.md").read_text()
-    assert table["person"].nunique() == 60
-    assert (table.groupby("person")[["age", "height", "sex"]].nunique() == 1).all(axis=None)
-    assert table.groupby("person")["best"].sum().max() == 1
-    flow = table["flow_l_s"].iloc[0]
-    assert np.cumsum(flow).max() * 0.01 == pytest.approx(table["fvc"].iloc[0], abs=0.001)
-    for words in (f"60 people, {len(table)} efforts, seed 1", "every curve was simulated", "not for diagnosis"):
-        assert words in card
-    assert "The model's own figures are not known" in card
-    assert re.search(r"\| age \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| [\d.]+ % \|", card)
-    assert re.search(r"\| fev1 \| ", card.split("## Fidelity")[1])
-    said = json.loads(spiro(*command, "--out", "b.parquet", "--json")[1])
-    assert said["efforts"] == len(table)
-    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
-
-
 def test_a_cohort_needs_people_and_writes_over_nothing(spiro: Spiro, data: Path) -> None:
     refused(spiro("cohort", "-n", "5"), "data/curves.parquet: no such file", "dvc repro")
-    refused(spiro("cohort", "-n", "5", "--out", "c.csv"), ".parquet")
-    assert not Path("cohort.parquet").exists()
-    Path("cohort_card.md").write_text("mine")
-    refused(spiro("cohort", "-n", "5", "--data", str(data)), "cohort_card.md", "--force")
-    assert Path("cohort_card.md").read_text() == "mine"
+    refused(spiro("cohort", "-n", "5", "--out", "c.parquet"), "name a folder, as c")
+    assert not Path("cohort").exists()
+    Path("cohort").mkdir()
+    Path("cohort/mine.txt").write_text("mine")
+    for force in ([], ["--force"]):
+        refused(spiro("cohort", "-n", "5", "--data", str(data), *force), "holds 'mine.txt'")
+    assert Path("cohort/mine.txt").read_text() == "mine"
 
 
 def test_a_cohort_has_the_population_of_its_survey() -> None:
@@ -438,18 +418,6 @@ def test_a_cohort_has_the_population_of_its_survey() -> None:
     assert efforts["age"].max() < 79  # who is beyond the trained ages gives no one his place
     with pytest.raises(SpiroError, match="no participant"):
         populations.draw_people(curves[curves["age"] == 90], 10, trained, np.random.default_rng(0))
-
-
-def test_the_fidelity_of_a_cohort_that_is_its_participants_is_perfect() -> None:
-    curves = pd.DataFrame({"seqn": [1, 2], "age": [20.0, 60], "height": [180.0, 160], "best": True, "mec_weight": 5.0})
-    curves = curves.assign(fev1=[4.0, 2], fvc=[5.0, 3], pef=[9.0, 5], fef2575=[4.0, 1])
-    same = curves.assign(ratio=curves["fev1"] / curves["fvc"])
-    text = "\n".join(data_card.fidelity(same, curves, {"best_fev1_residual_sd_ratio": 1.07}))
-    assert text.count("| 0.0 % |") == 7
-    assert "| age | 40.00 ± 20.00 | 40.00 ± 20.00 | 0.0 % |" in text
-    assert "| spread of FEV1 at given age, height, sex, over that of held-out curves | 1.07 | 1 |" in text
-    heavy = curves.assign(mec_weight=[9.0, 1])
-    assert "| age | 24.00 ± 12.00 | 40.00 ± 20.00 |" in "\n".join(data_card.fidelity(same, heavy, {}))
 
 
 def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
@@ -631,7 +599,7 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     assert "80 % intervals hold 0 % (FEV1)" in line
     blow()[:220].to_csv(tmp_path / "mine.csv", index=False)
     reconstruct = ["reconstruct", str(tmp_path / "mine.csv"), *MAN, "-n", "2"]
-    cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort.parquet"), "--data", str(tmp_path)]
+    cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort"), "--data", str(tmp_path)]
     for other in (reconstruct, ["export", "--out", str(tmp_path / "onnx")], cohort, ["info"]):
         main([*other, "--models", str(own)])  # neither reconstructor nor data are there: that is said afterwards
         assert "AUC 0.99" in capsys.readouterr().err, other[0]

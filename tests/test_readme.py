@@ -125,20 +125,19 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     assert "ISO 26782" in done(*shlex.split(selftest))
     assert "diagnosis" in done(*shlex.split(info))
     done(*shlex.split(cohort.replace("1000", "20")))
-    assert "not for diagnosis" in (done.folder / "cohort_card.md").read_text()
+    assert "not for diagnosis" in (done.folder / "cohort/README.md").read_text()
     assert "report: metrics/evaluate/report.html" in done(*shlex.split(evaluate))
     assert "targets:" in done(*shlex.split(report))
     assert "Spiro-Diffusion" in first_page(done.folder, [*shlex.split(page), "--port", "0"])
     assert "wrote models/card.md" in done(*shlex.split(card))
     assert "wrote onnx/sample.py" in done(*shlex.split(export))
-    shutil.rmtree(done.folder / "onnx")
+    for name in ("onnx", "cohort"):
+        shutil.rmtree(done.folder / name)
     for name in (
         "curves.csv",
         "curves_indices.csv",
         "curves.png",
         "bands.png",
-        "cohort.parquet",
-        "cohort_card.md",
     ):
         (done.folder / name).unlink()
     done("git", "checkout", "--quiet", ".")

@@ -24,7 +24,7 @@ COMMANDS = {
     "selftest": [],
     "reconstruct": ["missing.csv", *PERSON, "--models", "{models}"],
     "info": ["--models", "{models}"],
-    "cohort": ["-n", "3", "--out", "cohort.parquet", "--models", "{models}"],
+    "cohort": ["-n", "3", "--out", "cohort", "--models", "{models}"],
     "evaluate": [],
     "report": [],
     "sessions": ["LAB", "people.csv"],

@@ -46,7 +46,7 @@ for person, row in medians.iterrows():
 # ## A population
 #
 # `draw_people` draws participants of the pipeline's data by their survey weight and moves age and height a little;
-# `spiro cohort` does the same and writes a file with a data card. One best effort each is drawn here, and set beside
+# `spiro cohort` gives each of them a lung and writes a data set. One best effort each is drawn here, and set beside
 # the best efforts of the real participants (here: whatever source the data have).
 
 # %%
@@ -73,5 +73,5 @@ figure.savefig("population.png", dpi=90)
 # ![FEV1 and FVC against age, of participants and of drawn people](population.png)
 #
 # Who is who: points of participants and of drawn people should lie in one cloud. Whether they do is a matter of
-# figures, not of a picture: [how generation is judged](../evaluation.md). The efforts of one drawn person are not those
-# of one lung, so do not study repeatability on them.
+# figures, not of a picture: [how generation is judged](../evaluation.md). Efforts of one lung, and a data set to share,
+# are what [`spiro cohort`](../datasets.md) draws.

@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Requests, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_indices, print_json, records, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, tell, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 
 if TYPE_CHECKING:
@@ -134,11 +134,12 @@ def generate(
     wrote(paths)
 
 
-@command("spiro cohort -n 1000 --seed 0 --out cohort.parquet")
+@command("spiro cohort -n 1000 --seed 0 --out cohort")
 def cohort(
     people: Annotated[int, typer.Option("-n", "--people", min=1, help="How many.")] = 10_000,
+    retests: Annotated[int, typer.Option(min=0, max=100, help="Further visits of each person.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same people and curves.")] = 0,
-    out: Annotated[Path, typer.Option(help="Efforts, .parquet; *_card.md beside.")] = Path("cohort.parquet"),
+    out: Annotated[Path, typer.Option(help="A folder: efforts, people, data card, metadata.")] = Path("cohort"),
     models: Models = MODELS,
     data: Annotated[Path, typer.Option(help="Folder with curves.parquet, from whose participants it draws.")] = Path(
         "data"
@@ -146,23 +147,31 @@ def cohort(
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
-    """A synthetic population: people as the survey weighs its participants, a session of efforts each, a data card."""
-    from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+    """A synthetic population: people as the survey weighs its participants, a lung each, in a folder ready to publish.
 
-    files = curve_files.check_files(force, (out, (".parquet",)), (out.with_name(f"{out.stem}_card.md"), ()))
+    Efforts in parts of bounded size, a row a person, a data card with prevalences beside the survey's, Croissant and
+    RO-Crate metadata, licence, citation and checksums (docs/datasets.md).
+    """
+    from spiro_diffusion.cohorts import card, folder  # noqa: PLC0415 (pandas)
+
+    folder.check(out, force)
 
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
     progress = not as_json and sys.stderr.isatty()
-    table = SpiroGenerator.from_checkpoint(models).write_cohort(
-        out, people, seed, data=data, progress=progress, tell=warn
+    written = SpiroGenerator.from_checkpoint(models).write_cohort(
+        out, people, seed, retests=retests, data=data, force=force, progress=progress, tell=warn
     )
+    drawn, rate = written.drawn, written.seconds_per_1000
     if as_json:
-        print_json({"files": [str(f) for f in files], "seed": seed, "people": people, "efforts": len(table)})
+        said: dict[str, Any] = {"seed": seed, "people": people, "retests": retests, "efforts": drawn.efforts}
+        print_json({"files": [str(f) for f in written.files], **said, "seconds_per_1000_efforts": round(rate, 3)})
         return
-    best = table[table["best"].astype(bool)]
-    print_indices(best, f"{people} people, {len(table)} efforts; {len(best)} best ones", ["person", "effort"])
-    wrote(files)
+    rows = card.shares(written.participants, drawn.means)
+    print_table("people by best values", ("", "participants, weighted", "drawn"), rows)
+    tell(f"{people} people, {drawn.efforts} efforts in {drawn.seconds:.1f} s: {rate:.2f} s per 1,000 efforts")
+    wrote([out / folder.CARD])
+    tell(f"and {len(written.files) - 1} files beside it")
 
 
 @command("spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")

@@ -12,6 +12,13 @@ from spiro_diffusion.models.seats import ACCEPTED, Floats
 from spiro_diffusion.physiology import ats_ers
 
 
+class Drawn(NamedTuple):
+    """n efforts and their curves."""
+
+    table: pd.DataFrame  # the efforts asked for, with what was drawn of them: grade, best, INDICES
+    signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
+
+
 class Facts(NamedTuple):
     """n efforts and their facts."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.generation.effort_tables import Facts
+from spiro_diffusion.generation.effort_tables import Drawn, Facts
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,12 @@ class Engine(Protocol):
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """Facts of efforts, those of one person of one lung; see `sessions.draw_facts`."""
+
+
+def draw_sessions(engine: Engine, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Drawn:
+    """Facts as `Engine.session_facts` draws them, and a curve for each effort."""
+    facts = engine.session_facts(efforts, seed, known)
+    return Drawn(facts.table, engine.sample_given(facts.table, facts.logs, seed))
 
 
 class SessionEfforts:

@@ -1,31 +1,39 @@
-"""A synthetic population: people drawn as NHANES weighs its participants, and a session of efforts for each.
+"""A synthetic population: people drawn as NHANES weighs its participants, a lung each, and its visits.
 
-A smoothed bootstrap: a participant by survey weight, age and height moved a little, sex and the kinds of that
-participant's efforts (grade, test type, which is the best) as they are.
+A smoothed bootstrap: a participant by survey weight, age and height moved a little, sex and the number of that
+participant's efforts before and after the bronchodilator as they are.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
-from spiro_diffusion.generation import drawn_curves
-from spiro_diffusion.generation.columns import indices_table
-from spiro_diffusion.generation.curve_files import write_parquet
-from spiro_diffusion.generation.generator import Generator
-from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.generation.engine import Engine, draw_sessions
+from spiro_diffusion.models.seats import ACCEPTED, BEST, MAXIMA, PLACES, Floats, Seats, with_ratio
 
 JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
-COMPARED = ("fev1", "fvc", "ratio", "pef", "fef2575")  # with the participants' own: L, L, -, L/s, L/s
-PIECE = 1024  # efforts at once: 18 MB
+READ = ("fev1", "fvc", "pef", "fef2575", "fev075", "bev", "fet", "t99", "last_second", "end_flow", "cough", "cough075")
+SESSIONS = 1024  # drawn at once
+SIGNIFICANT = {"fev1": 0.12, "fvc": 0.11, "fef2575": 0.21}  # change from week to week, see `retest_values`
+BETWEEN_VISITS = {name: change / (1.96 * np.sqrt(2)) for name, change in SIGNIFICANT.items()}  # SD of logarithms
+BETWEEN_VISITS["pef"] = BETWEEN_VISITS["fev1"]
+TOGETHER = 0.8  # correlation of the moves: that of FEV1/FVC has an SD of 2.6 %
+OF_VISIT = ("person", "session", "effort", "test_type", "grade", "best", "age", "height", "sex")
+
+
+class Visits(NamedTuple):
+    """Some people's efforts: OF_VISIT of each, a person's sessions one after another, and the curves."""
+
+    table: pd.DataFrame  # person from 0, session from 1, effort from 1 before and after the bronchodilator
+    signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
 
 
 def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.random.Generator) -> pd.DataFrame:
@@ -56,36 +64,74 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
     return out.join(rows[["sex", *EFFORTS]])
 
 
-def write_cohort(
-    path: Path, generator: Generator, curves: pd.DataFrame, people: int, seed: int, progress: bool = False
-) -> pd.DataFrame:
-    """Draw a population after the participants of `curves`, and write its efforts as Parquet, a row an effort.
+def draw_visits(generator: Engine, curves: pd.DataFrame, people: int, retests: int, seed: int) -> Iterator[Visits]:
+    """Whole people drawn after the participants of `curves`: a lung each, and its efforts at each visit, some people
+    at a time, so that memory does not grow with them.
 
-    Columns: those of `draw_people`, the indices and z-scores of `columns.indices_table`, and `flow_l_s`: a list of
-    float32, L/s at BTPS, mean of each 10 ms from -0.50 s to the last with flow.
+    Each has as many efforts before and after the bronchodilator as the participant had, up to PLACES each; their
+    grades are drawn. A retest is a session of a lung whose best values are the person's own, moved by `retest_values`.
+    The same seed gives the same people, whatever draws them.
 
-    Returns the table without the curves.
+    Args:
+        curves: efforts of participants, as of `draw_people`. retests: further visits of each person.
+
+    Raises SpiroError where no participant with a weight is within the trained ages and heights.
     """
-    efforts = draw_people(curves, people, generator.made_from, np.random.default_rng(seed))
-    tables = []
+    most = max(1, SESSIONS // (1 + retests))
+    for i, first in enumerate(range(0, people, most)):
+        rng = np.random.default_rng([seed, i])
+        drawn = draw_people(curves, min(most, people - first), generator.made_from, rng)
+        efforts = seated(drawn)
+        seeds = rng.integers(2**63, size=1 + retests)
+        visit = draw_sessions(generator, efforts, int(seeds[0]))
+        later = retest_values(reached(visit.table), retests, rng)
+        visits = [visit, *(draw_sessions(generator, efforts, int(s), v) for s, v in zip(seeds[1:], later, strict=True))]
+        tables = [v.table.assign(session=number + 1) for number, v in enumerate(visits)]
+        table = pd.concat(tables, ignore_index=True).rename(columns={"place": "effort"})
+        table["person"] += first
+        order = np.lexsort((np.arange(len(table)), table["person"]))  # a person's sessions follow one another
+        signals = np.concatenate([v.signals for v in visits])
+        yield Visits(table[list(OF_VISIT)].iloc[order].reset_index(drop=True), signals[order])
 
-    def pieces() -> Iterator[pd.DataFrame]:
-        starts = range(0, len(efforts), PIECE)
-        for i, start in enumerate(tqdm(starts, desc="cohort", unit="piece", disable=not progress)):
-            some = efforts.iloc[start : start + PIECE].reset_index(drop=True)
-            piece_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-            drawn = drawn_curves.from_signals(generator.sample(some, 1, piece_seed, progress=False), some)
-            points = spirometry.end_of_flow(drawn.flow)
-            tables.append(
-                some.join(
-                    indices_table(spirometry.indices(drawn.flow, points), some["age"], some["height"], some["sex"])
-                )
-            )
-            yield tables[-1].assign(flow_l_s=[flow[:end] for flow, end in zip(drawn.flow, points, strict=True)])
 
-    with atomic(path) as part:
-        write_parquet(part, pieces())
-    return pd.concat(tables, ignore_index=True)
+def seated(efforts: pd.DataFrame) -> pd.DataFrame:
+    """Efforts of `draw_people` as `draw_sessions` takes them: person, age (years), height (cm), sex, test_type, place.
+
+    Places are counted before and after the bronchodilator; efforts beyond the model's PLACES are left out.
+    """
+    table = efforts[["person", "age", "height", "sex", "test_type"]].sort_values(
+        ["person", "test_type"], ascending=[True, False], kind="stable"
+    )  # Pre before Bron
+    table["place"] = table.groupby(["person", "test_type"]).cumcount() + 1
+    return table[table["place"] <= PLACES].reset_index(drop=True)
+
+
+def reached(efforts: pd.DataFrame) -> Floats:
+    """`seats.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
+
+    Where no effort has a grade that counts, all of its session count: a lung is there even if nothing is reported.
+    """
+    seats = Seats.of(efforts, "person")
+    best = seats.best(efforts)
+    return np.where(np.isnan(best), seats.best(efforts.assign(grade=ACCEPTED[0])), best)
+
+
+def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list[Floats]:
+    """Best values of further visits of people, each as `first` (P, 5), the `seats.BEST` of their first visit.
+
+    A visit's values are the person's own times exp(e), e normal with the SDs of BETWEEN_VISITS; the first visit has
+    such an e too, so that all visits of a person are alike. NHANES examined each participant once: nothing of this is
+    trained. It is the week-to-week variation of healthy adults that ATS/ERS 2005 published (Pellegrino et al., doi
+    10.1183/09031936.05.00035205, table 12): changes of 12 % in FEV1, 11 % in FVC and 21 % in FEF25-75 are significant.
+    Taken for 95 % limits of a difference, 1.96 sqrt(2) SD, they are within-person SDs of 4.3, 4.0 and 7.6 %. PEF, which
+    the table lacks, moves as FEV1 does, and the correlation TOGETHER of the four is an assumption.
+    """
+    sd = np.array([BETWEEN_VISITS[name] for name in MAXIMA])
+    shape = (1 + retests, len(first), len(MAXIMA))
+    common, own = rng.normal(size=(*shape[:2], 1)), rng.normal(size=shape)
+    e = sd * (np.sqrt(TOGETHER) * common + np.sqrt(1 - TOGETHER) * own)
+    columns = [BEST.index(name) for name in MAXIMA]
+    return [with_ratio(first[:, columns] * np.exp(e[visit] - e[0])) for visit in range(1, 1 + retests)]
 
 
 def read_participants(data: Path) -> pd.DataFrame:
@@ -93,5 +139,4 @@ def read_participants(data: Path) -> pd.DataFrame:
 
     Raises SpiroError where it has no curves.parquet.
     """
-    wanted = ["seqn", "age", "height", "sex", "mec_weight", *EFFORTS, *(n for n in COMPARED if n != "ratio")]
-    return read_table(data / "curves.parquet", wanted)
+    return read_table(data / "curves.parquet", ["seqn", "age", "height", "sex", "mec_weight", *EFFORTS, *READ])

@@ -7,7 +7,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import OF_EFFORT, Curves
-from spiro_diffusion.generation.engine import Engine
+from spiro_diffusion.generation.engine import Engine, draw_sessions
 from spiro_diffusion.generation.requests import Wanted
 
 PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
@@ -37,11 +37,10 @@ def curves_of(engine: Engine, people: pd.DataFrame, given: pd.DataFrame, size: S
         people: age, height, sex and what else is known, a row a person; given: their columns as a user gave them.
     """
     lungs = np.repeat(np.arange(len(people)), size.lungs)
-    facts = engine.session_facts(size.efforts(people.iloc[lungs].reset_index(drop=True)), seed, None)
-    signals = engine.sample_given(facts.table, facts.logs, seed)
-    lung = facts.table["person"].to_numpy(np.int64)
-    own = given.reset_index(drop=True)
-    return Curves(people, lungs[lung], lung % size.lungs, signals, own, of_effort(facts.table))
+    drawn = draw_sessions(engine, size.efforts(people.iloc[lungs].reset_index(drop=True)), seed)
+    lung = drawn.table["person"].to_numpy(np.int64)
+    table = of_effort(drawn.table)
+    return Curves(people, lungs[lung], lung % size.lungs, drawn.signals, given.reset_index(drop=True), table)
 
 
 def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:

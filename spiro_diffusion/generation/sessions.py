@@ -1,16 +1,13 @@
 """Efforts of one lung: the facts of all efforts of a person drawn together, then a curve for each."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.effort_tables import Facts, told
+from spiro_diffusion.generation.effort_tables import Drawn, Facts, told
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.effort_facts import CHANNELS, NAMES, REACHED
@@ -22,13 +19,6 @@ PEOPLE = {"cpu": 256, "cuda": 8192}  # at a time
 STREAM = 3  # of the noise
 GRADE = conditioning.NAMES.index("grade")
 KNOWN = [len(conditioning.NAMES) + 1 + BEST.index(name) for name in NAMES[:REACHED]]  # of a set's conditions
-
-
-class Drawn(NamedTuple):
-    """n efforts and their curves."""
-
-    table: pd.DataFrame  # the efforts asked for, with what was drawn of them: grade, best, INDICES
-    signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
 
 
 def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Facts:

@@ -1,0 +1,1 @@
+"""Synthetic populations as folders ready to publish: parts, data card, metadata, checksums."""
