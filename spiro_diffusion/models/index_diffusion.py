@@ -271,7 +271,7 @@ def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
     for seats in (slice(0, PLACES), slice(PLACES, EFFORTS)):
         there, facts = present[:, seats].bool(), people[:, seats, : len(NAMES)]
         good = there & (grades(people[:, seats]) < GRADES.index("D"))
-        counts = torch.where(good.any(1, keepdim=True), good, there)
+        counts = good | (there & ~good.any(1, keepdim=True))
         total = counts.sum(1)
         mean = (facts * counts[..., None]).sum(1) / total.clamp(min=1)[:, None]
         largest = facts.masked_fill(~counts[..., None], -torch.inf).amax(1)

@@ -182,7 +182,7 @@ class Density(nn.Module):
         """The mixture of the first number: log weights, means and SDs (B, components) in SDs, and the mean and the SD
         (B,) that bring it to its unit."""
         x = self._given(features)
-        earlier = torch.zeros((len(features), self.config.numbers), device=features.device)
+        earlier = torch.zeros_like(features[:, :1]).expand(-1, self.config.numbers)
         start, sd = self._start(features, x)
         return *self._mixture(self._seen(x), earlier, 0), start[:, 0], sd[:, 0]
 
@@ -251,13 +251,13 @@ class Density(nn.Module):
         right = (first[:, None] >= self.places[1:-1]).sum(1)
         low, high = self.places[right], self.places[right + 1]
         share = ((first - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)[:, None]
-        weight = torch.zeros((len(first), PLACES), device=first.device)
-        return weight.scatter_(1, right[:, None], 1 - share).scatter_(1, right[:, None] + 1, share)
+        place = torch.arange(PLACES, device=first.device) - right[:, None]
+        return (place == 0) * (1 - share) + (place == 1) * share
 
     def _seen(self, x: Tensor) -> Tensor:
         """What the head of each number makes of the features, (B, k, width), before it is told the numbers before."""
         weight = self.heads.weight[:, : self.config.width].transpose(0, 1).flatten(1)
-        return torch.addmm(self.heads.bias.flatten(), self.trunk(x), weight).view(len(x), len(self.earlier), -1)
+        return torch.addmm(self.heads.bias.flatten(), self.trunk(x), weight).unflatten(1, (len(self.earlier), -1))
 
     def _earlier_weight(self) -> Tensor:
         """(k, k, width), by which each number's head is told the numbers before it."""
