@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full deps docs lint proof fuzz setup clean
+.PHONY: repro test full wheel deps docs lint proof fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
@@ -32,6 +32,10 @@ fuzz: setup  ## 5,000 edited files for every reader, and 5,000 records of manoeu
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	@python -m spiro_diffusion.pipeline.run_dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
 
+wheel: setup  ## dist/*.whl with the model of `make repro`, to draw from at once
+	python -m spiro_diffusion.engines.package
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines/dvc.yaml
 	python -m spiro_diffusion.pipeline.dependencies
 
@@ -51,4 +55,4 @@ setup: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .scratch site
+	rm -rf .venv .scratch site dist build spiro_diffusion/model

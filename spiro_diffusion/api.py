@@ -27,8 +27,9 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import SPLITS, Split
 from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
+from spiro_diffusion.engines import choice, store
 from spiro_diffusion.engines.choice import FullEngine, open_engine
-from spiro_diffusion.generation import drawn_curves, model_figures, on_request, requests, session_curves
+from spiro_diffusion.generation import drawn_curves, on_request, requests, session_curves
 from spiro_diffusion.generation.conditions import Patient, Subject
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.engine import SessionEfforts, SingleEfforts
@@ -81,13 +82,15 @@ class SpiroGenerator:
         self._generator, self._folder, self._calibration = generator, folder, calibration
         self._reconstructor: Reconstructor | None = None  # loaded when first used
         self.made_from: dict[str, Any] = generator.made_from
-        self.warnings = model_figures.warning(folder) if folder else []
+        self.warnings = generator.model_warnings(folder) if folder else []
 
     @classmethod
     def from_checkpoint(
-        cls, folder: str | Path = "models", device: str = "auto", calibration: str | Path | None = None
+        cls, folder: str | Path = store.DEFAULT, device: str = "auto", calibration: str | Path | None = None
     ) -> "SpiroGenerator":
-        """Load `vqvae.safetensors` and `cldm.safetensors` of a folder; `device` is auto, cpu or cuda.
+        """Load a model: a folder with its checkpoints or with what `spiro export` wrote, a .zip of one, an http(s)
+        address of such a .zip (with `#sha256=…` checked), or a name of the registry; by default the folder `models`,
+        or the model that the wheel carries. `device` of checkpoints is auto, cpu or cuda.
 
         `calibration`: a file that `calibrate` made, for the spirometer and people whose efforts are completed.
 
@@ -96,7 +99,7 @@ class SpiroGenerator:
         Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
         there.
         """
-        folder, own = Path(folder), None if calibration is None else Path(calibration)
+        folder, own = store.located(folder), None if calibration is None else Path(calibration)
         found = cls(open_engine(folder, device), folder, own)
         if own is not None:
             _ = found.reconstructor  # a calibration of another model is refused at once
@@ -204,8 +207,7 @@ class SpiroGenerator:
     @property
     def reconstructor_file(self) -> Path | None:
         """The checkpoint that `reconstruct` needs, where it is there."""
-        file = self._folder / RECONSTRUCTOR if self._folder else None
-        return file if file and file.is_file() else None
+        return choice.completes(self._folder) if self._folder else None
 
     def reconstruct(
         self,
@@ -257,7 +259,7 @@ class SpiroGenerator:
     def _checkpoint(self) -> Path:
         if self._folder is None:
             raise SpiroError("this generator was not loaded from a folder; use SpiroGenerator.from_checkpoint")
-        return self._folder / RECONSTRUCTOR
+        return choice.completes(self._folder) or self._folder / RECONSTRUCTOR
 
     def validate(
         self,

@@ -25,14 +25,15 @@ def info(
 ) -> None:
     """What the model was trained on, how good it is, and what it must not be used for."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
+    from spiro_diffusion.engines import choice, store  # noqa: PLC0415
     from spiro_diffusion.generation import model_figures  # noqa: PLC0415
     from spiro_diffusion.generation.intended_use import LIMITS, trained_on  # noqa: PLC0415
-    from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
 
-    made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
-    summary = metrics or models.parent / EVALUATED / "summary.json"
+    folder = store.located(models)
+    made_from = choice.made_from(folder)
+    summary = metrics or folder.parent / EVALUATED / "summary.json"
     figures = read_json(summary) if metrics or summary.exists() else {}
-    for warning in model_figures.warning(models):
+    for warning in model_figures.warning(folder):
         warn(warning)
     if as_json:
         print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
@@ -58,14 +59,14 @@ def card(
 ) -> None:
     """The model card: data, use, limits, figures by group."""
     from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
+    from spiro_diffusion.engines import choice, store  # noqa: PLC0415
     from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
-    from spiro_diffusion.models.header import read_made_from  # noqa: PLC0415
     from spiro_diffusion.reporting import model_card as cards  # noqa: PLC0415
 
-    out = out or models / "card.md"
+    folder = store.located(models)
+    out = out or folder / "card.md"
     check_files(force, (out, (".md",)))
-    made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
-    write_text(out, cards.card(made_from, cards.read(metrics or models.parent / EVALUATED)))
+    write_text(out, cards.card(choice.made_from(folder), cards.read(metrics or folder.parent / EVALUATED)))
     if as_json:
         print_json({"files": [str(out)]})
     else:

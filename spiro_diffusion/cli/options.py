@@ -12,7 +12,10 @@ from spiro_diffusion.generation.conditions import CONDITIONS
 if TYPE_CHECKING:
     from spiro_diffusion.user_curves.tables import Person
 
-Models = Annotated[Path, typer.Option(help="Folder with vqvae.safetensors and cldm.safetensors.")]
+Models = Annotated[
+    str,
+    typer.Option(help="Folder of a model, a .zip of one, its address, or a name; `models`, or the wheel's own."),
+]
 Btps = Annotated[
     float | None, typer.Option(help="Factor to BTPS of a file that does not say its own; 1 where it is at BTPS.")
 ]
@@ -22,7 +25,7 @@ Calibration = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]
-MODELS = Path("models")
+MODELS = "models"
 PATTERN = (
     "normal, obstruction, possible-restriction, possible-mixed, low-fev1 (ERS/ATS 2022); prism; gold-1 to gold-4 of "
     "adults, drawn after a bronchodilator: two puffs, at least ten minutes."

@@ -204,7 +204,7 @@ def reconstruct(
     wrote(paths)
 
 
-def _calibrate(folder: Path, models: Path, btps: float | None, output: Output) -> None:
+def _calibrate(folder: Path, models: str, btps: float | None, output: Output) -> None:
     """Write FOLDER/calibration.json, and say what it corrects."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415

@@ -156,12 +156,15 @@ class Sheet:
 
         if not any(fault in page.STOPPED for blow in session.blows for fault in blow.faults if not blow.counts_fvc):
             return {}
-        if not (self.models / RECONSTRUCTOR).is_file():
-            say(f"note: blows that were stopped are not completed: no {self.models / RECONSTRUCTOR}")
+        from spiro_diffusion.engines import choice, store  # noqa: PLC0415
+
+        folder = store.located(self.models)
+        if choice.completes(folder) is None:
+            say(f"note: blows that were stopped are not completed: no {folder / RECONSTRUCTOR}")
             return {}
         from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
-        return page.complete(session, SpiroGenerator.from_checkpoint(self.models).reconstruct, warn)
+        return page.complete(session, SpiroGenerator.from_checkpoint(folder).reconstruct, warn)
 
 
 def print_session(read: "Interpretation") -> None:

@@ -1,14 +1,18 @@
 """Which engine opens a folder."""
 
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from spiro_diffusion.core.artifacts import read_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.engine import Engine
+from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
 EXPORTED = "sampler.json"  # in a folder that `spiro export` wrote
+COMPLETING = ("reconstructor.safetensors", "reconstructor.json")
 
 
 class FullEngine(Engine, Protocol):
@@ -19,6 +23,30 @@ class FullEngine(Engine, Protocol):
 
         Raises SpiroError where it has none.
         """
+
+    def model_warnings(self, folder: Path) -> list[str]:
+        """What the judge's figures say against the model."""
+
+
+def made_from(folder: Path) -> dict[str, Any]:
+    """What the generator of a folder was trained on, read without the library that computes.
+
+    Raises SpiroError where the folder has no generator, or it is damaged.
+    """
+    if not (folder / EXPORTED).is_file():
+        return asdict(read_made_from(folder / "cldm.safetensors"))
+    try:
+        return dict(read_json(folder / EXPORTED)["made_from"])
+    except (KeyError, TypeError, ValueError):
+        raise SpiroError(f"{folder / EXPORTED}: not what `spiro export` wrote; export it again") from None
+
+
+def completes(folder: Path) -> Path | None:
+    """The file of a folder that completes efforts, where it is there."""
+    for name in COMPLETING:
+        if (folder / name).is_file():
+            return folder / name
+    return None
 
 
 def open_engine(folder: Path, device: str = "auto") -> FullEngine:

@@ -35,7 +35,7 @@ class OnnxEngine:
             self.sampler = Sampler(folder)
             self.made_from: dict[str, Any] = self.sampler.info["made_from"]
             own = tuple(self.sampler.names)
-            self.warnings: list[str] = self.sampler.info["warnings"]
+            self._warnings: list[str] = list(self.sampler.info["warnings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SpiroError(f"{folder}: not what `spiro export` wrote ({error!r}); export it again") from None
         if own != conditioning.NAMES:
@@ -105,6 +105,11 @@ class OnnxEngine:
     def reconstructor(self, folder: Path) -> Reconstructor:
         """What completes efforts; see `FullEngine`."""
         return load_reconstructor(folder, self)
+
+    def model_warnings(self, folder: Path) -> list[str]:
+        """Those that the export keeps."""
+        del folder
+        return self._warnings
 
     def _told(self, people: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Conditions (n, c) and surface features (n, 12)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.generation import effort_tables, sessions
+from spiro_diffusion.generation import effort_tables, model_figures, sessions
 from spiro_diffusion.generation.effort_tables import Facts
 from spiro_diffusion.generation.engine import Floats
 from spiro_diffusion.generation.generator import Generator
@@ -59,6 +59,10 @@ class TorchEngine(Generator):
     def reconstructor(self, folder: Path) -> Reconstructor:
         """As `densities.load_reconstructor`."""
         return load_reconstructor(folder / RECONSTRUCTOR, self)
+
+    def model_warnings(self, folder: Path) -> list[str]:
+        """As `model_figures.warning`."""
+        return model_figures.warning(folder)
 
 
 def open_torch(folder: Path, device: str) -> TorchEngine:

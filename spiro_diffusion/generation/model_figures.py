@@ -7,6 +7,7 @@ from spiro_diffusion.core.artifacts import read_json, sha256
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED
 from spiro_diffusion.generation.intended_use import EVALUATED
 
+CHECKPOINT = "cldm.safetensors"
 WORST_AUC = 0.70  # of generated told from held-out efforts by their indices; 0.5 is chance
 COVERED = (0.65, 0.92)  # of the 80 % intervals
 
@@ -19,9 +20,9 @@ def warning(models: Path) -> list[str]:
     """
     folder = models.parent / EVALUATED
     summary, judge = folder / "summary.json", folder / "judge.json"
-    if not (summary.is_file() and judge.is_file()):
+    if not (summary.is_file() and judge.is_file() and (models / CHECKPOINT).is_file()):
         return []
-    if read_json(judge).get("data", {}).get("models") != sha256(models / "cldm.safetensors"):
+    if read_json(judge).get("data", {}).get("models") != sha256(models / CHECKPOINT):
         return []
     figures = read_json(summary)
     said = []

@@ -1,0 +1,189 @@
+"""Where a model is: a folder, a .zip, an address, a name of the registry, or the model that the wheel carries."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import urldefrag
+
+import requests
+from platformdirs import user_cache_dir
+
+from spiro_diffusion.core.artifacts import sha256
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.version import VERSION
+from spiro_diffusion.engines.choice import EXPORTED
+
+PACKAGED = Path(__file__).parents[1] / "model"  # in a wheel that `make wheel` built
+DEFAULT, OWN = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
+REGISTRY, CACHE = "SPIRO_MODELS", "SPIRO_CACHE"  # environment variables: a JSON file of names, a folder
+CHECKPOINT = "cldm.safetensors"
+LARGEST = 2 << 30  # bytes, of an archive and unpacked
+TIMEOUT_S = 30
+CHUNK = 1 << 16  # bytes; of an unfinished one nothing is kept
+HASH = "sha256="  # behind the # of an address
+
+
+class Entry(NamedTuple):
+    """A model of the registry."""
+
+    address: str
+    sha256: str
+
+
+def located(models: str | Path = DEFAULT) -> Path:
+    """The folder of a model, fetched and unpacked into the cache where it is an address, a name or a .zip.
+
+    The default is the folder `models` where it holds a model, else the model that the wheel carries.
+
+    Raises SpiroError where there is none, it cannot be fetched, or it is not what its hash says.
+    """
+    text, path = str(models), Path(models)
+    if text.startswith(("http://", "https://")):
+        address, fragment = urldefrag(text)
+        return _unpacked(_fetched(address, fragment.removeprefix(HASH)))
+    if path.is_dir() and (text != DEFAULT or holds_model(path) or not holds_model(PACKAGED)):
+        return path
+    if path.is_file():
+        return _unpacked(path)
+    if text in (DEFAULT, OWN) and holds_model(PACKAGED):
+        return PACKAGED
+    known = registry()
+    if text in known:
+        return _unpacked(_fetched(*known[text]))
+    if text == DEFAULT or path.suffix or len(path.parts) > 1:
+        return path  # who opens it says what is missing
+    raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(known)}")
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder has a generator's checkpoint, or an exported one."""
+    return (folder / CHECKPOINT).is_file() or (folder / EXPORTED).is_file()
+
+
+def registry() -> dict[str, Entry]:
+    """Models by name: those of the JSON file that the environment variable SPIRO_MODELS names.
+
+    Raises SpiroError where the file is missing or is no registry.
+    """
+    file = os.environ.get(REGISTRY)
+    if not file:
+        return {}
+    try:
+        held = json.loads(Path(file).read_text(encoding="utf-8"))
+        return {str(name): Entry(str(e["address"]), str(e["sha256"])) for name, e in held.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpiroError(
+            f'{file}: no registry of models ({error!r}); expected {{"name": {{"address": "https://…", "sha256": "…"}}}}'
+        ) from None
+
+
+def _names(known: dict[str, Entry]) -> str:
+    return ", ".join((OWN, *known)) + ("" if known else f" (set {REGISTRY} to a JSON file for more)")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get(CACHE) or user_cache_dir("spiro-diffusion"))
+
+
+def _fetched(address: str, wanted: str) -> Path:
+    """The archive at an address, from the cache where it is there whole; a fetch that broke off goes on.
+
+    Raises SpiroError where the server does not give it, or its SHA-256 is another than the one wanted.
+    """
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    path = _cache() / "archives" / f"{name}.zip"
+    if path.is_file() and (not wanted or sha256(path) == wanted):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    try:
+        _download(address, part)
+    except (requests.RequestException, OSError) as error:
+        raise SpiroError(
+            f"{address}: cannot be fetched ({_reason(error)}); what came is kept, and the next call goes on"
+        ) from None
+    found = sha256(part)
+    if wanted and found != wanted:
+        part.unlink()
+        raise SpiroError(f"{address}: its SHA-256 is {found}, expected {wanted}; it is another file or was damaged")
+    part.replace(path)
+    return path
+
+
+def _download(address: str, part: Path) -> None:
+    """Fetch to `part`, from where it ends.
+
+    Raises requests.RequestException and OSError.
+    """
+    have = part.stat().st_size if part.is_file() else 0
+    head = {"User-Agent": f"spiro-diffusion/{VERSION}", "Accept-Encoding": "identity"}
+    if have:
+        head["Range"] = f"bytes={have}-"
+    with requests.get(address, headers=head, stream=True, timeout=TIMEOUT_S) as answer:
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # it was whole
+        answer.raise_for_status()
+        goes_on = answer.status_code == requests.codes.partial_content
+        size = have if goes_on else 0
+        expected = int(answer.headers.get("Content-Length", -size)) + size
+        with part.open("ab" if goes_on else "wb") as file:
+            for block in answer.iter_content(CHUNK):
+                size += file.write(block)
+                if size > LARGEST:
+                    raise OSError(f"more than {LARGEST:,} bytes")
+        if expected and size < expected:
+            raise OSError(f"broke off after {size:,} of {expected:,} bytes")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"status {error.response.status_code}"
+    if isinstance(error, requests.ConnectionError):
+        return "no answer"
+    return str(error) or type(error).__name__
+
+
+def _unpacked(archive: Path) -> Path:
+    """The folder with an archive's files, which lie at its top or in one folder.
+
+    Raises SpiroError where it is no sound archive of a model.
+    """
+    folder = _cache() / "models" / sha256(archive)[:16]
+    if holds_model(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as home:
+        try:
+            with zipfile.ZipFile(archive) as held:
+                _extract(held, Path(home) / "model", archive)
+        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            raise SpiroError(f"{archive}: not a sound .zip ({error}); fetch it again") from None
+        if not holds_model(Path(home) / "model"):
+            raise SpiroError(f"{archive}: holds no model; expected {CHECKPOINT} or {EXPORTED}")
+        shutil.rmtree(folder, ignore_errors=True)
+        (Path(home) / "model").rename(folder)
+    return folder
+
+
+def _extract(held: zipfile.ZipFile, to: Path, archive: Path) -> None:
+    """Its files by their names alone: no path leads out of the folder, and nothing unpacks beyond LARGEST."""
+    to.mkdir()
+    files = [info for info in held.infolist() if not info.is_dir()]
+    if sum(info.file_size for info in files) > LARGEST:
+        raise SpiroError(f"{archive}: unpacks to more than {LARGEST:,} bytes")
+    places = {str(PurePosixPath(info.filename).parent) for info in files}
+    if len(places) > 1 or any(".." in place for place in places):
+        raise SpiroError(f"{archive}: its files lie in several folders; a model's lie in one")
+    for info in files:
+        with held.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
+            shutil.copyfileobj(source, file)
+
+
+def words(folder: Path) -> str:
+    """Where a model is, for a message."""
+    return "the wheel's model" if folder == PACKAGED else str(folder)
