@@ -100,6 +100,7 @@ def generate(
     Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
     """
     from spiro_diffusion.generation import curve_files, drawn_curves  # noqa: PLC0415
+    from spiro_diffusion.generation.intended_use import trained_on  # noqa: PLC0415
 
     table, paths = people.table(subject), files.checked(output.force)
 
@@ -131,6 +132,7 @@ def generate(
         return
     first = ["person", "draw"] if efforts.session is None else ["draw", "effort", "test_type", "grade"]
     print_indices(indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", first)
+    tell(f"the model was trained on {trained_on(generator.made_from)}; not for diagnosis")
     wrote(paths)
 
 
