@@ -110,7 +110,7 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
         r"conditions\.cycle\.values\[0\] is E in the file and F in this code",
     ),
     (conditioning, "NAMES", conditioning.NAMES[::-1], "cldm", r"condition_names\[0\] is age in the file and cycle"),
-    (index_diffusion, "NAMES", ("fvc", *effort_facts.NAMES[1:]), "cldm", r"facts\[0\] is fev1 in the file"),
+    (effort_facts, "NAMES", ("fvc", *effort_facts.NAMES[1:]), "cldm", r"facts\[0\] is fev1 in the file"),
     (layers, "STEP_FREQUENCIES", (0.5, 32.0, 32), "cldm", r"step_frequencies\[0\] is 0\.25 in the file"),
     (mean_surface, "features", lambda people: np.ones((len(people), 12)), "cldm", r"mean_surface\w+\[\d+\] is"),
     (segments, "KNOTS", segments.KNOTS[:-1], "reconstructor", r"segments\.knots is \[0\.03"),
