@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from spiro_diffusion.core.errors import SpiroError
 
@@ -71,8 +72,6 @@ def held(drawn: NDArray, lowest: NDArray, highest: NDArray) -> Floats:
 
 def quantiles(parts: Sequence[Floats], levels: Sequence[float]) -> Floats:
     """Quantiles (n, levels) of mixtures, as `Density.first` gives them."""
-    from scipy.special import ndtr  # noqa: PLC0415 (0.2 s, and who draws curves needs none)
-
     log_weight, means, sds, start, sd = parts
     weight = np.exp(log_weight)
     low, high = (means - WIDE * sds).min(axis=1), (means + WIDE * sds).max(axis=1)

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models import effort_facts
-from spiro_diffusion.models.mixtures import Mixtures
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts, unlikeness
 from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
 from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
+
+if TYPE_CHECKING:
+    from spiro_diffusion.models.mixtures import Mixtures  # loads SciPy, which who draws curves does without
 
 ZERO_EDGE = time_grid.LEAD_SAMPLES  # edge of the grid at time zero
 JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0.02 L/s
@@ -117,7 +119,7 @@ class Reconstructor:
 
     def __init__(
         self,
-        densities: Mapping[Segment, Mixtures],
+        densities: "Mapping[Segment, Mixtures]",
         generator: CurveDrawer,
         made_from: dict[str, Any],
         corrections: Corrections | None = None,
