@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.engines.onnx_completion import load_reconstructor
 from spiro_diffusion.engines.onnx_sampler import BATCH, Sampler
 from spiro_diffusion.generation import effort_tables
 from spiro_diffusion.generation.effort_tables import Facts
@@ -104,6 +103,8 @@ class OnnxEngine:
 
     def reconstructor(self, folder: Path) -> Reconstructor:
         """What completes efforts; see `FullEngine`."""
+        from spiro_diffusion.engines.onnx_completion import load_reconstructor  # noqa: PLC0415 (SciPy)
+
         return load_reconstructor(folder, self)
 
     def model_warnings(self, folder: Path) -> list[str]:
