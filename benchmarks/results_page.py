@@ -102,24 +102,33 @@ def _spoiling(name: str) -> str:
     return {"cough": "a cough"}.get(name, f"cut at {name[-1]} s")
 
 
+DRAWN = (  # of all data but the CDC's own
+    "The tails of these data were drawn as exponentials, which favours the exponential rivals, and their lesser "
+    "efforts by rule. "
+)
+DRAWN_TOGETHER = (
+    "Here the efforts of one person share their tail by rule: how much another effort tells of real lungs is not known."
+)
+
+
 def _spoiled(judged: dict[str, Any] | None) -> list[str]:
     if judged is None:
         return []
     about = judged["data"]
+    real = about["source"] == "nhanes"
     return [
         "",
         "## Spoiled efforts, drawn anew",
         "",
         f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} "
         f"draws each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute "
-        "errors; the rivals' are of FVC (mL). The tails of this stand-in were drawn as exponentials, which favours the "
-        "exponential rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
+        f"errors; the rivals' are of FVC (mL). {'' if real else DRAWN}"
+        "[reconstruction.md](reconstruction.md) has the rest.",
         "",
         *spoiled_table(judged),
         "",
-        "The same efforts without, and given the person's best other acceptable effort of the same kind of test. On "
-        "this stand-in the efforts of one person share their tail by rule: how much another effort tells of real lungs "
-        "is not known.",
+        "The same efforts without, and given the person's best other acceptable effort of the same kind of test."
+        + ("" if real else f" {DRAWN_TOGETHER}"),
         "",
         *others_table(judged),
     ]
