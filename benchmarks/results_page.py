@@ -66,16 +66,15 @@ def spoiled_table(judged: dict[str, Any]) -> list[str]:
     head += ["FEV1/FVC bias, obstructed", *(RIVALS[name] for name in rivals), "CRPS over the best rival's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
-        own, scale = case["generator"], 1000
-        ratio = max((case[r]["fvc"]["crps_ratio"] for r in rivals), key=lambda figure: figure["value"])
+        own, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
             _spoiling(name),
-            f"{scale * own['fvc']['error']['value']:.1f}",
-            f"{own['fef2575']['error']['value']:.3f}",
-            f"{100 * own['fvc']['coverage_90']['value']:.1f} %, {scale * own['fvc']['width_90']['value']:.0f}",
-            f"{case['ratio_bias']['obstructed']['bias']['value']:+.4f}",
-            *(f"{scale * case[r]['fvc']['error']['value']:.1f}" for r in rivals),
-            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+            _said(fvc["error"], ".1f", 1000),
+            _said(own["fef2575"]["error"], ".3f"),
+            f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
+            _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
+            *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in rivals),
+            _ratio(*(case[r]["fvc"]["crps_ratio"] for r in rivals)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -86,16 +85,29 @@ def others_table(judged: dict[str, Any]) -> list[str]:
     head = ["spoiled", "FVC error (mL)", "90 % width (mL)", "90 % coverage", "CRPS, given over without"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["others"]["cases"].items():
-        sides, ratio = [case["fvc"][side] for side in ("without", "given")], case["fvc"]["crps_ratio"]
+        sides = [case["fvc"][side] for side in ("without", "given")]
         cells = [
             _spoiling(name),
-            ", ".join(f"{1000 * s['error']['value']:.1f}" for s in sides),
-            ", ".join(f"{1000 * s['width_90']['value']:.0f}" for s in sides),
-            ", ".join(f"{100 * s['coverage_90']['value']:.1f} %" for s in sides),
-            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+            ", ".join(_said(side["error"], ".1f", 1000) for side in sides),
+            ", ".join(_said(side["width_90"], ".0f", 1000) for side in sides),
+            ", ".join(f"{_said(side['coverage_90'], '.1f', 100)} %" for side in sides),
+            _ratio(case["fvc"]["crps_ratio"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _said(figure: dict[str, Any], form: str, scale: float = 1) -> str:
+    return "–" if figure["value"] is None else format(scale * figure["value"], form)
+
+
+def _ratio(*figures: dict[str, Any]) -> str:
+    """The largest of those known, with its interval."""
+    known = [figure for figure in figures if figure["value"] is not None]
+    if not known:
+        return "–"
+    worst = max(known, key=lambda figure: figure["value"])
+    return f"{worst['value']:.2f} ({worst['low']:.2f} to {worst['high']:.2f})"
 
 
 def _spoiling(name: str) -> str:
