@@ -305,7 +305,7 @@ def test_a_clone_takes_the_models_from_a_web_server_without_an_account(machine_a
             machine_a(*shlex.split(command))
         machine_a.commit("the web")
         b = machine_a.clone(tmp_path / "b")
-        nobody = {"HOME": str(tmp_path)}
+        nobody: dict[str, Any] = {"HOME": str(tmp_path)}
         pull, _ = block("dvc pull train_vqvae train_cldm train_reconstructor")
         b(*shlex.split(pull), **nobody)
         models = [*MODELS, "models/reconstructor.safetensors"]

@@ -105,7 +105,7 @@ def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp
         "Write the results",
         "Gather the release",
     ]
-    runner = {"FINAL": "", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    runner: dict[str, Any] = {"FINAL": "", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
 
     def step(name: str, changed: dict[str, str] | None = None, source: str = "nhanes") -> None:
         command = written[name]
