@@ -91,11 +91,11 @@ RELEASED = {
 
 def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp_path: Path) -> None:
     """As on GitHub, but for the server, on loopback, the tiny networks, and the trainings, which `done` has run."""
-    fork, site = Repository.copy(done, tmp_path / "fork"), tmp_path / "site"
+    fork, site = done.clone(tmp_path / "fork"), tmp_path / "site"
     for file in codebook.files(["G"]):
         place = site / file.paths[0].lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fork.folder / "data/raw" / file.filename, place)
+        shutil.copyfile(done.folder / "data/raw" / file.filename, place)
     job = yaml.safe_load((FOLDER / "nhanes.yml").read_text())["jobs"]["nhanes"]
     written = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
     assert list(written) == [
@@ -121,9 +121,9 @@ def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp
         step("Fetch and prepare", source=address)
     run = fork.folder / "runs/nhanes"
     for made in ("signals_L512.npy", "curves.parquet"):
-        assert (run / "data" / made).read_bytes() == (fork.folder / "data" / made).read_bytes()
+        assert (run / "data" / made).read_bytes() == (done.folder / "data" / made).read_bytes()
     for folder in ("models", "metrics"):
-        shutil.copytree(fork.folder / folder, run / folder, dirs_exist_ok=True)
+        shutil.copytree(done.folder / folder, run / folder, dirs_exist_ok=True)
     step("Train and judge", {"--first train_vqvae": "--first report"})
     step("Write the results")
     step("Gather the release")
