@@ -123,7 +123,8 @@ DRAWN_TOGETHER = (
 )
 
 
-def _spoiled(judged: dict[str, Any] | None) -> list[str]:
+def spoiled_section(judged: dict[str, Any] | None) -> list[str]:
+    """What the judge of completions found, as lines of Markdown; what is said of drawn curves is not said of NHANES."""
     if judged is None:
         return []
     about = judged["data"]
@@ -180,7 +181,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -
                 for level in registry.LEVELS
                 for line in ("", f"## {registry.LEVELS[level].capitalize()}", "", *figures_table(record, level))
             ],
-            *_spoiled(judged),
+            *spoiled_section(judged),
             "",
         ]
     )
