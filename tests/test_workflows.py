@@ -92,7 +92,7 @@ RELEASED = {
 
 
 def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp_path: Path) -> None:
-    """As on GitHub, but for the server, on loopback, and the stages that train tiny networks and judge: `done` ran them."""
+    """As on GitHub, but for the server, on loopback, and the stages that train and judge, which `done` has run."""
     fork, site = done.clone(tmp_path / "fork"), tmp_path / "site"
     for file in codebook.files(["G"]):
         place = site / file.paths[0].lstrip("/")
