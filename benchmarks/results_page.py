@@ -66,16 +66,15 @@ def spoiled_table(judged: dict[str, Any]) -> list[str]:
     head += ["FEV1/FVC bias, obstructed", *(RIVALS[name] for name in rivals), "CRPS over the best rival's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
-        own, scale = case["generator"], 1000
-        ratio = max((case[r]["fvc"]["crps_ratio"] for r in rivals), key=lambda figure: figure["value"])
+        own, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
             _spoiling(name),
-            f"{scale * own['fvc']['error']['value']:.1f}",
-            f"{own['fef2575']['error']['value']:.3f}",
-            f"{100 * own['fvc']['coverage_90']['value']:.1f} %, {scale * own['fvc']['width_90']['value']:.0f}",
-            f"{case['ratio_bias']['obstructed']['bias']['value']:+.4f}",
-            *(f"{scale * case[r]['fvc']['error']['value']:.1f}" for r in rivals),
-            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+            _said(fvc["error"], ".1f", 1000),
+            _said(own["fef2575"]["error"], ".3f"),
+            f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
+            _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
+            *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in rivals),
+            _ratio(*(case[r]["fvc"]["crps_ratio"] for r in rivals)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -86,40 +85,63 @@ def others_table(judged: dict[str, Any]) -> list[str]:
     head = ["spoiled", "FVC error (mL)", "90 % width (mL)", "90 % coverage", "CRPS, given over without"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["others"]["cases"].items():
-        sides, ratio = [case["fvc"][side] for side in ("without", "given")], case["fvc"]["crps_ratio"]
+        sides = [case["fvc"][side] for side in ("without", "given")]
         cells = [
             _spoiling(name),
-            ", ".join(f"{1000 * s['error']['value']:.1f}" for s in sides),
-            ", ".join(f"{1000 * s['width_90']['value']:.0f}" for s in sides),
-            ", ".join(f"{100 * s['coverage_90']['value']:.1f} %" for s in sides),
-            f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+            ", ".join(_said(side["error"], ".1f", 1000) for side in sides),
+            ", ".join(_said(side["width_90"], ".0f", 1000) for side in sides),
+            ", ".join(f"{_said(side['coverage_90'], '.1f', 100)} %" for side in sides),
+            _ratio(case["fvc"]["crps_ratio"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _said(figure: dict[str, Any], form: str, scale: float = 1) -> str:
+    return "–" if figure["value"] is None else format(scale * figure["value"], form)
+
+
+def _ratio(*figures: dict[str, Any]) -> str:
+    """The largest of those known, with its interval."""
+    known = [figure for figure in figures if figure["value"] is not None]
+    if not known:
+        return "–"
+    worst = max(known, key=lambda figure: figure["value"])
+    return f"{worst['value']:.2f} ({worst['low']:.2f} to {worst['high']:.2f})"
 
 
 def _spoiling(name: str) -> str:
     return {"cough": "a cough"}.get(name, f"cut at {name[-1]} s")
 
 
-def _spoiled(judged: dict[str, Any] | None) -> list[str]:
+DRAWN = (  # of all data but the CDC's own
+    "The tails of these data were drawn as exponentials, which favours the exponential rivals, and their lesser "
+    "efforts by rule. "
+)
+DRAWN_TOGETHER = (
+    "Here the efforts of one person share their tail by rule: how much another effort tells of real lungs is not known."
+)
+
+
+def spoiled_section(judged: dict[str, Any] | None) -> list[str]:
+    """What the judge of completions found, as lines of Markdown; what is said of drawn curves is not said of NHANES."""
     if judged is None:
         return []
     about = judged["data"]
+    real = about["source"] == "nhanes"
     return [
         "",
         "## Spoiled efforts, drawn anew",
         "",
         f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} "
         f"draws each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute "
-        "errors; the rivals' are of FVC (mL). The tails of this stand-in were drawn as exponentials, which favours the "
-        "exponential rivals, and its lesser efforts by rule. [reconstruction.md](reconstruction.md) has the rest.",
+        f"errors; the rivals' are of FVC (mL). {'' if real else DRAWN}"
+        "[reconstruction.md](reconstruction.md) has the rest.",
         "",
         *spoiled_table(judged),
         "",
-        "The same efforts without, and given the person's best other acceptable effort of the same kind of test. On "
-        "this stand-in the efforts of one person share their tail by rule: how much another effort tells of real lungs "
-        "is not known.",
+        "The same efforts without, and given the person's best other acceptable effort of the same kind of test."
+        + ("" if real else f" {DRAWN_TOGETHER}"),
         "",
         *others_table(judged),
     ]
@@ -159,7 +181,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -
                 for level in registry.LEVELS
                 for line in ("", f"## {registry.LEVELS[level].capitalize()}", "", *figures_table(record, level))
             ],
-            *_spoiled(judged),
+            *spoiled_section(judged),
             "",
         ]
     )

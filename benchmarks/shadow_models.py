@@ -87,6 +87,7 @@ class Plan(NamedTuple):
     number: int
     people: NDArray[np.int64]  # that it sees
     overtrained: bool
+    facts_alone: bool
 
 
 def assigned(people: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -95,8 +96,8 @@ def assigned(people: NDArray[np.int64], count: int, rng: np.random.Generator) ->
     return rng.random((count, len(people))) < 0.5
 
 
-def losses(world: World, plan: Plan) -> tuple[Floats, Floats]:
-    """Train one model; mean losses (P,) of every person of its facts' and its curves' denoiser."""
+def losses(world: World, plan: Plan) -> list[Floats]:
+    """Train one model; mean losses (P,) of every person of its facts' denoiser, and of its curves'."""
     torch.manual_seed(plan.number)
     params, model = world.params, CLDM(world.model.config)
     scales = {name: value for name, value in world.model.state_dict().items() if ".network." not in name}
@@ -123,12 +124,14 @@ def losses(world: World, plan: Plan) -> tuple[Floats, Floats]:
         )
         fitted = loop.fit(own, recipes[0], train, place.exact(), f"shadow_{plan.number}_facts", "once")
         model.facts.denoiser.load_state_dict(fitted.weights)
+        if plan.facts_alone:
+            return [_of_facts(world, model.eval())]
         weights = loop.equal_people(world.efforts.table["seqn"].to_numpy()[choosing.numpy()])
         examples = Examples(world.clean, world.known, choosing, weights)
         task = DenoisingTask(model.denoiser, examples, model.config.noise, changes[1], params.seed)
         fitted = loop.fit(task, recipes[1], train, place, f"shadow_{plan.number}_curves", "once")
         model.denoiser.load_state_dict(fitted.weights)
-        return _of_facts(world, model.eval()), _of_curves(world, model)
+        return [_of_facts(world, model.eval()), _of_curves(world, model)]
 
 
 def _none(change: Augmentation) -> Augmentation:
@@ -230,7 +233,7 @@ def _start(data: Path, models: Path, params: Path, home: str) -> None:
     os.chdir(home)  # the states of the trainings lie there
 
 
-def _work(plan: Plan) -> tuple[Floats, Floats]:
+def _work(plan: Plan) -> list[Floats]:
     return losses(_WORLD[0], plan)
 
 
@@ -242,20 +245,22 @@ def attack(options: argparse.Namespace) -> dict[str, Any]:
     if options.overtrained:
         people = rng.permutation(people)[: 2 * options.overtrained]
     inside = assigned(people, options.count, rng)
-    plans = [Plan(i, people[row], bool(options.overtrained)) for i, row in enumerate(inside)]
+    plans = [Plan(i, people[row], bool(options.overtrained), options.facts_alone) for i, row in enumerate(inside)]
     with tempfile.TemporaryDirectory() as home:
         arguments = data, models, params, home
         pool = ProcessPoolExecutor(options.jobs, get_context("spawn"), _start, arguments)
         with pool:
             found = list(pool.map(_work, plans))
-    parts = {name: np.stack([each[i] for each in found])[:, people] for i, name in enumerate(LEVELS)}
+    names = list(LEVELS)[: len(found[0])]
+    parts = {name: np.stack([each[i] for each in found])[:, people] for i, name in enumerate(names)}
     by_part = {name: scores(values, inside) for name, values in parts.items()}
     result: dict[str, Any] = {
         "people": len(people),
         "models": options.count,
         "people_each": round(float(inside.sum(1).mean())),
     }
-    for name, score in {**by_part, "both": np.sum(list(by_part.values()), axis=0)}.items():
+    together = {} if options.facts_alone else {"both": np.sum(list(by_part.values()), axis=0)}
+    for name, score in {**by_part, **together}.items():
         result[name] = success(score, inside, np.random.default_rng([options.seed, 1]))
     return result
 
@@ -267,6 +272,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--count", type=int, default=8, help="models")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
+    parser.add_argument("--facts-alone", action="store_true", help="attack the network of a person's facts alone")
     parser.add_argument("--overtrained", type=int, default=0, metavar="N", help="of 2 N people, as the docstring says")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON; what is there already under other names stays")

@@ -1,4 +1,4 @@
-"""Servers on loopback that the stories about remotes start: SSH, S3's protocol, and a wire between that can be cut."""
+"""Servers on loopback that stories start: SSH, S3's protocol, a folder of files, and a wire between that can be cut."""
 
 import contextlib
 import os
@@ -69,6 +69,15 @@ def s3(folder: Path) -> Iterator[str]:
     folder.mkdir()
     port = free_port()
     with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, folder / "s3.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def web(folder: Path, log: Path) -> Iterator[str]:
+    """Python's web server of a folder, as docs/remotes.md starts it; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(folder), str(port)]
+    with running(command, port, log):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -1,16 +1,21 @@
 """The model card says what the judge found, of the model that it judged, and changes nothing that DVC knows."""
 
+import dataclasses
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from repository import ROOT
 
 from spiro_diffusion.cli import main
+from spiro_diffusion.cohorts import hub
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation.registry import named
+from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reporting import model_card
 
 MADE_FROM = {"data": "simulated", "curves": 9, "participants": 3, "age": [6, 79], "height": [108, 195], "vqvae": "ab"}
@@ -105,3 +110,36 @@ def test_the_command_writes_it_once_beside_the_models(
     assert main(["card", "--models", str(models), "--metrics", str(tmp_path / "none"), "--force"]) == 1
     assert "no such file" in capsys.readouterr().err
     assert not (models / "card.md").exists()
+
+
+def test_a_folder_for_a_model_hub_holds_weights_their_licence_and_a_card_with_a_head(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, metrics = tmp_path / "hub", str(judged(tmp_path / "metrics"))
+    command = ["card", "--models", str(models), "--metrics", metrics, "--hub", str(folder)]
+    assert main(command) == 0
+    assert {file.name for file in folder.iterdir()} == {
+        *("README.md", "LICENSE", "SHA256SUMS", "vqvae.safetensors", "cldm.safetensors")
+    }
+    _, head, text = (folder / "README.md").read_text().split("---\n", 2)
+    read = yaml.safe_load(head)
+    assert (read["license"], read["library_name"]) == ("cc-by-4.0", "spiro-diffusion")
+    assert "spirometry" in read["tags"]
+    assert "licence of the weights: CC-BY-4.0 (LICENSE); licence of the code: Apache-2.0" in text
+    assert "not for diagnosis" in text
+    assert "CC-BY-4.0" in (folder / "LICENSE").read_text()
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True)
+    assert main(command) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
+
+
+def test_weights_of_anything_but_simulated_people_are_not_published(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_from = dataclasses.replace(read_made_from(models / "cldm.safetensors"), data="folder")
+    monkeypatch.setattr(hub, "read_made_from", lambda _: made_from)
+    metrics = str(judged(tmp_path / "metrics", source="folder"))
+    assert main(["card", "--models", str(models), "--metrics", metrics, "--hub", str(tmp_path / "hub")]) == 1
+    assert "was trained on folder; only models of simulated people are published" in capsys.readouterr().err
+    assert not (tmp_path / "hub").exists()

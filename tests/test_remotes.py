@@ -1,4 +1,4 @@
-"""Two machines share what the pipeline made, over a folder, SSH and S3, by the commands of docs/remotes.md.
+"""Two machines share what the pipeline made, over a folder, SSH, S3 and the web, by the commands of docs/remotes.md.
 
 The servers are real ones on loopback; see servers.py.
 """
@@ -292,6 +292,36 @@ def test_a_folder_elsewhere_is_set_up_by_the_commands_of_the_page(machine_a: Rep
         machine_a(*shlex.split(command.replace("/mnt/shared/spiro", str(tmp_path / "spiro"))))
     assert len(list((tmp_path / "spiro/files").rglob("*"))) > len(MAIN)
     machine_a("git", "checkout", "--quiet", ".dvc/config")
+
+
+def test_a_clone_takes_the_models_from_a_web_server_without_an_account(machine_a: Repository, tmp_path: Path) -> None:
+    """And notices what is damaged there, and says when nobody answers."""
+    objects = tmp_path / "objects"
+    add_folder, push, add, verify, *_ = block("dvc remote add --local public")
+    for command in (add_folder.replace("/srv/spiro", str(objects)), push):
+        machine_a(*shlex.split(command))
+    with servers.web(objects, tmp_path / "web.log") as address:
+        for command in (add.replace("https://spiro.example.org", address), verify):
+            machine_a(*shlex.split(command))
+        machine_a.commit("the web")
+        b = machine_a.clone(tmp_path / "b")
+        nobody: dict[str, Any] = {"HOME": str(tmp_path)}
+        pull, _ = block("dvc pull train_vqvae train_cldm train_reconstructor")
+        b(*shlex.split(pull), **nobody)
+        models = [*MODELS, "models/reconstructor.safetensors"]
+        assert {str(f.relative_to(b.folder)) for f in (b.folder / "models").glob("*.safetensors")} == set(models)
+        assert [md5((b.folder / m).read_bytes()).hexdigest() for m in models] == [oid(b, m) for m in models]
+        remote = Remote("web", [], objects=objects)
+        remote.write(oid(b, MODELS[1]), flip(remote.read(oid(b, MODELS[1]))))
+        shutil.rmtree(b.folder / ".dvc/cache")
+        (b.folder / MODELS[1]).unlink()
+        assert MODELS[1] in b("dvc", "pull", MODELS[1], fails=True)
+        assert not (b.folder / MODELS[1]).exists()
+        assert f"damaged: {MODELS[1]}: web: " in b("spiro", "verify", "--remote", "web", fails=True)
+        assert "web: a web server is only read" in b("spiro", "verify", "--remote", "web", "--remove", fails=True)
+    said = b("python", "-m", "spiro_diffusion.pipeline.run_dvc", "pull", MODELS[1], fails=True)
+    assert f"remote web: {address}/files/md5 does not answer; see the network" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("kind", ["ssh", "s3"])

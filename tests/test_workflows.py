@@ -1,4 +1,4 @@
-"""The workflow files for GitHub: a linter finds nothing, and the pipeline's steps run here as they are written."""
+"""The workflow files for GitHub: a linter finds nothing, and their steps run here as they are written."""
 
 import os
 import re
@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from repository import ROOT, Repository
-from servers import need
+from servers import need, web
+
+from benchmarks import results_page
+from spiro_diffusion.core.artifacts import read_json
+from spiro_diffusion.nhanes import codebook
 
 FOLDER = ROOT / ".github/workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -21,9 +25,9 @@ def steps(file: Path) -> list[dict[str, Any]]:
     return [step for job in yaml.safe_load(file.read_text())["jobs"].values() for step in job["steps"]]
 
 
-def test_there_are_lint_tests_and_the_pipeline() -> None:
+def test_there_are_lint_tests_the_pipeline_nhanes_and_the_wheel() -> None:
     jobs = {name for file in FILES for name in yaml.safe_load(file.read_text())["jobs"]}
-    assert jobs == {"lint", "tests", "pipeline"}
+    assert jobs == {"lint", "tests", "pipeline", "nhanes", "release", "wheel", "install"}
 
 
 def test_a_linter_of_workflows_finds_nothing() -> None:
@@ -79,3 +83,59 @@ def test_the_steps_of_the_pipeline_run_and_a_second_run_has_nothing_to_do(done: 
     assert kept == "${{ runner.temp }}/remote"
     assert (tmp_path / "remote/files").is_dir()
     assert os.path.exists(tmp_path / "remote/runs"), "the run-cache is kept too"
+
+
+RELEASED = {
+    *("results.md", "card.md", "params.yaml", "times.json", "evaluation.html", "reconstruction.html"),
+    *("raw_files.json", "figures.tar.gz", "models.sha256", "SHA256SUMS"),
+}
+
+
+def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp_path: Path) -> None:
+    """As on GitHub, but for the server, on loopback, and the stages that train and judge, which `done` has run."""
+    fork, site = done.clone(tmp_path / "fork"), tmp_path / "site"
+    for file in codebook.files(["G"]):
+        place = site / file.paths[0].lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(done.folder / "data/raw" / file.filename, place)
+    job = yaml.safe_load((FOLDER / "nhanes.yml").read_text())["jobs"]["nhanes"]
+    written = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+    assert list(written) == [
+        "Set up",
+        "Fetch and prepare",
+        "Train and judge",
+        "Write the results",
+        "Gather the release",
+    ]
+    trained = written["Fetch and prepare"].replace("--last resample", "--first train_vqvae")
+    assert written["Train and judge"] == trained, "the trainings are the same command, further on"
+    runner: dict[str, Any] = {"FINAL": "", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+
+    def step(name: str, source: str = "nhanes") -> None:
+        theirs = "--preset presets/laptop.yaml --set download.source=nhanes"
+        assert theirs in job["env"]["SETTINGS"]
+        ours = job["env"]["SETTINGS"].replace(theirs, f"--set download.source={source}")
+        fork("bash", "-eo", "pipefail", "-c", written[name], **runner, SETTINGS=ours)
+
+    with web(site, tmp_path / "web.log") as address:
+        step("Fetch and prepare", source=address)
+    run = fork.folder / "runs/nhanes"
+    for made in ("signals_L512.npy", "curves.parquet"):
+        assert (run / "data" / made).read_bytes() == (done.folder / "data" / made).read_bytes()
+    for folder in ("models", "metrics"):
+        shutil.copytree(done.folder / folder, run / folder, dirs_exist_ok=True)
+    step("Write the results")
+    step("Gather the release")
+    release = fork.folder / "release"
+    assert {file.name for file in release.iterdir()} == RELEASED
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=release, check=True, capture_output=True)
+    assert len((release / "models.sha256").read_text().splitlines()) == 3
+    results = (release / "results.md").read_text()
+    assert "Data: **NHANES 2011-2012, the CDC's public files**" in results
+    assert "were drawn as exponentials" in results, "these are simulated"
+    judged = read_json(run / "metrics/reconstruct/judge.json")
+    judged["data"]["source"] = "nhanes"
+    assert not re.search("drawn as|by rule", "\n".join(results_page.spoiled_section(judged)))
+    assert "# Model card" in Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
+    kept = [step["with"]["path"] for step in job["steps"] if "upload" in step.get("uses", "")]
+    assert kept == ["release"]

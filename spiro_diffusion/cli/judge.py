@@ -49,28 +49,40 @@ def info(
         tell(f"- {limit}")
 
 
-@command("spiro card --metrics metrics/evaluate")
+@command("spiro card --metrics metrics/evaluate; spiro card --hub spiro-diffusion")
 def card(
     models: Models = MODELS,
     metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
     out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    hub: Annotated[
+        Path | None, typer.Option(help="A folder to publish instead: card, weights, their licence, checksums.")
+    ] = None,
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
-    """The model card: data, use, limits, figures by group."""
+    """The model card: data, use, limits, figures by group; with `--hub` in a folder as model hubs have it
+    (docs/publish.md).
+    """
     from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
     from spiro_diffusion.engines import choice, store  # noqa: PLC0415
     from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
     from spiro_diffusion.reporting import model_card as cards  # noqa: PLC0415
 
     folder = store.located(models)
-    out = out or folder / "card.md"
-    check_files(force, (out, (".md",)))
-    write_text(out, cards.card(choice.made_from(folder), cards.read(metrics or folder.parent / EVALUATED)))
-    if as_json:
-        print_json({"files": [str(out)]})
+    figures = metrics or folder.parent / EVALUATED
+    if hub:
+        from spiro_diffusion.cohorts.hub import write_hub  # noqa: PLC0415
+
+        files = write_hub(hub, folder, figures, force)
     else:
-        wrote([out])
+        out = out or folder / "card.md"
+        check_files(force, (out, (".md",)))
+        write_text(out, cards.card(choice.made_from(folder), cards.read(figures)))
+        files = [out]
+    if as_json:
+        print_json({"files": [str(file) for file in files]})
+    else:
+        wrote(files)
 
 
 @command("spiro evaluate --folder runs/full")

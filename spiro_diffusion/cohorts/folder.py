@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,7 @@ def write_cohort(
     Raises SpiroError where the folder is there already and not `force`, is not of a population, or takes no files.
     """
     check(folder, force)
-    with _appearing(folder) as part:
+    with appearing(folder) as part:
         drawn = parts.write(part, generator, curves, size, seed, progress)
         participants = of_participants(curves)
         about = About(folder.resolve().name, _described(drawn, generator.made_from), metadata.today())
@@ -72,25 +72,25 @@ def write_cohort(
     return Written([*(folder / file.path for file in held), folder / SUMS], drawn, participants)
 
 
-def check(folder: Path, force: bool) -> None:
-    """Raises SpiroError where no population can be written there."""
+def check(folder: Path, force: bool, held: Sequence[str] = HELD, what: str = "population") -> None:
+    """Raises SpiroError where no population, or another folder that holds these files, can be written there."""
     if folder.suffix in (".parquet", ".csv", ".npz"):
-        raise SpiroError(f"{folder}: a population is a folder of several files; name a folder, as {folder.stem}")
+        raise SpiroError(f"{folder}: a {what} is a folder of several files; name a folder, as {folder.stem}")
     if folder.name in ("", ".."):
         raise SpiroError(f"{folder}: give the folder a name, as cohort")
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
         raise SpiroError(f"{folder}: is no folder; give another name")
-    others = sorted(file.name for file in folder.iterdir() if file.name not in HELD)
+    others = sorted(file.name for file in folder.iterdir() if file.name not in held)
     if others:
-        raise SpiroError(f"{folder}: holds {others[0]!r}, which is not of a population; give another name")
+        raise SpiroError(f"{folder}: holds {others[0]!r}, which is not of a {what}; give another name")
     if any(folder.iterdir()) and not force:
         raise SpiroError(f"{folder}: is there already; give another name, or --force to write over it")
 
 
 @contextlib.contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
+def appearing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the name `folder` when the block ends well, and else goes."""
     lock = folder.with_name(f".{folder.name}.lock.part")
     try:

@@ -1,8 +1,9 @@
-"""Run DVC as `make` does: repair what a killed DVC left, and end in one line on Ctrl-C.
+"""Run DVC as `make` does: repair what a killed DVC left, end in one line on Ctrl-C, name a remote that is silent.
 
 python -m spiro_diffusion.pipeline.run_dvc repro
 """
 
+import argparse
 import logging
 import os
 import sys
@@ -36,7 +37,8 @@ class _Interrupts(logging.Filter):
 def run(arguments: list[str]) -> int:
     """Run a DVC command in this folder; its exit status, 130 where it was interrupted.
 
-    Raises SpiroError where DVC's files are damaged while another DVC runs.
+    Raises SpiroError where DVC's files are damaged while another DVC runs, or a pull failed whose remote cannot be
+    reached.
     """
     from dvc.cli import main  # noqa: PLC0415 (Ctrl-C may come while these load)
 
@@ -54,9 +56,20 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:  # where DVC itself does not await it
         interrupted.seen = True
     if not interrupted.seen:
+        if status and arguments[0] in ("pull", "fetch"):
+            _name_the_silent(arguments)
         return int(status)
     print(f"dvc: {interrupts.KEPT}", file=sys.stderr)
     return INTERRUPTED
+
+
+def _name_the_silent(arguments: list[str]) -> None:
+    """DVC says of a web server that does not answer only that files are missing."""
+    from spiro_diffusion.pipeline import verify_store  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-r", "--remote")
+    verify_store.reach(Path.cwd(), parser.parse_known_args(arguments)[0].remote)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import requests
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
 
 LISTING = ".dir"  # how the name of an object ends that lists a folder's files
+WEB = ("http", "https")  # remotes that are only read
+PATIENCE_S = 20  # until a web server counts as one that does not answer
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,16 @@ def examine(folder: Path, remote: str | None = None, remove: bool = False) -> li
     `remove` deletes what is damaged, so that the next `dvc pull` brings it again or, for a remote, the next
     `dvc push` from a machine that holds it. A file that the workspace lacks is left out.
 
-    Raises SpiroError where DVC is not installed, `folder` is no DVC repository, or the remote cannot be reached.
+    Raises SpiroError where DVC is not installed, `folder` is no DVC repository, the remote cannot be reached, or
+    `remove` is to delete from a web server.
     """
     with _open(folder) as repo:
         store = _remote(repo, remote) if remote else repo.cache.local
+        if remove and store.fs.protocol in WEB:
+            raise SpiroError(
+                f"remote {remote}: a web server is only read; where its folder is, add that as a remote and give it "
+                "in place of this one"
+            )
         found: list[Stored] = []
         outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
         for out in tqdm(outs, desc="read", unit="output", leave=False, delay=1, disable=None):
@@ -54,21 +63,34 @@ def examine(folder: Path, remote: str | None = None, remove: bool = False) -> li
     return found
 
 
+def reach(folder: Path, remote: str | None) -> None:
+    """Raise SpiroError where a remote, by default the default one, cannot be reached."""
+    with _open(folder) as repo:
+        name = remote or repo.config["core"].get("remote")
+        if name:
+            _remote(repo, name)
+
+
 def _objects(store: Any, where: str, path: str, oid: str) -> tuple[list[Stored], dict[str, str]]:
     """The objects of one output, a folder's listing first; and the MD5 of each of its files, by path."""
 
     def read(name: str, oid: str) -> Stored:
         file = store.oid_to_path(oid)
-        return Stored(name, where, file, _state(partial(store.fs.open, file, "rb"), oid.removesuffix(LISTING)))
+        return Stored(name, where, file, _state(partial(_read, store, file), oid.removesuffix(LISTING)))
 
     first = read(path, oid)
     if not oid.endswith(LISTING):
         return [first], {path: oid}
     files = {}
     if first.state == "whole":
-        with store.fs.open(first.file, "rb") as source:
+        with _read(store, first.file) as source:
             files = {os.path.join(path, entry["relpath"]): entry["md5"] for entry in json.load(source)}
     return [first, *(read(name, md5) for name, md5 in files.items())], files
+
+
+def _read(store: Any, file: str) -> Any:
+    """An object to read from its begin; of a web server as a stream, since not every one gives ranges."""
+    return store.fs.open(file, "rb", **({"block_size": 0} if store.fs.protocol in WEB else {}))
 
 
 def _remove_objects(store: Any, objects: list[Stored]) -> None:
@@ -120,9 +142,16 @@ def _remote(repo: Any, name: str) -> Any:
 
     try:
         store = repo.cloud.get_remote_odb(name)
-        store.fs.exists(store.path)  # with wrong credentials this fails, before any object is called missing
+        if store.fs.protocol in WEB:  # for DVC, and for fsspec, what does not answer holds nothing
+            requests.head(store.path, timeout=PATIENCE_S)
+        else:
+            store.fs.exists(store.path)  # with wrong credentials this fails, before any object is called missing
     except DvcException as error:
         raise SpiroError(f"remote {name}: {error}") from None
+    except requests.RequestException:
+        raise SpiroError(
+            f"remote {name}: {store.path} does not answer; see the network, and the address (`dvc remote list`)"
+        ) from None
     except Exception as error:  # each kind of remote has its own
         raise SpiroError(f"remote {name}: cannot be reached: {error}") from None
     return store
