@@ -65,8 +65,8 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
-    if name in (OURS, FLOOR, "grid round trip", *RIVALS):
-        raise SpiroError(f"--name {shown(name)}: is the name of a row that is there already; choose another")
+    if name in (OURS, FLOOR, *RIVALS) or not name.isprintable() or "|" in name:
+        raise SpiroError(f"--name {shown(name)}: is another row's name, or none for a table; choose another")
     return (
         generation(source, metrics, curves, name) if task == "generation" else completion(source, metrics, curves, name)
     )
