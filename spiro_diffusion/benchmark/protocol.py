@@ -26,8 +26,8 @@ from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples
 
 Task = Literal["generation", "completion"]
-DRAWS: dict[Task, int] = {"generation": 10, "completion": 20}  # of each row, as the stages draw
-LEAST_DRAWS = 2  # without two there is no spread
+# of each row, at least; the stages draw as many. One value repeated is outside an interval only where draws are enough
+DRAWS: dict[Task, int] = {"generation": 10, "completion": 20}
 RESAMPLES = 500  # of the participants, for the 95 % intervals
 SEED = 1  # places coughs, draws resamples, chooses the training participants of the floor
 TOLD = ("age", "height", "sex", "grade", "test_type", "best")  # what is said of an effort

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.benchmark.protocol import LEAST_DRAWS
+from spiro_diffusion.benchmark.protocol import DRAWS, Task
 from spiro_diffusion.core.artifacts import read_npz
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.physiology import time_grid
@@ -34,7 +34,7 @@ def read_curves(path: Path, ids: Sequence[str]) -> Curves:
     smooth = arrays.get("smooth", np.array(False))
     if smooth.shape != () or smooth.dtype.kind not in "biu":
         raise SpiroError(f"{path}: smooth is {smooth.dtype} {smooth.shape}; expected one true or false; {SEE}")
-    return Curves(_signals(path, arrays, len(ids))[order], bool(smooth))
+    return Curves(_signals(path, arrays, len(ids), "generation")[order], bool(smooth))
 
 
 def read_completions(path: Path, ids: Sequence[str]) -> dict[str, NDArray[np.float64]] | NDArray[np.float32]:
@@ -44,15 +44,15 @@ def read_completions(path: Path, ids: Sequence[str]) -> dict[str, NDArray[np.flo
     """
     arrays, order = _read(path, ids)
     if FLOW in arrays:
-        return _signals(path, arrays, len(ids))[order]
+        return _signals(path, arrays, len(ids), "completion")[order]
     if "fvc" not in arrays:
         raise SpiroError(f"{path}: has neither {FLOW} nor fvc, only {_named(arrays)}; {SEE}")
+    least = DRAWS["completion"]
     found = {name: _numbers(path, name, arrays[name]) for name in VOLUMES if name in arrays}
     for name, values in found.items():
-        if values.ndim != 2 or len(values) != len(ids) or values.shape[1] < LEAST_DRAWS:
+        if values.ndim != 2 or len(values) != len(ids) or values.shape[1] < least:
             raise SpiroError(
-                f"{path}: {name} is {values.shape}; expected ({len(ids)}, draws) with {LEAST_DRAWS} draws or "
-                f"more; {SEE}"
+                f"{path}: {name} is {values.shape}; expected ({len(ids)}, draws) with {least} draws or more; {SEE}"
             )
         _check_unit(path, name, values)
     return {name: values[order].astype(np.float64) for name, values in found.items()}
@@ -80,14 +80,14 @@ def _read(path: Path, ids: Sequence[str]) -> tuple[dict[str, NDArray], NDArray[n
     return arrays, np.array([row[name] for name in ids])
 
 
-def _signals(path: Path, arrays: dict[str, NDArray], count: int) -> NDArray[np.float32]:
+def _signals(path: Path, arrays: dict[str, NDArray], count: int, task: Task) -> NDArray[np.float32]:
     """Signals (count, draws, 512) of the array `flow_l_s`."""
     if FLOW not in arrays:
         raise SpiroError(f"{path}: has no array {FLOW}, only {_named(arrays)}; {SEE}")
-    flow, widths = _numbers(path, FLOW, arrays[FLOW]), (time_grid.N_SAMPLES, time_grid.N_10MS)
-    if flow.ndim != 3 or len(flow) != count or flow.shape[1] < LEAST_DRAWS or flow.shape[2] not in widths:
+    flow, least, widths = _numbers(path, FLOW, arrays[FLOW]), DRAWS[task], (time_grid.N_SAMPLES, time_grid.N_10MS)
+    if flow.ndim != 3 or len(flow) != count or flow.shape[1] < least or flow.shape[2] not in widths:
         raise SpiroError(
-            f"{path}: {FLOW} is {flow.shape}; expected ({count}, draws, {widths[0]} or {widths[1]}) with {LEAST_DRAWS} "
+            f"{path}: {FLOW} is {flow.shape}; expected ({count}, draws, {widths[0]} or {widths[1]}) with {least} "
             f"draws or more; {SEE}"
         )
     _check_unit(path, FLOW, flow.max(axis=2))

@@ -41,11 +41,13 @@ def _generation() -> tuple[Column, ...]:
         *((named(name, "every"), "0.5") for name in ("auc_clinical", "auc_fine")),
         (named("utility_ratio", "every"), "1"),
         (named("nearest_share", "every"), "50 %"),
-        (named("authenticity", "every"), "as floor"),
         (named("violations_above_real", "every"), "0"),
     )
     lines: list[tuple[Line, str]] = [(line_at(path), ideal) for path, ideal in wanted]
-    return tuple(Column(line.path, line.label, line.form, ideal) for line, ideal in lines)
+    copies = Column(
+        "copying.every.near_copies", "nearer to a training curve than 95 % of pairs of efforts", PERCENT, "few"
+    )
+    return (*(Column(line.path, line.label, line.form, ideal) for line, ideal in lines), copies)
 
 
 def _completion() -> tuple[Column, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.benchmark import protocol
-from spiro_diffusion.benchmark.protocol import DRAWS, LEAST_DRAWS, TOLD, Source
+from spiro_diffusion.benchmark.protocol import DRAWS, TOLD, Source
 from spiro_diffusion.core.artifacts import write_json, write_npz, write_text
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.dataset.raw_curves import read_table
@@ -60,8 +60,7 @@ def about(source: Source, counts: dict[str, int]) -> dict[str, Any]:
         "source": source.source,
         "judged_part": source.part,
         "rows": counts,
-        "draws": DRAWS,
-        "least_draws": LEAST_DRAWS,
+        "least_draws": DRAWS,
         "units": {"flow_l_s": "L/s at BTPS", "age": "years", "height": "cm", "sex": "1 male, 2 female"},
         "bins": time_grid.N_SAMPLES,
         "samples_of_10_ms": time_grid.N_10MS,
