@@ -14,7 +14,11 @@ from spiro_diffusion.cli.screen import print_json, print_table, tell, wrote
 DATA = Path("data")
 Data = Annotated[Path, typer.Option(help="Folder `data` of the pipeline.")]
 
-benchmark = group("benchmark", "Judge curves of any origin as ours are judged: docs/benchmark.md.")
+benchmark = group(
+    "benchmark",
+    "Judge curves of any origin as ours are judged: docs/benchmark.md.",
+    "spiro benchmark prepare --data data --out task",
+)
 
 
 class Tasks(StrEnum):

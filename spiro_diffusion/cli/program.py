@@ -26,9 +26,9 @@ app = typer.Typer(
 )
 
 
-def group(name: str, help: str) -> typer.Typer:
+def group(name: str, help: str, example: str) -> typer.Typer:
     """A command that has commands of its own, registered with `under`."""
-    made = typer.Typer(name=name, help=help, no_args_is_help=True)
+    made = typer.Typer(name=name, help=help, epilog=f"Example: {example}", no_args_is_help=True)
     app.add_typer(made)
     return made
 
