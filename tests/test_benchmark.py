@@ -1,6 +1,7 @@
 """`spiro benchmark`: what another group is given, how its curves are judged, and what is refused."""
 
 import csv
+import functools
 import json
 import re
 from pathlib import Path
@@ -42,7 +43,7 @@ def few_resamples() -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Path:
     """A folder of the pipeline: `data` of a world with known laws, `metrics` with the record of its judge."""
     root = tmp_path_factory.mktemp("benchmark")
-    world.write_files(root / "data", held=30, train=130, validation=30)
+    world.write_files(root / "data", held=40, train=170, validation=40)
     write_json(root / "data/raw/manifest.json", {"source": "simulated", "files": {}})
     source = Source.of(root / "data")
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, protocol.SEED)
@@ -61,6 +62,13 @@ def source(folder: Path) -> Source:
 def task(folder: Path) -> Path:
     assert main(["benchmark", "prepare", "--data", str(folder / "data"), "--out", str(folder / "task")]) == 0
     return folder / "task"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge is asked what the story is about, alone."""
+    asked = ("two_sample", "calibration", "copying", "crps_people")
+    monkeypatch.setattr(scoring, "judge", functools.partial(judge, questions=asked))
 
 
 def submit(path: Path, source: Source, flow: np.ndarray, **more: Any) -> Path:
@@ -89,9 +97,9 @@ def test_another_group_is_told_for_whom_to_draw_and_on_whom_to_train(task: Path,
     assert set(rows[0]) == {"id", "age", "height", "sex", "grade", "test_type", "best"}
     parts = pd.read_csv(task / "splits.csv").set_index("seqn")["part"]
     assert (table["seqn"].map(parts).isin(["choosing", "reporting"]) == (table["split"] == "validation")).all()
-    assert (parts == "train").sum() == 130
+    assert (parts == "train").sum() == 170
     about = read_json(task / "task.json")
-    assert (about["judged_part"], about["rows"]["generation"], about["rows"]["cut_1"]) == ("test", len(rows), 30)
+    assert (about["judged_part"], about["rows"]["generation"], about["rows"]["cut_1"]) == ("test", len(rows), 40)
 
 
 def test_best_efforts_of_a_lower_grade_are_asked_for_as_grade_a_too(folder: Path, tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_best_efforts_of_a_lower_grade_are_asked_for_as_grade_a_too(folder: Path
     curves["grade"] = np.where(curves["best"], "B", curves["grade"])
     curves.to_parquet(tmp_path / "curves.parquet")
     rows = protocol.generation(Source(tmp_path, "simulated", "test"))
-    assert rows["again"].sum() == 30
+    assert rows["again"].sum() == 40
     assert rows["id"].is_unique
     assert (rows.loc[rows["again"], "grade"] == "A").all()
 
@@ -131,7 +139,7 @@ def test_a_perfect_generator_is_near_chance_and_stands_beside_the_others(perfect
 
 
 def test_efforts_of_training_people_look_real_and_are_found_out_as_copies(
-    folder: Path, source: Source, perfect: Scored
+    folder: Path, source: Source, perfect: Scored, quick: None
 ) -> None:
     curves = pd.read_parquet(source.curves)
     train = np.flatnonzero(curves["split"] == "train")
@@ -146,7 +154,7 @@ def test_efforts_of_training_people_look_real_and_are_found_out_as_copies(
     assert (perfect.rows["theirs"]["copying.every.near_copies"].value or 0) < 0.3
 
 
-def test_one_curve_for_everybody_is_found_out(folder: Path, source: Source, perfect: Scored) -> None:
+def test_one_curve_for_everybody_is_found_out(folder: Path, source: Source, perfect: Scored, quick: None) -> None:
     mean = np.load(source.signals).mean(axis=0)
     flow = np.broadcast_to(mean, (len(protocol.generation(source)), DRAWS["generation"], len(mean)))
     row = judged(folder, source, submit(folder / "constant.npz", source, flow, smooth=np.array(True))).rows["theirs"]
@@ -241,18 +249,18 @@ def test_an_interval_counts_its_width_and_twenty_times_what_it_misses(source: So
 
 
 def test_figures_of_other_people_are_left_out(folder: Path, source: Source, tmp_path: Path) -> None:
-    record = {"data": {"source": "simulated", "part": "test", "efforts": 30}, "cases": {}}
+    record = {"data": {"source": "simulated", "part": "test", "efforts": 40}, "cases": {}}
     error = {"value": 0.1, "low": 0.08, "high": 0.12}
     record["cases"] = {"cut_1": {"generator": {"fvc": {"error": error}}, "last_value": {"fvc": {"error": error}}}}
-    fvc = np.full((150, 20), 4.0)
+    fvc = np.full((200, 20), 4.0)
     ids = np.concatenate([protocol.case_ids(case) for case in protocol.completion(source)])
     write_npz(tmp_path / "fvc.npz", {"id": ids, "fvc": fvc})
-    for efforts, rows in ((30, {"fvc", "generator", "last_value"}), (31, {"fvc"})):
+    for efforts, rows in ((40, {"fvc", "generator", "last_value"}), (41, {"fvc"})):
         record["data"]["efforts"] = efforts
         write_json(tmp_path / "reconstruct/judge.json", record)
         found = scoring.score("completion", source, tmp_path, tmp_path / "fvc.npz", "fvc")
         assert {name for name, row in found.rows.items() if row} == rows
-        assert bool(found.notes) == (efforts == 31)
+        assert bool(found.notes) == (efforts == 41)
 
 
 def test_the_table_keeps_the_rows_of_others_and_replaces_its_own(perfect: Scored, tmp_path: Path) -> None:
@@ -276,7 +284,7 @@ def blocks() -> list[str]:
 
 
 def test_the_examples_of_the_page_are_judged(
-    task: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    task: Path, folder: Path, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
     for block in blocks():
@@ -287,7 +295,7 @@ def test_the_examples_of_the_page_are_judged(
         capsys.readouterr()
         assert main(arguments) == 0
         found = json.loads(capsys.readouterr().out)
-        assert found["data"]["participants"] == 30
+        assert found["data"]["participants"] == 40
         assert found["rows"][Path(file).stem]
     assert {"## generation", "## completion"} <= set((folder / "table.md").read_text().splitlines())
 
