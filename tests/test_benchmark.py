@@ -24,7 +24,7 @@ from spiro_diffusion.dataset import splits
 from spiro_diffusion.evaluation import candidates, data
 from spiro_diffusion.evaluation.judge import judge
 from spiro_diffusion.evaluation.record import Record
-from spiro_diffusion.evaluation.registry import named
+from spiro_diffusion.evaluation.registry import Question, named
 from spiro_diffusion.physiology import time_grid
 
 DRAWS, RESAMPLES = protocol.DRAWS, 100
@@ -67,7 +67,7 @@ def task(folder: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The judge is asked what the story is about, alone."""
-    asked = ("two_sample", "calibration", "copying", "crps_people")
+    asked: tuple[Question, ...] = ("two_sample", "calibration", "copying", "crps_people")
     monkeypatch.setattr(scoring, "judge", functools.partial(judge, questions=asked))
 
 
@@ -126,7 +126,7 @@ def test_what_is_hidden_of_an_effort_is_not_handed_out(task: Path) -> None:
 def test_other_data_have_other_ids(source: Source) -> None:
     rows = protocol.generation(source)
     older = rows.assign(age=rows["age"] + 1)
-    assert not set(protocol._ids(older, older["grade"])) & set(rows["id"])
+    assert not set(protocol.row_ids(older)) & set(rows["id"])
 
 
 def test_a_perfect_generator_is_near_chance_and_stands_beside_the_others(perfect: Scored) -> None:
@@ -300,12 +300,15 @@ def test_the_examples_of_the_page_are_judged(
     assert {"## generation", "## completion"} <= set((folder / "table.md").read_text().splitlines())
 
 
-def test_the_command_line_ends_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_line_ends_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, perfect: Scored
+) -> None:
     data_of = ["--data", str(folder / "data")]
     theirs = ["benchmark", "score", "--task", "generation", "--curves", "missing.npz", *data_of]
     for arguments, said in (
         (theirs, "missing.npz: no such file"),
         ([*theirs, "--name", "floor"], "choose another"),
+        ([*theirs[:5], str(folder / "perfect.npz"), *data_of, "--name", "PCA"], "choose another"),
         ([*theirs, "--name", "a|b"], "choose another"),
         (["benchmark", "prepare", "--data", str(tmp_path), "--out", str(tmp_path)], "manifest.json: no such file"),
     ):

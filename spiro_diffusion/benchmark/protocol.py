@@ -74,7 +74,7 @@ def generation(source: Source) -> pd.DataFrame:
     held = table.iloc[rows_of_part(table, source.part)]
     again = held[held["best"] & (held["grade"] != GRADE_ASKED)].assign(grade=GRADE_ASKED)
     rows = pd.concat([held.assign(again=False), again.assign(again=True)], ignore_index=True)
-    return rows.assign(id=_ids(rows, rows["grade"]))
+    return rows.assign(id=row_ids(rows))
 
 
 def completion(source: Source) -> list[Case]:
@@ -95,6 +95,11 @@ def completion(source: Source) -> list[Case]:
             "needed: use more participants"
         )
     return enough
+
+
+def row_ids(rows: pd.DataFrame) -> NDArray[np.str_]:
+    """The id (n,) of each effort of the generation task, as its grade is asked for."""
+    return _ids(rows, rows["grade"])
 
 
 def case_ids(case: Case) -> NDArray[np.str_]:

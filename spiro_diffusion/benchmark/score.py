@@ -66,10 +66,13 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
     if name in (OURS, FLOOR, *RIVALS) or not name.isprintable() or "|" in name:
-        raise SpiroError(f"--name {shown(name)}: is another row's name, or none for a table; choose another")
-    return (
-        generation(source, metrics, curves, name) if task == "generation" else completion(source, metrics, curves, name)
-    )
+        raise _taken(name)
+    judged = generation if task == "generation" else completion
+    return judged(source, metrics, curves, name)
+
+
+def _taken(name: str) -> SpiroError:
+    return SpiroError(f"--name {shown(name)}: is another row's name, or none for a table; choose another")
 
 
 def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
@@ -77,9 +80,11 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     asked = protocol.generation(source)
     found = submission.read_curves(curves, asked["id"].tolist())
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, SEED)
-    own = judge(candidate(found, asked, real), real, resamples=RESAMPLES, seed=SEED, name=name)
     told = data.about(real, source.source, source.part, {"draws": found.signals.shape[1], "seed": SEED})
     record, notes = _record(metrics, told)
+    if record is not None and name in record.candidates:
+        raise _taken(name)
+    own = judge(candidate(found, asked, real), real, resamples=RESAMPLES, seed=SEED, name=name)
     if record is None:
         floor = judge(candidates.floor(real, protocol.DRAWS["generation"], SEED), real, resamples=RESAMPLES, seed=SEED)
         others: dict[str, Tree] = {FLOOR: floor}
@@ -95,13 +100,8 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
 def candidate(curves: submission.Curves, asked: pd.DataFrame, real: Real) -> Candidate:
     """The curves of the rows `asked` (`protocol.generation`) as the judge takes them."""
     again = asked["again"].to_numpy(bool)
-    place = {
-        key: i
-        for i, key in enumerate(zip(asked["seqn"], asked["cycle"], asked["raw_row"], asked["grade"], strict=True))
-    }
     best = candidates.asked_people(real)
-    keys = zip(best["seqn"], best["cycle"], best["raw_row"], best["grade"], strict=True)
-    as_a = curves.signals[[place[key] for key in keys]]
+    as_a = curves.signals[pd.Index(asked["id"]).get_indexer(pd.Index(protocol.row_ids(best)))]
     first, draws = 0 if curves.smooth else time_grid.FINE_BINS, curves.signals.shape[1]
 
     def measure(signals: NDArray, people: pd.DataFrame, seed: int) -> tuple[measured.Measured, dict[str, NDArray]]:
