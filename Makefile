@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full wheel deps docs lint proof fuzz setup clean
+.PHONY: repro test full pull wheel deps docs lint proof fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
@@ -31,6 +31,9 @@ fuzz: setup  ## 5,000 edited files for every reader, and 5,000 records of manoeu
 
 full: setup  ## the full-size preset as an experiment: make full SOURCE=path/to/nhanes
 	@python -m spiro_diffusion.pipeline.run_dvc exp run $(foreach s,$(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -m spiro_diffusion.pipeline.run --preset presets/full.yaml --print),-S "$(s)") -S download.source=$(or $(SOURCE),nhanes)
+
+pull: setup  ## the models, from the remote that .dvc/config names
+	python -m spiro_diffusion.pipeline.run_dvc pull train_vqvae train_cldm train_reconstructor
 
 wheel: setup  ## dist/*.whl with the model of `make repro`, to draw from at once
 	python -m spiro_diffusion.engines.package

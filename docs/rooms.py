@@ -20,6 +20,7 @@ ROOMS = (
         "sessions",
         "evaluation",
         "reporting",
+        "benchmark",
         "cohorts",
         "pipeline",
         "api",

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": [],
     "app": ["--models", "{models}", "--port", "{port}"],
     "card": ["--models", "{models}", "--out", "card.md"],
+    "benchmark": ["prepare", "--data", "data", "--out", "task"],
     "export": ["--models", "{models}", "--out", "onnx"],
 }
 NEEDS_MORE = {  # than models: what is missing
@@ -46,6 +47,7 @@ NEEDS_MORE = {  # than models: what is missing
     "app": "{port}",
     "cohort": "data/curves.parquet: no such file",
     "card": "summary.json: no such file",
+    "benchmark": "manifest.json: no such file",
 }
 
 

@@ -26,12 +26,21 @@ app = typer.Typer(
 )
 
 
-def command(example: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def group(name: str, help: str, example: str) -> typer.Typer:
+    """A command that has commands of its own, registered with `under`."""
+    made = typer.Typer(name=name, help=help, epilog=f"Example: {example}", no_args_is_help=True)
+    app.add_typer(made)
+    return made
+
+
+def command(
+    example: str, name: str | None = None, under: typer.Typer = app
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command, whose help ends with an example. A parameter that is a dataclass of `options` becomes an
     option for each of its fields."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name=name, epilog=f"Example: {example}")(_flat(function))
+        under.command(name=name, epilog=f"Example: {example}")(_flat(function))
         return function
 
     return register

@@ -1,0 +1,84 @@
+"""`spiro benchmark`: the judge as a public protocol, for curves of any origin."""
+
+import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spiro_diffusion.cli.options import Output
+from spiro_diffusion.cli.program import command, group
+from spiro_diffusion.cli.screen import print_json, print_table, tell, wrote
+
+DATA = Path("data")
+Data = Annotated[Path, typer.Option(help="Folder `data` of the pipeline.")]
+
+benchmark = group(
+    "benchmark",
+    "Judge curves of any origin as ours are judged: docs/benchmark.md.",
+    "spiro benchmark prepare --data data --out task",
+)
+
+
+class Tasks(StrEnum):
+    """What is judged."""
+
+    GENERATION = "generation"
+    COMPLETION = "completion"
+
+
+@command("spiro benchmark prepare --data data --out task", name="prepare", under=benchmark)
+def prepare(
+    out: Annotated[Path, typer.Option(help="Folder for the files of both tasks.")],
+    output: Output,
+    data: Data = DATA,
+) -> None:
+    """Write what another group needs: for whom to draw, which efforts to complete, splits, grid. No truths."""
+    from spiro_diffusion.benchmark import task  # noqa: PLC0415
+    from spiro_diffusion.benchmark.protocol import Source  # noqa: PLC0415
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
+
+    check_files(output.force, *((out / name, ()) for name in task.FILES))
+    files = task.prepare(Source.of(data), out)
+    if output.as_json:
+        print_json({"files": [str(file) for file in files]})
+    else:
+        wrote(files)
+
+
+@command("spiro benchmark score --task generation --curves theirs.npz --name theirs", name="score", under=benchmark)
+def score(
+    task: Annotated[Tasks, typer.Option(help="What the curves are.")],
+    curves: Annotated[Path, typer.Option(help="The submission, .npz.")],
+    output: Output,
+    data: Data = DATA,
+    metrics: Annotated[Path | None, typer.Option(help="Figures of the pipeline; metrics beside data.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the row; else the file's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="All figures with their intervals, .json.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Markdown table that the rows are written into, .md.")] = None,
+) -> None:
+    """Judge a submission, and print its row beside those of our generator, the floor and the baselines."""
+    from spiro_diffusion.benchmark import score as scoring  # noqa: PLC0415
+    from spiro_diffusion.benchmark import table as tables  # noqa: PLC0415
+    from spiro_diffusion.benchmark.protocol import Source  # noqa: PLC0415
+    from spiro_diffusion.core.artifacts import write_json  # noqa: PLC0415
+    from spiro_diffusion.core.version import VERSION  # noqa: PLC0415
+    from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
+
+    files = check_files(output.force, (out, (".json",))) + check_files(True, (table, (".md",)))
+    found = scoring.score(task.value, Source.of(data), metrics or data.parent / "metrics", curves, name or curves.stem)
+    date = datetime.date.today().isoformat()
+    content = found.to_json() | {"version": VERSION, "date": date}
+    if out:
+        write_json(out, content)
+    if table:
+        tables.update(table, found, date)
+    if output.as_json:
+        print_json(content)
+        return
+    said = ", ".join(f"{key} {value}" for key, value in found.data.items() if key in ("source", "part", "participants"))
+    print_table(f"{task.value} ({said}; 95 % intervals by participant)", *tables.on_screen(found))
+    for note in found.notes:
+        tell(note)
+    wrote(files)
