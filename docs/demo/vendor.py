@@ -14,6 +14,13 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from spiro_diffusion.core.artifacts import read_json, write_json
+from spiro_diffusion.generation.intended_use import trained_on
+from spiro_diffusion.physiology.reference import gli_global
+from spiro_diffusion.simulation.population import POPULATION
+
 HERE = Path(__file__).parent
 RUNTIME, MODEL = HERE / "onnxruntime", HERE / "model"
 PACKAGE, VERSION = "onnxruntime-web", "1.22.0"
@@ -44,11 +51,29 @@ def runtime(archive: Path | None) -> None:
                 (RUNTIME / name).write_bytes(member.read())
 
 
-def model(exported: Path) -> None:
-    """What the page needs of a folder that `spiro export` wrote."""
-    MODEL.mkdir(exist_ok=True)
+def model(exported: Path, folder: Path = MODEL) -> None:
+    """What the page needs of a folder that `spiro export` wrote, and the norms of the people whom it draws."""
+    folder.mkdir(exist_ok=True)
     for name in NETWORKS:
-        shutil.copyfile(exported / name, MODEL / name)
+        shutil.copyfile(exported / name, folder / name)
+    made_from = read_json(folder / "sampler.json")["made_from"]
+    write_json(folder / "norms.json", {"trained_on": trained_on(made_from), **norms(*made_from["age"])})
+
+
+def norms(youngest: float, oldest: float) -> dict[str, object]:
+    """For whole years of age: usual heights (cm), and L, M at 165 cm and S of GLI Global, whose medians M go with a
+    power of the height."""
+    ages = np.arange(np.ceil(youngest), np.floor(oldest) + 1)
+    found: dict[str, object] = {"ages": ages}
+    for name, sex in (("male", 1), ("female", 2)):
+        own: dict[str, object] = {"heights": np.stack(POPULATION.usual_heights(ages, np.full(len(ages), sex)), axis=1)}
+        for index in ("fev1", "fvc", "ratio"):
+            sexes = np.full(len(ages), sex)
+            at_165, at_180 = (gli_global(index, ages, np.full(len(ages), cm), sexes) for cm in (165, 180))
+            power = np.log(at_180.m / at_165.m) / np.log(180 / 165)
+            own[index] = np.stack([at_165.l, at_165.m, at_165.s, power], axis=1)
+        found[name] = own
+    return found
 
 
 if __name__ == "__main__":
