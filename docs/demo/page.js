@@ -16,8 +16,6 @@ const own = (file) => new URL(file, import.meta.url)
 
 let info, norms, worker
 
-await begin()
-
 async function begin() {
   const answers = await Promise.all(["model/sampler.json", "model/norms.json"].map((file) => fetch(own(file))))
   if (!answers.every((answer) => answer.ok)) {
@@ -221,3 +219,5 @@ const signed = (text) => (Number(text) > 0 ? `+${text}` : text.replace("-", "−
 function escaped(text) {
   return String(text).replace(/[&<>"]/g, (mark) => `&#${mark.charCodeAt(0)};`)
 }
+
+await begin()
