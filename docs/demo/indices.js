@@ -4,7 +4,7 @@ export const PERIOD_S = 0.01
 const SHORTEST = 8 // samples: a shorter record has no index
 const BREATH_L = 0.1 // a breath in of more ends the expiration before it
 const EQUAL = 1e-6 // flows that differ by less are equal: the first counts
-const PARABOLA = [-9, 36, 51, 36, -9].map((weight) => weight / 105) // Savitzky and Golay 1964: value at the middle of five
+const PARABOLA = [-9, 36, 51, 36, -9].map((weight) => weight / 105) // Savitzky and Golay 1964: middle of five
 
 /** Flow (L/s) of each 10 ms of a signal, whose bins lie between `edges` (s after time zero). */
 export function to10ms(signal, edges) {

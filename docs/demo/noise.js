@@ -1,5 +1,5 @@
 // The normal numbers of PyTorch on a CPU, in JavaScript: numpy's SeedSequence names a block of draws, MT19937 gives its
-// bits, Box and Muller make them normal in groups of 16. What Python does in float32 is rounded to it here (Math.fround).
+// bits, Box and Muller make them normal in groups of 16. What is float32 in Python is rounded to it here (Math.fround).
 
 const { fround, imul } = Math
 const TURN = fround(2 * Math.PI)

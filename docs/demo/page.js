@@ -4,10 +4,11 @@ import { charts } from "./charts.js"
 import { indices, to10ms, volume } from "./indices.js"
 
 const ALIKE = 20 // curves
+const LARGEST_SEED = 2 ** 32 - 1 // of this page; the command line takes larger ones
 const GRADES = "ABCD"
 const FAILED = 3 // the grade D
-const WEIGHTS = ["sampler.json", "facts.onnx", "sessions.onnx", "denoiser.onnx", "decoder.onnx"].map((file) => `model/${file}`)
-const FILES = ["onnxruntime/ort-wasm-simd-threaded.wasm", ...WEIGHTS]
+const NETWORKS = ["facts", "sessions", "denoiser", "decoder"].map((name) => `model/${name}.onnx`)
+const LARGE = ["onnxruntime/ort-wasm-simd-threaded.wasm", ...NETWORKS]
 const COLUMNS = { fev1: ["FEV1 (L)", 2], fvc: ["FVC (L)", 2], ratio: ["FEV1/FVC", 2], pef: ["PEF (L/s)", 1] }
 
 const root = document.querySelector("#demo")
@@ -29,11 +30,12 @@ async function begin() {
   part("form").addEventListener("submit", (event) => (event.preventDefault(), draw()))
   part("another").addEventListener("click", () => (field("seed").value++, draw()))
   show()
-  part("status").textContent = `The first drawing loads ${await megabytes()} MB: onnxruntime and the model.`
+  const size = await megabytes()
+  part("status").textContent ||= `The first drawing loads onnxruntime and the model${size ? `, ${size} MB` : ""}.`
 }
 
 async function megabytes() {
-  const heads = await Promise.all(FILES.map((file) => fetch(own(file), { method: "HEAD" })))
+  const heads = await Promise.all(LARGE.map((file) => fetch(own(file), { method: "HEAD" })))
   return Math.round(heads.reduce((sum, head) => sum + Number(head.headers.get("content-length")), 0) / 1e6)
 }
 
@@ -42,32 +44,37 @@ function form() {
   const within = (value, low, high) => Math.min(Math.max(value, Math.ceil(low)), Math.floor(high))
   const slider = (name, label, unit, low, high, value) => `<label class="slider"><span>${label}</span>
     <output data-of="${name}" data-unit="${unit}"></output>
-    <input type="range" name="${name}" min="${Math.ceil(low)}" max="${Math.floor(high)}" value="${within(value, low, high)}"></label>`
+    <input type="range" name="${name}" min="${Math.ceil(low)}" max="${Math.floor(high)}"
+      value="${within(value, low, high)}"></label>`
   const radio = (name, value, label, on) =>
     `<label><input type="radio" name="${name}" value="${value}" ${on ? "checked" : ""}> ${label}</label>`
+  const group = (label, ...radios) => `<div role="radiogroup" aria-label="${label}">${radios.join("")}</div>`
   return `<form data-part="form">
     <fieldset><legend>The person</legend>
       ${slider("age", "Age", "years", youngest, oldest, 45)}
       ${slider("height", "Height", "cm", shortest, tallest, 175)}
-      <div role="radiogroup" aria-label="Sex">${radio("sex", "male", "male", true)} ${radio("sex", "female", "female")}</div>
+      ${group("Sex", radio("sex", "male", "male", true), radio("sex", "female", "female"))}
       <p class="note" data-part="unusual" hidden></p>
     </fieldset>
     <fieldset><legend>What is drawn</legend>
-      <div role="radiogroup" aria-label="What is drawn">${radio("what", "session", "a session: the efforts of one lung", true)}
-        ${radio("what", "alike", `${ALIKE} lungs alike: the best effort of each`)}</div>
+      ${group(
+        "What is drawn",
+        radio("what", "session", "a session: the efforts of one lung", true),
+        radio("what", "alike", `${ALIKE} lungs of such people: the best effort of each`),
+      )}
       <div data-part="efforts">
-        ${slider("efforts", "Efforts before a bronchodilator", "", 1, info.facts.places, 6)}
-        ${slider("after", "after it (two puffs, at least ten minutes)", "", 0, info.facts.places, 2)}
+        ${slider("efforts", "Efforts before the bronchodilator", "", 1, info.facts.places, 6)}
+        ${slider("after", "Efforts after it (two puffs, at least ten minutes)", "", 0, info.facts.places, 2)}
       </div>
-      <label class="seed"><span>Seed</span> <input type="number" name="seed" min="0" max="4294967295" step="1" value="0" required></label>
+      <label class="seed">Seed <input type="number" name="seed" min="0" max="${LARGEST_SEED}" value="0" required></label>
     </fieldset>
     <p class="buttons"><button class="md-button md-button--primary">Draw</button>
       <button class="md-button" type="button" data-part="another">Draw another</button></p>
     </form>
     <p data-part="status" role="status"></p><progress data-part="progress" hidden aria-label="Drawing"></progress>
-    <section data-part="drawn" aria-live="polite"></section>
-    <p class="source"><strong>Simulated, and not for diagnosis.</strong> No curve here is of a person. The model was trained on ${escaped(norms.trained_on)}.
-      ${info.warnings.map((warning) => `Warning: ${escaped(warning)}.`).join(" ")}</p>`
+    <section data-part="drawn"></section>
+    <p class="source"><strong>Simulated, and not for diagnosis.</strong> No curve here is of a person. The model was
+      trained on ${escaped(norms.trained_on)}. ${info.warnings.map((warning) => `Warning: ${escaped(warning)}.`).join(" ")}</p>`
 }
 
 const field = (name) => part("form").elements[name]
@@ -91,7 +98,8 @@ function show() {
   const { age, height } = asked().person
   const [low, high] = norms[field("sex").value].heights[norms.ages.indexOf(age)]
   part("unusual").hidden = height >= low && height <= high
-  part("unusual").textContent = `At ${age} years hardly anyone is ${height} cm tall; usual are ${Math.round(low)} to ${Math.round(high)} cm.`
+  const usual = `${Math.round(low)} to ${Math.round(high)} cm`
+  part("unusual").textContent = `At ${age} years hardly anyone is ${height} cm tall; usual are ${usual}.`
 }
 
 function draw() {
@@ -106,20 +114,21 @@ function draw() {
   }
   busy(true)
   part("progress").removeAttribute("value")
-  part("status").textContent = "Loading …"
+  const say = (words) => (part("status").textContent = words)
+  say("Loading …")
   worker.onerror = (event) => worker.onmessage({ data: { failed: event.message ?? "the worker did not start" } })
   worker.onmessage = ({ data: { done, all, drawn, failed, drawMs } }) => {
     if (done) {
-      part("status").textContent = "Drawing …"
+      say("Drawing …")
       part("progress").value = done / all
       return
     }
     busy(false)
-    if (failed) part("status").textContent = `It could not be drawn: ${failed}`
-    else {
-      part("status").textContent = `Drawn in ${(drawMs / 1000).toFixed(1)} s, on this device.`
-      present(request, drawn)
-    }
+    if (failed) return say(`It could not be drawn: ${failed}`)
+    say(`Drawn in ${(drawMs / 1000).toFixed(1)} s, on this device.`)
+    present(request, drawn)
+    const below = part("drawn").getBoundingClientRect().top > innerHeight / 2
+    if (below) part("status").scrollIntoView({ behavior: "smooth" })
   }
   worker.postMessage(request)
 }
@@ -132,15 +141,16 @@ function present(request, drawn) {
     })
     .filter((effort) => effort.found)
   const { person, alike, seed } = request
-  const who = `${person.sex === 1 ? "male" : "female"}, ${person.age} years, ${person.height} cm`
-  const table = alike ? spread(efforts) : session(efforts, person)
-  part("drawn").innerHTML = `<h2>${who}</h2>
-    ${efforts.length ? `<div class="charts">${charts(efforts).map((svg) => `<div>${svg}</div>`).join("")}</div>` : "<p>No effort has flow.</p>"}
-    ${alike ? "" : legend(efforts)}<div class="scroll">${table}</div>
+  const sex = person.sex === 1 ? "male" : "female"
+  const size = alike ? `-n ${alike}` : `-n 1 --session ${request.efforts} --after ${request.after}`
+  const silent = drawn.length - efforts.length
+  part("drawn").innerHTML = `<h2>${sex}, ${person.age} years, ${person.height} cm <small>seed ${seed}</small></h2>
+    ${silent ? `<p class="note">Efforts without a breath out, not shown: ${silent}.</p>` : ""}
+    ${efforts.length ? `<div class="charts">${charts(efforts).join("")}</div>` : ""}
+    ${alike ? "" : legend(efforts)}
+    <div class="scroll">${alike ? spread(efforts) : session(efforts, person)}</div>
     <p>The same curves from the command line, with the same model:</p>
-    <pre><code>spiro generate --age ${person.age} --height ${person.height} --sex ${person.sex === 1 ? "male" : "female"}${
-      alike ? ` -n ${alike}` : ` -n 1 --session ${request.efforts}${request.after ? ` --after ${request.after}` : ""}`
-    } --seed ${seed}</code></pre>`
+    <pre><code>spiro generate --age ${person.age} --height ${person.height} --sex ${sex} ${size} --seed ${seed}</code></pre>`
   for (const row of part("drawn").querySelectorAll("tr[data-effort]")) {
     const line = part("drawn").querySelectorAll(`path[data-effort="${row.dataset.effort}"]`)
     const mark = (on) => () => line.forEach((path) => path.classList.toggle("marked", on))
@@ -152,54 +162,69 @@ function present(request, drawn) {
 const look = ({ after, grade }) => `${after ? "after" : "before"} ${grade === FAILED ? "failed" : ""}`
 
 function legend(efforts) {
-  const names = { "before ": "before the bronchodilator", "after ": "after it", "before failed": "not acceptable (grade D)", "after failed": "after it, not acceptable" }
-  const seen = Object.keys(names).filter((name) => efforts.some((effort) => effort.look === name))
-  return `<p class="legend">${seen.map((name) => `<span><svg viewBox="0 0 30 8" aria-hidden="true"><path class="effort ${name}" d="M0 4H30"/></svg> ${names[name]}</span>`).join("")}</p>`
+  const names = {
+    "before ": "before the bronchodilator",
+    "before failed": "before it, not acceptable (grade D)",
+    "after ": "after it",
+    "after failed": "after it, not acceptable (grade D)",
+  }
+  const shown = Object.keys(names).filter((name) => efforts.some((effort) => effort.look === name))
+  const line = (name) => `<svg viewBox="0 0 30 8" aria-hidden="true"><path class="effort ${name}" d="M0 4H30"/></svg>`
+  return `<p class="legend">${shown.map((name) => `<span>${line(name)} ${names[name]}</span>`).join("")}</p>`
 }
 
-const cells = (found) => Object.entries(COLUMNS).map(([name, [, digits]]) => `<td>${found[name].toFixed(digits)}</td>`).join("")
-const head = (first) => `<thead><tr>${first.map((name) => `<th scope="col">${name}</th>`).join("")}${Object.values(COLUMNS).map(([label]) => `<th scope="col">${label}</th>`).join("")}</tr></thead>`
+const indicesOf = (cell) => Object.keys(COLUMNS).map((name) => `<td>${cell(name)}</td>`).join("")
+const cells = (found) => indicesOf((name) => found[name].toFixed(COLUMNS[name][1]))
+const row = (label, rest, span = 1) => `<tr><th scope="row" colspan="${span}">${label}</th>${rest}</tr>`
 
-/** Of many lungs: the lowest, the middle and the highest of each index. */
+function head(...first) {
+  const labels = [...first, ...Object.values(COLUMNS).map(([label]) => label)]
+  return `<thead><tr>${labels.map((label) => `<th scope="col">${label}</th>`).join("")}</tr></thead>`
+}
+
+/** Of many lungs: the highest, the middle and the lowest of each index. */
 function spread(efforts) {
   const sorted = (name) => efforts.map((effort) => effort.found[name]).sort((a, b) => a - b)
-  const row = (label, place) => `<tr><th scope="row">${label}</th>${cells(Object.fromEntries(Object.keys(COLUMNS).map((name) => [name, place(sorted(name))])))}</tr>`
-  const middle = (values) => (values[Math.floor((values.length - 1) / 2)] + values[Math.ceil((values.length - 1) / 2)]) / 2
-  return `<table>${head([`Of ${efforts.length} lungs`])}<tbody>${row("highest", (v) => v.at(-1))}${row("median", middle)}${row("lowest", (v) => v[0])}</tbody></table>`
+  const of = (place) => cells(Object.fromEntries(Object.keys(COLUMNS).map((name) => [name, place(sorted(name))])))
+  const median = (values) => (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2
+  const rows = [row("Highest", of((values) => values.at(-1))), row("Median", of(median)), row("Lowest", of(([low]) => low))]
+  return `<table>${head(`Of ${efforts.length} lungs`)}<tbody>${rows.join("")}</tbody></table>`
 }
 
 /** Of one lung: every effort, the best values before and after, and the change. */
 function session(efforts, person) {
+  const part = (name) => `<tr class="part"><th scope="rowgroup" colspan="6">${name}</th></tr>`
+  const normed = (text) => indicesOf((name) => (name === "pef" ? "–" : text(name, norm(name, person))))
   const rows = []
-  const bests = {}
+  const bests = []
   for (const after of [false, true]) {
     const blown = efforts.filter((effort) => effort.after === after)
     if (!blown.length) continue
-    const name = after ? "After the bronchodilator" : "Before the bronchodilator"
-    rows.push(`<tr class="part"><th scope="rowgroup" colspan="6">${name}</th></tr>`)
+    rows.push(part(after ? "After the bronchodilator" : "Before the bronchodilator"))
     for (const effort of blown)
-      rows.push(`<tr data-effort="${efforts.indexOf(effort)}"><th scope="row">${effort.place}</th><td>${GRADES[effort.grade]}</td>${cells(effort.found)}</tr>`)
+      rows.push(`<tr data-effort="${efforts.indexOf(effort)}"><th scope="row">${effort.place}</th>
+        <td>${GRADES[effort.grade]}</td>${cells(effort.found)}</tr>`)
     const best = bestOf(blown.filter((effort) => effort.grade < FAILED))
     if (!best) {
-      rows.push(`<tr class="best"><th scope="row">Best</th><td colspan="5">none: no effort is acceptable</td></tr>`)
+      rows.push(row("Best: none, since no effort is acceptable", "", 6))
       continue
     }
-    bests[after] = best
-    rows.push(`<tr class="best"><th scope="row" colspan="2">Best</th>${cells(best)}</tr>`)
-    const normed = (text) => ["fev1", "fvc", "ratio"].map((index) => `<td>${text(norm(index, person), best[index])}</td>`).join("") + "<td>–</td>"
-    rows.push(`<tr><th scope="row" colspan="2">% of predicted</th>${normed((lms, value) => ((100 * value) / lms.m).toFixed(0))}</tr>`)
-    rows.push(`<tr><th scope="row" colspan="2">z-score</th>${normed((lms, value) => signed((((value / lms.m) ** lms.l - 1) / (lms.l * lms.s)).toFixed(2)))}</tr>`)
+    bests.push(best)
+    rows.push(row("<strong>Best</strong>", cells(best).replaceAll("<td>", "<td class=best>"), 2))
+    rows.push(row("% of predicted", normed((name, lms) => ((100 * best[name]) / lms.m).toFixed(0)), 2))
+    rows.push(row("z-score", normed((name, lms) => signed(zScore(lms, best[name]).toFixed(2))), 2))
   }
-  if (bests.true && bests.false) {
-    const gained = (name, digits) => `<td>${signed((bests.true[name] - bests.false[name]).toFixed(digits))}</td>`
-    const share = (name) => `<td>${signed(((100 * (bests.true[name] - bests.false[name])) / norm(name, person).m).toFixed(0))} %</td>`
-    rows.push(`<tr class="part"><th scope="rowgroup" colspan="6">Change of the best</th></tr>`)
-    rows.push(`<tr><th scope="row" colspan="2">as it is</th>${gained("fev1", 2)}${gained("fvc", 2)}${gained("ratio", 2)}${gained("pef", 1)}</tr>`)
-    rows.push(`<tr><th scope="row" colspan="2">of predicted</th>${share("fev1")}${share("fvc")}<td>–</td><td>–</td></tr>`)
+  if (bests.length === 2) {
+    const gain = (name) => bests[1][name] - bests[0][name]
+    const share = (name) => `${signed(((100 * gain(name)) / norm(name, person).m).toFixed(0))} %`
+    rows.push(part("Change of the best"))
+    rows.push(row("absolute", indicesOf((name) => signed(gain(name).toFixed(COLUMNS[name][1]))), 2))
+    rows.push(row("of predicted", indicesOf((name) => (["fev1", "fvc"].includes(name) ? share(name) : "–")), 2))
   }
-  return `<table>${head(["Effort", "Grade"])}<tbody>${rows.join("")}</tbody></table>
-    <p class="small">Best: the largest FEV1, FVC and PEF of the efforts of grade A to C, and FEV1/FVC of these two. The grade is drawn
-    too: A to C can be used, D cannot. Predicted and z by GLI Global 2022.</p>`
+  return `<table>${head("Effort", "Grade")}<tbody>${rows.join("")}</tbody></table>
+    <p class="small">Best: the largest FEV1, FVC and PEF of the efforts of grade A to C, and FEV1/FVC of these two.
+    The grade is drawn too: A to C can be used, D cannot. Predicted and z by GLI Global 2022; a change of FEV1 or FVC by
+    more than 10 % of predicted is a response (ERS/ATS 2022).</p>`
 }
 
 function bestOf(efforts) {
@@ -213,6 +238,8 @@ function norm(index, { age, height, sex }) {
   const [l, at165, s, power] = norms[sex === 1 ? "male" : "female"][index][norms.ages.indexOf(age)]
   return { l, m: at165 * (height / 165) ** power, s }
 }
+
+const zScore = ({ l, m, s }, value) => ((value / m) ** l - 1) / (l * s)
 
 const signed = (text) => (Number(text) > 0 ? `+${text}` : text.replace("-", "−"))
 

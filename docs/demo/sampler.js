@@ -178,7 +178,8 @@ export class Sampler {
     for (let i = 0; ; i++) {
       const [now, next] = [sigmas[i], sigmas[i + 1]]
       const sigma = this.tensor([new Float32Array(rows).fill(now)], [rows])
-      const answer = await this.run(network, { noisy: new this.ort.Tensor("float32", x, shape), sigma, conditions: known })
+      const noisy = new this.ort.Tensor("float32", x, shape)
+      const answer = await this.run(network, { noisy, sigma, conditions: known })
       const clean = answer.clean.data
       if (next === 0) return split(clean, rows)
       const step = logOf(now / next)
