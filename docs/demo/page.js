@@ -43,7 +43,7 @@ function form() {
   const [[youngest, oldest], [shortest, tallest]] = [info.made_from.age, info.made_from.height]
   const within = (value, low, high) => Math.min(Math.max(value, Math.ceil(low)), Math.floor(high))
   const slider = (name, label, unit, low, high, value) => `<label class="slider"><span>${label}</span>
-    <output data-of="${name}" data-unit="${unit}"></output>
+    <b data-of="${name}" data-unit="${unit}"></b>
     <input type="range" name="${name}" min="${Math.ceil(low)}" max="${Math.floor(high)}"
       value="${within(value, low, high)}"></label>`
   const radio = (name, value, label, on) =>
@@ -66,7 +66,7 @@ function form() {
         ${slider("efforts", "Efforts before the bronchodilator", "", 1, info.facts.places, 6)}
         ${slider("after", "Efforts after it (two puffs, at least ten minutes)", "", 0, info.facts.places, 2)}
       </div>
-      <label class="seed">Seed <input type="number" name="seed" min="0" max="${LARGEST_SEED}" value="0" required></label>
+      <label>Seed <input type="number" name="seed" min="0" max="${LARGEST_SEED}" value="0" required></label>
     </fieldset>
     <p class="buttons"><button class="md-button md-button--primary">Draw</button>
       <button class="md-button" type="button" data-part="another">Draw another</button></p>
@@ -74,7 +74,8 @@ function form() {
     <p data-part="status" role="status"></p><progress data-part="progress" hidden aria-label="Drawing"></progress>
     <section data-part="drawn"></section>
     <p class="source"><strong>Simulated, and not for diagnosis.</strong> No curve here is of a person. The model was
-      trained on ${escaped(norms.trained_on)}. ${info.warnings.map((warning) => `Warning: ${escaped(warning)}.`).join(" ")}</p>`
+      trained on ${escaped(norms.trained_on)}.
+      ${info.warnings.map((warning) => `Warning: ${escaped(warning)}.`).join(" ")}</p>`
 }
 
 const field = (name) => part("form").elements[name]
@@ -92,8 +93,8 @@ function asked() {
 
 /** The values of the sliders, and a word where a height is hardly met at an age. */
 function show() {
-  for (const output of root.querySelectorAll("output"))
-    output.textContent = `${field(output.dataset.of).value} ${output.dataset.unit}`
+  for (const shown of root.querySelectorAll("[data-of]"))
+    shown.textContent = `${field(shown.dataset.of).value} ${shown.dataset.unit}`
   part("efforts").hidden = field("what").value === "alike"
   const { age, height } = asked().person
   const [low, high] = norms[field("sex").value].heights[norms.ages.indexOf(age)]
@@ -143,6 +144,7 @@ function present(request, drawn) {
   const { person, alike, seed } = request
   const sex = person.sex === 1 ? "male" : "female"
   const size = alike ? `-n ${alike}` : `-n 1 --session ${request.efforts} --after ${request.after}`
+  const command = `spiro generate --age ${person.age} --height ${person.height} --sex ${sex} ${size} --seed ${seed}`
   const silent = drawn.length - efforts.length
   part("drawn").innerHTML = `<h2>${sex}, ${person.age} years, ${person.height} cm <small>seed ${seed}</small></h2>
     ${silent ? `<p class="note">Efforts without a breath out, not shown: ${silent}.</p>` : ""}
@@ -150,7 +152,7 @@ function present(request, drawn) {
     ${alike ? "" : legend(efforts)}
     <div class="scroll">${alike ? spread(efforts) : session(efforts, person)}</div>
     <p>The same curves from the command line, with the same model:</p>
-    <pre><code>spiro generate --age ${person.age} --height ${person.height} --sex ${sex} ${size} --seed ${seed}</code></pre>`
+    <pre><code>${command}</code></pre>`
   for (const row of part("drawn").querySelectorAll("tr[data-effort]")) {
     const line = part("drawn").querySelectorAll(`path[data-effort="${row.dataset.effort}"]`)
     const mark = (on) => () => line.forEach((path) => path.classList.toggle("marked", on))
@@ -187,7 +189,7 @@ function spread(efforts) {
   const sorted = (name) => efforts.map((effort) => effort.found[name]).sort((a, b) => a - b)
   const of = (place) => cells(Object.fromEntries(Object.keys(COLUMNS).map((name) => [name, place(sorted(name))])))
   const median = (values) => (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2
-  const rows = [row("Highest", of((values) => values.at(-1))), row("Median", of(median)), row("Lowest", of(([low]) => low))]
+  const rows = [row("Highest", of((v) => v.at(-1))), row("Median", of(median)), row("Lowest", of((v) => v[0]))]
   return `<table>${head(`Of ${efforts.length} lungs`)}<tbody>${rows.join("")}</tbody></table>`
 }
 
