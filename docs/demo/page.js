@@ -8,7 +8,7 @@ const LARGEST_SEED = 2 ** 32 - 1 // of this page; the command line takes larger 
 const GRADES = "ABCD"
 const FAILED = 3 // the grade D
 const NETWORKS = ["facts", "sessions", "denoiser", "decoder"].map((name) => `model/${name}.onnx`)
-const LARGE = ["onnxruntime/ort-wasm-simd-threaded.wasm", ...NETWORKS]
+const LARGE = ["onnxruntime/ort.wasm", ...NETWORKS]
 const COLUMNS = { fev1: ["FEV1 (L)", 2], fvc: ["FVC (L)", 2], ratio: ["FEV1/FVC", 2], pef: ["PEF (L/s)", 1] }
 
 const root = document.querySelector("#demo")
@@ -60,7 +60,7 @@ function form() {
       ${group(
         "What is drawn",
         radio("what", "session", "a session: the efforts of one lung", true),
-        radio("what", "alike", `${ALIKE} lungs of such people: the best effort of each`),
+        radio("what", "alike", `${ALIKE} such lungs: the best effort of each`),
       )}
       <div data-part="efforts">
         ${slider("efforts", "Efforts before the bronchodilator", "", 1, info.facts.places, 6)}
@@ -68,7 +68,7 @@ function form() {
       </div>
       <label>Seed <input type="number" name="seed" min="0" max="${LARGEST_SEED}" value="0" required></label>
     </fieldset>
-    <p class="buttons"><button class="md-button md-button--primary">Draw</button>
+    <p class="buttons" data-part="buttons"><button class="md-button md-button--primary">Draw</button>
       <button class="md-button" type="button" data-part="another">Draw another</button></p>
     </form>
     <p data-part="status" role="status"></p><progress data-part="progress" hidden aria-label="Drawing"></progress>
@@ -129,7 +129,7 @@ function draw() {
     say(`Drawn in ${(drawMs / 1000).toFixed(1)} s, on this device.`)
     present(request, drawn)
     const below = part("drawn").getBoundingClientRect().top > innerHeight / 2
-    if (below) part("status").scrollIntoView({ behavior: "smooth" })
+    if (below) part("buttons").scrollIntoView({ behavior: "smooth" })
   }
   worker.postMessage(request)
 }

@@ -25,7 +25,11 @@ HERE = Path(__file__).parent
 RUNTIME, MODEL = HERE / "onnxruntime", HERE / "model"
 PACKAGE, VERSION = "onnxruntime-web", "1.22.0"
 SHA256 = "e293551f9d36d003e293d0f2937fee7b3dfdcef76d71d1449b55e2d4157c7aea"
-SCRIPTS = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+SCRIPTS = {  # as they are called here: some web servers do not know what .mjs is
+    "ort.js": "ort.wasm.min.mjs",
+    "ort-wasm.js": "ort-wasm-simd-threaded.mjs",
+    "ort.wasm": "ort-wasm-simd-threaded.wasm",
+}
 NETWORKS = ("sampler.json", "facts.onnx", "sessions.onnx", "denoiser.onnx", "decoder.onnx")
 
 
@@ -45,8 +49,8 @@ def runtime(archive: Path | None) -> None:
             raise ValueError(f"{archive.name} has the SHA-256 {found}; expected {SHA256}")
         RUNTIME.mkdir(exist_ok=True)
         with tarfile.open(archive) as package:
-            for name in SCRIPTS:
-                member = package.extractfile(f"package/dist/{name}")
+            for name, original in SCRIPTS.items():
+                member = package.extractfile(f"package/dist/{original}")
                 assert member
                 (RUNTIME / name).write_bytes(member.read())
 
