@@ -195,6 +195,18 @@ def test_a_site_without_a_model_says_so(context: Any, tmp_path: Path) -> None:
         assert page.get_by_role("button").count() == 0
 
 
+def test_what_did_not_come_is_told_and_asked_for_again(context: Any, site: Path) -> None:
+    lost = site / "demo" / "model" / "decoder.onnx"
+    kept = lost.rename(site / "decoder.onnx")
+    with served(site) as address, context.new_page() as page:
+        page.goto(address)
+        page.get_by_role("button", name="Draw", exact=True).click()
+        page.get_by_text("It could not be drawn: decoder.onnx: 404").wait_for()
+        kept.rename(lost)
+        page.get_by_role("button", name="Draw", exact=True).click()
+        page.locator("#demo table").wait_for()
+
+
 def test_another_package_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.tgz"
     other.write_bytes(b"not onnxruntime")
