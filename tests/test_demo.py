@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from browser import browser, watched
+from browser import absent, browser, watched
 from repository import ROOT
 
 from spiro_diffusion.api import SpiroGenerator
@@ -48,7 +48,7 @@ def generator(models: Path) -> SpiroGenerator:
 def site(generator: SpiroGenerator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page and its scripts as in the built site, with a tiny model."""
     if not (vendor.RUNTIME / "ort.wasm").exists():
-        pytest.skip("onnxruntime-web is not there: python docs/demo/vendor.py fetches it from npm")
+        absent("onnxruntime-web is not there: python docs/demo/vendor.py fetches it from npm")
     folder = without_model(tmp_path_factory.mktemp("site"))
     (folder / "demo" / "onnxruntime").symlink_to(vendor.RUNTIME)
     generator.export(folder / "onnx")
