@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full pull wheel deps docs lint proof fuzz setup clean
+.PHONY: repro test full pull wheel deps docs demo lint proof fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
@@ -45,6 +45,12 @@ deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines
 docs: setup  ## the site of docs/ in site/, without a network
 	python docs/rooms.py
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict  # its theme would else advertise its successor
+
+demo: setup  ## the site with a page that draws in the reader's browser, by the model of `make repro`; needs npm
+	spiro export --out onnx --force
+	python docs/demo/vendor.py --model onnx
+	$(MAKE) docs
+	pytest -q tests/test_demo.py
 
 setup: .venv/ready
 

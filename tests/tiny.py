@@ -8,6 +8,7 @@ import pandas as pd
 import repaired
 import torch
 
+from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset import splits
@@ -40,6 +41,17 @@ def models(folder: Path) -> Path:
     made_from = MadeFrom("simulated", 3, 9, [6.0, 79.0], [108.0, 195.0], artifacts.sha256(vqvae))
     save_cldm(folder / "cldm.safetensors", config, CLDM(config).state_dict(), made_from)
     return folder
+
+
+def lively(generator: SpiroGenerator) -> SpiroGenerator:
+    """The generator with nothing zero that starts at zero: every condition, layer and scale decides the curves."""
+    random = torch.Generator().manual_seed(1)
+    vqvae, cldm = generator._torch.vqvae, generator._torch.cldm
+    for tensor in (*vqvae.parameters(), *cldm.parameters(), cldm.mean, cldm.facts.coefficients, cldm.facts.centre):
+        if not tensor.any():
+            tensor.data = 0.3 * torch.randn(tensor.shape, generator=random)
+    cldm.axes.data = vqvae.widen.weight.data.T[:8].clone()  # the directions that codes span
+    return generator
 
 
 def reconstructor(folder: Path, models: Path, data: Path) -> Path:
