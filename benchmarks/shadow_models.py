@@ -61,7 +61,7 @@ class World(NamedTuple):
     known: Tensor  # (n, c + 9) conditions and facts
 
     @classmethod
-    def read(cls, data: Path, models: Path) -> "World":
+    def read(cls, data: Path, models: Path, facts_alone: bool) -> "World":
         params = load_params(Params, "train_cldm", Path("params.yaml"))
         efforts, total = Efforts.read(data / "curves.parquet")
         model, _ = load_cldm(models / "cldm.safetensors")
@@ -69,9 +69,10 @@ class World(NamedTuple):
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
         facts = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels))
-        held = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
-        for part, tokens in pieces(held, efforts.rows):
-            clean[part] = model.standardise(torch.from_numpy(tokens))
+        if not facts_alone:
+            held = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
+            for part, tokens in pieces(held, efforts.rows):
+                clean[part] = model.standardise(torch.from_numpy(tokens))
         known = torch.from_numpy(conditioning.encode(efforts.table))
         return cls(model, params, efforts, facts, clean, torch.cat([known, model.facts.as_conditions(logs)], dim=1))
 
@@ -226,10 +227,10 @@ def _interval(values: Floats) -> dict[str, float]:
 _WORLD: list[World] = []  # of a worker process
 
 
-def _start(data: Path, models: Path, params: Path, home: str) -> None:
+def _start(data: Path, models: Path, facts_alone: bool, params: Path, home: str) -> None:
     torch.set_num_threads(1)
     os.chdir(params.parent)
-    _WORLD.append(World.read(data, models))
+    _WORLD.append(World.read(data, models, facts_alone))
     os.chdir(home)  # the states of the trainings lie there
 
 
@@ -240,14 +241,14 @@ def _work(plan: Plan) -> list[Floats]:
 def attack(options: argparse.Namespace) -> dict[str, Any]:
     """Train the models, attack each, and say how far it led."""
     data, models, params = options.data.resolve(), options.models.resolve(), Path("params.yaml").resolve()
-    world, rng = World.read(data, models), np.random.default_rng(options.seed)
+    world, rng = World.read(data, models, options.facts_alone), np.random.default_rng(options.seed)
     people = np.unique(world.person[world.efforts.train])
     if options.overtrained:
         people = rng.permutation(people)[: 2 * options.overtrained]
     inside = assigned(people, options.count, rng)
     plans = [Plan(i, people[row], bool(options.overtrained), options.facts_alone) for i, row in enumerate(inside)]
     with tempfile.TemporaryDirectory() as home:
-        arguments = data, models, params, home
+        arguments = data, models, options.facts_alone, params, home
         pool = ProcessPoolExecutor(options.jobs, get_context("spawn"), _start, arguments)
         with pool:
             found = list(pool.map(_work, plans))
@@ -276,12 +277,13 @@ def main() -> None:
     parser.add_argument("--overtrained", type=int, default=0, metavar="N", help="of 2 N people, as the docstring says")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON; what is there already under other names stays")
+    parser.add_argument("--name", default="default", help="under which the figures are written")
     options = parser.parse_args()
     result = attack(options)
     print(result)
     if options.out:
         before = read_json(options.out) if options.out.is_file() else {}
-        write_json(options.out, before | {"overtrained" if options.overtrained else "default": result})
+        write_json(options.out, before | {options.name: result})
 
 
 if __name__ == "__main__":
