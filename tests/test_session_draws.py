@@ -13,6 +13,7 @@ from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import effort_kinds, spirometry, time_grid
+from spiro_diffusion.user_curves import read
 
 PERSON = {"age": 45, "height": 175, "sex": "male"}
 WORDS = ["--age", "45", "--height", "175", "--sex", "male"]
@@ -86,7 +87,24 @@ def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytes
     curves = json.loads(capsys.readouterr().out)["curves"]
     assert [curve["effort"] for curve in curves] == [1, 2, 3, 4, 1, 2]
     assert len(pd.read_csv(tmp_path / "session_indices.csv")) == 6
+    told = pd.read_csv(out)[["test_type", "effort"]].drop_duplicates()
+    assert told.to_numpy().tolist() == [["Pre", 1], ["Pre", 2], ["Pre", 3], ["Pre", 4], ["Bron", 1], ["Bron", 2]]
+    with_arrays = [*command, "--out", str(tmp_path / "session.npz")]
+    assert main(with_arrays) == 0
+    with np.load(tmp_path / "session.npz") as arrays:
+        assert arrays["effort"].tolist() == [1, 2, 3, 4, 1, 2]
+        assert arrays["test_type"].tolist() == ["Pre"] * 4 + ["Bron"] * 2
     assert main(["generate", "--models", str(models), *WORDS, "--after", "2"]) == 1
     assert "--after is for --session" in capsys.readouterr().err
     assert main([*command, "--grade", "A"]) == 1
     assert "leave out --grade" in capsys.readouterr().err
+
+
+def test_the_file_of_a_session_is_read_back_an_effort_at_a_time(tmp_path: Path) -> None:
+    time = np.arange(300) * 0.01
+    blow = {"time_s": time, "flow_l_s": 6 * np.minimum(time / 0.08, 1) * np.exp(-time / 0.6)}
+    kinds = [("Pre", 1), ("Pre", 2), ("Bron", 1)]
+    efforts = [pd.DataFrame(blow).assign(person=0, draw=0, test_type=kind, effort=number) for kind, number in kinds]
+    path = tmp_path / "session.csv"
+    pd.concat(efforts)[["person", "draw", "test_type", "effort", "time_s", "flow_l_s"]].to_csv(path, index=False)
+    assert read(path).names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]

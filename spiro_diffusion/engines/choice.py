@@ -58,7 +58,8 @@ def open_engine(folder: Path, device: str = "auto") -> FullEngine:
     if not (folder / EXPORTED).is_file():
         if find_spec("torch") is None:
             raise SpiroError(
-                f"{folder}: no exported model, and checkpoints need PyTorch: `pip install 'spiro-diffusion[torch]'`"
+                f"{folder}: no exported model is here, and checkpoints need PyTorch (`pip install "
+                "'spiro-diffusion[torch]'`); or give --models what `spiro export` wrote, as a folder, .zip or address"
             )
         from spiro_diffusion.engines.torch_engine import open_torch  # noqa: PLC0415 (seconds of imports)
 

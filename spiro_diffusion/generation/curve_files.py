@@ -96,6 +96,9 @@ def _write_npz(part: Path, curves: Curves, on: Grid) -> None:
         arrays[str(name)] = column.to_numpy() if plain else np.array(texts, dtype=np.str_)
     time, flow, volume = sampled(curves.signals, on)
     arrays |= {"time_s": time, "flow_l_s": flow, "volume_l": volume, "person": curves.person, "draw": curves.draw}
+    if curves.efforts is not None:
+        arrays |= {name: curves.efforts[name].to_numpy() for name in ("effort", "best")}
+        arrays |= {name: curves.efforts[name].to_numpy(np.str_) for name in ("test_type", "grade")}
     if on == "512":
         arrays["edges_s"] = time_grid.EDGES_S
     with part.open("wb") as file:

@@ -89,8 +89,8 @@ class Curves:
         return self.keys.join(indices_table(found, people["age"], people["height"], people["sex"]))
 
     def to_pandas(self, *, wide: bool = False, grid: Grid = "10ms") -> pd.DataFrame:
-        """A row a sample: person, draw, time_s, flow_l_s, volume_l. Or `wide`, a row a curve: `keys` and flow
-        (L/s) in a column a sample, t_-0.50 and so on, named by the time (s) it begins at.
+        """A row a sample: person, draw, time_s, flow_l_s, volume_l; of sessions test_type and effort too. Or `wide`, a
+        row a curve: `keys` and flow (L/s) in a column a sample, t_-0.50 and so on, named by the time (s) it begins at.
 
         `grid` "512" gives the 512 samples of the warped grid instead of one each 10 ms.
         """
@@ -157,10 +157,12 @@ def piece(curves: Curves, rows: slice, wide: bool, on: Grid) -> pd.DataFrame:
     if wide:
         names = [f"t_{t:.{2 if on == '10ms' else 4}f}" for t in time]
         return curves.keys.iloc[rows].reset_index(drop=True).join(pd.DataFrame(flow, columns=names))
+    keys = {"person": curves.person[rows], "draw": curves.draw[rows]}
+    if curves.efforts is not None:
+        keys |= {name: curves.efforts[name].to_numpy()[rows] for name in ("test_type", "effort")}
     return pd.DataFrame(
         {
-            "person": np.repeat(curves.person[rows], len(time)),
-            "draw": np.repeat(curves.draw[rows], len(time)),
+            **{name: np.repeat(values, len(time)) for name, values in keys.items()},
             "time_s": np.tile(time, len(flow)),
             "flow_l_s": flow.ravel(),
             "volume_l": volume.ravel().astype(np.float64).round(5),  # 0.01 mL

@@ -25,6 +25,7 @@ from spiro_diffusion.user_curves.source import Source
 EXPECTED = "expected time_s (s) and flow_l_s (L/s) or volume_l (L), and curve where there are several"
 LARGEST = 1 << 30  # bytes; 13,000 drawn curves
 DRAWN = ("person", "draw")  # as `spiro generate` names its curves
+OF_SESSION = ("test_type", "effort")  # and beside these those of a session
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
 SEVERAL_CELLS = re.compile(r"\S*[)\]][,;]\S+|\S*\w[,;]\S*[(\[]\S*")  # of another separator than the blank
@@ -150,7 +151,7 @@ def blows_of(
     people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
-    if [names[key][0].lower() for key in keys] == list(DRAWN):
+    if [names[key][0].lower() for key in keys[: len(DRAWN)]] == list(DRAWN):
         blows = [_until_end(blow) for blow in blows]
     return blows, list(dict.fromkeys(notes))
 
@@ -188,6 +189,8 @@ def _keys(columns: list[ColumnName], names: Sequence[tuple[str, str]]) -> list[i
     """Places of the columns that tell blows apart."""
     lower = [name.strip().lower() for name, _ in names]
     drawn = [lower.index(name) for name in DRAWN if name in lower]
+    if len(drawn) == len(DRAWN):
+        drawn += [lower.index(name) for name in OF_SESSION if name in lower]
     named = [i for i, column in enumerate(columns) if column.quantity == "curve"]
     return named[:1] or drawn
 
