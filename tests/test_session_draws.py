@@ -107,4 +107,6 @@ def test_the_file_of_a_session_is_read_back_an_effort_at_a_time(tmp_path: Path) 
     efforts = [pd.DataFrame(blow).assign(person=0, draw=0, test_type=kind, effort=number) for kind, number in kinds]
     path = tmp_path / "session.csv"
     pd.concat(efforts)[["person", "draw", "test_type", "effort", "time_s", "flow_l_s"]].to_csv(path, index=False)
-    assert read(path).names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
+    own = read(path)
+    assert own.names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
+    assert any("before and after a bronchodilator are in the file" in note for note in own.notes)

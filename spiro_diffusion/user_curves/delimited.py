@@ -151,6 +151,11 @@ def blows_of(
     people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
+    if any(names[key][0].strip().lower() == OF_SESSION[0] and rows[key].nunique() > 1 for key in keys):
+        notes.append(
+            "efforts before and after a bronchodilator are in the file; best values take them for one session: "
+            "put those after it into a file of their own (--post)"
+        )
     if [names[key][0].lower() for key in keys[: len(DRAWN)]] == list(DRAWN):
         blows = [_until_end(blow) for blow in blows]
     return blows, list(dict.fromkeys(notes))
@@ -189,9 +194,10 @@ def _keys(columns: list[ColumnName], names: Sequence[tuple[str, str]]) -> list[i
     """Places of the columns that tell blows apart."""
     lower = [name.strip().lower() for name, _ in names]
     drawn = [lower.index(name) for name in DRAWN if name in lower]
-    if len(drawn) == len(DRAWN):
-        drawn += [lower.index(name) for name in OF_SESSION if name in lower]
     named = [i for i, column in enumerate(columns) if column.quantity == "curve"]
+    if len(drawn) == len(DRAWN):
+        session = [lower.index(name) for name in OF_SESSION if name in lower]
+        drawn, named = [*drawn, *session], [i for i in named if i not in session]
     return named[:1] or drawn
 
 
