@@ -13,7 +13,7 @@ LICENSE = """The model in this folder (*.onnx and *.json) was trained by spiro-d
 It is licensed under the Creative Commons Attribution 4.0 International licence:
 https://creativecommons.org/licenses/by/4.0/legalcode
 
-The program that draws from it, sample.py among it, has the licence of spiro-diffusion. Simulated; not for diagnosis.
+The program that draws from it has the licence of spiro-diffusion. Simulated; not for diagnosis.
 """
 
 
@@ -27,8 +27,9 @@ def package(models: Path, out: Path = store.PACKAGED) -> list[Path]:
         raise SpiroError(f"{models}: was trained on {source}; only models of simulated people go into a wheel")
     engine = torch_engine.open_torch(models, "cpu")
     files = onnx_export.export(engine, out, engine.model_warnings(models), choice.completes(models))
+    (out / "sample.py").unlink()  # the package has its own
     write_text(out / "LICENSE", LICENSE)
-    return [*files, out / "LICENSE"]
+    return [*(file for file in files if file.name != "sample.py"), out / "LICENSE"]
 
 
 if __name__ == "__main__":
