@@ -36,7 +36,7 @@ class Stored:
         logs = effort_facts.read(table)
         rows = np.flatnonzero(np.isfinite(logs).all(axis=1))[:BANK]
         self.logs = logs[rows]
-        self.signals = np.load(data / "signals_L512.npy", mmap_mode="r")[rows]
+        self.signals = np.load(data / "signals_L512.npy", mmap_mode="r", allow_pickle=False)[rows]
         self.made_from: dict[str, Any] = {"data": "stored", "participants": 0, "curves": len(rows)}
         self.made_from |= {"age": [6.0, 79.0], "height": [100.0, 210.0]}
 
