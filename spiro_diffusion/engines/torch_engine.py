@@ -16,7 +16,6 @@ from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.seats import BEST
 from spiro_diffusion.physiology import mean_surface
-from spiro_diffusion.reconstruction.densities import load_reconstructor
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
 ROWS = {"cpu": 1024, "cuda": 65536}  # efforts at a time
@@ -58,6 +57,8 @@ class TorchEngine(Generator):
 
     def reconstructor(self, folder: Path) -> Reconstructor:
         """As `densities.load_reconstructor`."""
+        from spiro_diffusion.reconstruction.densities import load_reconstructor  # noqa: PLC0415 (SciPy)
+
         return load_reconstructor(folder / RECONSTRUCTOR, self)
 
     def model_warnings(self, folder: Path) -> list[str]:
