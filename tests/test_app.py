@@ -425,7 +425,7 @@ def test_a_second_panel_stands_below_the_first_with_links_to_both(drawer: Drawer
 def test_without_models_or_framework_the_command_ends_in_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused((main(["app", "--models", "nowhere"]), *capsys.readouterr()), "no such checkpoint")
+    refused((main(["app", "--models", "no/where"]), *capsys.readouterr()), "no such checkpoint")
     monkeypatch.setitem(sys.modules, "spiro_diffusion.app.server", None)
     refused((main(["app"]), *capsys.readouterr()), "pip install 'spiro-diffusion[app]'")
 

@@ -178,7 +178,7 @@ def test_another_machine_takes_the_models_then_everything_and_runs_only_what_it_
 ) -> None:
     remote = remotes(kind)
     b = machine_b(remote)
-    models, nothing, everything, nothing_again = block("dvc pull train_vqvae")
+    models, nothing, everything, nothing_again = block("dvc pull train_vqvae train_cldm    #")
     b(*shlex.split(models))
     assert {str(f.relative_to(b.folder)) for f in (b.folder / "models").glob("*.safetensors")} == set(MODELS)
     assert not (b.folder / "data/curves.parquet").exists()
