@@ -141,5 +141,5 @@ def test_weights_of_anything_but_simulated_people_are_not_published(
     monkeypatch.setattr(hub, "read_made_from", lambda _: made_from)
     metrics = str(judged(tmp_path / "metrics", source="folder"))
     assert main(["card", "--models", str(models), "--metrics", metrics, "--hub", str(tmp_path / "hub")]) == 1
-    assert "was trained on folder; only models of simulated people are published" in capsys.readouterr().err
+    assert "was trained on folder; only models of simulated people are given away" in capsys.readouterr().err
     assert not (tmp_path / "hub").exists()

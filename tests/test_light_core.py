@@ -1,6 +1,7 @@
 """Without PyTorch: an exported model draws curves and sessions and completes efforts, by onnxruntime."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,7 +15,9 @@ import pytest
 
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.engines import onnx_engine, package, store
+from spiro_diffusion.engines import package, store
+from spiro_diffusion.generation import weights_licence
+from spiro_diffusion.models import conditioning
 
 pytestmark = pytest.mark.skipif(not find_spec("onnx") or not find_spec("onnxruntime"), reason="onnx is not installed")
 MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
@@ -76,9 +79,38 @@ def test_an_export_cannot_be_guided_or_exported_again(
         both[1].generate(**MAN, guidance=2.0)
     with pytest.raises(SpiroError, match="is an export already"):
         both[1].export(tmp_path)
-    (tmp_path / "sampler.json").write_text('{"made_from": {}}')
-    with pytest.raises(SpiroError, match="not what `spiro export` wrote"):
-        onnx_engine.OnnxEngine(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["facts.onnx", "tail_draw.onnx", "sampler.json", "reconstructor.json"])
+def test_a_damaged_file_of_an_export_is_named(
+    both: tuple[SpiroGenerator, SpiroGenerator], tmp_path: Path, name: str
+) -> None:
+    exported = both[1]._folder
+    assert exported is not None
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(SpiroError, match=f"{name}: is damaged; export or fetch the model again"):
+        SpiroGenerator.from_checkpoint(copy)
+    (copy / name).unlink()
+    with pytest.raises(SpiroError, match=r"no such (file|checkpoint)"):
+        SpiroGenerator.from_checkpoint(copy)
+
+
+def test_an_export_of_other_code_is_refused(
+    both: tuple[SpiroGenerator, SpiroGenerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditioning, "NAMES", (*conditioning.NAMES, "smoking"))
+    with pytest.raises(SpiroError, match="was exported by another version of spiro-diffusion"):
+        SpiroGenerator.from_checkpoint(both[1]._folder or "")
+
+
+def test_where_both_lie_in_a_folder_the_checkpoints_draw(
+    both: tuple[SpiroGenerator, SpiroGenerator], reconstructing: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(reconstructing, tmp_path / "copy")
+    both[0].export(copy, tell=lambda _: None)
+    assert len(SpiroGenerator.from_checkpoint(copy).generate(**MAN, n=1, guidance=1.5, tell=lambda _: None)) == 1
 
 
 def test_the_core_draws_without_the_heavy_packages(both: tuple[SpiroGenerator, SpiroGenerator], tmp_path: Path) -> None:
@@ -110,6 +142,6 @@ def test_a_model_of_simulated_people_goes_into_the_wheel_and_no_other(
     monkeypatch.setattr(store, "PACKAGED", out)
     monkeypatch.chdir(tmp_path)
     assert len(SpiroGenerator.from_checkpoint().generate(**MAN, n=2, tell=lambda _: None)) == 2
-    monkeypatch.setattr(package, "SHIPPED", "another source")
-    with pytest.raises(SpiroError, match="only models of simulated people go into a wheel"):
+    monkeypatch.setattr(weights_licence, "SHIPPED", "another source")
+    with pytest.raises(SpiroError, match="only models of simulated people are given away"):
         package.package(reconstructing, out)

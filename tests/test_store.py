@@ -119,6 +119,14 @@ def test_a_fetch_that_broke_off_goes_on(web: Web, archive: Path) -> None:
     assert web.ranges == ["", f"bytes={store.CHUNK}-"]
 
 
+def test_what_was_fetched_and_is_no_model_is_not_kept(web: Web, archive: Path) -> None:
+    web.content = b"PK\3\4 half a file"
+    with pytest.raises(SpiroError, match=r"model.zip: not a sound \.zip"):
+        store.located(web.address)
+    web.content = archive.read_bytes()
+    assert store.holds_model(store.located(web.address))
+
+
 def test_a_name_of_the_registry(web: Web, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     web.content = archive.read_bytes()
     with pytest.raises(SpiroError, match=r"small is no folder, .* no name of packaged .set SPIRO_MODELS"):

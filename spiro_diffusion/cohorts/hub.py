@@ -9,24 +9,16 @@ import yaml
 from spiro_diffusion.cohorts.folder import CARD, LICENSE, SUMS, appearing, check
 from spiro_diffusion.cohorts.metadata import KEYWORDS
 from spiro_diffusion.core.artifacts import sha256, write_text
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.generation import weights_licence
 from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reporting import model_card
 
-SHIPPED = "simulated"  # the only source whose weights are given away: those of others may not be ours to give
 WEIGHTS = ("vqvae.safetensors", "cldm.safetensors", "reconstructor.safetensors")  # the last where it is there
 HELD = (CARD, LICENSE, SUMS, *WEIGHTS)
 OF_CODE = "licence: Apache-2.0"  # as the card of the repository has it
-OF_BOTH = "licence of the weights: CC-BY-4.0 (LICENSE); licence of the code: Apache-2.0"
-TERMS = """The weights in this folder (*.safetensors) were trained by spiro-diffusion, on simulated people alone.
-
-They are licensed under the Creative Commons Attribution 4.0 International licence (CC-BY-4.0):
-https://creativecommons.org/licenses/by/4.0/legalcode
-
-The program that draws from them is licensed under Apache-2.0. Simulated; not for diagnosis.
-"""
+OF_BOTH = f"licence of the weights: {weights_licence.NAME} (LICENSE); licence of the code: Apache-2.0"
 HEAD = {
-    "license": "cc-by-4.0",
+    "license": weights_licence.NAME.lower(),
     "library_name": "spiro-diffusion",
     "tags": [*(word.replace(" ", "-") for word in KEYWORDS), "simulated", "diffusion", "vq-vae", "safetensors"],
 }
@@ -51,16 +43,12 @@ def write_hub(folder: Path, models: Path, metrics: Path, force: bool = False) ->
             already and not `force`, or holds other files.
     """
     made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
-    if made_from["data"] != SHIPPED:
-        raise SpiroError(f"{models}: was trained on {made_from['data']}; only models of simulated people are published")
+    weights_licence.check(made_from, models)
     check(folder, force, HELD, "model")
-    text = model_card.card(made_from, model_card.read(metrics))
-    text = text.replace(
-        OF_CODE, f"licence of the weights: CC-BY-4.0 (LICENSE); {OF_CODE.replace(':', ' of the code:')}"
-    )
+    text = model_card.card(made_from, model_card.read(metrics)).replace(OF_CODE, OF_BOTH)
     with appearing(folder) as part:
         write_text(part / CARD, f"---\n{yaml.safe_dump(HEAD, sort_keys=False)}---\n\n{text}\n{USE}")
-        write_text(part / LICENSE, TERMS)
+        write_text(part / LICENSE, weights_licence.TERMS)
         for name in WEIGHTS:
             if (models / name).is_file():
                 shutil.copyfile(models / name, part / name)

@@ -11,6 +11,7 @@ from spiro_diffusion.generation.engine import Engine
 from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
+CHECKPOINT = "cldm.safetensors"
 EXPORTED = "sampler.json"  # in a folder that `spiro export` wrote
 COMPLETING = ("reconstructor.safetensors", "reconstructor.json")
 
@@ -34,7 +35,7 @@ def made_from(folder: Path) -> dict[str, Any]:
     Raises SpiroError where the folder has no generator, or it is damaged.
     """
     if not (folder / EXPORTED).is_file():
-        return asdict(read_made_from(folder / "cldm.safetensors"))
+        return asdict(read_made_from(folder / CHECKPOINT))
     try:
         return dict(read_json(folder / EXPORTED)["made_from"])
     except (KeyError, TypeError, ValueError):
@@ -50,13 +51,15 @@ def completes(folder: Path) -> Path | None:
 
 
 def open_engine(folder: Path, device: str = "auto") -> FullEngine:
-    """The trained generator of a folder with checkpoints, or with what `spiro export` wrote.
+    """The trained generator of a folder with checkpoints, or with what `spiro export` wrote; of both the checkpoints,
+    where PyTorch is there.
 
     Raises SpiroError where a file is missing or damaged, the files do not belong together, or the device or the
     library that computes is not there.
     """
-    if not (folder / EXPORTED).is_file():
-        if find_spec("torch") is None:
+    torch, exported = find_spec("torch") is not None, (folder / EXPORTED).is_file()
+    if not exported or (torch and (folder / CHECKPOINT).is_file()):
+        if not torch:
             raise SpiroError(
                 f"{folder}: no exported model is here, and checkpoints need PyTorch (`pip install "
                 "'spiro-diffusion[torch]'`); or give --models what `spiro export` wrote, as a folder, .zip or address"

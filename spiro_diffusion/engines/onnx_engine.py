@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.engines import manifest
 from spiro_diffusion.engines.onnx_sampler import BATCH, Sampler
 from spiro_diffusion.generation import effort_tables
 from spiro_diffusion.generation.effort_tables import Facts
 from spiro_diffusion.generation.engine import Floats
-from spiro_diffusion.models import conditioning
+from spiro_diffusion.models import conditioning, effort_facts
 from spiro_diffusion.models.seats import BEST, PLACES, Seats, completed
-from spiro_diffusion.physiology import mean_surface
+from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
@@ -28,16 +29,17 @@ class OnnxEngine:
     def __init__(self, folder: Path) -> None:
         """Open a folder that `spiro export` wrote.
 
-        Raises SpiroError where a file is damaged, or the conditions are not those of this version.
+        Raises SpiroError where a file is missing or damaged, or its conditions, facts or time grid are those of another
+        version.
         """
-        try:
-            self.sampler = Sampler(folder)
-            self.made_from: dict[str, Any] = self.sampler.info["made_from"]
-            own = tuple(self.sampler.names)
-            self._warnings: list[str] = list(self.sampler.info["warnings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SpiroError(f"{folder}: not what `spiro export` wrote ({error!r}); export it again") from None
-        if own != conditioning.NAMES:
+        manifest.check(folder)
+        self.sampler = Sampler(folder)
+        self.made_from: dict[str, Any] = self.sampler.info["made_from"]
+        self._warnings: list[str] = list(self.sampler.info["warnings"])
+        facts = self.sampler.facts
+        theirs = self.sampler.names, facts["names"], facts["known_best"]
+        ours = conditioning.NAMES, effort_facts.NAMES, BEST
+        if [*map(tuple, theirs)] != [*ours] or not np.array_equal(self.sampler.edges_s, time_grid.EDGES_S):
             raise SpiroError(f"{folder}: was exported by another version of spiro-diffusion; export it again")
 
     def sample(

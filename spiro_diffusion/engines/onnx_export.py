@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spiro_diffusion.core.artifacts import atomic, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
-from spiro_diffusion.engines import onnx_completion, torch_engine
+from spiro_diffusion.engines import manifest, onnx_completion, torch_engine
 from spiro_diffusion.generation import sessions
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats, volumes
@@ -27,7 +27,7 @@ OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
 OUTPUTS = {"sessions": ["logs", "grades"], "draw": ["numbers"], "first": ["weights", "means", "sds", "start", "sd"]}
 COMPARED = 64  # curves
 NETWORKS = ("facts", "known_best", "sessions", "denoiser", "decoder")
-FILES = (*(f"{name}.onnx" for name in NETWORKS), "sampler.json", "sample.py")
+FILES = (*(f"{name}.onnx" for name in NETWORKS), "sampler.json", "sample.py", manifest.FILE)
 
 
 class Decoder(nn.Module):
@@ -100,11 +100,13 @@ def export(
     write_json(folder / "sampler.json", numbers | {"warnings": list(model_warnings)})
     with atomic(folder / "sample.py") as part:
         shutil.copyfile(Path(__file__).with_name("onnx_sampler.py"), part)
-    if reconstructor is None:
-        return [folder / name for name in FILES]
-    densities, trained, corrections = load_densities(reconstructor)
-    onnx_completion.write(folder, densities, asdict(trained), corrections, _write)
-    return [folder / name for name in (*FILES, *onnx_completion.FILES)]
+    names = [name for name in FILES if name != manifest.FILE]
+    if reconstructor is not None:
+        densities, trained, corrections = load_densities(reconstructor)
+        onnx_completion.write(folder, densities, asdict(trained), corrections, _write)
+        names += onnx_completion.FILES
+    files = [folder / name for name in names]
+    return [*files, manifest.write(folder, (file for file in files if file.suffix != ".py"))]
 
 
 def largest_difference(generator: Generator, folder: Path) -> float | None:

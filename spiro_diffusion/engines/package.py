@@ -6,15 +6,7 @@ from pathlib import Path
 from spiro_diffusion.core.artifacts import write_text
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.engines import choice, onnx_export, store, torch_engine
-
-SHIPPED = "simulated"  # the only source whose models are given away: that of others may not be ours to give
-LICENSE = """The model in this folder (*.onnx and *.json) was trained by spiro-diffusion, on simulated people alone.
-
-It is licensed under the Creative Commons Attribution 4.0 International licence:
-https://creativecommons.org/licenses/by/4.0/legalcode
-
-The program that draws from it has the licence of spiro-diffusion. Simulated; not for diagnosis.
-"""
+from spiro_diffusion.generation import weights_licence
 
 
 def package(models: Path, out: Path = store.PACKAGED) -> list[Path]:
@@ -22,13 +14,11 @@ def package(models: Path, out: Path = store.PACKAGED) -> list[Path]:
 
     Raises SpiroError where they were trained on anything but simulated people.
     """
-    source = choice.made_from(models)["data"]
-    if source != SHIPPED:
-        raise SpiroError(f"{models}: was trained on {source}; only models of simulated people go into a wheel")
+    weights_licence.check(choice.made_from(models), models)
     engine = torch_engine.open_torch(models, "cpu")
     files = onnx_export.export(engine, out, engine.model_warnings(models), choice.completes(models))
     (out / "sample.py").unlink()  # the package has its own
-    write_text(out / "LICENSE", LICENSE)
+    write_text(out / "LICENSE", weights_licence.TERMS)
     return [*(file for file in files if file.name != "sample.py"), out / "LICENSE"]
 
 

@@ -16,12 +16,11 @@ from platformdirs import user_cache_dir
 from spiro_diffusion.core.artifacts import sha256
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
-from spiro_diffusion.engines.choice import EXPORTED
+from spiro_diffusion.engines.choice import CHECKPOINT, EXPORTED
 
 PACKAGED = Path(__file__).parents[1] / "model"  # in a wheel that `make wheel` built
 DEFAULT, OWN = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
 REGISTRY, CACHE = "SPIRO_MODELS", "SPIRO_CACHE"  # environment variables: a JSON file of names, a folder
-CHECKPOINT = "cldm.safetensors"
 LARGEST = 2 << 30  # bytes, of an archive and unpacked
 TIMEOUT_S = 30
 CHUNK = 1 << 16  # bytes; of an unfinished one nothing is kept
@@ -45,7 +44,7 @@ def located(models: str | Path = DEFAULT) -> Path:
     text, path = str(models), Path(models)
     if text.startswith(("http://", "https://")):
         address, fragment = urldefrag(text)
-        return _unpacked(_fetched(address, fragment.removeprefix(HASH)))
+        return _fetched(address, fragment.removeprefix(HASH).lower())
     if path.is_dir() and (text != DEFAULT or holds_model(path) or not holds_model(PACKAGED)):
         return path
     if path.is_file():
@@ -54,7 +53,7 @@ def located(models: str | Path = DEFAULT) -> Path:
         return PACKAGED
     known = registry()
     if text in known:
-        return _unpacked(_fetched(*known[text]))
+        return _fetched(*known[text])
     if text == DEFAULT or path.suffix or len(path.parts) > 1:
         return path  # who opens it says what is missing
     raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(known)}")
@@ -91,6 +90,19 @@ def _cache() -> Path:
 
 
 def _fetched(address: str, wanted: str) -> Path:
+    """The folder of the archive at an address; an archive that is no model is not kept.
+
+    Raises SpiroError as `_archive` and `_unpacked` do.
+    """
+    archive = _archive(address, wanted)
+    try:
+        return _unpacked(archive)
+    except SpiroError as error:
+        archive.unlink(missing_ok=True)
+        raise SpiroError(str(error).replace(str(archive), address)) from None
+
+
+def _archive(address: str, wanted: str) -> Path:
     """The archive at an address, from the cache where it is there whole; a fetch that broke off goes on.
 
     Raises SpiroError where the server does not give it, or its SHA-256 is another than the one wanted.
@@ -182,8 +194,3 @@ def _extract(held: zipfile.ZipFile, to: Path, archive: Path) -> None:
     for info in files:
         with held.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
             shutil.copyfileobj(source, file)
-
-
-def words(folder: Path) -> str:
-    """Where a model is, for a message."""
-    return "the wheel's model" if folder == PACKAGED else str(folder)
