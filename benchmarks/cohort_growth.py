@@ -44,7 +44,7 @@ class Stored:
         """Facts of stored efforts; what is known is not asked."""
         rng = np.random.default_rng(seed)
         logs = self.logs[rng.integers(len(self.logs), size=len(efforts))]
-        return Facts(effort_tables.told(efforts, logs, rng.integers(4, size=len(efforts))), logs)
+        return Facts(effort_tables.drawn_table(efforts, logs, rng.integers(4, size=len(efforts))), logs)
 
     def sample_given(self, people: pd.DataFrame, logs: NDArray, seed: int, *, steps: int | None = None) -> NDArray:
         """Stored curves."""

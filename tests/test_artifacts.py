@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +127,27 @@ def test_a_missing_cut_or_foreign_npz_is_refused_in_a_line(tmp_path: Path) -> No
         file.write_bytes(wrong)
         with pytest.raises(SpiroError, match=r"a\.npz: not a readable \.npz file"):
             artifacts.read_npz(file)
+
+
+def test_files_are_written_where_there_is_no_fcntl_as_on_windows(tmp_path: Path) -> None:
+    program = """
+import os, sys, types, json, tempfile, pathlib, zipfile, numpy  # before the system is another by name
+held = []
+sys.platform = "win32"
+sys.modules["fcntl"] = None
+sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda file, how, size: held.append(size))
+del os.O_NOFOLLOW
+from spiro_diffusion.core import artifacts
+artifacts.write_json(pathlib.Path("a.json"), {"a": 1})
+assert held == [1] and artifacts.read_json(pathlib.Path("a.json")) == {"a": 1}
+def refuse(*_):
+    raise PermissionError
+sys.modules["msvcrt"].locking = refuse
+try:
+    artifacts.write_json(pathlib.Path("a.json"), {"a": 2})
+except artifacts.SpiroError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "a.json: another process is writing it" in done.stdout

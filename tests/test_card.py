@@ -17,6 +17,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation.registry import named
 from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reporting import model_card
+from spiro_diffusion.reporting.sources import source_of
 
 MADE_FROM = {"data": "simulated", "curves": 9, "participants": 3, "age": [6, 79], "height": [108, 195], "vqvae": "ab"}
 DATA = {
@@ -143,3 +144,10 @@ def test_weights_of_anything_but_simulated_people_are_not_published(
     assert main(["card", "--models", str(models), "--metrics", metrics, "--hub", str(tmp_path / "hub")]) == 1
     assert "was trained on folder; only models of simulated people are given away" in capsys.readouterr().err
     assert not (tmp_path / "hub").exists()
+
+
+def test_files_of_a_mirror_are_not_called_those_of_the_cdc() -> None:
+    mirror = source_of("https://mirror.example.invalid")
+    assert mirror.word == "recorded"
+    assert "nothing here may be called a result on NHANES" in mirror.explanation
+    assert source_of("nhanes").word == "real"

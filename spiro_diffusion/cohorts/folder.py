@@ -109,14 +109,17 @@ def appearing(folder: Path) -> Iterator[Path]:
                     else:
                         part.rename(folder)
             finally:
-                lock.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # Windows removes no file that is open
+                    lock.unlink(missing_ok=True)
     except OSError as error:
         raise SpiroError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _sync(file: Path) -> None:
-    """Bring a file or folder to the disk."""
-    descriptor = os.open(file, os.O_RDONLY)
+    """Bring a file or folder to the disk; Windows opens no folder, and writes its entries itself."""
+    if os.name == "nt" and file.is_dir():
+        return
+    descriptor = os.open(file, os.O_RDWR if file.is_file() else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

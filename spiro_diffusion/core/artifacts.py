@@ -1,7 +1,6 @@
 """Files that stages make: written whole or not at all, with the same bytes for the same content."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -10,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 TOKEN_BYTES = 8  # of a temporary name
 SCRATCH = Path(".scratch")  # ignored by git and DVC: DVC removes outs before a stage runs, not this
@@ -33,19 +38,32 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     """
     while True:
         with open(path, "a", opener=not_following) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SpiroError(refusal) from None
+            if not _held(file.fileno()):
+                raise SpiroError(refusal)
             if not _names(path, file.fileno()):  # the last holder has renamed or removed it since
                 continue
             yield
             return
 
 
+def _held(descriptor: int) -> bool:
+    """Take the lock of an open file, unless another process holds it."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
+        return False
+    return True
+
+
 def not_following(path: str, flags: int) -> int:
-    """As `opener` of `open`: a symbolic link under the name, perhaps planted by someone else, is refused (OSError)."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    """As `opener` of `open`: a symbolic link under the name, perhaps planted by someone else, is refused (OSError).
+
+    Windows has no such refusal; there only few may make links.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _names(path: Path, descriptor: int) -> bool:
@@ -76,12 +94,13 @@ def atomic(path: Path) -> Iterator[Path]:
                     left.unlink(missing_ok=True)
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
                 yield part
-                with part.open("rb") as file:
+                with part.open("r+b") as file:
                     os.fsync(file.fileno())
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # Windows removes no file that is open; the next run may
+                    lock.unlink(missing_ok=True)
     except OSError as error:
         raise SpiroError(f"{path}: cannot be written: {error.strerror or error}") from error
 

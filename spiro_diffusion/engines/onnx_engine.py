@@ -101,7 +101,7 @@ class OnnxEngine:
         rows = seats.rows[person, seat]
         logs, grades = np.empty((len(efforts), found[0].shape[2])), np.empty(len(efforts), np.int64)
         logs[rows], grades[rows] = found[0][person, seat], found[1][person, seat]
-        return Facts(effort_tables.told(efforts, logs, grades), logs)
+        return Facts(effort_tables.drawn_table(efforts, logs, grades), logs)
 
     def reconstructor(self, folder: Path) -> Reconstructor:
         """What completes efforts; see `FullEngine`."""

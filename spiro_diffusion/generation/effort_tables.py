@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     logs: Floats  # (n, 9), `effort_facts.NAMES`
 
 
-def told(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:
+def drawn_table(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:
     """The efforts with what was drawn of them."""
     table = graded(efforts, grades)
     for name in INDICES:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.generation.effort_tables import Drawn, Facts, told
+from spiro_diffusion.generation.effort_tables import Drawn, Facts, drawn_table
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.effort_facts import CHANNELS, NAMES, REACHED
@@ -58,7 +58,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     drawn = torch.empty((len(efforts), CHANNELS))
     drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]
     logs = facts.restore(drawn.to(place.device), features).cpu().numpy().astype(np.float64)
-    return Facts(told(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
+    return Facts(drawn_table(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
 def draw_sessions(
@@ -74,10 +74,10 @@ def _conditions(
 ) -> Tensor:
     """Conditions (P, TOKENS, k) of the facts' network."""
     device, rows = generator.place.device, torch.from_numpy(seats.rows)
-    known_of = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
+    encoded = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
     values = np.full((len(rows), len(BEST)), np.nan) if known is None else completed(known)
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
     role = index_diffusion.roles(torch.from_numpy(seats.present)).to(device)
-    return index_diffusion.together(known_of.to(device), place.to(device), best, role)
+    return index_diffusion.together(encoded.to(device), place.to(device), best, role)

@@ -10,7 +10,7 @@ from spiro_diffusion.core.vocabulary import SEXES
 from spiro_diffusion.evaluation import groups
 from spiro_diffusion.reporting import cells, completion_plots, report
 from spiro_diffusion.reporting.completion_plots import LABELS, NAMES
-from spiro_diffusion.reporting.sources import SOURCES
+from spiro_diffusion.reporting.sources import source_of
 
 Figure = dict[str, Any]  # as judge.json holds it
 GROUPS = {  # of `completion_cells`, in words
@@ -36,7 +36,7 @@ def write(folder: Path) -> None:
 
 def render(result: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The page as HTML; `result` is what the stage writes as `judge.json`."""
-    source = SOURCES[result["data"]["source"]]
+    source = source_of(result["data"]["source"])
     others, judged = result["others"], {name for case in result["cases"].values() for name in case["cells"]}
     return report.template("reconstruction.html.j2").render(
         data=result["data"],

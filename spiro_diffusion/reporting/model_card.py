@@ -19,7 +19,7 @@ from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, GROUPINGS, READ_VERDICTS, at, headline_rows, named
 from spiro_diffusion.evaluation.targets import Judged
 from spiro_diffusion.generation.intended_use import LIMITS
-from spiro_diffusion.reporting.sources import SOURCES
+from spiro_diffusion.reporting.sources import source_of
 
 USES = (
     "Curves to develop and test software, algorithms and statistics on, where real ones may not be shared.",
@@ -81,7 +81,7 @@ def card(made_from: Mapping[str, Any], found: Found) -> str:
                 f"the figures are of a model trained on {data[f'training_{key}']} {key}, this one was on "
                 f"{made_from[key]}; judge it with `dvc repro evaluate` or `spiro evaluate`"
             )
-    source, counted = SOURCES[data["source"]], targets.counts(found.targets)
+    source, counted = source_of(data["source"]), targets.counts(found.targets)
     counts = ", ".join(f"{counted[v]} {words}" for v, words in READ_VERDICTS.items())
     parts = [
         "# Model card: Spiro-Diffusion",

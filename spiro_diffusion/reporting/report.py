@@ -23,7 +23,7 @@ from spiro_diffusion.plotting import style
 from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots, session_plots
 from spiro_diffusion.reporting.cells import write
 from spiro_diffusion.reporting.curve_plots import Logs
-from spiro_diffusion.reporting.sources import SOURCES
+from spiro_diffusion.reporting.sources import source_of
 
 SPLITS: dict[Split, str] = {
     "train": "train the models",
@@ -67,7 +67,7 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     data = read_npz(metrics / "resample/shown.npz")
     stages = {name: read_json(metrics / path) for name, path in EARLIER.items()}
     sessions = session_judge.Record.read(metrics / "evaluate")
-    source = SOURCES[record.data["source"]]
+    source = source_of(record.data["source"])
     of_sessions = {"sessions": partial(session_plots.gaps, sessions, source)}
     pictures = draw(folder / "plots", judged_pictures(record, shown, logs) | of_sessions)
     with_data = draw(metrics / "resample/plots", data_pictures(data, stages["resample"]))
@@ -80,7 +80,7 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
 
 def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
     """The pictures of an evaluation by name."""
-    own, floor, source = record.generator, record.floor, SOURCES[record.data["source"]]
+    own, floor, source = record.generator, record.floor, source_of(record.data["source"])
     pictures: dict[str, Callable[[], Canvas]] = {
         "flow_volume": partial(curve_plots.flow_volume, shown, source),
         "volume_time": partial(curve_plots.volume_time, shown, source),
@@ -135,7 +135,7 @@ def render(record: Record, sessions: Mapping[str, Any], pictures: Mapping[str, P
     trip = {name: candidates[name] for name in ("generator", "grid round trip")}
     return template("report.html.j2").render(
         data=record.data,
-        source=SOURCES[record.data["source"]],
+        source=source_of(record.data["source"]),
         targets=_by_name([_target(t) for t in record.targets]),
         counts=targets.counts(record.targets),
         verdicts=READ_VERDICTS,

@@ -15,7 +15,7 @@ class Source(NamedTuple):
         return f"{self.word}, held out"
 
 
-SOURCES = {
+_SOURCES = {
     "simulated": Source(
         "simulated source",
         "simulated",
@@ -34,3 +34,15 @@ SOURCES = {
         "filled it: nothing here may be called a result on NHANES unless they are the CDC's own files.",
     ),
 }
+_MIRROR = Source(
+    "files of a server that stands for the CDC's",
+    "recorded",
+    "The files came from another server than the CDC's. Whether they are the CDC's own is known to whoever keeps it: "
+    "nothing here may be called a result on NHANES unless they are.",
+)
+
+
+def source_of(name: str) -> Source:
+    """What is said of a source, as the manifest of the raw files names it: one of the above, or the address of a
+    server."""
+    return _SOURCES.get(name, _MIRROR)
