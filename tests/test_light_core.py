@@ -118,11 +118,12 @@ def test_the_core_draws_without_the_heavy_packages(both: tuple[SpiroGenerator, S
     block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); from spiro_diffusion.cli import main"
     person = [f"--{name}={value}" for name, value in MAN.items()]
 
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", f"{block}; sys.exit(main({[*words, '--models', str(exported)]!r}))"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
     def spiro(*words: str) -> str:
-        program = f"{block}; sys.exit(main({[*words, *person, '--models', str(exported)]!r}))"
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        done = run(*words, *person)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -130,6 +131,8 @@ def test_the_core_draws_without_the_heavy_packages(both: tuple[SpiroGenerator, S
     assert len(said["curves"]) == 3
     assert (tmp_path / "c.png").is_file()
     spiro("reconstruct", "c.csv", "--curve", "0/1", "--mask", "0:1.0", "-n", "10")
+    refused = run("export")
+    assert refused.stderr == "spiro: this needs torch: pip install 'spiro-diffusion[torch]'\n"
 
 
 def test_a_model_of_simulated_people_goes_into_the_wheel_and_no_other(

@@ -15,6 +15,7 @@ from spiro_diffusion.cli.screen import say
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 
+EXTRAS = {"torch": "torch", "sklearn": "torch", "onnx": "export", "dash": "app", "plotly": "app", "dvc": "pipeline"}
 INTERRUPTED = 130  # the exit status
 
 app = typer.Typer(
@@ -86,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         if status == INTERRUPTED:  # typer makes it of Ctrl-C, without a word
             say("interrupted")
         return status
-    except SpiroError as error:
-        say(str(error))
+    except (SpiroError, ModuleNotFoundError) as error:
+        say(_extra(error) if isinstance(error, ModuleNotFoundError) else str(error))
         return 1
     except BrokenPipeError:  # of `spiro ... | head`: nobody reads on
         _leave_stdout()
@@ -105,6 +106,13 @@ def main(argv: list[str] | None = None) -> int:
         if message := error.format_message():  # none where the help was asked for by saying nothing
             say(f"{message} (see spiro --help)")
         return 2
+
+
+def _extra(error: ModuleNotFoundError) -> str:
+    """What to install for a package of an extra; an error of another package is raised."""
+    if error.name not in EXTRAS:
+        raise error
+    return f"this needs {error.name}: pip install 'spiro-diffusion[{EXTRAS[error.name]}]'"
 
 
 def _leave_stdout() -> None:
