@@ -46,7 +46,7 @@ class Stored:
         logs = self.logs[rng.integers(len(self.logs), size=len(efforts))]
         return Facts(effort_tables.drawn_table(efforts, logs, rng.integers(4, size=len(efforts))), logs)
 
-    def sample_given(self, people: pd.DataFrame, logs: NDArray, seed: int, *, steps: int | None = None) -> NDArray:
+    def sample_given(self, people: pd.DataFrame, logs: NDArray, seed: int, **options: Any) -> NDArray:
         """Stored curves."""
         return self.signals[np.random.default_rng(seed).integers(len(self.signals), size=len(people))]
 

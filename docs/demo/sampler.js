@@ -41,7 +41,7 @@ export class Sampler {
     this.begin(parts.length, parts.length)
     for (const [first, end] of parts) {
       const alone = known.slice(first, end).map((told) => [[...told, NaN, ...this.noBest(), 1]])
-      drawn.push(...(await this.diffuse("facts", alone, seed, first, this.facts.stream)))
+      drawn.push(...(await this.diffuse("facts", alone, this.factsNoise(alone, seed, first, this.facts.stream))))
     }
     const grade = this.conditionNames.indexOf("grade")
     drawn.forEach((fact, i) => {
@@ -84,7 +84,8 @@ export class Sampler {
         blown.push({ lung, place: seats[i].place, after: seats[i].after, grade: effort.grade })
       })
     })
-    const signals = await this.curves(known, logs, seed)
+    const lungs_of = blown.map(({ lung }) => lung)
+    const signals = await this.curves(known, logs, seed, lungs_of)
     return blown.map((effort, i) => ({ ...effort, signal: signals[i] }))
   }
 
@@ -116,7 +117,8 @@ export class Sampler {
       [own[0], own[0], ...own].map((told, i) => [...told, places[i], ...this.noBest(), roles[i]]),
     )
     const width = this.facts.shape[1]
-    const drawn = await this.diffuse("facts", conditions, seed, first, this.facts.stream_sessions)
+    const start = this.factsNoise(conditions, seed, first, this.facts.stream_sessions)
+    const drawn = await this.diffuse("facts", conditions, start)
     const given = this.conditionNames.indexOf("grade")
     seated.forEach((own, lung) =>
       own.forEach((told, seat) => {
@@ -136,8 +138,9 @@ export class Sampler {
     )
   }
 
-  /** Signals (512, L/s) of efforts with conditions and facts. */
-  async curves(known, logs, seed) {
+  /** Signals (512, L/s) of efforts with conditions and facts; those with the same number in `lungs`, which ascends
+   * from 0, share most of their noise. */
+  async curves(known, logs, seed, lungs = null) {
     const { centre, spread } = this.facts.scales
     const signals = []
     for (const [first, end] of batches(known.length)) {
@@ -146,8 +149,10 @@ export class Sampler {
         ...known[first + row],
         ...Array.from(fact, (value, i) => fround(value - fround(centre[i])) / fround(spread[i])),
       ])
-      const latents = await this.diffuse("denoiser", told, seed, first, this.info.denoiser.stream)
       const [tokens, channels] = this.info.denoiser.shape
+      let start = this.noise(tokens * channels, told.length, seed, first, this.info.denoiser.stream)
+      if (lungs) start = this.ofLungs(start, lungs.slice(first, end), seed)
+      const latents = await this.diffuse("denoiser", told, start)
       const { clean } = await this.run("decoder", {
         latents: this.tensor(latents, [facts.length, tokens, channels]),
         facts: this.tensor(facts, [facts.length, facts[0].length]),
@@ -157,23 +162,45 @@ export class Sampler {
     return signals
   }
 
-  /** DPM-Solver++(2M) from noise to clean samples, a Float32Array a row, of draws `first` ... */
-  async diffuse(network, conditions, seed, first, stream) {
+  /** Standard normal numbers of draws `first` ..., `size` a row. */
+  noise(size, rows, seed, first, stream) {
+    return noise(size, rows, seed, first, stream, this.info.noise_block)
+  }
+
+  /** The noise of efforts, of which those of one lung share a part. */
+  ofLungs(start, lungs, seed) {
+    const { shape, stream_lungs, lung_share } = this.info.denoiser
+    const [size, block] = [shape[0] * shape[1], this.info.noise_block]
+    const first = Math.floor(lungs[0] / block) * block
+    const common = this.noise(size, lungs.at(-1) + 1 - first, seed, first, stream_lungs)
+    const [own, shared] = [fround(Math.sqrt(1 - lung_share)), fround(Math.sqrt(lung_share))]
+    return start.map((value, i) => {
+      const same = common[(lungs[Math.floor(i / size)] - first) * size + (i % size)]
+      return fround(own * value) + fround(shared * same)
+    })
+  }
+
+  /** The noise of facts; none at an empty seat. */
+  factsNoise(conditions, seed, first, stream) {
+    const width = this.facts.shape[1]
+    const start = this.noise(conditions[0].length * width, conditions.length, seed, first, stream)
+    const there = conditions.flat().map((told) => told.at(-1) > 0)
+    return start.map((value, i) => value * there[Math.floor(i / width)])
+  }
+
+  /** From standard normal noise to clean samples, a Float32Array a row. */
+  async diffuse(network, conditions, start) {
     const how = this.info[network]
     const sets = network === "facts"
     const rows = conditions.length
     const tokens = sets ? conditions[0].length : how.shape[0]
     const shape = [rows, tokens, how.shape[1]]
-    const size = tokens * how.shape[1]
+    const secondOrder = how.sampler === "dpmpp_2m"
     const sigmas = karrasSigmas(how.steps, ...how.noise)
     const known = sets
       ? this.tensor(conditions.flat(), [rows, tokens, conditions[0][0].length])
       : this.tensor(conditions, [rows, conditions[0].length])
-    const x = noise(size, rows, seed, first, stream, this.info.noise_block).map((value) => value * sigmas[0])
-    if (sets) {
-      const there = conditions.flat().map((told) => told.at(-1) > 0)
-      x.forEach((_, i) => (x[i] *= there[Math.floor(i / how.shape[1])])) // nothing at an empty seat
-    }
+    const x = start.map((value) => value * sigmas[0])
     let last = null
     for (let i = 0; ; i++) {
       const [now, next] = [sigmas[i], sigmas[i + 1]]
@@ -186,7 +213,7 @@ export class Sampler {
       const [shrink, grow] = [fround(next / now), fround(Math.expm1(-step))]
       const before = last && fround(2 * logOf(sigmas[i - 1] / now))
       for (let j = 0; j < x.length; j++) {
-        const leap = last ? fround(fround(fround(clean[j] - last[j]) * step) / before) : 0
+        const leap = last && secondOrder ? fround(fround(fround(clean[j] - last[j]) * step) / before) : 0
         x[j] = fround(shrink * x[j]) - fround(grow * fround(clean[j] + leap))
       }
       last = clean

@@ -74,10 +74,17 @@ class OnnxEngine:
         return sampler.curves(sampler.graded(known, drawn), sampler.logs(drawn, features), seed, first=first)
 
     def sample_given(
-        self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None
+        self,
+        people: pd.DataFrame,
+        logs: Floats,
+        seed: int,
+        *,
+        steps: int | None = None,
+        lungs: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """As `Generator.sample_given`."""
-        return _finite(self.sampler.curves(conditioning.encode(people), logs.astype(np.float32), seed, steps=steps))
+        told, facts = conditioning.encode(people), logs.astype(np.float32)
+        return _finite(self.sampler.curves(told, facts, seed, steps=steps, lungs=lungs))
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""

@@ -18,7 +18,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.engines import manifest, onnx_completion, torch_engine
 from spiro_diffusion.generation import sessions
-from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.generator import FACT_STREAM, LATENT_STREAM, LUNG_STREAM, Generator
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats, volumes
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction.densities import load_densities
@@ -167,17 +167,21 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
             "grades": effort_facts.BITS,
             "scales": scales,
             "shape": fact_shape,
+            "sampler": sampling.facts_sampler,
             "steps": sampling.facts_steps,
             "noise": (facts_noise.minimum, facts_noise.maximum),
-            "stream": 1,
+            "stream": FACT_STREAM,
             "stream_alone": torch_engine.STREAM,
             "stream_sessions": sessions.STREAM,
         },
         "denoiser": {
             "shape": latent_shape,
+            "sampler": sampling.sampler,
             "steps": sampling.steps,
             "noise": (noise.minimum, noise.maximum),
-            "stream": 0,
+            "stream": LATENT_STREAM,
+            "stream_lungs": LUNG_STREAM,
+            "lung_share": sampling.lung_share,
         },
         "noise_block": sampling.noise_block,
         "edges_s": np.asarray(time_grid.EDGES_S),

@@ -4,8 +4,8 @@
     python sample.py --age 45 --height 175 --sex male -n 2 --session 6 --after 4 --out sessions.npz
 
 The same seed gives the curves that `spiro generate` gives on a CPU, within 5e-4 L/s: the noise is PyTorch's
-(MT19937, then Box and Muller in groups of 16), the two samplers are DPM-Solver++(2M) (Lu et al. 2022) over the
-noise levels of Karras et al. 2022. A curve whose token lies within rounding of the border between two codes may
+(MT19937, then Box and Muller in groups of 16), the samplers are Euler's (DDIM, Song et al. 2021) and DPM-Solver++(2M)
+(Lu et al. 2022) over the noise levels of Karras et al. 2022. A curve whose token lies within rounding of the border between two codes may
 differ there. For research; not for diagnosis.
 """
 
@@ -76,7 +76,8 @@ class Sampler:
         known[..., self.names.index("grade")] = grades
         known[..., self.names.index("best")] = self._best_of(logs, there & (grades < FAILED), half)
         at = np.nonzero(there)
-        return Sessions(self.curves(known[at], logs[at], seed), at[0], place[at], at[1] >= half, grades[at].astype(int))
+        signals = self.curves(known[at], logs[at], seed, lungs=at[0])
+        return Sessions(signals, at[0], place[at], at[1] >= half, grades[at].astype(int))
 
     @property
     def names(self) -> list[str]:
@@ -108,7 +109,9 @@ class Sampler:
         nowhere, there = np.full((len(known), 1), np.nan, np.float32), np.ones((len(known), 1), np.float32)
         conditions = np.concatenate([known, nowhere, told, there], axis=1)[:, None]
         parts = [
-            self._diffuse("facts", conditions[i : i + BATCH], seed, first + i, stream) for i in _firsts(conditions)
+            self._diffuse("facts", part, self._facts_noise(part, seed, first + i, stream))
+            for i in _firsts(conditions)
+            for part in (conditions[i : i + BATCH],)
         ]
         return np.concatenate(parts)[:, 0]
 
@@ -135,7 +138,8 @@ class Sampler:
         logs, grades = [], []
         for i in _firsts(conditions):
             part = slice(i, i + BATCH)
-            drawn = self._diffuse("facts", conditions[part], seed, i, self.facts["stream_sessions"])
+            start = self._facts_noise(conditions[part], seed, i, self.facts["stream_sessions"])
+            drawn = self._diffuse("facts", conditions[part], start)
             told_grades = known[part, :, self.names.index("grade"), None]
             bits = np.array(self.facts["grades"], np.float32)[np.nan_to_num(told_grades[..., 0]).astype(int)]
             drawn[:, 2:, -2:] = np.where(np.isnan(told_grades), drawn[:, 2:, -2:], bits)
@@ -147,15 +151,28 @@ class Sampler:
             grades.append(found[1])
         return np.concatenate(logs), np.concatenate(grades)
 
-    def curves(self, known: Floats, logs: Floats, seed: int, first: int = 0, steps: int | None = None) -> Floats:
-        """Signals (n, 512) of efforts `first` ... with conditions (n, c) and facts (n, 9)."""
-        parts = []
+    def curves(
+        self,
+        known: Floats,
+        logs: Floats,
+        seed: int,
+        first: int = 0,
+        steps: int | None = None,
+        lungs: NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """Signals (n, 512) of efforts `first` ... with conditions (n, c) and facts (n, 9); those with the same number
+        in `lungs` (n,) share most of their noise."""
+        parts, how = [], self.info["denoiser"]
+        shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         for i in _firsts(known):
             facts = logs[i : i + BATCH].astype(np.float32)
             told = np.concatenate(
                 [known[i : i + BATCH], (facts - self.scales["centre"]) / self.scales["spread"]], axis=1
             )
-            latents = self._diffuse("denoiser", told, seed, first + i, self.info["denoiser"]["stream"], steps)
+            start = self.noise(how["shape"], len(told), seed, first + i, how["stream"])
+            if shared is not None:
+                start = self._of_lungs(start, shared[i : i + BATCH], seed)
+            latents = self._diffuse("denoiser", told, start, steps)
             parts.append(self.run("decoder", latents=latents, facts=facts)[0])
         return np.concatenate(parts)
 
@@ -191,23 +208,39 @@ class Sampler:
         """Where the first facts, which a session reaches, stand among the best values."""
         return [self.facts["known_best"].index(name) for name in self.facts["names"][: self.facts["reached"]]]
 
-    def _diffuse(
-        self, name: str, known: Floats, seed: int, first: int, stream: int, steps: int | None = None
-    ) -> Floats:
-        """DPM-Solver++(2M) from noise to a clean sample (B, tokens, channels), of draws first ..."""
+    def noise(self, shape: Sequence[int], rows: int, seed: int, first: int, stream: int) -> Floats:
+        """Standard normal numbers (rows, *shape) of draws first ..."""
+        return noise(tuple(shape), rows, seed, first, stream, self.info["noise_block"])
+
+    def _of_lungs(self, start: Floats, lungs: NDArray[np.int64], seed: int) -> Floats:
+        """The noise (B, ...) of efforts, of which those of one lung, `lungs` (B,) from 0, share a part."""
+        how, block = self.info["denoiser"], self.info["noise_block"]
+        first = int(lungs.min()) // block * block
+        common = self.noise(how["shape"], int(lungs.max()) + 1 - first, seed, first, how["stream_lungs"])
+        own, shared = np.sqrt(1 - how["lung_share"]), np.sqrt(how["lung_share"])
+        return np.float32(own) * start + np.float32(shared) * common[lungs - first]
+
+    def _facts_noise(self, known: Floats, seed: int, first: int, stream: int) -> Floats:
+        """The noise (B, seats, channels) of draws first ...; none at an empty seat."""
+        shape = known.shape[1], self.facts["shape"][1]
+        return self.noise(shape, len(known), seed, first, stream) * (known[..., -1:] > 0)
+
+    def _diffuse(self, name: str, known: Floats, start: Floats, steps: int | None = None) -> Floats:
+        """From standard normal noise to a clean sample, both (B, tokens, channels)."""
         how = self.info[name]
-        shape = (known.shape[1] if name == "facts" else how["shape"][0], how["shape"][1])
         sigmas = karras_sigmas(steps or how["steps"], *how["noise"])
-        x = noise(shape, len(known), seed, first, stream, self.info["noise_block"]) * sigmas[0]
-        if name == "facts":
-            x *= known[..., -1:] > 0  # nothing at an empty seat
+        x, second_order = start * sigmas[0], how["sampler"] == "dpmpp_2m"
         last: Floats | None = None
         for i, (now, following) in enumerate(itertools.pairwise(sigmas)):
             (clean,) = self.run(name, noisy=x, sigma=np.full(len(x), now), conditions=known)
             if following == 0:
                 return clean
             step = np.log(now / following)
-            blend = clean if last is None else clean + (clean - last) * step / (2 * np.log(sigmas[i - 1] / now))
+            blend = (
+                clean
+                if last is None or not second_order
+                else clean + (clean - last) * step / (2 * np.log(sigmas[i - 1] / now))
+            )
             x, last = (following / now) * x - np.expm1(-step) * blend, clean
         return x
 

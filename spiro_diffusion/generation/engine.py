@@ -29,9 +29,15 @@ class Engine(Protocol):
         """Signals (people, draws, 512), L/s."""
 
     def sample_given(
-        self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None
+        self,
+        people: pd.DataFrame,
+        logs: Floats,
+        seed: int,
+        *,
+        steps: int | None = None,
+        lungs: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Signals (n, 512) in L/s of efforts with these facts (n, 9)."""
+        """Signals (n, 512) in L/s of efforts with these facts (n, 9); see `generator.Generator.sample_given`."""
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5), `seats.BEST`:
@@ -44,7 +50,8 @@ class Engine(Protocol):
 def draw_sessions(engine: Engine, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Drawn:
     """Facts as `Engine.session_facts` draws them, and a curve for each effort."""
     facts = engine.session_facts(efforts, seed, known)
-    return Drawn(facts.table, engine.sample_given(facts.table, facts.logs, seed))
+    lungs = facts.table["person"].to_numpy(np.int64)
+    return Drawn(facts.table, engine.sample_given(facts.table, facts.logs, seed, lungs=lungs))
 
 
 class SessionEfforts:
@@ -59,7 +66,7 @@ class SessionEfforts:
 
     def draw_curves(self, efforts: pd.DataFrame, logs: Floats, seed: int) -> NDArray[np.float32]:
         """Signals (n, 512) in L/s of efforts with these facts."""
-        return self._engine.sample_given(efforts, logs, seed)
+        return self._engine.sample_given(efforts, logs, seed, lungs=efforts["person"].to_numpy(np.int64))
 
 
 class SingleEfforts(SessionEfforts):
@@ -75,3 +82,7 @@ class SingleEfforts(SessionEfforts):
         if known is not None:
             known = np.where([[value is True] for value in table["best"]], known, np.nan)
         return self._engine.effort_facts(table, seed, known)
+
+    def draw_curves(self, efforts: pd.DataFrame, logs: Floats, seed: int) -> NDArray[np.float32]:
+        """As of `SessionEfforts`, each of another lung."""
+        return self._engine.sample_given(efforts, logs, seed)

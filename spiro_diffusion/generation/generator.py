@@ -30,7 +30,7 @@ BATCH = {"cpu": 256, "cuda": 8192}  # draws at a time: what fits the caches; wha
 READ = 1024  # curves at a time through the VQ-VAE
 LEVELS = tuple(np.linspace(-1.0, 2.5, 8))  # log sigma at which latents are denoised to see whether they are known
 FACT_LEVELS = tuple(np.linspace(-2.0, 1.0, 8))  # likewise of the facts
-LATENT_STREAM, FACT_STREAM, LOSS_STREAM = 0, 1, 2  # of the noise
+LATENT_STREAM, FACT_STREAM, LOSS_STREAM, LUNG_STREAM = 0, 1, 2, 5  # of the noise
 _GRADE = conditioning.NAMES.index("grade")
 
 
@@ -137,23 +137,42 @@ class Generator:
                     pass  # each is sent to the first process
 
     def sample_given(
-        self, people: pd.DataFrame, logs: np.ndarray, seed: int, *, steps: int | None = None
+        self,
+        people: pd.DataFrame,
+        logs: np.ndarray,
+        seed: int,
+        *,
+        steps: int | None = None,
+        lungs: np.ndarray | None = None,
     ) -> np.ndarray:
         """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
-        `logs` (n, 9), in the order of `effort_facts.NAMES`.
+        `logs` (n, 9), in the order of `effort_facts.NAMES`. Rows with the same number in `lungs` (n,) are efforts of
+        one lung and share most of their noise, so that their curves have the same shape (`Sampling.lung_share`); each
+        alone is distributed as without.
 
         Raises SpiroError where the weights draw what is not finite.
         """
         device, own = self.place.device, self.cldm.config.sampling
         known, wanted = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.place.applied(), torch.inference_mode():
             finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
                 facts = wanted[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
+                if shared is not None:
+                    noise = self._of_lungs(noise, shared[part], seed)
                 out[part] = _finite(finish(known[part].to(device), facts, noise).cpu())
         return out
+
+    def _of_lungs(self, noise: Tensor, lungs: np.ndarray, seed: int) -> Tensor:
+        """The noise (B, ...) of efforts, of which those of one lung, `lungs` (B,) from 0, share a part."""
+        sampling = self.cldm.config.sampling
+        first = int(lungs.min()) // sampling.noise_block * sampling.noise_block
+        common = self.noise(self.latent_shape, int(lungs.max()) + 1 - first, seed, first, LUNG_STREAM)
+        common = common[torch.from_numpy(lungs - first).to(noise.device)]
+        return math.sqrt(1 - sampling.lung_share) * noise + math.sqrt(sampling.lung_share) * common
 
     def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
         """Signals (n, bins) of each part of a request, in order, on the CPU; nothing in processes that help."""
@@ -180,8 +199,8 @@ class Generator:
         """A function from conditions (B, k), features of the surface (B, 12) and standard normal noise of facts
         (B, 1, CHANNELS) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
         model = self.cldm
-        facts_steps = model.config.sampling.facts_steps
-        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, sampler, facts_steps, guidance)
+        own = model.config.sampling
+        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, own.facts_sampler, own.facts_steps, guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:

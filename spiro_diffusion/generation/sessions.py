@@ -41,7 +41,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     present = torch.from_numpy(seats.present).to(place.device)
     conditions = _conditions(generator, efforts, seats, known, features)
     noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
-    draw = generator.drawer(facts.denoiser, noise, sampling.sampler, sampling.facts_steps, 1.0)
+    draw = generator.drawer(facts.denoiser, noise, sampling.facts_sampler, sampling.facts_steps, 1.0)
     found = torch.empty((len(seats.rows), EFFORTS, CHANNELS))
     most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
     with place.applied(), torch.inference_mode():
@@ -66,7 +66,8 @@ def draw_sessions(
 ) -> Drawn:
     """Facts as `draw_facts` draws them, and a curve for each effort."""
     facts = draw_facts(generator, efforts, seed, known)
-    return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, steps=steps))
+    lungs = facts.table["person"].to_numpy()
+    return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, steps=steps, lungs=lungs))
 
 
 def _conditions(
