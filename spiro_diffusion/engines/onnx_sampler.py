@@ -4,9 +4,9 @@
     python sample.py --age 45 --height 175 --sex male -n 2 --session 6 --after 4 --out sessions.npz
 
 The same seed gives the curves that `spiro generate` gives on a CPU, within 5e-4 L/s: the noise is PyTorch's
-(MT19937, then Box and Muller in groups of 16), the samplers are Euler's (DDIM, Song et al. 2021) and DPM-Solver++(2M)
-(Lu et al. 2022) over the noise levels of Karras et al. 2022. A curve whose token lies within rounding of the border between two codes may
-differ there. For research; not for diagnosis.
+(MT19937, then Box and Muller in groups of 16), the samplers are Euler's (DDIM, Song et al. 2021) and
+DPM-Solver++(2M) (Lu et al. 2022) over the noise levels of Karras et al. 2022. A curve whose token lies within
+rounding of the border between two codes may differ there. For research; not for diagnosis.
 """
 
 import argparse
@@ -236,11 +236,9 @@ class Sampler:
             if following == 0:
                 return clean
             step = np.log(now / following)
-            blend = (
-                clean
-                if last is None or not second_order
-                else clean + (clean - last) * step / (2 * np.log(sigmas[i - 1] / now))
-            )
+            blend = clean
+            if last is not None and second_order:
+                blend = clean + (clean - last) * step / (2 * np.log(sigmas[i - 1] / now))
             x, last = (following / now) * x - np.expm1(-step) * blend, clean
         return x
 
