@@ -2,10 +2,8 @@
 
     python -m benchmarks.few_steps --folder runs/full --preset presets/full.yaml --epochs 20 --out few_steps.json
 
-A student of K evaluations starts from the trained weights and learns K jumps: from one of K noise levels to the next,
-each as far as the trained network gets along its flow in SUBSTEPS / K steps (progressive distillation, Salimans & Ho
-2022, in one go; the segments of Heek et al. 2024). Jumps start from real curves with noise on them and a teacher goes
-all the way, so the student never learns from itself. It is sampled by `samplers.euler`: an ordinary denoiser.
+How a student learns is said in `training.few_steps`. The run's own diffusion must be no student: train it with
+`train_cldm.student_epochs=0` and 12 steps.
 
 Judged on validation participants with few draws, the same noise for all; times are those of this machine.
 """
@@ -42,16 +40,14 @@ from spiro_diffusion.evaluation.registry import Question, at
 from spiro_diffusion.generation.generator import BATCH, Generator
 from spiro_diffusion.models import conditioning, effort_facts
 from spiro_diffusion.models.condition_tokens import Augmentation
-from spiro_diffusion.models.edm import Denoiser
 from spiro_diffusion.models.latent_diffusion import CLDM
-from spiro_diffusion.models.samplers import SamplerName, karras_sigmas
+from spiro_diffusion.models.samplers import SamplerName
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS
 from spiro_diffusion.pipeline import run as bare
 from spiro_diffusion.pipeline.train_cldm import Params
-from spiro_diffusion.training import loop
-from spiro_diffusion.training.denoising import DenoisingTask, Examples
+from spiro_diffusion.training import few_steps, loop
+from spiro_diffusion.training.denoising import Examples
 
-SUBSTEPS = 24  # steps of the teacher from noise to curve, shared out over the jumps: twice as many as it samples with
 STANDARDISED = 2048  # curves at a time
 QUESTIONS: tuple[Question, ...] = ("spread", "calibration", "two_sample")
 FIGURES = {  # column: path in the judge's tree
@@ -77,64 +73,6 @@ class Way(NamedTuple):
     generator: Generator
     sampler: SamplerName
     steps: int
-
-
-def segments(cldm: CLDM, jumps: int) -> Tensor:
-    """Noise levels (jumps, SUBSTEPS / jumps + 1) that the teacher passes in each jump; the last one ends at 0."""
-    noise = cldm.config.noise
-    levels = karras_sigmas(SUBSTEPS, noise.minimum, noise.maximum)
-    return levels.unfold(0, SUBSTEPS // jumps + 1, SUBSTEPS // jumps)
-
-
-def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Tensor:
-    """`x` moved along the flow by DPM-Solver++(2M) through each row's own levels (B, steps + 1); the last may be 0."""
-    earlier: Tensor | None = None
-    for i in range(sigmas.shape[1] - 1):
-        now, following = sigmas[:, i, None, None], sigmas[:, i + 1, None, None]
-        clean = denoiser.with_tokens(x, sigmas[:, i], tokens)
-        blend = clean
-        if earlier is not None:
-            past = torch.log(sigmas[:, i - 1, None, None] / now)
-            blend = clean + (clean - earlier) * torch.log(now / following.clamp_min(1e-6)) / (2 * past)
-        share = following / now
-        x, earlier = torch.where(following == 0, clean, share * x + (1 - share) * blend), clean
-    return x
-
-
-class JumpTask(DenoisingTask):
-    """Jumps of a student, as far as its teacher flows; see `loop.Task`."""
-
-    def __init__(self, teacher: Denoiser, levels: Tensor, *rest: Any) -> None:
-        super().__init__(*rest)
-        self.teacher, self.levels = teacher.eval(), levels
-
-    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        _, noise, change = super().draw(rows, generator)
-        return self._jumps(rows), noise, change
-
-    def _jumps(self, rows: int) -> Tensor:
-        return torch.arange(rows, device=self.levels.device) % len(self.levels)
-
-    def _losses(self, rows: Tensor, known: Tensor, jump: Tensor, noise: Tensor) -> Tensor:
-        """Weighted squared error (B,) of the clean latents with which a jump lands where the teacher does."""
-        sigmas = self.levels[jump]
-        start, share = sigmas[:, 0], (sigmas[:, -1] / sigmas[:, 0])[:, None, None]
-        x = self.clean[rows] + start[:, None, None] * noise
-        with torch.no_grad():
-            landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(known))
-            wanted = (landed - share * x) / (1 - share)
-        return (1 + start**-2) * ((self.model(x, start, known) - wanted) ** 2).mean(dim=(1, 2))
-
-    def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        jump, noise, change = draws
-        return {"loss": self._losses(rows, self.known[rows] + change, jump, noise).mean()}
-
-    def validate(self) -> dict[str, float]:
-        parts = []
-        for part in batches(len(self.validation), self.BATCH):
-            rows = self.validation[part]
-            parts.append(self._losses(rows, self.known[rows], self._jumps(len(rows)), self.fixed_noise[part]))
-        return {"score": (torch.cat(parts).double() * self.weights).sum().item()}
 
 
 class Lessons(NamedTuple):
@@ -165,23 +103,20 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
 def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, place: Runtime) -> CLDM:
     """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
     student = copy.deepcopy(cldm)
-    levels = segments(cldm, jumps).to(place.device)
-    rest = (student.denoiser, learned.examples, cldm.config.noise, learned.change, recipe.seed)
-    task = JumpTask(cldm.denoiser, levels, *rest)
+    rest = learned.examples, learned.change, recipe.seed
+    task = few_steps.JumpTask(cldm.denoiser, jumps, cldm.config.noise, *rest)
     print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
     name = f"few_steps_{jumps}"
     fitted = loop.fit(task, recipe, learned.train, place, name, run)
     loop.done(run, name)
     student.denoiser.load_state_dict(fitted.weights)
     print(f", after {_score(task):.4f}", file=sys.stderr, flush=True)
-    if jumps > 1:
-        noise = replace(cldm.config.noise, minimum=levels[-1, 0].item())
-        student.config = replace(cldm.config, noise=noise)
+    student.config = replace(cldm.config, noise=task.sampled)
     return student
 
 
 @torch.no_grad()
-def _score(task: JumpTask) -> float:
+def _score(task: few_steps.JumpTask) -> float:
     task.model.eval()
     return task.validate()["score"]
 
@@ -192,7 +127,7 @@ def judged(way: Way, real: Real, draws: int, resamples: int, seed: int) -> dict[
     def sampler(people: pd.DataFrame, n: int, at_seed: int) -> np.ndarray:
         return way.generator.sample(people, n, at_seed, sampler=way.sampler, steps=way.steps, progress=False)
 
-    candidate = Candidate(*measured.draw(sampler, real.held.people, draws, seed, way.name))
+    candidate = Candidate(*measured.draw(sampler, real.held.people, draws, seed, way.name, 0))
     return _figures(candidate, real, resamples, seed, way.name) | {"curves/s": _speed(way, real.held.people)}
 
 
@@ -250,8 +185,8 @@ def compared(asked: argparse.Namespace) -> None:
     Raises SpiroError where a file of the run is missing or the teacher's steps cannot be shared out.
     """
     for jumps in asked.evaluations:
-        if jumps < 1 or SUBSTEPS % jumps:
-            raise SpiroError(f"--evaluations {jumps}: expected a divisor of {SUBSTEPS}")
+        if jumps < 1 or few_steps.SUBSTEPS % jumps:
+            raise SpiroError(f"--evaluations {jumps}: expected a divisor of {few_steps.SUBSTEPS}")
     place = runtime.configure(runtime.RuntimeParams(device=asked.device))
     folder, seed = asked.folder, asked.seed
     changes = bare.settings(asked.preset) if asked.preset else []

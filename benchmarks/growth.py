@@ -34,7 +34,7 @@ ONCE = {
     "train_vqvae": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1},
     "train_cldm": {"epochs": 1, "facts_epochs": 1, "validate_every": 1},
 }
-FEW = {"draws": 2, "resamples": 100, "steps": 4, "split": "test"}
+FEW = {"draws": 2, "resamples": 100, "split": "test"}
 
 
 def measured(stage: str, folder: Path) -> tuple[float, float]:

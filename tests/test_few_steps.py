@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from benchmarks import few_steps
 from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.conditioning import CONDITIONS, NUMBERS
 from spiro_diffusion.models.edm import Noise
@@ -12,6 +11,7 @@ from spiro_diffusion.models.index_diffusion import FactsConfig
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig
 from spiro_diffusion.models.samplers import dpmpp_2m, karras_sigmas
 from spiro_diffusion.models.unet import UNetConfig
+from spiro_diffusion.training import few_steps
 from spiro_diffusion.training.denoising import Examples
 
 ROWS, KNOWN = 12, len(CONDITIONS) + len(NAMES)
@@ -34,8 +34,8 @@ def task(cldm: CLDM, jumps: int) -> few_steps.JumpTask:
     known[:, len(NUMBERS) : len(CONDITIONS)] = 0.0  # categories
     none, rows = torch.zeros(KNOWN), torch.arange(ROWS)
     examples = Examples(clean, known, rows, torch.ones(ROWS) / ROWS)
-    rest = (cldm.denoiser, examples, cldm.config.noise, Augmentation(none, none, none.bool(), 0.0), 1)
-    return few_steps.JumpTask(cldm.denoiser, few_steps.segments(cldm, jumps), *rest)
+    rest = examples, Augmentation(none, none, none.bool(), 0.0), 1
+    return few_steps.JumpTask(cldm.denoiser, jumps, cldm.config.noise, *rest)
 
 
 @torch.no_grad()
@@ -44,18 +44,19 @@ def test_the_teacher_flows_as_the_sampler_does(cldm: CLDM) -> None:
     tokens = cldm.denoiser.network.conditions(torch.zeros((ROWS, KNOWN)))
     sigmas = karras_sigmas(few_steps.SUBSTEPS, 0.02, 160.0)
     sampled = dpmpp_2m(lambda x, sigma: cldm.denoiser.with_tokens(x, sigma.expand(ROWS), tokens), start, sigmas)
-    flowed = few_steps.flowed(cldm.denoiser, start, few_steps.segments(cldm, 1).expand(ROWS, -1), tokens)
+    flowed = few_steps.flowed(cldm.denoiser, start, few_steps.segments(cldm.config.noise, 1).expand(ROWS, -1), tokens)
     assert sampled.std() > 0.1
     torch.testing.assert_close(flowed, sampled, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("jumps", [2, 3, 4])
 def test_jumps_join_and_begin_where_the_sampler_evaluates(cldm: CLDM, jumps: int) -> None:
-    levels = few_steps.segments(cldm, jumps)
+    levels = few_steps.segments(cldm.config.noise, jumps)
     assert levels.shape == (jumps, few_steps.SUBSTEPS // jumps + 1)
     assert levels[-1, -1] == 0
     torch.testing.assert_close(levels[1:, 0], levels[:-1, -1])
-    torch.testing.assert_close(karras_sigmas(jumps, levels[-1, 0].item(), 160.0)[:-1], levels[:, 0])
+    sampled = task(cldm, jumps).sampled
+    torch.testing.assert_close(karras_sigmas(jumps, sampled.minimum, sampled.maximum)[:-1], levels[:, 0])
 
 
 @torch.no_grad()

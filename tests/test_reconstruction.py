@@ -295,7 +295,7 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
     known = completion_baselines.Known(trained, trained)
-    cases = completion.judge(model, judges, known, draws=10, steps=2, resamples=100, seed=0, trees=5)
+    cases = completion.judge(model, judges, known, draws=10, resamples=100, seed=0, trees=5)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {
@@ -314,7 +314,7 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
     compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
-    natural = completion.natural(model, signals, table, draws=10, steps=2, resamples=100, seed=0)
+    natural = completion.natural(model, signals, table, draws=10, resamples=100, seed=0)
     assert 0 < natural["mended"] <= natural["efforts"]
     summary: Any = completion.summary(to_json({"cases": cases, "others": compared}))
     assert summary["cut_1_fvc_width_90_ml_others"] < summary["cut_1_fvc_width_90_ml"]
@@ -336,7 +336,7 @@ def judged(models: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
         shutil.copy(tiny.ROOT / "params.yaml", run)
         train_reconstructor.train_reconstructor(params, **inputs, metrics=run / "metrics/train_reconstructor")
         networks = {name: models / f"{name}.safetensors" for name in ("vqvae", "cldm")}
-        how = reconstruct.Params(draws=10, steps=2, resamples=100, trees=5, seed=1)
+        how = reconstruct.Params(draws=10, resamples=100, trees=5, seed=1)
         reconstruct.reconstruct(how, **inputs, **networks, metrics=run / "metrics/reconstruct")
     return run
 

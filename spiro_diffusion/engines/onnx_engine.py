@@ -79,12 +79,11 @@ class OnnxEngine:
         logs: Floats,
         seed: int,
         *,
-        steps: int | None = None,
         lungs: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """As `Generator.sample_given`."""
         told, facts = conditioning.encode(people), logs.astype(np.float32)
-        return _finite(self.sampler.curves(told, facts, seed, steps=steps, lungs=lungs))
+        return _finite(self.sampler.curves(told, facts, seed, lungs=lungs))
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""

@@ -157,7 +157,6 @@ class Sampler:
         logs: Floats,
         seed: int,
         first: int = 0,
-        steps: int | None = None,
         lungs: NDArray[np.int64] | None = None,
     ) -> Floats:
         """Signals (n, 512) of efforts `first` ... with conditions (n, c) and facts (n, 9); those with the same number
@@ -172,7 +171,7 @@ class Sampler:
             start = self.noise(how["shape"], len(told), seed, first + i, how["stream"])
             if shared is not None:
                 start = self._of_lungs(start, shared[i : i + BATCH], seed)
-            latents = self._diffuse("denoiser", told, start, steps)
+            latents = self._diffuse("denoiser", told, start)
             parts.append(self.run("decoder", latents=latents, facts=facts)[0])
         return np.concatenate(parts)
 
@@ -225,10 +224,10 @@ class Sampler:
         shape = known.shape[1], self.facts["shape"][1]
         return self.noise(shape, len(known), seed, first, stream) * (known[..., -1:] > 0)
 
-    def _diffuse(self, name: str, known: Floats, start: Floats, steps: int | None = None) -> Floats:
+    def _diffuse(self, name: str, known: Floats, start: Floats) -> Floats:
         """From standard normal noise to a clean sample, both (B, tokens, channels)."""
         how = self.info[name]
-        sigmas = karras_sigmas(steps or how["steps"], *how["noise"])
+        sigmas = karras_sigmas(how["steps"], *how["noise"])
         x, second_order = start * sigmas[0], how["sampler"] == "dpmpp_2m"
         last: Floats | None = None
         for i, (now, following) in enumerate(itertools.pairwise(sigmas)):

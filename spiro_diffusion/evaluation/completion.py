@@ -45,7 +45,6 @@ def judge(
     known: Known,
     *,
     draws: int,
-    steps: int,
     resamples: int,
     seed: int,
     trees: int = MOST_TREES,
@@ -57,7 +56,7 @@ def judge(
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
         truth = _indices(case.truth)
-        plain, drawn = draw(model, case, draws, seed + number, steps=steps)
+        plain, drawn = draw(model, case, draws, seed + number)
         own = people.restricted(case.rows)
         result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, own)
     return result
@@ -124,7 +123,7 @@ def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> 
 
 
 def natural(
-    model: Reconstructor, signals: NDArray, table: pd.DataFrame, *, draws: int, steps: int, resamples: int, seed: int
+    model: Reconstructor, signals: NDArray, table: pd.DataFrame, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """A participant's own effort of grade C or D, mended where a fault is found, against their best effort.
 
@@ -155,7 +154,7 @@ def natural(
     rows = np.flatnonzero(mended)
     owners = some.iloc[rows].reset_index(drop=True)
     case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
-    _, drawn = draw(model, case, draws, seed, steps=steps)
+    _, drawn = draw(model, case, draws, seed)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
     for name in ("fvc", "fev1", "fef2575"):
@@ -230,7 +229,7 @@ def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
     }
 
 
-def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, steps: int | None = None) -> tuple[Drawn, Drawn]:
+def draw(model: Reconstructor, case: Case, draws: int, seed: int) -> tuple[Drawn, Drawn]:
     """Indices (n, draws) of reconstructions of a case, on plain paths and on the diffusion's.
 
     Between the knots the path decides FEF25-75 and FEV1 alone, and these only where something before 75 % of the
@@ -243,7 +242,7 @@ def draw(model: Reconstructor, case: Case, draws: int, seed: int, *, steps: int 
         rows = _path_matters(paths)
         diffused.append({name: values.copy() for name, values in found.items()})
         if len(rows):
-            curves = model.diffused(paths.some(rows), part_seed, steps=steps).flow()
+            curves = model.diffused(paths.some(rows), part_seed).flow()
             for name, values in _indices(curves).items():
                 diffused[-1][name][rows] = values
     return _joined(plain, draws), _joined(diffused, draws)

@@ -34,7 +34,6 @@ class Engine(Protocol):
         logs: Floats,
         seed: int,
         *,
-        steps: int | None = None,
         lungs: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """Signals (n, 512) in L/s of efforts with these facts (n, 9); see `generator.Generator.sample_given`."""

@@ -142,7 +142,6 @@ class Generator:
         logs: np.ndarray,
         seed: int,
         *,
-        steps: int | None = None,
         lungs: np.ndarray | None = None,
     ) -> np.ndarray:
         """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
@@ -157,7 +156,7 @@ class Generator:
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.place.applied(), torch.inference_mode():
-            finish = self._token_finisher(own.sampler, steps or own.steps, 1.0)
+            finish = self._token_finisher(own.sampler, own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
                 facts = wanted[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)

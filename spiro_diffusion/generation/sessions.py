@@ -61,13 +61,11 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     return Facts(drawn_table(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
-def draw_sessions(
-    generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None, steps: int | None = None
-) -> Drawn:
+def draw_sessions(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Drawn:
     """Facts as `draw_facts` draws them, and a curve for each effort."""
     facts = draw_facts(generator, efforts, seed, known)
     lungs = facts.table["person"].to_numpy()
-    return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, steps=steps, lungs=lungs))
+    return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, lungs=lungs))
 
 
 def _conditions(

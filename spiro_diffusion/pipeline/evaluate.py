@@ -3,7 +3,6 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,6 @@ from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.quantiser import codebook_use
-from spiro_diffusion.models.samplers import SamplerName
 from spiro_diffusion.models.seats import PLACES
 
 RESPONSE_DRAWS = 4  # of each person who took the bronchodilator
@@ -39,13 +37,11 @@ class Params:
     split: JudgedSplit  # whose participants judge; auto: test for simulated people, else validation
     draws: int  # curves for each held-out curve
     resamples: int  # of the participants, for the 95 % intervals
-    sampler: SamplerName
-    steps: int
     guidance: float  # 1 samples the true conditional
     seed: int
 
     def __post_init__(self) -> None:
-        within(self, draws=(2, math.inf), resamples=(100, math.inf), steps=(1, math.inf))
+        within(self, draws=(2, math.inf), resamples=(100, math.inf))
 
 
 def evaluate(
@@ -69,15 +65,14 @@ def evaluate(
     real = data.load_real(signals, curves, repaired, part, params.seed)
 
     def sampler(people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
-        options: dict[str, Any] = {"sampler": params.sampler, "steps": params.steps, "guidance": params.guidance}
-        return generator.sample(_usual(people), draws, seed, **options)
+        return generator.sample(_usual(people), draws, seed, guidance=params.guidance)
 
     def sessions(efforts: pd.DataFrame, seed: int) -> Session:
         """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
         more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
         told = efforts[["test_type", "age", "height", "sex"]]
         asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=seat + 1)
-        drawn = draw_sessions(generator, asked, seed, steps=params.steps)
+        drawn = draw_sessions(generator, asked, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
     held, members = real.held.signals(), real.members.signals()
@@ -89,7 +84,8 @@ def evaluate(
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
     use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
     record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
-    record.data.update(data.about(real, source, part, asdict(params)), models=artifacts.sha256(cldm))
+    sampling = {name: getattr(generator.cldm.config.sampling, name) for name in ("sampler", "steps")}
+    record.data.update(data.about(real, source, part, asdict(params) | sampling), models=artifacts.sha256(cldm))
     record.write(metrics)
     assert own.curves is not None
     session_judge.judge_generator(real, sessions, own.curves, resamples=params.resamples, seed=params.seed).write(

@@ -26,14 +26,13 @@ class Params:
     """The section `reconstruct`: how completions are judged."""
 
     draws: int  # completions of each interrupted effort
-    steps: int  # noise levels of the diffusion
     resamples: int  # of the participants, for the 95 % intervals
     trees: int  # of the boosted quantiles that it is compared with, at most
     seed: int
     split: JudgedSplit = "auto"  # whose participants judge, see `splits.judged_part`
 
     def __post_init__(self) -> None:
-        within(self, draws=(10, math.inf), steps=(1, math.inf), resamples=(100, math.inf), trees=(1, math.inf))
+        within(self, draws=(10, math.inf), resamples=(100, math.inf), trees=(1, math.inf))
 
 
 def reconstruct(
@@ -66,7 +65,7 @@ def reconstruct(
     others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
     known = Known(*(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing)))
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
-    drawn = options | {"steps": params.steps, "resamples": params.resamples}
+    drawn = options | {"resamples": params.resamples}
     about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,

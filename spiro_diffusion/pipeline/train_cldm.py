@@ -1,8 +1,9 @@
 """Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.errors import SpiroError, within
 from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
@@ -22,11 +23,12 @@ from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import CLDM, CLDMConfig, principal_axes, save_cldm
+from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import CHANNELS, TOKENS, load_vqvae
 from spiro_diffusion.physiology import mean_surface
 from spiro_diffusion.training import facts as facts_training
-from spiro_diffusion.training import loop
+from spiro_diffusion.training import few_steps, loop
 from spiro_diffusion.training.denoising import DenoisingTask, Examples
 from spiro_diffusion.training.log import Log
 
@@ -56,6 +58,14 @@ class Params(loop.Recipe):
     facts_dropout: float
     facts_noise_mean: float
     facts_noise_sd: float
+    steps: int
+    student_epochs: int
+    student_lr: float
+
+    def __post_init__(self) -> None:
+        within(self, steps=(1, 1000), student_epochs=(0, math.inf), student_lr=(0, 1))
+        if self.student_epochs and few_steps.SUBSTEPS % self.steps:
+            raise ValueError(f"steps of a student is {self.steps}; expected a divisor of {few_steps.SUBSTEPS}")
 
     def model(self, channels: int) -> CLDMConfig:
         """The part that decides shapes and noise levels."""
@@ -66,6 +76,7 @@ class Params(loop.Recipe):
             Noise(self.noise_mean, self.noise_sd, self.noise_minimum, self.noise_maximum),
             index_diffusion.FactsConfig(self.facts_width, self.facts_blocks, self.facts_dropout),
             Noise(self.facts_noise_mean, self.facts_noise_sd, least, largest),
+            Sampling("euler" if self.student_epochs else "dpmpp_2m", self.steps),
         )
 
     def augmentation(self, facts: int) -> Augmentation:
@@ -75,8 +86,15 @@ class Params(loop.Recipe):
     @property
     def facts_recipe(self) -> loop.Recipe:
         """What differs for the facts: epochs, batch and rate."""
-        own = {field.name: getattr(self, field.name) for field in fields(loop.Recipe)}
-        return loop.Recipe(**own | {"epochs": self.facts_epochs, "batch": self.facts_batch, "lr": self.facts_lr})
+        return self._recipe(epochs=self.facts_epochs, batch=self.facts_batch, lr=self.facts_lr)
+
+    @property
+    def student_recipe(self) -> loop.Recipe:
+        """What differs for the student: epochs and rate."""
+        return self._recipe(epochs=self.student_epochs, lr=self.student_lr)
+
+    def _recipe(self, **other: Any) -> loop.Recipe:
+        return loop.Recipe(**{field.name: getattr(self, field.name) for field in fields(loop.Recipe)} | other)
 
 
 class Efforts(NamedTuple):
@@ -113,7 +131,8 @@ def train_cldm(
     metrics: Path,
 ) -> None:
     """Train both diffusions on the train participants; keep the averaged weights that denoise the efforts of those to
-    choose by best."""
+    choose by best. Where `student_epochs` are given, a student that draws in `steps` evaluations takes the place of the
+    latents' denoiser."""
     run = loop.fingerprint(params, [latents, moments, curves], Path(__file__))
     with runtime.start().applied() as place:
         load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
@@ -148,14 +167,21 @@ def train_cldm(
         task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
         fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
         model.denoiser.load_state_dict(fitted.weights)
+        log.close()
+        if params.student_epochs:
+            student = few_steps.JumpTask(
+                model.denoiser, params.steps, model.config.noise, examples, change, params.seed
+            )
+            fitted = loop.fit(student, params.student_recipe, train, place, "train_cldm_student", run)
+            model.denoiser.load_state_dict(fitted.weights)
+            model.config = replace(model.config, noise=student.sampled)
         source = artifacts.read_json(manifest)["source"]
         trained = efforts.table.iloc[efforts.train]
         labelled = read_table(curves, list(COLUMNS)).iloc[efforts.rows[efforts.train]]
         made_from = MadeFrom.of(source, trained, artifacts.sha256(vqvae), label_counts(labelled))
         if distributed.rank() == 0:
             save_cldm(cldm, model.config, model.state_dict(), made_from)
-        log.close()
-        loop.done(run, "train_cldm_facts", "train_cldm")
+        loop.done(run, "train_cldm_facts", "train_cldm", "train_cldm_student")
 
 
 def _untrained(params: Params, efforts: Efforts, moments: Path) -> CLDM:

@@ -106,7 +106,7 @@ class Paths(NamedTuple):
 class CurveDrawer(Protocol):
     """The trained diffusion."""
 
-    def sample_given(self, people: pd.DataFrame, logs: Floats, seed: int, *, steps: int | None = None) -> NDArray:
+    def sample_given(self, people: pd.DataFrame, logs: Floats, seed: int) -> NDArray:
         """Signals (n, bins) in L/s of efforts with these facts (n, 9); see `Generator.sample_given`."""
 
 
@@ -152,10 +152,9 @@ class Reconstructor:
         seed: int,
         *,
         others: Others | None = None,
-        steps: int | None = None,
     ) -> NDArray[np.float32]:
         """Full efforts (n, draws, bins) in L/s for interrupted ones, arguments as of `plain` and `diffused`."""
-        found = self.diffused(self.plain(signals, trusted, people, draws, seed, others=others), seed, steps=steps)
+        found = self.diffused(self.plain(signals, trusted, people, draws, seed, others=others), seed)
         return found.flow().reshape(len(signals), draws, time_grid.N_SAMPLES)
 
     def plain(
@@ -184,29 +183,28 @@ class Reconstructor:
         increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
         return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
 
-    def diffused(self, paths: Paths, seed: int, *, steps: int | None = None) -> Paths:
+    def diffused(self, paths: Paths, seed: int) -> Paths:
         """The same, with a path between the knots that the diffusion draws.
 
         Args:
-            steps: noise levels of the diffusion; those of its checkpoint where None.
 
         Raises SpiroError where the weights draw what is not finite.
         """
         if not any(one.rows.any() for one in paths.hidden):
             return paths
         increments = paths.increments
-        volumes = self._drawn(increments, paths.people, seed, steps)
+        volumes = self._drawn(increments, paths.people, seed)
         for one in paths.hidden:
             increments = one.bent(increments, volumes)
         return paths._replace(increments=increments)
 
-    def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int, steps: int | None) -> Floats:
+    def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int) -> Floats:
         """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""
         logs = effort_facts.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
         known = np.flatnonzero(np.isfinite(logs).all(axis=1))
         drawn = np.zeros_like(increments)
         if len(known):
-            drawn[known] = self.generator.sample_given(people.iloc[known], logs[known], seed, steps=steps)
+            drawn[known] = self.generator.sample_given(people.iloc[known], logs[known], seed)
         return time_grid.volume(np.maximum(drawn, 0))
 
     def _hidden(
