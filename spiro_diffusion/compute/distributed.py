@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_before_end: list[Callable[[], Callable[[], None] | None]] = []
+
 
 def launched() -> bool:
     """Whether torchrun started this process."""
@@ -37,8 +39,24 @@ def start(device: torch.device) -> torch.device:
         # the judge looks at curves for long between two batches that the others help to draw
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(days=1))
-        atexit.register(dist.destroy_process_group)
+        atexit.register(end)
     return device
+
+
+def before_end(action: Callable[[], Callable[[], None] | None]) -> None:
+    """Have the function that `action` (a weak reference) holds called before the group ends, if it is still there."""
+    _before_end.append(action)
+
+
+def end() -> None:
+    """Leave the group."""
+    for action in _before_end:
+        function = action()
+        if function is not None:
+            function()
+    _before_end.clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -49,6 +67,11 @@ def rank() -> int:
 def world() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def grouped() -> bool:
+    """Whether this process is in a group, if only its own."""
+    return dist.is_initialized()
 
 
 def total(tensor: Tensor) -> Tensor:
@@ -89,18 +112,18 @@ def in_order(parts: Sequence[slice], compute: Callable[[slice], Tensor], shape: 
     The first process gets all of them in order; in the others, which send it theirs, nothing comes. A part is
     computed by one process as it would be by one alone: the same bytes.
     """
-    for number, part in enumerate(parts):
-        worker = number % world()
-        if worker == rank():
-            result = compute(part)
-            if rank():
-                dist.send(result.contiguous(), 0)
-            else:
-                yield result
-        elif rank() == 0:
-            result = torch.empty((part.stop - part.start, *shape))
-            dist.recv(result, worker)
-            yield result
+    for first in range(0, len(parts), world()):
+        turn = parts[first : first + world()]
+        if rank() == 0:
+            others = [torch.empty((part.stop - part.start, *shape)) for part in turn[1:]]
+            coming = [dist.irecv(other, worker) for worker, other in enumerate(others, 1)]  # while it computes its own
+            yield compute(turn[0])
+            for other, work in zip(others, coming, strict=True):
+                assert work is not None  # the others are in the group
+                work.wait()
+                yield other
+        elif rank() < len(turn):
+            dist.send(compute(turn[rank()]).contiguous(), 0)
 
 
 def share(rows: int) -> slice:
@@ -112,8 +135,8 @@ def sum_gradients(parameters: list[Tensor]) -> None:
     """Add up the gradients of all processes, in one message."""
     if not dist.is_initialized():
         return
-    grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
+    # as they lie in memory, gapless and everywhere alike: each way between them and the message is one kernel
+    grads = [p.grad.as_strided((p.grad.numel(),), (1,)) for p in parameters if p.grad is not None]
+    flat = torch.cat(grads)
     dist.all_reduce(flat)
-    for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-        grad.copy_(part.view_as(grad))
+    torch._foreach_copy_(grads, flat.split([g.numel() for g in grads]))
