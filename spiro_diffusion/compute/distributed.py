@@ -4,59 +4,89 @@ Without torchrun each operation is the identity.
 """
 
 import atexit
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_before_end: list[Callable[[], Callable[[], None] | None]] = []
+from spiro_diffusion.compute import membership
+from spiro_diffusion.compute.membership import Member
+from spiro_diffusion.core.errors import SpiroError
+
+PATIENCE_S = 20.0  # s for which a process may say nothing; with torchrun's own waiting the run ends within a minute
+MESSAGE = timedelta(minutes=30)  # PyTorch's own timeout for gloo; who ended or stopped is noticed by `membership.Watch`
+REQUEST = timedelta(days=1)
 
 
-def launched() -> bool:
-    """Whether torchrun started this process."""
-    return "WORLD_SIZE" in os.environ
+@dataclass
+class _State:
+    """What the group of this process holds beside PyTorch's."""
+
+    watch: membership.Watch | None = None
+    waiting: dist.ProcessGroup | None = None
+    before_end: list[Callable[[], Callable[[], None] | None]] = field(default_factory=list)
 
 
-def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
-    """Become torchrun, which starts `workers` processes of `python -m module arguments` on this host."""
-    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
-    os.execv(sys.executable, [*program, "-m", "--", module, *arguments])  # "--": torchrun has options like ours
+_state = _State()
 
 
-def start(device: torch.device) -> torch.device:
-    """Join the group that torchrun describes in the environment, if it describes one; this process's device."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def start(device: torch.device, patience_s: float = PATIENCE_S) -> torch.device:
+    """Join the group that torchrun describes in the environment, if it describes one; this process's device.
+
+    Raises SpiroError where the description is wrong, or the others are not there in time.
+    """
+    own = Member.of_environment()
+    if own is None:
         return device
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        gpus = torch.cuda.device_count()
+        if own.local_rank >= gpus:
+            raise SpiroError(
+                f"LOCAL_RANK is {own.local_rank}, but PyTorch sees {gpus} GPUs here, one for each process: "
+                f"start at most {gpus} (`runtime.workers`, or torchrun's --nproc-per-node)"
+            )
+        device = torch.device("cuda", own.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        # the judge looks at curves for long between two batches that the others help to draw
+        store, who = membership.meet(own, patience_s)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(days=1))
+        group: dict[str, Any] = {"store": store, "rank": own.rank, "world_size": own.world}
+        dist.init_process_group(backend, timeout=MESSAGE, **group)
+        _state.watch = membership.Watch(own, who, patience_s)
+        # the judge looks at curves for long between two requests that the others wait for
+        _state.waiting = dist.new_group(backend="gloo", timeout=REQUEST)
+        membership.leave_on_errors()
         atexit.register(end)
     return device
 
 
 def before_end(action: Callable[[], Callable[[], None] | None]) -> None:
     """Have the function that `action` (a weak reference) holds called before the group ends, if it is still there."""
-    _before_end.append(action)
+    _state.before_end.append(action)
 
 
 def end() -> None:
     """Leave the group."""
-    for action in _before_end:
+    for action in _state.before_end:
         function = action()
         if function is not None:
             function()
-    _before_end.clear()
+    _state.before_end.clear()
+    if _state.watch is not None:
+        _state.watch.close()
+        _state.watch = None
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def fail(line: str) -> None:
+    """End a process of several with a line, at once; a process alone goes on to end as it does."""
+    if world() > 1:
+        membership.leave(line)
 
 
 def rank() -> int:
@@ -92,7 +122,8 @@ def from_first_text(text: str = "") -> str:
     """The first process's text, everywhere; it goes over the CPU's network."""
     if not dist.is_initialized():
         return text
-    length = from_first(torch.tensor([len(text.encode())]))
+    length = torch.tensor([len(text.encode())])
+    dist.broadcast(length, 0, group=_state.waiting)
     letters = (
         torch.tensor(list(text.encode()), dtype=torch.uint8)
         if rank() == 0

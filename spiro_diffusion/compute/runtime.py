@@ -10,6 +10,8 @@ import torch
 
 from spiro_diffusion.compute import distributed, portable_products
 from spiro_diffusion.compute import kernels as fused
+from spiro_diffusion.compute.launcher import launch
+from spiro_diffusion.compute.membership import Member
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
 
@@ -25,6 +27,7 @@ class RuntimeParams:
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
     kernels: Literal["auto", "off"] = "auto"  # auto: fused kernels on a GPU that has Triton; off: PyTorch's own
     workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
+    patience: float = distributed.PATIENCE_S  # s that a process may be silent; twice as long to come
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
     deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
 
@@ -73,8 +76,8 @@ class Runtime:
 def spread(module: str, arguments: list[str]) -> None:
     """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them."""
     workers = load_params(RuntimeParams, "runtime").workers
-    if workers > 1 and not distributed.launched():
-        distributed.launch(workers, module, arguments)
+    if workers > 1 and Member.of_environment() is None and "WORLD_SIZE" not in os.environ:
+        launch(workers, module, arguments)
 
 
 def start() -> Runtime:
@@ -87,7 +90,7 @@ def start() -> Runtime:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
     place = configure(params)
     portable_products.settle()
-    return replace(place, device=distributed.start(place.device))
+    return replace(place, device=distributed.start(place.device, params.patience))
 
 
 def configure(params: RuntimeParams) -> Runtime:
