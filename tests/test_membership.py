@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spiro_diffusion.compute import membership
+from spiro_diffusion.compute import launcher, membership
 from spiro_diffusion.compute.membership import Member
 from spiro_diffusion.core.errors import SpiroError
 
@@ -85,6 +85,15 @@ def test_the_first_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         membership.meet(Member(0, 2, 0, "127.0.0.1", port), patience_s=0.5)
 
 
+def test_a_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    described(monkeypatch, **dict.fromkeys(WHOLE))
+    for name in (launcher.LAUNCHED, launcher.TOLD, "OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # and as it was, after the test
+    meeting = f"127.0.0.1:{free_port()}"
+    with pytest.raises(SpiroError, match=f"of 2 hosts .* not all came to {meeting} .* within 1 s"):
+        launcher.launch(1, "work", [], launcher.Hosts(2, meeting, 1.0))
+
+
 WORK = """
 import os, signal, sys, time
 from pathlib import Path
@@ -118,7 +127,7 @@ def member(name, rank, port):
     os._exit(99)
 
 if sys.argv[1] == "launch":
-    launcher.launch(2, "work", ["killed"])
+    launcher.launch(2, "work", ["killed"], launcher.Hosts())
 if sys.argv[1] == "killed":
     work(killed=True)
 pairs = {}

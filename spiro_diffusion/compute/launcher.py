@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import uuid
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.interrupts import TOLD
 
 LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher tells why one of them ended
@@ -14,10 +15,22 @@ CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it
 SHUTDOWN_S = "5"  # between SIGTERM, which a stopped process does not see, and SIGKILL; older PyTorch has 30
 
 
-def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
-    """Run `workers` processes of `python -m module arguments` on this host, and exit as they did."""
+class Hosts(NamedTuple):
+    """The hosts that work together: how many, where they meet (`host:port`, one of them), how long one waits."""
+
+    number: int = 1
+    meeting: str = "localhost:0"
+    wait_s: float = 40.0
+
+
+def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoReturn:
+    """Run `workers` processes of `python -m module arguments` on this host, and exit as they did.
+
+    Raises SpiroError where the other hosts do not come.
+    """
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415 (half a second)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.elastic.rendezvous import api as rendezvous  # noqa: PLC0415
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
     told = TOLD in os.environ
@@ -27,10 +40,11 @@ def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # pages on what a line says
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
-        *(1, 1, workers),
-        run_id=str(uuid.uuid4()),
+        *(hosts.number, hosts.number, workers),
+        run_id=str(uuid.uuid4()) if hosts.number == 1 else "spiro",  # several must say the same one
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=hosts.meeting,
+        rdzv_configs={"join_timeout": hosts.wait_s, "read_timeout": hosts.wait_s},
         max_restarts=0,
         monitor_interval=0.1,
     )
@@ -39,7 +53,14 @@ def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
     except ChildFailedError as error:
         name = arguments[0] if arguments else module
         sys.exit(_why(name, workers, {rank: (f.pid, f.exitcode) for rank, f in error.failures.items()}))
-    except SignalException as error:
+    except (rendezvous.RendezvousTimeoutError, rendezvous.RendezvousConnectionError):
+        raise SpiroError(
+            f"of {hosts.number} hosts (runtime.hosts) not all came to {hosts.meeting} (runtime.meeting) within "
+            f"{hosts.wait_s:g} s: start the same command on each, with the address of one of them in runtime.meeting"
+        ) from None
+    except (SignalException, rendezvous.RendezvousGracefulExitError) as error:
+        if not isinstance(error, SignalException):
+            sys.exit(f"{module}: another host ended the run; its own line says why")
         if not told:
             os.environ.pop(TOLD)
         if error.sigval == signal.SIGINT:
