@@ -1,8 +1,10 @@
 """Several processes train, encode and sample as one does: the same batches, the same noise, the same curves."""
 
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,7 @@ def test_two_processes_encode_the_same_bytes_as_one(curves: Path, models: Path, 
 
 SAMPLE = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from spiro_diffusion.compute import distributed
@@ -121,12 +124,17 @@ else:
 """
 
 
-def test_two_processes_sample_the_same_curves_as_one(models: Path, tmp_path: Path) -> None:
+def test_two_hosts_sample_the_same_curves_as_one_process(models: Path, tmp_path: Path) -> None:
     script = tmp_path / "sample.py"
     script.write_text(SAMPLE)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run([str(script), str(models), "one.npz"], tmp_path)
-    run([*torchrun, str(script), str(models), "two.npz"], tmp_path)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{found.getsockname()[1]}"
+    torchrun = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
+    host = [*torchrun, f"--rdzv-endpoint={meeting}", "--rdzv-id=test", str(script), str(models), "two.npz"]
+    with ThreadPoolExecutor() as hosts:  # both on this one
+        list(hosts.map(lambda _: run(host, tmp_path), range(2)))
     one, two = np.load(tmp_path / "one.npz"), np.load(tmp_path / "two.npz")
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["first"].shape == (3, 70, 512)

@@ -4,41 +4,89 @@ Without torchrun each operation is the identity.
 """
 
 import atexit
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from spiro_diffusion.compute import membership
+from spiro_diffusion.compute.membership import Member
+from spiro_diffusion.core.errors import SpiroError
 
-def launched() -> bool:
-    """Whether torchrun started this process."""
-    return "WORLD_SIZE" in os.environ
-
-
-def launch(workers: int, module: str, arguments: list[str]) -> NoReturn:
-    """Become torchrun, which starts `workers` processes of `python -m module arguments` on this host."""
-    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
-    os.execv(sys.executable, [*program, "-m", "--", module, *arguments])  # "--": torchrun has options like ours
+PATIENCE_S = 20.0  # s for which a process may say nothing; with torchrun's own waiting the run ends within a minute
+MESSAGE = timedelta(minutes=30)  # PyTorch's own timeout for gloo; who ended or stopped is noticed by `membership.Watch`
+REQUEST = timedelta(days=1)
 
 
-def start(device: torch.device) -> torch.device:
-    """Join the group that torchrun describes in the environment, if it describes one; this process's device."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+@dataclass
+class _State:
+    """What the group of this process holds beside PyTorch's."""
+
+    watch: membership.Watch | None = None
+    waiting: dist.ProcessGroup | None = None
+    before_end: list[Callable[[], Callable[[], None] | None]] = field(default_factory=list)
+
+
+_state = _State()
+
+
+def start(device: torch.device, patience_s: float = PATIENCE_S) -> torch.device:
+    """Join the group that torchrun describes in the environment, if it describes one; this process's device.
+
+    Raises SpiroError where the description is wrong, or the others are not there in time.
+    """
+    own = Member.of_environment()
+    if own is None:
         return device
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        gpus = torch.cuda.device_count()
+        if own.local_rank >= gpus:
+            raise SpiroError(
+                f"LOCAL_RANK is {own.local_rank}, but PyTorch sees {gpus} GPUs here, one for each process: "
+                f"start at most {gpus} (`runtime.workers`, or torchrun's --nproc-per-node)"
+            )
+        device = torch.device("cuda", own.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        # the judge looks at curves for long between two batches that the others help to draw
+        store, who = membership.meet(own, patience_s)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(days=1))
-        atexit.register(dist.destroy_process_group)
+        group: dict[str, Any] = {"store": store, "rank": own.rank, "world_size": own.world}
+        dist.init_process_group(backend, timeout=MESSAGE, **group)
+        _state.watch = membership.Watch(own, who, patience_s)
+        # the judge looks at curves for long between two requests that the others wait for
+        _state.waiting = dist.new_group(backend="gloo", timeout=REQUEST)
+        membership.leave_on_errors()
+        atexit.register(end)
     return device
+
+
+def before_end(action: Callable[[], Callable[[], None] | None]) -> None:
+    """Have the function that `action` (a weak reference) holds called before the group ends, if it is still there."""
+    _state.before_end.append(action)
+
+
+def end() -> None:
+    """Leave the group."""
+    for action in _state.before_end:
+        function = action()
+        if function is not None:
+            function()
+    _state.before_end.clear()
+    if _state.watch is not None:
+        _state.watch.close()
+        _state.watch = None
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def fail(line: str) -> None:
+    """End a process of several with a line, at once; a process alone goes on to end as it does."""
+    if world() > 1:
+        membership.leave(line)
 
 
 def rank() -> int:
@@ -49,6 +97,11 @@ def rank() -> int:
 def world() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def grouped() -> bool:
+    """Whether this process is in a group, if only its own."""
+    return dist.is_initialized()
 
 
 def total(tensor: Tensor) -> Tensor:
@@ -69,7 +122,8 @@ def from_first_text(text: str = "") -> str:
     """The first process's text, everywhere; it goes over the CPU's network."""
     if not dist.is_initialized():
         return text
-    length = from_first(torch.tensor([len(text.encode())]))
+    length = torch.tensor([len(text.encode())])
+    dist.broadcast(length, 0, group=_state.waiting)
     letters = (
         torch.tensor(list(text.encode()), dtype=torch.uint8)
         if rank() == 0
@@ -89,18 +143,18 @@ def in_order(parts: Sequence[slice], compute: Callable[[slice], Tensor], shape: 
     The first process gets all of them in order; in the others, which send it theirs, nothing comes. A part is
     computed by one process as it would be by one alone: the same bytes.
     """
-    for number, part in enumerate(parts):
-        worker = number % world()
-        if worker == rank():
-            result = compute(part)
-            if rank():
-                dist.send(result.contiguous(), 0)
-            else:
-                yield result
-        elif rank() == 0:
-            result = torch.empty((part.stop - part.start, *shape))
-            dist.recv(result, worker)
-            yield result
+    for first in range(0, len(parts), world()):
+        turn = parts[first : first + world()]
+        if rank() == 0:
+            others = [torch.empty((part.stop - part.start, *shape)) for part in turn[1:]]
+            coming = [dist.irecv(other, worker) for worker, other in enumerate(others, 1)]  # while it computes its own
+            yield compute(turn[0])
+            for other, work in zip(others, coming, strict=True):
+                assert work is not None  # the others are in the group
+                work.wait()
+                yield other
+        elif rank() < len(turn):
+            dist.send(compute(turn[rank()]).contiguous(), 0)
 
 
 def share(rows: int) -> slice:
@@ -112,8 +166,8 @@ def sum_gradients(parameters: list[Tensor]) -> None:
     """Add up the gradients of all processes, in one message."""
     if not dist.is_initialized():
         return
-    grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
+    # as they lie in memory, gapless and everywhere alike: each way between them and the message is one kernel
+    grads = [p.grad.as_strided((p.grad.numel(),), (1,)) for p in parameters if p.grad is not None]
+    flat = torch.cat(grads)
     dist.all_reduce(flat)
-    for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-        grad.copy_(part.view_as(grad))
+    torch._foreach_copy_(grads, flat.split([g.numel() for g in grads]))

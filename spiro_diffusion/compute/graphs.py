@@ -1,10 +1,13 @@
 """CUDA graphs: hundreds of small kernels for the price of one launch."""
 
 import sys
+import weakref
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from spiro_diffusion.compute import distributed
 
 Step = Callable[..., dict[str, Tensor]]
 
@@ -14,12 +17,17 @@ class Graph:
 
     The first calls run the function as it is (they also warm up the libraries), and so do calls whose arguments have
     other shapes than those it was captured with. Where the capture fails every call does: the same result, slower.
+
+    What several processes send one another is captured with the rest: all of them capture the same calls. NCCL's
+    communicator waits at its end for the graphs that hold it, so these are forgotten first.
     """
 
     def __init__(self, function: Step, warm_up: int = 3) -> None:
         self.function, self.warm_up = function, warm_up
         self.possible = True
         self.forget()
+        if distributed.grouped():
+            distributed.before_end(weakref.WeakMethod(self.forget))
 
     def forget(self) -> None:
         """Capture anew, because the function computes something else from here on."""
@@ -54,7 +62,9 @@ class Graph:
         self.arguments = tuple(a.clone() for a in arguments)
         try:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # a process in a group has a thread that asks NCCL for its state, which is no part of what is captured
+            mode = "thread_local" if distributed.grouped() else "global"
+            with torch.cuda.graph(graph, capture_error_mode=mode):
                 self.result = self.function(*self.arguments)
         except RuntimeError as error:  # an operation that cannot be captured, or no memory for a second copy
             said = str(error).splitlines()[0]

@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
-from spiro_diffusion.compute import distributed, portable_products
+from spiro_diffusion.compute import distributed, membership, portable_products
 from spiro_diffusion.compute import kernels as fused
-from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.compute.launcher import Hosts, launch
+from spiro_diffusion.compute.membership import Member
+from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.params import load_params
 
 
@@ -25,6 +28,9 @@ class RuntimeParams:
     graphs: Literal["auto", "off"] = "auto"  # auto: CUDA graphs on a GPU; off: each kernel launched alone
     kernels: Literal["auto", "off"] = "auto"  # auto: fused kernels on a GPU that has Triton; off: PyTorch's own
     workers: int = 1  # processes of this host that work together, one a GPU; 1 for those that torchrun started
+    hosts: int = 1  # that work together, each with so many workers
+    meeting: str = ""  # host:port, where several hosts meet; the host is one of them
+    patience: float = distributed.PATIENCE_S  # s that a process may be silent; twice as long to come
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
     deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
 
@@ -71,10 +77,21 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them."""
-    workers = load_params(RuntimeParams, "runtime").workers
-    if workers > 1 and not distributed.launched():
-        distributed.launch(workers, module, arguments)
+    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them.
+
+    Raises SpiroError where the section, or the environment, describes them wrongly, or other hosts do not come.
+    """
+    params = load_params(RuntimeParams, "runtime")
+    if max(params.workers, params.hosts) == 1 or "WORLD_SIZE" in os.environ or Member.of_environment():
+        return
+    if params.hosts > 1 and not re.fullmatch(r"\S+:\d+", params.meeting):
+        raise SpiroError(
+            f"params.yaml: runtime.meeting is {shown(repr(params.meeting))}; with {params.hosts} hosts (runtime.hosts) "
+            "expected host:port, such as gpu1:29400, the same on all of them"
+        )
+    wait_s = membership.START * params.patience
+    hosts = Hosts(params.hosts, params.meeting, wait_s) if params.hosts > 1 else Hosts()
+    launch(params.workers, module, arguments, hosts)
 
 
 def start() -> Runtime:
@@ -87,7 +104,7 @@ def start() -> Runtime:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
     place = configure(params)
     portable_products.settle()
-    return replace(place, device=distributed.start(place.device))
+    return replace(place, device=distributed.start(place.device, params.patience))
 
 
 def configure(params: RuntimeParams) -> Runtime:

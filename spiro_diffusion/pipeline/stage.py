@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from spiro_diffusion.core import interrupts, portable
 from spiro_diffusion.core.errors import SpiroError
@@ -62,14 +63,33 @@ def _one_line(name: str) -> Iterator[None]:
     try:
         yield
     except SpiroError as error:
-        sys.exit(f"{name}: {' '.join(str(error).split())}")
+        _end(f"{name}: {' '.join(str(error).split())}")
     except (MemoryError, RuntimeError, OSError) as error:
         said = " ".join(str(error).split())
         if isinstance(error, MemoryError) or _NO_MEMORY.search(said):
-            sys.exit(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+            _end(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+        if "gloo" in said or type(error).__name__ == "DistBackendError":
+            _lost(name, said)
         if not isinstance(error, OSError) or error.errno not in _OF_THE_MACHINE:
             raise
-        sys.exit(f"{name}: {error.filename or 'a file'}: {error.strerror}")
+        _end(f"{name}: {error.filename or 'a file'}: {error.strerror}")
+
+
+def _end(line: str) -> NoReturn:
+    """Exit with a line; a process of several does not wait for the others at its end."""
+    distributed = sys.modules.get("spiro_diffusion.compute.distributed")  # where it is not, there are no others
+    if distributed is not None:
+        distributed.fail(line)
+    sys.exit(line)
+
+
+def _lost(name: str, said: str) -> NoReturn:
+    """Exit because a message to or from another process failed: it ended, which its launcher tells if there is one."""
+    from spiro_diffusion.compute import launcher, membership  # noqa: PLC0415 (PyTorch, which is here: it failed)
+
+    if launcher.LAUNCHED in os.environ:
+        membership.leave(status=launcher.CUT_OFF)
+    _end(f"{name}: another of the processes ended, or cannot be reached ({said[:120]}); {membership.AGAIN}")
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
@@ -81,7 +101,7 @@ def _alone(name: str) -> contextlib.AbstractContextManager[None]:
     """The lock of the stage in this folder, held by the first of the processes that train together."""
     from spiro_diffusion.core.artifacts import SCRATCH, locked  # noqa: PLC0415 (NumPy, which `settle` must come before)
 
-    if int(os.environ.get("RANK", "0")):
+    if os.environ.get("RANK", "0").strip() != "0":
         return contextlib.nullcontext()
     folder = SCRATCH / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ class _Loop:
             fused=True,
             capturable=cuda,
         )
-        self.graph = Graph(self._compute) if runtime.graphs and distributed.world() == 1 else None
+        self.graph = Graph(self._compute) if runtime.graphs else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}  # weights of the best validated epoch
         self.done = 0  # optimiser steps

@@ -1,0 +1,88 @@
+"""Several processes on this host, by torchrun's own agent; what ends them is told in a line."""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from typing import NamedTuple, NoReturn
+
+from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.interrupts import TOLD
+
+LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher tells why one of them ended
+CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it to the launcher to say why
+SHUTDOWN_S = "5"  # between SIGTERM, which a stopped process does not see, and SIGKILL; older PyTorch has 30
+
+
+class Hosts(NamedTuple):
+    """The hosts that work together: how many, where they meet (`host:port`, one of them), how long one waits."""
+
+    number: int = 1
+    meeting: str = "localhost:0"
+    wait_s: float = 40.0
+
+
+def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoReturn:
+    """Run `workers` processes of `python -m module arguments` on this host, and exit as they did.
+
+    Raises SpiroError where the other hosts do not come.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415 (half a second)
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.elastic.rendezvous import api as rendezvous  # noqa: PLC0415
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
+
+    told = TOLD in os.environ
+    os.environ |= {LAUNCHED: "1", TOLD: "1"}
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does: they share the cores
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_S)
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # pages on what a line says
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        *(hosts.number, hosts.number, workers),
+        run_id=str(uuid.uuid4()) if hosts.number == 1 else "spiro",  # several must say the same one
+        rdzv_backend="c10d",
+        rdzv_endpoint=hosts.meeting,
+        rdzv_configs={"join_timeout": hosts.wait_s, "read_timeout": hosts.wait_s},
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
+    except ChildFailedError as error:
+        name = arguments[0] if arguments else module
+        sys.exit(_why(name, workers, {rank: (f.pid, f.exitcode) for rank, f in error.failures.items()}))
+    except (rendezvous.RendezvousTimeoutError, rendezvous.RendezvousConnectionError):
+        raise SpiroError(
+            f"of {hosts.number} hosts (runtime.hosts) not all came to {hosts.meeting} (runtime.meeting) within "
+            f"{hosts.wait_s:g} s: start the same command on each, with the address of one of them in runtime.meeting"
+        ) from None
+    except (SignalException, rendezvous.RendezvousGracefulExitError) as error:
+        if not isinstance(error, SignalException):
+            sys.exit(f"{module}: another host ended the run; its own line says why")
+        if not told:
+            os.environ.pop(TOLD)
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + error.sigval)
+    sys.exit(0)
+
+
+def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | int:
+    """What is left to say of processes that ended with an exit status: one that failed has told it itself."""
+    first = sorted(ended.items(), key=lambda item: item[1][1] == CUT_OFF)
+    rank, (pid, status) = first[0]
+    if status == CUT_OFF:
+        return f"{name}: the {workers} processes lost one another; run it again"
+    if status >= 0:
+        return status
+    try:
+        said = signal.Signals(-status).name
+    except ValueError:
+        said = f"signal {-status}"
+    memory = "; the system does that where memory runs out" if -status == signal.SIGKILL else ""
+    return (
+        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {said}{memory}; the others were ended too: "
+        "run it again, a training goes on from its last saved state"
+    )
