@@ -10,6 +10,7 @@ from torch import Tensor
 from spiro_diffusion.api import SpiroGenerator
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import filled
+from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.samplers import SAMPLERS, SamplerName, Sampling, karras_sigmas
 
 MEAN, SD, SIGMA = 3.0, 0.5, 80.0
@@ -57,3 +58,20 @@ def test_noise_levels_fall_from_the_first_to_zero() -> None:
     assert sigmas[-2].item() == pytest.approx(0.02, rel=1e-4)
     assert sigmas[-1].item() == 0
     assert (sigmas.diff() < 0).all()
+
+
+def test_what_a_graph_captures_takes_no_numbers_from_the_host(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph cannot hold such a copy; the tables a draw needs are on the device after the first one."""
+    generator = SpiroGenerator.from_checkpoint(models, device="cpu")._torch
+    finish = generator._finisher("euler", 2, 1.0)
+    sizes = (len(conditioning.NAMES),), (len(generator.cldm.facts.coefficients),), generator.fact_shape
+    arguments = [torch.zeros((2, *size)) for size in (*sizes, generator.latent_shape)]
+
+    def refused(*arguments: object, **options: object) -> Tensor:
+        raise AssertionError("a copy from the host")
+
+    with torch.inference_mode():
+        first = finish(*arguments)["flow"]
+        for name in ("tensor", "as_tensor", "from_numpy"):
+            monkeypatch.setattr(torch, name, refused)
+        assert torch.equal(finish(*arguments)["flow"], first)

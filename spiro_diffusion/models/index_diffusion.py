@@ -36,7 +36,7 @@ from spiro_diffusion.models.effort_facts import (
     REACHED,
     SHAPES,
 )
-from spiro_diffusion.models.layers import step_phase, zero_linear
+from spiro_diffusion.models.layers import step_phase, table, zero_linear
 from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.volumes import Wanted
 from spiro_diffusion.physiology import mean_surface
@@ -62,7 +62,7 @@ def place_condition(place: NDArray) -> Tensor:
 
 def bits(grades: Tensor) -> Tensor:
     """Grades (...,), positions in `vocabulary.GRADES`, as (..., 2)."""
-    return torch.tensor(BITS, device=grades.device)[grades.long()]
+    return table(BITS, torch.float32, grades.device)[grades.long()]
 
 
 def grades(drawn: Tensor) -> Tensor:

@@ -1,12 +1,21 @@
 """Layers that several networks use. Between layers the layout is (B, tokens, channels)."""
 
+import functools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.compute import kernels
+
+
+@functools.cache
+def table(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A small table of numbers on a device, copied there once: a copy cannot be part of a CUDA graph."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Conv(nn.Module):

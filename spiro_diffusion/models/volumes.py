@@ -11,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spiro_diffusion.models.layers import table
 from spiro_diffusion.physiology import time_grid
 
+EDGES_S = tuple(time_grid.EDGES_S.tolist())
 TIMES_S = (0.5, 1.0, 3.0)  # after time zero: where volumes are met, and at the end
 LEAST = 0.03  # of the whole volume: steps below it, drawn or wanted, are left as they are
 MOST = 1.5  # by which a step is stretched or shrunk at most
@@ -31,8 +33,8 @@ class Wanted(NamedTuple):
 def met(flow: Tensor, wanted: Wanted) -> Tensor:
     """Flow (B, bins) in L/s bent to the volumes wanted, then to the time from a quarter to three quarters of FVC."""
     flow, wanted = flow.double(), Wanted(*(value.double() for value in wanted))  # sums that any machine rounds alike
-    edges = torch.from_numpy(time_grid.EDGES_S).to(flow)
-    times = torch.zeros_like(flow[:, : len(TIMES_S)]) + torch.tensor(TIMES_S).to(flow)
+    edges = table(EDGES_S, flow.dtype, flow.device)
+    times = torch.zeros_like(flow[:, : len(TIMES_S)]) + table(TIMES_S, flow.dtype, flow.device)
     values = torch.stack(wanted[:3], dim=1)
     bent = _bent(flow, edges, times, values, wanted.fvc)
     quarter = _reached(_volume(bent, edges), edges, 0.25 * wanted.fvc)
