@@ -40,7 +40,7 @@ FEW = {"draws": 2, "resamples": 100, "split": "test"}
 def measured(stage: str, folder: Path) -> tuple[float, float]:
     """Seconds and the largest resident megabytes of a stage in `folder`, with the paths of dvc.yaml."""
     paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, *"-m", "spiro_diffusion.pipeline", stage, *run.stages(ROOT)[stage]]
+    command = [sys.executable, *"-m", "spiro_diffusion.pipeline", stage, *run.declared(ROOT)[stage]["cmd"].split()[3:]]
     log = folder / f"{stage}.log"
     files = [(os.POSIX_SPAWN_OPEN, fd, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for fd in (1, 2)]
     before, began = Path.cwd(), time.perf_counter()

@@ -40,7 +40,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import roofline
 from benchmarks.models import LONG, ROOT, Bench, machine, made_people
-from spiro_diffusion.compute import distributed
+from spiro_diffusion.compute import distributed, membership
 from spiro_diffusion.compute.graphs import Graph
 from spiro_diffusion.compute.runtime import Runtime, RuntimeParams, configure
 from spiro_diffusion.core import artifacts
@@ -230,11 +230,12 @@ class Measuring:
 
 def worker(asked: argparse.Namespace) -> None:
     place = configure(RuntimeParams(device="cpu" if asked.tiny else "auto", threads=1 if asked.tiny else 2))
-    place = dataclasses.replace(place, device=distributed.start(place.device))
+    place = dataclasses.replace(place, device=distributed.start(place.device, patience_s=60.0))
     if place.device.type == "cuda" and place.device.index is None:
         place = dataclasses.replace(place, device=torch.device("cuda", 0))
     preset = None if place.device.type == "cpu" else ROOT / "presets/full.yaml"
     Measuring(place, TINY if asked.tiny else FULL, preset, asked.out).all(asked.ways)
+    membership.leave(status=0)  # at once: NCCL's communicator would wait for a graph that someone still holds
 
 
 def launched(asked: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:

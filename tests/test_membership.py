@@ -1,5 +1,6 @@
 """Several processes: one that is alone, ends or stops ends the run, in a line that says how to mend it."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -90,8 +91,11 @@ def test_a_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (launcher.LAUNCHED, launcher.TOLD, "OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))  # and as it was, after the test
     meeting = f"127.0.0.1:{free_port()}"
-    with pytest.raises(SpiroError, match=f"of 2 hosts .* not all came to {meeting} .* within 1 s"):
-        launcher.launch(1, "work", [], launcher.Hosts(2, meeting, 1.0))
+    try:
+        with pytest.raises(SpiroError, match=f"of 2 hosts .* not all came to {meeting} .* within 1 s"):
+            launcher.launch(1, "work", [], launcher.Hosts(2, meeting, 0.5))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 WORK = """

@@ -1,12 +1,18 @@
 """Several processes on this host, by torchrun's own agent; what ends them is told in a line."""
 
+import contextlib
 import logging
 import os
 import signal
 import sys
+import threading
+import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from spiro_diffusion.compute import membership
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.interrupts import TOLD
 
@@ -14,13 +20,20 @@ LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher te
 CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it to the launcher to say why
 SHUTDOWN_S = "5"  # between SIGTERM, which a stopped process does not see, and SIGKILL; older PyTorch has 30
 
+_ended: set[int] = set()  # processes that were stopped, which is told
+
 
 class Hosts(NamedTuple):
-    """The hosts that work together: how many, where they meet (`host:port`, one of them), how long one waits."""
+    """The hosts that work together: how many, where they meet (`host:port`, one of them), and their patience."""
 
     number: int = 1
     meeting: str = "localhost:0"
-    wait_s: float = 40.0
+    patience_s: float = 20.0
+
+    @property
+    def wait_s(self) -> float:
+        """For which one waits for the others to come."""
+        return membership.START * self.patience_s
 
 
 def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoReturn:
@@ -37,8 +50,7 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     os.environ |= {LAUNCHED: "1", TOLD: "1"}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does: they share the cores
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_S)
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # pages on what a line says
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # pages on what a line says
     config = LaunchConfig(
         *(hosts.number, hosts.number, workers),
         run_id=str(uuid.uuid4()) if hosts.number == 1 else "spiro",  # several must say the same one
@@ -48,6 +60,7 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
         max_restarts=0,
         monitor_interval=0.1,
     )
+    threading.Thread(target=_end_stopped, args=[hosts.patience_s], daemon=True).start()
     try:
         elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
@@ -69,18 +82,45 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     sys.exit(0)
 
 
+def _end_stopped(patience_s: float) -> None:
+    """End those of this process's children that were stopped and not continued, so that torchrun's agent sees an end.
+
+    On one host the others have told it by then (`membership.Watch`); on several this host would else wait for ever.
+    """
+    seen: dict[int, float] = {}
+    while Path("/proc/self").exists():  # Linux
+        time.sleep(1)
+        stopped = [pid for pid, parent, state in _processes() if parent == os.getpid() and state == "T"]
+        seen = {pid: seen.get(pid, time.monotonic()) for pid in stopped}
+        for pid, since in seen.items():
+            if time.monotonic() - since > patience_s + 5:
+                print(f"process with pid {pid} was stopped; it is ended now: {membership.AGAIN}", file=sys.stderr)
+                _ended.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Number, parent and state of each."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+            yield int(file.parent.name), int(parent), state
+
+
 def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | int:
     """What is left to say of processes that ended with an exit status: one that failed has told it itself."""
     first = sorted(ended.items(), key=lambda item: item[1][1] == CUT_OFF)
     rank, (pid, status) = first[0]
     if status == CUT_OFF:
-        return f"{name}: the {workers} processes lost one another; run it again"
+        return f"{name}: a process of another host ended, or cannot be reached: that host's line says why"
     if status >= 0:
         return status
     try:
         said = signal.Signals(-status).name
     except ValueError:
         said = f"signal {-status}"
+    if -status == signal.SIGKILL and pid in _ended:
+        return 1
     memory = "; the system does that where memory runs out" if -status == signal.SIGKILL else ""
     return (
         f"{name}: process {rank} of {workers} (pid {pid}) was ended by {said}{memory}; the others were ended too: "

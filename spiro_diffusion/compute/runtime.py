@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from spiro_diffusion.compute import distributed, membership, portable_products
+from spiro_diffusion.compute import distributed, portable_products
 from spiro_diffusion.compute import kernels as fused
 from spiro_diffusion.compute.launcher import Hosts, launch
 from spiro_diffusion.compute.membership import Member
@@ -89,9 +89,8 @@ def spread(module: str, arguments: list[str]) -> None:
             f"params.yaml: runtime.meeting is {shown(repr(params.meeting))}; with {params.hosts} hosts (runtime.hosts) "
             "expected host:port, such as gpu1:29400, the same on all of them"
         )
-    wait_s = membership.START * params.patience
-    hosts = Hosts(params.hosts, params.meeting, wait_s) if params.hosts > 1 else Hosts()
-    launch(params.workers, module, arguments, hosts)
+    meeting = params.meeting if params.hosts > 1 else Hosts().meeting
+    launch(params.workers, module, arguments, Hosts(params.hosts, meeting, params.patience))
 
 
 def start() -> Runtime:

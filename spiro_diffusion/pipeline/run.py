@@ -1,7 +1,8 @@
-"""Run the stages of dvc.yaml one after the other without DVC, for a machine that has only PyTorch.
+"""Run the stages of dvc.yaml without DVC, for a machine that has only PyTorch.
 
     python -m spiro_diffusion.pipeline.run --preset presets/full.yaml --set download.source=nhanes --folder runs/full
     python -m spiro_diffusion.pipeline.run ... --first baselines --last baselines_report
+    python -m spiro_diffusion.pipeline.run ... --jobs 2      # stages that do not wait for one another at once
 
 From the root of the repository. The folder gets its own params.yaml (the repository's, with the presets and the
 settings applied) and `data/`, `models/`, `metrics/` as the pipeline has them, and `times.json`.
@@ -20,6 +21,7 @@ import yaml
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import read_params
+from spiro_diffusion.pipeline import schedule
 from spiro_diffusion.pipeline.dependencies import PIPELINES
 from spiro_diffusion.pipeline.stage import MAIN
 
@@ -48,16 +50,15 @@ def merged(params: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return result
 
 
-def stages(*roots: Path) -> dict[str, list[str]]:
-    """The arguments of each stage of both pipelines, in order, from the first of `roots` that has a dvc.yaml.
+def declared(*roots: Path) -> dict[str, dict[str, Any]]:
+    """The stages of both pipelines, in order, as the first of `roots` that has a dvc.yaml declares them.
 
     Raises SpiroError where none has.
     """
     for root in roots:
         if (root / PIPELINES[0]).is_file():
             files = [(root / file).read_text(encoding="utf-8") for file in PIPELINES if (root / file).is_file()]
-            listed = [item for file in files for item in yaml.safe_load(file)["stages"].items()]
-            return {name: stage["cmd"].split()[3:] for name, stage in listed}
+            return {name: stage for file in files for name, stage in yaml.safe_load(file)["stages"].items()}
     places = " or ".join(str(root.resolve()) for root in dict.fromkeys(roots))
     raise SpiroError(f"dvc.yaml: no such file in {places}; run from the root of the repository, which holds it")
 
@@ -69,35 +70,50 @@ def run_one(name: str, folder: Path) -> int:
     """
     if not folder.is_dir():
         raise SpiroError(f"{folder}: no such folder")
-    library = str(Path(__file__).parents[2])  # where `folder` is another one, Python must still find it
+    command = _command(name, declared(folder, Path())[name])
+    return subprocess.run(command, check=False, cwd=folder, env=_environment()).returncode
+
+
+def _command(name: str, stage: dict[str, Any]) -> list[str]:
+    return [sys.executable, "-m", __package__, name, *stage["cmd"].split()[3:]]
+
+
+def _environment() -> dict[str, str]:
+    library = str(Path(__file__).parents[2])  # where the folder is another one, Python must still find it
     paths = os.pathsep.join(p for p in (library, os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, "-m", __package__, name, *stages(folder, Path())[name]]
-    return subprocess.run(command, check=False, cwd=folder, env=os.environ | {"PYTHONPATH": paths}).returncode
+    return os.environ | {"PYTHONPATH": paths}
 
 
-def run(folder: Path, changes: list[str], first: str | None = None, last: str = MAIN[-1]) -> None:
+def run(folder: Path, changes: list[str], first: str | None = None, last: str = MAIN[-1], jobs: int = 1) -> None:
     """Run the stages from `first` to `last` in `folder`, and write how long each took.
+
+    At most `jobs` stages run at a time, each after those whose outputs dvc.yaml says it depends on.
 
     Raises SpiroError where a stage fails; what came before it stays.
     """
-    names = list(stages(Path()))
+    stages = declared(Path())
+    names = list(stages)
     for name in (first, last):
         if name is not None and name not in names:
             raise SpiroError(f"no stage {name}; there are {', '.join(names)}")
+    if jobs < 1:
+        raise SpiroError(f"--jobs {jobs}: expected 1 or more")
     params = merged(read_params(), changes)
     artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     record = folder / "times.json"
     times: dict[str, float] = artifacts.read_json(record) if first and record.is_file() else {}
-    for name in names[names.index(first) if first else 0 : names.index(last) + 1]:
-        began = time.monotonic()
-        print(f"== {name}", flush=True)
-        status = run_one(name, folder)
-        if status:
-            raise SpiroError(f"stage {name} ended with exit status {status}")
-        times[name] = round(time.monotonic() - began, 2)
-        print(f"   {times[name]:.1f} s", flush=True)
+    began = time.monotonic()
+
+    def ended(name: str, seconds: float) -> None:
+        times[name] = round(seconds, 2)
+        print(f"   {f'{name}: ' if jobs > 1 else ''}{times[name]:.1f} s", flush=True)
         artifacts.write_json(record, times)
-    print(f"== {sum(times.values()):.1f} s in all", flush=True)
+
+    waits = schedule.after(stages)
+    asked = names[names.index(first) if first else 0 : names.index(last) + 1]
+    commands = {name: schedule.Command(_command(name, stages[name]), waits[name]) for name in asked}
+    schedule.run_all(commands, jobs, folder, _environment(), ended)
+    print(f"== {sum(times.values()) if jobs == 1 else time.monotonic() - began:.1f} s in all", flush=True)
 
 
 def main() -> None:
@@ -108,6 +124,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/full"))
     parser.add_argument("--first", help="stage to begin with")
     parser.add_argument("--last", default=MAIN[-1], help="stage to end with")
+    parser.add_argument("--jobs", type=int, default=1, help="stages at a time; 2 on a GPU or with many cores")
     parser.add_argument("--print", action="store_true", help="print the presets as settings and end")
     asked = parser.parse_args()
     try:
@@ -115,7 +132,7 @@ def main() -> None:
         if asked.print:
             print("\n".join(changes))
         else:
-            run(asked.folder, changes + asked.set, asked.first, asked.last)
+            run(asked.folder, changes + asked.set, asked.first, asked.last, asked.jobs)
     except SpiroError as error:
         sys.exit(f"run: {error}")
     except KeyboardInterrupt:

@@ -31,6 +31,7 @@ def main(name: str, argv: list[str]) -> None:
     interrupts.in_one_line()
     with _one_line(name):
         portable.settle(name)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else pages on others that do not come: a line says it
         module = importlib.import_module(f"{__package__}.{name}")
         if name in SPREAD:
             from spiro_diffusion.compute import runtime  # noqa: PLC0415 (PyTorch, which `settle` must come before)
