@@ -9,7 +9,8 @@ from spiro_diffusion.core.artifacts import write_text
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.evaluation.figures import missing
-from spiro_diffusion.evaluation.registry import PERCENT, Form, Line, line_at, named
+from spiro_diffusion.evaluation.registry import COUNT, PERCENT, RATIO, Form, Line, line_at, named
+from spiro_diffusion.evaluation.session_figures import FIGURES as SESSION_FIGURES
 from spiro_diffusion.reporting import cells
 
 NONE = missing("not in the record")
@@ -69,7 +70,32 @@ def _completion() -> tuple[Column, ...]:
     )
 
 
-COLUMNS: dict[Task, tuple[Column, ...]] = {"generation": _generation(), "completion": _completion()}
+SHOWN_OF_SESSIONS = (  # of session_figures.FIGURES; all are in the JSON
+    *(f"{index}_{what}" for what in ("cv", "gap", "first") for index in ("fev1", "fvc", "pef")),
+    "fvc_skewness",
+    *(f"{index}_correlation" for index in ("fev1", "fvc", "pef")),
+    *("overlap", "repeats", "nhanes_fvc_A", "nhanes_fev1_A"),
+)
+
+
+def _sessions() -> tuple[Column, ...]:
+    """The two-sample test, how many figures agree, some of them, and copies."""
+    by_name = {one.name: one for one in SESSION_FIGURES}
+    many = len(SESSION_FIGURES)
+    figures = (by_name[name] for name in SHOWN_OF_SESSIONS)
+    return (
+        Column("auc", "two-sample AUC of sessions", RATIO, "0.5"),
+        Column("holds", f"of {many} figures, differences from held-out people that hold 0", COUNT, str(many)),
+        *(Column(f"figures.{one.name}.candidate", one.label, one.form, "held-out") for one in figures),
+        Column("copies.nearest_share", "nearest to a training session", PERCENT, "50 %"),
+    )
+
+
+COLUMNS: dict[Task, tuple[Column, ...]] = {
+    "generation": _generation(),
+    "sessions": _sessions(),
+    "completion": _completion(),
+}
 
 
 def on_screen(scored: Scored) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -107,7 +133,7 @@ def update(path: Path, scored: Scored, date: str) -> None:
 
 def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
     """The lines of each task's table by name, data and participants."""
-    kept: dict[Task, dict[tuple[str, ...], str]] = {"generation": {}, "completion": {}}
+    kept: dict[Task, dict[tuple[str, ...], str]] = {task: {} for task in COLUMNS}
     if not path.exists():
         return kept
     text = path.read_text(encoding="utf-8")

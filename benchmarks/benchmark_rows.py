@@ -1,0 +1,107 @@
+"""Renew benchmarks/table.md: our models' draws of another seed, the examples of docs/benchmark.md, and recorded rows.
+
+    python -m benchmarks.benchmark_rows --models models --data data --metrics metrics --table benchmarks/table.md
+
+The rows of the generator, the floor and the baselines are those that the stages `evaluate` and `reconstruct` and the
+pipeline baselines/dvc.yaml have recorded in `metrics`: run `make repro` and `dvc repro baselines/dvc.yaml` first. Rows
+of the same name, data and participants are replaced, others stay.
+"""
+
+import argparse
+import contextlib
+import datetime
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spiro_diffusion.benchmark import protocol, score, table, task
+from spiro_diffusion.benchmark.protocol import DRAWS, Source, Task
+from spiro_diffusion.compute import runtime
+from spiro_diffusion.core.artifacts import write_npz
+from spiro_diffusion.evaluation import completion
+from spiro_diffusion.generation.generator import Generator
+from spiro_diffusion.generation.sessions import draw_sessions
+from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.reconstruction.densities import load_reconstructor
+
+PAGE = Path(__file__).parents[1] / "docs/benchmark.md"
+AGAIN: dict[Task, str] = {
+    "generation": "our generator, drawn again",
+    "sessions": "our sessions, drawn again",
+    "completion": "our completions, drawn again",
+}
+EXAMPLE = "example of docs/benchmark.md"
+EXAMPLES: dict[Task, str] = {"generation": "theirs.npz", "sessions": "blown.npz", "completion": "completed.npz"}
+SEED = 20_261_127  # another than the stages'
+STEPS = 6  # of completions, as the stage reconstruct takes
+
+
+def draw(models: Path, source: Source, folder: Path) -> dict[Task, Path]:
+    """A submission of each task by the models, from what `spiro benchmark prepare` hands out."""
+    vqvae, cldm, reconstructor = (models / f"{name}.safetensors" for name in ("vqvae", "cldm", "reconstructor"))
+    generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
+    files: dict[Task, Path] = {name: folder / f"our_{name}.npz" for name in DRAWS}
+
+    asked = pd.read_csv(folder / "task/generation.csv")
+    flow = generator.sample(asked.drop(columns="id"), DRAWS["generation"], SEED)
+    write_npz(files["generation"], {"id": asked["id"].to_numpy(str), "flow_l_s": flow, "smooth": np.array(True)})
+
+    efforts = pd.read_csv(folder / "task/sessions.csv")
+    more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)  # a set holds PLACES efforts; the rest are another
+    sets = efforts.assign(person=efforts["person"] * (1 + PLACES) + more, place=seat + 1)
+    drawn = draw_sessions(generator, sets.drop(columns="id"), SEED)
+    write_npz(
+        files["sessions"],
+        {
+            "id": efforts["id"].to_numpy(str),
+            "grade": drawn.table["grade"].to_numpy(str),
+            "flow_l_s": drawn.signals,
+            "smooth": np.array(True),
+        },
+    )
+
+    model, ids, volumes = load_reconstructor(reconstructor, generator), [], []
+    for number, case in enumerate(protocol.completion(source)):
+        ids.append(protocol.case_ids(case))
+        volumes.append(completion.draw(model, case, DRAWS["completion"], SEED + number, steps=STEPS)[1])
+    both = {name: np.concatenate([one[name] for one in volumes]) for name in ("fvc", "fef2575")}
+    write_npz(files["completion"], {"id": np.concatenate(ids), **both})
+    return files
+
+
+def examples(folder: Path) -> dict[Task, Path]:
+    """The submissions that the code of the page makes."""
+    with contextlib.chdir(folder):
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
+            exec(block, {})
+    return {name: folder / file for name, file in EXAMPLES.items()}
+
+
+def main() -> None:
+    """Draw, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--metrics", type=Path, default=Path("metrics"))
+    parser.add_argument("--table", type=Path, default=Path("benchmarks/table.md"))
+    options = parser.parse_args()
+    source, date = Source.of(options.data), datetime.date.today().isoformat()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        task.prepare(source, folder / "task")
+        for label, files in (("", draw(options.models, source, folder)), (EXAMPLE, examples(folder))):
+            for what, file in files.items():
+                found = score.score(what, source, options.metrics, file, label or AGAIN[what])
+                table.update(options.table, found, date)
+                print(f"{what}: {', '.join(found.rows)} ({time.perf_counter() - began:.0f} s)", flush=True)
+                for note in found.notes:
+                    print(f"  {note}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
