@@ -123,7 +123,7 @@ def candidate(curves: submission.Curves, asked: pd.DataFrame, real: Real) -> Can
 
 
 def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
-    """The row of sessions, beside held-out people's own figures and those of the generator, the floor, the baselines."""
+    """The row of sessions, beside held-out people's own, and those of the generator, the floor and the baselines."""
     asked = protocol.sessions(source)
     found = submission.read_sessions(curves, asked)
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, SEED)
