@@ -3,9 +3,9 @@
 python -m benchmarks.requests_population --models models --data data [--part reporting] [-n 40] [--device cpu]
 
 For the best effort of each held-out person `n` curves are drawn without a request, three times. The first says how
-often this person's curves carry each pattern, or lie in each range of FEV1 in percent of predicted; so many are drawn on
-request. The second and the third are held against these: AUC of trees that are to tell them apart by all indices, age,
-height and sex, with a 95 % interval clustered by person, and by index the difference of means and the
+often this person's curves carry each pattern, or lie in each range of FEV1 in percent of predicted; so many are drawn
+on request. The second and the third are held against these: AUC of trees that are to tell them apart by all indices,
+age, height and sex, with a 95 % interval clustered by person, and by index the difference of means and the
 Kolmogorov-Smirnov distance with the 95 % limit that exchanging labels within each person gives. Second against third
 shows what chance does.
 """
