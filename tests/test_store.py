@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -166,3 +167,29 @@ def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\3\4")
     with pytest.raises(SpiroError, match=r"not a sound \.zip"):
         store.located("cut.zip")
+
+
+@pytest.fixture
+def small_disk(cache: Path) -> Iterator[Callable[[int], None]]:
+    """The cache on a file system of so many kB; `resize` gives it more."""
+    cache.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(cache)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield lambda kb: subprocess.run(["mount", "-o", f"remount,size={kb}k", str(cache)], check=True) and None
+    subprocess.run(["umount", "--lazy", str(cache)], check=True)
+
+
+def test_a_full_disk_in_mid_download_is_a_line_and_leaves_no_half_model(
+    web: Web, archive: Path, cache: Path, small_disk: Callable[[int], None]
+) -> None:
+    """The disk fills while the archive comes, then while it is unpacked; with room the fetch goes on."""
+    web.content = archive.read_bytes()
+    for room, kb in (("of the archive", 48), ("of its files", 160)):
+        small_disk(kb)
+        with pytest.raises(SpiroError, match=r"(fetched|unpacked) .*No space left on device") as caught:
+            store.located(web.address)
+        assert "\n" not in str(caught.value), room
+        assert not [path for path in cache.rglob("*") if path.name in ("sampler.json", "facts.onnx")], room
+    small_disk(1024)
+    assert store.holds_model(store.located(web.address))
