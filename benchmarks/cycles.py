@@ -44,7 +44,7 @@ def main() -> None:
     people = table[table["best"] & table[[*JUDGED]].gt(0).all(axis=1)].reset_index(drop=True)
     asked = people[[*conditioning.USUAL]]
 
-    def logs(cycle: object) -> dict[str, NDArray[np.float64]]:
+    def logs(cycle: str | None) -> dict[str, NDArray[np.float64]]:
         """Mean over the draws (people,) of the logarithm of each index."""
         told = asked if cycle is None else asked.assign(cycle=cycle)
         flow = generator.sample(told, options.draws, SEED, progress=False)

@@ -119,7 +119,7 @@ def main() -> None:
     args = first["age"], first["height"], first["sex"]
     carried = patterns.labels(first["fev1"], first["fvc"], *args, np.zeros(len(first), bool))[[*patterns.PARTITION]]
     predicted = gli_global("fev1", *args).percent(first["fev1"].to_numpy())
-    by_pattern = [{"pattern": carried.columns[row.argmax()]} if row.any() else {} for row in carried.to_numpy()]
+    by_pattern = [{"pattern": patterns.PARTITION[int(row.argmax())]} if row.any() else {} for row in carried.to_numpy()]
     by_range = [{"fev1": RANGES[i]} for i in np.digitize(predicted, ENDS)]
     for label, said, key in (("by pattern", by_pattern, "pattern"), ("by range of FEV1", by_range, "fev1")):
         began = time.perf_counter()

@@ -131,8 +131,8 @@ def test_sessions_of_one_lung_pass_and_those_of_strangers_are_found_out(
     assert list(rows) == ["id", *protocol.TOLD_OF_SESSIONS]
     assert rows.groupby(["person", "test_type"])["place"].apply(lambda one: one.tolist() == [1, 2, 3]).all()
     found = {}
-    for name, lungs in (("lungs", True), ("strangers", False)):
-        write_npz(folder / f"{name}.npz", blow(source, lungs))
+    for name in ("lungs", "strangers"):
+        write_npz(folder / f"{name}.npz", blow(source, name == "lungs"))
         found[name] = scoring.score("sessions", source, folder / "metrics", folder / f"{name}.npz", name)
     assert list(found["lungs"].rows) == ["lungs", "held-out participants", "generator", "independent efforts"]
     lungs, strangers = (one.rows[name] for name, one in found.items())

@@ -37,8 +37,8 @@ def test_blows_of_field_3066_become_the_training_data_of_the_pipeline(
     rows, people = [], []
     for number, (seqn, efforts) in enumerate(raw.groupby("SEQN"), 1_000_001):
         row = {"eid": str(number)}
-        for i, effort in enumerate(efforts.head(3).itertuples()):
-            flow = counter.flow(np.asarray(effort.SPXRAW)[None], float(effort.SPAFACT))[0]
+        for i, effort in enumerate(efforts.head(3).to_dict("records")):
+            flow = counter.flow(np.asarray(effort["SPXRAW"])[None], float(effort["SPAFACT"]))[0]
             volume = np.rint(10 * np.cumsum(flow)).astype(int)  # mL at BTPS
             row[f"3066-0.{i}"] = f"blow{i + 1},{(np.cumsum(volume != 0) > 0).sum()},{','.join(map(str, volume))}"
         rows.append(row)
@@ -100,8 +100,8 @@ def here(data: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     raw = pd.read_parquet(data / "repaired" / "SPXRAW_G.parquet").query("SPATTYPE == 'Pre' and SPAQEFF == 'A'")
     for name, (_, efforts) in zip(("P1", "P2"), raw.groupby("SEQN"), strict=False):
         parts = []
-        for number, effort in enumerate(efforts.itertuples(), 1):
-            flow = counter.flow(np.asarray(effort.SPXRAW)[None], float(effort.SPAFACT))[0]
+        for number, effort in enumerate(efforts.to_dict("records"), 1):
+            flow = counter.flow(np.asarray(effort["SPXRAW"])[None], float(effort["SPAFACT"]))[0]
             parts.append(pd.DataFrame({"curve": number, "time_s": 0.01 * np.arange(len(flow)), "flow_l_s": flow}))
         pd.concat(parts).round(4).to_csv(f"LAB/{name}.csv", index=False)
     people = {"person": ["P1", "P2"], "age": [45, 50], "height": [175, 171], "sex": ["male", "male"]}

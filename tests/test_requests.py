@@ -340,7 +340,15 @@ def three_cycles(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     files = {"curves": data / "curves.parquet", "vqvae": run / "vqvae.safetensors"}
     latents = {"latents": data / "latents.npy", "moments": data / "latent_moments.json"}
     shutil.copy(models / "vqvae.safetensors", run)
-    few = {"epochs": 1, "batch": 32, "width": 16, "multipliers": [1, 2], "head": 16, "context": 16, "ema": 0.9}
+    few: dict[str, Any] = {
+        "epochs": 1,
+        "batch": 32,
+        "width": 16,
+        "multipliers": [1, 2],
+        "head": 16,
+        "context": 16,
+        "ema": 0.9,
+    }
     few |= {"facts_epochs": 2, "facts_batch": 32, "facts_width": 32, "facts_blocks": 1, "validate_every": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(run)

@@ -171,12 +171,16 @@ def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(cache: Path) -> Iterator[Callable[[int], None]]:
-    """The cache on a file system of so many kB; `resize` gives it more."""
+    """The cache on a file system of 48 kB; what is given resizes it, in kB."""
     cache.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(cache)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("only root can mount a small file system")
-    yield lambda kb: subprocess.run(["mount", "-o", f"remount,size={kb}k", str(cache)], check=True) and None
+
+    def resize(kb: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={kb}k", str(cache)], check=True)
+
+    yield resize
     subprocess.run(["umount", "--lazy", str(cache)], check=True)
 
 
