@@ -13,6 +13,7 @@ import datetime
 import re
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         task.prepare(source, folder / "task")
-        for label, files in (("", draw(options.models, source, folder)), (EXAMPLE, examples(folder))):
-            for what, file in files.items():
+        for label, made in ((EXAMPLE, examples), ("", partial(draw, options.models, source))):
+            for what, file in made(folder).items():
                 found = score.score(what, source, options.metrics, file, label or AGAIN[what])
                 table.update(options.table, found, date)
                 print(f"{what}: {', '.join(found.rows)} ({time.perf_counter() - began:.0f} s)", flush=True)
