@@ -13,11 +13,13 @@ import datetime
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from spiro_diffusion.benchmark import protocol, score, table, task
 from spiro_diffusion.benchmark.protocol import DRAWS, Source, Task
@@ -37,49 +39,59 @@ AGAIN: dict[Task, str] = {
 }
 EXAMPLE = "example of docs/benchmark.md"
 EXAMPLES: dict[Task, str] = {"generation": "theirs.npz", "sessions": "blown.npz", "completion": "completed.npz"}
+Arrays = dict[str, NDArray]
 SEED = 20_261_127  # another than the stages'
 STEPS = 6  # of completions, as the stage reconstruct takes
 
 
-def draw(models: Path, source: Source, folder: Path) -> dict[Task, Path]:
-    """A submission of each task by the models, from what `spiro benchmark prepare` hands out."""
+def draw(models: Path, source: Source, tasks: list[Task], folder: Path) -> dict[Task, Path]:
+    """A submission of each of the tasks by the models, from what `spiro benchmark prepare` hands out."""
     vqvae, cldm, reconstructor = (models / f"{name}.safetensors" for name in ("vqvae", "cldm", "reconstructor"))
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.start())
-    files: dict[Task, Path] = {name: folder / f"our_{name}.npz" for name in DRAWS}
-
-    asked = pd.read_csv(folder / "task/generation.csv")
-    flow = generator.sample(asked.drop(columns="id"), DRAWS["generation"], SEED)
-    write_npz(files["generation"], {"id": asked["id"].to_numpy(str), "flow_l_s": flow, "smooth": np.array(True)})
-
-    efforts = pd.read_csv(folder / "task/sessions.csv")
-    more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)  # a set holds PLACES efforts; the rest are another
-    sets = efforts.assign(person=efforts["person"] * (1 + PLACES) + more, place=seat + 1)
-    drawn = draw_sessions(generator, sets.drop(columns="id"), SEED)
-    write_npz(
-        files["sessions"],
-        {
-            "id": efforts["id"].to_numpy(str),
-            "grade": drawn.table["grade"].to_numpy(str),
-            "flow_l_s": drawn.signals,
-            "smooth": np.array(True),
-        },
-    )
-
-    model, ids, volumes = load_reconstructor(reconstructor, generator), [], []
-    for number, case in enumerate(protocol.completion(source)):
-        ids.append(protocol.case_ids(case))
-        volumes.append(completion.draw(model, case, DRAWS["completion"], SEED + number, steps=STEPS)[1])
-    both = {name: np.concatenate([one[name] for one in volumes]) for name in ("fvc", "fef2575")}
-    write_npz(files["completion"], {"id": np.concatenate(ids), **both})
+    makers: dict[Task, Callable[[Generator, Path], Arrays]] = {
+        "generation": generated,
+        "sessions": blown,
+        "completion": partial(completed, reconstructor, source),
+    }
+    files = {name: folder / f"our_{name}.npz" for name in tasks}
+    for name, file in files.items():
+        write_npz(file, makers[name](generator, folder / "task"))
     return files
 
 
-def examples(folder: Path) -> dict[Task, Path]:
-    """The submissions that the code of the page makes."""
+def generated(generator: Generator, task: Path) -> Arrays:
+    """Curves for the rows of generation.csv."""
+    asked = pd.read_csv(task / "generation.csv")
+    flow = generator.sample(asked.drop(columns="id"), DRAWS["generation"], SEED)
+    return {"id": asked["id"].to_numpy(str), "flow_l_s": flow, "smooth": np.array(True)}
+
+
+def blown(generator: Generator, task: Path) -> Arrays:
+    """Sessions for the rows of sessions.csv."""
+    efforts = pd.read_csv(task / "sessions.csv")
+    more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)  # a set holds PLACES efforts; the rest are another
+    sets = efforts.assign(person=efforts["person"] * (1 + PLACES) + more, place=seat + 1)
+    drawn = draw_sessions(generator, sets.drop(columns="id"), SEED)
+    arrays = {"id": efforts["id"].to_numpy(str), "grade": drawn.table["grade"].to_numpy(str)}
+    return arrays | {"flow_l_s": drawn.signals, "smooth": np.array(True)}
+
+
+def completed(reconstructor: Path, source: Source, generator: Generator, task: Path) -> Arrays:
+    """Volumes of the efforts of completion.npz, which are the protocol's cases."""
+    del task
+    model, cases = load_reconstructor(reconstructor, generator), protocol.completion(source)
+    draws = DRAWS["completion"]
+    drawn = [completion.draw(model, case, draws, SEED + i, steps=STEPS)[1] for i, case in enumerate(cases)]
+    volumes = {name: np.concatenate([one[name] for one in drawn]) for name in ("fvc", "fef2575")}
+    return {"id": np.concatenate([protocol.case_ids(case) for case in cases]), **volumes}
+
+
+def examples(tasks: list[Task], folder: Path) -> dict[Task, Path]:
+    """The submissions of the tasks that the code of the page makes."""
     with contextlib.chdir(folder):
         for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
             exec(block, {})
-    return {name: folder / file for name, file in EXAMPLES.items()}
+    return {name: folder / EXAMPLES[name] for name in tasks}
 
 
 def main() -> None:
@@ -89,13 +101,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--metrics", type=Path, default=Path("metrics"))
     parser.add_argument("--table", type=Path, default=Path("benchmarks/table.md"))
+    parser.add_argument("--tasks", nargs="+", choices=[*DRAWS], default=[*DRAWS])
     options = parser.parse_args()
+    tasks: list[Task] = options.tasks
     source, date = Source.of(options.data), datetime.date.today().isoformat()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         task.prepare(source, folder / "task")
-        for label, made in ((EXAMPLE, examples), ("", partial(draw, options.models, source))):
+        for label, made in ((EXAMPLE, partial(examples, tasks)), ("", partial(draw, options.models, source, tasks))):
             for what, file in made(folder).items():
                 found = score.score(what, source, options.metrics, file, label or AGAIN[what])
                 table.update(options.table, found, date)

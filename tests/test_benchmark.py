@@ -343,6 +343,13 @@ def test_the_table_keeps_the_rows_of_others_and_replaces_its_own(perfect: Scored
     assert "2026-01-01" in lines[0]
     assert "2026-01-03" in lines[-1]
     assert len({line.count("|") for line in lines}) == 1
+    older = re.sub(r"(?m)^(\| .*) \|[^|]*\|$", r"\1 |", path.read_text())  # of a version without the last column
+    path.write_text(older)
+    table.update(path, again, "2026-01-04")
+    lines = [line for line in path.read_text().splitlines() if line.startswith("| ")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[3].endswith("| – |")
+    assert not lines[-1].endswith("| – |")
     (tmp_path / "notes.md").write_text("# Mine\n")
     with pytest.raises(SpiroError, match="is no table of the benchmark"):
         table.update(tmp_path / "notes.md", again, "2026-01-03")

@@ -88,6 +88,7 @@ def _sessions() -> tuple[Column, ...]:
         Column("holds", f"of {many} figures, differences from held-out people that hold 0", COUNT, str(many)),
         *(Column(f"figures.{one.name}.candidate", one.label, one.form, "held-out") for one in figures),
         Column("copies.nearest_share", "nearest to a training session", PERCENT, "50 %"),
+        Column("copies.nearer_than_held", "nearer to training sessions than held-out ones are, AUC", RATIO, "0.5"),
     )
 
 
@@ -132,7 +133,7 @@ def update(path: Path, scored: Scored, date: str) -> None:
 
 
 def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
-    """The lines of each task's table by name, data and participants."""
+    """The lines of each task's table by name, data and participants; a column that the file lacks is `–`."""
     kept: dict[Task, dict[tuple[str, ...], str]] = {task: {} for task in COLUMNS}
     if not path.exists():
         return kept
@@ -141,11 +142,20 @@ def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
         raise SpiroError(f"{path}: is no table of the benchmark; name another file with --table")
     for section in text.split("\n## ")[1:]:
         title, _, rest = section.partition("\n")
-        lines = [line for line in rest.splitlines() if line.startswith("| ")][3:]  # after head, rule, ideal
+        lines = [_cells(line) for line in rest.splitlines() if line.startswith("| ")]
         for task in kept:
             if task == title:
-                kept[task] = {tuple(cell.strip() for cell in line.split("|")[1:4]): line for line in lines}
+                rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[3:]]  # after head, rule, ideal
+                wanted = (*ABOUT, *(column.label for column in COLUMNS[task]))
+                kept[task] = {
+                    tuple(row[name] for name in ABOUT[:3]): _line(*(row.get(name, "–") for name in wanted))
+                    for row in rows
+                }
     return kept
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
 def _line(*texts: str) -> str:
