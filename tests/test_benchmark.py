@@ -21,7 +21,7 @@ from spiro_diffusion.cli import main
 from spiro_diffusion.core.artifacts import read_json, read_npz, write_json, write_npz
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset import splits
-from spiro_diffusion.evaluation import candidates, data
+from spiro_diffusion.evaluation import candidates, data, session_judge
 from spiro_diffusion.evaluation.judge import judge
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import Question, named
@@ -50,6 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Pat
     floor = judge(candidates.floor(real, DRAWS["generation"], 1), real, resamples=RESAMPLES, seed=1)
     about = data.about(real, source.source, source.part, {})
     Record(about, floor, floor, {}, {"PCA": floor}, []).write(root / "metrics/evaluate")
+    others = {"generator": real.members, "independent efforts": real.members}
+    ruler = real.ruler(best=False)
+    session_judge.judge(real.held, others, ruler, resamples=RESAMPLES, seed=1).write(root / "metrics/evaluate")
     return root
 
 
@@ -83,6 +86,15 @@ def judged(folder: Path, source: Source, path: Path, name: str = "theirs") -> Sc
     return scoring.score("generation", source, folder / "metrics", path, name)
 
 
+def blow(source: Source, lungs: bool) -> dict[str, np.ndarray]:
+    """The arrays of a submission of sessions: of one lung each, or every effort of another; grades as they were."""
+    asked, rng = protocol.sessions(source), np.random.default_rng(4)
+    people = asked["person"].to_numpy() if lungs else np.arange(len(asked))
+    own = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
+    flow = world.signals(asked, own + rng.standard_normal((len(asked), 3)) * world.EFFORT_SD, rng)
+    return {"id": asked["id"].to_numpy(str), "grade": asked["grade"].to_numpy(str), "flow_l_s": flow}
+
+
 @pytest.fixture(scope="module")
 def perfect(folder: Path, source: Source) -> Scored:
     """The curves of a generator that knows the world's laws."""
@@ -110,6 +122,63 @@ def test_best_efforts_of_a_lower_grade_are_asked_for_as_grade_a_too(folder: Path
     assert rows["again"].sum() == 40
     assert rows["id"].is_unique
     assert (rows.loc[rows["again"], "grade"] == "A").all()
+
+
+def test_sessions_of_one_lung_pass_and_those_of_strangers_are_found_out(
+    folder: Path, source: Source, task: Path
+) -> None:
+    rows = pd.read_csv(task / "sessions.csv")
+    assert list(rows) == ["id", *protocol.TOLD_OF_SESSIONS]
+    assert rows.groupby(["person", "test_type"])["place"].apply(lambda one: one.tolist() == [1, 2, 3]).all()
+    found = {}
+    for name in ("lungs", "strangers"):
+        write_npz(folder / f"{name}.npz", blow(source, name == "lungs"))
+        found[name] = scoring.score("sessions", source, folder / "metrics", folder / f"{name}.npz", name)
+    assert list(found["lungs"].rows) == ["lungs", "held-out participants", "generator", "independent efforts"]
+    lungs, strangers = (one.rows[name] for name, one in found.items())
+    low, high = lungs["auc"].interval or (1, 0)
+    assert low - 0.02 < 0.5 < high + 0.02
+    assert (strangers["auc"].value or 0) > 0.8
+    held = found["lungs"].rows["held-out participants"]["figures.fev1_cv.candidate"].value or 0
+    assert lungs["figures.fev1_cv.candidate"].value == pytest.approx(held, rel=0.3)
+    assert (strangers["figures.fev1_cv.candidate"].value or 0) > 2 * held
+    assert (lungs["holds"].value or 0) > (strangers["holds"].value or 99) + 5
+    assert (lungs["copies.nearest_share"].low or 1) < 0.5
+
+
+def test_without_a_record_sessions_stand_beside_what_needs_no_generator(
+    folder: Path, source: Source, tmp_path: Path
+) -> None:
+    write_npz(tmp_path / "lungs.npz", blow(source, True) | {"smooth": np.array(False)})
+    found = scoring.score("sessions", source, tmp_path / "metrics", tmp_path / "lungs.npz", "lungs")
+    assert list(found.rows) == ["lungs", "held-out participants", "floor", "nearest training session"]
+    assert "dvc repro evaluate" in found.notes[0]
+    assert set(found.rows["floor"]) == set(found.rows["lungs"])
+
+
+def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source, tmp_path: Path) -> None:
+    asked, good = protocol.sessions(source), blow(source, True)
+    n, first = len(asked), asked["id"].iloc[0]
+    for change, said in (
+        ({"grade": None}, "has no array grade, only flow_l_s, id"),
+        ({"grade": np.array(["F"] * n)}, "grade F; expected one of A, B, C, D"),
+        ({"grade": np.array(["A"] * (n - 1))}, f"({n - 1},); expected one for each id"),
+        ({"flow_l_s": np.ones((n, 2, 512))}, "has 2 curves an effort; a session is one draw"),
+        ({"flow_l_s": np.ones((n, 500))}, f"({n}, 1, 500); expected ({n}, draws, 512 or 2048) with 1 draws or more"),
+        ({"id": asked["id"].to_numpy(str)[1:]}, f"of {n} ids 1 missing"),
+        ({"person": asked["person"].to_numpy() + 1}, f"person of the effort {first} is 1, in sessions.csv 0"),
+        ({"test_type": np.array(["Bron"] * n)}, f"test_type of the effort {first} is Bron, in sessions.csv Pre"),
+    ):
+        arrays = {name: values for name, values in (good | change).items() if values is not None}
+        write_npz(tmp_path / "theirs.npz", arrays)
+        with pytest.raises(SpiroError, match=re.escape(said)) as caught:
+            submission.read_sessions(tmp_path / "theirs.npz", asked)
+        assert "\n" not in str(caught.value)
+    again = {"person": asked["person"].to_numpy(), "test_type": asked["test_type"].to_numpy(str)}
+    write_npz(tmp_path / "theirs.npz", {k: v[::-1] for k, v in (good | again).items()})
+    found = submission.read_sessions(tmp_path / "theirs.npz", asked)
+    assert (found.signals == good["flow_l_s"]).all()
+    assert found.grades.tolist() == asked["grade"].tolist()
 
 
 def test_what_is_hidden_of_an_effort_is_not_handed_out(task: Path) -> None:
@@ -274,6 +343,13 @@ def test_the_table_keeps_the_rows_of_others_and_replaces_its_own(perfect: Scored
     assert "2026-01-01" in lines[0]
     assert "2026-01-03" in lines[-1]
     assert len({line.count("|") for line in lines}) == 1
+    older = re.sub(r"(?m)^(\| .*) \|[^|]*\|$", r"\1 |", path.read_text())  # of a version without the last column
+    path.write_text(older)
+    table.update(path, again, "2026-01-04")
+    lines = [line for line in path.read_text().splitlines() if line.startswith("| ")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[3].endswith("| – |")
+    assert not lines[-1].endswith("| – |")
     (tmp_path / "notes.md").write_text("# Mine\n")
     with pytest.raises(SpiroError, match="is no table of the benchmark"):
         table.update(tmp_path / "notes.md", again, "2026-01-03")
@@ -290,14 +366,14 @@ def test_the_examples_of_the_page_are_judged(
     for block in blocks():
         assert len(block.splitlines()) <= 14
         exec(block, {})
-    for kind, file in (("generation", "theirs.npz"), ("completion", "completed.npz")):
+    for kind, file in (("generation", "theirs.npz"), ("sessions", "blown.npz"), ("completion", "completed.npz")):
         arguments = ["benchmark", "score", "--task", kind, "--curves", file, "--table", "table.md", "--json"]
         capsys.readouterr()
         assert main(arguments) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["data"]["participants"] == 40
         assert found["rows"][Path(file).stem]
-    assert {"## generation", "## completion"} <= set((folder / "table.md").read_text().splitlines())
+    assert {"## generation", "## sessions", "## completion"} <= set((folder / "table.md").read_text().splitlines())
 
 
 def test_the_command_line_ends_in_a_line(

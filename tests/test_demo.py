@@ -48,7 +48,7 @@ def generator(models: Path) -> SpiroGenerator:
 def site(generator: SpiroGenerator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page and its scripts as in the built site, with a tiny model."""
     if not (vendor.RUNTIME / "ort.wasm").exists():
-        pytest.skip("onnxruntime-web is not there: `make demo` fetches it from npm")  # tests need no network
+        pytest.skip("onnxruntime-web is not there: `make test-demo` fetches it from npm")  # tests need no network
     folder = without_model(tmp_path_factory.mktemp("site"))
     (folder / "demo" / "onnxruntime").symlink_to(vendor.RUNTIME)
     generator.export(folder / "onnx")

@@ -308,6 +308,11 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
         }
         for name in completion_rivals.BASELINES:
             assert case[name]["fvc"]["error"].value > 0
+            assert 0 <= case[name]["fvc"]["coverage_90"].value <= 1
+        for name in ("generator", "plain_path", *completion_rivals.BASELINES):
+            score = case[name]["fvc"]["interval_score"]
+            assert score.low <= score.value <= score.high
+        assert case["generator"]["fvc"]["interval_score"].value > case["generator"]["fvc"]["crps"].value
     everyone = cases["cut_1"]["cells"]["all"]
     assert everyone["people"] == len(held)
     assert everyone["from"] < everyone["holds"] <= everyone["to"]

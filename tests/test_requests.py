@@ -1,6 +1,8 @@
 """Patients on request: what is asked for is understood, refused where it cannot be, and met by every curve drawn."""
 
+import dataclasses
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,20 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from lungs import Lungs
 from scipy.stats import ks_2samp
 
 from spiro_diffusion import api
 from spiro_diffusion.api import Curves, SpiroGenerator
 from spiro_diffusion.cli import main
+from spiro_diffusion.core.artifacts import write_json
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.generation import conditional_draws, known_values, on_request, personal, requests
 from spiro_diffusion.generation.conditional_draws import Budget, Found
 from spiro_diffusion.generation.known_values import Known
 from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.header import MadeFrom
+from spiro_diffusion.models.latent_diffusion import load_cldm, save_cldm
 from spiro_diffusion.physiology import ats_ers, counter, effort_kinds, patterns, reference, spirometry, time_grid
 from spiro_diffusion.physiology.spirometry import Indices
+from spiro_diffusion.pipeline import encode, train_cldm
 
 MAN: dict[str, Any] = {"age": 45, "height": 175, "sex": "male"}
 TRAINED = {"age": [6.0, 79.0], "height": [100.0, 200.0]}
@@ -320,6 +328,59 @@ def test_weight_ethnicity_and_cycle_are_conditions_of_who_gives_them(monkeypatch
     assert set(personal.added(people, {})) == set(MAN)
     with pytest.raises(SpiroError, match="does not know ethnicity"):
         personal.added(people, {"ethnicity": "white"})
+
+
+@pytest.fixture(scope="module")
+def three_cycles(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of the stages encode and train_cldm on simulated people of E, F and G."""
+    run = tmp_path_factory.mktemp("cycles")
+    data = tiny.data(run / "data", 14, "EFG")
+    assert pd.read_parquet(data / "curves.parquet")["cycle"].unique().tolist() == ["E", "F", "G"]
+    write_json(run / "manifest.json", {"source": "simulated"})
+    files = {"curves": data / "curves.parquet", "vqvae": run / "vqvae.safetensors"}
+    latents = {"latents": data / "latents.npy", "moments": data / "latent_moments.json"}
+    shutil.copy(models / "vqvae.safetensors", run)
+    few: dict[str, Any] = {
+        "epochs": 1,
+        "batch": 32,
+        "width": 16,
+        "multipliers": [1, 2],
+        "head": 16,
+        "context": 16,
+        "ema": 0.9,
+    }
+    few |= {"facts_epochs": 2, "facts_batch": 32, "facts_width": 32, "facts_blocks": 1, "validate_every": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run)
+        shutil.copy(tiny.ROOT / "params.yaml", run)
+        encode.encode(encode.Params(512), signals=data / "signals_L512.npy", **files, **latents)
+        params = dataclasses.replace(load_params(train_cldm.Params, "train_cldm"), **few)
+        made = {"manifest": run / "manifest.json", "cldm": run / "cldm.safetensors", "metrics": run / "metrics"}
+        train_cldm.train_cldm(params, **files, **latents, **made)
+    return run
+
+
+def test_a_request_for_a_cycle_changes_draws_and_one_that_the_model_has_not_seen_is_refused(
+    three_cycles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = SpiroGenerator.from_checkpoint(three_cycles)
+    assert trained.made_from["cycles"] == ["E", "F", "G"]
+    drawn = {cycle: trained.generate(**MAN, n=2, seed=3, cycle=cycle).flow for cycle in ("E", "G", "g", None)}
+    np.testing.assert_array_equal(drawn["G"], drawn["g"])
+    for one, other in (("E", "G"), ("E", None), ("G", None)):
+        assert np.abs(drawn[one] - drawn[other]).max() > 1e-5, "few steps from layers that begin at zero"
+    model, made_from = load_cldm(three_cycles / "cldm.safetensors")
+    alone = MadeFrom(**made_from | {"cycles": ["F", "G"]})
+    save_cldm(tmp_path / "cldm.safetensors", model.config, model.state_dict(), alone)
+    shutil.copy(three_cycles / "vqvae.safetensors", tmp_path)
+    man = ["generate", "--age", "45", "--height", "175", "--sex", "male", "-n", "1", "--models", str(tmp_path)]
+    assert main([*man, "--cycle", "G", "--out", str(tmp_path / "g.csv")]) == 0
+    capsys.readouterr()
+    assert main([*man, "--cycle", "E", "--out", str(tmp_path / "e.csv")]) == 1
+    said = capsys.readouterr().err
+    assert "cycle is E; this model was trained on F, G alone; leave it out" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "e.csv").exists()
 
 
 # The faces

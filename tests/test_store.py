@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -100,7 +101,7 @@ def test_without_a_folder_the_model_of_the_wheel_serves(tmp_path: Path) -> None:
     assert store.located() == Path("models")
 
 
-def test_an_address_is_fetched_once_and_held_to_its_hash(web: Web, archive: Path) -> None:
+def test_an_address_is_fetched_once_and_held_to_its_hash(web: Web, archive: Path, cache: Path) -> None:
     web.content = archive.read_bytes()
     good = f"{web.address}#sha256={sha256(web.content)}"
     folder = store.located(good)
@@ -109,6 +110,8 @@ def test_an_address_is_fetched_once_and_held_to_its_hash(web: Web, archive: Path
     assert web.ranges == [""]
     with pytest.raises(SpiroError, match=f"its SHA-256 is {sha256(web.content)}, expected 00"):
         store.located(f"{web.address}#sha256=00")
+    assert not list(cache.rglob("*.part")), "what was refused is not gone on with"
+    assert store.located(good) == folder
 
 
 def test_a_fetch_that_broke_off_goes_on(web: Web, archive: Path) -> None:
@@ -158,11 +161,44 @@ def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[st
     assert not (tmp_path / "sampler.json").exists()
 
 
-def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path) -> None:
-    with pytest.raises(SpiroError, match=r"missing.zip: cannot be fetched \(status 404\)"):
-        store.located(web.address.replace("model.zip", "missing.zip"))
-    with pytest.raises(SpiroError, match="no answer"):
-        store.located("http://127.0.0.1:9/model.zip")
+def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\3\4")
-    with pytest.raises(SpiroError, match=r"not a sound \.zip"):
-        store.located("cut.zip")
+    for models, said in (
+        (web.address.replace("model.zip", "missing.zip"), r"missing.zip: cannot be fetched \(status 404\)"),
+        ("http://127.0.0.1:9/model.zip", "no answer"),
+        ("cut.zip", r"not a sound \.zip"),
+    ):
+        with pytest.raises(SpiroError, match=said) as caught:
+            store.located(models)
+        assert "\n" not in str(caught.value)
+        assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def small_disk(cache: Path) -> Iterator[Callable[[int], None]]:
+    """The cache on a file system of 48 kB; what is given resizes it, in kB."""
+    cache.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(cache)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small file system")
+
+    def resize(kb: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={kb}k", str(cache)], check=True)
+
+    yield resize
+    subprocess.run(["umount", "--lazy", str(cache)], check=True)
+
+
+def test_a_full_disk_in_mid_download_is_a_line_and_leaves_no_half_model(
+    web: Web, archive: Path, cache: Path, small_disk: Callable[[int], None]
+) -> None:
+    """The disk fills while the archive comes, then while it is unpacked; with room the fetch goes on."""
+    web.content = archive.read_bytes()
+    for room, kb in (("of the archive", 48), ("of its files", 160)):
+        small_disk(kb)
+        with pytest.raises(SpiroError, match=r"(fetched|unpacked) .*No space left on device") as caught:
+            store.located(web.address)
+        assert "\n" not in str(caught.value), room
+        assert not [path for path in cache.rglob("*") if path.name in ("sampler.json", "facts.onnx")], room
+    small_disk(1024)
+    assert store.holds_model(store.located(web.address))

@@ -74,9 +74,10 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
     return folder
 
 
-def data(folder: Path, people: int = 40) -> Path:
-    """`data/` as the stages repair to resample leave it."""
-    raw = repaired.write(folder / "repaired", simulate("G", people, seed=3), "G")
+def data(folder: Path, people: int = 40, cycles: str = "G") -> Path:
+    """`data/` as the stages repair to resample leave it; so many people of each cycle."""
+    for cycle in cycles:
+        raw = repaired.write(folder / "repaired", simulate(cycle, people, seed=3), cycle)
     aligned, filtered, trash = folder / "aligned.parquet", folder / "filtered.parquet", folder / "metrics"
     params = ROOT / "params.yaml"
     align.align(

@@ -1,5 +1,5 @@
-"""The two tasks of the benchmark, made of the folder `data` of a pipeline: for whom curves are drawn, and what of
-interrupted efforts is seen.
+"""The tasks of the benchmark, made of the folder `data` of a pipeline: for whom curves and sessions are drawn, and what
+of interrupted efforts is seen.
 
 Both follow the stages `evaluate` and `reconstruct`, so that their figures stand beside a submission's.
 """
@@ -22,15 +22,17 @@ from spiro_diffusion.dataset.splits import Part, judged_part, rows_of_part
 from spiro_diffusion.evaluation.candidates import GRADE_ASKED
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, interrupted
+from spiro_diffusion.evaluation.session_candidates import efforts_of
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples
 
-Task = Literal["generation", "completion"]
+Task = Literal["generation", "sessions", "completion"]
 # of each row, at least; the stages draw as many. One value repeated is outside an interval only where draws are enough
-DRAWS: dict[Task, int] = {"generation": 10, "completion": 20}
+DRAWS: dict[Task, int] = {"generation": 10, "sessions": 1, "completion": 20}
 RESAMPLES = 500  # of the participants, for the 95 % intervals
 SEED = 1  # places coughs, draws resamples, chooses the training participants of the floor
 TOLD = ("age", "height", "sex", "grade", "test_type", "best")  # what is said of an effort
+TOLD_OF_SESSIONS = ("person", "test_type", "place", "age", "height", "sex")  # grades are drawn
 ID_DIGITS = 12
 
 
@@ -75,6 +77,15 @@ def generation(source: Source) -> pd.DataFrame:
     again = held[held["best"] & (held["grade"] != GRADE_ASKED)].assign(grade=GRADE_ASKED)
     rows = pd.concat([held.assign(again=False), again.assign(again=True)], ignore_index=True)
     return rows.assign(id=row_ids(rows))
+
+
+def sessions(source: Source) -> pd.DataFrame:
+    """The efforts that sessions are drawn for, in the order of the judge: `id`, TOLD_OF_SESSIONS and the columns of
+    `curves.parquet`. A session is the efforts of one `person` of one `test_type`, in the order of `place`, from 1."""
+    table = read_table(source.curves)
+    held = table.iloc[rows_of_part(table, source.part)].reset_index(drop=True)
+    rows = efforts_of(held).assign(person=pd.factorize(held["seqn"])[0])
+    return rows.assign(id=_ids(rows, ["session"] * len(rows)))
 
 
 def completion(source: Source) -> list[Case]:

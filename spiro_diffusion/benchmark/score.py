@@ -12,7 +12,16 @@ from spiro_diffusion.benchmark import protocol, submission
 from spiro_diffusion.benchmark.protocol import RESAMPLES, SEED, Source, Task
 from spiro_diffusion.core.artifacts import read_json
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.evaluation import candidates, conditional, data, measured
+from spiro_diffusion.evaluation import (
+    candidates,
+    conditional,
+    data,
+    measured,
+    session_candidates,
+    session_copies,
+    session_figures,
+    session_judge,
+)
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.candidates import Candidate
 from spiro_diffusion.evaluation.completion_rivals import BASELINES
@@ -34,9 +43,10 @@ from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import leaves
 from spiro_diffusion.evaluation.targets import counts, verdicts
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction.validation import interval_score
+from spiro_diffusion.reconstruction.calibration import interval_score
 
-OURS, FLOOR = "generator", "floor"
+OURS, FLOOR, HELD = "generator", "floor", "held-out participants"
+NEAREST = session_judge.BASELINES[-1]  # of sessions, the one that needs no generator
 RIVALS = ("plain_path", *BASELINES)  # of completion
 JUDGED = ("fvc", "fef2575")  # of completions
 NOMINAL = 90  # %: the central intervals of completions
@@ -65,9 +75,9 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
-    if name in (OURS, FLOOR, *RIVALS) or not name.isprintable() or "|" in name:
+    if name in (OURS, FLOOR, HELD, *RIVALS, *session_judge.BASELINES) or not name.isprintable() or "|" in name:
         raise _taken(name)
-    judged = generation if task == "generation" else completion
+    judged = {"generation": generation, "sessions": sessions, "completion": completion}[task]
     return judged(source, metrics, curves, name)
 
 
@@ -110,6 +120,58 @@ def candidate(curves: submission.Curves, asked: pd.DataFrame, real: Real) -> Can
 
     shown_curves, own = measure(curves.signals[~again], real.held.people, SEED)
     return Candidate(shown_curves, own, measure(as_a, best, SEED + 1)[1])
+
+
+def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
+    """The row of sessions, beside held-out people's own, and those of the generator, the floor and the baselines."""
+    asked = protocol.sessions(source)
+    found = submission.read_sessions(curves, asked)
+    real = data.load_real(source.signals, source.curves, source.repaired, source.part, SEED)
+    told = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
+    drawn = session_candidates.Session(found.grades, found.signals)
+    first = 0 if found.smooth else time_grid.FINE_BINS
+    own = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
+    others, notes = _sessions_judged(metrics, told, asked)
+    if not others:
+        nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
+        own |= {FLOOR: real.members, NEAREST: nearest}
+    record = session_judge.judge(real.held, own, real.ruler(best=False), resamples=RESAMPLES, seed=SEED)
+    for number, (each, sessions_of) in enumerate(own.items()):
+        rng = np.random.default_rng([SEED, number, 1])
+        record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)
+    trees = record.candidates | others
+    rows = {name: of_sessions(trees[name]), HELD: _held_out(trees[name])}
+    rows |= {each: of_sessions(tree) for each, tree in trees.items() if each != name}
+    return Scored("sessions", told | {"sessions": record.data["sessions"]}, rows, notes)
+
+
+def of_sessions(tree: Tree) -> Row:
+    """The figures of a tree of `session_judge.judge`, and `holds`: how many differences from held-out people hold 0."""
+    row = {path: one for path, one in leaves(tree) if isinstance(one, Figure)}
+    inside, of = session_figures.holds(_figures(tree))
+    return row | {"holds": figure(inside) if of else missing("no figure has an interval")}
+
+
+def _held_out(tree: Tree) -> Row:
+    """What held-out people's own sessions give in the place of a candidate's."""
+    found = {at: node.get("held_out") for at, node in _figures(tree).items() if isinstance(node, dict)}
+    return {f"figures.{at}.candidate": one for at, one in found.items() if isinstance(one, Figure)}
+
+
+def _figures(tree: Tree) -> Tree:
+    return node if isinstance(node := tree.get("figures"), dict) else {}
+
+
+def _sessions_judged(metrics: Path, told: dict[str, Any], asked: pd.DataFrame) -> tuple[dict[str, Tree], list[str]]:
+    """The trees of the record of sessions by name where it is of the same people, else why there are none."""
+    folder = metrics / "evaluate"
+    if not (folder / session_judge.FILE).is_file():
+        return {}, [f"{folder / session_judge.FILE}: no such file; the generator's row is made by `dvc repro evaluate`"]
+    record, (judged, notes) = session_judge.Record.read(folder), _record(metrics, told)
+    same = {"participants": told["participants"], "efforts": len(asked)}
+    if judged is None or any(record.data.get(key) != value for key, value in same.items()):
+        return {}, [f"{folder}: was judged on other participants; its rows are left out"]
+    return record.candidates, [note for note in notes if "baseline" not in note]
 
 
 def _record(metrics: Path, told: dict[str, Any]) -> tuple[Record | None, list[str]]:

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.benchmark.protocol import DRAWS, Task
 from spiro_diffusion.core.artifacts import read_npz
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.physiology import time_grid
 
 FLOW = "flow_l_s"
 VOLUMES = ("fvc", "fef2575")  # of completions that are no curves: L, L/s
+SESSION = ("person", "test_type")  # an effort's session: whose, and before or after the bronchodilator
 MOST = {FLOW: 30.0, "fvc": 20.0, "fef2575": 30.0}  # L/s, L: the median of the largest values lies below in any unit
 SEE = "see docs/benchmark.md"
 
@@ -25,16 +28,68 @@ class Curves(NamedTuple):
     smooth: bool
 
 
+class Sessions(NamedTuple):
+    """Efforts in the order of the task: signals (n, 512) L/s, grades (n,) A to D; `smooth` as of `Curves`."""
+
+    signals: NDArray[np.float32]
+    grades: NDArray[np.str_]
+    smooth: bool
+
+
 def read_curves(path: Path, ids: Sequence[str]) -> Curves:
     """The curves of a submission, one row for each of `ids`; 10 ms samples are brought to the 512 bins.
 
     Raises SpiroError where the file, an array, an id, a number or the unit is not what it should be.
     """
     arrays, order = _read(path, ids)
+    smooth = _smooth(path, arrays)
+    return Curves(_signals(path, arrays, len(ids), "generation")[order], smooth)
+
+
+def read_sessions(path: Path, asked: pd.DataFrame) -> Sessions:
+    """The efforts of a submission for the rows of `protocol.sessions`.
+
+    Raises SpiroError as `read_curves` does, and where a grade is none, or `person` or `test_type`, which may be
+    repeated from the task, put an effort into another session than the task does.
+    """
+    arrays, order = _read(path, asked["id"].tolist())
+    smooth = _smooth(path, arrays)
+    grades = _texts(path, arrays, "grade", order)
+    if foreign := sorted(set(grades.tolist()) - set(GRADES)):
+        raise SpiroError(f"{path}: grade {shown(foreign[0])}; expected one of {', '.join(GRADES)}; {SEE}")
+    for name in SESSION:
+        if name not in arrays:
+            continue
+        own = _texts(path, arrays, name, order)
+        if len(wrong := np.flatnonzero(own != asked[name].to_numpy(str))):
+            row = asked.iloc[wrong[0]]
+            raise SpiroError(
+                f"{path}: {name} of the effort {row['id']} is {shown(own[wrong[0]])}, in sessions.csv {row[name]}; "
+                "efforts stay in the sessions of the task"
+            )
+    if FLOW in arrays and arrays[FLOW].ndim == 2:
+        arrays[FLOW] = arrays[FLOW][:, None]
+    signals = _signals(path, arrays, len(asked), "sessions")
+    if signals.shape[1] != 1:
+        raise SpiroError(f"{path}: {FLOW} has {signals.shape[1]} curves an effort; a session is one draw; {SEE}")
+    return Sessions(signals[order, 0], grades, smooth)
+
+
+def _smooth(path: Path, arrays: dict[str, NDArray]) -> bool:
     smooth = arrays.get("smooth", np.array(False))
     if smooth.shape != () or smooth.dtype.kind not in "biu":
         raise SpiroError(f"{path}: smooth is {smooth.dtype} {smooth.shape}; expected one true or false; {SEE}")
-    return Curves(_signals(path, arrays, len(ids), "generation")[order], bool(smooth))
+    return bool(smooth)
+
+
+def _texts(path: Path, arrays: dict[str, NDArray], name: str, order: NDArray[np.int64]) -> NDArray[np.str_]:
+    """A column (n,) of texts or whole numbers, as texts in the task's order."""
+    if name not in arrays:
+        raise SpiroError(f"{path}: has no array {name}, only {_named(arrays)}; {SEE}")
+    values = arrays[name]
+    if values.shape != order.shape or values.dtype.kind not in "Uiu":
+        raise SpiroError(f"{path}: {name} is {values.dtype} {values.shape}; expected one for each id; {SEE}")
+    return values[order].astype(str)
 
 
 def read_completions(path: Path, ids: Sequence[str]) -> dict[str, NDArray[np.float64]] | NDArray[np.float32]:

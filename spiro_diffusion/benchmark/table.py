@@ -9,7 +9,8 @@ from spiro_diffusion.core.artifacts import write_text
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.evaluation.figures import missing
-from spiro_diffusion.evaluation.registry import PERCENT, Form, Line, line_at, named
+from spiro_diffusion.evaluation.registry import COUNT, PERCENT, RATIO, Form, Line, line_at, named
+from spiro_diffusion.evaluation.session_figures import FIGURES as SESSION_FIGURES
 from spiro_diffusion.reporting import cells
 
 NONE = missing("not in the record")
@@ -69,7 +70,33 @@ def _completion() -> tuple[Column, ...]:
     )
 
 
-COLUMNS: dict[Task, tuple[Column, ...]] = {"generation": _generation(), "completion": _completion()}
+SHOWN_OF_SESSIONS = (  # of session_figures.FIGURES; all are in the JSON
+    *(f"{index}_{what}" for what in ("cv", "gap", "first") for index in ("fev1", "fvc", "pef")),
+    "fvc_skewness",
+    *(f"{index}_correlation" for index in ("fev1", "fvc", "pef")),
+    *("overlap", "repeats", "nhanes_fvc_A", "nhanes_fev1_A"),
+)
+
+
+def _sessions() -> tuple[Column, ...]:
+    """The two-sample test, how many figures agree, some of them, and copies."""
+    by_name = {one.name: one for one in SESSION_FIGURES}
+    many = len(SESSION_FIGURES)
+    figures = (by_name[name] for name in SHOWN_OF_SESSIONS)
+    return (
+        Column("auc", "two-sample AUC of sessions", RATIO, "0.5"),
+        Column("holds", f"of {many} figures, differences from held-out people that hold 0", COUNT, str(many)),
+        *(Column(f"figures.{one.name}.candidate", one.label, one.form, "held-out") for one in figures),
+        Column("copies.nearest_share", "nearest to a training session", PERCENT, "50 %"),
+        Column("copies.nearer_than_held", "nearer to training sessions than held-out ones are, AUC", RATIO, "0.5"),
+    )
+
+
+COLUMNS: dict[Task, tuple[Column, ...]] = {
+    "generation": _generation(),
+    "sessions": _sessions(),
+    "completion": _completion(),
+}
 
 
 def on_screen(scored: Scored) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -106,8 +133,8 @@ def update(path: Path, scored: Scored, date: str) -> None:
 
 
 def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
-    """The lines of each task's table by name, data and participants."""
-    kept: dict[Task, dict[tuple[str, ...], str]] = {"generation": {}, "completion": {}}
+    """The lines of each task's table by name, data and participants; a column that the file lacks is `–`."""
+    kept: dict[Task, dict[tuple[str, ...], str]] = {task: {} for task in COLUMNS}
     if not path.exists():
         return kept
     text = path.read_text(encoding="utf-8")
@@ -115,11 +142,20 @@ def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
         raise SpiroError(f"{path}: is no table of the benchmark; name another file with --table")
     for section in text.split("\n## ")[1:]:
         title, _, rest = section.partition("\n")
-        lines = [line for line in rest.splitlines() if line.startswith("| ")][3:]  # after head, rule, ideal
+        lines = [_cells(line) for line in rest.splitlines() if line.startswith("| ")]
         for task in kept:
             if task == title:
-                kept[task] = {tuple(cell.strip() for cell in line.split("|")[1:4]): line for line in lines}
+                rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[3:]]  # after head, rule, ideal
+                wanted = (*ABOUT, *(column.label for column in COLUMNS[task]))
+                kept[task] = {
+                    tuple(row[name] for name in ABOUT[:3]): _line(*(row.get(name, "–") for name in wanted))
+                    for row in rows
+                }
     return kept
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
 def _line(*texts: str) -> str:

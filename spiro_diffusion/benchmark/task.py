@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.benchmark import protocol
-from spiro_diffusion.benchmark.protocol import DRAWS, TOLD, Source
+from spiro_diffusion.benchmark.protocol import DRAWS, TOLD, TOLD_OF_SESSIONS, Source
 from spiro_diffusion.core.artifacts import write_json, write_npz, write_text
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.splits import PARTS, hash_value
 from spiro_diffusion.physiology import time_grid
 
-FILES = ("generation.csv", "completion.npz", "splits.csv", "grid.csv", "task.json")
+FILES = ("generation.csv", "sessions.csv", "completion.npz", "splits.csv", "grid.csv", "task.json")
 
 
 def prepare(source: Source, out: Path) -> list[Path]:
@@ -22,9 +22,10 @@ def prepare(source: Source, out: Path) -> list[Path]:
 
     Raises SpiroError where the data are missing or of too few participants.
     """
-    asked, cases = protocol.generation(source), protocol.completion(source)
+    asked, efforts, cases = protocol.generation(source), protocol.sessions(source), protocol.completion(source)
     table = read_table(source.curves, ["seqn"])
     _write_table(out / "generation.csv", asked[["id", *TOLD]])
+    _write_table(out / "sessions.csv", efforts[["id", *TOLD_OF_SESSIONS]])
     people = pd.concat([case.people for case in cases])
     write_npz(
         out / "completion.npz",
@@ -40,7 +41,7 @@ def prepare(source: Source, out: Path) -> list[Path]:
     _write_table(out / "splits.csv", splits(table["seqn"].unique()))
     edges = np.round(time_grid.EDGES_S, 6)
     _write_table(out / "grid.csv", pd.DataFrame({"begin_s": edges[:-1], "end_s": edges[1:]}))
-    counts = {"generation": len(asked), **{case.how.name: len(case.rows) for case in cases}}
+    counts = {"generation": len(asked), "sessions": len(efforts), **{case.how.name: len(case.rows) for case in cases}}
     write_json(out / "task.json", about(source, counts))
     return [out / name for name in FILES]
 
@@ -54,7 +55,7 @@ def splits(seqn: np.ndarray) -> pd.DataFrame:
 
 
 def about(source: Source, counts: dict[str, int]) -> dict[str, Any]:
-    """What the task is, for `task.json`; `counts`: rows of the generation task and of each case of completion."""
+    """What the task is, for `task.json`; `counts`: rows of the tasks of generation and sessions, and of each case."""
     return {
         "version": VERSION,
         "source": source.source,
@@ -67,6 +68,7 @@ def about(source: Source, counts: dict[str, int]) -> dict[str, Any]:
         "begins_s": -time_grid.LEAD_S,
         "rules": [
             "train on the participants of the part train alone; choose by those of the part choosing",
+            "draw the sessions of a person as of one lung, and their grades; each effort once",
             "complete each row of completion.npz from that row alone",
             "not for diagnosis",
         ],

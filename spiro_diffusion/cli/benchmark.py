@@ -25,12 +25,13 @@ class Tasks(StrEnum):
     """What is judged."""
 
     GENERATION = "generation"
+    SESSIONS = "sessions"
     COMPLETION = "completion"
 
 
 @command("spiro benchmark prepare --data data --out task", name="prepare", under=benchmark)
 def prepare(
-    out: Annotated[Path, typer.Option(help="Folder for the files of both tasks.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files of the tasks.")],
     output: Output,
     data: Data = DATA,
 ) -> None:

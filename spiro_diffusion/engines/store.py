@@ -1,11 +1,13 @@
 """Where a model is: a folder, a .zip, an address, a name of the registry, or the model that the wheel carries."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import urldefrag
@@ -173,7 +175,9 @@ def _unpacked(archive: Path) -> Path:
         try:
             with zipfile.ZipFile(archive) as held:
                 _extract(held, Path(home) / "model", archive)
-        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise SpiroError(f"{archive}: cannot be unpacked into {folder.parent} ({error.strerror})") from None
             raise SpiroError(f"{archive}: not a sound .zip ({error}); fetch it again") from None
         if not holds_model(Path(home) / "model"):
             raise SpiroError(f"{archive}: holds no model; expected {CHECKPOINT} or {EXPORTED}")

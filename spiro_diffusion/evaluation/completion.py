@@ -24,12 +24,14 @@ from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption,
 from spiro_diffusion.evaluation.measured import in_parallel
 from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.physiology import faults, time_grid
+from spiro_diffusion.reconstruction.calibration import interval_score
 from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, check_trusted
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
 SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is asked
 INTERVALS = (50, 90)
+OF_INTERVALS = ("coverage_90", "interval_score")  # what is said of a rival's
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
 LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
@@ -314,8 +316,9 @@ def _error(point: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figur
 
 
 def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
-    """CRPS, coverage of central intervals by ranks (as in `conditional.calibration`), and their median width."""
-    names = ["crps", *(f"coverage_{n}" for n in INTERVALS), *(f"width_{n}" for n in INTERVALS)]
+    """CRPS, coverage of central intervals by ranks (as in `conditional.calibration`), their median width, and the mean
+    score of those of 90 %."""
+    names = ["crps", *(f"coverage_{n}" for n in INTERVALS), *(f"width_{n}" for n in INTERVALS), "interval_score"]
     good = np.isfinite(truth) & np.isfinite(draws).all(axis=1)
     if (own := _enough(people, good)) is None:
         return _missing(*names)
@@ -327,15 +330,18 @@ def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str,
         inside = np.clip(np.minimum(high, end) - np.maximum(low, begin), 0, None) / (high - low)
         result[f"coverage_{n}"] = from_resamples(own.means(inside))
         result[f"width_{n}"] = from_resamples(own.medians(_width(some, n)))
+    ends = np.quantile(some, [0.05, 0.95], axis=1)
+    result["interval_score"] = from_resamples(own.means(interval_score(real, *ends)))
     return result
 
 
 def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
-    """Error and CRPS of other draws, and the generator's over them: below 1 the generator is better."""
+    """Error, CRPS and intervals of other draws, and the generator's over them: below 1 the generator is better."""
     good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(other).all(axis=1)
     if (own := _enough(people, good)) is None:
-        return _missing("error", "crps", "error_ratio", "crps_ratio")
+        return _missing("error", "crps", "error_ratio", "crps_ratio", *OF_INTERVALS)
     real = truth[good]
+    intervals = _calibration(other[good], real, own)
     errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, other)]
     scores = [own.means(crps(real, d[good])) for d in (drawn, other)]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -344,6 +350,7 @@ def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) 
             "crps": from_resamples(scores[1]),
             "error_ratio": from_resamples(errors[0] / errors[1]),
             "crps_ratio": from_resamples(scores[0] / scores[1]),
+            **{name: intervals[name] for name in OF_INTERVALS},
         }
 
 

@@ -4,7 +4,7 @@ In training they are hidden for a share of curves, so that nothing changes for w
 people they are columns; a model that does not know one keeps its column as any other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,10 @@ WORDS = {
 }
 
 
-def added(table: pd.DataFrame, said: Mapping[str, Any]) -> pd.DataFrame:
+def added(table: pd.DataFrame, said: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
     """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model knows them, NaN or None where
-    unknown; `said` goes for all whose own cell says nothing. `bmi` (kg/m2) gives a weight by the height.
+    unknown; `said` goes for all whose own cell says nothing. `bmi` (kg/m2) gives a weight by the height. `cycles`:
+    those that the model was trained on, none where that is not known.
 
     Raises SpiroError where a value is none, or the model does not know what is said.
     """
@@ -55,7 +56,7 @@ def added(table: pd.DataFrame, said: Mapping[str, Any]) -> pd.DataFrame:
     if "ethnicity" in table:
         found["ethnicity"] = _read(table, "ethnicity", _ethnicity)
     if "cycle" in table:
-        found["cycle"] = pd.Series(_read(table, "cycle", _cycle), index=table.index, dtype=object)
+        found["cycle"] = pd.Series(_read(table, "cycle", _cycle(cycles)), index=table.index, dtype=object)
     return found
 
 
@@ -101,7 +102,12 @@ def _ethnicity(text: str) -> int:
     return WORDS[word]
 
 
-def _cycle(text: str) -> str:
-    if text.upper() not in CYCLES:
-        raise ValueError(f"expected one of {', '.join(CYCLES)}")
-    return text.upper()
+def _cycle(trained: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.upper() not in CYCLES:
+            raise ValueError(f"expected one of {', '.join(CYCLES)}")
+        if trained and text.upper() not in trained:
+            raise ValueError(f"this model was trained on {', '.join(trained)} alone; leave it out")
+        return text.upper()
+
+    return read

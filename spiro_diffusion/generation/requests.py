@@ -103,7 +103,7 @@ def accept(
     table = _after(table, requests, defaults, invalid)
     spoiled = np.array([request.effort is not None for request in requests])
     kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=spoiled | any_effort, **defaults)
-    kept = kept._replace(table=personal.added(kept.table, said))
+    kept = kept._replace(table=personal.added(kept.table, said, trained.get("cycles") or ()))
     if not any(requests) and not invalid:
         return kept, None
     reasons = {at: invalid[row] for at, row in enumerate(kept.rows) if row in invalid}

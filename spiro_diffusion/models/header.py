@@ -27,6 +27,7 @@ class MadeFrom:
     height: list[float]  # cm
     vqvae: str = ""  # SHA-256 of the checkpoint whose latents it draws
     labels: dict[str, dict[str, int]] = field(default_factory=dict)  # people by label and group, `dataset.label_counts`
+    cycles: list[str] = field(default_factory=list)  # of NHANES; none in checkpoints that do not say
 
     def __post_init__(self) -> None:
         for name in ("age", "height"):
@@ -38,9 +39,10 @@ class MadeFrom:
     def of(
         cls, source: str, train: pd.DataFrame, vqvae: str = "", labels: dict[str, dict[str, int]] | None = None
     ) -> "MadeFrom":
-        """Of training curves, a row each with seqn, age and height."""
+        """Of training curves, a row each with seqn, age, height and cycle."""
         ends = [[float(train[name].min()), float(train[name].max())] for name in ("age", "height")]
-        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae, labels or {})
+        cycles = sorted(train["cycle"].unique())
+        return cls(source, train["seqn"].nunique(), len(train), ends[0], ends[1], vqvae, labels or {}, cycles)
 
 
 def read_config(path: Path, kind: str) -> dict[str, Any]:

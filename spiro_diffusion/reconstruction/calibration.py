@@ -74,6 +74,11 @@ class Calibration:
         return np.interp(at, knots, self.shift), np.interp(at, knots, self.factor)
 
 
+def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:
+    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies (Gneiting and Raftery 2007)."""
+    return high - low + 20 * (np.maximum(low - true, 0) + np.maximum(true - high, 0))
+
+
 def fit(cases: Sequence[Case]) -> Calibration:
     """The correction by people whose numbers are known.
 

@@ -18,7 +18,7 @@ from spiro_diffusion.generation.subjects import accepted
 from spiro_diffusion.physiology import ats_ers, spirometry, time_grid
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.reconstruction import calibration, segments
-from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, Case
+from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, Case, interval_score
 from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats
@@ -113,11 +113,6 @@ def figures(found: Completed) -> dict[str, float]:
         "width_ml": 1000 * np.median(high - low),
         "interval_score_ml": 1000 * interval_score(found.recorded, low, high).mean(),
     }
-
-
-def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:
-    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies (Gneiting and Raftery 2007)."""
-    return high - low + 20 * (np.maximum(low - true, 0) + np.maximum(true - high, 0))
 
 
 def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, seed: int = 0) -> Calibration:
