@@ -1,9 +1,9 @@
 """Make a release in dist/vVERSION, all but the upload: `make release`, from a clean tree whose HEAD carries the tag.
 
-In this order: the tree, the tag, the changelog, the citation and the model are checked; wheel and sdist are built twice,
-from two clones, and compared; the wheel is installed in an empty environment and draws; the licence of every installed
-package is held against those allowed here; the SBOM of the wheel's environment, the notes and the checksums are written.
-The first thing that is wrong ends it with one line.
+The tree, the tag, the changelog, the citation and the model are checked; wheel and sdist are built twice, from two
+clones, and compared; the wheel is installed in an empty environment and draws; the licence of every installed package
+is held against those allowed here; the SBOM of the wheel's environment, the notes and the checksums are written. The
+first thing that is wrong ends it with one line.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def check_tag(root: Path, version: str) -> None:
         return
     if said(root, "git", "tag", "--list", f"v{version}"):
         raise SpiroError(
-            f"tag v{version} is on another commit than HEAD: raise the version in pyproject.toml, or check out v{version}"
+            f"tag v{version} is on another commit than HEAD: raise the version in pyproject.toml, or check out the tag"
         )
     has = f" (it has {', '.join(tags)})" if tags else ""
     raise SpiroError(
