@@ -70,6 +70,11 @@ def test_the_picture_is_of_the_imports(rooms: ModuleType) -> None:
     assert (ROOT / "docs/rooms.svg").read_text() == rooms.picture(ROOT)
 
 
+def test_the_picture_of_the_stages_is_of_dvc_yaml(rooms: ModuleType) -> None:
+    """`make docs` draws it."""
+    assert (ROOT / "docs/stages.svg").read_text() == rooms.stages_picture(ROOT)
+
+
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     """All functions of the library, Triton's kernels aside: they take pointers, strides and sizes one by one."""
     for file in sorted((ROOT / "spiro_diffusion").rglob("*.py")):
