@@ -125,9 +125,10 @@ def laboratory(folder: Path, drawn: list[tuple[int, pd.DataFrame]]) -> None:
     table = pd.read_parquet(ROOT / "data/curves.parquet")  # for ages and heights that go with each other
     person = table[table["age"] >= 18].drop_duplicates("seqn").reset_index(drop=True)
     rows = []
-    for place, (seqn, blown) in enumerate(drawn[:50]):
+    whole = [(seqn, blown[blown["grade"] == "A"]) for seqn, blown in drawn if (blown["grade"] == "A").any()]
+    for place, (seqn, blown) in enumerate(whole):
         name = f"P{seqn}"
-        blown[blown["grade"] == "A"][["curve", "time_s", "flow_l_s"]].to_csv(folder / f"{name}.csv", index=False)
+        blown[["curve", "time_s", "flow_l_s"]].to_csv(folder / f"{name}.csv", index=False)
         rows.append({"person": name, **person.loc[place, ["age", "height", "sex"]].to_dict()})
     pd.DataFrame(rows).to_csv(folder / "people.csv", index=False)
 
