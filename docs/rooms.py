@@ -132,7 +132,7 @@ def _drawn(title: str, said: Mapping[str, str], needs: Mapping[str, Set[str]]) -
     ]
     for name, words in said.items():
         text = escape(words)
-        squeezed = ' textLength="510" lengthAdjust="spacingAndGlyphs"' if len(text) > 84 else ""
+        squeezed = ' textLength="510" lengthAdjust="spacingAndGlyphs"' if len(text) > 88 else ""
         lines += [
             f'<text x="{LEFT}" y="{y[name] + 4}" font-weight="bold">{name}</text>',
             f'<text x="{LEFT + TEXT}" y="{y[name] + 4}" fill="#444"{squeezed}>{text}</text>',

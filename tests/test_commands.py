@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def test_the_list_has_no_command_that_no_page_shows() -> None:
 def efforts(people: int, seed: int) -> Iterator[tuple[int, pd.DataFrame]]:
     """The blows of simulated participants: seqn, and curve (1, 2 ..., after the bronchodilator post 1 ...), time_s,
     flow_l_s."""
-    raw = simulate("G", people, seed)["SPXRAW"]
+    raw: Any = simulate("G", people, seed)["SPXRAW"]
     for seqn, blown in raw.groupby("SEQN"):
         parts = []
         for number, row in enumerate(blown.itertuples(), 1):
