@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test full pull wheel deps docs demo test-demo lint proof fuzz setup clean
+.PHONY: repro test test-docs test-demo full pull wheel release deps docs demo lint proof fuzz setup clean
 
 repro: setup  ## the stages on the simulated source, and the model card; FAST=1: this processor's fastest kernels
 	@$(if $(FAST),python -m spiro_diffusion.pipeline.fast,python -m spiro_diffusion.pipeline.run_dvc repro)
@@ -18,6 +18,9 @@ repro: setup  ## the stages on the simulated source, and the model card; FAST=1:
 
 test: setup lint  ## ruff, mypy and the tests
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile  # two processes of one thread: two threads wait for each other
+
+test-docs: setup  ## the commands of the documentation, on the models of `make repro`: three minutes
+	OMP_NUM_THREADS=1 pytest -m docs tests/test_commands.py
 
 lint: setup  ## ruff and mypy
 	ruff check . && ruff format --check . && mypy
@@ -38,6 +41,9 @@ pull: setup  ## the models, from the remote that .dvc/config names
 wheel: setup  ## dist/*.whl with the model of `make repro`, to draw from at once
 	python -m spiro_diffusion.engines.package
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+release: setup  ## dist/vVERSION: wheel, sdist, SBOM, notes and checksums, from a clean tree with the tag; uploads nothing
+	python .ci/release.py
 
 deps: setup  ## the code that each stage depends on, into dvc.yaml and baselines/dvc.yaml
 	python -m spiro_diffusion.pipeline.dependencies

@@ -159,6 +159,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -
         [
             "# Results at full size",
             "",
+            "How good is a generator that was trained at full size? "
             "*Written by `benchmarks/results_page.py` from a run's files; `metrics/full/` holds the figures as JSON.*",
             "",
             f"Data: **{about['data']}**. {data['training_curves']:,} efforts of {data['training_participants']:,} "

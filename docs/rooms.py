@@ -1,12 +1,16 @@
-"""Draw the rooms of the library, and which imports which, as docs/rooms.svg; from the imports themselves.
+"""Draw the rooms of the library and the stages of the pipeline, as docs/rooms.svg and docs/stages.svg.
 
-python docs/rooms.py      # from the repository's root; `make docs` does it too
+    python docs/rooms.py      # from the repository's root; `make docs` does it too
+
+The arcs are the imports themselves, and the files that `dvc.yaml` names.
 """
 
 import ast
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from html import escape
 from pathlib import Path
+
+import yaml
 
 from spiro_diffusion.core.code_closure import PACKAGE
 
@@ -28,7 +32,7 @@ ROOMS = (
         "cli",
     ),
 )  # a room imports from itself and from those before it
-LEFT, TOP, ROW, STEP, ARCS = 12, 24, 26, 9, 640  # px
+LEFT, TEXT, TOP, ROW, STEP, ARCS = 12, 130, 24, 26, 9, 670  # px
 
 
 def module_imports(root: Path) -> dict[str, set[str]]:
@@ -61,47 +65,86 @@ def room_imports(modules: dict[str, set[str]]) -> dict[str, set[str]]:
     return rooms
 
 
-def arrows(rooms: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """Importing and imported room, without what follows from the other arrows."""
+def arrows(names: Sequence[str], needs: Mapping[str, Set[str]]) -> list[tuple[str, str]]:
+    """Each name with what it needs, `names` in an order that has that first, without what follows from other arrows."""
     reached: dict[str, set[str]] = {}
-    for room in ROOMS:
-        reached[room] = rooms[room].union(*(reached[other] for other in rooms[room]))
+    for name in names:
+        reached[name] = set(needs[name]).union(*(reached[other] for other in needs[name]))
     return [
-        (room, other)
-        for room in ROOMS
-        for other in ROOMS
-        if other in rooms[room] and not any(other in reached[between] for between in rooms[room])
+        (name, other)
+        for name in names
+        for other in names
+        if other in needs[name] and not any(other in reached[between] for between in needs[name])
     ]
 
 
 def picture(root: Path) -> str:
     """The rooms from top to bottom with what they hold, and an arc from each to those that it builds on, as SVG."""
-    y = {room: TOP + ROW * number for number, room in enumerate(ROOMS)}
-    width, height = ARCS + STEP * len(ROOMS) + 30, TOP + ROW * len(ROOMS)
+    said = {}
+    for room in ROOMS:
+        file = root / PACKAGE / room / "__init__.py"
+        said[room] = _first_line(file if file.is_file() else file.parent.with_suffix(".py"))
+    title = "Rooms of spiro_diffusion; an arc leads from a room up to one that it imports"
+    return _drawn(title, said, room_imports(module_imports(root)))
+
+
+def stage_inputs(root: Path) -> dict[str, set[str]]:
+    """The stages whose files each stage of dvc.yaml reads, in the order of the file."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    made_by: dict[Path, str] = {}
+    for name, stage in stages.items():
+        kept = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+        made_by |= {Path(next(iter(out)) if isinstance(out, dict) else out): name for out in kept}
+    return {
+        name: {made_by[out] for dep in stage.get("deps", []) for out in made_by if _within(Path(dep), out)} - {name}
+        for name, stage in stages.items()
+    }
+
+
+def _within(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents
+
+
+def stages_picture(root: Path) -> str:
+    """The stages from top to bottom with what they do, and an arc from each to those whose files it reads, as SVG."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    said = {name: str(stage["desc"]) for name, stage in stages.items()}
+    title = "Stages of the pipeline; an arc leads from a stage up to one whose files it reads"
+    return _drawn(title, said, stage_inputs(root))
+
+
+def _first_line(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0].rstrip(".")
+
+
+def _drawn(title: str, said: Mapping[str, str], needs: Mapping[str, Set[str]]) -> str:
+    names = list(said)
+    y = {name: TOP + ROW * number for number, name in enumerate(names)}
+    width, height = ARCS + STEP * len(names) + 30, TOP + ROW * len(names)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         'font-size="12">',
-        "<title>Rooms of spiro_diffusion; an arc leads from a room up to one that it imports</title>",
+        f"<title>{title}</title>",
         '<defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
         '<path d="M0 0L6 3L0 6z" fill="#4a6fa5"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
-    for room in ROOMS:
-        file = root / PACKAGE / room / "__init__.py"
-        text = ast.get_docstring(ast.parse((file if file.is_file() else file.parent.with_suffix(".py")).read_text()))
-        said = escape((text or "").splitlines()[0].rstrip("."))
-        squeezed = ' textLength="520" lengthAdjust="spacingAndGlyphs"' if len(said) > 84 else ""
+    for name, words in said.items():
+        text = escape(words)
+        squeezed = ' textLength="510" lengthAdjust="spacingAndGlyphs"' if len(text) > 88 else ""
         lines += [
-            f'<text x="{LEFT}" y="{y[room] + 4}" font-weight="bold">{room}</text>',
-            f'<text x="{LEFT + 100}" y="{y[room] + 4}" fill="#444"{squeezed}>{said}</text>',
+            f'<text x="{LEFT}" y="{y[name] + 4}" font-weight="bold">{name}</text>',
+            f'<text x="{LEFT + TEXT}" y="{y[name] + 4}" fill="#444"{squeezed}>{text}</text>',
         ]
-    for room, other in arrows(room_imports(module_imports(root))):
-        begin, end = y[room] - 4, y[other] + 4
-        out = ARCS + STEP * (ROOMS.index(room) - ROOMS.index(other)) + 10
+    for name, other in arrows(names, needs):
+        begin, end = y[name] - 4, y[other] + 4
+        out = ARCS + STEP * (names.index(name) - names.index(other)) + 10
         path = f"M{ARCS} {begin}C{out} {begin} {out} {end} {ARCS} {end}"
         lines.append(f'<path d="{path}" fill="none" stroke="#4a6fa5" marker-end="url(#tip)"/>')
     return "\n".join([*lines, "</svg>", ""])
 
 
 if __name__ == "__main__":
-    Path("docs/rooms.svg").write_text(picture(Path()), encoding="utf-8")
+    for file, drawn in (("rooms", picture(Path())), ("stages", stages_picture(Path()))):
+        Path(f"docs/{file}.svg").write_text(drawn, encoding="utf-8")

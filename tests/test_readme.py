@@ -1,7 +1,8 @@
-"""Every block of code in README.md runs, the set-up commands aside, which CI runs."""
+"""What README.md shows, and the pages that its commands are taken from, run; the figures are those of the files."""
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -14,39 +15,52 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pages import blocks, commands, lines
 from repository import ROOT, Repository
 
+from benchmarks import readme_figures
 from spiro_diffusion.physiology import time_grid
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+CLI, EXPERIMENTS, INSTALL, NHANES, REMOTES = (
+    f"docs/{name}.md" for name in ("command_line", "experiments_howto", "install", "nhanes_gpu", "remotes")
+)
 
 
-def commands(start: str) -> list[str]:
-    """Commands of the one block that holds a line beginning with `start`."""
-    (block,) = [b for b in BLOCKS if any(line.startswith(start) for line in b.splitlines())]
-    return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
+def test_the_readme_is_two_screens_and_its_commands_are_those_of_the_pages() -> None:
+    assert len(README.splitlines()) <= 110
+    first, shown = (lines(block) for block in blocks("README.md"))
+    assert first == ["make repro", "make test"]
+    assert set(shown) <= set(commands(CLI, "spiro info"))
+    (python,) = blocks("README.md", "python")
+    (longer,) = blocks("docs/reference/index.md", "python")
+    code = [line.partition("  #")[0] for line in python.splitlines() if line and "import" not in line]
+    assert set(code) <= {line.partition("  #")[0] for line in longer.splitlines()}
 
 
-def test_there_are_the_blocks_that_these_tests_know() -> None:
-    assert len(BLOCKS) == 7
-
-
-def test_the_two_commands_come_first_and_exist() -> None:
-    assert [c.split("   #")[0].strip() for c in commands("make repro")] == ["make repro", "make test"]
+def test_the_two_commands_exist() -> None:
     targets = (ROOT / "Makefile").read_text()
     assert "\nrepro: setup" in targets
     assert "\ntest: setup" in targets
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_figures_are_those_of_the_committed_files(name: str) -> None:
+    """`python -m benchmarks.readme_figures` renews them."""
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert readme_figures.with_table(page, ROOT, chinese="zh" in name) == page
+    assert readme_figures.table(ROOT, chinese="zh" in name) in page
+
+
 def test_the_commands_by_hand_are_those_of_the_makefile() -> None:
     recipe = (ROOT / "Makefile").read_text().replace("--quiet ", "").replace("--requirement", "-r")
-    for command in commands("python -m pip install --upgrade pip")[1:-1]:
+    for command in commands(INSTALL, "python -m pip install --upgrade pip")[1:-1]:
         assert command.replace("-e .", "--editable .") in recipe, command
 
 
 def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
-    (drawn,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    """That of docs/stages.svg, which a test of test_rooms.py holds against dvc.yaml."""
+    rooms = runpy.run_path(str(ROOT / "docs/rooms.py"))
     now = subprocess.run(
         [Path(sys.executable).parent / "dvc", "dag", "--mermaid", "report"],
         cwd=done.folder,
@@ -54,14 +68,15 @@ def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
         text=True,
         check=True,
     ).stdout
-    assert drawn.split() == now.split()
+    names = dict(re.findall(r'(node\d+)\["(\w+)"\]', now))
+    drawn = {(names[a], names[b]) for a, b in re.findall(r"(node\d+)-->(node\d+)", now)}
+    assert drawn == {(other, stage) for stage, others in rooms["stage_inputs"](ROOT).items() for other in others}
 
 
 def test_dvc_commands(done: Repository, tmp_path: Path) -> None:
     here = Repository.copy(done, tmp_path / "here")
-    for command in commands("dvc exp show"):
-        if not command.startswith(". "):
-            said = here(*shlex.split(command))
+    for command in commands(EXPERIMENTS, "dvc repro baselines"):
+        said = here(*shlex.split(command))
         if command.startswith(("dvc exp show", "dvc metrics show")):
             assert max(map(len, said.splitlines())) <= 120, command
     summary = json.loads((here.folder / "metrics/baselines/summary.json").read_text())
@@ -73,7 +88,7 @@ def test_what_was_made_is_shared_by_a_commit_and_a_push(done: Repository, tmp_pa
     here = Repository.copy(done, tmp_path / "here")
     here.set({"evaluate": {"seed": 5}})
     assert here.repro("evaluate") == ["evaluate"]
-    for command in commands("git add params.yaml"):
+    for command in commands(REMOTES, "git add params.yaml")[1:-1]:  # not `dvc repro` and `git push`
         here("sh", "-c", command)
     there = here.clone(tmp_path / "there")
     there("dvc", "pull", "evaluate")
@@ -112,7 +127,7 @@ def first_page(folder: Path, command: list[str]) -> str:
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
     generate, indices, reconstruct, selftest, info, cohort, evaluate, report, page, card, export = commands(
-        "spiro info"
+        CLI, "spiro info"
     )
     done(*shlex.split(generate))
     assert (done.folder / "curves.csv").stat().st_size > 10_000
@@ -157,7 +172,7 @@ def test_the_python_block_runs_as_it_stands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    (block,) = blocks("docs/reference/index.md", "python")
     (tmp_path / "models").symlink_to(models)
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
@@ -174,19 +189,19 @@ def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None
     folder = tmp_path / "files"
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
-    line = next(c for c in commands("dvc exp run -S download.source=path") if "path/to/folder" in c)
+    line = next(c for c in commands(NHANES, "dvc exp run -S download.source=path") if "path/to/folder" in c)
     said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "filter")  # then as with other files
     assert "Running stage 'download'" in said
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")
-    full = next(c for c in commands("make full") if c.startswith("make full"))
+    full = next(c for c in commands(NHANES, "make full") if "SOURCE" in c)
     dry = done(*shlex.split(full), "--dry-run")
     assert '-S "train_cldm.epochs=' in dry
     assert "-S download.source=path/to/folder" in dry
 
 
 def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
-    (line,) = commands("python -m spiro_diffusion.pipeline.run")
+    (line,) = commands(NHANES, "python -m spiro_diffusion.pipeline.run")
     folder = tmp_path / "files"
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
@@ -208,7 +223,7 @@ def test_the_chinese_readme_is_the_same_page() -> None:
         assert len(re.findall(kind, chinese, flags=re.M)) == len(re.findall(kind, README, flags=re.M)), kind
     links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (README, chinese)]
     assert links[0] ^ links[1] == {"README.zh-CN.md", "README.md"}
-    for language in ("bash", "python", "mermaid"):
+    for language in ("bash", "python"):
         blocks = [re.findall(rf"```{language}\n(.*?)```", text, flags=re.S) for text in (README, chinese)]
         bare = [[re.sub(r" +#.*", "", block) for block in each] for each in blocks]
         assert bare[0] == bare[1], language

@@ -23,6 +23,7 @@ from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.generation import conditional_draws, known_values, on_request, personal, requests
 from spiro_diffusion.generation.conditional_draws import Budget, Found
+from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import Known
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.header import MadeFrom
@@ -466,3 +467,12 @@ def test_a_budget_bounds_the_search() -> None:
     efforts = kept.table.assign(person=0, place=np.nan)
     none = conditional_draws.draw(lungs, efforts, wanted, 5, 0, budget=Budget(facts=500, curves=10))
     assert (none.counts.tolist(), none.facts.tolist(), lungs.facts_drawn) == ([0], [500], 500)
+
+
+@pytest.mark.parametrize("name", [condition.name for condition in CONDITIONS])
+def test_a_keyword_of_every_condition_is_read(name: str) -> None:
+    """Also of one that is added to the list: it was once ignored in silence."""
+    people = pd.DataFrame({"age": [45.0], "height": [175.0], "sex": ["male"]})
+    trained = {"age": [6.0, 79.0], "height": [100.0, 200.0]}
+    with pytest.raises(SpiroError, match=f"{name} is nonsense in row 1; expected one of"):
+        requests.accept(people, trained, {name: "nonsense"})

@@ -27,7 +27,10 @@ def modules(rooms: ModuleType) -> dict[str, set[str]]:
 
 
 def test_every_module_has_a_room(rooms: ModuleType, modules: dict[str, set[str]]) -> None:
-    assert {name.partition(".")[0] for name in modules} - {"__init__", "__main__"} <= {*rooms.ROOMS, "spiro_diffusion"}
+    assert {name.partition(".")[0] for name in modules} - {"__init__", "__main__", "bare"} <= {
+        *rooms.ROOMS,
+        "spiro_diffusion",
+    }
 
 
 def test_a_room_imports_only_from_those_before_it(rooms: ModuleType, modules: dict[str, set[str]]) -> None:
@@ -65,6 +68,11 @@ def test_an_import_inside_a_function_counts(rooms: ModuleType, tmp_path: Path) -
 def test_the_picture_is_of_the_imports(rooms: ModuleType) -> None:
     """`make docs` draws it."""
     assert (ROOT / "docs/rooms.svg").read_text() == rooms.picture(ROOT)
+
+
+def test_the_picture_of_the_stages_is_of_dvc_yaml(rooms: ModuleType) -> None:
+    """`make docs` draws it."""
+    assert (ROOT / "docs/stages.svg").read_text() == rooms.stages_picture(ROOT)
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:

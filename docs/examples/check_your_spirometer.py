@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Check your own spirometer's curves
 #
-# What a file must hold, what is computed, and how your curves lie among those of people of the same age, height and
-# sex. Run it from the folder that holds `models/` and `data/`, after `make repro`. For research; **not for
+# What must a file hold, what is computed, and how do your curves lie among those of people of the same age, height and
+# sex? Run it from the folder that holds `models/` and `data/`, after `make repro`. For research; **not for
 # diagnosis**.
 #
 # ## A file

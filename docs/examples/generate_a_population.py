@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Generate a population
 #
-# Curves for one person, for a table of people, and for a population as a survey weighs it, with the trained
-# generator. Run it from the folder that holds `models/` and `data/`, after `make repro`; in an editor that knows
-# `# %%` cells (VS Code, Spyder, Jupytext) it is a notebook. For research; **not for diagnosis**.
+# How do you draw curves for one person, for a table of people, and for a population as a survey weighs it? With the
+# trained generator. Run it from the folder that holds `models/` and `data/`, after `make repro`; in an editor that
+# knows `# %%` cells (VS Code, Spyder, Jupytext) it is a notebook. For research; **not for diagnosis**.
 
 # %%
 import numpy as np

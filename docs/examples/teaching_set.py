@@ -1,10 +1,10 @@
 # %% [markdown]
 # # A teaching set of twelve patients
 #
-# Twelve people to practise on: normal ones, obstruction, GOLD 2 and 3 after a bronchodilator, possible restriction and
-# mixed disorder, PRISm in an obese person, and efforts spoiled by a cough, an early stop and a slow start. All are
-# simulated, so a class may have them: nobody's data are shown. Run it from the folder that holds `models/`, after
-# `make repro`. For teaching how spirometry is read; **not for diagnosis**.
+# How do you make cases to practise on? Twelve people: normal ones, obstruction, GOLD 2 and 3 after a bronchodilator,
+# possible restriction and mixed disorder, PRISm in an obese person, and efforts spoiled by a cough, an early stop and
+# a slow start. All are simulated, so a class may have them: nobody's data are shown. Run it from the folder that holds
+# `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
 #
 # ## The patients
 #

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from spiro_diffusion.core.artifacts import read_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.engine import Engine
-from spiro_diffusion.models.header import read_made_from
+from spiro_diffusion.models.header import read_config, read_made_from
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
 CHECKPOINT = "cldm.safetensors"
@@ -63,6 +63,11 @@ def open_engine(folder: Path, device: str = "auto") -> FullEngine:
             raise SpiroError(
                 f"{folder}: no exported model is here, and checkpoints need PyTorch (`pip install "
                 "'spiro-diffusion[torch]'`); or give --models what `spiro export` wrote, as a folder, .zip or address"
+            )
+        if "constants" not in read_config(folder / CHECKPOINT, "cldm"):
+            raise SpiroError(
+                f"{folder / CHECKPOINT}: a checkpoint of spiro-diffusion 0.1, which this version does not read: train "
+                "again with `make repro`, or fetch `dvc pull train_vqvae train_cldm` (docs/moving.md)"
             )
         from spiro_diffusion.engines.torch_engine import open_torch  # noqa: PLC0415 (seconds of imports)
 

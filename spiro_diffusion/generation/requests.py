@@ -13,6 +13,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.generation import impossible, known_values, personal
+from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
 from spiro_diffusion.physiology import effort_kinds, patterns
@@ -94,12 +95,12 @@ def accept(
     is asked for beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `said`: keywords for all whose own cell says nothing, WORDS, `personal.NAMES`, grade and test_type.
+    says neither. `said`: keywords for all whose own cell says nothing: WORDS, `personal.NAMES` and those of CONDITIONS.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
     requests, invalid = _read(table, said)
-    defaults = {name: said.get(name) for name in ("grade", "test_type")}
+    defaults = {condition.name: said.get(condition.name) for condition in CONDITIONS}
     table = _after(table, requests, defaults, invalid)
     spoiled = np.array([request.effort is not None for request in requests])
     kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=spoiled | any_effort, **defaults)
