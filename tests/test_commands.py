@@ -60,6 +60,10 @@ ELSEWHERE = {  # the beginning of a command, and the test of it, or why there is
     "python -m benchmarks.results_page": "test_workflows.py",
     "python -m benchmarks.models": "takes long; test_speed.py runs its parts",
     "python -m benchmarks.several_gpus": "needs GPUs; `--tiny` was run by hand",
+    "python -m stages.train_cldm": "test_distributed.py and test_membership.py run stages in several processes",
+    "torchrun": "test_membership.py and test_distributed.py, on one host",
+    "--rdzv-conf": "the second line of torchrun",
+    "dvc queue": "test_experiments.py runs a queue",
     "python benchmarks/data_half.py": "takes long",
     "python -m http.server": "test_remotes.py",
 }
