@@ -40,8 +40,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     features = torch.from_numpy(mean_surface.features(efforts)).float().to(place.device)
     present = torch.from_numpy(seats.present).to(place.device)
     conditions = _conditions(generator, efforts, seats, known, features)
-    noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
-    draw = generator.drawer(facts.denoiser, noise, sampling.facts_sampler, sampling.facts_steps, 1.0)
+    draw, sampling = generator.facts_drawer(), generator.cldm.config.sampling
     found = torch.empty((len(seats.rows), EFFORTS, CHANNELS))
     most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
     with place.applied(), torch.inference_mode():

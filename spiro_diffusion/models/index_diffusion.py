@@ -41,7 +41,7 @@ from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.volumes import Wanted
 from spiro_diffusion.physiology import mean_surface
 
-NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
+NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 30.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
 HEAD = 32  # channels of an attention head
 ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty seat
 TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the efforts
