@@ -286,6 +286,7 @@ def test_it_fits_a_phone_and_a_desk(page: Any, tmp_path: Path) -> None:
     for width, height in ((390, 844), (1280, 900)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(300)  # the plots take their new size
+        page.wait_for_function("document.documentElement.scrollWidth == window.innerWidth")  # on a busy machine later
         assert page.evaluate("document.documentElement.scrollWidth") == width
         for panel in ("generate", "reconstruct"):
             table = page.locator(f"#{panel} .scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
