@@ -29,18 +29,18 @@ from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.engines import choice, store
 from spiro_diffusion.engines.choice import FullEngine, open_engine
-from spiro_diffusion.generation import drawn_curves, on_request, requests, session_curves
+from spiro_diffusion.generation import drawn_curves, requested_curves, requests, session_curves
 from spiro_diffusion.generation.conditions import Patient, Subject
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.engine import SessionEfforts, SingleEfforts
 from spiro_diffusion.generation.session_curves import Size
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
-from spiro_diffusion.reconstruction import own_calibration
+from spiro_diffusion.reconstruction import user_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
-from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.user_calibration import UserCalibration
 from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, Visit, interpret, read_session
 from spiro_diffusion.user_curves import UserCurves
 
@@ -147,18 +147,20 @@ class SpiroGenerator:
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
-        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid, any_effort=any_effort)
+        kept, required = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid, any_effort=any_effort)
         if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
             )
-        self._warn(tell, [*kept.warnings, *on_request.notes(kept.table)])
-        if wanted is None:
+        self._warn(tell, [*kept.warnings, *requested_curves.notes(kept.table)])
+        if required is None:
             return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
         if guidance != 1.0:
             raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
         drawer = SingleEfforts(self._generator)
-        return on_request.curves(drawer, kept, wanted, self.made_from, each=n, seed=seed, tell=tell, progress=progress)
+        return requested_curves.curves(
+            drawer, kept, required, self.made_from, each=n, seed=seed, tell=tell, progress=progress
+        )
 
     def sessions(
         self,
@@ -192,17 +194,17 @@ class SpiroGenerator:
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
-        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
+        kept, required = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
         size, total = Size(n, efforts, after), len(kept.table) * n * (efforts + after)
         if total > MOST_CURVES:
             raise SpiroError(f"{total} curves are more than {MOST_CURVES} at once; draw parts with other seeds")
-        if wanted is not None:
-            session_curves.check(wanted, size)
-        self._warn(tell, [*kept.warnings, *([on_request.AFTER] if after else [])])
-        if wanted is None:
+        if required is not None:
+            session_curves.check(required, size)
+        self._warn(tell, [*kept.warnings, *([requested_curves.AFTER] if after else [])])
+        if required is None:
             return session_curves.curves_of(self._generator, kept.table, kept.given, size, seed)
         drawer = SessionEfforts(self._generator)
-        return on_request.curves(drawer, kept, wanted, self.made_from, each=size, seed=seed, tell=tell)
+        return requested_curves.curves(drawer, kept, required, self.made_from, each=size, seed=seed, tell=tell)
 
     @property
     def reconstructor_file(self) -> Path | None:
@@ -250,7 +252,7 @@ class SpiroGenerator:
         if self._reconstructor is None:
             model = self._generator.reconstructor(self._checkpoint.parent)
             if self._calibration is not None:
-                own = own_calibration.read(self._calibration, self._checkpoint)
+                own = user_calibration.read(self._calibration, self._checkpoint)
                 model = model.calibrated(own.calibration, own.words)
             self._reconstructor = model
         return self._reconstructor
@@ -286,7 +288,7 @@ class SpiroGenerator:
 
     def calibrate(
         self, folder: str | Path, *, btps: float | None = None, tell: Callable[[str], object] = warnings.warn
-    ) -> OwnCalibration:
+    ) -> UserCalibration:
         """Measure how far completions are off on recorded efforts of your own people.
 
         Written to a file, `from_checkpoint` takes it.
@@ -303,7 +305,7 @@ class SpiroGenerator:
             found = validation.calibrated(self.reconstructor, efforts)
         except SpiroError as error:
             raise SpiroError(f"{folder}: {error}") from None
-        return OwnCalibration.of(found, self._checkpoint, efforts.people)
+        return UserCalibration.of(found, self._checkpoint, efforts.people)
 
     def draw(
         self,

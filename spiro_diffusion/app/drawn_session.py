@@ -25,7 +25,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES, Index
 from spiro_diffusion.generation import drawn_curves
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.models.seats import ACCEPTED
+from spiro_diffusion.models.effort_sets import ACCEPTED
 from spiro_diffusion.physiology import ats_ers, patterns, reference, spirometry
 from spiro_diffusion.physiology.patterns import Label
 from spiro_diffusion.physiology.reference import LMS

@@ -53,12 +53,14 @@ def _single(first: Request) -> list[Component]:
 
 
 def _session(first: Request) -> list[Component]:
-    spoiled = {EITHER: "as they come"} | {kind: f"at least one {words}" for kind, words in requests.SPOILED.items()}
+    fault_choices = {EITHER: "as they come"} | {
+        kind: f"at least one {words}" for kind, words in requests.FAULTY.items()
+    }
     return [
         slider(CONTROLS["before"], "Efforts", requests.BEFORE, first.before, 1),
         slider(CONTROLS["after"], "Efforts after a bronchodilator", requests.AFTER, first.after, 1),
         html.P(f"{DRUG[:1].upper()}{DRUG[1:]}.", className="hint"),
-        _chosen("spoiled", "Spoiled efforts", spoiled, EITHER),
+        _chosen("spoiled", "Spoiled efforts", fault_choices, EITHER),
     ]
 
 

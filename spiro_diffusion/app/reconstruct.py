@@ -69,7 +69,11 @@ def connect(app: Dash, drawer: Drawer) -> None:
     @app.callback(output=Output(f"{KEY}-results", "children"), inputs=sent(Input))
     def show(person: dict[str, Any], mask: Any, stored: Any, number: Any) -> list[Component]:
         effort = user_effort.effort(stored, number)
-        return [card([html.P(FIRST, className="hint")])] if effort is None else answer(drawer, effort, person, mask)
+        return (
+            [card([html.P(FIRST, className="hint")])]
+            if effort is None
+            else completion_cards(drawer, effort, person, mask)
+        )
 
     @app.callback(
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
@@ -87,7 +91,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
             return no_update, [alert(str(error))]
 
 
-def answer(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
+def completion_cards(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
     """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
     try:
         return _results(_reconstruction(drawer, effort, person, mask))

@@ -14,7 +14,7 @@ from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation import conditions, known_values
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.physiology import patterns
 from spiro_diffusion.sessions import Session, page
 from spiro_diffusion.sessions.page_contents import Interval
@@ -22,10 +22,10 @@ from spiro_diffusion.sessions.page_contents import Interval
 START = {"age": 45, "height": 175}
 DRAWS = {"efforts": "Single efforts, each of another lung", "session": "A session of one lung"}
 BEFORE, AFTER = (1, PLACES), (0, PLACES)  # efforts of a session, before and after the bronchodilator
-SPOILED = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
+FAULTY = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
 EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # of single ones: label, keywords of `generate`
     **conditions.EFFORTS,
-    **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in SPOILED.items()},
+    **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in FAULTY.items()},
 }
 EITHER = "either"  # of a list: nothing is asked for
 LONGEST_KNOWN = 20  # characters of a known value: 70%:80%
@@ -56,7 +56,7 @@ class Request:
     before: int = PLACES
     after: int = 0
     spoiled: str = EITHER
-    asked: tuple[tuple[str, str], ...] = ()
+    requested: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def checked(cls, **sent: Any) -> "Request":
@@ -68,7 +68,7 @@ class Request:
         values = person(sent) | {"guidance": _within("guidance", sent.get("guidance"), GUIDANCE)}
         for name, ends in {"n": N, "seed": SEEDS, "before": BEFORE, "after": AFTER}.items():
             values[name] = int(_within(name, sent.get(name), ends))
-        for name, words in {"effort": EFFORTS, "draw": DRAWS, "spoiled": (EITHER, *SPOILED)}.items():
+        for name, words in {"effort": EFFORTS, "draw": DRAWS, "spoiled": (EITHER, *FAULTY)}.items():
             values[name] = str(sent.get(name))[:40]
             if values[name] not in words:
                 raise SpiroError(f"{name} is {values[name]!r}; expected one of {', '.join(words)}")
@@ -77,7 +77,7 @@ class Request:
         for name, text in said.items():
             if len(text) > LONGEST_KNOWN:
                 raise SpiroError(f"{name} is longer than {LONGEST_KNOWN} characters; give a value or a range")
-        request = cls(**values, asked=tuple((name, text) for name, text in said.items() if text))
+        request = cls(**values, requested=tuple((name, text) for name, text in said.items() if text))
         definition = patterns.DEFINITIONS.get(said["pattern"])  # type: ignore[call-overload]
         if request.draw == "session" and not request.after and definition and definition.after:
             raise SpiroError(f"{said['pattern']} is of values after a bronchodilator: draw efforts after it too")
@@ -93,7 +93,7 @@ class Request:
     def name(self) -> str:
         """For files: `male_45y_175cm_best_seed0`."""
         what = self.effort if self.draw == "efforts" else "session"
-        words = [what, *(text for name, text in self.asked if name == "pattern")]
+        words = [what, *(text for name, text in self.requested if name == "pattern")]
         return f"{self.sex}_{self.age:g}y_{self.height:g}cm_{'_'.join(words)}_seed{self.seed}"
 
 
@@ -150,7 +150,7 @@ class Drawer:
     def _draw(self, request: Request) -> Drawn:
         warnings: list[str] = []
         said: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
-        said |= {**dict(request.asked), "tell": warnings.append}
+        said |= {**dict(request.requested), "tell": warnings.append}
         if request.draw == "session":
             said |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
             curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **said)

@@ -57,7 +57,7 @@ def indices(
     if about is not None:
         table = about.join(people_table(found, person))
     whose = reading.person(subject) or reading.of_survey(found)
-    if whose is None and (reading.asked() or results.report):
+    if whose is None and (reading.requested() or results.report):
         raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
     session = None if whose is None else reading.interpret(found, whose, btps)
     if about is None:
@@ -208,7 +208,7 @@ def _calibrate(folder: Path, models: str, btps: float | None, output: Output) ->
     """Write FOLDER/calibration.json, and say what it corrects."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
-    from spiro_diffusion.reconstruction.own_calibration import FILE  # noqa: PLC0415
+    from spiro_diffusion.reconstruction.user_calibration import FILE  # noqa: PLC0415
 
     file = folder / FILE
     paths = curve_files.check_files(output.force, (file, (".json",)))

@@ -71,12 +71,12 @@ class Reading:
         """What was decided of blows."""
         from spiro_diffusion.sessions import Decision  # noqa: PLC0415
 
-        who = self.headers().operator
+        operator = self.headers().operator
         found = {}
         for counts, texts in ((False, self.reject), (True, self.accept)):
             for text in texts or ():
                 name, _, why = text.partition("=")
-                found[name.strip()] = Decision(counts, who, why.strip())
+                found[name.strip()] = Decision(counts, operator, why.strip())
         return found
 
     def headers(self) -> "Header":
@@ -113,7 +113,7 @@ class Reading:
             )
         return Previous(float(match[1]), float(match[2]), float(match[3]) if match[3] else None)
 
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether anything was said that only a session can use."""
         given = (self.post, self.group, self.slow_vc, self.previous, self.reject, self.accept, self.header)
         return any(value is not None for value in given)

@@ -16,7 +16,7 @@ from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES, SEXES
 from spiro_diffusion.generation.intended_use import EVALUATED, LIMITS, trained_on
 from spiro_diffusion.generation.populations import BETWEEN_VISITS, JITTER, TOGETHER
-from spiro_diffusion.models.seats import BEST, PLACES
+from spiro_diffusion.models.effort_sets import BEST, PLACES
 from spiro_diffusion.reporting import model_card
 
 UNKNOWN = {"folder": ": files that were given to it, whose origin is not recorded"}  # by source

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from spiro_diffusion.cohorts.prevalences import GRADED
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.columns import COLUMNS, Z_SCORES
-from spiro_diffusion.models.seats import BEST
+from spiro_diffusion.models.effort_sets import BEST
 
 Kind = Literal["int64", "float64", "string", "bool", "list<float32>"]
 

@@ -77,9 +77,9 @@ class About(NamedTuple):
 
 def today() -> str:
     """The date as ISO 8601; that of SOURCE_DATE_EPOCH where it is set, so that a rerun writes the same bytes."""
-    told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if told.isdecimal():
-        return datetime.datetime.fromtimestamp(int(told), datetime.UTC).date().isoformat()
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 

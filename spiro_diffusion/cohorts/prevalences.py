@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import SEXES
-from spiro_diffusion.models.seats import ACCEPTED, BEST, Seats
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, EffortSets
 from spiro_diffusion.physiology import ats_ers, patterns, reference
 
 BANDS = ((6, 12), (12, 20), (20, 40), (40, 60), (60, 80))  # years, from the first and below the second
@@ -56,7 +56,7 @@ def people_of(efforts: pd.DataFrame) -> pd.DataFrame:
     by_person = efforts.assign(efforts_before=before, efforts_after=~before).groupby("person", sort=False)
     first = {name: "first" for name in ("age", "height", "sex")}
     people = by_person.agg({**first, "efforts_before": "sum", "efforts_after": "sum"}).reset_index()
-    values = Seats.of(efforts.rename(columns={"effort": "place"}), "person").best(efforts)
+    values = EffortSets.of(efforts.rename(columns={"effort": "place"}), "person").best(efforts)
     people = people.join(pd.DataFrame(values, columns=list(BEST)))
     for name in ("fev1", "fvc", "ratio"):
         lms = reference.gli_global(name, people["age"], people["height"], people["sex"])

@@ -52,11 +52,11 @@ def start(device: torch.device, patience_s: float = PATIENCE_S) -> torch.device:
         device = torch.device("cuda", own.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        store, who = membership.meet(own, patience_s)
+        store, members = membership.meet(own, patience_s)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         group: dict[str, Any] = {"store": store, "rank": own.rank, "world_size": own.world}
         dist.init_process_group(backend, timeout=MESSAGE, **group)
-        _state.watch = membership.Watch(own, who, patience_s)
+        _state.watch = membership.Watch(own, members, patience_s)
         # the judge looks at curves for long between two requests that the others wait for
         _state.waiting = dist.new_group(backend="gloo", timeout=REQUEST)
         membership.leave_on_errors()

@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from spiro_diffusion.compute import membership
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.core.interrupts import TOLD
+from spiro_diffusion.core.interrupts import REPORTED_BY_PARENT
 
 LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher tells why one of them ended
 CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it to the launcher to say why
@@ -46,8 +46,8 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     from torch.distributed.elastic.rendezvous import api as rendezvous  # noqa: PLC0415
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
-    told = TOLD in os.environ
-    os.environ |= {LAUNCHED: "1", TOLD: "1"}
+    reported = REPORTED_BY_PARENT in os.environ
+    os.environ |= {LAUNCHED: "1", REPORTED_BY_PARENT: "1"}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does: they share the cores
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_S)
     logging.disable(logging.CRITICAL)  # pages on what a line says
@@ -74,8 +74,8 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     except (SignalException, rendezvous.RendezvousGracefulExitError) as error:
         if not isinstance(error, SignalException):
             sys.exit(f"{module}: another host ended the run; its own line says why")
-        if not told:
-            os.environ.pop(TOLD)
+        if not reported:
+            os.environ.pop(REPORTED_BY_PARENT)
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
         sys.exit(128 + error.sigval)

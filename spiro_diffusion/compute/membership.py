@@ -19,7 +19,9 @@ from torch.distributed.distributed_c10d import rendezvous
 from spiro_diffusion.core.errors import SpiroError, shown
 
 NAMES = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"
-MEND = "start the processes by torchrun or `runtime.workers`, which set it, or unset WORLD_SIZE and RANK to work alone"
+REMEDY = (
+    "start the processes by torchrun or `runtime.workers`, which set it, or unset WORLD_SIZE and RANK to work alone"
+)
 AGAIN = "run it again: a training goes on from its last saved state"
 START = 2  # times its patience a process waits for the others to come: hosts load their libraries at different speeds
 GONE = 1 << 40  # what a process that leaves adds to the number of times it spoke
@@ -45,7 +47,7 @@ class Member(NamedTuple):
             return None
         missing = [name for name in NAMES if not os.environ.get(name)]
         if missing:
-            raise SpiroError(f"{' and '.join(missing)} not set in the environment, but {' and '.join(given)}: {MEND}")
+            raise SpiroError(f"{' and '.join(missing)} not set in the environment, but {' and '.join(given)}: {REMEDY}")
         world = _number("WORLD_SIZE", 1, 1 << 20)
         rank, local = (_number(name, 0, world - 1) for name in ("RANK", "LOCAL_RANK"))
         return cls(rank, world, local, os.environ["MASTER_ADDR"], _number("MASTER_PORT", 1, (1 << 16) - 1))
@@ -54,7 +56,7 @@ class Member(NamedTuple):
 def _number(name: str, least: int, largest: int) -> int:
     text = os.environ[name]
     if not text.strip().isdecimal() or not least <= int(text) <= largest:
-        raise SpiroError(f"{name} is {shown(text)} in the environment; expected {least} to {largest}: {MEND}")
+        raise SpiroError(f"{name} is {shown(text)} in the environment; expected {least} to {largest}: {REMEDY}")
     return int(text)
 
 
@@ -102,15 +104,15 @@ class Watch:
     Two threads, so that a store that answers no more is silence too.
     """
 
-    def __init__(self, own: Member, who: list[str], patience_s: float) -> None:
-        self.own, self.who, self.patience_s = own, who, patience_s
+    def __init__(self, own: Member, members: list[str], patience_s: float) -> None:
+        self.own, self.members, self.patience_s = own, members, patience_s
         self.every_s = min(1.0, patience_s / 10)
         # a connection of its own: one that waits for a key would keep the others waiting
         wait = timedelta(seconds=patience_s)
         self.store = dist.TCPStore(own.address, own.port, is_master=False, timeout=wait, wait_for_workers=False)
         others = [rank for rank in range(own.world) if rank != own.rank]
         self.spoken = dict.fromkeys(others, 0)
-        self.heard = dict.fromkeys(others, time.monotonic())
+        self.last_contact = dict.fromkeys(others, time.monotonic())
         self.over = threading.Event()
         for work in (self._speak, self._look):
             threading.Thread(target=work, name=f"watch {work.__name__}", daemon=True).start()
@@ -125,7 +127,7 @@ class Watch:
                 for rank, before in self.spoken.items():
                     self.spoken[rank] = self._add(rank, 0)
                     if self.spoken[rank] != before:
-                        self.heard[rank] = time.monotonic()
+                        self.last_contact[rank] = time.monotonic()
             except RuntimeError:
                 return  # who held the store has ended: the silence says so
 
@@ -134,16 +136,16 @@ class Watch:
         while not self.over.wait(self.every_s):
             now = time.monotonic()
             if now - looked > self.patience_s / 2:  # this process was stopped itself: it has heard nobody
-                self.heard = dict.fromkeys(self.heard, now)
+                self.last_contact = dict.fromkeys(self.last_contact, now)
             looked = now
-            silent = [r for r, at in self.heard.items() if now - at > self.patience_s and self.spoken[r] < GONE]
+            silent = [r for r, at in self.last_contact.items() if now - at > self.patience_s and self.spoken[r] < GONE]
             if silent and not self.over.is_set():
                 self._end(silent)
 
     def _end(self, silent: list[int]) -> None:
         """One of those who live tells it."""
         if self.own.rank == min(set(range(self.own.world)) - set(silent)):
-            names = " and ".join(f"{rank} ({self.who[rank]})" for rank in silent)
+            names = " and ".join(f"{rank} ({self.members[rank]})" for rank in silent)
             said = f"of {self.own.world} processes {names} said nothing for {self.patience_s:g} s"
             leave(f"{program()}: {said}: it stopped, or its host or the network did; {AGAIN}")
         time.sleep(min(1.0, self.every_s))

@@ -31,15 +31,15 @@ def settle(name: str) -> None:
 
     Raises SpiroError where DVC would store what a fast run makes.
     """
-    wanted = {} if CHOSEN & os.environ.keys() else dict(WAITS)
+    required = {} if CHOSEN & os.environ.keys() else dict(WAITS)
     if _is_portable() and platform.machine() in ("x86_64", "AMD64"):
-        wanted |= KERNELS
+        required |= KERNELS
         others = [f"{key}={os.environ[key]}" for key in KERNELS if os.environ.get(key, KERNELS[key]) != KERNELS[key]]
         if others:
             said = f"{name}: not used: {', '.join(others)}; a portable run sets its own"
             print(said, file=sys.stderr, flush=True)
-    if any(os.environ.get(key) != value for key, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
+    if any(os.environ.get(key) != value for key, value in required.items()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | required)
 
 
 def holds() -> bool:

@@ -96,9 +96,9 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
 
 def _participants(repaired: Path, name: str, cycle: str) -> pd.DataFrame:
     """The columns of a table that are joined; SpiroError where it has a participant twice."""
-    wanted = [joined for joined in PARTICIPANT.values() if joined.table == name]
-    always = [column for joined in wanted if joined.every_cycle for column in joined.columns]
-    perhaps = tuple(column for joined in wanted if not joined.every_cycle for column in joined.columns)
+    required = [joined for joined in PARTICIPANT.values() if joined.table == name]
+    always = [column for joined in required if joined.every_cycle for column in joined.columns]
+    perhaps = tuple(column for joined in required if not joined.every_cycle for column in joined.columns)
     people = curves.read_table(repaired / f"{name}_{cycle}.parquet", ["SEQN", *always], optional=perhaps)
     twice = people.index[people["SEQN"].duplicated()]
     if len(twice):

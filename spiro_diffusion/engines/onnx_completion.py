@@ -16,9 +16,9 @@ from spiro_diffusion.models import mixtures
 from spiro_diffusion.models.mixtures import Floats, Scales
 from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.reconstruction.reconstructor import CurveDrawer, Reconstructor
 from spiro_diffusion.reconstruction.segments import Segment
-from spiro_diffusion.reconstruction.unlikeness import Limits
 
 if TYPE_CHECKING:
     from spiro_diffusion.models.mixture_density import Density

@@ -99,14 +99,14 @@ def reference_draws(people: pd.DataFrame, draws: int, rng: np.random.Generator) 
     """
     z = rng.standard_normal((len(people), draws))
     found = {name: np.full(z.shape, np.nan, dtype=np.float32) for name in KEPT}
-    who = (people["age"], people["height"], people["sex"])
+    person = (people["age"], people["height"], people["sex"])
     for name in ("fev1", "fvc"):
-        lms = reference.gli_global(name, *who)
+        lms = reference.gli_global(name, *person)
         columns = reference.LMS(lms.l[:, None], lms.m[:, None], lms.s[:, None])
         found[name] = columns.value(z).astype(np.float32)
     if "ethnicity" in people:
         group = reference.HANKINSON_GROUP_OF_RIDRETH1[people["ethnicity"].to_numpy(int) - 1]
-        lms = reference.hankinson("pef", *who, group)
+        lms = reference.hankinson("pef", *person, group)
         found["pef"] = (lms.m[:, None] * (1 + z * lms.s[:, None])).astype(np.float32)
     return found
 

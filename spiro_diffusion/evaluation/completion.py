@@ -17,7 +17,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
-from spiro_diffusion.evaluation.completion_rivals import BASELINES, MOST_TREES, baselines
+from spiro_diffusion.evaluation.completion_learners import BASELINES, MOST_TREES, baselines
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
@@ -68,13 +68,13 @@ def drawn_by(
     rivals: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
     """What each of the rivals draws for each case, on all cores."""
-    asked = [(number, name) for number in range(len(cases)) for name in rivals]
+    pairs = [(number, name) for number in range(len(cases)) for name in rivals]
 
     def drawn(i: int) -> Drawn:
-        number, name = asked[i]
+        number, name = pairs[i]
         return rivals[name](cases[number], known, draws, seed + number)
 
-    found = dict(zip(asked, in_processes(drawn, len(asked)), strict=True))
+    found = dict(zip(pairs, in_processes(drawn, len(pairs)), strict=True))
     return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
 
 
@@ -127,7 +127,7 @@ def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> 
 def natural(
     model: Reconstructor, signals: NDArray, table: pd.DataFrame, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """A participant's own effort of grade C or D, mended where a fault is found, against their best effort.
+    """A participant's own effort of grade C or D, completed where a fault is found, against their best effort.
 
     Args:
         signals, table: all efforts of the held-out participants, (n, bins) L/s.
@@ -137,9 +137,9 @@ def natural(
     chosen = np.flatnonzero(
         pre & table["grade"].isin(["C", "D"]).to_numpy() & table["seqn"].isin(best.index).to_numpy()
     )
-    some, spoiled = table.iloc[chosen], np.asarray(signals[chosen])
-    trusted, kinds = np.ones(spoiled.shape, dtype=bool), []
-    for i, flow in enumerate(time_grid.to_10ms(spoiled)):
+    some, faulty = table.iloc[chosen], np.asarray(signals[chosen])
+    trusted, kinds = np.ones(faulty.shape, dtype=bool), []
+    for i, flow in enumerate(time_grid.to_10ms(faulty)):
         found = faults.detect(flow)
         mask = faults.trusted(found)
         try:
@@ -148,14 +148,14 @@ def natural(
             found = []
         kinds.append("+".join(sorted({f.kind for f in found})))
         trusted[i] = mask if found else True
-    mended = np.array([bool(k) for k in kinds])
-    counts = {str(k): int(v) for k, v in pd.Series(kinds, dtype=object)[mended].value_counts().items()}
-    result: dict[str, Any] = {"efforts": len(chosen), "mended": int(mended.sum()), "faults": counts}
-    if some["seqn"][mended].nunique() < MIN_PEOPLE:
+    with_fault = np.array([bool(k) for k in kinds])
+    counts = {str(k): int(v) for k, v in pd.Series(kinds, dtype=object)[with_fault].value_counts().items()}
+    result: dict[str, Any] = {"efforts": len(chosen), "mended": int(with_fault.sum()), "faults": counts}
+    if some["seqn"][with_fault].nunique() < MIN_PEOPLE:
         return result | {"reason": f"faults were found in efforts of fewer than {MIN_PEOPLE} participants"}
-    rows = np.flatnonzero(mended)
+    rows = np.flatnonzero(with_fault)
     owners = some.iloc[rows].reset_index(drop=True)
-    case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
+    case = Case(Interruption(Kind.RECORDED), rows, faulty[rows], trusted[rows], faulty[rows], owners)
     _, drawn = draw(model, case, draws, seed)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))

@@ -163,7 +163,7 @@ def regression(case: Case, known: Known, draws: int, seed: int) -> Drawn:
         error = y[unseen] - _ridge(x[~aside & good], y[~aside & good], x[unseen])
         return _ridge(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
 
-    return answered(case, {name: drawn(y) for name, y in wanted(trained).items()})
+    return as_volumes(case, {name: drawn(y) for name, y in regression_targets(trained).items()})
 
 
 def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
@@ -179,13 +179,13 @@ RULES: dict[str, Baseline] = {
 }
 
 
-def wanted(case: Case) -> Drawn:
+def regression_targets(case: Case) -> Drawn:
     """What regressions predict of n full efforts, (n,): logarithms of the hidden volume over the seen, of FEF25-75."""
     rest = np.maximum(_hidden_volume(case.truth, case.trusted), 0) + LEAST_L
     return {"fvc": np.log(rest / seen_volume(case)), "fef2575": np.log(_read(case.truth)["fef2575"])}
 
 
-def answered(case: Case, drawn: Drawn) -> Drawn:
+def as_volumes(case: Case, drawn: Drawn) -> Drawn:
     """Indices (n, draws) for draws (n, draws) of what `wanted` gives."""
     seen = seen_volume(case)[:, None]
     volume = np.maximum(np.exp(drawn["fvc"]) * seen - LEAST_L, 0)

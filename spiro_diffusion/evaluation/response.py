@@ -19,7 +19,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Tree, from_json, to_json
 from spiro_diffusion.evaluation.registry import PERCENT, Form
 from spiro_diffusion.evaluation.session_figures import Published, SessionFigure, Statistic, beside, mean_of
-from spiro_diffusion.models.seats import ACCEPTED, BEST, PLACES
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, PLACES
 
 FILE = "response.json"
 INDICES = ("fev1", "fvc", "pef")
@@ -116,12 +116,12 @@ def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed
     efforts = taken_by(table)
     held = of_people(efforts)
     efforts = efforts[efforts["person"].isin(held.index)].reset_index(drop=True)
-    asked = efforts[["person", "place", "test_type", "age", "height", "sex"]]
-    order = pd.unique(asked["person"])
+    requested = efforts[["person", "place", "test_type", "age", "height", "sex"]]
+    order = pd.unique(requested["person"])
     known = np.full((len(order), len(BEST)), np.nan)
     for name in ("fev1", "fvc"):
         known[:, BEST.index(name)] = held[f"{name}_before"].reindex(order)
-    drawn = [of_people(draw(asked, seed + i, known)) for i in range(draws)] if len(order) else [held]
+    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [held]
     own = pd.concat(drawn)
     people = Resamples(held.index, resamples, np.random.default_rng([seed, 5]))
     return beside((held, people), (own, people.of(own.index)), FIGURES)

@@ -27,7 +27,7 @@ from spiro_diffusion.evaluation.session_values import COMPARED, of_measured
 
 FILE = "sessions.json"
 BASELINES = ("independent efforts", "one effort with noise", "nearest training session")
-TOLD_BY = (  # what a classifier sees of a session
+CLASSIFIER_FEATURES = (  # what a classifier sees of a session
     "efforts",
     "good",
     *(f"grade_{grade}" for grade in GRADES),
@@ -117,7 +117,7 @@ def compare(held: pd.DataFrame, candidate: pd.DataFrame, *, resamples: int, rng:
     first, second = (
         (table[rows], side.restricted(rows)) for table, side, rows in zip((held, candidate), sides, before, strict=True)
     )
-    features = [table[list(TOLD_BY)].to_numpy(float) for table in (held, candidate)]
+    features = [table[list(CLASSIFIER_FEATURES)].to_numpy(float) for table in (held, candidate)]
     return {
         "figures": session_figures.beside(first, second),
         "auc": two_sample.classifier_auc(features[0], features[1], sides, two_sample.trees, rng),

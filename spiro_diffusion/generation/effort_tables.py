@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models.effort_facts import INDICES, NAMES
-from spiro_diffusion.models.seats import ACCEPTED, Floats
+from spiro_diffusion.models.effort_sets import ACCEPTED, Floats
 from spiro_diffusion.physiology import ats_ers
 
 

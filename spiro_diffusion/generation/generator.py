@@ -152,13 +152,13 @@ class Generator:
         Raises SpiroError where the weights draw what is not finite.
         """
         device, own = self.place.device, self.cldm.config.sampling
-        known, wanted = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        known, facts_of_rows = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.place.applied(), torch.inference_mode():
             finish = self._token_finisher(own.sampler, own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
-                facts = wanted[part].to(device)
+                facts = facts_of_rows[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
                     noise = self._of_lungs(noise, shared[part], seed)
@@ -220,12 +220,12 @@ class Generator:
         narrower = self.vqvae.narrower()
 
         def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
-            told = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
+            conditions = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
             with self.place.autocast():
-                drawn = draw(told, noise)
+                drawn = draw(conditions, noise)
             tokens = model.restore(drawn.float())
             flow = self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow
-            return _void(volumes.met(flow.float(), index_diffusion.wanted(logs)), tokens.flatten(1))
+            return _void(volumes.with_volumes(flow.float(), index_diffusion.target_volumes(logs)), tokens.flatten(1))
 
         return finish
 
@@ -276,8 +276,8 @@ class Generator:
                 own, at = logs[part], (seed, part.start)
                 grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
                 facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
-                told = index_diffusion.alone(known[part])
-                losses = self._loss(model.facts.denoiser, facts, told, *at, FACT_LEVELS)
+                conditions = index_diffusion.alone(known[part])
+                losses = self._loss(model.facts.denoiser, facts, conditions, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
                 both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
                 with self.place.autocast():

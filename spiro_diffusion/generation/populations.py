@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
-from spiro_diffusion.models.seats import ACCEPTED, BEST, MAXIMA, PLACES, Floats, Seats, with_ratio
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
 JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
 DECIMALS = 1  # of age and height, as height is measured
@@ -111,9 +111,9 @@ def reached(efforts: pd.DataFrame) -> Floats:
 
     Where no effort has a grade that counts, all of its session count: a lung is there even if nothing is reported.
     """
-    seats = Seats.of(efforts, "person")
-    best = seats.best(efforts)
-    return np.where(np.isnan(best), seats.best(efforts.assign(grade=ACCEPTED[0])), best)
+    sets = EffortSets.of(efforts, "person")
+    best = sets.best(efforts)
+    return np.where(np.isnan(best), sets.best(efforts.assign(grade=ACCEPTED[0])), best)
 
 
 def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list[Floats]:

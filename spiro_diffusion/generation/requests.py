@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.generation import impossible, known_values, personal
+from spiro_diffusion.generation import contradictions, known_values, personal_conditions
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
@@ -53,21 +53,21 @@ class Request:
         return self.pattern is not None and DEFINITIONS[self.pattern].after
 
 
-class Wanted(NamedTuple):
+class Requirements(NamedTuple):
     """What the curves of n people must be."""
 
     requests: list[Request]
     known: dict[str, Box]  # by NAMES, in L, L/s or as a ratio
     bounds: dict[str, Box]  # likewise, of the patterns
 
-    def take(self, rows: Sequence[int]) -> "Wanted":
+    def take(self, rows: Sequence[int]) -> "Requirements":
         """Of some of the people."""
         at = np.asarray(rows, dtype=np.int64)
         some = [{name: box.take(at) for name, box in boxes.items()} for boxes in self[1:]]
-        return Wanted([self.requests[row] for row in rows], *some)
+        return Requirements([self.requests[row] for row in rows], *some)
 
 
-def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Wanted:
+def requirements(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Requirements:
     """What is wanted of n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
 
     `invalid` gets, by row, why no curve can be so.
@@ -77,10 +77,10 @@ def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int,
     limits = {name: known[name].within(bounds[name]) for name in NAMES}
     for row, request in enumerate(requests):
         person, ends = people.iloc[row], (_row(known, row), _row(limits, row))
-        if reason := impossible.reason(request.known, request.pattern, person, *ends):
+        if reason := contradictions.reason(request.known, request.pattern, person, *ends):
             invalid.setdefault(row, reason)
-    impossible.beyond_seen([r.known for r in requests], known, people, invalid)
-    return Wanted(list(requests), known, bounds)
+    contradictions.beyond_seen([r.known for r in requests], known, people, invalid)
+    return Requirements(list(requests), known, bounds)
 
 
 def accept(
@@ -90,25 +90,25 @@ def accept(
     *,
     skip_invalid: bool = False,
     any_effort: bool = False,
-) -> tuple[Accepted, Wanted | None]:
+) -> tuple[Accepted, Requirements | None]:
     """The people of a table as `subjects.accepted` gives them, with what is wanted of their curves; None where nothing
     is asked for beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `said`: keywords for all whose own cell says nothing: WORDS, `personal.NAMES` and those of CONDITIONS.
+    says neither. `said`: keywords for all whose own cell says nothing: WORDS, `personal_conditions.NAMES`, CONDITIONS.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
     requests, invalid = _read(table, said)
     defaults = {condition.name: said.get(condition.name) for condition in CONDITIONS}
     table = _after(table, requests, defaults, invalid)
-    spoiled = np.array([request.effort is not None for request in requests])
-    kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=spoiled | any_effort, **defaults)
-    kept = kept._replace(table=personal.added(kept.table, said, trained.get("cycles") or ()))
+    faulty = np.array([request.effort is not None for request in requests])
+    kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=faulty | any_effort, **defaults)
+    kept = kept._replace(table=personal_conditions.added(kept.table, said, trained.get("cycles") or ()))
     if not any(requests) and not invalid:
         return kept, None
     reasons = {at: invalid[row] for at, row in enumerate(kept.rows) if row in invalid}
-    found = wanted([requests[row] for row in kept.rows], kept.table, reasons)
+    found = requirements([requests[row] for row in kept.rows], kept.table, reasons)
     warnings = [*kept.warnings, *_refuse({kept.rows[at]: why for at, why in reasons.items()}, len(table), skip_invalid)]
     rows = [at for at in range(len(kept.table)) if at not in reasons]
     own, as_given = (frame.iloc[rows].reset_index(drop=True) for frame in (kept.table, kept.given))

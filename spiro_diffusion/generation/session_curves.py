@@ -8,7 +8,7 @@ import pandas as pd
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import OF_EFFORT, Curves
 from spiro_diffusion.generation.engine import Engine, draw_sessions
-from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.requests import Requirements
 
 PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
 
@@ -48,8 +48,8 @@ def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:
     return drawn.rename(columns={"place": "effort"})[list(OF_EFFORT)].reset_index(drop=True)
 
 
-def check(wanted: Wanted, size: Size) -> None:
+def check(required: Requirements, size: Size) -> None:
     """Raises SpiroError where a session of this size cannot have what is wanted."""
-    graded = [str(request.pattern) for request in wanted.requests if request.after]
+    graded = [str(request.pattern) for request in required.requests if request.after]
     if graded and not size.after:
         raise SpiroError(f"{graded[0]} is of values after a bronchodilator: draw efforts after it too, as --after 4")

@@ -36,9 +36,9 @@ from spiro_diffusion.models.effort_facts import (
     REACHED,
     SHAPES,
 )
+from spiro_diffusion.models.effort_sets import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.layers import step_phase, table, zero_linear
-from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
-from spiro_diffusion.models.volumes import Wanted
+from spiro_diffusion.models.volumes import TargetVolumes
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
@@ -48,11 +48,11 @@ TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the ef
 OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
 
 
-def wanted(logs: Tensor) -> Wanted:
+def target_volumes(logs: Tensor) -> TargetVolumes:
     """The volumes that an effort with these facts (B, 9) has."""
     fev1, fvc, fef2575 = (logs[:, INDICES.index(name)].exp() for name in ("fev1", "fvc", "fef2575"))
     early, late = (logs[:, len(INDICES) + i].sigmoid() for i in range(len(SHAPES)))
-    return Wanted(early * fev1, fev1, fev1 + late * (fvc - fev1), fvc, fef2575)
+    return TargetVolumes(early * fev1, fev1, fev1 + late * (fvc - fev1), fvc, fef2575)
 
 
 def place_condition(place: NDArray) -> Tensor:

@@ -20,7 +20,7 @@ LEAST = 0.03  # of the whole volume: steps below it, drawn or wanted, are left a
 MOST = 1.5  # by which a step is stretched or shrunk at most
 
 
-class Wanted(NamedTuple):
+class TargetVolumes(NamedTuple):
     """What a curve has to keep, (B,) each."""
 
     fev05: Tensor  # L
@@ -30,18 +30,21 @@ class Wanted(NamedTuple):
     fef2575: Tensor  # L/s
 
 
-def met(flow: Tensor, wanted: Wanted) -> Tensor:
+def with_volumes(flow: Tensor, target_volumes: TargetVolumes) -> Tensor:
     """Flow (B, bins) in L/s bent to the volumes wanted, then to the time from a quarter to three quarters of FVC."""
-    flow, wanted = flow.double(), Wanted(*(value.double() for value in wanted))  # sums that any machine rounds alike
+    flow, target_volumes = (
+        flow.double(),
+        TargetVolumes(*(value.double() for value in target_volumes)),
+    )  # sums that any machine rounds alike
     edges = table(EDGES_S, flow.dtype, flow.device)
     times = torch.zeros_like(flow[:, : len(TIMES_S)]) + table(TIMES_S, flow.dtype, flow.device)
-    values = torch.stack(wanted[:3], dim=1)
-    bent = _bent(flow, edges, times, values, wanted.fvc)
-    quarter = _reached(_volume(bent, edges), edges, 0.25 * wanted.fvc)
-    last = quarter + 0.5 * wanted.fvc / wanted.fef2575.clamp(min=1e-3)
+    values = torch.stack(target_volumes[:3], dim=1)
+    bent = _bent(flow, edges, times, values, target_volumes.fvc)
+    quarter = _reached(_volume(bent, edges), edges, 0.25 * target_volumes.fvc)
+    last = quarter + 0.5 * target_volumes.fvc / target_volumes.fef2575.clamp(min=1e-3)
     times, order = torch.cat([times, last.clamp(max=19.0)[:, None]], dim=1).sort(dim=1)
-    values = torch.cat([values, 0.75 * wanted.fvc[:, None]], dim=1).gather(1, order)
-    return _bent(bent, edges, times, values, wanted.fvc).float()
+    values = torch.cat([values, 0.75 * target_volumes.fvc[:, None]], dim=1).gather(1, order)
+    return _bent(bent, edges, times, values, target_volumes.fvc).float()
 
 
 def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tensor) -> Tensor:
@@ -49,10 +52,10 @@ def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tenso
     volume = _volume(flow, edges)
     end, zero = volume[:, -1:].clamp(min=1e-3), torch.zeros_like(volume[:, :1])
     steps = _rises(torch.cat([zero, _at(volume, edges, times), volume[:, -1:]], dim=1)).clamp(min=0)
-    asked = _rises(torch.cat([zero, values, fvc[:, None]], dim=1))
+    target = _rises(torch.cat([zero, values, fvc[:, None]], dim=1))
     whole = (fvc[:, None] / end).clamp(1 / MOST, MOST)
-    small = torch.minimum(steps / end, asked / fvc[:, None]) < LEAST
-    factor = torch.where(small, whole, asked / steps.clamp(min=1e-6)).clamp(1 / MOST, MOST)  # mean of each step
+    small = torch.minimum(steps / end, target / fvc[:, None]) < LEAST
+    factor = torch.where(small, whole, target / steps.clamp(min=1e-6)).clamp(1 / MOST, MOST)  # mean of each step
     inner = 2 * factor[:, 1:] * factor[:, :-1] / (factor[:, 1:] + factor[:, :-1])
     slopes = torch.cat([factor[:, :1], inner, factor[:, -1:]], dim=1)
     knots = torch.cat([zero, steps.cumsum(1)], dim=1)

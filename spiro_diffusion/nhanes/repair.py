@@ -99,7 +99,7 @@ def _xport_batches(
     data = stream.read(LARGEST_XPORT + 1)
     if len(data) > LARGEST_XPORT:
         raise SpiroError(f"is an XPORT file of more than {LARGEST_XPORT:,} bytes; {file.filename} has some MB")
-    parts = xport_repair.take_apart(data, file, findings, rows)
+    parts = xport_repair.parsed(data, file, findings, rows)
     values: Values = {}
     for column in parts.columns:
         if column.text:

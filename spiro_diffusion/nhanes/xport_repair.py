@@ -37,7 +37,7 @@ class Parts(NamedTuple):
     rows: np.ndarray  # uint8 (rows, width of a row)
 
 
-def take_apart(data: bytes, file: codebook.File, findings: Findings, rows: int | None = None) -> Parts:
+def parsed(data: bytes, file: codebook.File, findings: Findings, rows: int | None = None) -> Parts:
     """Find columns and rows; what was damaged and is undone goes into `findings`.
 
     `rows` is how many there have to be, where that is known: the format does not say it, and a stretch that
@@ -49,7 +49,7 @@ def take_apart(data: bytes, file: codebook.File, findings: Findings, rows: int |
     for candidate, note in _readings(data, file):
         found = Findings(mended=note)
         try:
-            parts = _take_apart(candidate, file, found, rows)
+            parts = _parsed(candidate, file, found, rows)
         except SpiroError as error:
             first = first or error
         else:
@@ -80,7 +80,7 @@ def _readings(data: bytes, file: codebook.File) -> Iterator[tuple[bytes, list[st
                 yield plain, [f"translation from {encoding} to UTF-8 undone"]
 
 
-def _take_apart(data: bytes, file: codebook.File, found: Findings, known_rows: int | None) -> Parts:
+def _parsed(data: bytes, file: codebook.File, found: Findings, known_rows: int | None) -> Parts:
     data, version = _from_start(data, found)
     count, announced, body = _header_end(data, file, version, found)
     reasons = []

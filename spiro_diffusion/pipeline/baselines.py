@@ -93,7 +93,9 @@ def _origin(task: Task, place: Runtime) -> Candidate:
     with torch.inference_mode():
         tokens = torch.cat([vqvae.snap(vqvae.encode(flow[part])) for part in batches(len(flow), 1024)])
     schedule = recipe.Schedule.linear(params.origin_steps, place.device)
-    second = recipe.NoiseTask(unet, tokens.clone(), recipe.told(table).to(place.device), validation, schedule)
+    second = recipe.NoiseTask(
+        unet, tokens.clone(), recipe.encoded_conditions(table).to(place.device), validation, schedule
+    )
     fitted = loop.fit(second, params.recipe(params.origin_epochs), train, place, "origin", run)
     unet.load_state_dict(fitted.weights)
     model = recipe.Origin(vqvae, unet, schedule, place)

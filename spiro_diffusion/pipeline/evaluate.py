@@ -17,15 +17,15 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.plot_data import shown
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
-from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
 from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.models.quantiser import codebook_use
-from spiro_diffusion.models.seats import PLACES
 
 RESPONSE_DRAWS = 4  # of each person who took the bronchodilator
 
@@ -69,9 +69,9 @@ def evaluate(
 
     def sessions(efforts: pd.DataFrame, seed: int) -> Session:
         """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
-        more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
+        more, slot = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
         told = efforts[["test_type", "age", "height", "sex"]]
-        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=seat + 1)
+        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=slot + 1)
         drawn = draw_sessions(generator, asked, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 

@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
     interrupted = _Interrupts()
     for handler in logging.getLogger("dvc").handlers:
         handler.addFilter(interrupted)
-    os.environ[interrupts.TOLD] = "1"
+    os.environ[interrupts.REPORTED_BY_PARENT] = "1"
     try:
         status = main(arguments)
     except KeyboardInterrupt:  # where DVC itself does not await it

@@ -18,7 +18,7 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats
+from spiro_diffusion.models import conditioning, effort_facts, effort_sets, index_diffusion
 from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
@@ -109,12 +109,12 @@ class Efforts(NamedTuple):
     @classmethod
     def read(cls, curves: Path) -> tuple["Efforts", int]:
         """From the table of all curves; and how many these are."""
-        wanted = (*effort_facts.COLUMNS, *conditioning.NAMES)
-        whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(wanted)])
+        columns = (*effort_facts.COLUMNS, *conditioning.NAMES)
+        whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(columns)])
         logs = effort_facts.read(whole)
         parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
         rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
-        table = whole.iloc[rows].assign(place=seats.places(whole.iloc[rows], "curve_number"))
+        table = whole.iloc[rows].assign(place=effort_sets.places(whole.iloc[rows], "curve_number"))
         train, choosing = rows_of_part(table, "train"), rows_of_part(table, "choosing")
         return cls(table, logs[rows], rows, train, choosing), len(whole)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
 SAME = 5e-3  # relative width below which an index counts as measured
-APART = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
+LARGEST_PEAK_RATIO = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
 LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
 
 
@@ -246,7 +246,7 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
             raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be told")
         if any(_same(other, one) for one in given):
             raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
-        if not 1 / APART < other.max() / peak < APART:
+        if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
                 f"{place}: peaks at {other.max():.4g} L/s, the spoiled effort at {peak:.4g} L/s: other units than L/s, "
                 "or another person"

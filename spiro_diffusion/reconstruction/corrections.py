@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.reconstruction.calibration import Calibration
-from spiro_diffusion.reconstruction.unlikeness import Limits
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 
 
 class Corrections(NamedTuple):

@@ -19,12 +19,12 @@ from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.models.mixtures import Floats
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction import calibration, segments, unlikeness
+from spiro_diffusion.reconstruction import calibration, dissimilarity, segments
 from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import Segment
-from spiro_diffusion.reconstruction.unlikeness import Limits
 
 KIND = "reconstructor"
 AXES = "unlikeness.axes"
@@ -34,7 +34,7 @@ def constants() -> Constants:
     """What decides a draw beside weights and shapes."""
     own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
     density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
-    corrected = {"levels": calibration.LEVELS, "farthest": unlikeness.FARTHEST}
+    corrected = {"levels": calibration.LEVELS, "farthest": dissimilarity.FARTHEST}
     parts = {"segments": own, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
 
@@ -69,14 +69,14 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     return densities, made_from, Corrections(alone, given, limits, axes.numpy().astype(np.float64))
 
 
-class Placed(NamedTuple):
+class DeviceDensity(NamedTuple):
     """A density where it computes; see `mixtures.Mixtures`."""
 
     model: Density
     place: Runtime
 
     @classmethod
-    def all(cls, densities: dict[Segment, Density], place: Runtime) -> "dict[Segment, Placed]":
+    def all(cls, densities: dict[Segment, Density], place: Runtime) -> "dict[Segment, DeviceDensity]":
         """Densities on a device."""
         return {name: cls(model.to(place.device).eval(), place) for name, model in densities.items()}
 
@@ -102,4 +102,4 @@ def load_reconstructor(path: Path, generator: Generator) -> Reconstructor:
     Raises SpiroError where it is missing, damaged or of code with other constants.
     """
     densities, made_from, corrections = load_densities(path)
-    return Reconstructor(Placed.all(densities, generator.place), generator, asdict(made_from), corrections)
+    return Reconstructor(DeviceDensity.all(densities, generator.place), generator, asdict(made_from), corrections)

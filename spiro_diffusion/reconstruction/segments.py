@@ -42,7 +42,7 @@ class Segment(StrEnum):
     ONSET = "onset"  # how fast the begin would have been, instead of a slow start
 
 
-class Answer(NamedTuple):
+class Stretch(NamedTuple):
     """A hidden stretch as points of time and volume, its ends included: (n, k) s after time zero, (n, k) L."""
 
     times: Floats
@@ -83,7 +83,7 @@ def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
     return np.column_stack([np.log((rest + LEAST_L) / seen), np.log(time + LEAST_S), _sticks(out)])
 
 
-def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
+def tail_stretch(numbers: Floats, v: Floats, cut: Places) -> Stretch:
     """The inverse of `tail_numbers` for efforts seen up to `cut`; the tail ends within the grid.
 
     No tail is faster in the mean than the flow before the cut: late flow only falls.
@@ -95,7 +95,7 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
     rest = np.minimum(rest, FASTER * _flows(v, begin, -np.array(BEFORE_S)).max(axis=1) * time)
     out = np.column_stack([0 * rest, _shares(numbers[:, 2:]), 0 * rest + 1])
     parts = np.concatenate([[0], KNOTS, [1]])
-    return Answer(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
+    return Stretch(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
 
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
@@ -151,12 +151,12 @@ def gap_numbers(v: Floats, begin: Places, end: Places) -> Floats:
     return np.column_stack([np.log((passed + LEAST_L) / (_straight(v, begin, end) + LEAST_L)), _logit(share)])
 
 
-def gap_answer(numbers: Floats, v: Floats, begin: Places, end: Places) -> Answer:
+def gap_stretch(numbers: Floats, v: Floats, begin: Places, end: Places) -> Stretch:
     """The inverse of `gap_numbers`."""
     first, last, low = time_grid.EDGES_S[begin], time_grid.EDGES_S[end], at(v, begin)
     passed = np.maximum(np.exp(numbers[:, 0]) * (_straight(v, begin, end) + LEAST_L) - LEAST_L, 0)
     middle = low + passed / (1 + np.exp(-numbers[:, 1]))
-    return Answer(np.column_stack([first, (first + last) / 2, last]), np.column_stack([low, middle, low + passed]))
+    return Stretch(np.column_stack([first, (first + last) / 2, last]), np.column_stack([low, middle, low + passed]))
 
 
 def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floats:
@@ -188,12 +188,12 @@ def onset_numbers(v: Floats, join: Places) -> Floats:
     return np.column_stack([np.log(time + LEAST_S), _sticks(out)])
 
 
-def onset_answer(numbers: Floats, v: Floats, join: Places) -> Answer:
+def onset_stretch(numbers: Floats, v: Floats, join: Places) -> Stretch:
     """The inverse of `onset_numbers`; the time of the join is its last, not that of `join`."""
     seen = at(v, join)
     time = np.clip(np.exp(numbers[:, 0]) - LEAST_S, 0.02, 2.0)
     times = np.column_stack([0 * time + BEGIN_S, time[:, None] * ONSET_KNOTS, time])
-    return Answer(times, seen[:, None] * np.column_stack([0 * time, _shares(numbers[:, 1:]), 0 * time + 1]))
+    return Stretch(times, seen[:, None] * np.column_stack([0 * time, _shares(numbers[:, 1:]), 0 * time + 1]))
 
 
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:

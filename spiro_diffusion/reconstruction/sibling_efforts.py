@@ -48,11 +48,11 @@ class Others(NamedTuple):
 def siblings(curves: pd.DataFrame, rows: Places) -> Places:
     """Rows (n, m) of the other acceptable efforts of whoever made each of `rows` (n,), in the same part of the test
     (before or after the bronchodilator: the lung differs); NONE where there are fewer. Never the effort itself."""
-    who = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
+    session = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
     known = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
     good = np.flatnonzero(known)
-    good = good[np.argsort(who[good], kind="stable")]
-    begin, end = (np.searchsorted(who[good], who[rows], side=side) for side in ("left", "right"))
+    good = good[np.argsort(session[good], kind="stable")]
+    begin, end = (np.searchsorted(session[good], session[rows], side=side) for side in ("left", "right"))
     place = begin[:, None] + np.arange((end - begin).max(initial=1))
     found = np.where(place < end[:, None], np.append(good, NONE)[np.minimum(place, len(good))], NONE)
     return np.where(found == rows[:, None], NONE, found)
@@ -77,8 +77,8 @@ def some(found: Places, rng: np.random.Generator) -> Places:
 def tail_features(others: Others, v: Floats, cut: Places) -> Floats:
     """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `segments.tail_features`."""
     own = _whole(others)
-    answer = segments.tail_numbers(own, cut, np.maximum(_end(own), cut))
-    return _compared(others, own, answer, segments.at(own, cut), segments.at(v, cut))
+    numbers = segments.tail_numbers(own, cut, np.maximum(_end(own), cut))
+    return _compared(others, own, numbers, segments.at(own, cut), segments.at(v, cut))
 
 
 def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Floats:
@@ -96,12 +96,12 @@ def onset_features(others: Others, v: Floats, join: Places) -> Floats:
     return _compared(others, own, segments.onset_numbers(own, place), segments.at(own, place), seen)
 
 
-def _compared(others: Others, own: Floats, answer: Floats, there: Floats, here: Floats) -> Floats:
+def _compared(others: Others, own: Floats, numbers: Floats, there: Floats, here: Floats) -> Floats:
     fvc, here = own[:, -1], np.maximum(here, LEAST_L)
     last = fvc - volume_at(own, time_grid.EDGES_S[_end(own)][:, None] - 1.0)[:, 0]
     compared = np.column_stack(
         [
-            answer,
+            numbers,
             np.log(there / here),
             np.log(fvc / here),
             np.log((last + LEAST_L) / fvc),

@@ -100,8 +100,8 @@ def efforts(shown: Mapping[str, NDArray]) -> Canvas:
                 ax.fill_between(edges, *ends, color=style.GENERATED, alpha=opacity, lw=0)
             ax.plot(edges, shown["volume"][i], color=style.REAL, lw=1, ls=":")
             ax.plot(edges[seen], shown["volume"][i][seen], color=style.REAL, lw=2)
-            who = f"{SEXES[int(shown['sex'][i])]}, {shown['age'][i]:.0f} y, FEV1/FVC {shown['ratio'][i]:.2f}"
-            ax.set(xlim=(-0.3, SHOWN_S), title=who)
+            title = f"{SEXES[int(shown['sex'][i])]}, {shown['age'][i]:.0f} y, FEV1/FVC {shown['ratio'][i]:.2f}"
+            ax.set(xlim=(-0.3, SHOWN_S), title=title)
         row[0].set_ylabel(f"cut at {cut_s:g} s\nvolume (L)")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")

@@ -15,9 +15,9 @@ from spiro_diffusion.core.artifacts import read_json, read_npz, write_text
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, Split
 from spiro_diffusion.evaluation import registry, response, session_judge, targets
 from spiro_diffusion.evaluation.figures import Tree
+from spiro_diffusion.evaluation.plot_data import Arrays
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Line, at
-from spiro_diffusion.evaluation.shown import Arrays
 from spiro_diffusion.evaluation.targets import Judged
 from spiro_diffusion.plotting import style
 from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots, session_plots

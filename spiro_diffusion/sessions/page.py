@@ -147,31 +147,31 @@ def _row(values: Values) -> Values:
 
 
 def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
-    told = [said[fault] for fault in blow.faults]
+    remarks = [said[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
-        told.append(said["usable"])
-    who = ""
+        remarks.append(said["usable"])
+    decided_by = ""
     if blow.decision is not None:
-        who = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
-    return ShownBlow(blow, tuple(told), who, made)
+        decided_by = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
+    return ShownBlow(blow, tuple(remarks), decided_by, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
     said, session = words(language), read.session
     first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
     shown_number = Contents(language, [], [], [], [], [], []).number
-    told = []
+    remarks = []
     for phase in session.phases:
         grades, gaps = session.grades[phase], read.repeatability[phase]
         numbers: dict[str, Any] = {
             name: shown_number(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
-        told.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
+        remarks.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
         if gaps.fev1 is not None and gaps.fvc is not None:
-            told.append(said["apart"].format(**numbers))
-    return told
+            remarks.append(said["apart"].format(**numbers))
+    return remarks
 
 
 def _method(read: Interpretation, language: Language) -> list[str]:
@@ -184,7 +184,7 @@ def _method(read: Interpretation, language: Language) -> list[str]:
         source = values.reference.equations + (f" ({said[f'group {group}']})" if group else "")
         sources.setdefault(source, []).append(INDICES[values.name].label)
     by = "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items())
-    told = [said[f"method {read.convention}"], said["method references"].format(by=by)]
+    remarks = [said[f"method {read.convention}"], said["method references"].format(by=by)]
     if read.session.person.group is None:
-        told.append(said["method no group"])
-    return [*told, said["method standards"], f"spiro {VERSION}."]
+        remarks.append(said["method no group"])
+    return [*remarks, said["method standards"], f"spiro {VERSION}."]

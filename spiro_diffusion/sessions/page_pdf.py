@@ -469,15 +469,15 @@ def _plots(paper: Paper, contents: Contents, said: dict[str, str], between: tupl
     """Both plots as high as there is room, and below them what their lines and marks mean."""
     top, bottom = between
     paper.rule(top, weight=0.5)
-    axis_left, axis_below, apart, below_them = 10.0, 8.0, 16.0, 5.0
-    width = paper.right - MARGIN - axis_left - apart
+    axis_left, axis_below, gap, below_them = 10.0, 8.0, 16.0, 5.0
+    width = paper.right - MARGIN - axis_left - gap
     height = bottom - top - axis_below - below_them - 4.0
     scale = page_plots.scales(contents, width, height)
     (loop_wide, loop_high), (time_wide, time_high) = scale.loop, scale.spirogram
     foot = top + 3.0 + max(loop_high, time_high)
     loop = paper.axes(MARGIN + axis_left, foot - loop_high, loop_wide, loop_high)
     page_plots.draw_loop(loop, contents, scale, said)
-    left = MARGIN + axis_left + loop_wide + apart
+    left = MARGIN + axis_left + loop_wide + gap
     spirogram = paper.axes(left, foot - time_high, time_wide, time_high)
     page_plots.draw_spirogram(spirogram, contents, scale, said)
     y = foot + axis_below + 3.2

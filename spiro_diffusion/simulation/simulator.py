@@ -206,8 +206,8 @@ def _knots(sessions: pd.DataFrame, shapes: LungShapes) -> expiration.Knots:
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
     pef = sessions["pef"] / sessions["fvc"] * np.exp(-shapes.flutter.peak)
-    wanted = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
-    return expiration.Knots(*(column.to_numpy() for column in wanted))
+    columns = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
+    return expiration.Knots(*(column.to_numpy() for column in columns))
 
 
 _FAULTS = {  # what is wrong with an effort, by its grade: shares

@@ -18,7 +18,7 @@ from spiro_diffusion.user_curves import fvc
 from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
-WANTED = ("SamplingInterval", "SamplingValues", "Number", "DataValue", "TypeOfTest")
+NEEDED = ("SamplingInterval", "SamplingValues", "Number", "DataValue", "TypeOfTest")
 RESULTS = ("FVC", "BTPSex")
 FORCED = ("FVC", "FVL", "TIDALFVL")  # tests with a forced expiration; slow ones and MVV have none
 DEEPEST = 100  # elements in elements
@@ -59,7 +59,7 @@ class _Collector:
             self.result = attributes.get("ID", "")
 
     def data(self, text: str) -> None:
-        if self.path[-1] in WANTED:
+        if self.path[-1] in NEEDED:
             self.text.append(text)
 
     def end(self, name: str) -> None:

@@ -116,7 +116,7 @@ def to_efforts(
             _check_size(expiration, blow, record.place)
         names += [record.name] * len(expirations)
         found += expirations
-    names = list(told_apart(names))
+    names = list(distinct_names(names))
     curves = [e.flow if _is_usual(e.period_s) else spirometry.at_10_ms(e.flow, e.period_s) for e in found]
     longest = max(map(len, curves))
     if len(curves) * longest > MOST_SAMPLES:
@@ -136,15 +136,17 @@ def _is_usual(period: float) -> bool:
 
 def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]) -> list[str]:
     """What was left out of the records, and their warnings."""
-    told = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
-    told = [(name, words) for name, words in told if words]
-    if len(told) <= MOST_SAID:
-        return [f"curve {name}: {'; '.join(words)}" for name, words in told]
-    name, words = told[0]
-    return [f"{len(told)} of {len(names)} records hold more than the expiration, as curve {name}: {'; '.join(words)}"]
+    remarked = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
+    remarked = [(name, words) for name, words in remarked if words]
+    if len(remarked) <= MOST_SAID:
+        return [f"curve {name}: {'; '.join(words)}" for name, words in remarked]
+    name, words = remarked[0]
+    return [
+        f"{len(remarked)} of {len(names)} records hold more than the expiration, as curve {name}: {'; '.join(words)}"
+    ]
 
 
-def told_apart(names: Iterable[str]) -> Iterator[str]:
+def distinct_names(names: Iterable[str]) -> Iterator[str]:
     """The names, no two alike and none empty."""
     taken: Counter[str] = Counter()
     for i, given in enumerate(names):

@@ -18,7 +18,7 @@ from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.user_curves.delimited import numbers
-from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
+from spiro_diffusion.user_curves.efforts import UserCurves, distinct_names
 from spiro_diffusion.user_curves.source import Source
 
 OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
@@ -65,11 +65,11 @@ def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCu
     for row, curve in zip(counts, table["SPXRAW"], strict=True):
         row[: len(curve)] = curve
     about = table[list(ABOUT)].rename(columns=ABOUT)
-    names = list(told_apart(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
+    names = list(distinct_names(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
     about.insert(0, "curve", names)
     if people:
-        who, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
-        about = about if who is None else about.join(who, on="seqn")
+        participants, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
+        about = about if participants is None else about.join(participants, on="seqn")
         notes += [note] if note else []
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
     return UserCurves(names, flow, points, spirometry.indices(flow, points).to_pandas(), notes, about)
