@@ -27,6 +27,7 @@ TESTED = {  # pages whose commands the tests run on tiny models, and where
     "README.md": "test_readme.py",
     "docs/command_line.md": "test_readme.py",
     "docs/experiments_howto.md": "test_experiments.py",
+    "docs/howto.md": "test_howto.py",
     "docs/remotes.md": "test_remotes.py",
     "docs/sessions.md": "test_sessions_docs.py",
 }
@@ -58,6 +59,11 @@ ELSEWHERE = {  # the beginning of a command, and the test of it, or why there is
     "python -m spiro_diffusion.pipeline.run": "test_readme.py; with the CDC's files it needs the network",
     "python -m benchmarks.results_page": "test_workflows.py",
     "python -m benchmarks.models": "takes long; test_speed.py runs its parts",
+    "python -m benchmarks.several_gpus": "needs GPUs; `--tiny` was run by hand",
+    "python -m stages.train_cldm": "test_distributed.py and test_membership.py run stages in several processes",
+    "torchrun": "test_membership.py and test_distributed.py, on one host",
+    "--rdzv-conf": "the second line of torchrun",
+    "dvc queue": "test_experiments.py runs a queue",
     "python benchmarks/data_half.py": "takes long",
     "python -m http.server": "test_remotes.py",
 }

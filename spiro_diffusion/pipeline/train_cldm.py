@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from torch import Tensor
 
 from spiro_diffusion.compute import distributed, runtime
 from spiro_diffusion.core import artifacts
@@ -162,19 +163,8 @@ def train_cldm(
         model.facts.denoiser.load_state_dict(fitted.weights)
         log.close()
 
-        log, examples = Log(metrics), Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
-        change = params.augmentation(len(effort_facts.NAMES)).to(place.device)
-        task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
-        fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
-        model.denoiser.load_state_dict(fitted.weights)
-        log.close()
-        if params.student_epochs:
-            student = few_steps.JumpTask(
-                model.denoiser, params.steps, model.config.noise, examples, change, params.seed
-            )
-            fitted = loop.fit(student, params.student_recipe, train, place, "train_cldm_student", run)
-            model.denoiser.load_state_dict(fitted.weights)
-            model.config = replace(model.config, noise=student.sampled)
+        examples = Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
+        _fit_latents(model, params, examples, train, place, run, metrics)
         source = artifacts.read_json(manifest)["source"]
         trained = efforts.table.iloc[efforts.train]
         labelled = read_table(curves, list(COLUMNS)).iloc[efforts.rows[efforts.train]]
@@ -182,6 +172,23 @@ def train_cldm(
         if distributed.rank() == 0:
             save_cldm(cldm, model.config, model.state_dict(), made_from)
         loop.done(run, "train_cldm_facts", "train_cldm", "train_cldm_student")
+
+
+def _fit_latents(
+    model: CLDM, params: Params, examples: Examples, train: Tensor, place: runtime.Runtime, run: str, metrics: Path
+) -> None:
+    """Train the latents' denoiser, and the student that takes its place where the params ask for one."""
+    log, change = Log(metrics), params.augmentation(len(effort_facts.NAMES)).to(place.device)
+    task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
+    fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
+    model.denoiser.load_state_dict(fitted.weights)
+    log.close()
+    if not params.student_epochs:
+        return
+    student = few_steps.JumpTask(model.denoiser, params.steps, model.config.noise, examples, change, params.seed)
+    fitted = loop.fit(student, params.student_recipe, train, place, "train_cldm_student", run)
+    model.denoiser.load_state_dict(fitted.weights)
+    model.config = replace(model.config, noise=student.sampled)
 
 
 def _untrained(params: Params, efforts: Efforts, moments: Path) -> CLDM:
