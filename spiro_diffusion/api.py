@@ -141,13 +141,13 @@ class SpiroGenerator:
         Raises SpiroError where rows are invalid, beyond the trained ages and heights or ask for what cannot be, or the
         curves are too many at once.
         """
-        said: dict[str, Any] = dict(subject)
-        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
+        given: dict[str, Any] = dict(subject)
+        table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
-        kept, required = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid, any_effort=any_effort)
+        kept, required = requests.accept(table, self.made_from, given, skip_invalid=skip_invalid, any_effort=any_effort)
         if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
@@ -187,14 +187,14 @@ class SpiroGenerator:
 
         Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too much is asked for.
         """
-        said: dict[str, Any] = dict(person)
-        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
+        given: dict[str, Any] = dict(person)
+        table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table, (*drawn_curves.OWN, "best"))
         for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
-        kept, required = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
+        kept, required = requests.accept(table, self.made_from, given, skip_invalid=skip_invalid)
         size, total = Size(n, efforts, after), len(kept.table) * n * (efforts + after)
         if total > MOST_CURVES:
             raise SpiroError(f"{total} curves are more than {MOST_CURVES} at once; draw parts with other seeds")
@@ -283,7 +283,7 @@ class SpiroGenerator:
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415 (scipy.stats: a second)
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
-        self._warn(tell, efforts.said)
+        self._warn(tell, efforts.notes)
         return validation.table(self.reconstructor, efforts, draws=n, seed=0)
 
     def calibrate(
@@ -300,7 +300,7 @@ class SpiroGenerator:
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
-        self._warn(tell, efforts.said)
+        self._warn(tell, efforts.notes)
         try:
             found = validation.calibrated(self.reconstructor, efforts)
         except SpiroError as error:

@@ -41,7 +41,7 @@ KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 class Request:
     """A person (age in years, height in cm, sex), and what is wanted: `n` single efforts of a kind, or a session.
 
-    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `asked`: pattern and
+    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `requested`: pattern and
     known values, keywords of `SpiroGenerator.generate`.
     """
 
@@ -72,15 +72,15 @@ class Request:
             values[name] = str(sent.get(name))[:40]
             if values[name] not in words:
                 raise SpiroError(f"{name} is {values[name]!r}; expected one of {', '.join(words)}")
-        said = {name: str(sent.get(name) or "").strip() for name in ("pattern", *known_values.NAMES)}
-        said["pattern"] = said["pattern"].removeprefix(EITHER)
-        for name, text in said.items():
+        arguments = {name: str(sent.get(name) or "").strip() for name in ("pattern", *known_values.NAMES)}
+        arguments["pattern"] = arguments["pattern"].removeprefix(EITHER)
+        for name, text in arguments.items():
             if len(text) > LONGEST_KNOWN:
                 raise SpiroError(f"{name} is longer than {LONGEST_KNOWN} characters; give a value or a range")
-        request = cls(**values, requested=tuple((name, text) for name, text in said.items() if text))
-        definition = patterns.DEFINITIONS.get(said["pattern"])  # type: ignore[call-overload]
+        request = cls(**values, requested=tuple((name, text) for name, text in arguments.items() if text))
+        definition = patterns.DEFINITIONS.get(arguments["pattern"])  # type: ignore[call-overload]
         if request.draw == "session" and not request.after and definition and definition.after:
-            raise SpiroError(f"{said['pattern']} is of values after a bronchodilator: draw efforts after it too")
+            raise SpiroError(f"{arguments['pattern']} is of values after a bronchodilator: draw efforts after it too")
         return request
 
     @classmethod
@@ -149,14 +149,14 @@ class Drawer:
 
     def _draw(self, request: Request) -> Drawn:
         warnings: list[str] = []
-        said: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
-        said |= {**dict(request.requested), "tell": warnings.append}
+        arguments: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
+        arguments |= {**dict(request.requested), "tell": warnings.append}
         if request.draw == "session":
-            said |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
-            curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **said)
+            arguments |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
+            curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **arguments)
         else:
             kind = EFFORTS[request.effort][1]
-            curves = self.generator.generate(n=request.n, guidance=request.guidance, **said, **kind)
+            curves = self.generator.generate(n=request.n, guidance=request.guidance, **arguments, **kind)
         return Drawn(curves, warnings)
 
 

@@ -207,8 +207,8 @@ def offered(sent: Sent, value: list[str], rules: dict[str, Any] | None) -> tuple
     else:
         counted_now = counted
     options = [{"label": label, "value": name} for name, label in zip(names, _labels(session), strict=True)]
-    said: list[Component] = [note(text) for text in session.notes]
-    return options, counted_now, {"names": names, "counted": counted}, "choice card", said
+    lines: list[Component] = [note(text) for text in session.notes]
+    return options, counted_now, {"names": names, "counted": counted}, "choice card", lines
 
 
 def _labels(session: Session) -> list[str]:

@@ -91,7 +91,7 @@ def read(file: dict[str, str] | None, btps: Any) -> tuple[list | None, list, int
     except SpiroError as error:
         return None, [], None, "absent", [alert(str(error))]
     options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-    said = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
-    notes = [html.P(said), *(note(text) for text in found.notes)]
+    summary = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    notes = [html.P(summary), *(note(text) for text in found.notes)]
     shown = "control" if len(options) > 1 else "absent"
     return user_effort.to_store(found), options, user_effort.best(found), shown, notes

@@ -47,7 +47,7 @@ from spiro_diffusion.reconstruction.calibration import interval_score
 
 OURS, FLOOR, HELD = "generator", "floor", "held-out participants"
 NEAREST = session_judge.BASELINES[-1]  # of sessions, the one that needs no generator
-RIVALS = ("plain_path", *BASELINES)  # of completion
+COMPLETION_BASELINES = ("plain_path", *BASELINES)  # of completion
 JUDGED = ("fvc", "fef2575")  # of completions
 NOMINAL = 90  # %: the central intervals of completions
 FIGURES = ("error", "bias", "crps", "coverage_90", "interval_score")  # of an index of completions
@@ -75,7 +75,11 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
-    if name in (OURS, FLOOR, HELD, *RIVALS, *session_judge.BASELINES) or not name.isprintable() or "|" in name:
+    if (
+        name in (OURS, FLOOR, HELD, *COMPLETION_BASELINES, *session_judge.BASELINES)
+        or not name.isprintable()
+        or "|" in name
+    ):
         raise _taken(name)
     judged = {"generation": generation, "sessions": sessions, "completion": completion}[task]
     return judged(source, metrics, curves, name)
@@ -108,7 +112,7 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
 
 
 def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) -> Candidate:
-    """The curves of the rows `asked` (`protocol.generation`) as the judge takes them."""
+    """The curves of the rows `requested` (`protocol.generation`) as the judge takes them."""
     again = requested["again"].to_numpy(bool)
     best = candidates.best_effort_requests(real)
     as_a = curves.signals[pd.Index(requested["id"]).get_indexer(pd.Index(protocol.row_ids(best)))]
@@ -253,7 +257,7 @@ def _completed(path: Path, about: dict[str, Any]) -> tuple[dict[str, Row], list[
     record = read_json(path)
     if any(record["data"].get(key) != value for key, value in about.items()):
         return {}, [f"{path}: was judged on other efforts; its rows are left out"]
-    rows: dict[str, Row] = {name: {} for name in (OURS, *RIVALS)}
+    rows: dict[str, Row] = {name: {} for name in (OURS, *COMPLETION_BASELINES)}
     for case, named in record["cases"].items():
         for name, row in rows.items():
             found = from_json({index: named.get(name, {}).get(index, {}) for index in JUDGED})

@@ -126,11 +126,11 @@ def _read(path: Path, ids: Sequence[str]) -> tuple[dict[str, NDArray], NDArray[n
     row = {name: i for i, name in enumerate(own.tolist())}
     absent, unknown = [name for name in ids if name not in row], row.keys() - set(ids)
     if absent or unknown or len(row) != len(own):
-        said = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
+        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
         first = shown((absent or sorted(unknown) or ["none"])[0])
         raise SpiroError(
-            f"{path}: of {len(ids)} ids {said} (the first: {first}); give each id of `spiro benchmark prepare` on "
-            "these data once"
+            f"{path}: of {len(ids)} ids {differences} (the first: {first}); give each id of `spiro benchmark prepare` "
+            "on these data once"
         )
     return arrays, np.array([row[name] for name in ids])
 

@@ -69,8 +69,8 @@ def indices(
     if session is not None and results.report:
         sheet.write(session, results.report)
     if output.as_json:
-        said = {"files": [str(f) for f in files], "notes": notes, "curves": records(table)}
-        print_json(said if session is None else said | {"session": as_json(session)})
+        result = {"files": [str(f) for f in files], "notes": notes, "curves": records(table)}
+        print_json(result if session is None else result | {"session": as_json(session)})
         return
     print_indices(table, str(file), ["curve"])
     if session is not None:

@@ -187,11 +187,11 @@ def print_session(read: "Interpretation") -> None:
     print_table("best values", (*header, *(("change",) if both else ())), rows)
     for phase in phases:
         grades, gaps = read.session.grades[phase], read.repeatability[phase]
-        said = ", ".join(
+        described = ", ".join(
             f"{label} grade {grade}" + ("" if gap is None else f" (best two {1000 * gap:.0f} mL apart)")
             for label, grade, gap in (("FEV1", grades.fev1, gaps.fev1), ("FVC", grades.fvc, gaps.fvc))
         )
-        tell(f"{heads[phase][0]}: {said}")
+        tell(f"{heads[phase][0]}: {described}")
     for one in read.session.blows:
         if one.decision is not None:
             verb = "counts" if one.decision.counts else "does not count"

@@ -61,8 +61,8 @@ def card(about: About, made: Made, drawn: Drawn, participants: Means, judged: Ma
     real, synthetic = participants.table(), drawn.means.table()
     figures = [f"The model's own figures are not known: `{EVALUATED}` is not beside the data."]
     if judged:
-        said = "What the judge found of the model, on participants that training never saw:"
-        figures = [said, model_card.headline(judged)]
+        heading = "What the judge found of the model, on participants that training never saw:"
+        figures = [heading, model_card.headline(judged)]
     limits = (*COHORT_LIMITS, RETESTS) if made.retests else COHORT_LIMITS
     sections = [
         f"{_head(about, drawn.efforts)}\n# {about.title}",

@@ -121,7 +121,7 @@ def croissant(about: About, files: list[File]) -> dict[str, Any]:
     }
 
 
-def _records(name: str, said: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
+def _records(name: str, description: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
     fields = [
         {
             "@type": "cr:Field",
@@ -134,7 +134,7 @@ def _records(name: str, said: str, held: tuple[columns.Column, ...], source: dic
         }
         for column in held
     ]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": said, "field": fields}
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description, "field": fields}
 
 
 def ro_crate(about: About, files: list[File]) -> dict[str, Any]:

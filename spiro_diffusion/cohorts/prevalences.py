@@ -44,7 +44,7 @@ PREVALENCES |= {
 
 def people_of(efforts: pd.DataFrame) -> pd.DataFrame:
     """A row a person, in the order in which they come: age (years), height (cm), sex, efforts before and after the
-    bronchodilator; best values `seats.BEST` (L, -, L/s; NaN where no effort counts) with z-scores (GLI Global) and the
+    bronchodilator; best values `effort_sets.BEST` (L, -, L/s; NaN where no effort counts) with z-scores (GLI Global) and the
     pattern they name ("" where unknown); and the GRADED of the session before the bronchodilator ("" without one).
 
     Args:

@@ -67,8 +67,8 @@ class Graph:
             with torch.cuda.graph(graph, capture_error_mode=mode):
                 self.result = self.function(*self.arguments)
         except RuntimeError as error:  # an operation that cannot be captured, or no memory for a second copy
-            said = str(error).splitlines()[0]
-            print(f"no CUDA graph ({said}); going on without; `runtime.graphs: off` asks for none", file=sys.stderr)
+            reason = str(error).splitlines()[0]
+            print(f"no CUDA graph ({reason}); going on without; `runtime.graphs: off` asks for none", file=sys.stderr)
             self.possible = False
             return
         self.graph = graph

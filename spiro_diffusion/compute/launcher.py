@@ -116,13 +116,13 @@ def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | in
     if status >= 0:
         return status
     try:
-        said = signal.Signals(-status).name
+        signal_name = signal.Signals(-status).name
     except ValueError:
-        said = f"signal {-status}"
+        signal_name = f"signal {-status}"
     if -status == signal.SIGKILL and pid in _ended:
         return 1
     memory = "; the system does that where memory runs out" if -status == signal.SIGKILL else ""
     return (
-        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {said}{memory}; the others were ended too: "
-        "run it again, a training goes on from its last saved state"
+        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {signal_name}{memory}; the others were ended "
+        "too: run it again, a training goes on from its last saved state"
     )

@@ -71,15 +71,17 @@ def meet(own: Member, patience_s: float) -> tuple[dist.Store, list[str]]:
     try:
         store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=wait_s)))
     except (RuntimeError, ValueError) as error:  # as TCPStore has it for each way not to be there
-        said = " ".join(str(error).split())
-        if own.rank == 0 and "joined" in said:
+        reason = " ".join(str(error).split())
+        if own.rank == 0 and "joined" in reason:
             raise SpiroError(_lone(own, [0], where, wait_s, advice)) from None
-        if "timed out" in said:
+        if "timed out" in reason:
             raise SpiroError(
                 f"process {own.rank} of {own.world} found nobody at {where} within {wait_s:g} s: the first process "
                 f"must run there; {advice} to work alone"
             ) from None
-        raise SpiroError(f"process {own.rank} of {own.world} cannot meet the others at {where}: {said[:160]}") from None
+        raise SpiroError(
+            f"process {own.rank} of {own.world} cannot meet the others at {where}: {reason[:160]}"
+        ) from None
     store.set_timeout(timedelta(seconds=wait_s))
     store.set(f"spiro/who/{own.rank}", f"pid {os.getpid()} on {socket.gethostname()}")
     keys = [f"spiro/who/{rank}" for rank in range(own.world)]
@@ -146,8 +148,8 @@ class Watch:
         """One of those who live tells it."""
         if self.own.rank == min(set(range(self.own.world)) - set(silent)):
             names = " and ".join(f"{rank} ({self.members[rank]})" for rank in silent)
-            said = f"of {self.own.world} processes {names} said nothing for {self.patience_s:g} s"
-            leave(f"{program()}: {said}: it stopped, or its host or the network did; {AGAIN}")
+            reason = f"of {self.own.world} processes {names} said nothing for {self.patience_s:g} s"
+            leave(f"{program()}: {reason}: it stopped, or its host or the network did; {AGAIN}")
         time.sleep(min(1.0, self.every_s))
         leave()
 

@@ -101,9 +101,9 @@ def start() -> Runtime:
     params = load_params(RuntimeParams, "runtime")
     if params.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
-    place = configure(params)
+    configured = configure(params)
     portable_products.settle()
-    return replace(place, device=distributed.start(place.device, params.patience))
+    return replace(configured, device=distributed.start(configured.device, params.patience))
 
 
 def configure(params: RuntimeParams) -> Runtime:

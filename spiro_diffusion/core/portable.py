@@ -36,8 +36,8 @@ def settle(name: str) -> None:
         required |= KERNELS
         others = [f"{key}={os.environ[key]}" for key in KERNELS if os.environ.get(key, KERNELS[key]) != KERNELS[key]]
         if others:
-            said = f"{name}: not used: {', '.join(others)}; a portable run sets its own"
-            print(said, file=sys.stderr, flush=True)
+            message = f"{name}: not used: {', '.join(others)}; a portable run sets its own"
+            print(message, file=sys.stderr, flush=True)
     if any(os.environ.get(key) != value for key, value in required.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | required)
 

@@ -39,12 +39,12 @@ class TorchEngine(Generator):
         how = sampling.facts_sampler, sampling.facts_steps, 1.0
         draw = self.drawer(model.facts.denoiser, model.config.facts_noise, *how)
         logs, grades = [], []
-        with self.place.applied(), torch.inference_mode():
-            rows = ROWS[self.place.device.type] // sampling.noise_block * sampling.noise_block
+        with self.runtime.applied(), torch.inference_mode():
+            rows = ROWS[self.runtime.device.type] // sampling.noise_block * sampling.noise_block
             for part in batches(len(efforts), rows):
                 noise = self.noise(self.fact_shape, part.stop - part.start, seed, part.start, STREAM)
-                surface = features[part].to(self.place.device)
-                drawn = draw(self._alone(encoded[part].to(self.place.device), best[part], surface), noise)[:, 0]
+                surface = features[part].to(self.runtime.device)
+                drawn = draw(self._alone(encoded[part].to(self.runtime.device), best[part], surface), noise)[:, 0]
                 logs.append(model.facts.restore(drawn, surface).cpu().numpy().astype(np.float64))
                 grades.append(index_diffusion.grades(drawn).cpu().numpy().astype(int))
         return Facts(effort_tables.graded(efforts, np.concatenate(grades)), np.concatenate(logs))
@@ -72,5 +72,5 @@ def open_torch(folder: Path, device: str) -> TorchEngine:
 
     Raises SpiroError as `Generator.from_checkpoints` does.
     """
-    place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
-    return TorchEngine.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place)
+    compute = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
+    return TorchEngine.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", compute)

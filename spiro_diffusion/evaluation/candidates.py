@@ -26,7 +26,7 @@ class Candidate:
     """Curves and draws to be judged.
 
     `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
-    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `asked`: the
+    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `best_efforts`: the
     same for its best efforts only, asked for as grade A. `losses`: denoising loss of the curves of
     `Real.members` and of `Real.held`. What is None leaves figures open, with the reason.
     """

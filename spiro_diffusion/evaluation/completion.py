@@ -2,7 +2,7 @@
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
 participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`
-and `completion_rivals`.
+and `completion_learners`.
 """
 
 from collections.abc import Iterator
@@ -54,9 +54,9 @@ def judge(
     """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
     cases = _cases(held, seed)
-    rivals = drawn_by(baselines(trees), cases, known, draws, seed)
+    of_baselines = drawn_by(baselines(trees), cases, known, draws, seed)
     result: dict[str, Any] = {}
-    for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
+    for number, (case, others) in enumerate(zip(cases, of_baselines, strict=True)):
         truth = _indices(case.truth)
         plain, drawn = draw(model, case, draws, seed + number)
         own = people.restricted(case.rows)
@@ -65,17 +65,17 @@ def judge(
 
 
 def drawn_by(
-    rivals: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
+    of_baselines: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
     """What each of the rivals draws for each case, on all cores."""
-    pairs = [(number, name) for number in range(len(cases)) for name in rivals]
+    pairs = [(number, name) for number in range(len(cases)) for name in of_baselines]
 
     def drawn(i: int) -> Drawn:
         number, name = pairs[i]
-        return rivals[name](cases[number], known, draws, seed + number)
+        return of_baselines[name](cases[number], known, draws, seed + number)
 
     found = dict(zip(pairs, in_processes(drawn, len(pairs)), strict=True))
-    return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
+    return [{name: found[number, name] for name in of_baselines} for number in range(len(cases))]
 
 
 def given_others(
@@ -186,10 +186,10 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
         found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
-            rivals = [
+            of_baselines = [
                 case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
             ]
-            known = [bias for bias in rivals if bias is not None]
+            known = [bias for bias in of_baselines if bias is not None]
             found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)

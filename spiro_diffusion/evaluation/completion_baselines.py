@@ -186,7 +186,7 @@ def regression_targets(case: Case) -> Drawn:
 
 
 def as_volumes(case: Case, drawn: Drawn) -> Drawn:
-    """Indices (n, draws) for draws (n, draws) of what `wanted` gives."""
+    """Indices (n, draws) for draws (n, draws) of what `regression_targets` gives."""
     seen = seen_volume(case)[:, None]
     volume = np.maximum(np.exp(drawn["fvc"]) * seen - LEAST_L, 0)
     return {"fvc": seen + volume, "fef2575": np.exp(drawn["fef2575"])}

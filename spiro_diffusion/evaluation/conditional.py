@@ -157,12 +157,14 @@ def crps(observed: NDArray, draws: NDArray) -> NDArray[np.float64]:
     return np.abs(ordered - observed[:, None]).mean(axis=1) - between / 2
 
 
-def crps_ratio(observed: NDArray, draws: NDArray, rival: NDArray, weights: NDArray, resamples: Resamples) -> Node:
+def crps_ratio(observed: NDArray, draws: NDArray, baseline: NDArray, weights: NDArray, resamples: Resamples) -> Node:
     """CRPS of `draws` and of a rival's draws for the same observations, and their ratio."""
-    good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(rival).all(axis=1) & (weights > 0)
+    good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(baseline).all(axis=1) & (weights > 0)
     people = len(np.unique(resamples.person[good]))
     if people < MIN_PEOPLE:
         return too_few(people)
     safe = np.where(good, observed, 0.0)
-    own, other = (resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, rival))
+    own, other = (
+        resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, baseline)
+    )
     return {"crps": from_resamples(own), "rival": from_resamples(other), "ratio": from_resamples(own / other)}

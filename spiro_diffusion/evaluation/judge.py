@@ -90,8 +90,8 @@ def judge_all(
         real.prepare()
         results = in_processes(judged_level, len(steps))
     trees: dict[str, dict[str, Tree]] = {name: {q: {} for q in chosen[name]} for name in candidates}
-    said = f"judge {', '.join(candidates)}"
-    progress = tqdm(steps, desc=said, unit="question", leave=False, mininterval=1, delay=1)
+    label = f"judge {', '.join(candidates)}"
+    progress = tqdm(steps, desc=label, unit="question", leave=False, mininterval=1, delay=1)
     with threadpool_limits(limits=1, user_api="blas"):  # small matrices; and the same digits on any machine
         for (name, question, level), found in zip(progress, results, strict=True):
             trees[name][question][level] = found

@@ -186,13 +186,13 @@ class Origin:
 
     BATCH = 1024  # curves at a time
 
-    def __init__(self, vqvae: PlainVQVAE, unet: PlainUNet, schedule: Schedule, place: Runtime) -> None:
-        self.vqvae, self.unet, self.schedule, self.place = vqvae.eval(), unet.eval(), schedule, place
+    def __init__(self, vqvae: PlainVQVAE, unet: PlainUNet, schedule: Schedule, runtime: Runtime) -> None:
+        self.vqvae, self.unet, self.schedule, self.runtime = vqvae.eval(), unet.eval(), schedule, runtime
 
     def sample(self, people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         """Signals float32 (people, draws, 512), L/s, by ancestral sampling over all steps."""
-        known = encoded_conditions(people).repeat_interleave(draws, 0).to(self.place.device)
-        generator = torch.Generator(self.place.device).manual_seed(seed)
+        known = encoded_conditions(people).repeat_interleave(draws, 0).to(self.runtime.device)
+        generator = torch.Generator(self.runtime.device).manual_seed(seed)
         parts = [self._sample(known[part], generator) for part in batches(len(known), self.BATCH)]
         return torch.cat(parts).cpu().numpy().reshape(len(people), draws, N_SAMPLES)
 
@@ -202,7 +202,7 @@ class Origin:
         shape, device = (len(known), TOKENS, CHANNELS), known.device
         x = torch.randn(shape, generator=generator, device=device)
         for i in tqdm(reversed(range(len(beta))), total=len(beta), desc="DDPM", unit="step", leave=False, delay=1):
-            with self.place.autocast():
+            with self.runtime.autocast():
                 noise = self.unet(x, torch.full((len(known),), i, device=device), known).float()
             x = (x - beta[i] / (1 - kept[i]).sqrt() * noise) / (1 - beta[i]).sqrt()
             if i:

@@ -60,8 +60,8 @@ def _damage_reported() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        said = shown(str(error) or "it ends too early", 80)
-        raise SpiroError(f"is a damaged archive ({said}); fetch it again") from None
+        reason = shown(str(error) or "it ends too early", 80)
+        raise SpiroError(f"is a damaged archive ({reason}); fetch it again") from None
 
 
 def _unwrapped(

@@ -114,8 +114,8 @@ def first_names(head: bytes) -> list[str]:
 
 def listed(names: Sequence[str]) -> str:
     """Names of columns in words, the first eight of them and each cut to 40 characters."""
-    said = ", ".join(shown(name, 40) for name in names[:8]) or "none"
-    return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    message = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    return message + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: str = ",") -> None:
@@ -142,5 +142,5 @@ def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=options.get("names"))
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        said = shown(" ".join(str(error).split()), 200)
-        raise SpiroError(f"{where}: not a readable CSV table ({said})") from None
+        message = shown(" ".join(str(error).split()), 200)
+        raise SpiroError(f"{where}: not a readable CSV table ({message})") from None

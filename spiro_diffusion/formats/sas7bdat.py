@@ -263,8 +263,8 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
                 done += len(frame)
                 yield frame
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
-            said = shown(" ".join(str(error).split()), 80)
-            raise SpiroError(f"is a damaged SAS7BDAT ({said}); fetch it again") from None
+            reason = shown(" ".join(str(error).split()), 80)
+            raise SpiroError(f"is a damaged SAS7BDAT ({reason}); fetch it again") from None
     if done != announced:
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
 

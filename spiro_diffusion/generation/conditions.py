@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
-Said = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
+Given = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
 
 
 DRUG = "two puffs, at least ten minutes"  # of albuterol, as NHANES 2011-2012 gave it
@@ -42,18 +42,18 @@ class Subject(TypedDict, total=False):
 
 
 class Patient(Subject, total=False):
-    """One subject, and what else is asked for of one; see `requests` and `personal`. What is known is a number, a pair,
+    """One subject, and what else is asked for of one; see `requests` and `personal_conditions`. What is known is a number, a pair,
     or text: 2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
 
     weight: float | None  # kg
     bmi: float | None  # kg/m2, instead of a weight
     ethnicity: str | int | None  # RIDRETH1, a number or a word
     cycle: str | None  # of NHANES: E, F or G
-    fev1: Said | None  # L
-    fvc: Said | None  # L
-    ratio: Said | None  # FEV1/FVC
-    pef: Said | None  # L/s
-    fef2575: Said | None  # L/s
+    fev1: Given | None  # L
+    fvc: Given | None  # L
+    ratio: Given | None  # FEV1/FVC
+    pef: Given | None  # L/s
+    fef2575: Given | None  # L/s
     pattern: str | None
     effort: str | None
 

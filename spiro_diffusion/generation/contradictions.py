@@ -55,11 +55,11 @@ def _ratio(ends: Ends, limits: Ends) -> str | None:
     most = fev1_high / fvc_low if fvc_low > 0 else np.inf
     if most < low * (1 - EXACT_SHARE) or least > high * (1 + EXACT_SHARE):
         of = "the pattern needs" if all(map(np.isinf, ends["ratio"])) else "asked for is"
-        return f"fev1 and fvc give FEV1/FVC {_said(least, min(most, 1.0))}; {of} {_said(low, high)}"
+        return f"fev1 and fvc give FEV1/FVC {_interval_text(least, min(most, 1.0))}; {of} {_interval_text(low, high)}"
     return None
 
 
-def _said(low: float, high: float) -> str:
+def _interval_text(low: float, high: float) -> str:
     if high >= 1:
         return f"{low:.2f} or more"
     if high - low < 0.005:

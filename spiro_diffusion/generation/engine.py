@@ -39,7 +39,7 @@ class Engine(Protocol):
         """Signals (n, 512) in L/s of efforts with these facts (n, 9); see `generator.Generator.sample_given`."""
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
-        """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5), `seats.BEST`:
+        """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5), `effort_sets.BEST`:
         what is known of their values, NaN where nothing is."""
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:

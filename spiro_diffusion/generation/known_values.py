@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.generation.conditions import Said
+from spiro_diffusion.generation.conditions import Given
 from spiro_diffusion.physiology import reference
 from spiro_diffusion.physiology.patterns import Unit
 from spiro_diffusion.physiology.reference import LMS
@@ -97,25 +97,25 @@ class Box(NamedTuple):
         return ~self.given | ((value >= self.low - near) & (value <= self.high + near))
 
 
-def parse(name: str, said: Said | Known) -> Known:
+def parse(name: str, given: Given | Known) -> Known:
     """What is known of an index, of text, a number, or a pair of either (None: open).
 
     Raises SpiroError where it is none of the forms, is upside down, or no lung has it.
     """
-    if isinstance(said, Known):
-        return _possible(name, said)
-    if isinstance(said, str):
-        ends: Sequence[str | float | None] = said.split(":")
-    elif isinstance(said, (tuple, list)):
-        ends = said
+    if isinstance(given, Known):
+        return _possible(name, given)
+    if isinstance(given, str):
+        ends: Sequence[str | float | None] = given.split(":")
+    elif isinstance(given, (tuple, list)):
+        ends = given
     else:
-        ends = (said,)
+        ends = (given,)
     if not 1 <= len(ends) <= 2 or all(_open(end) for end in ends):
-        raise SpiroError(f"{name} is {shown(said)}; {EXPECTED}")
+        raise SpiroError(f"{name} is {shown(given)}; {EXPECTED}")
     read = [None if _open(end) else _end(name, end) for end in ends]
     units = {end[1] for end in read if end is not None}
     if len(units) > 1:
-        raise SpiroError(f"{name} is {shown(said)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
+        raise SpiroError(f"{name} is {shown(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
     low = -math.inf if read[0] is None else read[0][0]
     high = math.inf if read[-1] is None else read[-1][0]
     return _possible(name, Known(low, high, units.pop()))

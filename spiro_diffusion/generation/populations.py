@@ -107,7 +107,7 @@ def seated(efforts: pd.DataFrame) -> pd.DataFrame:
 
 
 def reached(efforts: pd.DataFrame) -> Floats:
-    """`seats.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
+    """`effort_sets.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
 
     Where no effort has a grade that counts, all of its session count: a lung is there even if nothing is reported.
     """
@@ -117,7 +117,7 @@ def reached(efforts: pd.DataFrame) -> Floats:
 
 
 def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list[Floats]:
-    """Best values of further visits of people, each as `first` (P, 5), the `seats.BEST` of their first visit.
+    """Best values of further visits of people, each as `first` (P, 5), the `effort_sets.BEST` of their first visit.
 
     A visit's values are the person's own times exp(e), e normal with the SDs of BETWEEN_VISITS; the first visit has
     such an e too, so that all visits of a person are alike. NHANES examined each participant once: nothing of this is

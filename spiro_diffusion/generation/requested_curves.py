@@ -71,7 +71,7 @@ def _marks(
     not known; and what is said of it."""
     table = kept.table
     groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))
-    counts, said = made_from.get("labels") or None, {}
+    counts, note_of_label = made_from.get("labels") or None, {}
     marks: dict[str, list[Any]] = {"pattern": [], "effort": [], "extrapolation": []}
     for request, group in zip(required.requests, groups, strict=True):
         labels = [str(label) for label in (request.pattern, request.effort) if label is not None]
@@ -81,10 +81,14 @@ def _marks(
         for label in labels:
             if label_counts.extrapolated(counts, [label], group):
                 people = (counts or {})[label].get(group, 0)
-                said[label, group] = f"{label} is extrapolation: {people} {group} of the training people carry it"
+                note_of_label[label, group] = (
+                    f"{label} is extrapolation: {people} {group} of the training people carry it"
+                )
     if counts is None and any(request.pattern or request.effort for request in required.requests):
-        said["", ""] = f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
-    return marks, list(said.values())
+        note_of_label["", ""] = (
+            f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
+        )
+    return marks, list(note_of_label.values())
 
 
 def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:

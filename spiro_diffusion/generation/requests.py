@@ -37,14 +37,14 @@ class Request:
         return bool(self.known) or self.pattern is not None or self.effort is not None
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> "Request":
+    def of(cls, given: Mapping[str, Any]) -> "Request":
         """Of keywords (WORDS), None where one is not given.
 
         Raises SpiroError where one is not understood, or no lung has it.
         """
-        known = {name: parse(name, said[name]) for name in NAMES if said.get(name) is not None}
-        pattern = _word("pattern", said.get("pattern"), patterns.LABELS)
-        effort = _word("effort", said.get("effort"), effort_kinds.KINDS)
+        known = {name: parse(name, given[name]) for name in NAMES if given.get(name) is not None}
+        pattern = _word("pattern", given.get("pattern"), patterns.LABELS)
+        effort = _word("effort", given.get("effort"), effort_kinds.KINDS)
         return cls(known, cast(Label | None, pattern), cast(Kind | None, effort))
 
     @property
@@ -86,7 +86,7 @@ def requirements(requests: Sequence[Request], people: pd.DataFrame, invalid: dic
 def accept(
     table: pd.DataFrame,
     trained: Mapping[str, Any],
-    said: Mapping[str, Any],
+    given: Mapping[str, Any],
     *,
     skip_invalid: bool = False,
     any_effort: bool = False,
@@ -95,16 +95,16 @@ def accept(
     is asked for beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `said`: keywords for all whose own cell says nothing: WORDS, `personal_conditions.NAMES`, CONDITIONS.
+    says neither. `given`: keywords for all whose own cell says nothing: WORDS, `personal_conditions.NAMES`, CONDITIONS.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
-    requests, invalid = _read(table, said)
-    defaults = {condition.name: said.get(condition.name) for condition in CONDITIONS}
+    requests, invalid = _read(table, given)
+    defaults = {condition.name: given.get(condition.name) for condition in CONDITIONS}
     table = _after(table, requests, defaults, invalid)
     faulty = np.array([request.effort is not None for request in requests])
     kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=faulty | any_effort, **defaults)
-    kept = kept._replace(table=personal_conditions.added(kept.table, said, trained.get("cycles") or ()))
+    kept = kept._replace(table=personal_conditions.added(kept.table, given, trained.get("cycles") or ()))
     if not any(requests) and not invalid:
         return kept, None
     reasons = {at: invalid[row] for at, row in enumerate(kept.rows) if row in invalid}
@@ -115,15 +115,15 @@ def accept(
     return Accepted(own, as_given, warnings, [kept.rows[at] for at in rows]), found.take(rows)
 
 
-def _read(table: pd.DataFrame, said: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
+def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
     """The request of each row, its own cells before the keywords; by row why one is invalid."""
-    common = Request.of(said)
+    common = Request.of(given)
     columns = [column for column in COLUMNS if column in table]
     requests, invalid = [common] * len(table), {}
     for row, cells in enumerate(table[columns].to_dict(orient="records") if columns else []):
         own = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
         try:
-            requests[row] = Request.of({**said, **own})
+            requests[row] = Request.of({**given, **own})
         except SpiroError as error:
             invalid[row] = str(error)
     return requests, invalid
@@ -137,10 +137,10 @@ def _after(
         return table
     cells = list(table["test_type"]) if "test_type" in table else [None] * len(table)
     for row, request in enumerate(requests):
-        said = defaults.get("test_type") if _blank(cells[row]) else cells[row]
-        if request.after and said is None:
+        given = defaults.get("test_type") if _blank(cells[row]) else cells[row]
+        if request.after and given is None:
             cells[row] = "Bron"
-        elif request.after and str(said).strip().lower() == "pre":
+        elif request.after and str(given).strip().lower() == "pre":
             invalid[row] = f"{request.pattern} is of values after a bronchodilator; leave out test_type Pre"
     return table.assign(test_type=pd.Series(cells, index=table.index, dtype=object))
 
@@ -181,12 +181,12 @@ def _row(boxes: Mapping[str, Box], row: int) -> dict[str, tuple[float, float]]:
     return {name: (float(box.low[row]), float(box.high[row])) for name, box in boxes.items()}
 
 
-def _word(name: str, said: object, words: Sequence[str]) -> str | None:
-    if said is None:
+def _word(name: str, given: object, words: Sequence[str]) -> str | None:
+    if given is None:
         return None
-    word = str(said).strip().lower().replace(" ", "-").replace("_", "-")
+    word = str(given).strip().lower().replace(" ", "-").replace("_", "-")
     if word not in words:
-        raise SpiroError(f"{name} is {shown(said)}; expected one of {', '.join(words)}")
+        raise SpiroError(f"{name} is {shown(given)}; expected one of {', '.join(words)}")
     return word
 
 

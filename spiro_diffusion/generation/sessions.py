@@ -28,7 +28,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
             what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
-        known: (people, 5) `seats.BEST` of the session, in the order in which people come; NaN unknown. Known FEV1, FVC
+        known: (people, 5) `effort_sets.BEST` of the session, in the order in which people come; NaN unknown. Known FEV1, FVC
             and PEF are what the session reaches; the others are what its draws are conditioned on.
 
     Raises SpiroError where a person has more efforts than a session holds.
@@ -36,15 +36,15 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     sets = EffortSets.of(efforts, "person")
     if int(sets.present.sum()) < len(efforts):
         raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
-    place, facts = generator.place, generator.cldm.facts
-    features = torch.from_numpy(mean_surface.features(efforts)).float().to(place.device)
-    present = torch.from_numpy(sets.present).to(place.device)
+    runtime, facts = generator.runtime, generator.cldm.facts
+    features = torch.from_numpy(mean_surface.features(efforts)).float().to(runtime.device)
+    present = torch.from_numpy(sets.present).to(runtime.device)
     conditions = _conditions(generator, efforts, sets, known, features)
     noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
     draw = generator.drawer(facts.denoiser, noise, sampling.facts_sampler, sampling.facts_steps, 1.0)
     found = torch.empty((len(sets.rows), EFFORTS, CHANNELS))
-    most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
-    with place.applied(), torch.inference_mode():
+    most = PEOPLE[runtime.device.type] // sampling.noise_block * sampling.noise_block
+    with runtime.applied(), torch.inference_mode():
         for part in batches(len(found), most):
             start = generator.noise((TOKENS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
             drawn = draw(conditions[part], start * (conditions[part, :, -1:] > 0))
@@ -57,7 +57,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     person, slot = np.nonzero(sets.present)
     drawn = torch.empty((len(efforts), CHANNELS))
     drawn[torch.from_numpy(sets.rows[person, slot])] = found[torch.from_numpy(person), torch.from_numpy(slot)]
-    logs = facts.restore(drawn.to(place.device), features).cpu().numpy().astype(np.float64)
+    logs = facts.restore(drawn.to(runtime.device), features).cpu().numpy().astype(np.float64)
     return Facts(drawn_table(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
@@ -72,7 +72,7 @@ def _conditions(
     generator: Generator, efforts: pd.DataFrame, sets: EffortSets, known: Floats | None, features: Tensor
 ) -> Tensor:
     """Conditions (P, TOKENS, k) of the facts' network."""
-    device, rows = generator.place.device, torch.from_numpy(sets.rows)
+    device, rows = generator.runtime.device, torch.from_numpy(sets.rows)
     encoded = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]

@@ -86,7 +86,7 @@ class FactsConfig:
 class EffortTokens(nn.Module):
     """Conditions of a set (B, E, k) → (B, E, width + 1): what is known of each member, and whether it is there at all.
 
-    k are `conditioning.CONDITIONS`, the place in the session, `seats.BEST` (NaN where unknown), and the role. What is
+    k are `conditioning.CONDITIONS`, the place in the session, `effort_sets.BEST` (NaN where unknown), and the role. What is
     the person's is the same for all members, and read at the first.
     """
 
@@ -268,9 +268,9 @@ def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
     """Of the sessions before and after the bronchodilator of people (P, EFFORTS, CHANNELS); efforts that failed (grade
     D) count where there are no others."""
     found = []
-    for seats in (slice(0, PLACES), slice(PLACES, EFFORTS)):
-        there, facts = present[:, seats].bool(), people[:, seats, : len(NAMES)]
-        good = there & (grades(people[:, seats]) < GRADES.index("D"))
+    for slots in (slice(0, PLACES), slice(PLACES, EFFORTS)):
+        there, facts = present[:, slots].bool(), people[:, slots, : len(NAMES)]
+        good = there & (grades(people[:, slots]) < GRADES.index("D"))
         counts = good | (there & ~good.any(1, keepdim=True))
         total = counts.sum(1)
         mean = (facts * counts[..., None]).sum(1) / total.clamp(min=1)[:, None]

@@ -114,9 +114,9 @@ def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
         following = iter(columns)
         if all(name in following for name in names):
             return
-    said = dict(zip(names, labels, strict=True))
+    meanings = dict(zip(names, labels, strict=True))
     for name, word in codebook.LABEL_WORDS.items():
-        if name in said and (file.releases or not re.search(word, said[name], re.IGNORECASE)):
+        if name in meanings and (file.releases or not re.search(word, meanings[name], re.IGNORECASE)):
             raise SpiroError(
                 f"its columns are not in the CDC's order (see {_out_of_order(names, file)}): names may have been "
                 "exchanged; fetch it again"

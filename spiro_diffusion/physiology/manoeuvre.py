@@ -59,13 +59,13 @@ class ForcedExpiration:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a technician should know and table 7 does not count."""
-        said = []
+        remarks = []
         if self.hesitation_s > ats_ers.HESITATION_S:
             limit = ats_ers.HESITATION_S
-            said.append(f"the blow began {self.hesitation_s:.1f} s after full inspiration, later than {limit:g} s")
+            remarks.append(f"the blow began {self.hesitation_s:.1f} s after full inspiration, later than {limit:g} s")
         if self.faulty_zero:
-            said.append(f"before the blow flow was {self.drift_l_s:+.3f} L/s: the zero is off")
-        return tuple(said)
+            remarks.append(f"before the blow flow was {self.drift_l_s:+.3f} L/s: the zero is off")
+        return tuple(remarks)
 
 
 def observed(expirations: list[ForcedExpiration]) -> ats_ers.Observed:
@@ -262,15 +262,15 @@ def _zero(record: _Record, blow: Breath) -> _Zero:
 
 
 def _cut(record: _Record, blow: Breath, begin: int, end: int) -> tuple[str, ...]:
-    dt, said = record.period_s, []
+    dt, remarks = record.period_s, []
     if record.flipped:
-        said.append("inspiration was recorded as positive; flow is turned round")
+        remarks.append("inspiration was recorded as positive; flow is turned round")
     early = record.volume[: blow.begin + 1]
     if blow.begin and np.ptp(early) > BREATH_L:
-        said.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration left out")
+        remarks.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration left out")
     if begin > blow.begin:
         steady = 1000 * (record.volume[begin] - record.volume[blow.begin])
-        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL) left out")
+        remarks.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL) left out")
     if end < len(record.flow):
-        said.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume left out")
-    return tuple(said)
+        remarks.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume left out")
+    return tuple(remarks)

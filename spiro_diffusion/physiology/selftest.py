@@ -252,7 +252,7 @@ def report(results: list[Result], tested: str = "the built-in waveforms", *, eve
     }
     head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
     lines = ["# Self-test of the ruler", "", "| | |", "| --- | --- |"]
-    lines += [f"| {name} | {said} |" for name, said in facts.items()]
+    lines += [f"| {name} | {text} |" for name, text in facts.items()]
     lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
     lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]
     listed = [result for result in results if every or result.beyond()]

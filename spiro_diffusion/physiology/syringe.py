@@ -92,8 +92,8 @@ def _faults(strokes: list[Stroke], zero_l_s: float, syringe_l: float) -> list[st
         hint = ""
         if BTPS_FACTORS[0] <= volumes.mean() / syringe_l <= BTPS_FACTORS[1]:
             hint = "; all are so large as at BTPS: give its factor, a syringe's air is ambient"
-        said = f"stroke {worst + 1} is {volumes[worst]:.3f} L, {100 * error[worst]:+.1f} % from {syringe_l:g} L"
-        faults.append(f"accuracy: {said}, beyond {100 * ACCURATE:g} %{hint}")
+        finding = f"stroke {worst + 1} is {volumes[worst]:.3f} L, {100 * error[worst]:+.1f} % from {syringe_l:g} L"
+        faults.append(f"accuracy: {finding}, beyond {100 * ACCURATE:g} %{hint}")
     flow = np.array([stroke.flow for stroke in strokes])
     means = {}
     for speed, (low, high) in SPEEDS.items():

@@ -70,9 +70,9 @@ def evaluate(
     def sessions(efforts: pd.DataFrame, seed: int) -> Session:
         """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
         more, slot = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
-        told = efforts[["test_type", "age", "height", "sex"]]
-        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=slot + 1)
-        drawn = draw_sessions(generator, asked, seed)
+        conditions = efforts[["test_type", "age", "height", "sex"]]
+        requested = conditions.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=slot + 1)
+        drawn = draw_sessions(generator, requested, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
     held, members = real.held.signals(), real.members.signals()
@@ -92,22 +92,24 @@ def evaluate(
         metrics
     )
     table = read_table(curves)
-    told = table if part == "test" else table[table["split"] != "test"]  # trials do not look at the test participants
+    judged_on = (
+        table if part == "test" else table[table["split"] != "test"]
+    )  # trials do not look at the test participants
     responded = response.judge(
-        told,
+        judged_on,
         lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
         draws=RESPONSE_DRAWS,
         resamples=params.resamples,
         seed=params.seed,
     )
-    response.write(metrics, responded, response.taken_by(told)["seqn"].nunique())
+    response.write(metrics, responded, response.taken_by(judged_on)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
     distributed.dismiss()
 
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
-    """The table without what users seldom know: rivals are not told it either."""
+    """The table without what users seldom know: rivals are not judged_on it either."""
     seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
     return people.drop(columns=seldom, errors="ignore")
 

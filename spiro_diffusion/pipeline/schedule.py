@@ -74,8 +74,8 @@ def run_all(
                 one.output.seek(0)
                 lines = one.output.read().decode(errors="replace").split("\n")
                 one.output.close()
-                said = [line.rpartition("\r")[2].rstrip() for line in lines]  # of a progress bar the last
-                print("\n".join([f"== {name}, which ran beside", *filter(None, said)]), flush=True)
+                printed = [line.rpartition("\r")[2].rstrip() for line in lines]  # of a progress bar the last
+                print("\n".join([f"== {name}, which ran beside", *filter(None, printed)]), flush=True)
             if status:
                 others = f"; stopped: {', '.join(running)}" if running else ""
                 raise SpiroError(f"stage {name} ended with exit status {status}{others}")
@@ -91,8 +91,8 @@ def run_all(
 
 
 def _start(name: str, command: Command, folder: Path, environment: dict[str, str], beside: list[str]) -> _Running:
-    said = f" beside {', '.join(beside)}; its lines come when it has ended" if beside else ""
-    print(f"== {name}{said}", flush=True)
+    printed = f" beside {', '.join(beside)}; its lines come when it has ended" if beside else ""
+    print(f"== {name}{printed}", flush=True)
     output = tempfile.TemporaryFile() if beside else None  # noqa: SIM115 (closed when it is shown)
     process = subprocess.Popen(command.words, cwd=folder, env=environment, stdout=output, stderr=output)
     return _Running(process, time.monotonic(), output)

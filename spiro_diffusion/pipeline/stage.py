@@ -66,11 +66,11 @@ def _one_line(name: str) -> Iterator[None]:
     except SpiroError as error:
         _end(f"{name}: {' '.join(str(error).split())}")
     except (MemoryError, RuntimeError, OSError) as error:
-        said = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(said):
-            _end(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
-        if "gloo" in said or type(error).__name__ == "DistBackendError":
-            _lost(name, said)
+        reason = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
+            _end(f"{name}: not enough memory ({reason[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+        if "gloo" in reason or type(error).__name__ == "DistBackendError":
+            _lost(name, reason)
         if not isinstance(error, OSError) or error.errno not in _OF_THE_MACHINE:
             raise
         _end(f"{name}: {error.filename or 'a file'}: {error.strerror}")
@@ -84,13 +84,13 @@ def _end(line: str) -> NoReturn:
     sys.exit(line)
 
 
-def _lost(name: str, said: str) -> NoReturn:
+def _lost(name: str, reason: str) -> NoReturn:
     """Exit because a message to or from another process failed: it ended, which its launcher tells if there is one."""
     from spiro_diffusion.compute import launcher, membership  # noqa: PLC0415 (PyTorch, which is here: it failed)
 
     if launcher.LAUNCHED in os.environ:
         membership.leave(status=launcher.CUT_OFF)
-    _end(f"{name}: another of the processes ended, or cannot be reached ({said[:120]}); {membership.AGAIN}")
+    _end(f"{name}: another of the processes ended, or cannot be reached ({reason[:120]}); {membership.AGAIN}")
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}

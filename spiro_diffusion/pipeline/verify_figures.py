@@ -46,9 +46,9 @@ class Agreement:
         """What was found, in a line."""
         within, beyond, unknown = (self.of(state) for state in ("within", "beyond", "not measured"))
         measured = len(within) + len(beyond)
-        said = f"{len(within)} of {measured} figures within the spread over {self.seeds} seeds of the committed ones"
-        said += f"; beyond it: {', '.join(beyond)}" if beyond else ""
-        return said + (f"; of unknown spread: {', '.join(unknown)}" if unknown else "")
+        verdict = f"{len(within)} of {measured} figures within the spread over {self.seeds} seeds of the committed ones"
+        verdict += f"; beyond it: {', '.join(beyond)}" if beyond else ""
+        return verdict + (f"; of unknown spread: {', '.join(unknown)}" if unknown else "")
 
 
 def compare(folder: Path) -> Agreement:

@@ -101,40 +101,40 @@ class Recovered:
         if self.trusted.all():
             return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
         what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
-        table, said = self.summary(), []
+        table, remarks = self.summary(), []
         for name in ("fvc", "fev1", "fef2575"):
             row, (label, unit, *_) = table.loc[name], INDICES[name]
             if row["high_90"] - row["low_90"] <= SAME * row["median"]:
-                said.append(f"{label} was measured, {row['median']:.2f} {unit}")
+                remarks.append(f"{label} was measured, {row['median']:.2f} {unit}")
             else:
-                said.append(
+                remarks.append(
                     f"{label} would most likely be {row['median']:.2f} {unit} (between {row['low_90']:.2f} and "
                     f"{row['high_90']:.2f} {unit} with 90 % probability; {row['recorded']:.2f} as recorded)"
                 )
         efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
         given = f", given {efforts} of the same person," if self.others else ""
-        full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}."
+        full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(remarks)}."
         return " ".join([full, *self.caveats, LIMIT])
 
     @property
     def caveats(self) -> list[str]:
         """Of whom the probability is, and what speaks against it: a sentence each."""
-        said = []
+        remarks = []
         if self.measured_on is not None:
-            said.append(f"The probability was measured on the efforts of {self.measured_on}.")
+            remarks.append(f"The probability was measured on the efforts of {self.measured_on}.")
         elif self.made_from:
             kind = "simulated" if self.made_from["data"] == "simulated" else "real"
-            said.append(
+            remarks.append(
                 f"The probability is of lungs, efforts and a spirometer like those of the "
                 f"{self.made_from['participants']} {kind} people of the training; others differ."
             )
         if self.wider is not None:
             widened = f" were widened by a factor of {self.wider:.2g} and" if self.wider > 1 else ""
-            said.append(
+            remarks.append(
                 f"This effort is unlike those that the model learned from (99 of 100 are more alike): its intervals"
                 f"{widened} may not hold."
             )
-        return said
+        return remarks
 
     def to_dict(self) -> dict[str, Any]:
         """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""

@@ -15,7 +15,7 @@ class Corrections(NamedTuple):
     alone: Calibration  # of an effort of which nothing else is known
     given: Calibration  # of one beside other efforts of the person
     limits: Limits  # of what is like the training
-    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `unlikeness`; (0, 0) where it is not
+    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `dissimilarity`; (0, 0) where it is not
 
     @classmethod
     def none(cls) -> "Corrections":

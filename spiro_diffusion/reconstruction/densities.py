@@ -73,23 +73,23 @@ class DeviceDensity(NamedTuple):
     """A density where it computes; see `mixtures.Mixtures`."""
 
     model: Density
-    place: Runtime
+    runtime: Runtime
 
     @classmethod
-    def all(cls, densities: dict[Segment, Density], place: Runtime) -> "dict[Segment, DeviceDensity]":
+    def all(cls, densities: dict[Segment, Density], runtime: Runtime) -> "dict[Segment, DeviceDensity]":
         """Densities on a device."""
-        return {name: cls(model.to(place.device).eval(), place) for name, model in densities.items()}
+        return {name: cls(model.to(runtime.device).eval(), runtime) for name, model in densities.items()}
 
     @property
     def optional(self) -> int:
         return self.model.optional
 
     def draw(self, features: NDArray, draws: int, rng: np.random.Generator) -> Floats:
-        with self.place.applied():
+        with self.runtime.applied():
             return self.model.draw(features, draws, rng)
 
     def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
-        with self.place.applied():
+        with self.runtime.applied():
             return self.model.quantiles(features, levels)
 
     def standardised(self, features: NDArray) -> Floats:
@@ -102,4 +102,4 @@ def load_reconstructor(path: Path, generator: Generator) -> Reconstructor:
     Raises SpiroError where it is missing, damaged or of code with other constants.
     """
     densities, made_from, corrections = load_densities(path)
-    return Reconstructor(DeviceDensity.all(densities, generator.place), generator, asdict(made_from), corrections)
+    return Reconstructor(DeviceDensity.all(densities, generator.runtime), generator, asdict(made_from), corrections)

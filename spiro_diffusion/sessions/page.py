@@ -116,13 +116,13 @@ def contents_of(
     read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
 ) -> Contents:
     """What stands on the page."""
-    said, session = words(language), read.session
+    texts, session = words(language), read.session
     made = completed or {}
     return Contents(
         language=language,
-        head=_head(session, said),
+        head=_head(session, texts),
         rows=[_row(values) for values in read.values.values() if values.best or values.reference],
-        blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
+        blows=[_blow(blow, texts, made.get(blow.number)) for blow in session.blows],
         pattern=read.sentences(language),
         grades=_grades(read, language),
         method=_method(read, language),
@@ -131,14 +131,14 @@ def contents_of(
     )
 
 
-def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
+def _head(session: Session, texts: dict[str, str]) -> list[tuple[str, str]]:
     person = session.person
-    entries = [(said["person"], person.name)] if person.name else []
-    entries += [(said["sex"], said[person.sex]), (said["age"], f"{person.age:g} {said['years']}")]
-    entries += [(said["height"], f"{person.height:g} cm")]
-    entries += [(said["group"], said[f"group {person.group}"])] if person.group else []
+    entries = [(texts["person"], person.name)] if person.name else []
+    entries += [(texts["sex"], texts[person.sex]), (texts["age"], f"{person.age:g} {texts['years']}")]
+    entries += [(texts["height"], f"{person.height:g} cm")]
+    entries += [(texts["group"], texts[f"group {person.group}"])] if person.group else []
     given = ((name, getattr(session.visit.header, name)) for name in HEADER if name != "comments")
-    return entries + [(said[name], value) for name, value in given if value]
+    return entries + [(texts[name], value) for name, value in given if value]
 
 
 def _row(values: Values) -> Values:
@@ -146,19 +146,19 @@ def _row(values: Values) -> Values:
     return values._replace(change=None) if values.name == "fet" else values
 
 
-def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
-    remarks = [said[fault] for fault in blow.faults]
+def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow:
+    remarks = [texts[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
-        remarks.append(said["usable"])
+        remarks.append(texts["usable"])
     decided_by = ""
     if blow.decision is not None:
-        decided_by = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
+        decided_by = ": ".join(part for part in (blow.decision.who or texts["somebody"], blow.decision.why) if part)
     return ShownBlow(blow, tuple(remarks), decided_by, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
-    said, session = words(language), read.session
+    texts, session = words(language), read.session
     first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
     shown_number = Contents(language, [], [], [], [], [], []).number
     remarks = []
@@ -168,23 +168,23 @@ def _grades(read: Interpretation, language: Language) -> list[str]:
             name: shown_number(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
-        remarks.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
+        remarks.append(texts["graded"].format(phase=texts[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
         if gaps.fev1 is not None and gaps.fvc is not None:
-            remarks.append(said["apart"].format(**numbers))
+            remarks.append(texts["apart"].format(**numbers))
     return remarks
 
 
 def _method(read: Interpretation, language: Language) -> list[str]:
-    said = words(language)
+    texts = words(language)
     sources: dict[str, list[str]] = {}
     for values in read.values.values():
         if values.reference is None:
             continue
         group = values.reference.group
-        source = values.reference.equations + (f" ({said[f'group {group}']})" if group else "")
+        source = values.reference.equations + (f" ({texts[f'group {group}']})" if group else "")
         sources.setdefault(source, []).append(INDICES[values.name].label)
     by = "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items())
-    remarks = [said[f"method {read.convention}"], said["method references"].format(by=by)]
+    remarks = [texts[f"method {read.convention}"], texts["method references"].format(by=by)]
     if read.session.person.group is None:
-        remarks.append(said["method no group"])
-    return [*remarks, said["method standards"], f"spiro {VERSION}."]
+        remarks.append(texts["method no group"])
+    return [*remarks, texts["method standards"], f"spiro {VERSION}."]

@@ -135,7 +135,7 @@ def _checked(person: Person) -> tuple[Person, list[str]]:
     table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
     check_range(table, GLI_RANGE, "z-scores are given for")
     (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
-    return person._replace(sex=sex), [f"check age and height: {said}" for said in unmet_heights(table)]
+    return person._replace(sex=sex), [f"check age and height: {remarks}" for remarks in unmet_heights(table)]
 
 
 def _check_visit(visit: Visit, person: Person) -> None:
@@ -272,11 +272,11 @@ def _no_blows(blows: list[Blow]) -> list[str]:
 
 def _two_people(blows: list[Blow]) -> list[str]:
     """What is to be said where acceptable blows of a phase differ as those of two people."""
-    said = []
+    remarks = []
     for phase in PHASES:
         sizes = [blow.indices["fvc"] for blow in blows if blow.phase == phase and blow.acceptable_fvc]
         if sizes and max(sizes) > LARGEST_FVC_RATIO * min(sizes):
-            said.append(
+            remarks.append(
                 f"acceptable blows {phase} give FVC of {min(sizes):.2f} and {max(sizes):.2f} L: are they of one person?"
             )
-    return said
+    return remarks

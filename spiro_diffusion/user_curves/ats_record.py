@@ -71,8 +71,8 @@ def _record(line: str, place: str) -> _Record:
     while points and not points[-1]:
         points.pop()
     if count is None or count != len(points):
-        said = "nothing" if count is None else f"{count:g}"
-        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {said}; export it again")
+        count_text = "nothing" if count is None else f"{count:g}"
+        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {count_text}; export it again")
     values = [_number(point) for point in points]
     flow = np.array([np.nan if value is None else value for value in values]) / ML_PER_L
     if not np.isfinite(flow).all():

@@ -75,8 +75,10 @@ def _refuse(source: Source) -> NoReturn:
     if source.kind is Kind.EMPTY:
         raise SpiroError(f"{source.where}: is empty; {EXPECTED}")
     names = _names_above_numbers(source.head)
-    said = f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
-    raise SpiroError(f"{source.where}: {said}; {EXPECTED}")
+    message = (
+        f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
+    )
+    raise SpiroError(f"{source.where}: {message}; {EXPECTED}")
 
 
 def _names_above_numbers(head: bytes) -> list[str]:
@@ -144,9 +146,9 @@ def blows_of(
     rows, group = rows[~empty], group[~empty]
     blows, notes = [], []
     for one in series:
-        read_blows, said = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
+        read_blows, message = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
         blows += read_blows
-        notes += said
+        notes += message
     whose = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
     people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
@@ -236,8 +238,8 @@ def _groups(
         block = np.cumsum(np.diff(empty.astype(int), prepend=1) == -1)
         return block.astype(str).astype(object) if block.max() > 1 else np.full(len(rows), "", object)
     if rows[~empty][keys].isna().to_numpy().any():
-        said = " or ".join(names[key][0] for key in keys)
-        raise SpiroError(f"{where}: {said} is empty in a row; name the curve of each sample")
+        message = " or ".join(names[key][0] for key in keys)
+        raise SpiroError(f"{where}: {message} is empty in a row; name the curve of each sample")
     # column by column: row by row it takes a hundred times the memory
     return functools.reduce(lambda a, b: a + "/" + b, (_as_names(rows[key]) for key in keys)).to_numpy(object)
 
@@ -301,8 +303,8 @@ def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         cell = str(column.iloc[bad[0]])
-        said = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
-        raise SpiroError(f"{where}: {shown(name, 40)} is {said} in row {bad[0] + 1}; expected a number")
+        message = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
+        raise SpiroError(f"{where}: {shown(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
     return values
 
 

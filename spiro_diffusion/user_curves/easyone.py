@@ -118,10 +118,10 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 def _blow(trial: _Trial, place: int, where: str) -> RawBlow:
     name = trial.number or str(place)
     channel = "ChannelFlow" if ("ChannelFlow", "SamplingValues") in trial.channels else "ChannelVolume"
-    said = trial.channels.get((channel, "SamplingInterval"), "")
-    if not _is_number(said):
+    interval = trial.channels.get((channel, "SamplingInterval"), "")
+    if not _is_number(interval):
         raise SpiroError(f"{where}: trial {name} has no SamplingInterval; export it again")
-    values, period = _numbers(trial.channels[channel, "SamplingValues"], f"{where}: trial {name}"), float(said)
+    values, period = _numbers(trial.channels[channel, "SamplingValues"], f"{where}: trial {name}"), float(interval)
     flow = values if channel == "ChannelFlow" else np.diff(values, prepend=values[:1]) / (period or 1)
     given = trial.results.get("BTPSex", 1.0)
     out = fvc.expired(flow, period)

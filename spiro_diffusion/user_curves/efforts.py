@@ -22,7 +22,7 @@ SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s
 COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
 LONGEST_RECORD_S = 1200.0  # nor a session of eight in one record
-MOST_SAID = 8  # curves whose cuts and warnings are each told: a session
+MOST_LISTED = 8  # curves whose cuts and warnings are each told: a session
 FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
@@ -126,8 +126,8 @@ def to_efforts(
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
     periods = {round(1000 * e.period_s, 3) for e in found if not _is_usual(e.period_s)}
-    said = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
-    return UserCurves(names, held, points, manoeuvre.table(found), said)
+    remarks = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
+    return UserCurves(names, held, points, manoeuvre.table(found), remarks)
 
 
 def _is_usual(period: float) -> bool:
@@ -138,7 +138,7 @@ def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]
     """What was left out of the records, and their warnings."""
     remarked = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
     remarked = [(name, words) for name, words in remarked if words]
-    if len(remarked) <= MOST_SAID:
+    if len(remarked) <= MOST_LISTED:
         return [f"curve {name}: {'; '.join(words)}" for name, words in remarked]
     name, words = remarked[0]
     return [
@@ -161,8 +161,8 @@ def distinct_names(names: Iterable[str]) -> Iterator[str]:
 def _about_periods(periods: list[float]) -> Iterator[str]:
     """Of those other than 10 ms, in ms."""
     if periods:
-        said = ", ".join(f"{p:g}" for p in periods)
-        yield f"sampled each {said} ms: indices are read at that rate, plots and reconstructions at 10 ms"
+        remarks = ", ".join(f"{p:g}" for p in periods)
+        yield f"sampled each {remarks} ms: indices are read at that rate, plots and reconstructions at 10 ms"
         if periods[-1] > 1000 * SAMPLE_PERIOD_S:
             yield "PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms"
 
@@ -269,10 +269,10 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
 
 def _check_volume(summed: float, volume: NDArray, where: str) -> None:
     """Raises SpiroError where flow, summed up (L), is not the volume (n,) that the file says beside it."""
-    said = float(volume[-1] - volume[0])
-    if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
+    remarks = float(volume[-1] - volume[0])
+    if abs(summed - remarks) > DISAGREE_L + DISAGREE_SHARE * abs(remarks):
         raise SpiroError(
-            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
+            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {remarks:.3g} L; one is in another "
             "unit or of another curve: take it out"
         )
 

@@ -175,8 +175,8 @@ def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> 
         texts = table.columns[[kind.kind == "O" for kind in table.dtypes]]
         return table.astype(dict.fromkeys(texts, object))  # texts are decoded now, not where they are first shown
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        said = shown(" ".join(str(error).split()), 80)
-        raise SpiroError(f"{path}: is a damaged Parquet table ({said}); make it again") from None
+        reason = shown(" ".join(str(error).split()), 80)
+        raise SpiroError(f"{path}: is a damaged Parquet table ({reason}); make it again") from None
 
 
 def _check_curves(table: pd.DataFrame, path: Path) -> None:

@@ -27,7 +27,7 @@ class PeopleCurves(NamedTuple):
 
     people: pd.DataFrame
     curves: list[UserCurves]
-    said: list[str]  # on files that were not used, and people without a curve
+    notes: list[str]  # on files that were not used, and people without a curve
 
 
 def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
@@ -60,8 +60,8 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
         raise SpiroError(f"{folder}: holds no curve of the people in {TABLE}; name files or curves as its {column}")
     kept = [i for i, name in enumerate(names) if name in found]
     without = len(names) - len(kept)
-    said = [f"{folder / TABLE}: {without} of {len(names)} people have no curve and are left out"] if without else []
-    return PeopleCurves(table.iloc[kept].reset_index(drop=True), [found[names[i]] for i in kept], said)
+    notes = [f"{folder / TABLE}: {without} of {len(names)} people have no curve and are left out"] if without else []
+    return PeopleCurves(table.iloc[kept].reset_index(drop=True), [found[names[i]] for i in kept], notes)
 
 
 def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dict[str, UserCurves]:
