@@ -1,4 +1,4 @@
-"""Curves in a few lines of Python: those of the trained generator, those of the pipeline's data, sessions of your own.
+"""The Python API: curves of the trained generator and of the pipeline's data, and the reading of users' sessions.
 
     generator = SpiroGenerator.from_checkpoint("models")
     curves = generator.generate(age=45, height=175, sex="male", n=20, seed=0)
@@ -120,8 +120,8 @@ class SpiroGenerator:
     ) -> Curves:
         """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless others are chosen.
 
-        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be asked for
-        (docs/patients.md): curves are drawn until `n` meet it, or the search is spent, which is told.
+        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be requested
+        (docs/patients.md): curves are drawn until `n` meet it, or the search budget is spent, of which a warning tells.
 
         Args:
             people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
@@ -185,7 +185,8 @@ class SpiroGenerator:
             efforts: of each session, from 1 to 8.
             after: efforts after a bronchodilator (two puffs, at least ten minutes), from 0 to 8.
 
-        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too much is asked for.
+        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too many efforts are
+        requested.
         """
         given: dict[str, Any] = dict(person)
         table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})

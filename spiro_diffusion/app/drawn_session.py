@@ -1,6 +1,4 @@
-"""What the page shows of a drawn session of one lung: its efforts, best values, how they repeat, the change after a
-bronchodilator.
-"""
+"""View of a generated session: its efforts, best values, repeatability and bronchodilator response."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

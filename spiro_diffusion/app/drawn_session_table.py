@@ -1,4 +1,4 @@
-"""The efforts and the best values of a drawn session as tables of the page, and what they show in words."""
+"""Tables of a generated session: its efforts, its best values, and remarks on them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The plots of a view, interactive ones. No text of a user gets into them: Plotly reads HTML in texts."""
+"""Interactive plots of a view. User text never enters them, because Plotly renders HTML in texts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The controls of the panel that draws curves: what is drawn, of what patient, the seed, the user's own curve."""
+"""Controls of the generation panel: kind of draw, patient, seed, user curve."""
 
 from collections.abc import Mapping
 from typing import Any

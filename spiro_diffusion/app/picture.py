@@ -1,4 +1,4 @@
-"""The view as a picture to keep: both plots, the lower limits of normal, what drew it."""
+"""A view as a downloadable picture: both plots, the lower limits of normal and the model that drew it."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The panel that completes a user's own spoiled effort, with prediction intervals."""
+"""The panel that completes an interrupted or faulty user effort, with prediction intervals."""
 
 from typing import Any
 

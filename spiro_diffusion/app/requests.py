@@ -1,4 +1,4 @@
-"""Requests of the page's controls, checked, and the curves drawn for them."""
+"""Requests of the page's controls: validation, and the curves drawn for them."""
 
 import functools
 import math
@@ -27,7 +27,7 @@ EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # of single ones: label, 
     **conditions.EFFORTS,
     **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in FAULTY.items()},
 }
-EITHER = "either"  # of a list: nothing is asked for
+EITHER = "either"  # of a list: no request
 LONGEST_KNOWN = 20  # characters of a known value: 70%:80%
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
@@ -39,7 +39,7 @@ KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 @dataclass(frozen=True)
 class Request:
-    """A person (age in years, height in cm, sex), and what is wanted: `n` single efforts of a kind, or a session.
+    """A person (age in years, height in cm, sex), and what is requested: `n` single efforts of a kind, or a session.
 
     A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `requested`: pattern and
     known values, keywords of `SpiroGenerator.generate`.
@@ -62,7 +62,7 @@ class Request:
     def checked(cls, **sent: Any) -> "Request":
         """From what a browser sent: the fields, `pattern`, and what is known by `known_values.NAMES`.
 
-        Raises SpiroError where a value is none or out of range; age, height, sex and what is asked are checked when
+        Raises SpiroError where a value is none or out of range; age, height, sex and the request are checked when
         curves are drawn.
         """
         values = person(sent) | {"guidance": _within("guidance", sent.get("guidance"), GUIDANCE)}

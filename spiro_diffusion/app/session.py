@@ -1,4 +1,4 @@
-"""The panel of a session: all blows of a person, which of them count, and the page that a laboratory prints."""
+"""The session panel: all blows of a person, which of them count, and the page that a laboratory prints."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""The control that takes a user's own curves; of several, one is chosen.
+"""The control that uploads user curves and lets the user choose one of several.
 
 `KEY-user` holds what `user_effort.to_store` made, `KEY-user-effort` which of them is chosen: see `user_effort.effort`.
 """

@@ -1,5 +1,4 @@
-"""The tasks of the benchmark, made of the folder `data` of a pipeline: for whom curves and sessions are drawn, and what
-of interrupted efforts is seen.
+"""Tasks of the benchmark, made from a pipeline's `data` folder: conditions of curves and sessions, interrupted efforts.
 
 Both follow the stages `evaluate` and `reconstruct`, so that their figures stand beside a submission's.
 """
@@ -67,9 +66,9 @@ class Source:
 
 
 def generation(source: Source) -> pd.DataFrame:
-    """The rows that curves are drawn for: `id` and the columns TOLD, beside those of `curves.parquet`.
+    """The rows that curves are drawn for: `id` and the columns CONDITIONS, beside those of `curves.parquet`.
 
-    First every held-out effort in the order of the judge, then the best ones whose grade is not A once more, asked for
+    First every held-out effort in the order of the judge, then the best ones whose grade is not A once more, requested
     as grade A (`again`): so the judge holds them against the published distributions.
     """
     table = read_table(source.curves)
@@ -109,7 +108,7 @@ def completion(source: Source) -> list[Case]:
 
 
 def row_ids(rows: pd.DataFrame) -> NDArray[np.str_]:
-    """The id (n,) of each effort of the generation task, as its grade is asked for."""
+    """The id (n,) of each effort of the generation task, with the requested grade."""
     return _ids(rows, rows["grade"])
 
 

@@ -1,4 +1,4 @@
-"""A submission judged as our generator and our completions are, and their rows and the baselines' beside its own."""
+"""Score a submission as our generator and completions are scored, with their rows and the baselines' for comparison."""
 
 import dataclasses
 from pathlib import Path
@@ -251,7 +251,7 @@ def _indices(signals: NDArray) -> dict[str, NDArray]:
 
 
 def _completed(path: Path, about: dict[str, Any]) -> tuple[dict[str, Row], list[str]]:
-    """Rows of our completions and their rivals from the record of the stage reconstruct, or why there are none."""
+    """Rows of our completions and their baselines from the record of the stage reconstruct, or why there are none."""
     if not path.is_file():
         return {}, [f"{path}: no such file; the rows of our completions are made by `dvc repro reconstruct`"]
     record = read_json(path)

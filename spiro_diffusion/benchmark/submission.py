@@ -1,4 +1,4 @@
-"""Curves of another group, from an NPZ: read, put into the task's order, refused in one line where they do not fit."""
+"""Read a submission (NPZ), bring it into the task's order, and reject what does not fit with a one-line error."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The rows of a score as tables: on the screen a line a figure, in Markdown a line a row, kept beside earlier ones."""
+"""Tables of scores: one line a figure on the screen, one line a submission in Markdown."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The folder that another group is given: rows to draw for, efforts to complete, splits, grid, and what it all is."""
+"""Write the task folder of the benchmark: conditions, interrupted efforts, splits, time grid, description."""
 
 from pathlib import Path
 from typing import Any

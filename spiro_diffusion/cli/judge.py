@@ -1,4 +1,4 @@
-"""Commands that say what a model and a repository are: `info`, `card`, `evaluate`, `report`, `verify`."""
+"""Commands that describe a model and a repository: `info`, `card`, `evaluate`, `report`, `verify`."""
 
 import dataclasses
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The program `spiro`: how a command is registered, and how every one ends."""
+"""The program `spiro`: registration of commands, and exit status and messages common to all."""
 
 import dataclasses
 import functools
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     except (SpiroError, ModuleNotFoundError) as error:
         say(_extra(error) if isinstance(error, ModuleNotFoundError) else str(error))
         return 1
-    except BrokenPipeError:  # of `spiro ... | head`: nobody reads on
+    except BrokenPipeError:  # of `spiro ... | head`: the reader has closed the pipe
         _leave_stdout()
         return 1
     except OSError as error:  # a full disk, a file that may not be read, a name that is too long
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what click raises on a wrong option
             raise
-        if message := error.format_message():  # none where the help was asked for by saying nothing
+        if message := error.format_message():  # none where a command without arguments printed its help
             say(f"{message} (see spiro --help)")
         return 2
 

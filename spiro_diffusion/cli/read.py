@@ -1,4 +1,4 @@
-"""Commands that read a user's own curves: `indices`, `reconstruct`."""
+"""Commands that read user curves: `indices`, `reconstruct`."""
 
 from dataclasses import dataclass
 from pathlib import Path

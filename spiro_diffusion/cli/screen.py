@@ -1,4 +1,4 @@
-"""What `spiro` prints: tables, JSON, lines.
+"""Printing of `spiro`: tables, JSON, messages.
 
 Nothing of a user's file is read as markup, or reaches the terminal as a control character.
 """

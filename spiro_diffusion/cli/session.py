@@ -1,4 +1,4 @@
-"""A session on the command line: the options that say how it is read, its tables, and `spiro sessions`."""
+"""Sessions on the command line: reading options, tables, and the command `sessions`."""
 
 import math
 import re

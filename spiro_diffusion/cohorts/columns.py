@@ -1,4 +1,4 @@
-"""The columns of a published population: name, type, unit and meaning, written once for files, card and metadata."""
+"""Columns of a published population: name, type, unit and meaning, defined once for files, card and metadata."""
 
 from typing import Literal, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What machines read of a published population: Croissant, RO-Crate, CITATION.cff."""
+"""Machine-readable metadata of a published population: Croissant, RO-Crate, CITATION.cff."""
 
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""Drawn people measured and written in parts: Parquet files of bounded size, and sums."""
+"""Measure drawn subjects and write them in parts: Parquet files of bounded size, and running sums."""
 
 import time
 from collections.abc import Iterator

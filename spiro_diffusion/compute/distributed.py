@@ -1,4 +1,4 @@
-"""Several processes that work together: how they begin, and the few collective operations that they need.
+"""Start a group of processes, and the few collective operations that training needs.
 
 Without torchrun each operation is the identity.
 """

@@ -1,4 +1,4 @@
-"""CUDA graphs: hundreds of small kernels for the price of one launch."""
+"""CUDA graphs: replay hundreds of small kernels at the cost of one launch."""
 
 import sys
 import weakref

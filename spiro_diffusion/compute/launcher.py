@@ -1,4 +1,4 @@
-"""Several processes on this host, by torchrun's own agent; what ends them is told in a line."""
+"""Launch several processes on this host with torchrun's agent, and report a failure in one line."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher te
 CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it to the launcher to say why
 SHUTDOWN_S = "5"  # between SIGTERM, which a stopped process does not see, and SIGKILL; older PyTorch has 30
 
-_ended: set[int] = set()  # processes that were stopped, which is told
+_ended: set[int] = set()  # processes that were stopped, which is reported
 
 
 class Hosts(NamedTuple):
@@ -85,7 +85,7 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
 def _end_stopped(patience_s: float) -> None:
     """End those of this process's children that were stopped and not continued, so that torchrun's agent sees an end.
 
-    On one host the others have told it by then (`membership.Watch`); on several this host would else wait for ever.
+    On one host the others have reported it by then (`membership.Watch`); on several this host would else wait for ever.
     """
     seen: dict[int, float] = {}
     while Path("/proc/self").exists():  # Linux
@@ -108,7 +108,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
 
 
 def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | int:
-    """What is left to say of processes that ended with an exit status: one that failed has told it itself."""
+    """The message on processes that ended with an exit status: one that failed has reported its error itself."""
     first = sorted(ended.items(), key=lambda item: item[1][1] == CUT_OFF)
     rank, (pid, status) = first[0]
     if status == CUT_OFF:

@@ -1,4 +1,4 @@
-"""Which process this is of several that work together, how they meet, and how each learns that another lives no more.
+"""Membership in a group of processes: rank, rendezvous, and detection of members that have died.
 
 PyTorch's own group waits until a message's timeout, which must be long, and torchrun sees only that a process of its
 own host ended, not that one stopped. So each process says every second, in the store where they met, that it lives.
@@ -137,7 +137,9 @@ class Watch:
         looked = time.monotonic()
         while not self.over.wait(self.every_s):
             now = time.monotonic()
-            if now - looked > self.patience_s / 2:  # this process was stopped itself: it has heard nobody
+            if (
+                now - looked > self.patience_s / 2
+            ):  # this process was stopped itself: it has received nothing from any other
                 self.last_contact = dict.fromkeys(self.last_contact, now)
             looked = now
             silent = [r for r, at in self.last_contact.items() if now - at > self.patience_s and self.spoken[r] < GONE]
@@ -183,7 +185,7 @@ def leave(line: str = "", status: int = 1) -> None:
 
 
 def leave_on_errors() -> None:
-    """Let an error that nobody caught end the process at once, after it was told."""
+    """Let an uncaught error end the process at once, after it was printed."""
     tell: Callable[..., object] = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:

@@ -1,4 +1,4 @@
-"""The device on which a stage or a request computes, and the settings that hold while it does."""
+"""The device of a stage or a request, and the settings that hold while it computes."""
 
 import contextlib
 import os
@@ -96,7 +96,7 @@ def spread(module: str, arguments: list[str]) -> None:
 def start() -> Runtime:
     """The runtime of a stage, from the section `runtime` of params.yaml; joins the processes of torchrun, if any.
 
-    Raises SpiroError where the device is asked for but not there.
+    Raises SpiroError where the requested device is not available.
     """
     params = load_params(RuntimeParams, "runtime")
     if params.deterministic:
@@ -109,7 +109,7 @@ def start() -> Runtime:
 def configure(params: RuntimeParams) -> Runtime:
     """Choose the device and its number type; nothing of the process is set before `Runtime.applied`.
 
-    Raises SpiroError where the device is asked for but not there.
+    Raises SpiroError where the requested device is not available.
     """
     name = params.device
     if name == "auto":

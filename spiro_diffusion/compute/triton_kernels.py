@@ -1,4 +1,4 @@
-"""Triton kernels of `kernels`: imported only where there is a GPU and Triton (which PyTorch's GPU builds bring)."""
+"""Triton kernels of `kernels`; imported only where a GPU and Triton (part of PyTorch's GPU builds) are available."""
 
 import torch
 import triton

@@ -1,4 +1,4 @@
-"""The files that decide what a module does: those it imports, those they import, and the data files they name."""
+"""The files that a module depends on: its imports, their imports, and the data files that they name."""
 
 import ast
 import re

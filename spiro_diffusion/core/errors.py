@@ -1,4 +1,4 @@
-"""The one error a user can cause; it ends a program with one line, not a traceback. And what makes its line."""
+"""`SpiroError`, the error that a user can cause and that ends a program in one line, and helpers for its text."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""End a program on Ctrl-C in one line, also while it loads its libraries."""
+"""End a program on Ctrl-C with one line, also while it is still importing libraries."""
 
 import os
 import sys

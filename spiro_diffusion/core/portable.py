@@ -1,4 +1,4 @@
-"""The same bytes on any x86-64 processor with AVX2: what must be set before NumPy and PyTorch load.
+"""Same bytes on any x86-64 processor with AVX2: settings that must be made before NumPy and PyTorch load.
 
 The libraries choose their kernels by the processor, and with them the order of sums. Each of these keeps one to what
 all processors have, or to one thread; all are needed.

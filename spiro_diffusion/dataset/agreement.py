@@ -1,4 +1,4 @@
-"""How well the indices agree: with the published values (SPX), and of a curve with itself after the grid.
+"""Agreement of the indices: with the published values (SPX), and of a curve before and after resampling.
 
 Bland and Altman 1986: the bias is the mean difference, the limits of agreement are 1.96 SD around it.
 """

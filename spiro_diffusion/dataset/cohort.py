@@ -1,4 +1,4 @@
-"""Who and what is in the data: curves joined to people, filters, splits, and the count of all that leaves."""
+"""Join curves to participants, filter them, split the participants, and count the exclusions."""
 
 from collections.abc import Mapping
 from pathlib import Path

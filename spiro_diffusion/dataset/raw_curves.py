@@ -1,4 +1,4 @@
-"""Reading tables and raw curves that earlier stages wrote, a batch at a time."""
+"""Read tables and raw curves of earlier stages in batches."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -117,7 +117,7 @@ def batches(repaired: Path, table: pd.DataFrame, label: str, size: int = BATCH) 
 
 
 def _raw(path: Path, needed: NDArray, size: int) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
-    """Counts and lengths of the wanted rows of a file, with the place of the first among them."""
+    """Counts and lengths of the needed rows of a file, with the position of the first among them."""
     try:
         file = pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The tables between the stages: every column's type, unit, range and missing rule, checked at run time.
+"""Schemas of the tables between stages: type, unit, range and missing-value rule of each column, checked at run time.
 
 docs/data.md is the same in words; a test holds the two together.
 """

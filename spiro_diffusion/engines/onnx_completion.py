@@ -1,4 +1,4 @@
-"""The densities that complete efforts as ONNX: written by the export, and drawn from by onnxruntime."""
+"""Completion densities as ONNX: their export, and drawing from them with onnxruntime."""
 
 import importlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The exported generator, by onnxruntime, with all that `engine.Engine` asks of it: no PyTorch is needed."""
+"""The engine of an exported model: implements `engine.Engine` with onnxruntime, without PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class OnnxEngine:
     ) -> NDArray[np.float32]:
         """As `Generator.sample`; a batch is always BATCH curves.
 
-        Raises SpiroError where guidance is asked for, or the weights draw what is not finite.
+        Raises SpiroError where guidance is requested, or the weights draw what is not finite.
         """
         del batch
         if guidance != 1.0:

@@ -1,4 +1,4 @@
-"""The trained generator as ONNX: a folder that draws curves with numpy and onnxruntime alone."""
+"""Export the trained generator as ONNX, to a folder that needs only numpy and onnxruntime."""
 
 import importlib.util
 import shutil
@@ -59,7 +59,7 @@ class KnownBest(nn.Module):
 
 
 class Sessions(nn.Module):
-    """Drawn sets (P, TOKENS, CHANNELS) of people whose seats are taken (P, EFFORTS), with features of each seat
+    """Drawn sets (P, TOKENS, CHANNELS) of people whose slots are taken (P, EFFORTS), with features of each slot
     (P, EFFORTS, 12) → facts of the efforts (P, EFFORTS, 9), and their grades (P, EFFORTS)."""
 
     def __init__(self, facts: index_diffusion.Facts) -> None:

@@ -118,11 +118,11 @@ class Sampler:
     def session_facts(
         self, known: Floats, place: NDArray, present: NDArray, features: Floats, best: NDArray, seed: int
     ) -> tuple[Floats, Floats]:
-        """Facts (P, E, 9) and grades (P, E), positions of A to D, of the efforts of P people in E seats.
+        """Facts (P, E, 9) and grades (P, E), positions of A to D, of the efforts of P people in E slots.
 
         Args:
-            known: (P, E, c) conditions; at an empty seat those of any effort of the person. place: (P, E) from 1.
-            present: (P, E) whether a seat is taken. features: (P, E, 12). best: (P, 5), as of `efforts_alone`.
+            known: (P, E, c) conditions; at an empty slot those of any effort of the person. place: (P, E) from 1.
+            present: (P, E) whether a slot is taken. features: (P, E, 12). best: (P, 5), as of `efforts_alone`.
         """
         half, known = known.shape[1] // 2, known.copy()
         known[..., self.names.index("best")] = np.nan
@@ -220,7 +220,7 @@ class Sampler:
         return np.float32(own) * start + np.float32(shared) * common[lungs - first]
 
     def _facts_noise(self, known: Floats, seed: int, first: int, stream: int) -> Floats:
-        """The noise (B, seats, channels) of draws first ...; none at an empty seat."""
+        """The noise (B, slots, channels) of draws first ...; none at an empty slot."""
         shape = known.shape[1], self.facts["shape"][1]
         return self.noise(shape, len(known), seed, first, stream) * (known[..., -1:] > 0)
 

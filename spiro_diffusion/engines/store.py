@@ -1,4 +1,4 @@
-"""Where a model is: a folder, a .zip, an address, a name of the registry, or the model that the wheel carries."""
+"""Locate a model: a folder, a .zip, a URL, a name of the registry, or the model inside the wheel."""
 
 import errno
 import hashlib
@@ -107,7 +107,7 @@ def _fetched(address: str, expected_hash: str) -> Path:
 def _archive(address: str, expected_hash: str) -> Path:
     """The archive at an address, from the cache where it is there whole; a fetch that broke off goes on.
 
-    Raises SpiroError where the server does not give it, or its SHA-256 is another than the one wanted.
+    Raises SpiroError where the server does not give it, or its SHA-256 is not the expected one.
     """
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     path = _cache() / "archives" / f"{name}.zip"

@@ -1,4 +1,4 @@
-"""The trained generator in PyTorch, with all that `engine.Engine` asks of it."""
+"""The engine of trained checkpoints: implements `engine.Engine` with PyTorch."""
 
 from pathlib import Path
 

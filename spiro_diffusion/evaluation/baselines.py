@@ -1,4 +1,4 @@
-"""The baselines: what a simple model of the training curves reaches.
+"""Baselines of generation: simple models of the training curves.
 
 - `PCA`: 24 principal components, a Gaussian around their mean given the conditions.
 - `Neighbours`: a training curve of someone alike.

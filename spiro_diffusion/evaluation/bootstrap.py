@@ -1,4 +1,4 @@
-"""Intervals that know that the efforts of one participant are not independent.
+"""Bootstrap intervals that resample participants, because efforts of one participant are not independent.
 
 A resample draws participants with replacement and takes all their efforts (the cluster bootstrap, Field
 and Welsh 2007). Drawn participants are weights, so a statistic made of sums over participants costs one

@@ -1,4 +1,4 @@
-"""What is judged: the generator, the baselines, and the two floors, all in one form."""
+"""Candidates of the judge in one form: the generator, the baselines, and the two floors."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ class Candidate:
 
     `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
     people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `best_efforts`: the
-    same for its best efforts only, asked for as grade A. `losses`: denoising loss of the curves of
+    same for its best efforts only, requested as grade A. `losses`: denoising loss of the curves of
     `Real.members` and of `Real.held`. What is None leaves figures open, with the reason.
     """
 
@@ -39,7 +39,7 @@ class Candidate:
 
 
 def best_effort_requests(real: Real) -> pd.DataFrame:
-    """The best held-out efforts, asked for as grade A."""
+    """The best held-out efforts, requested as grade A."""
     best = real.held.people["best"].to_numpy(bool)
     return real.held.people[best].assign(grade=REQUESTED_GRADE)
 

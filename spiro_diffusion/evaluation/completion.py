@@ -1,4 +1,4 @@
-"""Accuracy and calibration of completions, of full efforts interrupted on purpose.
+"""Accuracy and calibration of completions, on full efforts that were interrupted artificially.
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
 participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`
@@ -29,9 +29,9 @@ from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, c
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
-SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is asked
+SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is reported
 INTERVALS = (50, 90)
-OF_INTERVALS = ("coverage_90", "interval_score")  # what is said of a rival's
+OF_INTERVALS = ("coverage_90", "interval_score")  # what is reported of a baseline's
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
 LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
@@ -67,7 +67,7 @@ def judge(
 def drawn_by(
     of_baselines: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
-    """What each of the rivals draws for each case, on all cores."""
+    """Draws of each baseline for each case, computed on all cores."""
     pairs = [(number, name) for number in range(len(cases)) for name in of_baselines]
 
     def drawn(i: int) -> Drawn:

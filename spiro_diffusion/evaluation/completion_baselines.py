@@ -1,4 +1,4 @@
-"""Baselines of a completion: what a simple rule, a fit or a regression makes of the same seen part.
+"""Baselines of completion: simple rules, fits and regressions of the same measured part.
 
 Each gives FVC and FEF25-75. A rule or a fit gives one curve; its draws are that curve's values, moved by the errors
 that the same rule makes on training efforts interrupted alike, so that it has an honest spread.

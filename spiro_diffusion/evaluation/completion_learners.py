@@ -1,4 +1,4 @@
-"""Rivals of a completion that learn a distribution, tuned by the participants by whom our densities are chosen.
+"""Baselines of completion that learn a distribution, tuned on the participants that select our densities.
 
 Boosted quantiles: gradient-boosted trees for a few quantiles (Koenker and Bassett 1978; Friedman 2001) of what is seen
 by our densities too. Nearest lungs: a local regression among the training efforts whose whole seen stretch is most
@@ -68,7 +68,7 @@ def nearest_lungs(case: Case, known: Known, draws: int, seed: int) -> Drawn:
 
 
 def baselines(trees: int) -> dict[str, Baseline]:
-    """All rivals, with at most so many boosted trees."""
+    """All baselines, with at most `trees` boosted trees."""
     return BASELINES | {"boosted_quantiles": partial(boosted_quantiles, trees=trees)}
 
 

@@ -158,7 +158,7 @@ def crps(observed: NDArray, draws: NDArray) -> NDArray[np.float64]:
 
 
 def crps_ratio(observed: NDArray, draws: NDArray, baseline: NDArray, weights: NDArray, resamples: Resamples) -> Node:
-    """CRPS of `draws` and of a rival's draws for the same observations, and their ratio."""
+    """CRPS of `draws` and of a baseline's draws for the same observations, and their ratio."""
     good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(baseline).all(axis=1) & (weights > 0)
     people = len(np.unique(resamples.person[good]))
     if people < MIN_PEOPLE:

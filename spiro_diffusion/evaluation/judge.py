@@ -1,4 +1,4 @@
-"""The judge: every question put to one candidate, always in the same way.
+"""The judge: every question asked of one candidate, always in the same way.
 
 A candidate is the generator, a baseline, held-back training curves (the floor), or held-out curves sent through the
 grid and back (the second floor). The result is a tree of figures under stable names,
@@ -208,7 +208,7 @@ def _calibration(view: _View) -> Node:
 
 
 def _crps_gli(view: _View) -> Node:
-    """Best efforts asked for as grade A, against GLI Global's distribution."""
+    """Best efforts requested as grade A, against GLI Global's distribution."""
     if view.level != "best":
         return {}
     if view.candidate.best_efforts is None:

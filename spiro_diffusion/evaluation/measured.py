@@ -1,4 +1,4 @@
-"""Curves as the spirometer would have kept them: everything is compared after its counter.
+"""Curves after the spirometer's counter: all comparisons are made on curves as a spirometer records them.
 
 The counter's whole millilitres are what a classifier sees first, so a generated curve is brought to
 10 ms, counted with the person's own BTPS factor, and only then looked at. Real curves are cut to the same

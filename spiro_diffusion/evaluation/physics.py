@@ -1,4 +1,4 @@
-"""Is it physical: how often a curve cannot be, or is not what was asked for, against held-out curves."""
+"""Physical plausibility: rates of curves that are impossible or not as requested, against held-out curves."""
 
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ RATES = ("falling", "second_peak", "no_plateau", "large_bev", "implausible", "an
 def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule asks nothing.
 
-    A plateau is asked of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
-    both are asked. `indices` are (n,) or (n, draws); so are the results.
+    A plateau is required of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
+    both are required. `indices` are (n,) or (n, draws); so are the results.
     """
     shape = indices["fvc"].shape
     column = (len(people), *(1,) * (len(shape) - 1))
@@ -65,7 +65,7 @@ class Side(NamedTuple):
     resamples: Resamples
 
     def rate(self, name: str) -> tuple[NDArray[np.float64], int]:
-        """Share (1 + B,) of curves that break a rule, and the participants of whom it is asked."""
+        """Share (1 + B,) of curves that break a rule, and the participants to whom the rule applies."""
         columns = self.violations[name].reshape(len(self.weights), -1)
         requested = ~np.isnan(columns)
         w = self.weights * requested.mean(axis=1)

@@ -1,4 +1,4 @@
-"""The held-out and training curves that every candidate is held against, and what is computed of them once."""
+"""The held-out and training curves that all candidates are compared with, and what is computed from them once."""
 
 import dataclasses
 import functools

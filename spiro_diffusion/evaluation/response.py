@@ -1,4 +1,4 @@
-"""Before and after a bronchodilator: do generated people respond as those did who took it.
+"""Bronchodilator response of generated subjects, compared with participants who were tested before and after.
 
 NHANES gave two puffs of albuterol and waited at least ten minutes (2011-2012 procedures manual). Who took it was
 selected, so each person's own best FEV1 and FVC before it are given, and sessions before and after it are drawn with as
@@ -111,7 +111,7 @@ def of_people(efforts: pd.DataFrame) -> pd.DataFrame:
 def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed: int) -> Tree:
     """FIGURES of people who took the bronchodilator beside those of generated ones given the same FEV1 and FVC before.
 
-    A generated person without an effort that counts in both sessions is drawn for nobody.
+    A generated person without an effort that counts in both sessions is left out.
     """
     efforts = taken_by(table)
     held = of_people(efforts)

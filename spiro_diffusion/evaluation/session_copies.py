@@ -1,4 +1,4 @@
-"""Does it copy people: are generated sessions nearer to the training sessions than the sessions of held-out people are.
+"""Memorisation of sessions: distance of generated sessions to training sessions, against held-out participants'.
 
 A session before the bronchodilator is a point: the mean of its efforts' shapes and their SD, so that the lung and how
 its efforts differ are compared. The questions are those of `copying`.

@@ -1,4 +1,4 @@
-"""The judge of sessions: do the efforts of one generated person differ as those of one real person do.
+"""The judge of sessions: whether efforts of one generated subject differ as those of one participant do.
 
 It asks the figures of `session_figures`, and whether trees can tell sessions by what does not depend on the efforts'
 order. The result is a record that `sessions.json` holds.
@@ -89,7 +89,7 @@ def judge(held: Measured, candidates: Mapping[str, Measured], ruler: Ruler, *, r
     """Judge sessions by name against those of held-out people; each candidate's tree holds
 
     - `figures`: see `session_figures.beside`; of sessions before the bronchodilator
-    - `auc`: of all sessions, told apart by trees from TOLD_BY
+    - `auc`: of a two-sample test of all sessions by trees on CLASSIFIER_FEATURES
     - `gaps`: for a plot, best less second best (L, L/s) of FEV1, FVC and PEF of every session: `held_out`, `candidate`
     """
     sessions = of_measured(held, ruler)

@@ -1,4 +1,4 @@
-"""One row a session: what its efforts say of one another, whatever their order but for which came first.
+"""One row of features a session: values of its efforts relative to one another, and which came first.
 
 A session is the efforts of one participant before, or after, the bronchodilator. Efforts of grades A and B are its good
 ones, which NHANES's session grades count; what is said of volumes and flows is said of them.

@@ -1,4 +1,4 @@
-"""Is it useful: what is learned from generated curves must hold on held-out ones.
+"""Utility: performance on held-out curves of models trained on generated curves.
 
 From the first second of the flow with age, height and sex, two fixed models predict log FVC (R²) and
 whether FEV1/FVC is below its lower limit (AUC); trained on generated curves and on as many training curves, both

@@ -1,4 +1,4 @@
-"""Opens the one table in a file, through the zips and gzips around it, in bounded space."""
+"""Open the one table inside a file, through nested zip and gzip layers, in bounded space."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""The dialect of a delimited text: encoding, separator, decimal mark, the line that names its columns; and its rows."""
+"""Detect the dialect of a delimited text (encoding, separator, decimal mark, header line) and read its rows."""
 
 import codecs
 import csv

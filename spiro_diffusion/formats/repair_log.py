@@ -1,4 +1,4 @@
-"""What repair finds in a file and does about it."""
+"""Log of the damage that repair finds in a file and of what it does about it."""
 
 from dataclasses import dataclass, field
 

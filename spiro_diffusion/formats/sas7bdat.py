@@ -1,4 +1,4 @@
-"""SAS7BDAT, the file of a SAS data set: a writer, and a check of every page before pyreadstat reads the rows.
+"""SAS7BDAT, the data set file of SAS: a writer, and a check of every page before pyreadstat reads the rows.
 
 The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Database Binary Format"
 (2013), and what pandas and ReadStat accept; the tests hold both against this writer.

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and never by its name."""
+"""Detect the type of a file by its first bytes, never by its name."""
 
 import codecs
 import re

@@ -1,4 +1,4 @@
-"""Curves that meet a request: facts are drawn and kept where they may meet it, then curves, kept where they do.
+"""Rejection sampling of curves that meet a request: first of an effort's facts, then of its curve.
 
 It is rejection sampling: what is kept is distributed as the generator's draws are, given the request. The facts are the
 cheap part and are held against the request with a slack, the curves without one.
@@ -32,7 +32,7 @@ class Facts(Protocol):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The efforts asked for, with the grade of each."""
+        """The requested efforts, with the grade of each."""
 
     @property
     def logs(self) -> Floats:
@@ -55,14 +55,14 @@ class Budget:
     """How long is searched: candidates of each person at most."""
 
     facts: int = 100_000
-    curves: int = 4_000  # and `curves_each` for each that is asked for
+    curves: int = 4_000  # and `curves_each` for each that is requested
     curves_each: int = 50
 
 
 class Found(NamedTuple):
     """m efforts with their curves that meet the request of their person, by person and draw."""
 
-    efforts: pd.DataFrame  # (m rows) as asked for, with what was drawn of them; person: row of the people
+    efforts: pd.DataFrame  # (m rows) as requested, with what was drawn of them; person: row of the people
     draw: Ints  # (m,) number among that person's, from 0
     signals: NDArray[np.float32]  # (m, 512) L/s
     counts: Ints  # (people,) draws that each has
@@ -80,7 +80,7 @@ def draw(
     budget: Budget = Budget(),
     progress: bool = False,
 ) -> Found:
-    """`n` draws for each of P people that meet what is wanted of them, fewer where the budget is spent.
+    """`n` draws for each of P people that meet their request, fewer where the budget is spent.
 
     Args:
         efforts: a row an effort: `person`, from 0, one of P; age, height, sex (1 or 2), test_type and whatever else the

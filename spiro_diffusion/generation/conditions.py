@@ -1,4 +1,4 @@
-"""The optional conditions of an effort: what a user may say of it beside age, height and sex, for every face.
+"""Optional conditions of an effort beside age, height and sex, shared by API, command line and page.
 
 Another condition is a row of CONDITIONS and a key of Subject; the command line, Python, the page and the table of
 subjects follow.
@@ -42,8 +42,8 @@ class Subject(TypedDict, total=False):
 
 
 class Patient(Subject, total=False):
-    """One subject, and what else is asked for of one; see `requests` and `personal_conditions`. What is known is a number, a pair,
-    or text: 2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
+    """One subject with a request; see `requests` and `personal_conditions`. A known value is a number, a pair, or text:
+    2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
 
     weight: float | None  # kg
     bmi: float | None  # kg/m2, instead of a weight

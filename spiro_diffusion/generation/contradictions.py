@@ -1,4 +1,4 @@
-"""Why no curve can be as it is asked for: contradictions between what is known, and values that no lung has."""
+"""Reasons why a request cannot be met: contradictory values, and values that no lung has."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ Ends = Mapping[str, tuple[float, float]]  # by name, lowest and highest of one p
 def reason(
     known: Mapping[str, Known], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
 ) -> str | None:
-    """Why what is asked of a person cannot be, None where it can: the person's age, then the first contradiction.
+    """Why a request for a person cannot be met, None where it can: the person's age, then the first contradiction.
 
     `ends` are of what is known, `limits` of what the pattern leaves of it.
     """

@@ -1,4 +1,4 @@
-"""Files of curves and indices: where they may be written, and how."""
+"""Files of curves and indices: checks of output paths, and writing."""
 
 from collections.abc import Iterator
 from pathlib import Path

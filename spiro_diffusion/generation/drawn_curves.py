@@ -1,4 +1,4 @@
-"""Curves as a user gets them: long or wide tables, arrays, indices with z-scores, and a picture."""
+"""Drawn curves: long or wide tables, arrays, indices with z-scores, and a picture."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ Grid = Literal["10ms", "512"]
 OF_EFFORT = ("effort", "test_type", "grade", "best")  # columns of sessions
 OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", *NAMES, *Z_NAMES)  # columns
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
-LEGEND = 6  # subjects; with more, colours cannot be told apart
+LEGEND = 6  # subjects; with more, colours cannot be distinguished
 
 
 class Sampled(NamedTuple):

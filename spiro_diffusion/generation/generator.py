@@ -1,4 +1,4 @@
-"""The trained generator as one object: people in, curves out."""
+"""The trained generator: subjects in, curves out."""
 
 import json
 import math
@@ -73,7 +73,7 @@ class Generator:
         another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
-        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is asked for
+        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is computed
         if made_from["vqvae"] != artifacts.sha256(vqvae):
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
         return cls(autoencoder, model, made_from, runtime)

@@ -1,4 +1,4 @@
-"""What is known of a patient's lung function: values, percent of predicted or z-scores, exact or a range.
+"""Known values of a patient's lung function: in L, percent of predicted or z-scores, exact or as a range.
 
 As text `2.5`, `2.2:2.8`, `:2.8`, `80%`, `70%:80%`, `z-1.7`, `z-2:z-1`; in Python also a number or a pair.
 """

@@ -1,4 +1,4 @@
-"""Whether drawn efforts meet a request: their best values against boxes, patterns by their rules, kinds of effort."""
+"""Match drawn efforts against a request: best values, patterns and kinds of effort."""
 
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ class Candidates(NamedTuple):
 
 
 def by_facts(candidates: Candidates, logs: Floats, required: Requirements) -> Bools:
-    """Whether candidates (c,) with these facts (m, k) may give curves that meet what is wanted."""
+    """Whether candidates (c,) with these facts (m, k) may give curves that meet the request."""
     values = np.exp(logs[:, PLACES])
     kept = np.ones(len(candidates.owner), dtype=bool)
     for boxes, best in (
@@ -101,7 +101,7 @@ def moved(candidates: Candidates, logs: Floats, required: Requirements) -> Float
 
 
 def by_curves(candidates: Candidates, signals: NDArray[np.float32], required: Requirements, seed: int) -> Bools:
-    """Whether candidates (c,) with these curves (m, 512), in L/s, meet what is wanted, as they are and after the
+    """Whether candidates (c,) with these curves (m, 512), in L/s, meet the request, as they are and after the
     spirometer's counter, whose first millilitre is drawn from the seed."""
     rng, flow = np.random.default_rng(seed), time_grid.to_10ms(signals)
     kept = _meet(candidates, flow, required)

@@ -1,4 +1,4 @@
-"""A model's own figures, as its judge left them beside it: a warning at each use of a model that is known to be bad."""
+"""A model's evaluation figures as stored beside it, and warnings at the use of a model that missed its targets."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ from spiro_diffusion.core.vocabulary import INDICES, JUDGED
 from spiro_diffusion.generation.intended_use import EVALUATED
 
 CHECKPOINT = "cldm.safetensors"
-WORST_AUC = 0.70  # of generated told from held-out efforts by their indices; 0.5 is chance
+WORST_AUC = 0.70  # of the two-sample test of generated and held-out efforts by their indices; 0.5 is chance
 COVERED = (0.65, 0.92)  # of the 80 % intervals
 
 

@@ -1,4 +1,4 @@
-"""Weight, ethnicity and cycle: what a user may say of a person beside age, height and sex, and a model may know.
+"""Optional conditions of a subject beside age, height and sex: weight, ethnicity and NHANES cycle.
 
 In training they are hidden for a share of curves, so that nothing changes for who does not give them. In a table of
 people they are columns; a model that does not know one keeps its column as any other.

@@ -1,4 +1,4 @@
-"""A synthetic population: people drawn as NHANES weighs its participants, a lung each, and its visits.
+"""Synthetic populations: subjects drawn by NHANES weights, each with a lung and its visits.
 
 A smoothed bootstrap: a participant by survey weight, age and height moved a little, sex and the number of that
 participant's efforts before and after the bronchodilator as they are.
@@ -17,7 +17,10 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
 from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
-JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
+JITTER = {
+    "age": 0.5,
+    "height": 1.0,
+}  # SD, years and cm: no subject equals a participant, and the population is hardly wider
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
 READ = ("fev1", "fvc", "pef", "fef2575", "fev075", "bev", "fet", "t99", "last_second", "end_flow", "cough", "cough075")
@@ -41,7 +44,7 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
 
     Args:
         curves: efforts of participants (seqn, age, height, sex, mec_weight and EFFORTS), as data/curves.parquet has.
-        trained: `age` and `height`, lowest and highest each: nobody lies beyond them.
+        trained: `age` and `height`, lowest and highest each: no subject lies beyond them.
 
     Raises SpiroError where no participant with a weight lies within them.
     """

@@ -1,4 +1,4 @@
-"""Curves of patients on request, as a user gets them: marked where they are extrapolation, told where too few."""
+"""Curves of requested patients, marked where they are extrapolation, with a warning where too few were found."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,9 +37,9 @@ def curves(
     tell: Callable[[str], object],
     progress: bool = False,
 ) -> Curves:
-    """So many curves or sessions for each person that meet what is wanted of them, fewer where the search is spent;
+    """So many curves or sessions for each person that meet the request, fewer where the search budget is spent;
     `tell` says of whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and
-    extrapolation too, as far as they are asked for; of sessions the kind of effort is `asked_effort`.
+    extrapolation too, as far as they are requested; of sessions the kind of effort is `asked_effort`.
 
     Raises SpiroError where none was found.
     """
@@ -67,7 +67,7 @@ def curves(
 def _marks(
     kept: Accepted, required: Requirements, made_from: Mapping[str, Any]
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not asked for or
+    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not requested or
     not known; and what is said of it."""
     table = kept.table
     groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))

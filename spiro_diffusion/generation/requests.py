@@ -1,4 +1,4 @@
-"""Patients on request: what is known of each, the pattern and the kind of effort asked for, and what cannot be.
+"""Requests for patients: known values, pattern and kind of effort, parsed and checked for contradictions.
 
 A request is given by keywords for all, or by columns of the table of people: known_fev1, known_fvc, known_ratio,
 known_pef, known_fef2575, pattern and effort.
@@ -27,7 +27,7 @@ MOST_LISTED = 5  # rows whose reason is said; of the others it says how many
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of one patient's curves."""
+    """The request for one patient's curves."""
 
     known: Mapping[str, Known] = field(default_factory=dict)  # by NAMES
     pattern: Label | None = None
@@ -54,7 +54,7 @@ class Request:
 
 
 class Requirements(NamedTuple):
-    """What the curves of n people must be."""
+    """Requirements on the curves of n people."""
 
     requests: list[Request]
     known: dict[str, Box]  # by NAMES, in L, L/s or as a ratio
@@ -68,7 +68,7 @@ class Requirements(NamedTuple):
 
 
 def requirements(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Requirements:
-    """What is wanted of n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
+    """The requirements on n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
 
     `invalid` gets, by row, why no curve can be so.
     """
@@ -91,8 +91,8 @@ def accept(
     skip_invalid: bool = False,
     any_effort: bool = False,
 ) -> tuple[Accepted, Requirements | None]:
-    """The people of a table as `subjects.accepted` gives them, with what is wanted of their curves; None where nothing
-    is asked for beyond the conditions.
+    """The people of a table as `subjects.accepted` gives them, with the requirements on their curves; None where
+    nothing is requested beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
     says neither. `given`: keywords for all whose own cell says nothing: WORDS, `personal_conditions.NAMES`, CONDITIONS.

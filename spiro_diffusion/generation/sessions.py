@@ -1,4 +1,4 @@
-"""Efforts of one lung: the facts of all efforts of a person drawn together, then a curve for each."""
+"""Draw sessions: the facts of all efforts of a person together, then a curve for each."""
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,8 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
             what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
-        known: (people, 5) `effort_sets.BEST` of the session, in the order in which people come; NaN unknown. Known FEV1, FVC
-            and PEF are what the session reaches; the others are what its draws are conditioned on.
+        known: (people, 5) `effort_sets.BEST` of the session, in the people's order of appearance; NaN where unknown.
+            The session reaches known FEV1, FVC and PEF; its draws are conditioned on the others.
 
     Raises SpiroError where a person has more efforts than a session holds.
     """

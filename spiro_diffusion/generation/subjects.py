@@ -1,4 +1,4 @@
-"""Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
+"""Subjects to draw curves for: a user's table, validated against the range of the training data."""
 
 import itertools
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ UNITS = {"age": "years", "height": "cm"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": (0, 3, 100), "feet": (3, 8, 30.48), "inches": (8, 90, 2.54), "millimetres": (600, 2300, 0.1)}
-# from, to, and centimetres of one: heights that nobody has, or nobody of that age and sex
+# from, to, and centimetres of one: heights that do not occur, or not at that age and sex
 FAR = 0.8  # of the lowest usual height: who is smaller and of a usual height in inches was given in inches
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers

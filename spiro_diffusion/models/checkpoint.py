@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with all that decides a result inside; nothing in them can run.
+"""Checkpoints: safetensors that hold everything that decides a result, and nothing executable.
 
 Beside weights and shapes a file holds the constants of the code that made it (time grid, conditions, scales); code
 with others refuses it.

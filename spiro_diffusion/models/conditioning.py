@@ -1,4 +1,4 @@
-"""Conditions of the generator: what is known of a participant and an effort, as numbers.
+"""Conditions of the generator: properties of a participant and an effort, encoded as numbers.
 
 `CONDITIONS` lists them once; training, drawing, the ONNX export and the checks of a checkpoint follow from it. What is
 left out is NaN here and a learned "unknown" token in the network (`condition_tokens`), which is also what condition
@@ -36,8 +36,8 @@ class Category:
     seldom: bool = False
 
 
-# Numbers come first. Age, height and sex nearly name a participant, and a network that can tell people apart learns
-# them by heart instead of the population: hence the jitter.
+# Numbers come first. Age, height and sex nearly name a participant, and a network that can distinguish people
+# memorises them instead of learning the population: hence the jitter.
 CONDITIONS: tuple[Number | Category, ...] = (
     Number("age", centre=45.0, spread=22.0, jitter=1.0),  # years; near NHANES's, ages 6-79
     Number("height", centre=163.0, spread=16.0, jitter=2.0),  # cm

@@ -1,4 +1,4 @@
-"""The efforts of people as sets: who has which seat, and the best values of a session."""
+"""Efforts of people as padded sets with a slot for each effort, and the best values of a session."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 class EffortSets(NamedTuple):
     """n efforts of P people."""
 
-    rows: NDArray[np.int64]  # (P, EFFORTS) rows of the table; at an empty seat the person's first
+    rows: NDArray[np.int64]  # (P, EFFORTS) rows of the table; at an empty slot the person's first
     present: NDArray[np.bool_]  # (P, EFFORTS)
     person: NDArray[np.int64]  # (n,) of each row: people in the order in which they come
 
@@ -26,7 +26,7 @@ class EffortSets(NamedTuple):
     def of(cls, table: pd.DataFrame, name: str = "seqn") -> "EffortSets":
         """Of efforts with a person in the column `name`, test_type and place, which tells the order.
 
-        Those before the bronchodilator have the first PLACES seats, those after it the others; more have none.
+        Those before the bronchodilator have the first PLACES slots, those after it the others; more have none.
         """
         person = pd.factorize(table[name])[0].astype(np.int64)
         after = (table["test_type"] == "Bron").to_numpy()

@@ -1,4 +1,4 @@
-"""A drawn curve keeps the volumes that were drawn for it.
+"""Bend a drawn curve so that it has the volumes that were drawn for it.
 
 The facts of an effort say its FEV0.5, FEV1, FEV3, FVC and FEF25-75; the curve that is drawn for them misses them by
 some per cent, which hardly changes one curve and would hide how little the efforts of one person differ. So the expired
@@ -16,12 +16,12 @@ from spiro_diffusion.physiology import time_grid
 
 EDGES_S = tuple(time_grid.EDGES_S.tolist())
 TIMES_S = (0.5, 1.0, 3.0)  # after time zero: where volumes are met, and at the end
-LEAST = 0.03  # of the whole volume: steps below it, drawn or wanted, are left as they are
+LEAST = 0.03  # of the whole volume: steps below it, drawn or target, are left as they are
 MOST = 1.5  # by which a step is stretched or shrunk at most
 
 
 class TargetVolumes(NamedTuple):
-    """What a curve has to keep, (B,) each."""
+    """Volumes and flow that a curve must have, (B,) each."""
 
     fev05: Tensor  # L
     fev1: Tensor
@@ -31,7 +31,7 @@ class TargetVolumes(NamedTuple):
 
 
 def with_volumes(flow: Tensor, target_volumes: TargetVolumes) -> Tensor:
-    """Flow (B, bins) in L/s bent to the volumes wanted, then to the time from a quarter to three quarters of FVC."""
+    """Flow (B, bins) in L/s bent to the target volumes, then to the time from a quarter to three quarters of FVC."""
     flow, target_volumes = (
         flow.double(),
         TargetVolumes(*(value.double() for value in target_volumes)),

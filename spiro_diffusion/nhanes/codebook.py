@@ -1,4 +1,4 @@
-"""What is known of the CDC's files: cycles, addresses, releases, columns, codes.
+"""Codebook of the CDC's files: cycles, addresses, releases, columns, codes.
 
 Sources: the documentation page of each file (for example
 https://wwwn.cdc.gov/Nchs/Data/Nhanes/Public/2011/DataFiles/SPX_G.htm) and, for cycle G, the files themselves.

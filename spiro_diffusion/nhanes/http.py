@@ -1,4 +1,4 @@
-"""Fetches a file of the CDC over a network that fails: retries, resumes, checks, and keeps what it has.
+"""Fetch the CDC's files over an unreliable network: retry, resume, verify, and keep partial downloads.
 
 What arrives lies in a cache (outside of DVC's outputs, which DVC removes before a stage runs): as `NAME.part`
 while it is incomplete, under its name once its content has been checked. A later run asks the server whether
@@ -28,7 +28,7 @@ from spiro_diffusion.nhanes import codebook, xport_repair
 
 CACHE = Path(".scratch/download")
 FAILING = (429, 500, 502, 503, 504)  # answers after which it is worth asking again
-BLOCK = 1 << 13  # bytes; what came of an unfinished block is asked for again
+BLOCK = 1 << 13  # bytes; an unfinished block is requested again
 LONGEST = 100 << 20  # bytes; eight times the largest file of the CDC (SPXRAW_G.zip, 12.3 MB)
 
 
@@ -74,7 +74,7 @@ def fetch(
     record = path.with_name(path.name + ".json")
     kept = _kept(path, record)
     if kept:
-        patience = replace(patience, attempts=1)  # nobody waits long for what is there already
+        patience = replace(patience, attempts=1)  # no long wait for a file that is there already
     session = _session(patience)
     failures = []
     for place in file.paths:

@@ -1,4 +1,4 @@
-"""Raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
+"""Turn raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
 
 The catalogue of damages is docs/repair.md. A file passes four doors: `unpack` takes it out of its archives
 and tells its kind by content; `xport_mend` or `sas7bdat` take its format apart and mend it; `spxraw` and
@@ -192,7 +192,7 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
 
 
 def _ascending(seqn: np.ndarray, published: bool, findings: Findings) -> None:
-    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else told of."""
+    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else reported."""
     try:
         validate.ascending(seqn)
     except SpiroError as error:
@@ -235,7 +235,7 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
 
 
 def _compare_counts(counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool) -> None:
-    """Hold how often values occur against the codebook: of the CDC's SPXRAW other counts are refused, else told of."""
+    """Hold how often values occur against the codebook: of the CDC's SPXRAW other counts are refused, else reported."""
     if any(findings.sha256.startswith(release.sha256) for release in file.releases):
         return
     for column, value, count in file.counts:
@@ -280,7 +280,9 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
             out = folder / f"{file.name}.parquet"
             published = _is_published(raw, file.cycle, manifest)
             if file.table == "SPXRAW" and manifest.get("source") != "nhanes":
-                published = False  # its own rows told, so that they prove nothing: what differs is told of, not refused
+                published = (
+                    False  # its own rows told, so that they prove nothing: differences are reported, not refused
+                )
             found = repair_file(path, file, out, published, largest)
             _unchanged(path, manifest.get("files", {}).get(path.name), found)
             report[file.name] = found

@@ -1,4 +1,4 @@
-"""Holds tables against what is known of them: codebooks, SEQN, counts. Rows are counted from 0, as in Parquet."""
+"""Validate tables against codebooks, SEQN and published counts. Rows are counted from 0, as in Parquet."""
 
 import re
 
@@ -136,7 +136,7 @@ def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[
 
     A name is restored where one list of the file's columns leaves only one place for it.
 
-    Raises SpiroError where a name is unknown and cannot be told, or occurs twice.
+    Raises SpiroError where a name is unknown and cannot be inferred, or occurs twice.
     """
     known = {name for columns in file.columns for name in columns}
     names = [name.upper() for name in names]

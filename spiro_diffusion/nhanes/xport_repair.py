@@ -1,4 +1,4 @@
-"""Reads an XPORT file in whatever state it is: damage that can be undone exactly is undone, any other refused.
+"""Read a damaged XPORT file: damage that can be undone exactly is undone, any other is refused.
 
 What helps is that an XPORT file of NHANES says most things twice. The fixed texts and the name records
 stand at known places; the number of columns follows from a text, from the place of the next text and from

@@ -1,7 +1,7 @@
-"""What spoils an effort, found on its curve: the reason, the time span, and what is left to trust.
+"""Detect the faults of an effort on its curve: kind, time span, and the part that can be trusted.
 
 Limits are those of ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) where it gives any, see `ats_ers`; leaks and extra
-breaths are only told as far as the flow shows them.
+breaths are only detected as far as the flow shows them.
 """
 
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Find the forced expirations in a record of whole manoeuvres, at its own rate: tidal breaths, the breath in, the blow.
+"""Find forced expirations in records of whole manoeuvres (tidal breaths, inspiration, blow) at their own rate.
 
 ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) asks for the breath in before the blow and for a maximal one after it to
 be recorded. Volume counts from full inspiration; the expiration ends at its greatest volume before the first breath in

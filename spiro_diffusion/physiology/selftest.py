@@ -1,4 +1,4 @@
-"""Check the ruler as a spirometer is checked: known waveforms, a folder of standard waveforms, a calibration syringe.
+"""Self-test of the index computation: known waveforms, folders of standard waveforms, calibration syringes.
 
 Limits: ATS/ERS 2005 (doi 10.1183/09031936.05.00034805, table 6) and 2019 (doi 10.1164/rccm.201908-1590ST) for FEV1 and
 FVC, 2005 for PEF and FEF25-75; ISO 26782:2009; and those that this library holds itself to.

@@ -1,4 +1,4 @@
-"""Check a spirometer's records of a calibration syringe: volume at several flows, linearity, repeatability, zero, BTPS.
+"""Check records of a calibration syringe: volume at several flows, linearity, repeatability, zero, BTPS.
 
 ATS/ERS 2019 asks for 3 L within 3 % at low, middle and high flow (0.5 to 12 L/s), the syringe's own 0.5 % included.
 """

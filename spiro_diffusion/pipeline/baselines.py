@@ -1,4 +1,4 @@
-"""Stage baselines: judge simple models with the same questions, on the same participants, beside the generator."""
+"""Stage baselines: judge simple models with the same questions and participants as the generator."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

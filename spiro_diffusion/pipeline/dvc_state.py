@@ -1,4 +1,4 @@
-"""Repair what a killed DVC leaves of its own files.
+"""Repair DVC's own files after DVC was killed.
 
 DVC writes `.dvc/tmp/rwlock` and `dvc.lock` in place: a kill at that moment leaves them empty or cut short, and
 every later run ends with "JSON structure is corrupted" or "validation failed" (seen with DVC 3.67).

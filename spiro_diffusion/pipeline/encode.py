@@ -1,4 +1,4 @@
-"""Stage encode: every curve as its 64 tokens, with the channels' mean and covariance."""
+"""Stage encode: encode every curve as 64 tokens, with the channels' mean and covariance."""
 
 from dataclasses import dataclass
 from pathlib import Path

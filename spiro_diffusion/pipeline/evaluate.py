@@ -1,4 +1,4 @@
-"""Stage evaluate: judge the generator on participants that training never saw."""
+"""Stage evaluate: judge the generator on participants that were not trained on."""
 
 import math
 from dataclasses import asdict, dataclass

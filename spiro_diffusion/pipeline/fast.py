@@ -1,4 +1,4 @@
-"""`dvc repro` with the fastest kernels of this processor, whose last digits other processors do not give.
+"""`dvc repro` with the fastest kernels of this processor, whose last digits differ on other processors.
 
     python -m spiro_diffusion.pipeline.fast [STAGE ...]     # `make repro FAST=1`
 

@@ -1,4 +1,4 @@
-"""Stage reconstruct: judge completions of held-out full efforts, interrupted on purpose."""
+"""Stage reconstruct: judge completions of held-out full efforts that were interrupted artificially."""
 
 import math
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Run DVC as `make` does: repair what a killed DVC left, end in one line on Ctrl-C, name a remote that is silent.
+"""Run DVC as `make` does: repair its files first, end in one line on Ctrl-C, name a remote that does not respond.
 
 python -m spiro_diffusion.pipeline.run_dvc repro
 """

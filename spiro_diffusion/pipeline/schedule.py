@@ -1,4 +1,4 @@
-"""Run commands that need one another's results, several at a time where they need not wait."""
+"""Run commands in the order of their dependencies, several at a time where possible."""
 
 import subprocess
 import tempfile
@@ -81,7 +81,7 @@ def run_all(
                 raise SpiroError(f"stage {name} ended with exit status {status}{others}")
             ended(name, seconds)
     except KeyboardInterrupt:
-        for one in running.values():  # the terminal has told them too
+        for one in running.values():  # the terminal has signalled them too
             _wait(one.process)
         raise
     finally:

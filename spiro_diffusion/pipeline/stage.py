@@ -1,4 +1,4 @@
-"""What every stage shares: its section of params.yaml, its arguments, and how it ends on an error."""
+"""Common to all stages: reading the section of params.yaml, arguments, and one-line errors."""
 
 import argparse
 import contextlib
@@ -60,7 +60,7 @@ def run_stage(function: Callable[..., None], params_class: type | None, argv: li
 
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """End the program in a line on what a user, or the machine, can be told."""
+    """End the program with one line on errors that a user or the machine causes."""
     try:
         yield
     except SpiroError as error:

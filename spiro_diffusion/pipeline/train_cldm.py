@@ -1,4 +1,4 @@
-"""Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
+"""Stage train_cldm: train two networks, one for the facts of an effort, one for its latents given the facts."""
 
 import math
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Stage train_reconstructor: train the densities of what an interrupted effort hides."""
+"""Stage train_reconstructor: train the densities of the missing part of an interrupted effort."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
+"""Stage train_vqvae: train the VQ-VAE that encodes a curve as 64 tokens."""
 
 from dataclasses import dataclass
 from pathlib import Path

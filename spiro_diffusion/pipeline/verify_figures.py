@@ -1,4 +1,4 @@
-"""Whether a run agrees with the committed figures, where its bytes cannot be theirs.
+"""Compare a run's figures with the committed ones, for runs whose bytes cannot be the same.
 
 Another seed moves the figures as another order of sums does: by chance. Of that, `metrics/spread.json` holds the SD of
 each headline figure over runs with n seeds. Two runs differ by less than t SD √2 in 95 of 100 cases, t being the

@@ -1,4 +1,4 @@
-"""Completion of a user's interrupted effort: its faults, and what a full effort would have given, with intervals.
+"""Complete a user's interrupted effort: its faults, and the full effort with prediction intervals.
 
 The command line, the Python API and the page all come here.
 """

@@ -1,4 +1,4 @@
-"""What people whom the densities of tails have not seen say of their intervals."""
+"""Interval corrections, measured on people whom the densities of tails were not trained on."""
 
 from typing import NamedTuple
 
@@ -19,5 +19,5 @@ class Corrections(NamedTuple):
 
     @classmethod
     def none(cls) -> "Corrections":
-        """Of densities that nobody has tried."""
+        """Of densities that were not validated."""
         return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))

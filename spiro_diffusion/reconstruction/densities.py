@@ -1,4 +1,4 @@
-"""The densities of the hidden segments in one checkpoint, and what other people say of their intervals."""
+"""The densities of missing segments in one checkpoint, with the corrections of their intervals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""How unlike an interrupted effort is to those that the densities learned from.
+"""Dissimilarity of an interrupted effort to the efforts that the densities were trained on.
 
 The score is the mean square of what is seen of the effort, on axes on which the training efforts vary alike (a
 Mahalanobis distance with a small ridge, over the number of features). Efforts of people whom the densities have not

@@ -1,4 +1,4 @@
-"""Full efforts, hidden at random: the examples that the reconstructor's densities learn from."""
+"""Training examples of the reconstructor: full efforts with randomly hidden segments."""
 
 from typing import NamedTuple
 

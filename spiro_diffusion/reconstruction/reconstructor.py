@@ -1,4 +1,4 @@
-"""Full efforts for interrupted ones: what is hidden is drawn given what was measured and who blew.
+"""Complete interrupted efforts: draw the missing segments given the measured part and the person.
 
 1. Small conditional densities (`mixture_density`) draw how much air was still to come, for how long, and where its
    volume passes a few knots; likewise of gaps and of onsets (`segments`). They may be given another effort of the

@@ -1,4 +1,4 @@
-"""Hidden segments of an effort as a few numbers, and what is seen of it as features.
+"""Missing segments of an effort as a few numbers, and features of its measured part.
 
 The segments of `Segment` cover any mask over the bins of the grid. A full effort has each, wherever it is hidden, so
 that every full training effort is as many examples as one likes.
@@ -103,7 +103,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
 
     Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
     device, and a tail on neither (docs/experiments.md, row 101). The windows say little of how flow bends within them:
-    that is told by `_shape`, and decides much of an early tail (row 118).
+    that is described by `_shape`, and decides much of an early tail (row 118).
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
@@ -197,7 +197,7 @@ def onset_stretch(numbers: Floats, v: Floats, join: Places) -> Stretch:
 
 
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:
-    """What is seen from a join to a cut, (n, f), without the time of the join: it is what is asked."""
+    """What is seen from a join to a cut, (n, f), without the time of the join, which is the target."""
     seen, t = np.maximum(at(v, join), LEAST_L), time_grid.EDGES_S[join]
     held = np.clip(v, seen[:, None], at(v, cut)[:, None])
     flows = _flows(held, t, np.array(AROUND_S))

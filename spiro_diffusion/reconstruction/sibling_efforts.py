@@ -1,4 +1,4 @@
-"""Other efforts of the same person as a condition: the hidden segment in the best of them.
+"""Other efforts of the same person as a condition: the missing segment in the best of them.
 
 The best other effort (largest sum of FEV1 and FVC) is hidden as the interrupted one is; the densities are given what it
 hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where there is no other effort
@@ -88,7 +88,7 @@ def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Float
 
 
 def onset_features(others: Others, v: Floats, join: Places) -> Floats:
-    """How fast the other effort gave the volume at the join, (n, f); when this one did is what is asked."""
+    """How fast the other effort gave the volume at the join, (n, f); when this one did is the target."""
     own, seen = _whole(others), segments.at(v, join)
     passed = own >= seen[:, None]
     place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(own))

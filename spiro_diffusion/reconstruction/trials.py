@@ -1,4 +1,4 @@
-"""Full efforts of people whom the densities have not seen, cut at a few times: how far the drawn tails are off."""
+"""Cut full efforts of people not trained on, and measure the errors of the drawn tails."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""A user's own correction of completions as a small file: for their spirometer and people."""
+"""Calibration of completions on a user's own efforts, for their spirometer and patients, as a small file."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

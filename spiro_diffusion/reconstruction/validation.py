@@ -1,4 +1,4 @@
-"""Completions tried on recorded efforts of real people, and corrected by them.
+"""Validate and calibrate completions on recorded efforts of real people.
 
 A recorded effort is cut, its rest is drawn from what came before the cut and from age, height and sex alone, and the
 volume that is drawn for the time at which the record ends is compared with the recorded one. Whether the effort had
@@ -57,7 +57,7 @@ def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Re
 
     Who is beyond the trained ages and heights is left out, and said.
 
-    Raises SpiroError as that does, and where nobody is left.
+    Raises SpiroError as that does, and where no person is left.
     """
     found = people_files.read_folder(folder, btps=btps)
     people = found.people.assign(place=range(len(found.people)))

@@ -1,4 +1,4 @@
-"""Plots of completions: errors beside the baselines', sharpness and coverage, and some efforts drawn anew."""
+"""Plots of completions: errors against the baselines, sharpness, coverage, and example efforts."""
 
 from collections.abc import Mapping
 from typing import Any

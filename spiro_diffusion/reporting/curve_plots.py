@@ -1,4 +1,4 @@
-"""The plots of curves and draws in an evaluation: one function a picture, from the arrays of `evaluation.plot_data`."""
+"""Plots of the evaluation's curves and draws, one function a picture, from the arrays of `evaluation.plot_data`."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The plots of the judge's figures, drawn for a physician: one function a picture, one picture a question.
+"""Plots of the judge's figures: one function a picture, one picture a question.
 
 Held-out curves are dark grey, generated ones blue, the floor light grey, everywhere.
 """
@@ -174,7 +174,7 @@ def two_sample(trees: Mapping[str, Tree]) -> Canvas:
 
 
 def violations(tree: Tree, source: Source) -> Canvas:
-    """Rates of curves that cannot be, or are not what was asked for."""
+    """Rates of curves that are impossible or not as requested."""
     canvas, axes = canvas_of(1, 2, 10.5, 3.8, sharey=True)
     x = np.arange(len(RULES), dtype=float)
     for ax, (level, label) in zip(axes[0], LEVELS.items(), strict=True):

@@ -1,4 +1,4 @@
-"""The report of an evaluation: its pictures, and one HTML file that holds them and asks no network for anything."""
+"""The report of an evaluation: its pictures, and one self-contained HTML file."""
 
 import base64
 from collections.abc import Callable, Mapping

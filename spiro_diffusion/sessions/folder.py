@@ -1,4 +1,4 @@
-"""The sessions of all people of a folder: one table, and one person's trouble stops nobody else's."""
+"""Read the sessions of all people of a folder into one table; an error in one does not stop the others."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What the best values mean, by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
+"""Interpretation of best values by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 
 Spirometry alone names a pattern, no disease: where FVC is low, lung volumes decide.
 """

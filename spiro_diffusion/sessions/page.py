@@ -1,4 +1,4 @@
-"""The page of a session: what was read and interpreted, laid out as PDF or HTML.
+"""The page of a session, as PDF or HTML.
 
 After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
 ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).

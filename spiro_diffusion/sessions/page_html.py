@@ -1,4 +1,4 @@
-"""The page of a session as HTML: one file that asks for nothing outside, prints on one sheet and reads on a phone."""
+"""The page of a session as self-contained HTML that prints on one sheet and reads on a phone."""
 
 import functools
 import io

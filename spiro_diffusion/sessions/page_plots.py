@@ -1,4 +1,4 @@
-"""The plots of the page of a session: flow against volume, volume against time, at scales that do not bend them."""
+"""The plots of a session's page, flow against volume and volume against time, at fixed aspect ratios."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""A session from files: the blows before and after the bronchodilator, judged, and which of them count."""
+"""Read a session from files: the blows before and after the bronchodilator, judged, and which of them count."""
 
 import dataclasses
 import re

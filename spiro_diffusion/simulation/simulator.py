@@ -1,6 +1,6 @@
-"""The simulated source: people, sessions and curves like those of NHANES, drawn from a seed.
+"""The simulator: participants, sessions and curves like those of NHANES, drawn from a seed.
 
-Nobody here is real. Bodies and lung function follow the summaries in `population`, curves the model in
+No participant here is real. Bodies and lung function follow the summaries in `population`, curves the model in
 `expiration`. A session repeats the test until it is good, as the technicians did, so that efforts below
 the best, stopped early, coughed or started late come with it. Every curve passes the spirometer's
 counter, and the published values (SPX) are read off the counted curves.

@@ -1,4 +1,4 @@
-"""Training the facts' denoiser: on efforts alone, and on all efforts of a person together; see `loop.Task`."""
+"""Training task of the facts' denoiser, on single efforts and on all efforts of a person; see `loop.Task`."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ BEST_JITTER = 0.02  # SD of noise on them, in residual SDs
 
 
 class Examples(NamedTuple):
-    """What is learned: n efforts, and P people with a seat for each effort."""
+    """The training data: n efforts, and P people with a slot for each effort."""
 
     clean: Tensor  # (n, CHANNELS)
     sets: Tensor  # (P, TOKENS, CHANNELS), see `Facts.as_set`
@@ -146,7 +146,7 @@ class FactsTask:
         ]
 
     def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
-        """Conditions (B, TOKENS, k) of people; which effort is the best is never told, `hidden` (B,) goes to the
+        """Conditions (B, TOKENS, k) of people; which effort is the best is always masked, `hidden` (B,) goes to the
         grades."""
         examples = self.examples
         rows = examples.set_rows[people]

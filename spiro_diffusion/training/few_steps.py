@@ -1,4 +1,4 @@
-"""Distil a denoiser into one that draws in a few evaluations; see `loop.Task`.
+"""Training task that distils a denoiser into one that draws in a few evaluations; see `loop.Task`.
 
 The student starts from the trained weights and learns as many jumps as it has evaluations: from one of its noise levels
 to the next, each as far as the trained network, its teacher, gets along its flow in SUBSTEPS divided by the number of

@@ -3,7 +3,7 @@
 Source: Miller et al., Eur Respir J 2005;26:319-338, table 8. Expiration (data type SPE) and inspiration (SPI) of a
 manoeuvre are records of their own. The record tells the interval at which the spirometer sampled, not that of its
 points, and the factor to BTPS, not whether it was applied: both follow from the FVC beside the points; where that is
-missing, points are 10 ms apart and the factor is asked for.
+missing, points are 10 ms apart and the user is asked for the factor.
 """
 
 import csv
@@ -42,7 +42,8 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a file of records, expiration and inspiration of a manoeuvre joined; nobody's name or number is kept."""
+    """Blows of a file of records, expiration and inspiration of a manoeuvre joined; patients' names and numbers are
+    dropped."""
     lines = [line for line in source.text().splitlines() if line.strip()]
     records = [_record(line, f"{source.where}: record {number}") for number, line in enumerate(lines, 1)]
     out = [record for record in records if not record.inspiration]

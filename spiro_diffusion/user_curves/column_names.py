@@ -1,4 +1,4 @@
-"""What columns of spirometry are called, in several languages, and their units."""
+"""Column names of spirometry in several languages, with their units."""
 
 import functools
 import re

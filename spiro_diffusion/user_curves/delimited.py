@@ -45,7 +45,7 @@ class Series:
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     """Blows of a text in columns, and notes.
 
-    Blows are told apart by a column that names them (`curve`, or `person` and `draw`), by columns of their own
+    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by columns of their own
     (`Flow 1`, `Flow 2`), or by blank lines. Where flow and volume are both there flow is read, and has to give that
     volume. A unit that is written, in the name or below it, is obeyed.
 
@@ -164,7 +164,7 @@ def blows_of(
 
 
 def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
-    """The columns, those of several blows side by side under the same names (time, flow, time, flow) told apart."""
+    """The columns, those of several blows side by side under the same names (time, flow, time, flow) distinguished."""
     used = [i for i, column in enumerate(columns) if column.quantity in ("time", "flow", "volume")]
     kinds = [(columns[i].quantity, columns[i].label) for i in used]
     size = len({*kinds})

@@ -1,4 +1,4 @@
-"""Raw blows of any reader as efforts: the forced expirations in them, with indices at the record's own rate.
+"""Turn raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
 
 Units, length and sampling are checked. The flow of each 10 ms is for plots and for what takes no other period.
 """
@@ -22,7 +22,7 @@ SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s
 COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
 LONGEST_RECORD_S = 1200.0  # nor a session of eight in one record
-MOST_LISTED = 8  # curves whose cuts and warnings are each told: a session
+MOST_LISTED = 8  # curves whose cuts and warnings are listed one by one: a session
 FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve

@@ -1,8 +1,8 @@
 """FHIR Observations with SampledData, alone or in a Bundle, as JSON: R4 and R4B (`period`) and R5 (`interval`).
 
 Source: https://hl7.org/fhir/R4/datatypes.html#SampledData and https://hl7.org/fhir/R5/datatypes.html#SampledData.
-An Observation says BTPS or ATPS in a text of its code, method or notes; where none does, it is asked for. The subject,
-identifiers and dates are not read.
+An Observation says BTPS or ATPS in a text of its code, method or notes; where none does, the user must state it. The
+subject, identifiers and dates are not read.
 """
 
 import json

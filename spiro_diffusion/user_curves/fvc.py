@@ -1,4 +1,4 @@
-"""Whether values are at BTPS, told by the FVC that a record says beside them, which every standard asks at BTPS."""
+"""Infer whether values are at BTPS from the FVC reported beside them, which every standard requires at BTPS."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from spiro_diffusion.user_curves.efforts import RawBlow
 
 AGREES = 0.015  # relative: values read so have to give the FVC
-LEAST_DIFFERENCE = 0.01  # relative: readings that differ by less cannot be told apart
+LEAST_DIFFERENCE = 0.01  # relative: readings that differ by less cannot be distinguished
 
-Reading = TypeVar("Reading")  # what is asked for: a factor to BTPS, a period
+Reading = TypeVar("Reading")  # what the user is asked for: a factor to BTPS, a period
 
 
 def expired(flow: NDArray, period: float) -> float:

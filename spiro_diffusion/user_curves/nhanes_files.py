@@ -1,4 +1,4 @@
-"""Curves in the format of NHANES: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as delimited text."""
+"""Curves in NHANES format: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as delimited text."""
 
 import re
 import tempfile

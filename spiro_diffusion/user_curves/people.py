@@ -1,4 +1,4 @@
-"""The efforts of several people whose age, height and sex are known: a folder of curves with a table."""
+"""Efforts of several people of known age, height and sex: a folder of curves with a table."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
     (a `.gz` of text too), in any format of docs/formats.md.
 
-    Raises SpiroError, which names nobody, where there is no table, or no curve of anyone in it, or a file of curves
+    Raises SpiroError, which names no patient, where there is no table, or no curve of anyone in it, or a file of curves
     cannot be read.
     """
     if not folder.is_dir():

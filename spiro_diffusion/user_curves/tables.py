@@ -1,4 +1,4 @@
-"""Tables of a user's own efforts: indices, z-scores, acceptability and the grades of their sessions."""
+"""Tables of user efforts: indices, z-scores, acceptability and session grades."""
 
 from typing import NamedTuple
 
