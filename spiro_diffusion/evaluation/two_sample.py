@@ -18,8 +18,8 @@ from spiro_diffusion.evaluation.measured import Measured, in_parallel
 from spiro_diffusion.evaluation.registry import OVERLAPS
 from spiro_diffusion.physiology import time_grid
 
-# Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly distinguished from real ones
-# by the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
+# Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly distinguished from
+# real ones by the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
 TABLES = {
     "clinical": ((0.5, 0.75, 1, 2, 3, 6), ("fvc", "ratio", "pef", "fef2575", "fef50", "fet")),
     "detailed": (
