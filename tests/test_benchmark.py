@@ -51,8 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Pat
     about = data.about(real, source.source, source.part, {})
     Record(about, floor, floor, {}, {"PCA": floor}, []).write(root / "metrics/evaluate")
     others = {"generator": real.members, "independent efforts": real.members}
-    ruler = real.ruler(best=False)
-    session_judge.judge(real.held, others, ruler, resamples=RESAMPLES, seed=1).write(root / "metrics/evaluate")
+    reference_surface = real.reference_surface(best=False)
+    session_judge.judge(real.held, others, reference_surface, resamples=RESAMPLES, seed=1).write(
+        root / "metrics/evaluate"
+    )
     return root
 
 

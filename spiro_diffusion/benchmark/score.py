@@ -139,7 +139,7 @@ def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     if not others:
         nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
         own |= {FLOOR: real.members, NEAREST: nearest}
-    record = session_judge.judge(real.held, own, real.ruler(best=False), resamples=RESAMPLES, seed=SEED)
+    record = session_judge.judge(real.held, own, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED)
     for number, (each, sessions_of) in enumerate(own.items()):
         rng = np.random.default_rng([SEED, number, 1])
         record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)

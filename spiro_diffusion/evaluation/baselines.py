@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
-from spiro_diffusion.evaluation.conditional import Ruler, usable
+from spiro_diffusion.evaluation.conditional import ReferenceSurface, usable
 from spiro_diffusion.evaluation.measured import KEPT
 from spiro_diffusion.physiology import reference, time_grid
 from spiro_diffusion.physiology.mean_surface import features
@@ -125,12 +125,12 @@ def residual_draws(
     pool = np.flatnonzero(np.all([usable(train_indices[name]) for name in JUDGED], axis=0))
     own = train.iloc[pool]
     indices = {name: train_indices[name][pool] for name in JUDGED}
-    ruler = Ruler.fit(own, indices, JUDGED)
+    reference_surface = ReferenceSurface.fit(own, indices, JUDGED)
     rows = Neighbours(np.zeros((len(own), 0)), own, RESIDUALS).rows(people, draws, rng)
     found = {name: np.full(rows.shape, np.nan, dtype=np.float32) for name in KEPT}
     for name in JUDGED:
-        residual = np.log(indices[name]) - ruler.mean(own, name)
-        found[name] = np.exp(ruler.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
+        residual = np.log(indices[name]) - reference_surface.mean(own, name)
+        found[name] = np.exp(reference_surface.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
     return found
 
 

@@ -179,7 +179,7 @@ class _View:
 
 
 def _spread(view: _View) -> Tree:
-    ruler = view.real.ruler(view.level == "best")
+    reference_surface = view.real.reference_surface(view.level == "best")
     tree: Tree = {}
     for weighting in WEIGHTINGS:
         branch: Tree = {}
@@ -188,7 +188,7 @@ def _spread(view: _View) -> Tree:
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
             own_weights = weights_of(view.people, weighting)
             own = conditional.Side(view.people, view.values(name), own_weights, view.groups)
-            branch[name] = conditional.spread(ruler, name, real, own)
+            branch[name] = conditional.spread(reference_surface, name, real, own)
         tree[weighting] = branch
     return tree
 

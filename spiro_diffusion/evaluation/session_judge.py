@@ -18,7 +18,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
 from spiro_diffusion.evaluation import session_candidates, session_copies, session_figures, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.conditional import Ruler
+from spiro_diffusion.evaluation.conditional import ReferenceSurface
 from spiro_diffusion.evaluation.figures import Tree, from_json, series, to_json
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.real import Real
@@ -78,26 +78,36 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
     candidates = {"generator": own, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))
-    record = judge(real.held, candidates, real.ruler(best=False), resamples=resamples, seed=seed)
+    record = judge(real.held, candidates, real.reference_surface(best=False), resamples=resamples, seed=seed)
     for number, (name, curves) in enumerate(candidates.items()):
         rng = np.random.default_rng([seed, number, 1])
         record.candidates[name]["copies"] = session_copies.copies(curves, real, resamples, rng)
     return record
 
 
-def judge(held: Measured, candidates: Mapping[str, Measured], ruler: Ruler, *, resamples: int, seed: int) -> Record:
+def judge(
+    held: Measured,
+    candidates: Mapping[str, Measured],
+    reference_surface: ReferenceSurface,
+    *,
+    resamples: int,
+    seed: int,
+) -> Record:
     """Judge sessions by name against those of held-out people; each candidate's tree holds
 
     - `figures`: see `session_figures.beside`; of sessions before the bronchodilator
     - `auc`: of a two-sample test of all sessions by trees on CLASSIFIER_FEATURES
     - `gaps`: for a plot, best less second best (L, L/s) of FEV1, FVC and PEF of every session: `held_out`, `candidate`
     """
-    sessions = of_measured(held, ruler)
+    sessions = of_measured(held, reference_surface)
     trees = {}
     with threadpool_limits(limits=1, user_api="blas"):
         for number, (name, curves) in enumerate(candidates.items()):
             trees[name] = compare(
-                sessions, of_measured(curves, ruler), resamples=resamples, rng=np.random.default_rng([seed, number])
+                sessions,
+                of_measured(curves, reference_surface),
+                resamples=resamples,
+                rng=np.random.default_rng([seed, number]),
             )
     data = {
         "participants": int(sessions["seqn"].nunique()),

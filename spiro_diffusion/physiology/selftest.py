@@ -251,7 +251,7 @@ def report(results: list[Result], tested: str = "the built-in waveforms", *, eve
         "result": f"**{verdict}**: {len(results)} measurements, {beyond} beyond a limit.",
     }
     head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
-    lines = ["# Self-test of the ruler", "", "| | |", "| --- | --- |"]
+    lines = ["# Self-test of the index computation", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {text} |" for name, text in facts.items()]
     lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
     lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]

@@ -92,24 +92,22 @@ def evaluate(
         metrics
     )
     table = read_table(curves)
-    judged_on = (
-        table if part == "test" else table[table["split"] != "test"]
-    )  # trials do not look at the test participants
+    table = table if part == "test" else table[table["split"] != "test"]  # trials exclude the test participants
     responded = response.judge(
-        judged_on,
+        table,
         lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
         draws=RESPONSE_DRAWS,
         resamples=params.resamples,
         seed=params.seed,
     )
-    response.write(metrics, responded, response.taken_by(judged_on)["seqn"].nunique())
+    response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
     distributed.dismiss()
 
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
-    """The table without what users seldom know: rivals are not judged_on it either."""
+    """The table without what users seldom know: rivals are not table it either."""
     seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
     return people.drop(columns=seldom, errors="ignore")
 
