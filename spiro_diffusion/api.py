@@ -133,12 +133,12 @@ class SpiroGenerator:
             guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
                 twice the time.
             progress: show a bar.
-            tell: gets each warning: on a bad model, on people of whom it saw few.
+            tell: is called with each warning: on a model that missed its targets, on people rare in its training data.
             subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; A unless
                 given), `test_type` (Pre, or Bron for after the bronchodilator; Pre) and the others of
-                `conditions.Patient` of all whose own cell says nothing.
+                `conditions.Patient`, for all rows whose own cell is empty.
 
-        Raises SpiroError where rows are invalid, beyond the trained ages and heights or ask for what cannot be, or the
+        Raises SpiroError where rows are invalid, beyond the trained ages and heights or request the impossible, or the
         curves are too many at once.
         """
         given: dict[str, Any] = dict(subject)
@@ -224,7 +224,7 @@ class SpiroGenerator:
         tell: Callable[[str], object] = warnings.warn,
         **subject: Unpack[Subject],
     ) -> Recovered:
-        """What a full effort would have given where `flow` (T,), L/s of each 10 ms at BTPS, was spoiled.
+        """Complete an interrupted or faulty effort `flow` (T,), L/s of each 10 ms at BTPS.
 
         Args:
             mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
@@ -277,7 +277,7 @@ class SpiroGenerator:
         Args:
             folder: curves and people.csv, see `user_curves.people`.
             btps: the factor to BTPS of files that do not say their own. n: completions of each effort.
-            tell: gets each warning: on a bad model, on people who are left out.
+            tell: is called with each warning: on a model that missed its targets, on people who are left out.
 
         Raises SpiroError where there are no such efforts of anybody within the trained ages and heights.
         """
@@ -329,7 +329,7 @@ class SpiroGenerator:
         return drawn_curves.from_signals(signals, table, given)
 
     def _warn(self, tell: Callable[[str], object], of_people: Sequence[str] = ()) -> None:
-        """Tell what speaks against the model, and against drawing these people."""
+        """Warn of a model that missed its targets, and of people rare in its training data."""
         for warning in (*self.warnings, *of_people):
             tell(warning)
 
@@ -350,7 +350,7 @@ class SpiroGenerator:
 
         Args:
             retests: further visits of each person; their variation is published, not trained (`populations`).
-            force: write over a population that is there. tell: gets a warning on a bad model.
+            force: overwrite an existing population. tell: is called with a warning on a model that missed its targets.
 
         Raises SpiroError where `data` has no curves.parquet, or the folder is there already or cannot be written.
         """

@@ -3,8 +3,8 @@
 #
 # How do you make cases to practise on? Twelve people: normal ones, obstruction, GOLD 2 and 3 after a bronchodilator,
 # possible restriction and mixed disorder, PRISm in an obese person, and efforts with a cough, an early stop and
-# a slow start. All are simulated, so a class may have them: no patient's data are shown. Run it from the folder that holds
-# `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
+# a slow start. All are simulated, so a class may have them: no patient's data are shown. Run it from the folder that
+# holds `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
 #
 # ## The patients
 #

@@ -35,7 +35,7 @@ from spiro_diffusion.sessions.records import Phase
 Floats = NDArray[np.floating]
 
 SHOWN = ("fev1", "fvc", "ratio", "pef")
-REPEATED = ("fev1", "fvc")  # the indices that ATS/ERS asks to repeat
+REPEATED = ("fev1", "fvc")  # the indices whose repeatability ATS/ERS requires
 GLI = ("fev1", "fvc", "ratio")
 STILL_LPS = 0.02  # flow below it is none, before an effort begins
 PHASES: dict[str, Phase] = {"Pre": "pre", "Bron": "post"}

@@ -41,7 +41,7 @@ def session_volume_time(session: DrawnSession) -> go.Figure:
 
 
 def loop(shown: Shown) -> go.Figure:
-    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
+    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS requires."""
     return _loop(_figure(shown, LOOP_HOVER), shown)
 
 

@@ -60,7 +60,7 @@ def _session(first: Request) -> list[Component]:
         slider(CONTROLS["before"], "Efforts", requests.BEFORE, first.before, 1),
         slider(CONTROLS["after"], "Efforts after a bronchodilator", requests.AFTER, first.after, 1),
         html.P(f"{DRUG[:1].upper()}{DRUG[1:]}.", className="hint"),
-        _chosen("spoiled", "Spoiled efforts", fault_choices, EITHER),
+        _chosen("spoiled", "Faulty efforts", fault_choices, EITHER),
     ]
 
 

@@ -99,7 +99,7 @@ def completion_cards(drawer: Drawer, effort: Effort, person: dict[str, Any], mas
         return [card([alert(str(error))])]
 
 
-PANEL = Panel(KEY, "Reconstruction of a spoiled effort", layout, connect)
+PANEL = Panel(KEY, "Completion of an interrupted effort", layout, connect)
 
 
 def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> Reconstruction:

@@ -25,7 +25,7 @@ BEFORE, AFTER = (1, PLACES), (0, PLACES)  # efforts of a session, before and aft
 FAULTY = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
 EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # of single ones: label, keywords of `generate`
     **conditions.EFFORTS,
-    **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in FAULTY.items()},
+    **{kind: (f"Faulty: {words}", {"effort": kind}) for kind, words in FAULTY.items()},
 }
 EITHER = "either"  # of a list: no request
 LONGEST_KNOWN = 20  # characters of a known value: 70%:80%
@@ -33,7 +33,7 @@ N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
 LINES = 32  # single curves that are drawn: more hide the bands
-RECONSTRUCTIONS = 50  # of a spoiled effort: enough for its percentiles, and an answer in a second or two
+RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and an answer in a second or two
 KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 
@@ -105,7 +105,7 @@ class Drawn(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """The full efforts drawn for a spoiled one, and warnings on the model and the person."""
+    """The full efforts drawn for an interrupted one, and warnings on the model and the person."""
 
     recovered: Recovered
     warnings: list[str]
@@ -123,13 +123,13 @@ class Drawer:
     def __call__(self, request: Request) -> Drawn:
         """Draw.
 
-        Raises SpiroError where the model knows no such person.
+        Raises SpiroError where the person is beyond the model's training data.
         """
         with self._lock:
             return self._kept(request)
 
     def reconstruct(self, effort: Effort, subject: Mapping[str, Any], mask: str | None) -> Reconstruction:
-        """Full efforts for a spoiled one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
+        """Full efforts for an interrupted one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
 
         Raises SpiroError as `SpiroGenerator.reconstruct` does.
         """

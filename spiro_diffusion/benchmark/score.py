@@ -59,7 +59,7 @@ Row = dict[str, Figure]  # path of a figure → the figure
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Rows by name, the submission's first; `data`: on whom they were judged; `notes`: what a reader should know."""
+    """Rows by name, the submission's first; `data`: on whom they were judged; `notes`: remarks on the comparison."""
 
     task: Task
     data: dict[str, Any]

@@ -133,7 +133,7 @@ def from_first_text(text: str = "") -> str:
 
 
 def dismiss() -> None:
-    """Let the processes end that wait for the first one's texts: none follows."""
+    """End the processes that wait for further texts of the first one."""
     from_first_text()
 
 

@@ -147,7 +147,7 @@ class Watch:
                 self._end(silent)
 
     def _end(self, silent: list[int]) -> None:
-        """One of those who live tells it."""
+        """Report the silent members; one of the live members does."""
         if self.own.rank == min(set(range(self.own.world)) - set(silent)):
             names = " and ".join(f"{rank} ({self.members[rank]})" for rank in silent)
             reason = f"of {self.own.world} processes {names} said nothing for {self.patience_s:g} s"

@@ -52,7 +52,7 @@ class Runtime:
         return replace(self, dtype=torch.float32)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Mixed precision, where the number type asks for it."""
+        """Mixed precision, where the number type requires it."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them.
+    """Start `python -m module arguments` anew as several processes, where the section `runtime` requests them.
 
     Raises SpiroError where the section, or the environment, describes them wrongly, or other hosts do not come.
     """

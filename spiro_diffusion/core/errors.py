@@ -4,7 +4,7 @@ import math
 
 
 class SpiroError(Exception):
-    """Something a user can mend: the message says what is wrong, where, and what to do."""
+    """An error that a user can correct: the message says what is wrong, where, and what to do."""
 
 
 def within(settings: object, **ranges: tuple[float, float]) -> None:

@@ -20,7 +20,7 @@ class Joined(NamedTuple):
     table: str
     columns: tuple[str, ...]  # of the CDC; of several, which are in some cycles only, the first that has a value
     every_cycle: bool = True
-    words: Mapping[float, str] | None = None  # of the CDC's codes; any other code says nothing
+    words: Mapping[float, str] | None = None  # of the CDC's codes; any other code is treated as missing
 
 
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]

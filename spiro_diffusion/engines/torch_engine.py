@@ -24,7 +24,7 @@ RECONSTRUCTOR = "reconstructor.safetensors"
 
 
 class TorchEngine(Generator):
-    """The generator, and facts of efforts for who asks something of them."""
+    """The generator, and facts of efforts for requests."""
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `sessions.draw_facts`."""

@@ -219,7 +219,7 @@ def seen_volume(case: Case) -> Floats:
 
 
 def features_of(case: Case) -> Floats:
-    """What is seen of each effort and who blew, (n, f): what the reconstructor's densities see."""
+    """Features (n, f) of the measured part and the person of each effort, those of the reconstructor's densities."""
     people = mean_surface.features(case.people)
     v = np.maximum.accumulate(time_grid.volume(np.where(case.trusted, case.signals, 0)), axis=1)
     if case.how.kind == Kind.CUT:

@@ -117,7 +117,7 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int, flutter_from: i
 
 
 def aligned(curves: Measured) -> Measured:
-    """Curves moved by whole samples so that each one's own time zero lies where that of real curves does."""
+    """Curves shifted by whole samples so that their time zero lies where that of real curves does."""
     known = np.isfinite(curves.indices["t0"])
     if (time_grid.zero_sample(curves.indices["t0"][known]) == time_grid.LEAD_SAMPLES).all():
         return curves

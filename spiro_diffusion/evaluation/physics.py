@@ -21,7 +21,7 @@ RATES = ("falling", "second_peak", "no_plateau", "large_bev", "implausible", "an
 
 
 def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule asks nothing.
+    """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule does not apply.
 
     A plateau is required of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
     both are required. `indices` are (n,) or (n, draws); so are the results.

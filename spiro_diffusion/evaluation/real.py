@@ -33,7 +33,7 @@ class Real:
     train_signals: NDArray
 
     def prepare(self) -> None:
-        """Compute now what several questions ask for, before processes are made that would each do it."""
+        """Compute what several questions share, before processes are forked that would each compute it."""
         for name in ("train_shapes", "held_shapes", "pairs", "embedded"):
             getattr(self, name)
 

@@ -146,7 +146,7 @@ TARGETS = {
 class Entry:
     """A figure, or one for each of `indices` with `{index}` in the texts.
 
-    `name`: how plots ask for it, and its name in summary.json, after the level and the index. `label`: its row of the
+    `name`: its key in plots, and its name in summary.json, after the level and the index. `label`: its row of the
     tables; none without it. `target`: the one of TARGETS that judges it.
     `headline`: what the model card and `spiro report` say of it, of best efforts, beside its `ideal`.
     """

@@ -1,6 +1,6 @@
 """The judge of sessions: whether efforts of one generated subject differ as those of one participant do.
 
-It asks the figures of `session_figures`, and whether trees can tell sessions by what does not depend on the efforts'
+It computes the figures of `session_figures`, and the two-sample test by trees of what does not depend on the efforts'
 order. The result is a record that `sessions.json` holds.
 """
 

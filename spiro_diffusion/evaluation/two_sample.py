@@ -98,7 +98,7 @@ def classifier_auc(
     classifier: Classifier,
     rng: np.random.Generator,
 ) -> Figure:
-    """AUC of a classifier trained to tell the candidate's curves (m, d) from real ones (n, d), out of fold.
+    """AUC of a classifier trained to separate the candidate's curves (m, d) from real ones (n, d), out of fold.
 
     Folds are by participant: all curves of one, real and generated, are in one fold. Scores are compared
     within a fold alone: those of another fold come from another classifier, `trees` or `linear`.

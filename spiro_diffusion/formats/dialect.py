@@ -13,7 +13,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
 
-HEAD = 1 << 16  # bytes that `sniff` wants to see; a line is no longer
+HEAD = 1 << 16  # bytes that `sniff` needs; a line is no longer
 MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
 PREAMBLE_LINES = 200  # before the names of the columns, at most
 UNIT_LINES = 2  # between the names and the first numbers, at most

@@ -244,10 +244,10 @@ class _Description(NamedTuple):
 def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) -> Iterator[pd.DataFrame]:
     """Check every page of a table, then stream its rows as pyreadstat reads them: numbers and texts (str).
 
-    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or put in: the rows
+    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or inserted: the rows
     on all pages have to be as many as the header says, and nothing but what programs leave behind may follow.
 
-    Raises SpiroError that tells what does not fit.
+    Raises SpiroError that names what does not fit.
     """
     import pyreadstat  # noqa: PLC0415, slow to load
 

@@ -32,7 +32,7 @@ CONDITIONS = (
 
 
 class Subject(TypedDict, total=False):
-    """One subject by keywords, or what goes for all whose own cell says nothing; see CONDITIONS."""
+    """One subject by keywords, or defaults for rows whose own cell is empty; see CONDITIONS."""
 
     age: float | None  # years
     height: float | None  # cm

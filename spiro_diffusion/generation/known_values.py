@@ -169,7 +169,7 @@ def expected(name: str, people: pd.DataFrame) -> LMS:
 def box(name: str, known: Sequence[Known | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
     """What is known of an index of n people, in L, L/s or as a ratio.
 
-    `invalid` gets, by row, why a percent or z-score says nothing: the equations have nothing of such a person.
+    `invalid` gets, by row, why a percent or z-score is undefined: the equations do not cover such a person.
     """
     low, high = np.full(len(people), -np.inf), np.full(len(people), np.inf)
     for unit in get_args(Unit):

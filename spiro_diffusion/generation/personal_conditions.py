@@ -1,7 +1,7 @@
 """Optional conditions of a subject beside age, height and sex: weight, ethnicity and NHANES cycle.
 
 In training they are hidden for a share of curves, so that nothing changes for who does not give them. In a table of
-people they are columns; a model that does not know one keeps its column as any other.
+people they are columns; a model without that condition keeps its column as any other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +29,11 @@ WORDS = {
 
 
 def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
-    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model knows them, NaN or None where
+    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model takes them, NaN or None where
     unknown; `defaults` go for all whose own cell is empty. `bmi` (kg/m2) gives a weight by the height. `cycles`:
     those that the model was trained on, none where that is not known.
 
-    Raises SpiroError where a value is none, or the model does not know what is said.
+    Raises SpiroError where a value is none, or the model does not have the condition.
     """
     table = table.drop(columns=[n for n in NAMES if n in table]).assign(
         **{

@@ -38,8 +38,9 @@ def curves(
     progress: bool = False,
 ) -> Curves:
     """So many curves or sessions for each person that meet the request, fewer where the search budget is spent;
-    `tell` says of whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and
-    extrapolation too, as far as they are requested; of sessions the kind of effort is `asked_effort`.
+    `tell` is called with a warning that says for whom, and what is extrapolation. `given` of the curves has the columns
+    pattern, effort and extrapolation too, as far as they are requested; of sessions the kind of effort is
+    `asked_effort`.
 
     Raises SpiroError where none was found.
     """

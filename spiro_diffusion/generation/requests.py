@@ -95,7 +95,7 @@ def accept(
     nothing is requested beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `given`: keywords for all whose own cell says nothing: WORDS, `personal_conditions.NAMES`, CONDITIONS.
+    says neither. `given`: keywords for all whose own cell is empty: WORDS, `personal_conditions.NAMES`, CONDITIONS.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """

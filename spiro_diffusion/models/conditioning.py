@@ -52,7 +52,7 @@ CONDITIONS: tuple[Number | Category, ...] = (
 NUMBERS = tuple(c for c in CONDITIONS if isinstance(c, Number))
 CATEGORIES = tuple(c for c in CONDITIONS if isinstance(c, Category))
 NAMES = tuple(c.name for c in CONDITIONS)
-USUAL = tuple(c.name for c in CONDITIONS if not c.seldom)  # what the judge tells of a held-out effort
+USUAL = tuple(c.name for c in CONDITIONS if not c.seldom)  # the judge's conditions of a held-out effort
 
 HIDDEN_TOGETHER, HIDDEN_ALONE = 0.5, 1 / 3  # shares of curves, of what is seldom known
 

@@ -24,7 +24,7 @@ class EffortSets(NamedTuple):
 
     @classmethod
     def of(cls, table: pd.DataFrame, name: str = "seqn") -> "EffortSets":
-        """Of efforts with a person in the column `name`, test_type and place, which tells the order.
+        """Of efforts with a person in the column `name`, test_type and place, which gives the order.
 
         Those before the bronchodilator have the first PLACES slots, those after it the others; more have none.
         """

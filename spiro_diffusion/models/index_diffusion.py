@@ -3,8 +3,8 @@
 How large, how fast and how long an effort is, given the person, is a distribution of a few numbers, and a small
 network learns it from thousands of people without memorising them. The curve is then drawn for these numbers
 (cf. the prior of Ramesh et al. 2022). Each fact is a logarithm, or a share as its logit, as its distance from the mean
-surface of the training participants, so that what the network has to learn is what the surface leaves: a network that
-knows nothing already draws a normal distribution around it.
+surface of the training participants, so that what the network has to learn is the residual: an untrained network
+already draws a normal distribution around the surface.
 
 The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
 et al. 2017): what a session reaches, what a bronchodilator changes of it, and what each effort differs by, each in its

@@ -49,7 +49,7 @@ class Density(nn.Module):
 
     Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
     Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
-    the numbers before it. Where optional features are given, a second regression on all features adds what they tell:
+    the numbers before it. Where optional features are given, a second regression on all features adds their effect:
     what is drawn without them does not suffer for them.
 
     Features are given in SDs from the usual value at the same first feature: of tails, of efforts cut at one

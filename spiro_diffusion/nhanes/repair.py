@@ -1,7 +1,7 @@
 """Turn raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
 
 The catalogue of damages is docs/repair.md. A file passes four doors: `unpack` takes it out of its archives
-and tells its kind by content; `xport_mend` or `sas7bdat` take its format apart and mend it; `spxraw` and
+and detects its kind by content; `xport_repair` or `sas7bdat` parse and repair its format; `spxraw` and
 `verify` hold every value against SPXPTS and the codebooks; this module compares the whole with what is known
 of the release, and writes.
 """
@@ -242,7 +242,7 @@ def _compare_counts(counts: dict[Counted, int], file: codebook.File, findings: F
         seen = counts[column, value]
         if seen != count:
             what = f"{column} is {'not missing' if value is None else repr(value)} in {seen} rows"
-            if published and file.table == "SPXRAW":  # of which no release is known, that would tell what was changed
+            if published and file.table == "SPXRAW":  # of which no release is known, that would show what was changed
                 raise SpiroError(f"{what}, in {count} by the codebook; fetch it again")
             findings.warnings.append(f"{what}, in {count} by the codebook: not the CDC's")
 
@@ -280,9 +280,7 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
             out = folder / f"{file.name}.parquet"
             published = _is_published(raw, file.cycle, manifest)
             if file.table == "SPXRAW" and manifest.get("source") != "nhanes":
-                published = (
-                    False  # its own rows told, so that they prove nothing: differences are reported, not refused
-                )
+                published = False  # derived from its own rows: differences are reported, not refused
             found = repair_file(path, file, out, published, largest)
             _unchanged(path, manifest.get("files", {}).get(path.name), found)
             report[file.name] = found
@@ -317,7 +315,7 @@ def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
 
 
 def _unchanged(path: Path, known: dict[str, Any] | None, found: dict[str, Any]) -> None:
-    """Compare a file with the manifest. Damage that was mended explains a difference; nothing else does."""
+    """Compare a file with the manifest. Repaired damage explains a difference; nothing else does."""
     if known is None or sha256(path) == known.get("sha256"):
         return
     if not found["mended"]:

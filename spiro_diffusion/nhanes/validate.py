@@ -105,7 +105,7 @@ def needed(names: list[str], file: codebook.File) -> None:
 def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
     """Refuse names in another order than the CDC's, which may have been exchanged.
 
-    Of a file of which no release was seen at first hand the order may be another: there the labels tell. SPX
+    Of a file of which no release was seen at first hand the order may be another: there the labels decide. SPX
     without any label is the simulator's, whose order is its own.
     """
     if file.table == "SPX" and not any(labels):

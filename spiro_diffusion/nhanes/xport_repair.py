@@ -43,7 +43,7 @@ def parsed(data: bytes, file: codebook.File, findings: Findings, rows: int | Non
     `rows` is how many there have to be, where that is known: the format does not say it, and a stretch that
     is lost from the middle, as long as some rows, shows in nothing else.
 
-    Raises SpiroError that tells what does not fit.
+    Raises SpiroError that names what does not fit.
     """
     first: SpiroError | None = None
     for candidate, note in _readings(data, file):
@@ -152,7 +152,7 @@ def _fixed(version: xport.Announcements) -> list[tuple[bytes, int]]:
 
 class _HeaderEnd(NamedTuple):
     columns: int
-    rows: int | None  # as version 8 tells them
+    rows: int | None  # as version 8 gives them
     body: int  # byte at which the rows begin
 
 
@@ -269,7 +269,7 @@ def _rows(body: bytes, columns: list[Column], file: codebook.File, known: int | 
 
 
 def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings) -> None:
-    """Tell what stands behind the last row: nothing but `padding` blanks in a sound file.
+    """Report what follows the last row: nothing but `padding` blanks in a sound file.
 
     Blanks too few or too many can also come from rows lost further up, unless their number is known.
     """

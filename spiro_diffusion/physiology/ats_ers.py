@@ -252,7 +252,7 @@ def session_grades_2019(
     """Grade A to F, or U, of each person's FEV1 or FVC (ATS/ERS 2019, table 10).
 
     Args:
-        values: FEV1 or FVC of n efforts, L; `acceptable`, `usable`: (n,) as judged; `person`: (n,) who blew;
+        values: FEV1 or FVC of n efforts, L; `acceptable`, `usable`: (n,) as judged; `person`: (n,) the person;
             `age`: years, (n,).
 
     Returns:

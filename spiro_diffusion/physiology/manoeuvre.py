@@ -1,6 +1,6 @@
 """Find forced expirations in records of whole manoeuvres (tidal breaths, inspiration, blow) at their own rate.
 
-ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) asks for the breath in before the blow and for a maximal one after it to
+ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) requires the breath in before the blow and for a maximal one after it to
 be recorded. Volume counts from full inspiration; the expiration ends at its greatest volume before the first breath in
 of over 100 mL. A steady flow before the blow is a zero that is off: it is measured, and its volume is not counted.
 """
@@ -58,7 +58,7 @@ class ForcedExpiration:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a technician should know and table 7 does not count."""
+        """Remarks for the technician, beyond the criteria of table 7."""
         remarks = []
         if self.hesitation_s > ats_ers.HESITATION_S:
             limit = ats_ers.HESITATION_S

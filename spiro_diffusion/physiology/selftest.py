@@ -180,7 +180,7 @@ class StandardWaveform(NamedTuple):
 def read_waveform(path: Path) -> StandardWaveform | None:
     """A waveform file (`formats.waveform_file`) and what its header says is true; None where it has no [Data].
 
-    Values without a unit are in the one that their size tells: no lung holds 20 L, or blows 30 L/s. Values of FVC,
+    Values without a unit are in the one that fits their size: no lung holds 20 L, or blows 30 L/s. Values of FVC,
     FEV1, PEF, FEF25-75 and BEV in the header are what is known; of flow without a PEF its highest value is.
 
     Raises SpiroError that names the file, what is wrong and what is expected.

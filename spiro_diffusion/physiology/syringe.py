@@ -1,6 +1,6 @@
 """Check records of a calibration syringe: volume at several flows, linearity, repeatability, zero, BTPS.
 
-ATS/ERS 2019 asks for 3 L within 3 % at low, middle and high flow (0.5 to 12 L/s), the syringe's own 0.5 % included.
+ATS/ERS 2019 requires 3 L within 3 % at low, middle and high flow (0.5 to 12 L/s), the syringe's own 0.5 % included.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ PROGRAMS = {"dvc", "spiro_diffusion.pipeline.run_dvc"}
 
 
 def repair(root: Path) -> list[str]:
-    """Mend the damaged files of DVC in the repository `root`; what was done, a line a file.
+    """Repair the damaged files of DVC in the repository `root`; return what was done, a line a file.
 
     Raises SpiroError where a file is damaged and another DVC runs here.
     """

@@ -21,7 +21,7 @@ MAIN = [
     *("train_reconstructor", "reconstruct", "report"),
 ]  # of dvc.yaml, in order; each is the function of its module in this package
 BASELINES = ["baselines", "baselines_report"]  # of baselines/dvc.yaml
-SPREAD = ("train_vqvae", "encode", "train_cldm", "evaluate")  # over the processes that runtime.workers asks for
+SPREAD = ("train_vqvae", "encode", "train_cldm", "evaluate")  # over the processes that runtime.workers requests
 
 
 def main(name: str, argv: list[str]) -> None:
@@ -85,7 +85,7 @@ def _end(line: str) -> NoReturn:
 
 
 def _lost(name: str, reason: str) -> NoReturn:
-    """Exit because a message to or from another process failed: it ended, which its launcher tells if there is one."""
+    """Exit because a message to or from another process failed: it ended, as its launcher, if any, reports."""
     from spiro_diffusion.compute import launcher, membership  # noqa: PLC0415 (PyTorch, which is here: it failed)
 
     if launcher.LAUNCHED in os.environ:

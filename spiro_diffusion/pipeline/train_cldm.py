@@ -114,7 +114,7 @@ class Efforts(NamedTuple):
         whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(columns)])
         logs = effort_facts.read(whole)
         parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
-        rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
+        rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts is not used
         table = whole.iloc[rows].assign(place=effort_sets.places(whole.iloc[rows], "curve_number"))
         train, choosing = rows_of_part(table, "train"), rows_of_part(table, "choosing")
         return cls(table, logs[rows], rows, train, choosing), len(whole)
@@ -177,7 +177,7 @@ def train_cldm(
 def _fit_latents(
     model: CLDM, params: Params, examples: Examples, train: Tensor, compute: runtime.Runtime, run: str, metrics: Path
 ) -> None:
-    """Train the latents' denoiser, and the student that takes its place where the params ask for one."""
+    """Train the latents' denoiser, and the student that takes its place where the params request one."""
     log, change = Log(metrics), params.augmentation(len(effort_facts.NAMES)).to(compute.device)
     task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
     fitted = loop.fit(task, params, train, compute, "train_cldm", run, log)

@@ -43,8 +43,8 @@ class Recovered:
     anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
     `notes`: what was done to the file. `others`: other efforts of the person that the draws were given. `made_from`:
     what the model was trained on. `measured_on`: whose efforts its intervals were corrected by, where they are the
-    user's. `wider`: the factor by which the intervals were widened, since the effort is unlike all that the model
-    learned from; None where it is not.
+    user's. `wider`: the factor by which the intervals were widened because the effort is dissimilar to the training
+    efforts; None where it is not.
     """
 
     person: pd.DataFrame

@@ -35,7 +35,7 @@ Bools = NDArray[np.bool_]
 
 
 class Known(NamedTuple):
-    """Of N efforts: `mean_surface.features` (N, 12) of who blew, and their best other efforts."""
+    """Conditions of N efforts: `mean_surface.features` (N, 12) of the person, and their best other efforts."""
 
     surfaces: Floats
     others: Others
@@ -210,7 +210,7 @@ class Reconstructor:
     def _hidden(
         self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
     ) -> tuple[Floats, list[Filled]]:
-        """The hidden stretches of N efforts, drawn one after the other: each knows what is filled in before it.
+        """The hidden stretches of N efforts, drawn one after the other, each conditioned on those before it.
 
         Args:
             increments: (N, bins) L a bin. hold: (N, bins) trusted.

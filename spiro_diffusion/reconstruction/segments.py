@@ -99,7 +99,7 @@ def tail_stretch(numbers: Floats, v: Floats, cut: Places) -> Stretch:
 
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
-    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`.
+    """Features (n, f) of the part before a cut and of the person: `surface` (n, 12) is `mean_surface.features`.
 
     Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
     device, and a tail on neither (docs/experiments.md, row 101). The windows say little of how flow bends within them:

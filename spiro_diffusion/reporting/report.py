@@ -197,7 +197,7 @@ def _by_name(judged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _what(path: str) -> str:
-    """A figure's path in words: the parts that tell it from its neighbours."""
+    """A figure's path in words: the parts that distinguish it from its neighbours."""
     parts = [p for p in path.split(".")[1:] if p not in (*LEVELS, "unweighted")]
     parts = [p.removesuffix("_ml").removesuffix("_percent") for p in parts]  # the unit stands beside the number
     return ", ".join(INDICES[p].label if p in JUDGED else p.replace("_", " ") for p in parts)

@@ -62,7 +62,7 @@ def write(
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
     """Sheet and language, before anything is read.
 
-    Raises SpiroError as `write` does, but for what only the disk knows.
+    Raises SpiroError as `write` does, except for errors of writing.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
@@ -81,7 +81,7 @@ def complete(
     """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
     a blow that a person rejected.
 
-    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason why a blow could not be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}

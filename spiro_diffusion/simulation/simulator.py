@@ -106,7 +106,7 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
 
 
 def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
-    """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they blew."""
+    """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they have curves."""
     first, last = CYCLES[cycle].first_seqn, CYCLES[cycle].last_seqn
     n = min(round(participants / BLOWN_SHARE), last - first + 1)
     blown = rng.permutation(n) < participants

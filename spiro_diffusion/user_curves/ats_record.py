@@ -1,7 +1,7 @@
 """The test record of ATS/ERS 2005: one line a curve, comma-separated, flow in mL/s, table 8 of the standard.
 
 Source: Miller et al., Eur Respir J 2005;26:319-338, table 8. Expiration (data type SPE) and inspiration (SPI) of a
-manoeuvre are records of their own. The record tells the interval at which the spirometer sampled, not that of its
+manoeuvre are records of their own. The record gives the interval at which the spirometer sampled, not that of its
 points, and the factor to BTPS, not whether it was applied: both follow from the FVC beside the points; where that is
 missing, points are 10 ms apart and the user is asked for the factor.
 """

@@ -63,7 +63,7 @@ class ColumnName(NamedTuple):
     """What a column's name says."""
 
     quantity: Quantity | None
-    label: str = ""  # what tells the columns of several blows apart
+    label: str = ""  # names that distinguish the columns of several blows
     unit: float | None = None  # factor to s, L/s or L, where one is written
     conditions: str = ""  # btps or atps, where it is written
 

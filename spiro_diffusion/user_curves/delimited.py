@@ -34,7 +34,7 @@ SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  #
 
 @dataclass(frozen=True)
 class Series:
-    """The columns of one blow, or of several where a column or blank lines tell them apart: places in a row."""
+    """The columns of one blow, or of several where a column or blank lines separate them: positions in a row."""
 
     label: str
     time: int
@@ -82,7 +82,7 @@ def _refuse(source: Source) -> NoReturn:
 
 
 def _names_above_numbers(head: bytes) -> list[str]:
-    """The cells above the first row of numbers, and above its units: any other line could tell of a patient."""
+    """The cells above the first row of numbers, and above its units: any other line could identify a patient."""
     lines = [line for line in next((text for _, text in dialect.decoded(head)), "").splitlines() if line.strip()]
     for place, line in enumerate(lines[1 : PREAMBLE_LINES + UNIT_LINES], 1):
         separator = max(SEPARATORS, key=lambda mark: _count_of_numbers(cells(line, mark)))
@@ -193,7 +193,7 @@ def _column(name: str, below: str, where: str) -> ColumnName:
 
 
 def _keys(columns: list[ColumnName], names: Sequence[tuple[str, str]]) -> list[int]:
-    """Places of the columns that tell blows apart."""
+    """Positions of the columns that distinguish blows."""
     lower = [name.strip().lower() for name, _ in names]
     drawn = [lower.index(name) for name in DRAWN if name in lower]
     named = [i for i, column in enumerate(columns) if column.quantity == "curve"]
@@ -233,7 +233,7 @@ def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFra
 def _groups(
     rows: pd.DataFrame, keys: list[int], empty: NDArray[np.bool_], names: Sequence[tuple[str, str]], where: str
 ) -> NDArray:
-    """The name of each row's blow, "" where nothing tells blows apart."""
+    """The name of each row's blow, "" where no column distinguishes blows."""
     if not keys:
         block = np.cumsum(np.diff(empty.astype(int), prepend=1) == -1)
         return block.astype(str).astype(object) if block.max() > 1 else np.full(len(rows), "", object)

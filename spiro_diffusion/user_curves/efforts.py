@@ -19,7 +19,7 @@ from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 
 EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
 SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s over a whole curve
-COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
+COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 requires 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
 LONGEST_RECORD_S = 1200.0  # nor a session of eight in one record
 MOST_LISTED = 8  # curves whose cuts and warnings are listed one by one: a session

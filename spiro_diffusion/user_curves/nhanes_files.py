@@ -41,7 +41,8 @@ def _names(head: bytes) -> list[str]:
 
 
 def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCurves:
-    """The curves of a file of SPXRAW, or those of one participant; with `people` also who blew, from DEMO and BMX.
+    """The curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from DEMO
+    and BMX.
 
     Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
     have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number,
