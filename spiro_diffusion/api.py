@@ -99,9 +99,9 @@ class SpiroGenerator:
         Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
         there.
         """
-        folder, own = store.located(folder), None if calibration is None else Path(calibration)
-        found = cls(open_engine(folder, device), folder, own)
-        if own is not None:
+        folder, calibrated = store.located(folder), None if calibration is None else Path(calibration)
+        found = cls(open_engine(folder, device), folder, calibrated)
+        if calibrated is not None:
             _ = found.reconstructor  # a calibration of another model is refused at once
         return found
 
@@ -190,7 +190,7 @@ class SpiroGenerator:
         """
         given: dict[str, Any] = dict(person)
         table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
-        drawn_curves.check_columns(table, (*drawn_curves.OWN, "best"))
+        drawn_curves.check_columns(table, (*drawn_curves.RESERVED, "best"))
         for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)
@@ -253,8 +253,8 @@ class SpiroGenerator:
         if self._reconstructor is None:
             model = self._generator.reconstructor(self._checkpoint.parent)
             if self._calibration is not None:
-                own = user_calibration.read(self._calibration, self._checkpoint)
-                model = model.calibrated(own.calibration, own.words)
+                calibrated = user_calibration.read(self._calibration, self._checkpoint)
+                model = model.calibrated(calibrated.calibration, calibrated.words)
             self._reconstructor = model
         return self._reconstructor
 

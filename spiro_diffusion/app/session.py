@@ -118,8 +118,8 @@ def _field(name: str, title: str) -> Component:
 def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
     for name in FILES:
-        own = f"{KEY}-{name}"
-        upload.receive(app, f"{own}-upload", own, f"{own}-refused", f"{own}-most")
+        control_id = f"{KEY}-{name}"
+        upload.receive(app, f"{control_id}-upload", control_id, f"{control_id}-refused", f"{control_id}-most")
 
     @app.callback(
         output=(

@@ -54,8 +54,10 @@ def _flat(function: Callable[..., None]) -> Callable[..., None]:
     parameters = []
     for name, parameter in inspect.signature(function).parameters.items():
         fields = inspect.signature(groups[name]).parameters if name in groups else {name: parameter}
-        own = typing.get_type_hints(groups[name], include_extras=True) if name in groups else hints
-        parameters += [field.replace(annotation=own[key], kind=field.KEYWORD_ONLY) for key, field in fields.items()]
+        group_hints = typing.get_type_hints(groups[name], include_extras=True) if name in groups else hints
+        parameters += [
+            field.replace(annotation=group_hints[key], kind=field.KEYWORD_ONLY) for key, field in fields.items()
+        ]
 
     @functools.wraps(function)
     def call(**values: Any) -> None:

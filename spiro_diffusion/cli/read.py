@@ -212,13 +212,18 @@ def _calibrate(folder: Path, models: str, btps: float | None, output: Output) ->
 
     file = folder / FILE
     paths = curve_files.check_files(output.force, (file, (".json",)))
-    own = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps, tell=warn)
-    own.write(file)
+    calibrated = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps, tell=warn)
+    calibrated.write(file)
     if output.as_json:
-        print_json({"files": [str(f) for f in paths], "people": own.people, **vars(own.calibration)})
+        print_json({"files": [str(f) for f in paths], "people": calibrated.people, **vars(calibrated.calibration)})
         return
     header = ("cut at (s)", "people", "moved by (half widths)", "widened by")
-    columns = (own.calibration.cut_s, own.calibration.people, own.calibration.shift, own.calibration.factor)
+    columns = (
+        calibrated.calibration.cut_s,
+        calibrated.calibration.people,
+        calibrated.calibration.shift,
+        calibrated.calibration.factor,
+    )
     rows = [(f"{at:g}", str(n), f"{shift:+.2f}", f"{by:.2f}") for at, n, shift, by in zip(*columns, strict=True)]
     print_table(f"{folder}: how the 90 % intervals were corrected", header, rows)
     wrote(paths)

@@ -60,42 +60,42 @@ def _number(name: str, least: int, largest: int) -> int:
     return int(text)
 
 
-def meet(own: Member, patience_s: float) -> tuple[dist.Store, list[str]]:
+def meet(member: Member, patience_s: float) -> tuple[dist.Store, list[str]]:
     """Wait until all have come; the store where they met, and who each is.
 
     Raises SpiroError where the others are not there in time.
     """
     wait_s = START * patience_s
-    where = f"{own.address}:{own.port} (MASTER_ADDR, MASTER_PORT)"
+    where = f"{member.address}:{member.port} (MASTER_ADDR, MASTER_PORT)"
     advice = "start all on time, on each host with the same MASTER_ADDR and MASTER_PORT, or unset WORLD_SIZE and RANK"
     try:
         store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=wait_s)))
     except (RuntimeError, ValueError) as error:  # as TCPStore has it for each way not to be there
         reason = " ".join(str(error).split())
-        if own.rank == 0 and "joined" in reason:
-            raise SpiroError(_lone(own, [0], where, wait_s, advice)) from None
+        if member.rank == 0 and "joined" in reason:
+            raise SpiroError(_lone(member, [0], where, wait_s, advice)) from None
         if "timed out" in reason:
             raise SpiroError(
-                f"process {own.rank} of {own.world} found nobody at {where} within {wait_s:g} s: the first process "
-                f"must run there; {advice} to work alone"
+                f"process {member.rank} of {member.world} found nobody at {where} within {wait_s:g} s: the first "
+                f"process must run there; {advice} to work alone"
             ) from None
         raise SpiroError(
-            f"process {own.rank} of {own.world} cannot meet the others at {where}: {reason[:160]}"
+            f"process {member.rank} of {member.world} cannot meet the others at {where}: {reason[:160]}"
         ) from None
     store.set_timeout(timedelta(seconds=wait_s))
-    store.set(f"spiro/who/{own.rank}", f"pid {os.getpid()} on {socket.gethostname()}")
-    keys = [f"spiro/who/{rank}" for rank in range(own.world)]
+    store.set(f"spiro/who/{member.rank}", f"pid {os.getpid()} on {socket.gethostname()}")
+    keys = [f"spiro/who/{rank}" for rank in range(member.world)]
     try:
         return store, [store.get(key).decode() for key in keys]
     except RuntimeError:
         here = [rank for rank, key in enumerate(keys) if store.check([key])]
-        raise SpiroError(_lone(own, here, where, wait_s, advice)) from None
+        raise SpiroError(_lone(member, here, where, wait_s, advice)) from None
 
 
-def _lone(own: Member, here: list[int], where: str, wait_s: float, advice: str) -> str:
-    others = "only this one" if here == [own.rank] else f"only {', '.join(map(str, here))}"
+def _lone(member: Member, here: list[int], where: str, wait_s: float, advice: str) -> str:
+    others = "only this one" if here == [member.rank] else f"only {', '.join(map(str, here))}"
     return (
-        f"WORLD_SIZE is {own.world}, but of the processes 0 to {own.world - 1} {others} came to {where} "
+        f"WORLD_SIZE is {member.world}, but of the processes 0 to {member.world - 1} {others} came to {where} "
         f"within {wait_s:g} s: {advice} to work alone"
     )
 
@@ -106,13 +106,13 @@ class Watch:
     Two threads, so that a store that answers no more is silence too.
     """
 
-    def __init__(self, own: Member, members: list[str], patience_s: float) -> None:
-        self.own, self.members, self.patience_s = own, members, patience_s
+    def __init__(self, member: Member, members: list[str], patience_s: float) -> None:
+        self.member, self.members, self.patience_s = member, members, patience_s
         self.every_s = min(1.0, patience_s / 10)
         # a connection of its own: one that waits for a key would keep the others waiting
         wait = timedelta(seconds=patience_s)
-        self.store = dist.TCPStore(own.address, own.port, is_master=False, timeout=wait, wait_for_workers=False)
-        others = [rank for rank in range(own.world) if rank != own.rank]
+        self.store = dist.TCPStore(member.address, member.port, is_master=False, timeout=wait, wait_for_workers=False)
+        others = [rank for rank in range(member.world) if rank != member.rank]
         self.spoken = dict.fromkeys(others, 0)
         self.last_contact = dict.fromkeys(others, time.monotonic())
         self.over = threading.Event()
@@ -125,7 +125,7 @@ class Watch:
     def _speak(self) -> None:
         while not self.over.wait(self.every_s):
             try:
-                self._add(self.own.rank, 1)
+                self._add(self.member.rank, 1)
                 for rank, before in self.spoken.items():
                     self.spoken[rank] = self._add(rank, 0)
                     if self.spoken[rank] != before:
@@ -148,9 +148,9 @@ class Watch:
 
     def _end(self, silent: list[int]) -> None:
         """Report the silent members; one of the live members does."""
-        if self.own.rank == min(set(range(self.own.world)) - set(silent)):
+        if self.member.rank == min(set(range(self.member.world)) - set(silent)):
             names = " and ".join(f"{rank} ({self.members[rank]})" for rank in silent)
-            reason = f"of {self.own.world} processes {names} said nothing for {self.patience_s:g} s"
+            reason = f"of {self.member.world} processes {names} said nothing for {self.patience_s:g} s"
             leave(f"{program()}: {reason}: it stopped, or its host or the network did; {AGAIN}")
         time.sleep(min(1.0, self.every_s))
         leave()
@@ -159,9 +159,9 @@ class Watch:
         """Say goodbye. The first process, which may hold the store, waits for the others to do so, but not for long."""
         self.over.set()
         try:
-            self._add(self.own.rank, GONE)
+            self._add(self.member.rank, GONE)
             until = time.monotonic() + self.patience_s
-            while self.own.rank == 0 and time.monotonic() < until:
+            while self.member.rank == 0 and time.monotonic() < until:
                 if all(self._add(rank, 0) >= GONE for rank in self.spoken):
                     return
                 time.sleep(0.02)

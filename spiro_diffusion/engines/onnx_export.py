@@ -94,8 +94,8 @@ def export(
         features=features,
     )
     sets = torch.zeros(rows, index_diffusion.TOKENS, effort_facts.CHANNELS)
-    own = features[:, None].expand(-1, effort_sets.EFFORTS, -1).contiguous()
-    _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=own)
+    repeated = features[:, None].expand(-1, effort_sets.EFFORTS, -1).contiguous()
+    _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=repeated)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
     facts = torch.zeros(rows, len(effort_facts.NAMES))
     _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape), facts=facts)

@@ -56,8 +56,8 @@ class PCA:
         factors: dict[str, NDArray] = {}
         for grade in GRADES:
             rows = grades == grade
-            own = residual[rows] if rows.sum() > 4 * COMPONENTS else residual
-            factors[grade] = np.linalg.cholesky(np.cov(own.T) + jitter)
+            selected = residual[rows] if rows.sum() > 4 * COMPONENTS else residual
+            factors[grade] = np.linalg.cholesky(np.cov(selected.T) + jitter)
         return cls(mean / root, axes / root, coefficients, factors)
 
     def sample(self, people: pd.DataFrame, draws: int, seed: int) -> NDArray[np.float32]:
@@ -123,13 +123,13 @@ def residual_draws(
     What no generator is expected to beat by much: the floor of coverage, PIT and CRPS.
     """
     pool = np.flatnonzero(np.all([usable(train_indices[name]) for name in JUDGED], axis=0))
-    own = train.iloc[pool]
+    selected = train.iloc[pool]
     indices = {name: train_indices[name][pool] for name in JUDGED}
-    reference_surface = ReferenceSurface.fit(own, indices, JUDGED)
-    rows = Neighbours(np.zeros((len(own), 0)), own, RESIDUALS).rows(people, draws, rng)
+    reference_surface = ReferenceSurface.fit(selected, indices, JUDGED)
+    rows = Neighbours(np.zeros((len(selected), 0)), selected, RESIDUALS).rows(people, draws, rng)
     found = {name: np.full(rows.shape, np.nan, dtype=np.float32) for name in KEPT}
     for name in JUDGED:
-        residual = np.log(indices[name]) - reference_surface.mean(own, name)
+        residual = np.log(indices[name]) - reference_surface.mean(selected, name)
         found[name] = np.exp(reference_surface.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
     return found
 

@@ -96,8 +96,10 @@ def auc_pairs(
     # For each positive row and each negative participant: how many of its rows score below.
     below = np.zeros((len(score), len(negative.people)))
     for person in range(len(negative.people)):
-        own = np.sort(negative_score[negative.person == person])
-        below[:, person] = 0.5 * (np.searchsorted(own, score, "left") + np.searchsorted(own, score, "right"))
+        negatives = np.sort(negative_score[negative.person == person])
+        below[:, person] = 0.5 * (
+            np.searchsorted(negatives, score, "left") + np.searchsorted(negatives, score, "right")
+        )
     wins = paired_sums(positive, negative, positive.per_person(below))
     pairs = (positive.weights @ np.bincount(positive.person, minlength=len(positive.people))) * (
         negative.weights @ np.bincount(negative.person, minlength=len(negative.people))

@@ -56,18 +56,18 @@ def of_sampler(
 ) -> Candidate:
     """A generator's draws at the conditions of every held-out curve; `smooth` ones get the flutter they have lost."""
     first = 0 if smooth else None
-    curves, own = measured.draw(sampler, real.held.people, draws, seed, name, first)
+    curves, held_out_draws = measured.draw(sampler, real.held.people, draws, seed, name, first)
     _, best_efforts = measured.draw(
         sampler, best_effort_requests(real), draws, seed + 1, f"{name}, best efforts", first
     )
-    return Candidate(curves, own, best_efforts, losses)
+    return Candidate(curves, held_out_draws, best_efforts, losses)
 
 
 def reference(real: Real, draws: int, seed: int) -> Candidate:
     """The published distributions: indices alone."""
     rng = np.random.default_rng([seed, 3])
-    own = baselines.reference_draws(real.held.people, draws, rng)
-    return Candidate(None, own, baselines.reference_draws(best_effort_requests(real), draws, rng))
+    held_out_draws = baselines.reference_draws(real.held.people, draws, rng)
+    return Candidate(None, held_out_draws, baselines.reference_draws(best_effort_requests(real), draws, rng))
 
 
 def floor(real: Real, draws: int, seed: int) -> Candidate:

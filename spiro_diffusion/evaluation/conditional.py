@@ -164,7 +164,7 @@ def crps_ratio(observed: NDArray, draws: NDArray, baseline: NDArray, weights: ND
     if people < MIN_PEOPLE:
         return too_few(people)
     safe = np.where(good, observed, 0.0)
-    own, other = (
+    of_draws, other = (
         resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, baseline)
     )
-    return {"crps": from_resamples(own), "rival": from_resamples(other), "ratio": from_resamples(own / other)}
+    return {"crps": from_resamples(of_draws), "rival": from_resamples(other), "ratio": from_resamples(of_draws / other)}

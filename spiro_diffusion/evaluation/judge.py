@@ -186,8 +186,8 @@ def _spread(view: _View) -> Tree:
         for name in JUDGED:
             observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
-            own_weights = weights_of(view.people, weighting)
-            own = conditional.Side(view.people, view.values(name), own_weights, view.groups)
+            candidate_weights = weights_of(view.people, weighting)
+            own = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
             branch[name] = conditional.spread(reference_surface, name, real, own)
         tree[weighting] = branch
     return tree

@@ -204,12 +204,12 @@ def beside(
     reach = float(-ndtri(ERROR / 2 / len(figures)))
     tree: Tree = {}
     for one in figures:
-        real, own = one.statistic(*held), one.statistic(*candidate)
-        difference = own - real
+        real, generated = one.statistic(*held), one.statistic(*candidate)
+        difference = generated - real
         half = reach * float(np.std(difference[1:])) if np.isfinite(difference).all() else float("nan")
         tree[one.name] = {
             "held_out": from_resamples(real),
-            "candidate": from_resamples(own),
+            "candidate": from_resamples(generated),
             "difference": figure(difference[0], difference[0] - half, difference[0] + half),
             "half_width": figure(half),
         }

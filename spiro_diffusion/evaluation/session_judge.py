@@ -72,11 +72,11 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
         sampler: draws sessions of one lung each. independent: a curve for each held-out effort, each of its own lung.
     """
     people = real.held.people
-    own = session_candidates.of_sampler(sampler, people, seed)
+    generated = session_candidates.of_sampler(sampler, people, seed)
     train = real.train.assign(**{name: real.train_indices[name] for name in JUDGED})
-    noisy = session_candidates.one_effort_with_noise(own, train, seed)
+    noisy = session_candidates.one_effort_with_noise(generated, train, seed)
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
-    candidates = {"generator": own, "floor": real.members}
+    candidates = {"generator": generated, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))
     record = judge(real.held, candidates, real.reference_surface(best=False), resamples=resamples, seed=seed)
     for number, (name, curves) in enumerate(candidates.items()):

@@ -111,8 +111,8 @@ def accept(
     found = requirements([requests[row] for row in kept.rows], kept.table, reasons)
     warnings = [*kept.warnings, *_refuse({kept.rows[at]: why for at, why in reasons.items()}, len(table), skip_invalid)]
     rows = [at for at in range(len(kept.table)) if at not in reasons]
-    own, as_given = (frame.iloc[rows].reset_index(drop=True) for frame in (kept.table, kept.given))
-    return Accepted(own, as_given, warnings, [kept.rows[at] for at in rows]), found.take(rows)
+    accepted_rows, as_given = (frame.iloc[rows].reset_index(drop=True) for frame in (kept.table, kept.given))
+    return Accepted(accepted_rows, as_given, warnings, [kept.rows[at] for at in rows]), found.take(rows)
 
 
 def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
@@ -121,9 +121,9 @@ def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request],
     columns = [column for column in COLUMNS if column in table]
     requests, invalid = [common] * len(table), {}
     for row, cells in enumerate(table[columns].to_dict(orient="records") if columns else []):
-        own = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
+        accepted_rows = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
         try:
-            requests[row] = Request.of({**given, **own})
+            requests[row] = Request.of({**given, **accepted_rows})
         except SpiroError as error:
             invalid[row] = str(error)
     return requests, invalid
@@ -171,9 +171,11 @@ def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
                 ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
-                own = known_values.box(name, ends, people.iloc[rows], {})
-                low[rows] = own.low
-                high[rows] = np.where(np.isfinite(own.high), np.nextafter(own.high, -np.inf), np.inf)  # excluded
+                accepted_rows = known_values.box(name, ends, people.iloc[rows], {})
+                low[rows] = accepted_rows.low
+                high[rows] = np.where(
+                    np.isfinite(accepted_rows.high), np.nextafter(accepted_rows.high, -np.inf), np.inf
+                )  # excluded
     return Box(low, high, np.full(len(people), np.nan))
 
 

@@ -1,8 +1,8 @@
 """Turn raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
 
-The catalogue of damages is docs/repair.md. A file passes four doors: `unpack` takes it out of its archives
+The catalogue of damages is docs/repair.md. A file passes four steps: `archives` takes it out of its archives
 and detects its kind by content; `xport_repair` or `sas7bdat` parse and repair its format; `spxraw` and
-`verify` hold every value against SPXPTS and the codebooks; this module compares the whole with what is known
+`validate` checks every value against SPXPTS and the codebooks; this module compares the whole with what is known
 of the release, and writes.
 """
 

@@ -32,10 +32,10 @@ AXES = "unlikeness.axes"
 
 def constants() -> Constants:
     """What decides a draw beside weights and shapes."""
-    own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
+    settings = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
     density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
     corrected = {"levels": calibration.LEVELS, "farthest": dissimilarity.FARTHEST}
-    parts = {"segments": own, "density": density, "corrections": corrected}
+    parts = {"segments": settings, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
 
 
@@ -59,8 +59,8 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     made_from, densities = configured(MadeFrom, config, "made_from", path), {}
     for name in Segment:
         network = configured(DensityConfig, config.get("densities", {}), name, path)
-        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-        densities[name] = rebuilt(partial(Density, network), own, path)
+        settings = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        densities[name] = rebuilt(partial(Density, network), settings, path)
     alone, given = (configured(Calibration, config, name, path) for name in ("alone", "given"))
     axes, limits = tensors.get(AXES), configured(Limits, config, "limits", path)
     features = densities[Segment.TAIL].config.features - densities[Segment.TAIL].config.optional

@@ -39,9 +39,9 @@ def corrections(tail: Mixtures, learned: Examples, signals: NDArray, curves: pd.
     alone = [_case(tail, one, given=False) for one in cuts]
     beside = [_case(tail, one, given=True) for one in cuts]
     fitted = calibration.fit(alone)
-    own = learned.features[:, : -tail.optional].astype(np.float64)
+    features = learned.features[:, : -tail.optional].astype(np.float64)
     axes = (
-        dissimilarity.axes(tail.standardised(own)).astype(np.float32).astype(np.float64)
+        dissimilarity.axes(tail.standardised(features)).astype(np.float32).astype(np.float64)
     )  # as the checkpoint keeps them
     scores = [dissimilarity.scores(tail.standardised(one.seen), axes) for one in cuts]
     return Corrections(fitted, calibration.fit(beside), dissimilarity.limits(alone, scores, fitted), axes)

@@ -39,15 +39,15 @@ def errors(result: dict[str, Any]) -> Canvas:
     for ax, figure, title in ((axes[0], "error", "median absolute error"), (axes[1], "crps", "CRPS")):
         for name, colour in colours.items():
             values = [case[name]["fvc"][figure]["value"] for case in cases.values()]
-            own = name == "generator"
+            is_generator = name == "generator"
             ax.plot(
                 places,
                 [np.nan if v is None else 1000 * v for v in values],
-                "o-" if own else ".-",
+                "o-" if is_generator else ".-",
                 color=colour,
-                lw=2 if own else 1,
+                lw=2 if is_generator else 1,
                 label=NAMES[name],
-                zorder=3 if own else 2,
+                zorder=3 if is_generator else 2,
             )
         ax.set(yscale="log", ylabel="mL", title=f"FVC: {title}")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

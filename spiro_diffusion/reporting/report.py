@@ -80,19 +80,19 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
 
 def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
     """The pictures of an evaluation by name."""
-    own, floor, source = record.generator, record.floor, source_of(record.data["source"])
+    generated, floor, source = record.generator, record.floor, source_of(record.data["source"])
     pictures: dict[str, Callable[[], Canvas]] = {
         "flow_volume": partial(curve_plots.flow_volume, shown, source),
         "volume_time": partial(curve_plots.volume_time, shown, source),
         "percentiles_age": partial(curve_plots.percentiles, shown, source, "age"),
         "percentiles_height": partial(curve_plots.percentiles, shown, source, "height"),
         "reconstruction": partial(curve_plots.round_trip, shown, source),
-        "spread": partial(judge_plots.spread, own, floor, source),
-        "calibration": partial(judge_plots.calibration, own, floor),
-        "wasserstein": partial(judge_plots.wasserstein, own),
+        "spread": partial(judge_plots.spread, generated, floor, source),
+        "calibration": partial(judge_plots.calibration, generated, floor),
+        "wasserstein": partial(judge_plots.wasserstein, generated),
         "two_sample": partial(judge_plots.two_sample, record.candidates),
         "copying": partial(curve_plots.copying, shown, source),
-        "violations": partial(judge_plots.violations, own, source),
+        "violations": partial(judge_plots.violations, generated, source),
     }
     return pictures | ({"training": partial(curve_plots.training, logs)} if logs else {})
 

@@ -31,7 +31,7 @@ class Examples(NamedTuple):
     sets: Tensor  # (P, TOKENS, CHANNELS), see `Facts.as_set`
     known: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
-    own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
+    effort_values: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
     best: Tensor  # (P, 5) the session's best, likewise
     set_rows: Tensor  # (P, EFFORTS) rows of the table
     role: Tensor  # (P, TOKENS)
@@ -51,14 +51,14 @@ class Examples(NamedTuple):
         people = clean[torch.from_numpy(sets.rows)] * present[..., None]
         learned = torch.from_numpy(np.unique(sets.person[train]))
         facts.fit_sessions(people[learned], present[learned])
-        own = with_ratio(table[list(MAXIMA)].to_numpy(float))
+        effort_values = with_ratio(table[list(MAXIMA)].to_numpy(float))
         first = features[torch.from_numpy(sets.rows[:, 0])]
         return cls(
             clean,
             facts.as_set(people, present),
             torch.from_numpy(conditioning.encode(table)),
             index_diffusion.place_condition(table["place"].to_numpy(float)),
-            facts.known_best(torch.from_numpy(own).float(), features),
+            facts.known_best(torch.from_numpy(effort_values).float(), features),
             facts.known_best(torch.from_numpy(sets.best(table)).float(), first),
             torch.from_numpy(sets.rows),
             index_diffusion.roles(present),
@@ -128,10 +128,12 @@ class FactsTask:
     def validate(self) -> dict[str, float]:
         examples, (alone, together) = self.examples, self.fixed
         rows, people = self.choosing, self.people
-        known = self._alone(rows, examples.known.new_zeros(()), examples.own.new_full((), torch.nan), torch.tensor(0.0))
+        known = self._alone(
+            rows, examples.known.new_zeros(()), examples.effort_values.new_full((), torch.nan), torch.tensor(0.0)
+        )
         first = denoising_loss(self.model, examples.clean[rows][:, None], known, *alone).double()
         weights = self.weights[rows].double()
-        unknown = examples.own.new_full((), torch.nan)
+        unknown = examples.effort_values.new_full((), torch.nan)
         known = self._set(people, examples.known.new_zeros(()), unknown, examples.known.new_full((1,), torch.nan))
         second = self._together(people, *together, known).double()
         found = ((first * weights).sum() / weights.sum()).item(), second.mean().item()
@@ -141,9 +143,9 @@ class FactsTask:
         """Conditions (B, 1, k) of efforts alone."""
         examples = self.examples
         known, place = examples.known[rows] + change, (examples.place[rows] + hidden)[:, None]
-        return torch.cat([known, place, examples.own[rows] + best, torch.full_like(place, float(ALONE))], dim=1)[
-            :, None
-        ]
+        return torch.cat(
+            [known, place, examples.effort_values[rows] + best, torch.full_like(place, float(ALONE))], dim=1
+        )[:, None]
 
     def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
         """Conditions (B, TOKENS, k) of people; which effort is the best is always masked, `hidden` (B,) goes to the

@@ -21,7 +21,7 @@ from spiro_diffusion.user_curves.delimited import numbers
 from spiro_diffusion.user_curves.efforts import UserCurves, distinct_names
 from spiro_diffusion.user_curves.source import Source
 
-OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
+CSV_ADVICE = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
@@ -81,9 +81,9 @@ def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:
     if kind in TEXTS:
         return _from_text(path)
     if kind is Kind.PARQUET and "SPXRAW" not in _parquet(path, [], optional=("SPXRAW",)):
-        raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {CSV_ADVICE}")
     if kind is Kind.ZIP and path.suffix.lower() == ".npz":
-        raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {CSV_ADVICE}")
     file = codebook.FILES[f"SPXRAW_{_cycle(path) or 'G'}"]
     table = _sas_or_parquet(path, file, [*ABOUT, "SPAFACT", "SPXRAW"])
     if kind is Kind.PARQUET:
@@ -184,7 +184,7 @@ def _check_curves(table: pd.DataFrame, path: Path) -> None:
     """Raises SpiroError where a table that `repair` may not have written holds anything but curves of SPXRAW."""
     raw = table["SPXRAW"]
     if not raw.map(lambda cell: isinstance(cell, np.ndarray) and cell.dtype.kind == "i" and cell.size > 0).all():
-        raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {CSV_ADVICE}")
     if raw.map(lambda cell: int(np.abs(cell.astype(np.int64)).max())).max() > np.iinfo(np.int16).max:
         raise SpiroError(f"{path}: SPXRAW holds more mL in 10 ms than any lung breathes; make it again")
     _check_factor(numbers(table["SPAFACT"], "SPAFACT", str(path)), path)

@@ -51,9 +51,9 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
         row = next(i for i, name in enumerate(names, 1) if name in names[: i - 1])
         raise SpiroError(f"{folder / TABLE}: the {column} of row {row} stands twice; one row a person")
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
-    own = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
-    if any(own.values()):
-        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in own.items() if theirs}
+    files_of = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
+    if any(files_of.values()):
+        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in files_of.items() if theirs}
     else:
         found = _in_one_file(files, names, btps)
     if not found:
