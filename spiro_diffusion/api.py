@@ -156,7 +156,7 @@ class SpiroGenerator:
         if required is None:
             return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
         if guidance != 1.0:
-            raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
+            raise SpiroError("guidance overstates what is known; leave it out with a request for the curves")
         drawer = SingleEfforts(self._generator)
         return requested_curves.curves(
             drawer, kept, required, self.made_from, each=n, seed=seed, tell=tell, progress=progress

@@ -327,7 +327,7 @@ def test_weight_ethnicity_and_cycle_are_conditions_of_who_gives_them(monkeypatch
         personal_conditions.added(people.assign(weight=80), {})
     monkeypatch.setattr(conditioning, "NAMES", ("age", "height", "sex"))
     assert set(personal_conditions.added(people, {})) == set(MAN)
-    with pytest.raises(SpiroError, match="does not know ethnicity"):
+    with pytest.raises(SpiroError, match="has no condition ethnicity"):
         personal_conditions.added(people, {"ethnicity": "white"})
 
 

@@ -148,7 +148,7 @@ def verify(
     if bad:
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         remedy = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
-        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{remedy}")
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to repair them: {again}{remedy}")
 
 
 def _verify_figures(folder: Path, as_json: bool) -> None:

@@ -129,7 +129,7 @@ def _raw(path: Path, needed: NDArray, size: int) -> Iterator[tuple[int, NDArray[
             yield low, *_dense(batch.column(0), needed[low:high] - begin)
         begin += len(batch)
     if len(needed) and needed[-1] >= begin:
-        raise SpiroError(f"{path}: has {begin} rows, row {needed[-1]} is wanted; run `dvc repro`")
+        raise SpiroError(f"{path}: has {begin} rows, row {needed[-1]} is required; run `dvc repro`")
 
 
 def _dense(lists: pa.ListArray, rows: NDArray) -> tuple[NDArray[np.int16], NDArray[np.int64]]:

@@ -45,7 +45,7 @@ def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str
     for name, of_model in (("weight", "weight"), ("bmi", "weight"), ("ethnicity", "ethnicity"), ("cycle", "cycle")):
         if name in table and of_model not in conditioning.NAMES:
             if defaults.get(name) is not None:
-                raise SpiroError(f"this model does not know {of_model}; leave {name} out, it draws the mixture")
+                raise SpiroError(f"this model has no condition {of_model}; leave {name} out, it draws the mixture")
             table = table.drop(columns=name)
     weight = _read(table, "weight", _number(WEIGHT_KG, "kg"))
     if "bmi" in table:

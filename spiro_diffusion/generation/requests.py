@@ -159,7 +159,7 @@ def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[s
         texts = [*texts[:MOST_LISTED], f"and {len(texts) - MOST_LISTED} others"]
     text = f"{len(reasons)} of {rows} rows ask for what cannot be: {' | '.join(texts)}"
     if not skip_invalid or len(reasons) == rows:
-        raise SpiroError(f"people: {text}; mend them, or leave them out (--skip-invalid)")
+        raise SpiroError(f"people: {text}; correct them, or leave them out (--skip-invalid)")
     return [f"left out: {text}"]
 
 

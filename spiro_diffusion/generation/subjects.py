@@ -236,7 +236,7 @@ def _hint(height: float) -> str:
 
 def _refuse(invalid: Invalid, rows: int) -> None:
     if invalid:
-        hint = "; mend them, or leave them out (--skip-invalid)" if rows > 1 else ""
+        hint = "; correct them, or leave them out (--skip-invalid)" if rows > 1 else ""
         raise SpiroError(f"people: {_listed(invalid, rows)}{hint}")
 
 

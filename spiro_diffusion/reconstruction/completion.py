@@ -131,8 +131,8 @@ class Recovered:
         if self.wider is not None:
             widened = f" were widened by a factor of {self.wider:.2g} and" if self.wider > 1 else ""
             remarks.append(
-                f"This effort is unlike those that the model learned from (99 of 100 are more alike): its intervals"
-                f"{widened} may not hold."
+                f"This effort is dissimilar to those that the model was trained on (99 of 100 are more similar): its "
+                f"intervals{widened} may not hold."
             )
         return remarks
 
@@ -195,7 +195,7 @@ def recover(
     flow = np.asarray(flow, dtype=np.float64)
     t0 = spirometry.indices(flow[None], np.array([len(flow)])).t0
     if not np.isfinite(t0[0]):
-        raise SpiroError("the curve holds no expiration: no flow from which time zero could be told")
+        raise SpiroError("the curve holds no expiration: no flow from which time zero could be determined")
     found = faults.detect(flow, len(flow)) if spans is None else []
     end = len(flow) * SAMPLE_PERIOD_S - float(t0[0])
     mask = faults.trusted(found) if spans is None else _mask(spans, end)
@@ -243,12 +243,12 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
             raise SpiroError(f"{place}: expected flow in L/s of each 10 ms, a list of finite numbers")
         index = spirometry.indices(other[None], np.array([len(other)]))
         if not np.isfinite(index.t0[0]):
-            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be told")
+            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be determined")
         if any(_same(other, one) for one in given):
             raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
         if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
-                f"{place}: peaks at {other.max():.4g} L/s, the spoiled effort at {peak:.4g} L/s: other units than L/s, "
+                f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: other units than L/s, "
                 "or another person"
             )
         given.append(other)
