@@ -248,8 +248,8 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
             raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
         if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
-                f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: other units than L/s, "
-                "or another person"
+                f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: "
+                "other units than L/s, or another person"
             )
         given.append(other)
         wrong = sorted({fault.kind for fault in faults.detect(other, len(other))} - {"early end"})
