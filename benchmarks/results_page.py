@@ -1,8 +1,10 @@
 """Publish a full-size run: its figures to metrics/full/, and the page docs/results.md that shows them.
 
-    python -m benchmarks.results_page runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..."
+    python -m benchmarks.results_page runs/full --machine "one NVIDIA H100" --commit 0123abc --data "..." \
+        --seeds runs/seed2 runs/seed3
 
-Reads what `spiro_diffusion.pipeline.run` left in the folder. Nothing is computed here, and nothing written by hand.
+Reads what `spiro_diffusion.pipeline.run` left in the folder, and in those of other seeds of the trainings. Nothing is
+computed here, and nothing written by hand.
 """
 
 import argparse
@@ -14,11 +16,11 @@ import yaml
 
 from benchmarks import loops_page
 from spiro_diffusion.core import artifacts
-from spiro_diffusion.evaluation import registry, targets
+from spiro_diffusion.evaluation import registry, response, session_judge, targets
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, READ_VERDICTS, at
-from spiro_diffusion.reporting import cells
+from spiro_diffusion.reporting import cells, session_plots
 
 SECTIONS = ("train_vqvae", "train_cldm", "evaluate")
 
@@ -114,12 +116,9 @@ def _spoiling(name: str) -> str:
     return {"cough": "a cough"}.get(name, f"cut at {name[-1]} s")
 
 
-DRAWN = (  # of all data but the CDC's own
-    "The tails of these data were drawn as exponentials, which favours the exponential baselines, and their lesser "
-    "efforts by rule. "
-)
+DRAWN = "These curves were drawn, not recorded: the errors are those on lungs of that law. "  # all but the CDC's own
 DRAWN_TOGETHER = (
-    "Here the efforts of one person share their tail by rule: how much another effort tells of real lungs is not known."
+    "The efforts of one person share their tail by rule here: how much another effort tells of real lungs is not known."
 )
 
 
@@ -147,8 +146,88 @@ def interrupted_section(judged: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -> str:
-    """The page as Markdown."""
+def sessions_section(folder: Path) -> list[str]:
+    """What the judge of sessions and responses found, as lines of Markdown."""
+    found = session_plots.contents(session_judge.Record.read(folder))
+    names = ["generator", *found["others"]]
+    after = session_plots.responses(*response.read(folder))
+    data = found["data"]
+    return [
+        "",
+        "## Sessions of one lung",
+        "",
+        f"Sessions of the {data['participants']} participants: {data['sessions']}, of {data['efforts']:,} efforts; the "
+        f"figures are of good efforts before the bronchodilator, intervals of differences {found['confidence']} %, "
+        f"which corrects for the {data['figures']} figures. [evaluation.md](evaluation.md#sessions) says what each is.",
+        "",
+        *_table(["", *names], [["two-sample AUC", *(found["auc"][name].text for name in names)]]),
+        *(["| differences that hold 0 | " + " | ".join(found["holds"][name] for name in names) + " |"]),
+        "",
+        *_differences(found["rows"]),
+        "",
+        "### Before and after a bronchodilator",
+        "",
+        f"The {after['people']} people who took it (two puffs, at least ten minutes), drawn given their own best FEV1 "
+        f"and FVC before it; training participants are among them. Of the differences {after['holds']} hold 0 "
+        f"(intervals {after['confidence']} %).",
+        "",
+        *_differences(after["rows"]),
+    ]
+
+
+def _differences(rows: list[dict[str, Any]]) -> list[str]:
+    """Figures of held-out and generated people, and their difference."""
+    cells = [[r["label"], r["held_out"].text, r["generated"].text, r["difference"]["cell"].text] for r in rows]
+    return _table(["figure", "held out", "generated", "difference"], cells)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+SEEDS = {  # of the summary.json of both judges
+    "targets_met": ("targets met", "{:.0f}"),
+    "targets_within_noise": ("targets within noise", "{:.0f}"),
+    "targets_missed": ("targets missed", "{:.0f}"),
+    "every_auc_clinical": ("two-sample AUC, clinical, every effort", "{:.3f}"),
+    "every_auc_fine": ("two-sample AUC, fine, every effort", "{:.3f}"),
+    "best_auc_clinical": ("two-sample AUC, clinical, best efforts", "{:.3f}"),
+    "best_auc_fine": ("two-sample AUC, fine, best efforts", "{:.3f}"),
+    "fev1_crps_over_gli": ("CRPS of FEV1 over GLI Global's, best efforts", "{:.3f}"),
+    "fvc_crps_over_gli": ("CRPS of FVC over GLI Global's, best efforts", "{:.3f}"),
+    "every_nearest_share": ("share nearest to a training curve, every effort", "{:.3f}"),
+    "cut_1_fvc_error_ml": ("completion after 1 s: median error of FVC (mL)", "{:.0f}"),
+    "cut_1_fvc_coverage_90": ("completion after 1 s: its 90 % interval holds", "{:.3f}"),
+    "cut_1_fvc_crps_ratio_worst": ("completion after 1 s: CRPS over the best baseline's", "{:.3f}"),
+    "cut_2_fvc_crps_ratio_worst": ("completion after 2 s: CRPS over the best baseline's", "{:.3f}"),
+    "cut_3_fvc_crps_ratio_worst": ("completion after 3 s: CRPS over the best baseline's", "{:.3f}"),
+    "cut_4_fvc_crps_ratio_worst": ("completion after 4 s: CRPS over the best baseline's", "{:.3f}"),
+    "cough_fvc_crps_ratio_worst": ("completion of a cough: CRPS over the best baseline's", "{:.3f}"),
+}
+
+
+def seeds_section(folders: list[Path]) -> list[str]:
+    """Headline figures of runs that differ in the seeds of their trainings alone, as lines of Markdown."""
+    if len(folders) < 2:
+        return []
+    parts = ("metrics/evaluate/summary.json", "metrics/reconstruct/summary.json")
+    found = [artifacts.read_json(folder / parts[0]) | artifacts.read_json(folder / parts[1]) for folder in folders]
+    sessions = [session_plots.contents(session_judge.Record.read(f / "metrics/evaluate")) for f in folders]
+    rows = [[words, *(form.format(run[name]) for run in found)] for name, (words, form) in SEEDS.items()]
+    rows += [["sessions: two-sample AUC", *(one["auc"]["generator"].text for one in sessions)]]
+    rows += [["sessions: differences that hold 0", *(one["holds"]["generator"] for one in sessions)]]
+    return [
+        "",
+        f"## {len(folders)} seeds",
+        "",
+        "The same run with other seeds of all trainings; the page is of the first.",
+        "",
+        *_table(["figure", *(f"seed {number}" for number in range(1, len(folders) + 1))], rows),
+    ]
+
+
+def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, folders: list[Path]) -> str:
+    """The page as Markdown; `folders`: of the run, and of those with other seeds."""
     data, counts = record.data, targets.counts(record.targets)
     said = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
     reconstruction = [
@@ -182,7 +261,9 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None) -
                 for level in registry.LEVELS
                 for line in ("", f"## {registry.LEVELS[level].capitalize()}", "", *figures_table(record, level))
             ],
+            *sessions_section(folders[0] / "metrics/evaluate"),
             *interrupted_section(judged),
+            *seeds_section(folders),
             "",
         ]
     )
@@ -200,6 +281,7 @@ def main() -> None:
         ).stdout.strip(),
     )
     parser.add_argument("--note", default="")
+    parser.add_argument("--seeds", type=Path, nargs="*", default=[], help="folders of runs with other seeds")
     options = parser.parse_args()
     baselines, evaluated = (options.folder / "metrics" / name for name in ("baselines", "evaluate"))
     record = Record.read(baselines if (baselines / "judge.json").is_file() else evaluated)
@@ -217,7 +299,7 @@ def main() -> None:
     judged = artifacts.read_json(completed / "judge.json") if (completed / "judge.json").is_file() else None
     if judged is not None:
         artifacts.write_json(full / "reconstruct.json", artifacts.read_json(completed / "summary.json"))
-    written = page(record, about, judged)
+    written = page(record, about, judged, [options.folder, *options.seeds])
     if loops_page.FIGURES.is_file():
         written = loops_page.with_section(written, artifacts.read_json(loops_page.FIGURES))
     artifacts.write_text(loops_page.PAGE, written)

@@ -172,7 +172,7 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
             "shape": fact_shape,
             "sampler": sampling.facts_sampler,
             "steps": sampling.facts_steps,
-            "noise": (facts_noise.minimum, facts_noise.maximum),
+            "noise": (facts_noise.minimum, facts_noise.maximum, sampling.facts_rho),
             "stream": FACT_STREAM,
             "stream_alone": torch_engine.STREAM,
             "stream_sessions": sessions.STREAM,

@@ -36,8 +36,7 @@ class TorchEngine(Generator):
         encoded = torch.from_numpy(conditioning.encode(efforts))
         features = torch.from_numpy(mean_surface.features(efforts)).float()
         best = np.full((len(efforts), len(BEST)), np.nan) if known is None else known
-        how = sampling.facts_sampler, sampling.facts_steps, 1.0
-        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, *how)
+        draw = self.facts_drawer()
         logs, grades = [], []
         with self.runtime.applied(), torch.inference_mode():
             rows = ROWS[self.runtime.device.type] // sampling.noise_block * sampling.noise_block

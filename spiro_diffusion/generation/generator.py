@@ -19,7 +19,7 @@ from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, volumes
-from spiro_diffusion.models.edm import Denoiser, Noise, denoising_loss
+from spiro_diffusion.models.edm import Denoiser, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
 from spiro_diffusion.models.samplers import SAMPLERS, SamplerName, karras_sigmas
 from spiro_diffusion.models.vqvae import TOKENS, VQVAE, load_vqvae
@@ -197,9 +197,7 @@ class Generator:
     def _finisher(self, sampler: SamplerName, steps: int, guidance: float) -> Step:
         """A function from conditions (B, k), features of the surface (B, 12) and standard normal noise of facts
         (B, 1, CHANNELS) and tokens (B, TOKENS, r) to finished curves: `flow` (B, bins), L/s."""
-        model = self.cldm
-        own = model.config.sampling
-        draw = self.drawer(model.facts.denoiser, model.config.facts_noise, own.facts_sampler, own.facts_steps, guidance)
+        model, draw = self.cldm, self.facts_drawer(guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
         def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
@@ -216,7 +214,8 @@ class Generator:
         """A function from conditions (B, c), facts (B, 9) and noise (B, TOKENS, r) to curves (B, bins), L/s, with the
         volumes that the facts say."""
         model = self.cldm
-        draw = self.drawer(model.denoiser, model.config.noise, sampler, steps, guidance)
+        levels = karras_sigmas(steps, model.config.noise.minimum, model.config.noise.maximum)
+        draw = self._drawer(model.denoiser, sampler, levels, guidance)
         narrower = self.vqvae.narrower()
 
         def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
@@ -229,11 +228,18 @@ class Generator:
 
         return finish
 
-    def drawer(
-        self, denoiser: Denoiser, noise: Noise, sampler: SamplerName, steps: int, guidance: float
+    def facts_drawer(self, guidance: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from conditions (B, slots, k) and standard normal noise to facts as their denoiser draws them."""
+        noise, own = self.cldm.config.facts_noise, self.cldm.config.sampling
+        levels = karras_sigmas(own.facts_steps, noise.minimum, noise.maximum, own.facts_rho)
+        return self._drawer(self.cldm.facts.denoiser, own.facts_sampler, levels, guidance)
+
+    def _drawer(
+        self, denoiser: Denoiser, sampler: SamplerName, levels: Tensor, guidance: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function from conditions (B, k) and standard normal noise to samples of a denoiser."""
-        sigmas = karras_sigmas(steps, noise.minimum, noise.maximum).to(self.runtime.device)
+        """A function from conditions (B, k) and standard normal noise to samples of a denoiser, through these noise
+        levels (steps + 1,)."""
+        sigmas = levels.to(self.runtime.device)
 
         def draw(known: Tensor, start: Tensor) -> Tensor:
             tokens = denoiser.network.conditions(known)

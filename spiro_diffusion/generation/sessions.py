@@ -40,8 +40,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     features = torch.from_numpy(mean_surface.features(efforts)).float().to(runtime.device)
     present = torch.from_numpy(sets.present).to(runtime.device)
     conditions = _conditions(generator, efforts, sets, known, features)
-    noise, sampling = generator.cldm.config.facts_noise, generator.cldm.config.sampling
-    draw = generator.drawer(facts.denoiser, noise, sampling.facts_sampler, sampling.facts_steps, 1.0)
+    draw, sampling = generator.facts_drawer(), generator.cldm.config.sampling
     found = torch.empty((len(sets.rows), EFFORTS, CHANNELS))
     most = PEOPLE[runtime.device.type] // sampling.noise_block * sampling.noise_block
     with runtime.applied(), torch.inference_mode():

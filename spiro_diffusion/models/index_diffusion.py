@@ -41,7 +41,7 @@ from spiro_diffusion.models.layers import step_phase, table, zero_linear
 from spiro_diffusion.models.volumes import TargetVolumes
 from spiro_diffusion.physiology import mean_surface
 
-NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 40.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
+NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 30.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
 HEAD = 32  # channels of an attention head
 ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty slot
 TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the efforts
