@@ -44,33 +44,33 @@ VQVAE_PARAMS = Params(
 )
 
 
-def unet_losses(place: Runtime) -> np.ndarray:
+def unet_losses(compute: Runtime) -> np.ndarray:
     """Losses of some epochs of a small U-Net."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    denoiser = Denoiser(UNet(NETWORK)).to(place.device)
+    denoiser = Denoiser(UNet(NETWORK)).to(compute.device)
     alike, own = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
-    clean = (alike + 0.1 * own).to(place.device)  # what is alike is soon learned
-    known = torch.zeros((CURVES, len(CONDITIONS) + len(NAMES)), device=place.device)
-    zeros = torch.zeros(known.shape[1], device=place.device)
-    rows = torch.arange(CURVES, device=place.device)
-    weights = torch.ones(1, device=place.device)
+    clean = (alike + 0.1 * own).to(compute.device)  # what is alike is soon learned
+    known = torch.zeros((CURVES, len(CONDITIONS) + len(NAMES)), device=compute.device)
+    zeros = torch.zeros(known.shape[1], device=compute.device)
+    rows = torch.arange(CURVES, device=compute.device)
+    weights = torch.ones(1, device=compute.device)
     task = DenoisingTask(
         denoiser, Examples(clean, known, rows[:1], weights), Noise(), Augmentation(zeros, zeros, zeros.bool(), 0.1), 1
     )
-    return _losses(training._Loop(task, RECIPE, rows, place))
+    return _losses(training._Loop(task, RECIPE, rows, compute))
 
 
-def vqvae_losses(place: Runtime) -> np.ndarray:
+def vqvae_losses(compute: Runtime) -> np.ndarray:
     """Losses of some epochs of a small VQ-VAE, the quantiser from the third on."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    flow = torch.rand((CURVES, 512), generator=generator).to(place.device)
-    rows = torch.arange(CURVES, device=place.device)
+    flow = torch.rand((CURVES, 512), generator=generator).to(compute.device)
+    rows = torch.arange(CURVES, device=compute.device)
     task = VQVAETask(
-        VQVAE(VQVAE_PARAMS.network).to(place.device), flow, flow, rows, rows[:1], VQVAE_PARAMS.autoencoding
+        VQVAE(VQVAE_PARAMS.network).to(compute.device), flow, flow, rows, rows[:1], VQVAE_PARAMS.autoencoding
     )
-    return _losses(training._Loop(task, VQVAE_PARAMS, rows, place))
+    return _losses(training._Loop(task, VQVAE_PARAMS, rows, compute))
 
 
 def _losses(loop: training._Loop) -> np.ndarray:
@@ -78,7 +78,7 @@ def _losses(loop: training._Loop) -> np.ndarray:
         return np.array([loop.epoch(epoch)["loss"] for epoch in range(EPOCHS)])
 
 
-def curves(place: Runtime) -> np.ndarray:
+def curves(compute: Runtime) -> np.ndarray:
     """Curves of a small untrained generator in three full batches and a rest, (n, 512) L/s."""
     torch.manual_seed(0)
     config = CLDMConfig(NETWORK, Noise(), FactsConfig(width=16, blocks=1), Noise())
@@ -89,7 +89,7 @@ def curves(place: Runtime) -> np.ndarray:
         if "leave" in name:  # it begins at zero
             torch.nn.init.normal_(parameter, std=0.01)
     people = pd.DataFrame({"age": [45.0, 20.0], "height": [175.0, 160.0], "sex": [1, 2]})
-    generator = Generator(vqvae, cldm, {}, place)
+    generator = Generator(vqvae, cldm, {}, compute)
     return generator.sample(people, 100, 0, steps=4, batch=64, progress=False)
 
 
@@ -98,19 +98,19 @@ def apart(found: np.ndarray, plain: np.ndarray) -> float:
     return float(np.abs(found - plain).max() / np.ptp(plain))
 
 
-def checks(place: Runtime) -> list[dict[str, Any]]:
+def checks(compute: Runtime) -> list[dict[str, Any]]:
     """How far each fast path is from the plain one in float32, and what rounding allows."""
-    exact = replace(place, dtype=torch.float32, graphs=False)
+    exact = replace(compute, dtype=torch.float32, graphs=False)
     short = replace(exact, dtype=torch.bfloat16)
     found = [("U-Net training in bfloat16", unet_losses, short, 0.15)]
-    if place.device.type == "cuda":
+    if compute.device.type == "cuda":
         found += [
             ("U-Net training with fused kernels", unet_losses, exact, 1e-2),
             ("U-Net training with fused kernels in bfloat16", unet_losses, short, 0.15),
             ("VQ-VAE training with fused kernels", vqvae_losses, exact, 1e-2),
             ("sampling with fused kernels", curves, exact, 1e-3),
         ]
-    if place.graphs:
+    if compute.graphs:
         found += [
             ("U-Net training as a CUDA graph", unet_losses, replace(exact, graphs=True), 1e-2),
             ("U-Net training as a CUDA graph in bfloat16", unet_losses, replace(short, graphs=True), 0.15),

@@ -28,7 +28,7 @@ from spiro_diffusion.core.artifacts import write_npz
 from spiro_diffusion.evaluation import completion
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.sessions import draw_sessions
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.reconstruction.densities import load_reconstructor
 
 PAGE = Path(__file__).parents[1] / "docs/benchmark.md"
@@ -60,9 +60,9 @@ def draw(models: Path, source: Source, tasks: list[Task], folder: Path) -> dict[
 
 def generated(generator: Generator, task: Path) -> Arrays:
     """Curves for the rows of generation.csv."""
-    asked = pd.read_csv(task / "generation.csv")
-    flow = generator.sample(asked.drop(columns="id"), DRAWS["generation"], SEED)
-    return {"id": asked["id"].to_numpy(str), "flow_l_s": flow, "smooth": np.array(True)}
+    requested = pd.read_csv(task / "generation.csv")
+    flow = generator.sample(requested.drop(columns="id"), DRAWS["generation"], SEED)
+    return {"id": requested["id"].to_numpy(str), "flow_l_s": flow, "smooth": np.array(True)}
 
 
 def blown(generator: Generator, task: Path) -> Arrays:

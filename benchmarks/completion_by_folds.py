@@ -108,8 +108,8 @@ def _model(loops: Path, fold: int, participants: int, folder: Path) -> Reconstru
         artifacts.write_text(folder / "params.yaml", yaml.safe_dump(run.merged(read_params(), changes)))
         for stage in STAGES:
             assert run.run_one(stage, folder) == 0
-    place = configure(RuntimeParams(device="cpu", threads=1))
-    generator: Any = SimpleNamespace(place=place)  # plain paths ask for no more
+    compute = configure(RuntimeParams(device="cpu", threads=1))
+    generator: Any = SimpleNamespace(runtime=compute)  # plain paths ask for no more
     return load_reconstructor(checkpoint, generator)
 
 

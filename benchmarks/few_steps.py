@@ -83,7 +83,7 @@ class Lessons(NamedTuple):
     train: Tensor
 
 
-def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons:
+def lessons(folder: Path, cldm: CLDM, params: Params, compute: Runtime) -> Lessons:
     """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
     table = read_table(folder / "data" / "curves.parquet")
     held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
@@ -91,23 +91,23 @@ def lessons(folder: Path, cldm: CLDM, params: Params, place: Runtime) -> Lessons
     determined = np.isfinite(logs).all(axis=1)
     taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
     train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
-    clean = [cldm.standardise(held[part].to(place.device)) for part in batches(len(table), STANDARDISED)]
-    told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(place.device))
-    known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(place.device), told], dim=1)
-    change = params.augmentation(len(effort_facts.NAMES)).to(place.device)
-    weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(place.device)
-    examples = Examples(torch.cat(clean), known, choosing.to(place.device), weights)
-    return Lessons(examples, change, train.to(place.device))
+    clean = [cldm.standardise(held[part].to(compute.device)) for part in batches(len(table), STANDARDISED)]
+    told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
+    known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), told], dim=1)
+    change = params.augmentation(len(effort_facts.NAMES)).to(compute.device)
+    weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(compute.device)
+    examples = Examples(torch.cat(clean), known, choosing.to(compute.device), weights)
+    return Lessons(examples, change, train.to(compute.device))
 
 
-def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, place: Runtime) -> CLDM:
+def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, compute: Runtime) -> CLDM:
     """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
     student = copy.deepcopy(cldm)
     rest = learned.examples, learned.change, recipe.seed
     task = few_steps.JumpTask(cldm.denoiser, jumps, cldm.config.noise, *rest)
     print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
     name = f"few_steps_{jumps}"
-    fitted = loop.fit(task, recipe, learned.train, place, name, run)
+    fitted = loop.fit(task, recipe, learned.train, compute, name, run)
     loop.done(run, name)
     student.denoiser.load_state_dict(fitted.weights)
     print(f", after {_score(task):.4f}", file=sys.stderr, flush=True)
@@ -138,7 +138,7 @@ def _figures(candidate: Candidate, real: Real, resamples: int, seed: int, name: 
 
 def _speed(way: Way, people: pd.DataFrame) -> float:
     """Finished curves a second, median of five full batches behind those that warm up and capture."""
-    batch = BATCH[way.generator.place.device.type]
+    batch = BATCH[way.generator.runtime.device.type]
     many, times = people.iloc[np.arange(batch) % len(people)], []
     for _ in range(7):
         began = time.perf_counter()
@@ -172,66 +172,67 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        compared(asked)
+        compared(options)
     except SpiroError as error:
         sys.exit(f"few_steps: {error}")
 
 
-def compared(asked: argparse.Namespace) -> None:
+def compared(options: argparse.Namespace) -> None:
     """Distil, judge, print the table and write the JSON.
 
     Raises SpiroError where a file of the run is missing or the teacher's steps cannot be shared out.
     """
-    for jumps in asked.evaluations:
+    for jumps in options.evaluations:
         if jumps < 1 or few_steps.SUBSTEPS % jumps:
             raise SpiroError(f"--evaluations {jumps}: expected a divisor of {few_steps.SUBSTEPS}")
-    place = runtime.configure(runtime.RuntimeParams(device=asked.device))
-    folder, seed = asked.folder, asked.seed
-    changes = bare.settings(asked.preset) if asked.preset else []
+    compute = runtime.configure(runtime.RuntimeParams(device=options.device))
+    folder, seed = options.folder, options.seed
+    changes = bare.settings(options.preset) if options.preset else []
     section = bare.merged(read_params(), changes)["train_cldm"]
     params = filled(Params, section, "train_cldm.")
     recipe = loop.Recipe(
-        epochs=asked.epochs,
-        batch=asked.batch or params.batch,
-        lr=asked.rate * params.lr,
+        epochs=options.epochs,
+        batch=options.batch or params.batch,
+        lr=options.rate * params.lr,
         warmup=params.warmup,
         weight_decay=params.weight_decay,
         clip=params.clip,
         ema=params.ema,
-        validate_every=max(1, asked.epochs // 4),
+        validate_every=max(1, options.epochs // 4),
         seed=seed,
     )
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
-    own = Generator.from_checkpoints(files["vqvae"], files["cldm"], place)
-    learned = lessons(folder, own.cldm, params, place)
+    own = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
+    learned = lessons(folder, own.cldm, params, compute)
     run = loop.fingerprint(recipe, [files["cldm"]], Path(__file__))
-    ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in asked.teacher]
+    ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in options.teacher]
     seconds = {}
-    for jumps in asked.evaluations:
+    for jumps in options.evaluations:
         began = time.monotonic()
-        student = distilled(own.cldm, jumps, learned, recipe, run, place)
+        student = distilled(own.cldm, jumps, learned, recipe, run, compute)
         seconds[jumps] = round(time.monotonic() - began, 1)
-        ways.append(Way(f"student, {jumps}", Generator(own.vqvae, student, own.made_from, place), "euler", jumps))
+        ways.append(Way(f"student, {jumps}", Generator(own.vqvae, student, own.made_from, compute), "euler", jumps))
         if jumps > 1:  # what its levels alone are worth
             plain = copy.deepcopy(own.cldm)
             plain.config = student.config
             name = f"trained, the student's {jumps} levels"
-            ways.append(Way(name, Generator(own.vqvae, plain, own.made_from, place), "dpmpp_2m", jumps))
+            ways.append(Way(name, Generator(own.vqvae, plain, own.made_from, compute), "dpmpp_2m", jumps))
     del learned
 
     held = folder / "data"
     real = data.load_real(held / "signals_L512.npy", held / "curves.parquet", held / "repaired", "reporting", seed)
-    rows = [_figures(candidates.floor(real, asked.draws, seed), real, asked.resamples, seed, "floor")]
+    rows = [_figures(candidates.floor(real, options.draws, seed), real, options.resamples, seed, "floor")]
     for way in ways:
-        rows.append(judged(way, real, asked.draws, asked.resamples, seed))
+        rows.append(judged(way, real, options.draws, options.resamples, seed))
         print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     judges = {"participants": int(real.held.people["seqn"].nunique()), "curves": len(real.held.people)}
-    device = torch.cuda.get_device_name() if place.device.type == "cuda" else "cpu"
-    options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(asked).items() if k not in ("out", "folder")}
+    device = torch.cuda.get_device_name() if compute.device.type == "cuda" else "cpu"
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("out", "folder")}
     artifacts.write_json(
-        asked.out, {"device": device, "split": "validation", **judges, **options, "training_s": seconds, "rows": rows}
+        options.out,
+        {"device": device, "split": "validation", **judges, **settings, "training_s": seconds, "rows": rows},
     )
     print(table(rows))
 

@@ -37,10 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--folder", type=Path, default=Path(), help="where data/ of the pipeline is")
     parser.add_argument("--curves", type=int, default=3000)
-    asked = parser.parse_args()
-    table = read_table(asked.folder / "data" / "curves.parquet")
-    rows = np.random.default_rng(0).permutation(splits.rows_of_part(table, "train"))[: asked.curves]
-    real = data.measure(table.iloc[np.sort(rows)], asked.folder / "data" / "repaired")
+    options = parser.parse_args()
+    table = read_table(options.folder / "data" / "curves.parquet")
+    rows = np.random.default_rng(0).permutation(splits.rows_of_part(table, "train"))[: options.curves]
+    real = data.measure(table.iloc[np.sort(rows)], options.folder / "data" / "repaired")
     btps = real.people["btps"].to_numpy()
     signals = time_grid.to_grid(real.flow(), np.full(len(real), time_grid.LEAD_S))
     smooth = time_grid.to_10ms(dequantise.before(signals, btps))

@@ -69,14 +69,14 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
     }
     scores = {name: _score(POPULATION.values[name], people, np.asarray(v)) for name, v in values.items()}
     names = list(POPULATION.values)
-    given, wanted = [names.index(name) for name in values], [names.index(name) for name in ("early", "late")]
+    given, required = [names.index(name) for name in values], [names.index(name) for name in ("early", "late")]
     bow = scores["ratio"] ** 2 - 1
     known = np.stack(list(scores.values()), axis=1) - np.outer(bow, POPULATION.bends[given])
     joint = POPULATION.covariances
-    weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, wanted)])
-    root = np.linalg.cholesky(joint[np.ix_(wanted, wanted)] - joint[np.ix_(wanted, given)] @ weights)
+    weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, required)])
+    root = np.linalg.cholesky(joint[np.ix_(required, required)] - joint[np.ix_(required, given)] @ weights)
     own = np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T  # farther out scores are not normal jointly
-    drawn = known @ weights + own + np.outer(bow, POPULATION.bends[wanted])
+    drawn = known @ weights + own + np.outer(bow, POPULATION.bends[required])
     early, late = drawn.T
     models = POPULATION.values
     return POPULATION.drawn(models["early"], people, early), POPULATION.drawn(models["late"], people, late)

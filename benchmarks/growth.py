@@ -94,11 +94,11 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=600)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.models:
-        return untrained(asked.models)
-    small, few = grown(asked.participants, asked.whole)
-    large, many = grown(TIMES * asked.participants, asked.whole)
+    options = parser.parse_args()
+    if options.models:
+        return untrained(options.models)
+    small, few = grown(options.participants, options.whole)
+    large, many = grown(TIMES * options.participants, options.whole)
     print(f"| {few:,} and {many:,} curves | MB | MB | growth | MB a 1,000 curves | s | s | s a curve, growth |")
     print("| --- |" + " ---: |" * 7)
     wrong = []

@@ -184,22 +184,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--table", action="store_true", help="only show what earlier calls gave")
-    asked = parser.parse_args()
-    record = asked.folder / "kills.jsonl"
-    if not asked.table:
-        repository = prepared(asked.folder)
+    options = parser.parse_args()
+    record = options.folder / "kills.jsonl"
+    if not options.table:
+        repository = prepared(options.folder)
         stages = killing.stages(repository)
-        known = asked.folder / "seconds.json"
+        known = options.folder / "seconds.json"
         if not known.is_file():
             known.write_text(json.dumps({name: timed(repository, stage) for name, stage in stages.items()}))
         seconds = json.loads(known.read_text())
-        rng, done = random.Random(asked.seed), 0
-        with record.open("a") as file, tqdm(total=asked.kills, unit="kill") as bar:
-            while done < asked.kills:
+        rng, done = random.Random(options.seed), 0
+        with record.open("a") as file, tqdm(total=options.kills, unit="kill") as bar:
+            while done < options.kills:
                 name = list(stages)[done % len(stages)]
                 found = kill(repository, stages[name], seconds[name], rng)
                 if found is not None:
-                    file.write(json.dumps(found | {"seed": asked.seed}) + "\n")
+                    file.write(json.dumps(found | {"seed": options.seed}) + "\n")
                     file.flush()
                     done += 1
                     bar.update()

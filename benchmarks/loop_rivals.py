@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.evaluation import completion_rivals, interruptions
+from spiro_diffusion.evaluation import completion_learners, interruptions
 from spiro_diffusion.evaluation.completion_baselines import Efforts, Known, features_of, seen_volume
 from spiro_diffusion.evaluation.conditional import crps
 from spiro_diffusion.evaluation.interruptions import Case
@@ -52,14 +52,14 @@ def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int)
     cases = [*others, own]
     seen = (features_of(case) for case in cases)
     x, check, new = (np.column_stack([one, np.log(rest)]) for one, rest in zip(seen, rests, strict=True))
-    quantiles = [completion_rivals._quantile(q, (x, y), (check, to_check), new) for q in completion_rivals.LEVELS]
-    boosted = completion_rivals._between(np.sort(quantiles, axis=0).T, rng.random((len(new), draws)))
-    places = completion_rivals._coordinates(*cases)
+    quantiles = [completion_learners._quantile(q, (x, y), (check, to_check), new) for q in completion_learners.LEVELS]
+    boosted = completion_learners._between(np.sort(quantiles, axis=0).T, rng.random((len(new), draws)))
+    places = completion_learners._coordinates(*cases)
     scale = np.log(rests[0]).std()
     x, check, new = (np.column_stack([one, np.log(rest) / scale]) for one, rest in zip(places, rests, strict=True))
-    tried = [completion_rivals._local(x, y, check, k, draws, rng) for k in completion_rivals.NEIGHBOURS]
-    best = completion_rivals.NEIGHBOURS[int(np.argmin([crps(to_check, one).mean() for one in tried]))]
-    nearest = completion_rivals._local(x, y, new, best, draws, rng)
+    tried = [completion_learners._local(x, y, check, k, draws, rng) for k in completion_learners.NEIGHBOURS]
+    best = completion_learners.NEIGHBOURS[int(np.argmin([crps(to_check, one).mean() for one in tried]))]
+    nearest = completion_learners._local(x, y, new, best, draws, rng)
     found = zip(LEARNED, (boosted, nearest), strict=True)
     return {name: _completed(own, efforts, drawn) for name, drawn in found}
 

@@ -50,10 +50,10 @@ def _cell(cut: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--add", nargs=2, metavar=("WORDS", "FIGURES"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     loops = artifacts.read_json(FIGURES)
-    if asked.add:
-        words, source = asked.add
+    if options.add:
+        words, source = options.add
         loops["tables"][words] = artifacts.read_json(Path(source))["cuts"]
         artifacts.write_json(FIGURES, loops)
     artifacts.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), loops))

@@ -92,9 +92,9 @@ class Row:
 class Bench:
     """Curves, networks and the timing of each part."""
 
-    def __init__(self, place: Runtime, curves: int, runs: int, preset: Path | None) -> None:
-        self.place, self.runs = place, runs
-        self.device, self.kind = place.device, place.device.type
+    def __init__(self, compute: Runtime, curves: int, runs: int, preset: Path | None) -> None:
+        self.runtime, self.runs = compute, runs
+        self.device, self.kind = compute.device, compute.device.type
         sections = run.merged(read_params(ROOT / "params.yaml"), run.settings(preset) if preset else [])
         self.vqvae_params = train_vqvae.Params(**sections["train_vqvae"])
         self.cldm_params = train_cldm.Params(**sections["train_cldm"])
@@ -108,7 +108,7 @@ class Bench:
         self.vqvae = VQVAE(self.vqvae_params.network).to(self.device).eval()
         self.cldm = CLDM(self.cldm_params.model(self.channels)).to(self.device).eval()
         self.plain_vqvae, self.plain_unet = PlainVQVAE().to(self.device), PlainUNet().to(self.device)
-        self.generator = Generator(self.vqvae, self.cldm, {}, place)
+        self.generator = Generator(self.vqvae, self.cldm, {}, compute)
 
     def timed(self, function: Callable[[], Any]) -> list[float]:
         return roofline.times(function, self.device, self.runs)
@@ -130,19 +130,19 @@ class Bench:
             recipe = training.Recipe(LONG, batch, origin_loops.RATE, 0.0, 0.01, 1e9, 0.0, LONG, 1)
         if what == "origin's VQ-VAE":
             task: training.Task = PlainVQVAETask(PlainVQVAE().to(self.device), self.flow.to(self.device), rows[:1])
-            return training._Loop(task, recipe, rows, self.place.exact())
+            return training._Loop(task, recipe, rows, self.runtime.exact())
         if what == "origin's U-Net":
             known = told(self.people).to(self.device)
             task = NoiseTask(PlainUNet().to(self.device), self.tokens.to(self.device), known, rows[:1], self.schedule)
-            return training._Loop(task, recipe, rows, self.place)
+            return training._Loop(task, recipe, rows, self.runtime)
         if what == "VQ-VAE":
             flow = self.flow.to(self.device)
             params = dataclasses.replace(self.vqvae_params, epochs=LONG, batch=batch, validate_every=LONG)
             task = VQVAETask(VQVAE(params.network).to(self.device), flow, flow, rows, rows[:1], params.autoencoding)
-            return training._Loop(task, params, rows, self.place.exact())
+            return training._Loop(task, params, rows, self.runtime.exact())
         denoiser = CLDM(self.cldm_params.model(self.channels)).denoiser.to(self.device)
         recipe = dataclasses.replace(self.cldm_params, epochs=LONG, batch=batch, validate_every=LONG)
-        return training._Loop(unet_task(denoiser, self, n), recipe, rows, self.place)
+        return training._Loop(unet_task(denoiser, self, n), recipe, rows, self.runtime)
 
     def trained(self, part: str, who: str, what: str, batch: int) -> Row:
         """Epochs of the engine."""
@@ -150,9 +150,9 @@ class Bench:
         epochs = iter(range(self.vqvae_params.warmup_epochs, LONG))  # from the first one with the quantiser
         seconds = self.timed(lambda: loop.epoch(next(epochs)))
         draws = loop.task.draw(loop.batch, torch.Generator(self.device).manual_seed(0))
-        asked = roofline.work(lambda: loop._compute(loop.rows[: loop.batch], *draws))
+        work = roofline.work(lambda: loop._compute(loop.rows[: loop.batch], *draws))
         dtype = loop.runtime.dtype
-        return self.row(part, who, dtype, loop.batch, loop.steps * loop.batch, seconds, a_curve(asked, loop.batch))
+        return self.row(part, who, dtype, loop.batch, loop.steps * loop.batch, seconds, a_curve(work, loop.batch))
 
     def trained_as_origin(self, part: str, trainer: origin_loops.Trainer) -> Row:
         """Epochs of the origin's loop."""
@@ -165,8 +165,8 @@ class Bench:
             trainer.loss(*one).backward()
             trainer.optimizer.step()
 
-        curves, asked = len(trainer.loader) * batch, a_curve(roofline.work(step), batch)
-        return self.row(part, ORIGIN, torch.float32, batch, curves, seconds, asked)
+        curves, work = len(trainer.loader) * batch, a_curve(roofline.work(step), batch)
+        return self.row(part, ORIGIN, torch.float32, batch, curves, seconds, work)
 
     def training(self) -> Iterator[Row]:
         known, batch, free = told(self.people), origin_loops.BATCH, FREE_BATCH[self.kind]
@@ -191,13 +191,11 @@ class Bench:
     def encoding(self) -> Iterator[Row]:
         n, batch, exact = len(self.flow), origin_loops.BATCH, torch.float32
         some = self.flow[: self.encode_batch].to(self.device)
-        asked = a_curve(roofline.work(no_grad(lambda: self.plain_vqvae.snap(self.plain_vqvae.encode(some)))), len(some))
+        work = a_curve(roofline.work(no_grad(lambda: self.plain_vqvae.snap(self.plain_vqvae.encode(some)))), len(some))
         seconds = self.timed(lambda: origin_loops.encode(self.plain_vqvae, self.flow))
-        yield self.row("encode", ORIGIN, exact, batch, n, seconds, asked)
-        asked = a_curve(roofline.work(no_grad(lambda: self.vqvae.encode(some))), len(some))
-        yield self.row(
-            "encode", DEFAULT, exact, self.encode_batch, n, self.timed(lambda: self.encode(self.flow)), asked
-        )
+        yield self.row("encode", ORIGIN, exact, batch, n, seconds, work)
+        work = a_curve(roofline.work(no_grad(lambda: self.vqvae.encode(some))), len(some))
+        yield self.row("encode", DEFAULT, exact, self.encode_batch, n, self.timed(lambda: self.encode(self.flow)), work)
 
     def sampling(self) -> Iterator[Row]:
         n, steps = DDPM_TIMED[self.kind]
@@ -205,13 +203,13 @@ class Bench:
         step = roofline.work(lambda: origin_loops.denoise(self.plain_unet, known, self.schedule, 1))
         parts = self.timed(lambda: origin_loops.denoise(self.plain_unet, known, self.schedule, steps))
         whole, share = [s * DDPM_STEPS / steps for s in parts], DDPM_STEPS / n
-        asked = Work(round(step.flops * share), round(step.bytes * share))
-        yield self.row("sample", ORIGIN, torch.float32, n, n, whole, asked)
+        work = Work(round(step.flops * share), round(step.bytes * share))
+        yield self.row("sample", ORIGIN, torch.float32, n, n, whole, work)
         n = SAMPLED[self.kind]
         people = made_people(n)
         seconds = self.timed(lambda: self.generator.sample(people, 1, 0, progress=False))
-        asked = a_curve(roofline.work(self.one_batch(64)), 64)
-        yield self.row("sample", DEFAULT, self.place.dtype, BATCH[self.kind], n, seconds, asked)
+        work = a_curve(roofline.work(self.one_batch(64)), 64)
+        yield self.row("sample", DEFAULT, self.runtime.dtype, BATCH[self.kind], n, seconds, work)
 
     def one_batch(self, n: int) -> Callable[[], Any]:
         """Finishing n curves without a graph."""
@@ -230,9 +228,9 @@ class Bench:
         n, exact = len(self.tokens), torch.float32
         tokens = self.tokens.to(self.device)
         some = tokens[:256]
-        asked = a_curve(roofline.work(no_grad(lambda: self.plain_vqvae.decode(self.plain_vqvae.snap(some)))), len(some))
+        work = a_curve(roofline.work(no_grad(lambda: self.plain_vqvae.decode(self.plain_vqvae.snap(some)))), len(some))
         seconds = self.timed(lambda: origin_loops.decode(self.plain_vqvae, tokens))
-        yield self.row("decode", ORIGIN, exact, origin_loops.SAMPLED, n, seconds, asked)
+        yield self.row("decode", ORIGIN, exact, origin_loops.SAMPLED, n, seconds, work)
         narrower = self.vqvae.narrower().detach()
         size = BATCH[self.kind]
 
@@ -240,9 +238,9 @@ class Bench:
         def ours(part: Tensor) -> Tensor:
             return self.vqvae.decode(self.vqvae.snap(part, narrower)).flow
 
-        asked = a_curve(roofline.work(lambda: ours(some)), len(some))
+        work = a_curve(roofline.work(lambda: ours(some)), len(some))
         seconds = self.timed(lambda: [ours(part).cpu() for part in tokens.split(size)])
-        yield self.row("decode", DEFAULT, exact, size, n, seconds, asked)
+        yield self.row("decode", DEFAULT, exact, size, n, seconds, work)
 
     # growth
 
@@ -311,9 +309,9 @@ def told(people: pd.DataFrame) -> Tensor:
     return torch.from_numpy(conditioning.encode(people)[:, :3])
 
 
-def a_curve(asked: Work, curves: int) -> Work:
+def a_curve(work: Work, curves: int) -> Work:
     """The work of `curves` curves as that of one."""
-    return Work(asked.flops // curves, asked.bytes // curves)
+    return Work(work.flops // curves, work.bytes // curves)
 
 
 def no_grad(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -348,7 +346,7 @@ def exponents(points: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def machine(place: Runtime) -> dict[str, Any]:
+def machine(compute: Runtime) -> dict[str, Any]:
     """Where this runs."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
@@ -356,7 +354,7 @@ def machine(place: Runtime) -> dict[str, Any]:
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
-        "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "CPU",
+        "device": torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else "CPU",
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
@@ -364,7 +362,7 @@ def machine(place: Runtime) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "commit": git.stdout.strip(),
-        "graphs": place.graphs,
+        "graphs": compute.graphs,
     }
 
 
@@ -406,40 +404,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(".scratch/speed.json"))
     parser.add_argument("--show", type=Path, metavar="JSON", help="run nothing: the tables of an earlier run")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="with --show: put them into a page that has marks")
-    asked = parser.parse_args()
-    if asked.show:
-        shown = artifacts.read_json(asked.show)
-        if asked.into is None:
+    options = parser.parse_args()
+    if options.show:
+        shown = artifacts.read_json(options.show)
+        if options.into is None:
             print(speed_tables.tables(shown))
         else:
-            speed_tables.insert(asked.into, shown)
+            speed_tables.insert(options.into, shown)
         return
     began = time.monotonic()
     try:
-        place = configure(RuntimeParams(device=asked.device, threads=asked.threads, graphs=asked.graphs))
+        compute = configure(RuntimeParams(device=options.device, threads=options.threads, graphs=options.graphs))
     except SpiroError as error:
         sys.exit(f"benchmarks.models: {error}")
-    kind = place.device.type
-    preset = asked.preset or (ROOT / "presets/full.yaml" if kind == "cuda" else None)
-    result: dict[str, Any] = {"machine": machine(place), "preset": preset.name if preset else "params.yaml"}
-    result["agreement"] = agreement.checks(place)
-    types = {str(t).removeprefix("torch."): t for t in (place.dtype, torch.float32)}
-    with place.applied():
-        limits = {name: roofline.ceilings(place.device, dtype, asked.runs) for name, dtype in types.items()}
+    kind = compute.device.type
+    preset = options.preset or (ROOT / "presets/full.yaml" if kind == "cuda" else None)
+    result: dict[str, Any] = {"machine": machine(compute), "preset": preset.name if preset else "params.yaml"}
+    result["agreement"] = agreement.checks(compute)
+    types = {str(t).removeprefix("torch."): t for t in (compute.dtype, torch.float32)}
+    with compute.applied():
+        limits = {name: roofline.ceilings(compute.device, dtype, options.runs) for name, dtype in types.items()}
     result["ceilings"] = {name: limit._asdict() for name, limit in limits.items()}
-    with place.applied():
-        bench = Bench(place, asked.curves or CURVES[kind], asked.runs, preset)
+    with compute.applied():
+        bench = Bench(compute, options.curves or CURVES[kind], options.runs, preset)
         rows = [row for part in (bench.training, bench.encoding, bench.sampling, bench.decoding) for row in part()]
         result["rows"] = [row.as_json(limits[row.dtype]) for row in rows]
         result["ratios"] = speed_tables.ratios(result["rows"])
         result["targets"] = speed_tables.targets(kind, result["rows"], result["ratios"])
-        result["growth"] = bench.growing(list(GROWTH[kind] if asked.growth is None else asked.growth))
-        if asked.profile:
+        result["growth"] = bench.growing(list(GROWTH[kind] if options.growth is None else options.growth))
+        if options.profile:
             result["profile"] = profile(bench)
     result["seconds"] = time.monotonic() - began
-    artifacts.write_json(asked.out, result)
+    artifacts.write_json(options.out, result)
     print(speed_tables.tables(result))
-    print(f"\n{result['seconds']:.0f} s; {asked.out}")
+    print(f"\n{result['seconds']:.0f} s; {options.out}")
     if any(a["difference"] > a["allowed"] for a in result["agreement"]):
         sys.exit("a fast path does not agree with the plain one")
 

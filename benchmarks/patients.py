@@ -16,7 +16,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.engines.torch_engine import TorchEngine
 from spiro_diffusion.generation import conditional_draws, requests
 from spiro_diffusion.generation.engine import SingleEfforts
-from spiro_diffusion.generation.meeting import MAXIMA
+from spiro_diffusion.generation.matching import MAXIMA
 from spiro_diffusion.physiology import counter, effort_kinds, patterns, spirometry, time_grid
 
 PEOPLE: tuple[dict[str, Any], ...] = (
@@ -39,13 +39,13 @@ def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n:
     """One request: draws found, tried, seconds, and the shares that meet it after a counter of its own."""
     line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(said)}
     try:
-        kept, wanted = requests.accept(pd.DataFrame([person]), generator.made_from, said)
+        kept, required = requests.accept(pd.DataFrame([person]), generator.made_from, said)
     except SpiroError as error:
         return line | {"refused": str(error)[:60]}
-    assert wanted is not None
+    assert required is not None
     began = time.perf_counter()
     efforts = kept.table.assign(person=0, place=np.nan)
-    found = conditional_draws.draw(SingleEfforts(generator), efforts, wanted, n, 0)
+    found = conditional_draws.draw(SingleEfforts(generator), efforts, required, n, 0)
     line |= {"found": int(found.counts[0]), "facts": int(found.facts[0]), "curves": int(found.curves[0])}
     line["seconds"] = round(time.perf_counter() - began, 1)
     if not len(found.signals):
@@ -55,9 +55,9 @@ def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n:
     read = spirometry.indices(flow, spirometry.end_of_flow(flow))
     ok = np.ones(len(flow), dtype=bool)
     values = {name: getattr(read, name) for name in MAXIMA} | {"ratio": read.fev1 / read.fvc}
-    for name, box in wanted.known.items():
+    for name, box in required.known.items():
         ok &= box.take(np.zeros(len(flow), dtype=np.int64)).holds(values[name], name)
-    asked, table = wanted.requests[0], kept.table.iloc[0]
+    asked, table = required.requests[0], kept.table.iloc[0]
     if asked.pattern:
         ok &= patterns.carries(asked.pattern, read.fev1, read.fvc, table["age"], table["height"], table["sex"])
     if asked.effort:

@@ -45,9 +45,9 @@ def read(signals: NDArray) -> pd.DataFrame:
 
 def drawn(generator: TorchEngine, people: pd.DataFrame, said: list[dict[str, Any]], seed: int) -> pd.DataFrame:
     """A curve for each row of `people` that meets what is said of it: `row` and INDICES."""
-    wanted = requests.wanted([Request.of(one) for one in said], people, {})
+    required = requests.requirements([Request.of(one) for one in said], people, {})
     efforts = people.assign(person=np.arange(len(people)), place=np.nan)
-    found = conditional_draws.draw(SingleEfforts(generator), efforts, wanted, 1, seed, progress=True)
+    found = conditional_draws.draw(SingleEfforts(generator), efforts, required, 1, seed, progress=True)
     return read(found.signals).assign(row=found.efforts["person"].to_numpy())
 
 

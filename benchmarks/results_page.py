@@ -49,7 +49,7 @@ def figures_table(record: Record, level: registry.Level) -> list[str]:
     return lines
 
 
-RIVALS = {
+BASELINES = {
     "last_value": "as it stopped",
     "exponential": "exponential",
     "two_exponentials": "two exponentials",
@@ -61,11 +61,11 @@ RIVALS = {
 }
 
 
-def spoiled_table(judged: dict[str, Any]) -> list[str]:
-    """Efforts spoiled and drawn anew: the generator's errors and intervals, and the rivals' median errors of FVC."""
-    rivals = [name for name in RIVALS if all(name in case for case in judged["cases"].values())]
-    head = ["spoiled", "FVC (mL)", "FEF25-75 (L/s)", "90 % interval of FVC: coverage, width (mL)"]
-    head += ["FEV1/FVC bias, obstructed", *(RIVALS[name] for name in rivals), "CRPS over the best rival's"]
+def interrupted_table(judged: dict[str, Any]) -> list[str]:
+    """Interrupted efforts completed: the generator's errors and intervals, and the baselines' median errors of FVC."""
+    baselines = [name for name in BASELINES if all(name in case for case in judged["cases"].values())]
+    head = ["interrupted", "FVC (mL)", "FEF25-75 (L/s)", "90 % interval of FVC: coverage, width (mL)"]
+    head += ["FEV1/FVC bias, obstructed", *(BASELINES[name] for name in baselines), "CRPS over the best baseline's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
         own, fvc = case["generator"], case["generator"]["fvc"]
@@ -75,16 +75,16 @@ def spoiled_table(judged: dict[str, Any]) -> list[str]:
             _said(own["fef2575"]["error"], ".3f"),
             f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
             _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
-            *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in rivals),
-            _ratio(*(case[r]["fvc"]["crps_ratio"] for r in rivals)),
+            *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in baselines),
+            _ratio(*(case[r]["fvc"]["crps_ratio"] for r in baselines)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def others_table(judged: dict[str, Any]) -> list[str]:
-    """The same spoiled efforts without and with the person's best other effort: FVC, both sides by plain paths."""
-    head = ["spoiled", "FVC error (mL)", "90 % width (mL)", "90 % coverage", "CRPS, given over without"]
+    """The same interrupted efforts without and with the person's best other effort: FVC, both sides by plain paths."""
+    head = ["interrupted", "FVC error (mL)", "90 % width (mL)", "90 % coverage", "CRPS, given over without"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["others"]["cases"].items():
         sides = [case["fvc"][side] for side in ("without", "given")]
@@ -122,7 +122,7 @@ DRAWN_TOGETHER = (
 )
 
 
-def spoiled_section(judged: dict[str, Any] | None) -> list[str]:
+def interrupted_section(judged: dict[str, Any] | None) -> list[str]:
     """What the judge of completions found, as lines of Markdown; what is said of drawn curves is not said of NHANES."""
     if judged is None:
         return []
@@ -130,14 +130,14 @@ def spoiled_section(judged: dict[str, Any] | None) -> list[str]:
     real = about["source"] == "nhanes"
     return [
         "",
-        "## Spoiled efforts, drawn anew",
+        "## Interrupted efforts, completed",
         "",
-        f"The best full effort of {about['efforts']} {about['split']} participants, spoiled, with {about['draws']} "
+        f"The best full effort of {about['efforts']} {about['split']} participants, interrupted, with {about['draws']} "
         f"draws each; the densities learned from {about['training_efforts']:,} full training efforts. Median absolute "
-        f"errors; the rivals' are of FVC (mL). {'' if real else DRAWN}"
+        f"errors; the baselines' are of FVC (mL). {'' if real else DRAWN}"
         "[reconstruction.md](reconstruction.md) has the rest.",
         "",
-        *spoiled_table(judged),
+        *interrupted_table(judged),
         "",
         "The same efforts without, and given the person's best other acceptable effort of the same kind of test."
         + ("" if real else f" {DRAWN_TOGETHER}"),
@@ -262,7 +262,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, f
                 for line in ("", f"## {registry.LEVELS[level].capitalize()}", "", *figures_table(record, level))
             ],
             *sessions_section(folders[0] / "metrics/evaluate"),
-            *spoiled_section(judged),
+            *interrupted_section(judged),
             *seeds_section(folders),
             "",
         ]
@@ -282,11 +282,11 @@ def main() -> None:
     )
     parser.add_argument("--note", default="")
     parser.add_argument("--seeds", type=Path, nargs="*", default=[], help="folders of runs with other seeds")
-    asked = parser.parse_args()
-    baselines, evaluated = (asked.folder / "metrics" / name for name in ("baselines", "evaluate"))
+    options = parser.parse_args()
+    baselines, evaluated = (options.folder / "metrics" / name for name in ("baselines", "evaluate"))
     record = Record.read(baselines if (baselines / "judge.json").is_file() else evaluated)
-    params = yaml.safe_load((asked.folder / "params.yaml").read_text(encoding="utf-8"))
-    about = {"machine": asked.machine, "data": asked.data, "commit": asked.commit, "note": asked.note}
+    params = yaml.safe_load((options.folder / "params.yaml").read_text(encoding="utf-8"))
+    about = {"machine": options.machine, "data": options.data, "commit": options.commit, "note": options.note}
     full = Path("metrics/full")
     artifacts.write_json(
         full / "about.json", about | {"judged": record.data, "params": {s: params[s] for s in SECTIONS}}
@@ -294,12 +294,12 @@ def main() -> None:
     artifacts.write_json(full / "targets.json", [target.to_json() for target in record.targets])
     groups = {level: registry.node_at(record.generator, f"groups.{level}.unweighted") for level in registry.LEVELS}
     artifacts.write_json(full / "groups.json", to_json(groups))  # for the model card
-    artifacts.write_json(full / "summary.json", artifacts.read_json(asked.folder / "metrics/evaluate/summary.json"))
-    spoiled = asked.folder / "metrics/reconstruct"
-    judged = artifacts.read_json(spoiled / "judge.json") if (spoiled / "judge.json").is_file() else None
+    artifacts.write_json(full / "summary.json", artifacts.read_json(options.folder / "metrics/evaluate/summary.json"))
+    completed = options.folder / "metrics/reconstruct"
+    judged = artifacts.read_json(completed / "judge.json") if (completed / "judge.json").is_file() else None
     if judged is not None:
-        artifacts.write_json(full / "reconstruct.json", artifacts.read_json(spoiled / "summary.json"))
-    written = page(record, about, judged, [asked.folder, *asked.seeds])
+        artifacts.write_json(full / "reconstruct.json", artifacts.read_json(completed / "summary.json"))
+    written = page(record, about, judged, [options.folder, *options.seeds])
     if loops_page.FIGURES.is_file():
         written = loops_page.with_section(written, artifacts.read_json(loops_page.FIGURES))
     artifacts.write_text(loops_page.PAGE, written)

@@ -38,33 +38,33 @@ from spiro_diffusion.pipeline import run
 MADE = ("models/vqvae.safetensors", "data/latents.npy", "models/cldm.safetensors")
 
 
-def changes(asked: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
+def changes(options: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
     """Settings as `spiro_diffusion.pipeline.run --set` takes them."""
     sections: list[dict[str, dict[str, Any]]] = [
-        {} if asked.default else TINY,
-        {"runtime": {"device": asked.device}},
+        {} if options.default else TINY,
+        {"runtime": {"device": options.device}},
         more,
     ]
     said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
-    return said + asked.set
+    return said + options.set
 
 
-def trained(asked: argparse.Namespace, name: str, last: str = "train_cldm", **more: dict[str, Any]) -> Path:
+def trained(options: argparse.Namespace, name: str, last: str = "train_cldm", **more: dict[str, Any]) -> Path:
     """A folder with models trained on the curves of `asked.folder`/curves."""
-    curves, folder = asked.folder / "curves", asked.folder / name
+    curves, folder = options.folder / "curves", options.folder / name
     if not (curves / "data" / "curves.parquet").is_file():
-        run.run(curves, changes(asked), last="resample")
+        run.run(curves, changes(options), last="resample")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(curves, folder)
-    run.run(folder, changes(asked, **more), first="train_vqvae", last=last)
+    run.run(folder, changes(options, **more), first="train_vqvae", last=last)
     return folder
 
 
-def bytes_twice(asked: argparse.Namespace, deterministic: bool) -> bool:
+def bytes_twice(options: argparse.Namespace, deterministic: bool) -> bool:
     """Print what two trainings of one seed made; whether it was the same."""
     runtime = {"deterministic": str(deterministic).lower()}
     began = time.monotonic()
-    first, second = (trained(asked, f"bytes{i}", runtime=runtime) for i in (1, 2))
+    first, second = (trained(options, f"bytes{i}", runtime=runtime) for i in (1, 2))
     seconds = (time.monotonic() - began) / 2
     same = []
     for made in MADE:
@@ -75,49 +75,49 @@ def bytes_twice(asked: argparse.Namespace, deterministic: bool) -> bool:
     return all(same)
 
 
-def spread(asked: argparse.Namespace) -> None:
+def spread(options: argparse.Namespace) -> None:
     """Print each headline figure over the seeds."""
     found: dict[str, list[float]] = {}
-    for seed in asked.seeds:
+    for seed in options.seeds:
         own = {"train_vqvae": {"seed": seed}, "train_cldm": {"seed": seed}, "evaluate": {"split": "validation"}}
-        folder = trained(asked, f"seed{seed}", "evaluate", **own)
+        folder = trained(options, f"seed{seed}", "evaluate", **own)
         for key, value in artifacts.read_json(folder / "metrics/evaluate/summary.json").items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 found.setdefault(key, []).append(value)
     print(
-        f"| figure, seeds {', '.join(map(str, asked.seeds))} | mean | SD | least | largest |\n| --- |" + " ---: |" * 4
+        f"| figure, seeds {', '.join(map(str, options.seeds))} | mean | SD | least | largest |\n| --- |" + " ---: |" * 4
     )
     for key, values in found.items():
         sd = statistics.stdev(values) if len(values) > 1 else float("nan")
         print(f"| {key} | {statistics.fmean(values):.4g} | {sd:.2g} | {min(values):.4g} | {max(values):.4g} |")
 
 
-def same_on_processor(asked: argparse.Namespace) -> bool:
+def same_on_processor(options: argparse.Namespace) -> bool:
     """Run the pipeline on one processor; whether it made what the others made."""
-    name, folder = asked.processor, asked.folder / asked.processor
+    name, folder = options.processor, options.folder / options.processor
     shutil.rmtree(folder, ignore_errors=True)
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(folder)], check=True)
     subprocess.run(["git", "checkout", "--quiet", "--detach", commit], cwd=folder, check=True)
     repository = Repository.at(folder)
     committed = repository.lock()
-    if not asked.default:
+    if not options.default:
         repository.set(TINY | {"runtime": {"threads": 2}})  # as by default
         (folder / "dvc.lock").unlink()
     through = [] if name == "real" else [str(ROOT / "tests" / "cpuid_as"), name]
     command = [*through, sys.executable, "-m", "dvc", "repro", "--quiet"]
     own = {"PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     began = time.monotonic()
-    with (asked.folder / f"{name}.log").open("w") as log:
+    with (options.folder / f"{name}.log").open("w") as log:
         done = subprocess.run(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log, check=False)
     if done.returncode:
         sys.exit(f"{name}: dvc repro ended with {done.returncode}; see {log.name}")
     print(f"{name}: {time.monotonic() - began:.0f} s at {commit[:7]}\n\n| output | hash |\n| --- | --- |")
     made = hashes(repository.lock())
     print("\n".join(f"| {path} | {value} |" for path, value in made.items()), end="\n\n")
-    others = {other.parent.name: Repository.at(other.parent).lock() for other in asked.folder.glob("*/dvc.lock")}
+    others = {other.parent.name: Repository.at(other.parent).lock() for other in options.folder.glob("*/dvc.lock")}
     del others[name]
-    if asked.default:
+    if options.default:
         others["the committed dvc.lock"] = committed
     same = True
     for other, lock in others.items():
@@ -142,16 +142,16 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     parser.add_argument("--processor", choices=("real", "haswell", "icelake", "zen3", "zen4"))
-    asked = parser.parse_args()
-    if asked.processor:
-        sys.exit(not same_on_processor(asked))
-    cuda = torch.cuda.is_available() and asked.device != "cpu"
+    options = parser.parse_args()
+    if options.processor:
+        sys.exit(not same_on_processor(options))
+    cuda = torch.cuda.is_available() and options.device != "cpu"
     print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name() if cuda else 'CPU'}")
     print("| deterministic | file | first | second | |\n| --- | --- | --- | --- | --- |")
-    bytes_twice(asked, deterministic=False)
-    same = bytes_twice(asked, deterministic=True)
-    if asked.seeds:
-        spread(asked)
+    bytes_twice(options, deterministic=False)
+    same = bytes_twice(options, deterministic=True)
+    if options.seeds:
+        spread(options)
     sys.exit(not same)
 
 

@@ -130,9 +130,9 @@ class ByTools(training._Loop):
 class Measuring:
     """The worker: one of the processes that measure together; the first writes a line a figure."""
 
-    def __init__(self, place: Runtime, size: Size, preset: Path | None, out: Path) -> None:
-        self.place, self.size, self.out = place, size, out
-        self.bench = Bench(place, max(size.batches) * size.steps, size.runs, preset)
+    def __init__(self, compute: Runtime, size: Size, preset: Path | None, out: Path) -> None:
+        self.runtime, self.size, self.out = compute, size, out
+        self.bench = Bench(compute, max(size.batches) * size.steps, size.runs, preset)
 
     def note(self, **row: Any) -> None:
         if distributed.rank():
@@ -155,7 +155,7 @@ class Measuring:
             found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         self.note(**about, **found)
         gc.collect()
-        if self.place.device.type == "cuda":
+        if self.runtime.device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
 
@@ -165,7 +165,7 @@ class Measuring:
 
     def _trained(self, part: str, way: str, batch: int) -> dict[str, Any]:
         began, bench, curves = time.perf_counter(), self.bench, batch * self.size.steps
-        bench.place = dataclasses.replace(self.place, graphs=self.place.graphs and way == "captured")
+        bench.runtime = dataclasses.replace(self.runtime, graphs=self.runtime.graphs and way == "captured")
         torch.manual_seed(0)
         loop = bench.loop(part, batch, curves)
         if way not in OURS:
@@ -175,7 +175,7 @@ class Measuring:
         try:
             with loop.runtime.applied():  # the first epoch, with what is captured and compiled, does not count
                 seconds = roofline.times(
-                    lambda: losses.append(loop.epoch(next(epochs))["loss"]), self.place.device, self.size.runs
+                    lambda: losses.append(loop.epoch(next(epochs))["loss"]), self.runtime.device, self.size.runs
                 )
             if loop.graph is not None and not loop.graph.possible:
                 raise RuntimeError("could not be captured, see above")
@@ -188,7 +188,7 @@ class Measuring:
 
     def drawn(self) -> None:
         """Finished curves/s."""
-        self.bench.place = self.place
+        self.bench.runtime = self.runtime
         generator, n = self.bench.generator, self.size.draws * self.size.drawn
         if distributed.rank():
             generator.help()
@@ -199,7 +199,7 @@ class Measuring:
             def draw() -> None:
                 generator.sample(people, 1, 0, batch=self.size.draws, progress=False)
 
-            seconds = roofline.times(draw, self.place.device, self.size.runs)
+            seconds = roofline.times(draw, self.runtime.device, self.size.runs)
             return {"curves_per_s": n / statistics.median(seconds), "seconds": seconds}
 
         self.told({"part": "draw", "way": "drawing", "batch": self.size.draws}, measure)
@@ -214,7 +214,7 @@ class Measuring:
         if "drawing" in ways:
             self.drawn()
         if not dist.is_initialized():  # alone: DistributedDataParallel wants a group; ours are measured without
-            backend = "nccl" if self.place.device.type == "cuda" else "gloo"
+            backend = "nccl" if self.runtime.device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         for way in [way for way in DDP if way in ways]:
             for part in PARTS:
@@ -228,21 +228,21 @@ class Measuring:
                     self.trained(part, COMPILED, batch)
 
 
-def worker(asked: argparse.Namespace) -> None:
-    place = configure(RuntimeParams(device="cpu" if asked.tiny else "auto", threads=1 if asked.tiny else 2))
-    place = dataclasses.replace(place, device=distributed.start(place.device, patience_s=60.0))
-    if place.device.type == "cuda" and place.device.index is None:
-        place = dataclasses.replace(place, device=torch.device("cuda", 0))
-    preset = None if place.device.type == "cpu" else ROOT / "presets/full.yaml"
-    Measuring(place, TINY if asked.tiny else FULL, preset, asked.out).all(asked.ways)
+def worker(options: argparse.Namespace) -> None:
+    compute = configure(RuntimeParams(device="cpu" if options.tiny else "auto", threads=1 if options.tiny else 2))
+    compute = dataclasses.replace(compute, device=distributed.start(compute.device, patience_s=60.0))
+    if compute.device.type == "cuda" and compute.device.index is None:
+        compute = dataclasses.replace(compute, device=torch.device("cuda", 0))
+    preset = None if compute.device.type == "cpu" else ROOT / "presets/full.yaml"
+    Measuring(compute, TINY if options.tiny else FULL, preset, options.out).all(options.ways)
     membership.leave(status=0)  # at once: NCCL's communicator would wait for a graph that someone still holds
 
 
-def launched(asked: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:
+def launched(options: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:
     """One torchrun; what went wrong, if anything."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     own = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
-    command = [sys.executable, *torchrun, *own, *(["--tiny"] if asked.tiny else [])]
+    command = [sys.executable, *torchrun, *own, *(["--tiny"] if options.tiny else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -283,40 +283,40 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=190, help="s, of the whole")
     parser.add_argument("--tiny", action="store_true", help="two CPU processes and tiny networks")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of torchrun's
-    asked = parser.parse_args()
-    if asked.worker:
-        worker(asked)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options)
         return
     began = time.monotonic()
-    gpus = 2 if asked.tiny else torch.cuda.device_count()
-    counts = asked.processes or [n for n in (1, 2, 4, 8) if n <= gpus]
-    place = configure(RuntimeParams(device="cpu" if asked.tiny else "auto"))
-    about = machine(place) | {"gpus": gpus}
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    quick = [way for way in asked.ways if way != COMPILED]
+    gpus = 2 if options.tiny else torch.cuda.device_count()
+    counts = options.processes or [n for n in (1, 2, 4, 8) if n <= gpus]
+    compute = configure(RuntimeParams(device="cpu" if options.tiny else "auto"))
+    about = machine(compute) | {"gpus": gpus}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    quick = [way for way in options.ways if way != COMPILED]
     jobs = [(n, quick) for n in counts if quick]
-    jobs += [(n, [COMPILED]) for n in counts if COMPILED in asked.ways]  # last: what takes long
+    jobs += [(n, [COMPILED]) for n in counts if COMPILED in options.ways]  # last: what takes long
     troubles = {}
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder, "lines.jsonl")
         lines.touch()
         for n, ways in jobs:
-            left = asked.limit - (time.monotonic() - began)
+            left = options.limit - (time.monotonic() - began)
             name = f"{n} processes, {', '.join(ways)}"
             if left < 20:
                 troubles[name] = "not begun: out of time"
                 continue
-            trouble = launched(asked, n, ways, lines, left - 4)
+            trouble = launched(options, n, ways, lines, left - 4)
             if trouble:
                 troubles[name] = trouble
             rows = [json.loads(line) for line in lines.read_text().splitlines()]
-            artifacts.write_json(asked.out, {"machine": about, "rows": rows, "troubles": troubles})
-    rows = artifacts.read_json(asked.out)["rows"] if asked.out.is_file() else []
-    artifacts.write_json(asked.out, {"machine": about, "rows": rows, "troubles": troubles})
+            artifacts.write_json(options.out, {"machine": about, "rows": rows, "troubles": troubles})
+    rows = artifacts.read_json(options.out)["rows"] if options.out.is_file() else []
+    artifacts.write_json(options.out, {"machine": about, "rows": rows, "troubles": troubles})
     print(f"{about['device']} x {gpus}, PyTorch {about['torch']}, commit {about['commit']}\n\n{table(rows)}\n")
     for name, trouble in troubles.items():
         print(f"{name}: {trouble}")
-    print(f"{time.monotonic() - began:.0f} s; {asked.out}")
+    print(f"{time.monotonic() - began:.0f} s; {options.out}")
 
 
 if __name__ == "__main__":

@@ -148,12 +148,12 @@ def _plain(recipe: loop.Recipe) -> loop.Recipe:
 @torch.inference_mode()
 def _of_facts(world: World, model: CLDM) -> Floats:
     """Of each person's whole set."""
-    facts, people = world.facts, torch.arange(len(world.facts.seats))
-    known = world.facts.known[facts.seats].clone()
+    facts, people = world.facts, torch.arange(len(world.facts.set_rows))
+    known = world.facts.known[facts.set_rows].clone()
     for hidden in ("best", "grade"):
         known[..., conditioning.NAMES.index(hidden)] = torch.nan
     best = torch.full_like(facts.best, torch.nan)
-    told = index_diffusion.together(known, facts.place[facts.seats], best, facts.role)
+    told = index_diffusion.together(known, facts.place[facts.set_rows], best, facts.role)
     present = (facts.role > 0).float()
     total = np.zeros(len(people))
     for generator, level in _levels("facts"):

@@ -27,7 +27,7 @@ from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.evaluation import session_figures, session_values, two_sample
 from spiro_diffusion.evaluation.baselines import AGE_STEP, HEIGHT_STEP
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.conditional import Ruler
+from spiro_diffusion.evaluation.conditional import ReferenceSurface
 from spiro_diffusion.physiology import counter, spirometry, time_grid
 from spiro_diffusion.simulation import lung_shapes
 from spiro_diffusion.simulation.simulator import simulate
@@ -57,9 +57,9 @@ def main(loops: Path, participants: int, figures: Path | None) -> None:
     folds = range(fit_lung_shapes.FOLDS)
     pools = [simulated(shapes_without(loops, fold), participants, seed=100 + fold) for fold in folds]
     everyone = pd.concat([pool.table for pool in pools])
-    ruler = Ruler.fit(everyone, {name: everyone[name].to_numpy() for name in JUDGED}, JUDGED)
-    real = sessions(recorded(loops), ruler)
-    made = [sessions(pool, ruler) for pool in pools]
+    reference_surface = ReferenceSurface.fit(everyone, {name: everyone[name].to_numpy() for name in JUDGED}, JUDGED)
+    real = sessions(recorded(loops), reference_surface)
+    made = [sessions(pool, reference_surface) for pool in pools]
     draws = [matched(real, made, np.random.default_rng(draw)) for draw in range(DRAWS)]
     scores = [auc(real, drawn, np.random.default_rng(draw)) for draw, drawn in enumerate(draws)]
     table = compared(real, draws)
@@ -110,9 +110,9 @@ def simulated(shapes: lung_shapes.LungShapes, participants: int, seed: int) -> E
     return _long(_measured(raw[list(names)].rename(columns=names), flows))
 
 
-def sessions(efforts: Efforts, ruler: Ruler) -> pd.DataFrame:
+def sessions(efforts: Efforts, reference_surface: ReferenceSurface) -> pd.DataFrame:
     """Sessions of enough good efforts, with age, height and sex."""
-    found = session_values.of_efforts(efforts.table, efforts.signals, ruler)
+    found = session_values.of_efforts(efforts.table, efforts.signals, reference_surface)
     body = efforts.table.groupby("seqn")[BODY].first().loc[found["seqn"]].reset_index(drop=True)
     found = pd.concat([found, body], axis=1)
     return found[found["good"] >= FEWEST].reset_index(drop=True)

@@ -84,10 +84,10 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--plots", type=Path, default=Path("metrics/evaluate/plots"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     for script in sorted(EXAMPLES.glob("*.py")):
-        render(script, EXAMPLES, asked.models, asked.data)
-    shrink(asked.plots / "flow_volume.png", EXAMPLES.parent / "curves.png")
+        render(script, EXAMPLES, options.models, options.data)
+    shrink(options.plots / "flow_volume.png", EXAMPLES.parent / "curves.png")
 
 
 if __name__ == "__main__":

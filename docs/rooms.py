@@ -1,4 +1,4 @@
-"""Draw the rooms of the library and the stages of the pipeline, as docs/rooms.svg and docs/stages.svg.
+"""Draw the packages of the library and the stages of the pipeline, as docs/rooms.svg and docs/stages.svg.
 
     python docs/rooms.py      # from the repository's root; `make docs` does it too
 
@@ -31,7 +31,7 @@ ROOMS = (
         "app",
         "cli",
     ),
-)  # a room imports from itself and from those before it
+)  # a package imports from itself and from those before it
 LEFT, TEXT, TOP, ROW, STEP, ARCS = 12, 130, 24, 26, 9, 670  # px
 
 
@@ -56,7 +56,7 @@ def _imported(source: str, names: Set[str]) -> set[str]:
 
 
 def room_imports(modules: dict[str, set[str]]) -> dict[str, set[str]]:
-    """The rooms that each room imports."""
+    """The packages that each package imports."""
     rooms: dict[str, set[str]] = {room: set() for room in ROOMS}
     for name, others in modules.items():
         room = name.partition(".")[0]
@@ -79,12 +79,12 @@ def arrows(names: Sequence[str], needs: Mapping[str, Set[str]]) -> list[tuple[st
 
 
 def picture(root: Path) -> str:
-    """The rooms from top to bottom with what they hold, and an arc from each to those that it builds on, as SVG."""
+    """The packages from top to bottom with what they hold, and an arc from each to those that it builds on, as SVG."""
     said = {}
     for room in ROOMS:
         file = root / PACKAGE / room / "__init__.py"
         said[room] = _first_line(file if file.is_file() else file.parent.with_suffix(".py"))
-    title = "Rooms of spiro_diffusion; an arc leads from a room up to one that it imports"
+    title = "Packages of spiro_diffusion; an arc leads from a package up to one that it imports"
     return _drawn(title, said, room_imports(module_imports(root)))
 
 

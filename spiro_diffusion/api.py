@@ -1,4 +1,4 @@
-"""Curves in a few lines of Python: those of the trained generator, those of the pipeline's data, sessions of your own.
+"""The Python API: curves of the trained generator and of the pipeline's data, and the reading of users' sessions.
 
     generator = SpiroGenerator.from_checkpoint("models")
     curves = generator.generate(age=45, height=175, sex="male", n=20, seed=0)
@@ -29,18 +29,18 @@ from spiro_diffusion.dataset import raw_curves as raw
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.engines import choice, store
 from spiro_diffusion.engines.choice import FullEngine, open_engine
-from spiro_diffusion.generation import drawn_curves, on_request, requests, session_curves
+from spiro_diffusion.generation import drawn_curves, requested_curves, requests, session_curves
 from spiro_diffusion.generation.conditions import Patient, Subject
 from spiro_diffusion.generation.drawn_curves import Curves
 from spiro_diffusion.generation.engine import SessionEfforts, SingleEfforts
 from spiro_diffusion.generation.session_curves import Size
 from spiro_diffusion.generation.subjects import REQUIRED, accepted, as_table
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
-from spiro_diffusion.reconstruction import own_calibration
+from spiro_diffusion.reconstruction import user_calibration
 from spiro_diffusion.reconstruction.completion import Recovered, parse_mask, recover
-from spiro_diffusion.reconstruction.own_calibration import OwnCalibration
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
+from spiro_diffusion.reconstruction.user_calibration import UserCalibration
 from spiro_diffusion.sessions import Interpretation, Person, Previous, Session, Visit, interpret, read_session
 from spiro_diffusion.user_curves import UserCurves
 
@@ -99,9 +99,9 @@ class SpiroGenerator:
         Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
         there.
         """
-        folder, own = store.located(folder), None if calibration is None else Path(calibration)
-        found = cls(open_engine(folder, device), folder, own)
-        if own is not None:
+        folder, calibrated = store.located(folder), None if calibration is None else Path(calibration)
+        found = cls(open_engine(folder, device), folder, calibrated)
+        if calibrated is not None:
             _ = found.reconstructor  # a calibration of another model is refused at once
         return found
 
@@ -120,8 +120,8 @@ class SpiroGenerator:
     ) -> Curves:
         """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless others are chosen.
 
-        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be asked for
-        (docs/patients.md): curves are drawn until `n` meet it, or the search is spent, which is told.
+        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be requested
+        (docs/patients.md): curves are drawn until `n` meet it, or the search budget is spent, of which a warning tells.
 
         Args:
             people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
@@ -133,32 +133,34 @@ class SpiroGenerator:
             guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
                 twice the time.
             progress: show a bar.
-            tell: gets each warning: on a bad model, on people of whom it saw few.
+            tell: is called with each warning: on a model that missed its targets, on people rare in its training data.
             subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; A unless
                 given), `test_type` (Pre, or Bron for after the bronchodilator; Pre) and the others of
-                `conditions.Patient` of all whose own cell says nothing.
+                `conditions.Patient`, for all rows whose own cell is empty.
 
-        Raises SpiroError where rows are invalid, beyond the trained ages and heights or ask for what cannot be, or the
+        Raises SpiroError where rows are invalid, beyond the trained ages and heights or request the impossible, or the
         curves are too many at once.
         """
-        said: dict[str, Any] = dict(subject)
-        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
+        given: dict[str, Any] = dict(subject)
+        table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
         drawn_curves.check_columns(table)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
         _check("guidance", guidance, 0, MOST_GUIDANCE)
-        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid, any_effort=any_effort)
+        kept, required = requests.accept(table, self.made_from, given, skip_invalid=skip_invalid, any_effort=any_effort)
         if len(kept.table) * n > MOST_CURVES:
             raise SpiroError(
                 f"{len(kept.table) * n} curves are more than {MOST_CURVES} at once; draw parts with other seeds"
             )
-        self._warn(tell, [*kept.warnings, *on_request.notes(kept.table)])
-        if wanted is None:
+        self._warn(tell, [*kept.warnings, *requested_curves.notes(kept.table)])
+        if required is None:
             return self.draw(kept.table, n, seed, guidance=guidance, progress=progress, given=kept.given)
         if guidance != 1.0:
-            raise SpiroError("guidance overstates what is known; leave it out where something is asked of the curves")
+            raise SpiroError("guidance overstates what is known; leave it out with a request for the curves")
         drawer = SingleEfforts(self._generator)
-        return on_request.curves(drawer, kept, wanted, self.made_from, each=n, seed=seed, tell=tell, progress=progress)
+        return requested_curves.curves(
+            drawer, kept, required, self.made_from, each=n, seed=seed, tell=tell, progress=progress
+        )
 
     def sessions(
         self,
@@ -183,26 +185,27 @@ class SpiroGenerator:
             efforts: of each session, from 1 to 8.
             after: efforts after a bronchodilator (two puffs, at least ten minutes), from 0 to 8.
 
-        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too much is asked for.
+        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too many efforts are
+        requested.
         """
-        said: dict[str, Any] = dict(person)
-        table = as_table(people, **{name: said.pop(name, None) for name in REQUIRED})
-        drawn_curves.check_columns(table, (*drawn_curves.OWN, "best"))
+        given: dict[str, Any] = dict(person)
+        table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
+        drawn_curves.check_columns(table, (*drawn_curves.RESERVED, "best"))
         for name, number, least in (("efforts", efforts, 1), ("after", after, 0)):
             _check(name, number, least, PLACES)
         _check("n", n, 1, np.inf)
         _check("seed", seed, 0, LARGEST_SEED)
-        kept, wanted = requests.accept(table, self.made_from, said, skip_invalid=skip_invalid)
+        kept, required = requests.accept(table, self.made_from, given, skip_invalid=skip_invalid)
         size, total = Size(n, efforts, after), len(kept.table) * n * (efforts + after)
         if total > MOST_CURVES:
             raise SpiroError(f"{total} curves are more than {MOST_CURVES} at once; draw parts with other seeds")
-        if wanted is not None:
-            session_curves.check(wanted, size)
-        self._warn(tell, [*kept.warnings, *([on_request.AFTER] if after else [])])
-        if wanted is None:
+        if required is not None:
+            session_curves.check(required, size)
+        self._warn(tell, [*kept.warnings, *([requested_curves.AFTER] if after else [])])
+        if required is None:
             return session_curves.curves_of(self._generator, kept.table, kept.given, size, seed)
         drawer = SessionEfforts(self._generator)
-        return on_request.curves(drawer, kept, wanted, self.made_from, each=size, seed=seed, tell=tell)
+        return requested_curves.curves(drawer, kept, required, self.made_from, each=size, seed=seed, tell=tell)
 
     @property
     def reconstructor_file(self) -> Path | None:
@@ -221,7 +224,7 @@ class SpiroGenerator:
         tell: Callable[[str], object] = warnings.warn,
         **subject: Unpack[Subject],
     ) -> Recovered:
-        """What a full effort would have given where `flow` (T,), L/s of each 10 ms at BTPS, was spoiled.
+        """Complete an interrupted or faulty effort `flow` (T,), L/s of each 10 ms at BTPS.
 
         Args:
             mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
@@ -250,8 +253,8 @@ class SpiroGenerator:
         if self._reconstructor is None:
             model = self._generator.reconstructor(self._checkpoint.parent)
             if self._calibration is not None:
-                own = own_calibration.read(self._calibration, self._checkpoint)
-                model = model.calibrated(own.calibration, own.words)
+                calibrated = user_calibration.read(self._calibration, self._checkpoint)
+                model = model.calibrated(calibrated.calibration, calibrated.words)
             self._reconstructor = model
         return self._reconstructor
 
@@ -274,19 +277,19 @@ class SpiroGenerator:
         Args:
             folder: curves and people.csv, see `user_curves.people`.
             btps: the factor to BTPS of files that do not say their own. n: completions of each effort.
-            tell: gets each warning: on a bad model, on people who are left out.
+            tell: is called with each warning: on a model that missed its targets, on people who are left out.
 
         Raises SpiroError where there are no such efforts of anybody within the trained ages and heights.
         """
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415 (scipy.stats: a second)
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
-        self._warn(tell, efforts.said)
+        self._warn(tell, efforts.notes)
         return validation.table(self.reconstructor, efforts, draws=n, seed=0)
 
     def calibrate(
         self, folder: str | Path, *, btps: float | None = None, tell: Callable[[str], object] = warnings.warn
-    ) -> OwnCalibration:
+    ) -> UserCalibration:
         """Measure how far completions are off on recorded efforts of your own people.
 
         Written to a file, `from_checkpoint` takes it.
@@ -298,12 +301,12 @@ class SpiroGenerator:
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415
 
         efforts = validation.read(Path(folder), self.reconstructor, btps=btps)
-        self._warn(tell, efforts.said)
+        self._warn(tell, efforts.notes)
         try:
             found = validation.calibrated(self.reconstructor, efforts)
         except SpiroError as error:
             raise SpiroError(f"{folder}: {error}") from None
-        return OwnCalibration.of(found, self._checkpoint, efforts.people)
+        return UserCalibration.of(found, self._checkpoint, efforts.people)
 
     def draw(
         self,
@@ -326,7 +329,7 @@ class SpiroGenerator:
         return drawn_curves.from_signals(signals, table, given)
 
     def _warn(self, tell: Callable[[str], object], of_people: Sequence[str] = ()) -> None:
-        """Tell what speaks against the model, and against drawing these people."""
+        """Warn of a model that missed its targets, and of people rare in its training data."""
         for warning in (*self.warnings, *of_people):
             tell(warning)
 
@@ -347,7 +350,7 @@ class SpiroGenerator:
 
         Args:
             retests: further visits of each person; their variation is published, not trained (`populations`).
-            force: write over a population that is there. tell: gets a warning on a bad model.
+            force: overwrite an existing population. tell: is called with a warning on a model that missed its targets.
 
         Raises SpiroError where `data` has no curves.parquet, or the folder is there already or cannot be written.
         """

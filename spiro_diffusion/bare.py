@@ -1,4 +1,4 @@
-"""The name that `spiro_diffusion.pipeline.run` had in 0.1."""
+"""The former name (0.1) of `spiro_diffusion.pipeline.run`."""
 
 import sys
 

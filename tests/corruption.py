@@ -329,8 +329,8 @@ def damaged(sample: Sample, kind: str, rng: Rng) -> bytes:
 # --- judge ----------------------------------------------------------------------------------------------------
 
 EXACT, MENDED, REFUSED, TOLD, ALTERED, FAILED = OUTCOMES = (
-    "exact, nothing to mend",
-    "exact, mended",
+    "exact, nothing to repair",
+    "exact, repaired",
     "refused",
     "altered in place, warned of",
     "altered in place, not seen",

@@ -266,17 +266,17 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
 
 
 def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.answer(mending, cut(effort), WHO, None))
+    said = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
         assert words in said
-    masked = shown_of(reconstruct.answer(mending, cut(effort), WHO, " 0:0.4 "))
+    masked = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
     assert "Part of the effort is not trusted, as asked" in masked
     assert "Early end" not in masked
-    assert "within 2 years" in shown_of(reconstruct.answer(mending, cut(effort), WHO | {"age": 7}, None))
+    assert "within 2 years" in shown_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
 
 
 def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.answer(mending, effort, WHO, None))
+    said = shown_of(reconstruct.completion_cards(mending, effort, WHO, None))
     assert "No fault was found" in said
 
 
@@ -294,7 +294,7 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: use
 def test_what_cannot_be_made_whole_is_refused_in_one_line(
     mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, says: str
 ) -> None:
-    (card,) = reconstruct.answer(mending, cut(effort), WHO | change, mask)
+    (card,) = reconstruct.completion_cards(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
     assert line.className == "alert"
     assert says in line.children

@@ -51,8 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Pat
     about = data.about(real, source.source, source.part, {})
     Record(about, floor, floor, {}, {"PCA": floor}, []).write(root / "metrics/evaluate")
     others = {"generator": real.members, "independent efforts": real.members}
-    ruler = real.ruler(best=False)
-    session_judge.judge(real.held, others, ruler, resamples=RESAMPLES, seed=1).write(root / "metrics/evaluate")
+    reference_surface = real.reference_surface(best=False)
+    session_judge.judge(real.held, others, reference_surface, resamples=RESAMPLES, seed=1).write(
+        root / "metrics/evaluate"
+    )
     return root
 
 
@@ -70,8 +72,8 @@ def task(folder: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The judge is asked what the story is about, alone."""
-    asked: tuple[Question, ...] = ("two_sample", "calibration", "copying", "crps_people")
-    monkeypatch.setattr(scoring, "judge", functools.partial(judge, questions=asked))
+    requested: tuple[Question, ...] = ("two_sample", "calibration", "copying", "crps_people")
+    monkeypatch.setattr(scoring, "judge", functools.partial(judge, questions=requested))
 
 
 def submit(path: Path, source: Source, flow: np.ndarray, **more: Any) -> Path:
@@ -88,11 +90,11 @@ def judged(folder: Path, source: Source, path: Path, name: str = "theirs") -> Sc
 
 def blow(source: Source, lungs: bool) -> dict[str, np.ndarray]:
     """The arrays of a submission of sessions: of one lung each, or every effort of another; grades as they were."""
-    asked, rng = protocol.sessions(source), np.random.default_rng(4)
-    people = asked["person"].to_numpy() if lungs else np.arange(len(asked))
+    requested, rng = protocol.sessions(source), np.random.default_rng(4)
+    people = requested["person"].to_numpy() if lungs else np.arange(len(requested))
     own = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
-    flow = world.signals(asked, own + rng.standard_normal((len(asked), 3)) * world.EFFORT_SD, rng)
-    return {"id": asked["id"].to_numpy(str), "grade": asked["grade"].to_numpy(str), "flow_l_s": flow}
+    flow = world.signals(requested, own + rng.standard_normal((len(requested), 3)) * world.EFFORT_SD, rng)
+    return {"id": requested["id"].to_numpy(str), "grade": requested["grade"].to_numpy(str), "flow_l_s": flow}
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,7 @@ def test_sessions_of_one_lung_pass_and_those_of_strangers_are_found_out(
     folder: Path, source: Source, task: Path
 ) -> None:
     rows = pd.read_csv(task / "sessions.csv")
-    assert list(rows) == ["id", *protocol.TOLD_OF_SESSIONS]
+    assert list(rows) == ["id", *protocol.SESSION_CONDITIONS]
     assert rows.groupby(["person", "test_type"])["place"].apply(lambda one: one.tolist() == [1, 2, 3]).all()
     found = {}
     for name in ("lungs", "strangers"):
@@ -157,28 +159,28 @@ def test_without_a_record_sessions_stand_beside_what_needs_no_generator(
 
 
 def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source, tmp_path: Path) -> None:
-    asked, good = protocol.sessions(source), blow(source, True)
-    n, first = len(asked), asked["id"].iloc[0]
+    requested, good = protocol.sessions(source), blow(source, True)
+    n, first = len(requested), requested["id"].iloc[0]
     for change, said in (
         ({"grade": None}, "has no array grade, only flow_l_s, id"),
         ({"grade": np.array(["F"] * n)}, "grade F; expected one of A, B, C, D"),
         ({"grade": np.array(["A"] * (n - 1))}, f"({n - 1},); expected one for each id"),
         ({"flow_l_s": np.ones((n, 2, 512))}, "has 2 curves an effort; a session is one draw"),
         ({"flow_l_s": np.ones((n, 500))}, f"({n}, 1, 500); expected ({n}, draws, 512 or 2048) with 1 draws or more"),
-        ({"id": asked["id"].to_numpy(str)[1:]}, f"of {n} ids 1 missing"),
-        ({"person": asked["person"].to_numpy() + 1}, f"person of the effort {first} is 1, in sessions.csv 0"),
+        ({"id": requested["id"].to_numpy(str)[1:]}, f"of {n} ids 1 missing"),
+        ({"person": requested["person"].to_numpy() + 1}, f"person of the effort {first} is 1, in sessions.csv 0"),
         ({"test_type": np.array(["Bron"] * n)}, f"test_type of the effort {first} is Bron, in sessions.csv Pre"),
     ):
         arrays = {name: values for name, values in (good | change).items() if values is not None}
         write_npz(tmp_path / "theirs.npz", arrays)
         with pytest.raises(SpiroError, match=re.escape(said)) as caught:
-            submission.read_sessions(tmp_path / "theirs.npz", asked)
+            submission.read_sessions(tmp_path / "theirs.npz", requested)
         assert "\n" not in str(caught.value)
-    again = {"person": asked["person"].to_numpy(), "test_type": asked["test_type"].to_numpy(str)}
+    again = {"person": requested["person"].to_numpy(), "test_type": requested["test_type"].to_numpy(str)}
     write_npz(tmp_path / "theirs.npz", {k: v[::-1] for k, v in (good | again).items()})
-    found = submission.read_sessions(tmp_path / "theirs.npz", asked)
+    found = submission.read_sessions(tmp_path / "theirs.npz", requested)
     assert (found.signals == good["flow_l_s"]).all()
-    assert found.grades.tolist() == asked["grade"].tolist()
+    assert found.grades.tolist() == requested["grade"].tolist()
 
 
 def test_what_is_hidden_of_an_effort_is_not_handed_out(task: Path) -> None:
@@ -213,8 +215,8 @@ def test_efforts_of_training_people_look_real_and_are_found_out_as_copies(
     curves = pd.read_parquet(source.curves)
     train = np.flatnonzero(curves["split"] == "train")
     rng = np.random.default_rng(0)
-    asked = protocol.generation(source)
-    picked = rng.choice(train, (len(asked), DRAWS["generation"]))
+    requested = protocol.generation(source)
+    picked = rng.choice(train, (len(requested), DRAWS["generation"]))
     row = judged(folder, source, submit(folder / "copied.npz", source, np.load(source.signals)[picked])).rows["theirs"]
     assert (row[AUC].value or 1) < 0.65
     assert (row[NEAREST].low or 0) > 0.5
@@ -397,5 +399,5 @@ def test_the_command_line_ends_in_a_line(
 def test_nobody_is_in_two_parts(source: Source, task: Path) -> None:
     parts = pd.read_csv(task / "splits.csv")
     held = pd.read_parquet(source.curves)
-    asked = set(held.iloc[splits.rows_of_part(held, "test")]["seqn"])
-    assert asked == set(parts.loc[parts["part"] == "test", "seqn"])
+    requested = set(held.iloc[splits.rows_of_part(held, "test")]["seqn"])
+    assert requested == set(parts.loc[parts["part"] == "test", "seqn"])

@@ -13,10 +13,10 @@ from spiro_diffusion import api
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction import calibration, examples, segments, trials, unlikeness, validation
+from spiro_diffusion.reconstruction import calibration, dissimilarity, examples, segments, trials, validation
 from spiro_diffusion.reconstruction.calibration import Calibration
-from spiro_diffusion.reconstruction.densities import Placed
-from spiro_diffusion.reconstruction.unlikeness import Limits
+from spiro_diffusion.reconstruction.densities import DeviceDensity
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.user_curves import people
 
 MAN = ["--age", "45", "--height", "175", "--sex", "male"]
@@ -77,12 +77,12 @@ def test_between_two_cuts_a_correction_lies_between_theirs() -> None:
 def test_what_is_far_from_the_training_is_unlike_and_what_is_like_it_is_not() -> None:
     rng = np.random.default_rng(4)
     mixed = rng.standard_normal((5, 5))
-    axes = unlikeness.axes(rng.standard_normal((4000, 5)) @ mixed)
+    axes = dissimilarity.axes(rng.standard_normal((4000, 5)) @ mixed)
     at, true, quantiles, person = cases(rng, 300, off=0, spread=1)
-    usual = unlikeness.scores(rng.standard_normal((300, 5)) @ mixed, axes)
-    limits = unlikeness.limits([(at, true, quantiles, person)], [usual], Calibration.none())
-    new = unlikeness.scores(rng.standard_normal((2000, 5)) @ mixed, axes)
-    far = unlikeness.scores((6 + rng.standard_normal((50, 5))) @ mixed, axes)
+    usual = dissimilarity.scores(rng.standard_normal((300, 5)) @ mixed, axes)
+    limits = dissimilarity.limits([(at, true, quantiles, person)], [usual], Calibration.none())
+    new = dissimilarity.scores(rng.standard_normal((2000, 5)) @ mixed, axes)
+    far = dissimilarity.scores((6 + rng.standard_normal((50, 5))) @ mixed, axes)
     assert limits.passed(new, np.full(2000, at)).mean() < 0.04
     assert limits.passed(far, np.full(50, at)).all()
     assert limits.wider >= 1
@@ -94,7 +94,7 @@ def test_the_most_unlike_tenth_says_how_much_wider() -> None:
     scores = rng.random(400)
     odd = scores > 0.9
     true[odd] = quantiles[odd, 1] + 4 * (true[odd] - quantiles[odd, 1])
-    limits = unlikeness.limits([(at, true, quantiles, person)], [scores], Calibration.none())
+    limits = dissimilarity.limits([(at, true, quantiles, person)], [scores], Calibration.none())
     assert 2.5 < limits.wider < 6
     assert Limits([], [], 1.0).passed(scores, np.full(400, at)).sum() == 0
 
@@ -274,7 +274,7 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
 def test_a_stranger_is_told_that_intervals_may_not_hold(model: api.SpiroGenerator) -> None:
     flow = np.diff(blow(4.5, 0.5, 2.0)["volume_l"]) / 0.01
     density = model.reconstructor.densities[segments.Segment.TAIL]
-    assert isinstance(density, Placed)
+    assert isinstance(density, DeviceDensity)
     axes = np.eye(density.model.config.features - density.optional)
     never = model.reconstructor.corrections._replace(limits=Limits([1.0], [0.001], 1.7), axes=axes)
     model.reconstructor.corrections = never

@@ -25,7 +25,7 @@ from spiro_diffusion.models.samplers import Sampling
 from spiro_diffusion.models.unet import UNetConfig
 from spiro_diffusion.models.vqvae import VQVAEConfig, load_vqvae, save_vqvae
 from spiro_diffusion.physiology import mean_surface, time_grid
-from spiro_diffusion.reconstruction import calibration, segments, unlikeness
+from spiro_diffusion.reconstruction import calibration, dissimilarity, segments
 from spiro_diffusion.reconstruction.densities import load_reconstructor
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -122,7 +122,13 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
         "reconstructor",
         r"corrections\.levels\[0\] is 0\.05 in the file and 0\.1",
     ),
-    (unlikeness, "FARTHEST", 9.0, "reconstructor", r"corrections\.farthest is 20\.0 in the file and 9\.0 in this code"),
+    (
+        dissimilarity,
+        "FARTHEST",
+        9.0,
+        "reconstructor",
+        r"corrections\.farthest is 20\.0 in the file and 9\.0 in this code",
+    ),
     (mixture_density, "SHOWN", 5.0, "reconstructor", r"density\.shown is 4\.0 in the file and 5\.0 in this code"),
 ]
 

@@ -19,7 +19,7 @@ from spiro_diffusion.cli.screen import cell
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.generation import columns, curve_files, drawn_curves, personal, populations
+from spiro_diffusion.generation import columns, curve_files, drawn_curves, personal_conditions, populations
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.subjects import conditioned
 from spiro_diffusion.models import conditioning
@@ -679,5 +679,5 @@ def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, mo
 def test_options_for_conditions_are_those_that_the_model_knows() -> None:
     """What the model may be told and a user may say differ by the participant's best, which `--any-effort` decides."""
     known = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
-    said = {condition.name for condition in CONDITIONS} | set(personal.NAMES)
+    said = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
     assert said - {"bmi"} == set(known)  # which gives a weight

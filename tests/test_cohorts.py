@@ -25,7 +25,7 @@ from spiro_diffusion.cohorts.folder import Written
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation import populations
 from spiro_diffusion.generation.sessions import Drawn
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 
 PEOPLE = 25
 

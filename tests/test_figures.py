@@ -114,14 +114,14 @@ def test_a_ruler_keeps_few_people_from_looking_narrow() -> None:
         )
 
     train, few = people(4000), people(40)
-    ruler = conditional.Ruler.fit(train, {"fev1": np.exp(rng.normal(1, 0.2, 4000))}, ("fev1",))
+    reference_surface = conditional.ReferenceSurface.fit(train, {"fev1": np.exp(rng.normal(1, 0.2, 4000))}, ("fev1",))
     ratios = []
     for _ in range(40):
         sides = [
             conditional.Side(few, np.exp(rng.normal(1, 0.2, (40, k))), np.ones(40), everybody(40, count=2))
             for k in (1, 50)
         ]
-        ratios.append(value(conditional.spread(ruler, "fev1", *sides), "residual_sd_ratio"))
+        ratios.append(value(conditional.spread(reference_surface, "fev1", *sides), "residual_sd_ratio"))
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)  # a surface of their own (12 columns) would make it 1.2
 
 

@@ -88,7 +88,7 @@ def test_the_first_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     described(monkeypatch, **dict.fromkeys(WHOLE))
-    for name in (launcher.LAUNCHED, launcher.TOLD, "OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+    for name in (launcher.LAUNCHED, launcher.REPORTED_BY_PARENT, "OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))  # and as it was, after the test
     meeting = f"127.0.0.1:{free_port()}"
     try:

@@ -15,9 +15,9 @@ from spiro_diffusion.models import conditioning, effort_facts, index_diffusion
 from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.effort_facts import CHANNELS
+from spiro_diffusion.models.effort_sets import EFFORTS, PLACES, EffortSets
 from spiro_diffusion.models.index_diffusion import TOKENS, Facts, FactsConfig, FactsNet
 from spiro_diffusion.models.samplers import heun, karras_sigmas
-from spiro_diffusion.models.seats import EFFORTS, PLACES, Seats
 from spiro_diffusion.training.facts import Examples, FactsTask
 
 
@@ -47,7 +47,7 @@ def generator(models: Path) -> Generator:
 
 def test_each_effort_has_a_seat_by_its_order_before_and_after_the_bronchodilator() -> None:
     table = efforts(2, 3, after=1).sample(frac=1, random_state=0).reset_index(drop=True)
-    found = Seats.of(table, "person")
+    found = EffortSets.of(table, "person")
     people = pd.unique(table["person"])
     for person, rows, there in zip(people, found.rows, found.present, strict=True):
         own = table.iloc[rows[there]]
@@ -66,7 +66,7 @@ def test_best_values_are_the_largest_of_efforts_that_count() -> None:
         fef2575=3.0,
         grade=["A", "C", "D", "A", "D", "A"],
     )
-    found = Seats.of(table, "person").best(table)
+    found = EffortSets.of(table, "person").best(table)
     assert found[0].tolist() == [3.2, 4.0, 0.8, 8.0, 3.0], "neither a failed effort nor one after the bronchodilator"
     assert np.isnan(found[1]).all(), "no effort before the bronchodilator counts"
 

@@ -15,7 +15,7 @@ from spiro_diffusion import api, cli
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.splits import judged_part
-from spiro_diffusion.evaluation import completion, completion_baselines, completion_rivals
+from spiro_diffusion.evaluation import completion, completion_baselines, completion_learners
 from spiro_diffusion.evaluation.figures import to_json
 from spiro_diffusion.evaluation.interruptions import Case, cough, cut
 from spiro_diffusion.models.header import MadeFrom
@@ -248,7 +248,7 @@ def test_numbers_of_a_tail_give_the_tail_back(data: Path) -> None:
     case = case_of(data, 1.0)
     v, place = time_grid.volume(case.truth), case.trusted.sum(axis=1)
     end = segments.end_edge(case.truth)
-    answer = segments.tail_answer(segments.tail_numbers(v, place, end), v, place)
+    answer = segments.tail_stretch(segments.tail_numbers(v, place, end), v, place)
     np.testing.assert_allclose(answer.volumes[:, -1], v[np.arange(len(v)), end], atol=0.002)
     np.testing.assert_allclose(answer.times[:, -1], time_grid.EDGES_S[end], atol=0.01)
 
@@ -304,12 +304,12 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
             "plain_path",
             "ratio_bias",
             "cells",
-            *completion_rivals.BASELINES,
+            *completion_learners.BASELINES,
         }
-        for name in completion_rivals.BASELINES:
+        for name in completion_learners.BASELINES:
             assert case[name]["fvc"]["error"].value > 0
             assert 0 <= case[name]["fvc"]["coverage_90"].value <= 1
-        for name in ("generator", "plain_path", *completion_rivals.BASELINES):
+        for name in ("generator", "plain_path", *completion_learners.BASELINES):
             score = case[name]["fvc"]["interval_score"]
             assert score.low <= score.value <= score.high
         assert case["generator"]["fvc"]["interval_score"].value > case["generator"]["fvc"]["crps"].value
@@ -372,7 +372,7 @@ def test_the_page_and_its_plots_come_from_stored_files_alone(judged: Path, tmp_p
 
 
 def test_every_candidate_of_the_judge_has_a_name_on_the_page() -> None:
-    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_rivals.BASELINES}
+    assert set(completion_plots.NAMES) == {"generator", "plain_path", *completion_learners.BASELINES}
 
 
 def test_the_reconstructor_says_what_it_was_trained_on(judged: Path, generator: api.SpiroGenerator) -> None:

@@ -21,7 +21,7 @@ from spiro_diffusion.core.artifacts import write_json
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import load_params
 from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
-from spiro_diffusion.generation import conditional_draws, known_values, on_request, personal, requests
+from spiro_diffusion.generation import conditional_draws, known_values, personal_conditions, requested_curves, requests
 from spiro_diffusion.generation.conditional_draws import Budget, Found
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import Known
@@ -40,11 +40,11 @@ HUNDRED = dict.fromkeys(("men", "women", "boys", "girls"), 100)
 
 def found(said: dict[str, Any], n: int = 40, seed: int = 0, lungs: Lungs | None = None, **other: Any) -> Found:
     """Draws of one person."""
-    kept, wanted = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, said)
-    if wanted is None:
-        wanted = requests.wanted([requests.Request()], kept.table, {})
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, said)
+    if required is None:
+        required = requests.requirements([requests.Request()], kept.table, {})
     efforts = kept.table.assign(person=0, place=np.nan)
-    return conditional_draws.draw(lungs or Lungs(), efforts, wanted, n, seed)
+    return conditional_draws.draw(lungs or Lungs(), efforts, required, n, seed)
 
 
 def asking(people: int, **columns: list[Any]) -> pd.DataFrame:
@@ -247,10 +247,10 @@ def test_the_population_put_together_from_requests_is_the_one_without() -> None:
 def session(said: dict[str, Any], n: int = 10) -> tuple[Found, pd.DataFrame]:
     """Sessions of four efforts before and three after the bronchodilator; and their efforts, measured."""
     kept, _ = requests.accept(pd.DataFrame([MAN]), TRAINED, {})
-    wanted = requests.wanted([requests.Request.of(said)], kept.table, {})
+    required = requests.requirements([requests.Request.of(said)], kept.table, {})
     efforts = kept.table.loc[[0] * 7].assign(person=0, place=[1, 2, 3, 4, 1, 2, 3], grade=None)
     efforts["test_type"] = ["Pre"] * 4 + ["Bron"] * 3
-    drawn = conditional_draws.draw(Lungs(), efforts.reset_index(drop=True), wanted, n, 0)
+    drawn = conditional_draws.draw(Lungs(), efforts.reset_index(drop=True), required, n, 0)
     read = measured(drawn.signals)[0].to_pandas()
     return drawn, drawn.efforts[["test_type", "grade"]].assign(draw=drawn.draw, fev1=read["fev1"], fvc=read["fvc"])
 
@@ -270,9 +270,9 @@ def test_of_a_session_the_best_values_count() -> None:
 def drawn(
     said: dict[str, Any], tell: Callable[[str], object], n: int = 20, labels: Any = None, **person: Any
 ) -> Curves:
-    kept, wanted = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
-    assert wanted is not None
-    return on_request.curves(Lungs(), kept, wanted, {"labels": labels}, each=n, seed=0, tell=tell)
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
+    assert required is not None
+    return requested_curves.curves(Lungs(), kept, required, {"labels": labels}, each=n, seed=0, tell=tell)
 
 
 def test_where_the_search_is_spent_it_says_how_many_were_found_of_how_many() -> None:
@@ -318,17 +318,17 @@ def test_the_training_people_are_counted_by_their_best_values(data: Path) -> Non
 def test_weight_ethnicity_and_cycle_are_conditions_of_who_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     people = asking(2, bmi=[25, None], ethnicity=["White", 4], cycle=["g", None])
     monkeypatch.setattr(conditioning, "NAMES", ("age", "height", "sex", "weight", "ethnicity", "cycle"))
-    table = personal.added(people, {"cycle": "F"})
+    table = personal_conditions.added(people, {"cycle": "F"})
     assert table["weight"].iloc[0] == pytest.approx(25 * 1.75**2)
     assert np.isnan(table["weight"].iloc[1])
     assert (table["ethnicity"].tolist(), table["cycle"].tolist()) == ([3, 4], ["G", "F"])
     assert "bmi" not in table
     with pytest.raises(SpiroError, match="row 1 has weight and bmi"):
-        personal.added(people.assign(weight=80), {})
+        personal_conditions.added(people.assign(weight=80), {})
     monkeypatch.setattr(conditioning, "NAMES", ("age", "height", "sex"))
-    assert set(personal.added(people, {})) == set(MAN)
-    with pytest.raises(SpiroError, match="does not know ethnicity"):
-        personal.added(people, {"ethnicity": "white"})
+    assert set(personal_conditions.added(people, {})) == set(MAN)
+    with pytest.raises(SpiroError, match="has no condition ethnicity"):
+        personal_conditions.added(people, {"ethnicity": "white"})
 
 
 @pytest.fixture(scope="module")
@@ -461,11 +461,11 @@ def test_a_model_in_two_steps_draws_what_a_request_asks(models: Path) -> None:
 
 
 def test_a_budget_bounds_the_search() -> None:
-    kept, wanted = requests.accept(pd.DataFrame([MAN]), TRAINED, RARE)
-    assert wanted is not None
+    kept, required = requests.accept(pd.DataFrame([MAN]), TRAINED, RARE)
+    assert required is not None
     lungs = Lungs()
     efforts = kept.table.assign(person=0, place=np.nan)
-    none = conditional_draws.draw(lungs, efforts, wanted, 5, 0, budget=Budget(facts=500, curves=10))
+    none = conditional_draws.draw(lungs, efforts, required, 5, 0, budget=Budget(facts=500, curves=10))
     assert (none.counts.tolist(), none.facts.tolist(), lungs.facts_drawn) == ([0], [500], 500)
 
 

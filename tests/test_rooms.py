@@ -1,8 +1,9 @@
-"""The rooms of the library import one way, no module imports itself by way of others, and functions are short."""
+"""The packages of the library import one way, without cycles; functions are short; names and pages use plain words."""
 
 import ast
 import graphlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -94,3 +95,74 @@ def test_a_function_has_at_most_60_lines_and_8_parameters() -> None:
         if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - own) > 8
     ]
     assert wide == []
+
+
+PUBLISHED = {  # names that are keys of files or of the page's controls, or that users type
+    ("evaluation/figures.py", "rival"),
+    ("app/requests.py", "spoiled"),
+    ("sessions/records.py", "who"),
+    *((file, "mended") for file in ("formats/repair_log.py", "nhanes/repair.py", "nhanes/xport_repair.py")),
+}
+
+
+def words(bold: bool = False) -> set[str]:
+    """The words that CONTRIBUTING.md excludes, or those that it excludes from pages too."""
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Words\n")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")][1:]
+    listed = [word.strip() for cell in cells if "(" not in cell and "---" not in cell for word in cell.split(",")]
+    return {word.strip("*") for word in listed if word.startswith("**") or not bold}
+
+
+def named(source: str) -> Iterator[str]:
+    """Every name that a module defines: functions, classes, parameters, variables, attributes, import aliases."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.asname
+
+
+def parts(name: str) -> set[str]:
+    """The words of an identifier: snake case, camel case or capitals."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def prose(page: str) -> str:
+    """The text of a page without its code and its addresses."""
+    without = re.sub(r"```.*?```|`[^`]*`|<!--.*?-->", "", page, flags=re.DOTALL)
+    return re.sub(r"\]\([^)]*\)", "]", without).lower()
+
+
+def test_names_have_none_of_the_excluded_words() -> None:
+    assert {"told", "asked", "rival", "who", "said", "seat"} <= words()
+    found = set()
+    for folder in ("spiro_diffusion", "stages"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            at = file.relative_to(ROOT / folder).as_posix()
+            names = {*named(file.read_text()), file.stem}
+            found |= {(at, name) for name in names if parts(name) & words()}
+    assert found == PUBLISHED
+
+
+def test_pages_have_none_of_the_excluded_words() -> None:
+    assert {"told", "rivals", "nobody"} <= words(bold=True)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = {
+        (page.name, word)
+        for page in pages
+        if page.name not in ("experiments.md", "results.md")  # a log; and what a program writes from stored figures
+        for word in words(bold=True) & set(re.findall(r"[a-z]+", prose(page.read_text())))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("name", ["told", "_told", "Rival", "WHO_ELSE", "asked_effort"])
+def test_an_excluded_word_is_found_in_any_form_of_a_name(name: str) -> None:
+    assert parts(name) & words()
+    assert set(named(f"def f({name}): pass")) == {"f", name}

@@ -15,7 +15,7 @@ from spiro_diffusion.evaluation import (
     session_values,
 )
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.conditional import Ruler
+from spiro_diffusion.evaluation.conditional import ReferenceSurface
 from spiro_diffusion.evaluation.figures import Figure, Tree
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.registry import at
@@ -50,7 +50,7 @@ def judged(real: Real, *samplers: session_candidates.SessionSampler) -> list[Tre
     for number, sampler in enumerate(samplers):
         drawn = sampler(session_candidates.efforts_of(people), 7 + number)
         curves[str(number)] = session_candidates.counted(drawn, people, number, time_grid.FINE_BINS)
-    record = session_judge.judge(real.held, curves, real.ruler(best=False), resamples=RESAMPLES, seed=1)
+    record = session_judge.judge(real.held, curves, real.reference_surface(best=False), resamples=RESAMPLES, seed=1)
     return list(record.candidates.values())
 
 
@@ -157,7 +157,7 @@ def efforts_by_hand() -> tuple[pd.DataFrame, np.ndarray]:
 @pytest.fixture(scope="module")
 def by_hand() -> pd.DataFrame:
     efforts, signals = efforts_by_hand()
-    flat = Ruler({name: np.zeros(12) for name in JUDGED})
+    flat = ReferenceSurface({name: np.zeros(12) for name in JUDGED})
     return session_values.of_efforts(efforts, signals, flat).set_index("seqn")
 
 
@@ -204,7 +204,7 @@ def test_correlation_is_of_residuals_and_of_pairs() -> None:
 
 def test_few_people_give_no_figures() -> None:
     efforts, signals = efforts_by_hand()
-    flat = Ruler({name: np.zeros(12) for name in JUDGED})
+    flat = ReferenceSurface({name: np.zeros(12) for name in JUDGED})
     sessions = session_values.of_efforts(efforts, signals, flat)
     resamples = Resamples(sessions["seqn"], 10, np.random.default_rng(0))
     found = session_figures.beside((sessions, resamples), (sessions, resamples))

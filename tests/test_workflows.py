@@ -135,7 +135,7 @@ def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp
     assert "were drawn as exponentials" in results, "these are simulated"
     judged = read_json(run / "metrics/reconstruct/judge.json")
     judged["data"]["source"] = "nhanes"
-    assert not re.search("drawn as|by rule", "\n".join(results_page.spoiled_section(judged)))
+    assert not re.search("drawn as|by rule", "\n".join(results_page.interrupted_section(judged)))
     assert "# Model card" in Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
     kept = [step["with"]["path"] for step in job["steps"] if "upload" in step.get("uses", "")]
     assert kept == ["release"]

@@ -93,7 +93,7 @@ def test_we_read_what_another_writer_wrote(tmp_path: Path, version: Literal[5, 8
     pyreadstat.write_xport(table, tmp_path / "spx.xpt", file_format_version=version, table_name="SPX_G")
     file = dataclasses.replace(codebook.FILES["SPX_G"], releases=())
     findings = Findings()
-    found = values(xport_repair.take_apart((tmp_path / "spx.xpt").read_bytes(), file, findings))
+    found = values(xport_repair.parsed((tmp_path / "spx.xpt").read_bytes(), file, findings))
     assert findings.mended == []
     for name in map(str, table):
         expected = table[name].to_numpy()
@@ -106,7 +106,7 @@ def test_a_version_8_file_that_lost_rows_is_refused(tmp_path: Path) -> None:
     pyreadstat.write_xport(table, tmp_path / "bmx.xpt", file_format_version=8, table_name="BMX_G")
     data = (tmp_path / "bmx.xpt").read_bytes()
     with pytest.raises(SpiroError, match="40 are expected"):
-        xport_repair.take_apart(data[: -80 * 13], codebook.FILES["BMX_G"], Findings())
+        xport_repair.parsed(data[: -80 * 13], codebook.FILES["BMX_G"], Findings())
 
 
 def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Pa
     pyreadstat.write_xport(table, tmp_path / "bmx.xpt", file_format_version=8, table_name="BMX_G")
     data = (tmp_path / "bmx.xpt").read_bytes()
     with pytest.raises(SpiroError, match="v8 header is damaged"):
-        xport_repair.take_apart(data[:608] + b"9000000026" + data[618:], codebook.FILES["BMX_G"], Findings())
+        xport_repair.parsed(data[:608] + b"9000000026" + data[618:], codebook.FILES["BMX_G"], Findings())
 
 
 @real_files
@@ -122,7 +122,7 @@ def test_a_version_8_file_with_a_wrong_number_of_columns_is_refused(tmp_path: Pa
 def test_the_cdcs_files_read_as_pyreadstat_reads_them(name: str) -> None:
     path = SHARED / f"{name}.xpt"
     findings = Findings()
-    parts = xport_repair.take_apart(path.read_bytes(), codebook.FILES[name], findings)
+    parts = xport_repair.parsed(path.read_bytes(), codebook.FILES[name], findings)
     expected, _ = pyreadstat.read_xport(path)
     assert findings.mended == []
     assert findings.sha256 in {release.sha256 for release in codebook.FILES[name].releases}

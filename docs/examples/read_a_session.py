@@ -4,7 +4,7 @@
 # How does a clinician read the blows of one person before and after a bronchodilator: which of them count, the best
 # values beside what is expected, the pattern, the response? Run it from the folder that holds `data/`, after
 # `make repro`; it is a notebook in jupytext's percent format. The patient is one of the pipeline's data, by default
-# simulated: nobody here is real. For research; **not for diagnosis**.
+# simulated: no person here is real. For research; **not for diagnosis**.
 #
 # ## The blows of a patient
 #

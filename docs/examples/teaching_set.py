@@ -2,14 +2,14 @@
 # # A teaching set of twelve patients
 #
 # How do you make cases to practise on? Twelve people: normal ones, obstruction, GOLD 2 and 3 after a bronchodilator,
-# possible restriction and mixed disorder, PRISm in an obese person, and efforts spoiled by a cough, an early stop and
-# a slow start. All are simulated, so a class may have them: nobody's data are shown. Run it from the folder that holds
-# `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
+# possible restriction and mixed disorder, PRISm in an obese person, and efforts with a cough, an early stop and
+# a slow start. All are simulated, so a class may have them: no patient's data are shown. Run it from the folder that
+# holds `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
 #
 # ## The patients
 #
 # Each is a [request](../patients.md): a session of one lung, whose best values have the pattern; or a single effort
-# that is spoiled in one way. Efforts after a bronchodilator are after two puffs and at least ten minutes, as NHANES
+# that has one fault. Efforts after a bronchodilator are after two puffs and at least ten minutes, as NHANES
 # gave it.
 
 # %%
@@ -58,7 +58,7 @@ folder.mkdir(exist_ok=True)
 
 
 def drawn(asked: dict, seed: int) -> Curves:
-    """A session of five efforts, and some after the bronchodilator; a single effort where it is to be spoiled."""
+    """A session of five efforts, and some after the bronchodilator; a single effort where it is to be faulty."""
     if "effort" in asked:
         return generator.generate(**asked, n=1, seed=seed, tell=lambda _: None)
     return generator.sessions(**asked, efforts=5, seed=seed, tell=lambda _: None)
@@ -77,7 +77,7 @@ def written(curves: Curves, file: Path) -> Path:
 
 
 def clear(found: Interpretation) -> bool:
-    """Whether a session is good enough to be read, grade C or better; a single effort spoiled in one way alone."""
+    """Whether a session is good enough to be read, grade C or better; a single effort with one fault alone."""
     blows, grades = found.session.blows, found.session.grades
     return len(blows[0].faults) == 1 if len(blows) == 1 else all(set(of) <= set("ABC") for of in grades.values())
 

@@ -1,4 +1,4 @@
-"""The page in the browser, `spiro app`: curves drawn for a person, the user's own among them, spoiled ones completed.
+"""The web page of `spiro app`: draw curves for a person, compare them with a user curve, complete interrupted efforts.
 
 What is shown is decided without the framework, in `requests`, `user_effort`, `view`, `drawn_session` and
 `completion_view`; `figures` and `picture` draw it, `table` and `drawn_session_table` lay it out; `generate` (with

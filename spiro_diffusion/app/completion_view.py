@@ -1,4 +1,4 @@
-"""What the page shows of a spoiled effort and its reconstructions: plots, faults in words, rows of indices."""
+"""View of a completed effort: plots, the faults found, and the rows of its indices."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Pieces that the panels are made of: controls, the person, cards, plots in their frames, lines that tell something."""
+"""Building blocks of the panels: inputs, the person's data, cards, framed plots, notes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

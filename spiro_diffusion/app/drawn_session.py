@@ -1,6 +1,4 @@
-"""What the page shows of a drawn session of one lung: its efforts, best values, how they repeat, the change after a
-bronchodilator.
-"""
+"""View of a generated session: its efforts, best values, repeatability and bronchodilator response."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +23,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES, Index
 from spiro_diffusion.generation import drawn_curves
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.models.seats import ACCEPTED
+from spiro_diffusion.models.effort_sets import ACCEPTED
 from spiro_diffusion.physiology import ats_ers, patterns, reference, spirometry
 from spiro_diffusion.physiology.patterns import Label
 from spiro_diffusion.physiology.reference import LMS
@@ -37,7 +35,7 @@ from spiro_diffusion.sessions.records import Phase
 Floats = NDArray[np.floating]
 
 SHOWN = ("fev1", "fvc", "ratio", "pef")
-REPEATED = ("fev1", "fvc")  # the indices that ATS/ERS asks to repeat
+REPEATED = ("fev1", "fvc")  # the indices whose repeatability ATS/ERS requires
 GLI = ("fev1", "fvc", "ratio")
 STILL_LPS = 0.02  # flow below it is none, before an effort begins
 PHASES: dict[str, Phase] = {"Pre": "pre", "Bron": "post"}

@@ -1,4 +1,4 @@
-"""The efforts and the best values of a drawn session as tables of the page, and what they show in words."""
+"""Tables of a generated session: its efforts, its best values, and remarks on them."""
 
 from typing import Any
 
@@ -44,17 +44,17 @@ def tables(session: DrawnSession) -> list[Component]:
 def sentences(session: DrawnSession) -> list[Component]:
     """The patterns of the best values, and whether they answered to the bronchodilator."""
     several = (session.efforts["phase"] == "post").any()
-    said = []
+    remarks = []
     for phase in session.efforts["phase"].unique():
         when = f"{WHEN[phase].capitalize()} the bronchodilator: " if several else "Pattern of the best values: "
         found = session.patterns.get(phase)
         none = "no effort of grade A, B or C, so there are no best values"
-        said.append(f"{when}{', '.join(PATTERNS[name] for name in found) if found else none}.")
+        remarks.append(f"{when}{', '.join(PATTERNS[name] for name in found) if found else none}.")
     if any(row.change for row in session.rows):
         which = " and ".join(label(INDICES[name]) for name in session.responded)
         begin = f"A response in {which}" if which else "No response"
-        said.append(f"{begin} by ERS/ATS 2022 (up by more than 10 % of predicted).")
-    return [html.P(" ".join(said), className="said")]
+        remarks.append(f"{begin} by ERS/ATS 2022 (up by more than 10 % of predicted).")
+    return [html.P(" ".join(remarks), className="said")]
 
 
 def _best_values(session: DrawnSession) -> html.Table:

@@ -1,4 +1,4 @@
-"""The plots of a view, interactive ones. No text of a user gets into them: Plotly reads HTML in texts."""
+"""Interactive plots of a view. User text never enters them, because Plotly renders HTML in texts."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def session_volume_time(session: DrawnSession) -> go.Figure:
 
 
 def loop(shown: Shown) -> go.Figure:
-    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS asks."""
+    """Flow (L/s) against volume (L), 1 L as long as 2 L/s, as ATS/ERS requires."""
     return _loop(_figure(shown, LOOP_HOVER), shown)
 
 

@@ -1,4 +1,4 @@
-"""The panel that draws curves for a person: single efforts, the user's own among them, or a session of one lung."""
+"""The panel that draws curves for a person: single efforts, with user curves for comparison, or a whole session."""
 
 from typing import Any, NamedTuple
 
@@ -112,7 +112,7 @@ PANEL = Panel(KEY, "Curves for a person", layout, connect)
 
 
 def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
-    """The plots, tables and words of what was asked for, by SHOWN.
+    """The plots, tables and texts of a request, by SHOWN.
 
     Raises SpiroError where it cannot be drawn.
     """

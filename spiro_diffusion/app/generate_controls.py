@@ -1,4 +1,4 @@
-"""The controls of the panel that draws curves: what is drawn, of what patient, the seed, the user's own curve."""
+"""Controls of the generation panel: kind of draw, patient, seed, user curve."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,8 @@ from spiro_diffusion.generation.conditions import DRUG
 from spiro_diffusion.generation.known_values import NAMES
 
 KEY = "generate"
-OWN = ("draw", "n", "guidance", "effort", "before", "after", "spoiled", "pattern", *NAMES, "seed")
-CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in OWN}
+CONTROL_NAMES = ("draw", "n", "guidance", "effort", "before", "after", "spoiled", "pattern", *NAMES, "seed")
+CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in CONTROL_NAMES}
 OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of what is shown for one kind of draw alone
 
 
@@ -37,9 +37,9 @@ def layout(made_from: Mapping[str, Any]) -> Component:
         html.Div(_session(first), className=OF_SESSION),
         labelled("Seed", html.Div([seed, html.Button("Draw others", id=f"{KEY}-again")], className="together")),
     ]
-    own = [html.H3("Your own curve"), *upload.layout(KEY)]
+    user_controls = [html.H3("Your own curve"), *upload.layout(KEY)]
     cards = [card([html.H3("Curves"), *curves]), card([html.H3("Patient"), *_patient()])]
-    return html.Aside([*cards, html.Div(card(own), className=OF_EFFORTS)])
+    return html.Aside([*cards, html.Div(card(user_controls), className=OF_EFFORTS)])
 
 
 def _single(first: Request) -> list[Component]:
@@ -53,12 +53,14 @@ def _single(first: Request) -> list[Component]:
 
 
 def _session(first: Request) -> list[Component]:
-    spoiled = {EITHER: "as they come"} | {kind: f"at least one {words}" for kind, words in requests.SPOILED.items()}
+    fault_choices = {EITHER: "as they come"} | {
+        kind: f"at least one {words}" for kind, words in requests.FAULTY.items()
+    }
     return [
         slider(CONTROLS["before"], "Efforts", requests.BEFORE, first.before, 1),
         slider(CONTROLS["after"], "Efforts after a bronchodilator", requests.AFTER, first.after, 1),
         html.P(f"{DRUG[:1].upper()}{DRUG[1:]}.", className="hint"),
-        _chosen("spoiled", "Spoiled efforts", spoiled, EITHER),
+        _chosen("spoiled", "Faulty efforts", fault_choices, EITHER),
     ]
 
 

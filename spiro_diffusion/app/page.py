@@ -1,4 +1,4 @@
-"""The page: its frame, and in it the panels, one under the other."""
+"""The page: a frame with the panels one below the other."""
 
 from collections.abc import Sequence
 

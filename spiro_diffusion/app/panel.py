@@ -1,4 +1,4 @@
-"""What a panel of the page is."""
+"""The interface of a panel of the page."""
 
 from collections.abc import Callable
 from typing import NamedTuple

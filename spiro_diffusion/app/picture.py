@@ -1,4 +1,4 @@
-"""The view as a picture to keep: both plots, the lower limits of normal, what drew it."""
+"""A view as a downloadable picture: both plots, the lower limits of normal and the model that drew it."""
 
 import io
 from collections.abc import Sequence
@@ -81,5 +81,5 @@ def _finish(axes: Sequence[Axes], loop: Shown | Plot, spirogram: Shown | Plot) -
             ax.plot(limit.x, limit.y, color=style.REAL, lw=1.2, ls="--", label=f"{limit.words} (GLI Global)")
         ax.axhline(0, color=style.ZERO, lw=0.6, zorder=0)
         ax.set(xlabel=x, ylabel=y, xlim=shown.x, ylim=shown.y)
-    axes[0].set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS asks
+    axes[0].set_aspect(0.5)  # 1 L as long as 2 L/s, as ATS/ERS requires
     axes[1].legend(loc="lower right")

@@ -1,4 +1,4 @@
-"""The panel that completes a user's own spoiled effort, with prediction intervals."""
+"""The panel that completes an interrupted or faulty user effort, with prediction intervals."""
 
 from typing import Any
 
@@ -69,7 +69,11 @@ def connect(app: Dash, drawer: Drawer) -> None:
     @app.callback(output=Output(f"{KEY}-results", "children"), inputs=sent(Input))
     def show(person: dict[str, Any], mask: Any, stored: Any, number: Any) -> list[Component]:
         effort = user_effort.effort(stored, number)
-        return [card([html.P(FIRST, className="hint")])] if effort is None else answer(drawer, effort, person, mask)
+        return (
+            [card([html.P(FIRST, className="hint")])]
+            if effort is None
+            else completion_cards(drawer, effort, person, mask)
+        )
 
     @app.callback(
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
@@ -87,7 +91,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
             return no_update, [alert(str(error))]
 
 
-def answer(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
+def completion_cards(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
     """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
     try:
         return _results(_reconstruction(drawer, effort, person, mask))
@@ -95,7 +99,7 @@ def answer(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) ->
         return [card([alert(str(error))])]
 
 
-PANEL = Panel(KEY, "Reconstruction of a spoiled effort", layout, connect)
+PANEL = Panel(KEY, "Completion of an interrupted effort", layout, connect)
 
 
 def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> Reconstruction:

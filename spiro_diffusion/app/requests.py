@@ -1,4 +1,4 @@
-"""Requests of the page's controls, checked, and the curves drawn for them."""
+"""Requests of the page's controls: validation, and the curves drawn for them."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ from spiro_diffusion.app.user_effort import Effort
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation import conditions, known_values
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.models.seats import PLACES
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.physiology import patterns
 from spiro_diffusion.sessions import Session, page
 from spiro_diffusion.sessions.page_contents import Interval
@@ -22,26 +22,26 @@ from spiro_diffusion.sessions.page_contents import Interval
 START = {"age": 45, "height": 175}
 DRAWS = {"efforts": "Single efforts, each of another lung", "session": "A session of one lung"}
 BEFORE, AFTER = (1, PLACES), (0, PLACES)  # efforts of a session, before and after the bronchodilator
-SPOILED = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
+FAULTY = {"cough": "cough", "early-stop": "early stop", "slow-start": "slow start"}
 EFFORTS: Mapping[str, tuple[str, dict[str, Any]]] = {  # of single ones: label, keywords of `generate`
     **conditions.EFFORTS,
-    **{kind: (f"Spoiled: {words}", {"effort": kind}) for kind, words in SPOILED.items()},
+    **{kind: (f"Faulty: {words}", {"effort": kind}) for kind, words in FAULTY.items()},
 }
-EITHER = "either"  # of a list: nothing is asked for
+EITHER = "either"  # of a list: no request
 LONGEST_KNOWN = 20  # characters of a known value: 70%:80%
 N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
 LINES = 32  # single curves that are drawn: more hide the bands
-RECONSTRUCTIONS = 50  # of a spoiled effort: enough for its percentiles, and an answer in a second or two
+RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and an answer in a second or two
 KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 
 @dataclass(frozen=True)
 class Request:
-    """A person (age in years, height in cm, sex), and what is wanted: `n` single efforts of a kind, or a session.
+    """A person (age in years, height in cm, sex), and what is requested: `n` single efforts of a kind, or a session.
 
-    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `asked`: pattern and
+    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `requested`: pattern and
     known values, keywords of `SpiroGenerator.generate`.
     """
 
@@ -56,31 +56,31 @@ class Request:
     before: int = PLACES
     after: int = 0
     spoiled: str = EITHER
-    asked: tuple[tuple[str, str], ...] = ()
+    requested: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def checked(cls, **sent: Any) -> "Request":
         """From what a browser sent: the fields, `pattern`, and what is known by `known_values.NAMES`.
 
-        Raises SpiroError where a value is none or out of range; age, height, sex and what is asked are checked when
+        Raises SpiroError where a value is none or out of range; age, height, sex and the request are checked when
         curves are drawn.
         """
         values = person(sent) | {"guidance": _within("guidance", sent.get("guidance"), GUIDANCE)}
         for name, ends in {"n": N, "seed": SEEDS, "before": BEFORE, "after": AFTER}.items():
             values[name] = int(_within(name, sent.get(name), ends))
-        for name, words in {"effort": EFFORTS, "draw": DRAWS, "spoiled": (EITHER, *SPOILED)}.items():
+        for name, words in {"effort": EFFORTS, "draw": DRAWS, "spoiled": (EITHER, *FAULTY)}.items():
             values[name] = str(sent.get(name))[:40]
             if values[name] not in words:
                 raise SpiroError(f"{name} is {values[name]!r}; expected one of {', '.join(words)}")
-        said = {name: str(sent.get(name) or "").strip() for name in ("pattern", *known_values.NAMES)}
-        said["pattern"] = said["pattern"].removeprefix(EITHER)
-        for name, text in said.items():
+        arguments = {name: str(sent.get(name) or "").strip() for name in ("pattern", *known_values.NAMES)}
+        arguments["pattern"] = arguments["pattern"].removeprefix(EITHER)
+        for name, text in arguments.items():
             if len(text) > LONGEST_KNOWN:
                 raise SpiroError(f"{name} is longer than {LONGEST_KNOWN} characters; give a value or a range")
-        request = cls(**values, asked=tuple((name, text) for name, text in said.items() if text))
-        definition = patterns.DEFINITIONS.get(said["pattern"])  # type: ignore[call-overload]
+        request = cls(**values, requested=tuple((name, text) for name, text in arguments.items() if text))
+        definition = patterns.DEFINITIONS.get(arguments["pattern"])  # type: ignore[call-overload]
         if request.draw == "session" and not request.after and definition and definition.after:
-            raise SpiroError(f"{said['pattern']} is of values after a bronchodilator: draw efforts after it too")
+            raise SpiroError(f"{arguments['pattern']} is of values after a bronchodilator: draw efforts after it too")
         return request
 
     @classmethod
@@ -93,7 +93,7 @@ class Request:
     def name(self) -> str:
         """For files: `male_45y_175cm_best_seed0`."""
         what = self.effort if self.draw == "efforts" else "session"
-        words = [what, *(text for name, text in self.asked if name == "pattern")]
+        words = [what, *(text for name, text in self.requested if name == "pattern")]
         return f"{self.sex}_{self.age:g}y_{self.height:g}cm_{'_'.join(words)}_seed{self.seed}"
 
 
@@ -105,7 +105,7 @@ class Drawn(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """The full efforts drawn for a spoiled one, and warnings on the model and the person."""
+    """The full efforts drawn for an interrupted one, and warnings on the model and the person."""
 
     recovered: Recovered
     warnings: list[str]
@@ -123,13 +123,13 @@ class Drawer:
     def __call__(self, request: Request) -> Drawn:
         """Draw.
 
-        Raises SpiroError where the model knows no such person.
+        Raises SpiroError where the person is beyond the model's training data.
         """
         with self._lock:
             return self._kept(request)
 
     def reconstruct(self, effort: Effort, subject: Mapping[str, Any], mask: str | None) -> Reconstruction:
-        """Full efforts for a spoiled one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
+        """Full efforts for an interrupted one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
 
         Raises SpiroError as `SpiroGenerator.reconstruct` does.
         """
@@ -149,14 +149,14 @@ class Drawer:
 
     def _draw(self, request: Request) -> Drawn:
         warnings: list[str] = []
-        said: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
-        said |= {**dict(request.asked), "tell": warnings.append}
+        arguments: dict[str, Any] = {name: getattr(request, name) for name in ("age", "height", "sex", "seed")}
+        arguments |= {**dict(request.requested), "tell": warnings.append}
         if request.draw == "session":
-            said |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
-            curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **said)
+            arguments |= {} if request.spoiled == EITHER else {"effort": request.spoiled}
+            curves = self.generator.sessions(n=1, efforts=request.before, after=request.after, **arguments)
         else:
             kind = EFFORTS[request.effort][1]
-            curves = self.generator.generate(n=request.n, guidance=request.guidance, **said, **kind)
+            curves = self.generator.generate(n=request.n, guidance=request.guidance, **arguments, **kind)
         return Drawn(curves, warnings)
 
 

@@ -1,4 +1,4 @@
-"""The page served on the loopback interface and nowhere else."""
+"""The web server, bound to the loopback interface only."""
 
 import errno
 import logging

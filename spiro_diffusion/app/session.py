@@ -1,4 +1,4 @@
-"""The panel of a session: all blows of a person, which of them count, and the page that a laboratory prints."""
+"""The session panel: all blows of a person, which of them count, and the page that a laboratory prints."""
 
 import dataclasses
 import functools
@@ -118,8 +118,8 @@ def _field(name: str, title: str) -> Component:
 def connect(app: Dash, drawer: Drawer) -> None:
     """Register what the controls do."""
     for name in FILES:
-        own = f"{KEY}-{name}"
-        upload.receive(app, f"{own}-upload", own, f"{own}-refused", f"{own}-most")
+        control_id = f"{KEY}-{name}"
+        upload.receive(app, f"{control_id}-upload", control_id, f"{control_id}-refused", f"{control_id}-most")
 
     @app.callback(
         output=(
@@ -207,8 +207,8 @@ def offered(sent: Sent, value: list[str], rules: dict[str, Any] | None) -> tuple
     else:
         counted_now = counted
     options = [{"label": label, "value": name} for name, label in zip(names, _labels(session), strict=True)]
-    said: list[Component] = [note(text) for text in session.notes]
-    return options, counted_now, {"names": names, "counted": counted}, "choice card", said
+    lines: list[Component] = [note(text) for text in session.notes]
+    return options, counted_now, {"names": names, "counted": counted}, "choice card", lines
 
 
 def _labels(session: Session) -> list[str]:

@@ -1,4 +1,4 @@
-"""The control that takes a user's own curves; of several, one is chosen.
+"""The control that uploads user curves and lets the user choose one of several.
 
 `KEY-user` holds what `user_effort.to_store` made, `KEY-user-effort` which of them is chosen: see `user_effort.effort`.
 """
@@ -91,7 +91,7 @@ def read(file: dict[str, str] | None, btps: Any) -> tuple[list | None, list, int
     except SpiroError as error:
         return None, [], None, "absent", [alert(str(error))]
     options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-    said = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
-    notes = [html.P(said), *(note(text) for text in found.notes)]
+    summary = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    notes = [html.P(summary), *(note(text) for text in found.notes)]
     shown = "control" if len(options) > 1 else "absent"
     return user_effort.to_store(found), options, user_effort.best(found), shown, notes

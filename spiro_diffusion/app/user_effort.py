@@ -1,4 +1,4 @@
-"""A user's own curves on their way through the page: an uploaded file, what the browser keeps of it, one effort."""
+"""User curves within the page: the uploaded file, what the browser stores of it, one selected effort."""
 
 import base64
 import binascii

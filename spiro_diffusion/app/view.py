@@ -1,4 +1,4 @@
-"""What the page shows of some curves of one person: lines, percentile bands, GLI Global's limits, rows of indices."""
+"""View of curves of one person: lines, percentile bands, limits of GLI Global, rows of indices."""
 
 import math
 import re

@@ -1,1 +1,1 @@
-"""The judge as a public protocol: what another group is given, how its curves are judged, the table of rows."""
+"""The judge as a public benchmark: task folder, submission format, scoring, table of results."""

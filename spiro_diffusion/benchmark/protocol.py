@@ -1,5 +1,4 @@
-"""The tasks of the benchmark, made of the folder `data` of a pipeline: for whom curves and sessions are drawn, and what
-of interrupted efforts is seen.
+"""Tasks of the benchmark, made from a pipeline's `data` folder: conditions of curves and sessions, interrupted efforts.
 
 Both follow the stages `evaluate` and `reconstruct`, so that their figures stand beside a submission's.
 """
@@ -19,7 +18,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import Part, judged_part, rows_of_part
-from spiro_diffusion.evaluation.candidates import GRADE_ASKED
+from spiro_diffusion.evaluation.candidates import REQUESTED_GRADE
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, interrupted
 from spiro_diffusion.evaluation.session_candidates import efforts_of
@@ -31,8 +30,8 @@ Task = Literal["generation", "sessions", "completion"]
 DRAWS: dict[Task, int] = {"generation": 10, "sessions": 1, "completion": 20}
 RESAMPLES = 500  # of the participants, for the 95 % intervals
 SEED = 1  # places coughs, draws resamples, chooses the training participants of the floor
-TOLD = ("age", "height", "sex", "grade", "test_type", "best")  # what is said of an effort
-TOLD_OF_SESSIONS = ("person", "test_type", "place", "age", "height", "sex")  # grades are drawn
+CONDITIONS = ("age", "height", "sex", "grade", "test_type", "best")  # what is said of an effort
+SESSION_CONDITIONS = ("person", "test_type", "place", "age", "height", "sex")  # grades are drawn
 ID_DIGITS = 12
 
 
@@ -67,14 +66,14 @@ class Source:
 
 
 def generation(source: Source) -> pd.DataFrame:
-    """The rows that curves are drawn for: `id` and the columns TOLD, beside those of `curves.parquet`.
+    """The rows that curves are drawn for: `id` and the columns CONDITIONS, beside those of `curves.parquet`.
 
-    First every held-out effort in the order of the judge, then the best ones whose grade is not A once more, asked for
+    First every held-out effort in the order of the judge, then the best ones whose grade is not A once more, requested
     as grade A (`again`): so the judge holds them against the published distributions.
     """
     table = read_table(source.curves)
     held = table.iloc[rows_of_part(table, source.part)]
-    again = held[held["best"] & (held["grade"] != GRADE_ASKED)].assign(grade=GRADE_ASKED)
+    again = held[held["best"] & (held["grade"] != REQUESTED_GRADE)].assign(grade=REQUESTED_GRADE)
     rows = pd.concat([held.assign(again=False), again.assign(again=True)], ignore_index=True)
     return rows.assign(id=row_ids(rows))
 
@@ -109,7 +108,7 @@ def completion(source: Source) -> list[Case]:
 
 
 def row_ids(rows: pd.DataFrame) -> NDArray[np.str_]:
-    """The id (n,) of each effort of the generation task, as its grade is asked for."""
+    """The id (n,) of each effort of the generation task, with the requested grade."""
     return _ids(rows, rows["grade"])
 
 
@@ -118,8 +117,8 @@ def case_ids(case: Case) -> NDArray[np.str_]:
     return _ids(case.people, [case.how.name] * len(case.people))
 
 
-def _ids(people: pd.DataFrame, asked: Iterable[str]) -> NDArray[np.str_]:
+def _ids(people: pd.DataFrame, requested: Iterable[str]) -> NDArray[np.str_]:
     """Ids (n,) that another data set does not have, and that say nothing of the curve."""
     columns = (people[name] for name in ("seqn", "cycle", "raw_row", "age", "height"))
-    texts = ("/".join(map(str, values)) for values in zip(asked, *columns, strict=True))
+    texts = ("/".join(map(str, values)) for values in zip(requested, *columns, strict=True))
     return np.array([hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS] for text in texts])

@@ -1,4 +1,4 @@
-"""A submission judged as our generator and our completions are, and their rows and the baselines' beside its own."""
+"""Score a submission as our generator and completions are scored, with their rows and the baselines' for comparison."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ from spiro_diffusion.evaluation import (
 )
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.candidates import Candidate
-from spiro_diffusion.evaluation.completion_rivals import BASELINES
+from spiro_diffusion.evaluation.completion_learners import BASELINES
 from spiro_diffusion.evaluation.figures import (
     MIN_PEOPLE,
     Figure,
@@ -47,7 +47,7 @@ from spiro_diffusion.reconstruction.calibration import interval_score
 
 OURS, FLOOR, HELD = "generator", "floor", "held-out participants"
 NEAREST = session_judge.BASELINES[-1]  # of sessions, the one that needs no generator
-RIVALS = ("plain_path", *BASELINES)  # of completion
+COMPLETION_BASELINES = ("plain_path", *BASELINES)  # of completion
 JUDGED = ("fvc", "fef2575")  # of completions
 NOMINAL = 90  # %: the central intervals of completions
 FIGURES = ("error", "bias", "crps", "coverage_90", "interval_score")  # of an index of completions
@@ -59,7 +59,7 @@ Row = dict[str, Figure]  # path of a figure → the figure
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Rows by name, the submission's first; `data`: on whom they were judged; `notes`: what a reader should know."""
+    """Rows by name, the submission's first; `data`: on whom they were judged; `notes`: remarks on the comparison."""
 
     task: Task
     data: dict[str, Any]
@@ -75,7 +75,11 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
-    if name in (OURS, FLOOR, HELD, *RIVALS, *session_judge.BASELINES) or not name.isprintable() or "|" in name:
+    if (
+        name in (OURS, FLOOR, HELD, *COMPLETION_BASELINES, *session_judge.BASELINES)
+        or not name.isprintable()
+        or "|" in name
+    ):
         raise _taken(name)
     judged = {"generation": generation, "sessions": sessions, "completion": completion}[task]
     return judged(source, metrics, curves, name)
@@ -87,14 +91,14 @@ def _taken(name: str) -> SpiroError:
 
 def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     """The row of generated curves, beside those of the generator, the floor and the baselines."""
-    asked = protocol.generation(source)
-    found = submission.read_curves(curves, asked["id"].tolist())
+    requested = protocol.generation(source)
+    found = submission.read_curves(curves, requested["id"].tolist())
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, SEED)
-    told = data.about(real, source.source, source.part, {"draws": found.signals.shape[1], "seed": SEED})
-    record, notes = _record(metrics, told)
+    about = data.about(real, source.source, source.part, {"draws": found.signals.shape[1], "seed": SEED})
+    record, notes = _record(metrics, about)
     if record is not None and name in record.candidates:
         raise _taken(name)
-    own = judge(candidate(found, asked, real), real, resamples=RESAMPLES, seed=SEED, name=name)
+    own = judge(candidate(found, requested, real), real, resamples=RESAMPLES, seed=SEED, name=name)
     if record is None:
         floor = judge(candidates.floor(real, protocol.DRAWS["generation"], SEED), real, resamples=RESAMPLES, seed=SEED)
         others: dict[str, Tree] = {FLOOR: floor}
@@ -104,14 +108,14 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     verdict = ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(own, floor)).items() if n)
     trees = {name: own, **others}
     rows = {n: {path: f for path, f in leaves(tree) if isinstance(f, Figure)} for n, tree in trees.items()}
-    return Scored("generation", told, rows, [f"targets of {name}: {verdict}", *notes])
+    return Scored("generation", about, rows, [f"targets of {name}: {verdict}", *notes])
 
 
-def candidate(curves: submission.Curves, asked: pd.DataFrame, real: Real) -> Candidate:
-    """The curves of the rows `asked` (`protocol.generation`) as the judge takes them."""
-    again = asked["again"].to_numpy(bool)
-    best = candidates.asked_people(real)
-    as_a = curves.signals[pd.Index(asked["id"]).get_indexer(pd.Index(protocol.row_ids(best)))]
+def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) -> Candidate:
+    """The curves of the rows `requested` (`protocol.generation`) as the judge takes them."""
+    again = requested["again"].to_numpy(bool)
+    best = candidates.best_effort_requests(real)
+    as_a = curves.signals[pd.Index(requested["id"]).get_indexer(pd.Index(protocol.row_ids(best)))]
     first, draws = 0 if curves.smooth else time_grid.FINE_BINS, curves.signals.shape[1]
 
     def measure(signals: NDArray, people: pd.DataFrame, seed: int) -> tuple[measured.Measured, dict[str, NDArray]]:
@@ -124,25 +128,25 @@ def candidate(curves: submission.Curves, asked: pd.DataFrame, real: Real) -> Can
 
 def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     """The row of sessions, beside held-out people's own, and those of the generator, the floor and the baselines."""
-    asked = protocol.sessions(source)
-    found = submission.read_sessions(curves, asked)
+    requested = protocol.sessions(source)
+    found = submission.read_sessions(curves, requested)
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, SEED)
-    told = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
+    about = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
     drawn = session_candidates.Session(found.grades, found.signals)
     first = 0 if found.smooth else time_grid.FINE_BINS
     own = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
-    others, notes = _sessions_judged(metrics, told, asked)
+    others, notes = _sessions_judged(metrics, about, requested)
     if not others:
         nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
         own |= {FLOOR: real.members, NEAREST: nearest}
-    record = session_judge.judge(real.held, own, real.ruler(best=False), resamples=RESAMPLES, seed=SEED)
+    record = session_judge.judge(real.held, own, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED)
     for number, (each, sessions_of) in enumerate(own.items()):
         rng = np.random.default_rng([SEED, number, 1])
         record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)
     trees = record.candidates | others
     rows = {name: of_sessions(trees[name]), HELD: _held_out(trees[name])}
     rows |= {each: of_sessions(tree) for each, tree in trees.items() if each != name}
-    return Scored("sessions", told | {"sessions": record.data["sessions"]}, rows, notes)
+    return Scored("sessions", about | {"sessions": record.data["sessions"]}, rows, notes)
 
 
 def of_sessions(tree: Tree) -> Row:
@@ -162,25 +166,27 @@ def _figures(tree: Tree) -> Tree:
     return node if isinstance(node := tree.get("figures"), dict) else {}
 
 
-def _sessions_judged(metrics: Path, told: dict[str, Any], asked: pd.DataFrame) -> tuple[dict[str, Tree], list[str]]:
+def _sessions_judged(
+    metrics: Path, about: dict[str, Any], requested: pd.DataFrame
+) -> tuple[dict[str, Tree], list[str]]:
     """The trees of the record of sessions by name where it is of the same people, else why there are none."""
     folder = metrics / "evaluate"
     if not (folder / session_judge.FILE).is_file():
         return {}, [f"{folder / session_judge.FILE}: no such file; the generator's row is made by `dvc repro evaluate`"]
-    record, (judged, notes) = session_judge.Record.read(folder), _record(metrics, told)
-    same = {"participants": told["participants"], "efforts": len(asked)}
+    record, (judged, notes) = session_judge.Record.read(folder), _record(metrics, about)
+    same = {"participants": about["participants"], "efforts": len(requested)}
     if judged is None or any(record.data.get(key) != value for key, value in same.items()):
         return {}, [f"{folder}: was judged on other participants; its rows are left out"]
     return record.candidates, [note for note in notes if "baseline" not in note]
 
 
-def _record(metrics: Path, told: dict[str, Any]) -> tuple[Record | None, list[str]]:
+def _record(metrics: Path, about: dict[str, Any]) -> tuple[Record | None, list[str]]:
     """The judge's record where it is of the same people, else why there is none."""
     for stage in LOOKED_FOR:
         if (metrics / stage / "judge.json").is_file():
             record = Record.read(metrics / stage)
             same = ("source", "part", "participants", "curves", "training_curves")
-            if all(record.data.get(key) == told[key] for key in same):
+            if all(record.data.get(key) == about[key] for key in same):
                 return record, [] if record.baselines else ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
             return None, [f"{metrics / stage}: was judged on other participants; its rows are left out"]
     return None, [f"{metrics}: holds no judge.json; the generator's row is made by `dvc repro evaluate`"]
@@ -198,10 +204,10 @@ def completion(source: Source, metrics: Path, curves: Path, name: str) -> Scored
         part = slice(start, start := start + len(case.rows))
         own |= of_case(case, {index: values[part] for index, values in drawn.items()})
     efforts = max(len(case.rows) for case in cases)  # a cough interrupts them all
-    told = {"source": source.source, "part": source.part, "efforts": efforts}
-    others, notes = _completed(metrics / "reconstruct" / "judge.json", told)
-    told |= {"participants": efforts, "draws": drawn["fvc"].shape[1], "seed": SEED}
-    return Scored("completion", told, {name: own, **others}, notes)
+    about = {"source": source.source, "part": source.part, "efforts": efforts}
+    others, notes = _completed(metrics / "reconstruct" / "judge.json", about)
+    about |= {"participants": efforts, "draws": drawn["fvc"].shape[1], "seed": SEED}
+    return Scored("completion", about, {name: own, **others}, notes)
 
 
 def of_case(case: Case, drawn: dict[str, NDArray]) -> Row:
@@ -244,14 +250,14 @@ def _indices(signals: NDArray) -> dict[str, NDArray]:
     return {index: getattr(found, index).reshape(signals.shape[:2]) for index in JUDGED}
 
 
-def _completed(path: Path, told: dict[str, Any]) -> tuple[dict[str, Row], list[str]]:
-    """Rows of our completions and their rivals from the record of the stage reconstruct, or why there are none."""
+def _completed(path: Path, about: dict[str, Any]) -> tuple[dict[str, Row], list[str]]:
+    """Rows of our completions and their baselines from the record of the stage reconstruct, or why there are none."""
     if not path.is_file():
         return {}, [f"{path}: no such file; the rows of our completions are made by `dvc repro reconstruct`"]
     record = read_json(path)
-    if any(record["data"].get(key) != value for key, value in told.items()):
+    if any(record["data"].get(key) != value for key, value in about.items()):
         return {}, [f"{path}: was judged on other efforts; its rows are left out"]
-    rows: dict[str, Row] = {name: {} for name in (OURS, *RIVALS)}
+    rows: dict[str, Row] = {name: {} for name in (OURS, *COMPLETION_BASELINES)}
     for case, named in record["cases"].items():
         for name, row in rows.items():
             found = from_json({index: named.get(name, {}).get(index, {}) for index in JUDGED})

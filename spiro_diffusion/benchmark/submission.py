@@ -1,4 +1,4 @@
-"""Curves of another group, from an NPZ: read, put into the task's order, refused in one line where they do not fit."""
+"""Read a submission (NPZ), bring it into the task's order, and reject what does not fit with a one-line error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,13 +46,13 @@ def read_curves(path: Path, ids: Sequence[str]) -> Curves:
     return Curves(_signals(path, arrays, len(ids), "generation")[order], smooth)
 
 
-def read_sessions(path: Path, asked: pd.DataFrame) -> Sessions:
+def read_sessions(path: Path, requested: pd.DataFrame) -> Sessions:
     """The efforts of a submission for the rows of `protocol.sessions`.
 
     Raises SpiroError as `read_curves` does, and where a grade is none, or `person` or `test_type`, which may be
     repeated from the task, put an effort into another session than the task does.
     """
-    arrays, order = _read(path, asked["id"].tolist())
+    arrays, order = _read(path, requested["id"].tolist())
     smooth = _smooth(path, arrays)
     grades = _texts(path, arrays, "grade", order)
     if foreign := sorted(set(grades.tolist()) - set(GRADES)):
@@ -61,15 +61,15 @@ def read_sessions(path: Path, asked: pd.DataFrame) -> Sessions:
         if name not in arrays:
             continue
         own = _texts(path, arrays, name, order)
-        if len(wrong := np.flatnonzero(own != asked[name].to_numpy(str))):
-            row = asked.iloc[wrong[0]]
+        if len(wrong := np.flatnonzero(own != requested[name].to_numpy(str))):
+            row = requested.iloc[wrong[0]]
             raise SpiroError(
                 f"{path}: {name} of the effort {row['id']} is {shown(own[wrong[0]])}, in sessions.csv {row[name]}; "
                 "efforts stay in the sessions of the task"
             )
     if FLOW in arrays and arrays[FLOW].ndim == 2:
         arrays[FLOW] = arrays[FLOW][:, None]
-    signals = _signals(path, arrays, len(asked), "sessions")
+    signals = _signals(path, arrays, len(requested), "sessions")
     if signals.shape[1] != 1:
         raise SpiroError(f"{path}: {FLOW} has {signals.shape[1]} curves an effort; a session is one draw; {SEE}")
     return Sessions(signals[order, 0], grades, smooth)
@@ -126,11 +126,11 @@ def _read(path: Path, ids: Sequence[str]) -> tuple[dict[str, NDArray], NDArray[n
     row = {name: i for i, name in enumerate(own.tolist())}
     absent, unknown = [name for name in ids if name not in row], row.keys() - set(ids)
     if absent or unknown or len(row) != len(own):
-        said = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
+        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
         first = shown((absent or sorted(unknown) or ["none"])[0])
         raise SpiroError(
-            f"{path}: of {len(ids)} ids {said} (the first: {first}); give each id of `spiro benchmark prepare` on "
-            "these data once"
+            f"{path}: of {len(ids)} ids {differences} (the first: {first}); give each id of `spiro benchmark prepare` "
+            "on these data once"
         )
     return arrays, np.array([row[name] for name in ids])
 

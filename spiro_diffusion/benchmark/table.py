@@ -1,4 +1,4 @@
-"""The rows of a score as tables: on the screen a line a figure, in Markdown a line a row, kept beside earlier ones."""
+"""Tables of scores: one line a figure on the screen, one line a submission in Markdown."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 def _generation() -> tuple[Column, ...]:
     """The figures of every effort, and of the best ones against GLI Global."""
-    wanted = (
+    chosen = (
         *((named("crps", "every", index), "least") for index in ("fev1", "fvc")),
         *((named("crps_over_gli", index=index), "least") for index in ("fev1", "fvc")),
         (named("residual_sd_ratio", "every", "fev1"), "1"),
@@ -44,7 +44,7 @@ def _generation() -> tuple[Column, ...]:
         (named("nearest_share", "every"), "50 %"),
         (named("violations_above_real", "every"), "0"),
     )
-    lines: list[tuple[Line, str]] = [(line_at(path), ideal) for path, ideal in wanted]
+    lines: list[tuple[Line, str]] = [(line_at(path), ideal) for path, ideal in chosen]
     copies = Column(
         "copying.every.near_copies", "nearer to a training curve than 95 % of pairs of efforts", PERCENT, "few"
     )
@@ -146,9 +146,9 @@ def _read(path: Path) -> dict[Task, dict[tuple[str, ...], str]]:
         for task in kept:
             if task == title:
                 rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[3:]]  # after head, rule, ideal
-                wanted = (*ABOUT, *(column.label for column in COLUMNS[task]))
+                chosen = (*ABOUT, *(column.label for column in COLUMNS[task]))
                 kept[task] = {
-                    tuple(row[name] for name in ABOUT[:3]): _line(*(row.get(name, "–") for name in wanted))
+                    tuple(row[name] for name in ABOUT[:3]): _line(*(row.get(name, "–") for name in chosen))
                     for row in rows
                 }
     return kept

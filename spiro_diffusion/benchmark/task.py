@@ -1,4 +1,4 @@
-"""The folder that another group is given: rows to draw for, efforts to complete, splits, grid, and what it all is."""
+"""Write the task folder of the benchmark: conditions, interrupted efforts, splits, time grid, description."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.benchmark import protocol
-from spiro_diffusion.benchmark.protocol import DRAWS, TOLD, TOLD_OF_SESSIONS, Source
+from spiro_diffusion.benchmark.protocol import CONDITIONS, DRAWS, SESSION_CONDITIONS, Source
 from spiro_diffusion.core.artifacts import write_json, write_npz, write_text
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.dataset.raw_curves import read_table
@@ -22,10 +22,10 @@ def prepare(source: Source, out: Path) -> list[Path]:
 
     Raises SpiroError where the data are missing or of too few participants.
     """
-    asked, efforts, cases = protocol.generation(source), protocol.sessions(source), protocol.completion(source)
+    requested, efforts, cases = protocol.generation(source), protocol.sessions(source), protocol.completion(source)
     table = read_table(source.curves, ["seqn"])
-    _write_table(out / "generation.csv", asked[["id", *TOLD]])
-    _write_table(out / "sessions.csv", efforts[["id", *TOLD_OF_SESSIONS]])
+    _write_table(out / "generation.csv", requested[["id", *CONDITIONS]])
+    _write_table(out / "sessions.csv", efforts[["id", *SESSION_CONDITIONS]])
     people = pd.concat([case.people for case in cases])
     write_npz(
         out / "completion.npz",
@@ -41,7 +41,11 @@ def prepare(source: Source, out: Path) -> list[Path]:
     _write_table(out / "splits.csv", splits(table["seqn"].unique()))
     edges = np.round(time_grid.EDGES_S, 6)
     _write_table(out / "grid.csv", pd.DataFrame({"begin_s": edges[:-1], "end_s": edges[1:]}))
-    counts = {"generation": len(asked), "sessions": len(efforts), **{case.how.name: len(case.rows) for case in cases}}
+    counts = {
+        "generation": len(requested),
+        "sessions": len(efforts),
+        **{case.how.name: len(case.rows) for case in cases},
+    }
     write_json(out / "task.json", about(source, counts))
     return [out / name for name in FILES]
 

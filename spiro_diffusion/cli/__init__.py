@@ -1,4 +1,4 @@
-"""The command line `spiro`: a file a group of commands.
+"""The command line `spiro`, one file for each group of commands.
 
 What they do lies in the library; pandas and torch are imported by the commands that need them.
 """

@@ -78,8 +78,10 @@ def score(
     if output.as_json:
         print_json(content)
         return
-    said = ", ".join(f"{key} {value}" for key, value in found.data.items() if key in ("source", "part", "participants"))
-    print_table(f"{task.value} ({said}; 95 % intervals by participant)", *tables.on_screen(found))
+    about = ", ".join(
+        f"{key} {value}" for key, value in found.data.items() if key in ("source", "part", "participants")
+    )
+    print_table(f"{task.value} ({about}; 95 % intervals by participant)", *tables.on_screen(found))
     for note in found.notes:
         tell(note)
     wrote(files)

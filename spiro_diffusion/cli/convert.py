@@ -1,4 +1,4 @@
-"""The command `convert`: a user's curves from any format that is read to one that is written."""
+"""The command `convert`: user curves from any readable format to any writable one."""
 
 from pathlib import Path
 from typing import Annotated

@@ -115,12 +115,12 @@ def generate(
         common |= {"any_effort": efforts.any_effort, "progress": progress}
         curves = generator.generate(table, **common, **vars(conditions), **vars(requests))
     else:
-        said = {name: value for name, value in {**vars(conditions), **vars(requests)}.items() if value is not None}
-        if said.keys() & {"grade", "test_type"} or efforts.any_effort:
+        given = {name: value for name, value in {**vars(conditions), **vars(requests)}.items() if value is not None}
+        if given.keys() & {"grade", "test_type"} or efforts.any_effort:
             raise SpiroError(
                 "--session draws the grade of each effort; leave out --grade, --test-type and --any-effort"
             )
-        curves = generator.sessions(table, efforts=efforts.session, after=efforts.after, **common, **said)
+        curves = generator.sessions(table, efforts=efforts.session, after=efforts.after, **common, **given)
     indices = curves.indices()
     if files.out:
         curve_files.write_curves(files.out, curves, progress, wide=files.wide, grid=files.grid)
@@ -166,8 +166,8 @@ def cohort(
     )
     drawn, rate = written.drawn, written.seconds_per_1000
     if as_json:
-        said: dict[str, Any] = {"seed": seed, "people": people, "retests": retests, "efforts": drawn.efforts}
-        print_json({"files": [str(f) for f in written.files], **said, "seconds_per_1000_efforts": round(rate, 3)})
+        given: dict[str, Any] = {"seed": seed, "people": people, "retests": retests, "efforts": drawn.efforts}
+        print_json({"files": [str(f) for f in written.files], **given, "seconds_per_1000_efforts": round(rate, 3)})
         return
     rows = card.shares(written.participants, drawn.means)
     print_table("people by best values", ("", "participants, weighted", "drawn"), rows)

@@ -1,4 +1,4 @@
-"""Commands that say what a model and a repository are: `info`, `card`, `evaluate`, `report`, `verify`."""
+"""Commands that describe a model and a repository: `info`, `card`, `evaluate`, `report`, `verify`."""
 
 import dataclasses
 from collections import Counter
@@ -147,8 +147,8 @@ def verify(
         tell(", ".join(f"{n} {state}" for state, n in counts.items()))
     if bad:
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
-        mend = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
-        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to mend them: {again}{mend}")
+        remedy = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
+        raise SpiroError(f"{len(bad)} of {len(found)} are not what dvc.lock says; to repair them: {again}{remedy}")
 
 
 def _verify_figures(folder: Path, as_json: bool) -> None:

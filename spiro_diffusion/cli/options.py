@@ -1,4 +1,4 @@
-"""Options that several commands share, in groups: each a dataclass, which `program.command` takes apart."""
+"""Options shared by several commands, as dataclasses that `program.command` expands."""
 
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ def _known(index: str, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Requests:
-    """What is known of a patient, and what is asked of the curves."""
+    """Known values of a patient, and requirements on the curves."""
 
     fev1: Annotated[str | None, _known("FEV1", f"L, % of predicted or z: {KNOWN}. The drawn curve's own.")] = None
     fvc: Annotated[str | None, _known("FVC", f"L, {AS_ABOVE}.")] = None

@@ -1,4 +1,4 @@
-"""The command that shows the page: `app`."""
+"""The command `app`, which serves the web page."""
 
 import contextlib
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The program `spiro`: how a command is registered, and how every one ends."""
+"""The program `spiro`: registration of commands, and exit status and messages common to all."""
 
 import dataclasses
 import functools
@@ -54,8 +54,10 @@ def _flat(function: Callable[..., None]) -> Callable[..., None]:
     parameters = []
     for name, parameter in inspect.signature(function).parameters.items():
         fields = inspect.signature(groups[name]).parameters if name in groups else {name: parameter}
-        own = typing.get_type_hints(groups[name], include_extras=True) if name in groups else hints
-        parameters += [field.replace(annotation=own[key], kind=field.KEYWORD_ONLY) for key, field in fields.items()]
+        group_hints = typing.get_type_hints(groups[name], include_extras=True) if name in groups else hints
+        parameters += [
+            field.replace(annotation=group_hints[key], kind=field.KEYWORD_ONLY) for key, field in fields.items()
+        ]
 
     @functools.wraps(function)
     def call(**values: Any) -> None:
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     except (SpiroError, ModuleNotFoundError) as error:
         say(_extra(error) if isinstance(error, ModuleNotFoundError) else str(error))
         return 1
-    except BrokenPipeError:  # of `spiro ... | head`: nobody reads on
+    except BrokenPipeError:  # of `spiro ... | head`: the reader has closed the pipe
         _leave_stdout()
         return 1
     except OSError as error:  # a full disk, a file that may not be read, a name that is too long
@@ -103,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what click raises on a wrong option
             raise
-        if message := error.format_message():  # none where the help was asked for by saying nothing
+        if message := error.format_message():  # none where a command without arguments printed its help
             say(f"{message} (see spiro --help)")
         return 2
 

@@ -1,4 +1,4 @@
-"""Commands that read a user's own curves: `indices`, `reconstruct`."""
+"""Commands that read user curves: `indices`, `reconstruct`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def indices(
     if about is not None:
         table = about.join(people_table(found, person))
     whose = reading.person(subject) or reading.of_survey(found)
-    if whose is None and (reading.asked() or results.report):
+    if whose is None and (reading.requested() or results.report):
         raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
     session = None if whose is None else reading.interpret(found, whose, btps)
     if about is None:
@@ -69,8 +69,8 @@ def indices(
     if session is not None and results.report:
         sheet.write(session, results.report)
     if output.as_json:
-        said = {"files": [str(f) for f in files], "notes": notes, "curves": records(table)}
-        print_json(said if session is None else said | {"session": as_json(session)})
+        result = {"files": [str(f) for f in files], "notes": notes, "curves": records(table)}
+        print_json(result if session is None else result | {"session": as_json(session)})
         return
     print_indices(table, str(file), ["curve"])
     if session is not None:
@@ -208,17 +208,22 @@ def _calibrate(folder: Path, models: str, btps: float | None, output: Output) ->
     """Write FOLDER/calibration.json, and say what it corrects."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
-    from spiro_diffusion.reconstruction.own_calibration import FILE  # noqa: PLC0415
+    from spiro_diffusion.reconstruction.user_calibration import FILE  # noqa: PLC0415
 
     file = folder / FILE
     paths = curve_files.check_files(output.force, (file, (".json",)))
-    own = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps, tell=warn)
-    own.write(file)
+    calibrated = SpiroGenerator.from_checkpoint(models).calibrate(folder, btps=btps, tell=warn)
+    calibrated.write(file)
     if output.as_json:
-        print_json({"files": [str(f) for f in paths], "people": own.people, **vars(own.calibration)})
+        print_json({"files": [str(f) for f in paths], "people": calibrated.people, **vars(calibrated.calibration)})
         return
     header = ("cut at (s)", "people", "moved by (half widths)", "widened by")
-    columns = (own.calibration.cut_s, own.calibration.people, own.calibration.shift, own.calibration.factor)
+    columns = (
+        calibrated.calibration.cut_s,
+        calibrated.calibration.people,
+        calibrated.calibration.shift,
+        calibrated.calibration.factor,
+    )
     rows = [(f"{at:g}", str(n), f"{shift:+.2f}", f"{by:.2f}") for at, n, shift, by in zip(*columns, strict=True)]
     print_table(f"{folder}: how the 90 % intervals were corrected", header, rows)
     wrote(paths)

@@ -1,4 +1,4 @@
-"""What `spiro` prints: tables, JSON, lines.
+"""Printing of `spiro`: tables, JSON, messages.
 
 Nothing of a user's file is read as markup, or reaches the terminal as a control character.
 """
@@ -71,7 +71,7 @@ def print_figures(figures: dict[str, float | None], summary: Path) -> None:
 
     print_table("held-out participants, best efforts", ("figure", "value", "ideal"), headline_rows(figures))
     counts = [
-        f"{v:.0f} {said}" for word, said in READ_VERDICTS.items() if (v := figures.get(f"targets_{word}")) is not None
+        f"{v:.0f} {label}" for word, label in READ_VERDICTS.items() if (v := figures.get(f"targets_{word}")) is not None
     ]
     tell(f"targets: {', '.join(counts)} (of {summary})")
 

@@ -1,4 +1,4 @@
-"""The command `selftest`: whether the ruler holds the limits of ATS/ERS, ISO 26782 and its own."""
+"""The command `selftest`: check the index computation against the limits of ATS/ERS, ISO 26782 and our own."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""A session on the command line: the options that say how it is read, its tables, and `spiro sessions`."""
+"""Sessions on the command line: reading options, tables, and the command `sessions`."""
 
 import math
 import re
@@ -71,12 +71,12 @@ class Reading:
         """What was decided of blows."""
         from spiro_diffusion.sessions import Decision  # noqa: PLC0415
 
-        who = self.headers().operator
+        operator = self.headers().operator
         found = {}
         for counts, texts in ((False, self.reject), (True, self.accept)):
             for text in texts or ():
                 name, _, why = text.partition("=")
-                found[name.strip()] = Decision(counts, who, why.strip())
+                found[name.strip()] = Decision(counts, operator, why.strip())
         return found
 
     def headers(self) -> "Header":
@@ -113,7 +113,7 @@ class Reading:
             )
         return Previous(float(match[1]), float(match[2]), float(match[3]) if match[3] else None)
 
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether anything was said that only a session can use."""
         given = (self.post, self.group, self.slow_vc, self.previous, self.reject, self.accept, self.header)
         return any(value is not None for value in given)
@@ -187,11 +187,11 @@ def print_session(read: "Interpretation") -> None:
     print_table("best values", (*header, *(("change",) if both else ())), rows)
     for phase in phases:
         grades, gaps = read.session.grades[phase], read.repeatability[phase]
-        said = ", ".join(
+        described = ", ".join(
             f"{label} grade {grade}" + ("" if gap is None else f" (best two {1000 * gap:.0f} mL apart)")
             for label, grade, gap in (("FEV1", grades.fev1, gaps.fev1), ("FVC", grades.fvc, gaps.fvc))
         )
-        tell(f"{heads[phase][0]}: {said}")
+        tell(f"{heads[phase][0]}: {described}")
     for one in read.session.blows:
         if one.decision is not None:
             verb = "counts" if one.decision.counts else "does not count"

@@ -1,1 +1,1 @@
-"""Synthetic populations as folders ready to publish: parts, data card, metadata, checksums."""
+"""Synthetic populations as publishable folders: parts, data card, metadata, checksums."""

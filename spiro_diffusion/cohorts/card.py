@@ -16,7 +16,7 @@ from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES, SEXES
 from spiro_diffusion.generation.intended_use import EVALUATED, LIMITS, trained_on
 from spiro_diffusion.generation.populations import BETWEEN_VISITS, JITTER, TOGETHER
-from spiro_diffusion.models.seats import BEST, PLACES
+from spiro_diffusion.models.effort_sets import BEST, PLACES
 from spiro_diffusion.reporting import model_card
 
 UNKNOWN = {"folder": ": files that were given to it, whose origin is not recorded"}  # by source
@@ -61,8 +61,8 @@ def card(about: About, made: Made, drawn: Drawn, participants: Means, judged: Ma
     real, synthetic = participants.table(), drawn.means.table()
     figures = [f"The model's own figures are not known: `{EVALUATED}` is not beside the data."]
     if judged:
-        said = "What the judge found of the model, on participants that training never saw:"
-        figures = [said, model_card.headline(judged)]
+        heading = "What the judge found of the model, on participants that training never saw:"
+        figures = [heading, model_card.headline(judged)]
     limits = (*COHORT_LIMITS, RETESTS) if made.retests else COHORT_LIMITS
     sections = [
         f"{_head(about, drawn.efforts)}\n# {about.title}",

@@ -1,11 +1,11 @@
-"""The columns of a published population: name, type, unit and meaning, written once for files, card and metadata."""
+"""Columns of a published population: name, type, unit and meaning, defined once for files, card and metadata."""
 
 from typing import Literal, NamedTuple
 
 from spiro_diffusion.cohorts.prevalences import GRADED
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.columns import COLUMNS, Z_SCORES
-from spiro_diffusion.models.seats import BEST
+from spiro_diffusion.models.effort_sets import BEST
 
 Kind = Literal["int64", "float64", "string", "bool", "list<float32>"]
 
@@ -26,8 +26,8 @@ PERSONAL = (
 )
 
 
-def _indices(names: tuple[str, ...], said: str = "") -> tuple[Column, ...]:
-    return tuple(Column(name, "float64", INDICES[name].unit, said + INDICES[name].meaning) for name in names)
+def _indices(names: tuple[str, ...], meaning: str = "") -> tuple[Column, ...]:
+    return tuple(Column(name, "float64", INDICES[name].unit, meaning + INDICES[name].meaning) for name in names)
 
 
 Z = tuple(Column(f"{name}_z", "float64", "", f"GLI Global z-score of {INDICES[name].label}") for name in Z_SCORES)
@@ -53,5 +53,8 @@ PEOPLE = (
     *_indices(BEST, "first visit, best value of the efforts graded A to C: "),
     *Z,
     Column("pattern", "string", "", "pattern that the z-scores name, ERS/ATS 2022; empty where they are unknown"),
-    *(Column(name, "string", "", f"grade of the first visit before the drug: {said}") for name, said in GRADED.items()),
+    *(
+        Column(name, "string", "", f"grade of the first visit before the drug: {meaning}")
+        for name, meaning in GRADED.items()
+    ),
 )

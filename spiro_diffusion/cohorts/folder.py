@@ -1,4 +1,4 @@
-"""A synthetic population as a folder that is there whole or not at all."""
+"""Write a synthetic population as a folder, atomically: complete or not at all."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A model as a folder ready to publish: the card with the head that Hugging Face reads, weights, licence, checksums."""
+"""A model as a publishable folder: model card with Hugging Face header, weights, licence, checksums."""
 
 import dataclasses
 import shutil

@@ -1,4 +1,4 @@
-"""What machines read of a published population: Croissant, RO-Crate, CITATION.cff."""
+"""Machine-readable metadata of a published population: Croissant, RO-Crate, CITATION.cff."""
 
 import datetime
 import os
@@ -77,9 +77,9 @@ class About(NamedTuple):
 
 def today() -> str:
     """The date as ISO 8601; that of SOURCE_DATE_EPOCH where it is set, so that a rerun writes the same bytes."""
-    told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if told.isdecimal():
-        return datetime.datetime.fromtimestamp(int(told), datetime.UTC).date().isoformat()
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
@@ -121,7 +121,7 @@ def croissant(about: About, files: list[File]) -> dict[str, Any]:
     }
 
 
-def _records(name: str, said: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
+def _records(name: str, description: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
     fields = [
         {
             "@type": "cr:Field",
@@ -134,7 +134,7 @@ def _records(name: str, said: str, held: tuple[columns.Column, ...], source: dic
         }
         for column in held
     ]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": said, "field": fields}
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description, "field": fields}
 
 
 def ro_crate(about: About, files: list[File]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Drawn people measured and written in parts: Parquet files of bounded size, and sums."""
+"""Measure drawn subjects and write them in parts: Parquet files of bounded size, and running sums."""
 
 import time
 from collections.abc import Iterator
@@ -78,9 +78,9 @@ class Parts:
         self.close()
 
 
-def schema(wanted: tuple[columns.Column, ...]) -> pa.Schema:
+def schema(chosen: tuple[columns.Column, ...]) -> pa.Schema:
     """Of a table with these columns."""
-    return pa.schema([(column.name, ARROW[column.kind]) for column in wanted])
+    return pa.schema([(column.name, ARROW[column.kind]) for column in chosen])
 
 
 def write(

@@ -1,4 +1,4 @@
-"""What shares of people have what, and the means of their indices: of a survey by weight, of drawn people as they come.
+"""Prevalence of patterns and means of indices: of a survey by its weights, of drawn subjects unweighted.
 
 Everything is a weighted mean of figures, numbers per person, so that sums alone are kept.
 """
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import SEXES
-from spiro_diffusion.models.seats import ACCEPTED, BEST, Seats
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, EffortSets
 from spiro_diffusion.physiology import ats_ers, patterns, reference
 
 BANDS = ((6, 12), (12, 20), (20, 40), (40, 60), (60, 80))  # years, from the first and below the second
@@ -43,9 +43,10 @@ PREVALENCES |= {
 
 
 def people_of(efforts: pd.DataFrame) -> pd.DataFrame:
-    """A row a person, in the order in which they come: age (years), height (cm), sex, efforts before and after the
-    bronchodilator; best values `seats.BEST` (L, -, L/s; NaN where no effort counts) with z-scores (GLI Global) and the
-    pattern they name ("" where unknown); and the GRADED of the session before the bronchodilator ("" without one).
+    """A row a person, in order of appearance: age (years), height (cm), sex, efforts before and after the
+    bronchodilator; best values `effort_sets.BEST` (L, -, L/s; NaN where no effort counts) with z-scores (GLI Global)
+    and the pattern they name ("" where unknown); and the GRADED of the session before the bronchodilator ("" if
+    there is none).
 
     Args:
         efforts: one session each of people, a row an effort: person, effort (its place), test_type, grade, age,
@@ -56,7 +57,7 @@ def people_of(efforts: pd.DataFrame) -> pd.DataFrame:
     by_person = efforts.assign(efforts_before=before, efforts_after=~before).groupby("person", sort=False)
     first = {name: "first" for name in ("age", "height", "sex")}
     people = by_person.agg({**first, "efforts_before": "sum", "efforts_after": "sum"}).reset_index()
-    values = Seats.of(efforts.rename(columns={"effort": "place"}), "person").best(efforts)
+    values = EffortSets.of(efforts.rename(columns={"effort": "place"}), "person").best(efforts)
     people = people.join(pd.DataFrame(values, columns=list(BEST)))
     for name in ("fev1", "fvc", "ratio"):
         lms = reference.gli_global(name, people["age"], people["height"], people["sex"])
@@ -78,7 +79,7 @@ def _grades(efforts: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(people: pd.DataFrame) -> pd.DataFrame:
-    """Numbers whose means are told, a row a person of `people_of`, NaN where a figure is not of this person.
+    """Numbers whose means are reported, a row a person of `people_of`, NaN where a figure is not of this person.
 
     Columns: those of PREVALENCES and `grade_fev1=A` and so on are 0 or 1; `fev1, female 20-39` and so on are values.
     """

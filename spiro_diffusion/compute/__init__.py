@@ -1,1 +1,1 @@
-"""Where and how the computing is done: devices, processes, CUDA graphs, fused kernels."""
+"""Devices, processes, CUDA graphs and fused kernels."""

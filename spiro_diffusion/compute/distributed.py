@@ -1,4 +1,4 @@
-"""Several processes that work together: how they begin, and the few collective operations that they need.
+"""Start a group of processes, and the few collective operations that training needs.
 
 Without torchrun each operation is the identity.
 """
@@ -39,24 +39,24 @@ def start(device: torch.device, patience_s: float = PATIENCE_S) -> torch.device:
 
     Raises SpiroError where the description is wrong, or the others are not there in time.
     """
-    own = Member.of_environment()
-    if own is None:
+    member = Member.of_environment()
+    if member is None:
         return device
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
-        if own.local_rank >= gpus:
+        if member.local_rank >= gpus:
             raise SpiroError(
-                f"LOCAL_RANK is {own.local_rank}, but PyTorch sees {gpus} GPUs here, one for each process: "
+                f"LOCAL_RANK is {member.local_rank}, but PyTorch sees {gpus} GPUs here, one for each process: "
                 f"start at most {gpus} (`runtime.workers`, or torchrun's --nproc-per-node)"
             )
-        device = torch.device("cuda", own.local_rank)
+        device = torch.device("cuda", member.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        store, who = membership.meet(own, patience_s)
+        store, members = membership.meet(member, patience_s)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        group: dict[str, Any] = {"store": store, "rank": own.rank, "world_size": own.world}
+        group: dict[str, Any] = {"store": store, "rank": member.rank, "world_size": member.world}
         dist.init_process_group(backend, timeout=MESSAGE, **group)
-        _state.watch = membership.Watch(own, who, patience_s)
+        _state.watch = membership.Watch(member, members, patience_s)
         # the judge looks at curves for long between two requests that the others wait for
         _state.waiting = dist.new_group(backend="gloo", timeout=REQUEST)
         membership.leave_on_errors()
@@ -133,7 +133,7 @@ def from_first_text(text: str = "") -> str:
 
 
 def dismiss() -> None:
-    """Let the processes end that wait for the first one's texts: none follows."""
+    """End the processes that wait for further texts of the first one."""
     from_first_text()
 
 

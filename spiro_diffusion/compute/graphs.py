@@ -1,4 +1,4 @@
-"""CUDA graphs: hundreds of small kernels for the price of one launch."""
+"""CUDA graphs: replay hundreds of small kernels at the cost of one launch."""
 
 import sys
 import weakref
@@ -67,8 +67,8 @@ class Graph:
             with torch.cuda.graph(graph, capture_error_mode=mode):
                 self.result = self.function(*self.arguments)
         except RuntimeError as error:  # an operation that cannot be captured, or no memory for a second copy
-            said = str(error).splitlines()[0]
-            print(f"no CUDA graph ({said}); going on without; `runtime.graphs: off` asks for none", file=sys.stderr)
+            reason = str(error).splitlines()[0]
+            print(f"no CUDA graph ({reason}); going on without; `runtime.graphs: off` asks for none", file=sys.stderr)
             self.possible = False
             return
         self.graph = graph

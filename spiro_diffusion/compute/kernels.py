@@ -1,4 +1,4 @@
-"""What a GPU does in one kernel instead of several; a CPU, and a GPU without Triton, take the plain layers.
+"""Fused GPU kernels, with the plain layers on a CPU and on a GPU without Triton.
 
 `norm` is layer norm, then (where one is given) scale and shift for each row, then SiLU: read once, written once, and
 in the backward pass the sums over rows are taken on the way. `add_bias` is for the layers whose library does not.

@@ -1,4 +1,4 @@
-"""Several processes on this host, by torchrun's own agent; what ends them is told in a line."""
+"""Launch several processes on this host with torchrun's agent, and report a failure in one line."""
 
 import contextlib
 import logging
@@ -14,13 +14,13 @@ from typing import NamedTuple, NoReturn
 
 from spiro_diffusion.compute import membership
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.core.interrupts import TOLD
+from spiro_diffusion.core.interrupts import REPORTED_BY_PARENT
 
 LAUNCHED = "SPIRO_LAUNCHED"  # in the environment of processes whose launcher tells why one of them ended
 CUT_OFF = 76  # exit status of a process that has lost the others, and leaves it to the launcher to say why
 SHUTDOWN_S = "5"  # between SIGTERM, which a stopped process does not see, and SIGKILL; older PyTorch has 30
 
-_ended: set[int] = set()  # processes that were stopped, which is told
+_ended: set[int] = set()  # processes that were stopped, which is reported
 
 
 class Hosts(NamedTuple):
@@ -46,8 +46,8 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     from torch.distributed.elastic.rendezvous import api as rendezvous  # noqa: PLC0415
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
-    told = TOLD in os.environ
-    os.environ |= {LAUNCHED: "1", TOLD: "1"}
+    reported = REPORTED_BY_PARENT in os.environ
+    os.environ |= {LAUNCHED: "1", REPORTED_BY_PARENT: "1"}
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does: they share the cores
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_S)
     logging.disable(logging.CRITICAL)  # pages on what a line says
@@ -74,8 +74,8 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
     except (SignalException, rendezvous.RendezvousGracefulExitError) as error:
         if not isinstance(error, SignalException):
             sys.exit(f"{module}: another host ended the run; its own line says why")
-        if not told:
-            os.environ.pop(TOLD)
+        if not reported:
+            os.environ.pop(REPORTED_BY_PARENT)
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
         sys.exit(128 + error.sigval)
@@ -85,7 +85,7 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
 def _end_stopped(patience_s: float) -> None:
     """End those of this process's children that were stopped and not continued, so that torchrun's agent sees an end.
 
-    On one host the others have told it by then (`membership.Watch`); on several this host would else wait for ever.
+    On one host the others have reported it by then (`membership.Watch`); on several this host would else wait for ever.
     """
     seen: dict[int, float] = {}
     while Path("/proc/self").exists():  # Linux
@@ -108,7 +108,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
 
 
 def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | int:
-    """What is left to say of processes that ended with an exit status: one that failed has told it itself."""
+    """The message on processes that ended with an exit status: one that failed has reported its error itself."""
     first = sorted(ended.items(), key=lambda item: item[1][1] == CUT_OFF)
     rank, (pid, status) = first[0]
     if status == CUT_OFF:
@@ -116,13 +116,13 @@ def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | in
     if status >= 0:
         return status
     try:
-        said = signal.Signals(-status).name
+        signal_name = signal.Signals(-status).name
     except ValueError:
-        said = f"signal {-status}"
+        signal_name = f"signal {-status}"
     if -status == signal.SIGKILL and pid in _ended:
         return 1
     memory = "; the system does that where memory runs out" if -status == signal.SIGKILL else ""
     return (
-        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {said}{memory}; the others were ended too: "
-        "run it again, a training goes on from its last saved state"
+        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {signal_name}{memory}; the others were ended "
+        "too: run it again, a training goes on from its last saved state"
     )

@@ -1,4 +1,4 @@
-"""Products of matrices by oneDNN on a CPU, in the portable mode.
+"""Matrix products by oneDNN on a CPU, for the portable mode.
 
 PyTorch computes them by MKL, which gives the same bytes on all processors only without vector instructions
 (`core.portable`), three to five times slower. oneDNN, held to AVX2, gives the same bytes with them; it computes
@@ -23,7 +23,7 @@ def settle() -> None:
         return
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that kernels are replaced, which is what is wanted
+        warnings.simplefilter("ignore")  # that kernels are replaced, which is intended
         library.impl("mm", mm, "CPU")
         library.impl("addmm", addmm, "CPU")
     _libraries.append(library)

@@ -1,4 +1,4 @@
-"""The device on which a stage or a request computes, and the settings that hold while it does."""
+"""The device of a stage or a request, and the settings that hold while it computes."""
 
 import contextlib
 import os
@@ -52,7 +52,7 @@ class Runtime:
         return replace(self, dtype=torch.float32)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Mixed precision, where the number type asks for it."""
+        """Mixed precision, where the number type requires it."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Runtime:
 
 
 def spread(module: str, arguments: list[str]) -> None:
-    """Start `python -m module arguments` anew as several processes, where the section `runtime` asks for them.
+    """Start `python -m module arguments` anew as several processes, where the section `runtime` requests them.
 
     Raises SpiroError where the section, or the environment, describes them wrongly, or other hosts do not come.
     """
@@ -96,20 +96,20 @@ def spread(module: str, arguments: list[str]) -> None:
 def start() -> Runtime:
     """The runtime of a stage, from the section `runtime` of params.yaml; joins the processes of torchrun, if any.
 
-    Raises SpiroError where the device is asked for but not there.
+    Raises SpiroError where the requested device is not available.
     """
     params = load_params(RuntimeParams, "runtime")
     if params.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
-    place = configure(params)
+    configured = configure(params)
     portable_products.settle()
-    return replace(place, device=distributed.start(place.device, params.patience))
+    return replace(configured, device=distributed.start(configured.device, params.patience))
 
 
 def configure(params: RuntimeParams) -> Runtime:
     """Choose the device and its number type; nothing of the process is set before `Runtime.applied`.
 
-    Raises SpiroError where the device is asked for but not there.
+    Raises SpiroError where the requested device is not available.
     """
     name = params.device
     if name == "auto":

@@ -1,4 +1,4 @@
-"""Triton kernels of `kernels`: imported only where there is a GPU and Triton (which PyTorch's GPU builds bring)."""
+"""Triton kernels of `kernels`; imported only where a GPU and Triton (part of PyTorch's GPU builds) are available."""
 
 import torch
 import triton
@@ -80,7 +80,7 @@ def attention_backward(gradient: Tensor, query: Tensor, keys_values: Tensor, hea
 
 
 def _sizes(query: Tensor, keys_values: Tensor, heads: int) -> tuple[int, ...]:
-    """Tokens, keys, channels, channels of a head, and both numbers of tokens as a tensor core wants them."""
+    """Tokens, keys, channels, channels of a head, and both numbers of tokens padded to what a tensor core requires."""
     tokens, keys, channels = query.shape[1], keys_values.shape[1], query.shape[2]
     return tokens, keys, channels, channels // heads, *(max(16, triton.next_power_of_2(n)) for n in (tokens, keys))
 

@@ -1,1 +1,1 @@
-"""Errors, atomic files, batches and parameters: what every other package uses."""
+"""Errors, atomic files, batches and parameters, used by all other packages."""

@@ -1,4 +1,4 @@
-"""Files that stages make: written whole or not at all, with the same bytes for the same content."""
+"""Files that stages write: atomically, and with the same bytes for the same content."""
 
 import contextlib
 import hashlib
@@ -79,8 +79,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield the path of a new empty file beside `path`; on success it takes the name `path`, else it goes.
 
     A reader sees the old file or the new one, never a part, and a hardlink into DVC's cache is
-    replaced instead of written through. Nobody can foresee its name and plant a link there; what a killed process
-    leaves is removed by the next.
+    replaced instead of written through. The name of the temporary file cannot be foreseen, so that no
+    link can be planted there; what a killed process leaves is removed by the next.
 
     Raises SpiroError where the disk does not take it, or another process is writing it.
     """

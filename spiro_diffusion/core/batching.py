@@ -1,4 +1,4 @@
-"""Rows in batches."""
+"""Split rows into batches."""
 
 from collections.abc import Iterator
 

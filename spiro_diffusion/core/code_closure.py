@@ -1,4 +1,4 @@
-"""The files that decide what a module does: those it imports, those they import, and the data files they name."""
+"""The files that a module depends on: its imports, their imports, and the data files that they name."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ def closure(*files: Path) -> list[Path]:
     """Every file of this package that running `files` can read, themselves included, sorted.
 
     Imports inside functions count; a package's `__init__.py` only where it does more than say what the package holds.
-    A data file (a template, a table) counts where a module or another data file of its room names it.
+    A data file (a template, a table) counts where a module or another data file of its package names it.
     """
     seen: set[Path] = set()
     waiting = {file.resolve() for file in files}
@@ -44,9 +44,9 @@ def _read_by(file: Path) -> set[Path]:
             place = package.joinpath(*parts[:length])
             found |= {f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()}
     if package in file.parent.parents:
-        room = package / file.relative_to(package).parts[0]
+        folder = package / file.relative_to(package).parts[0]
         named = {name.rpartition("/")[2] for name in _NAMED.findall(text)}
-        found |= {f for f in room.rglob("*.*") if f.name in named and f.suffix not in (".py", ".pyc")}
+        found |= {f for f in folder.rglob("*.*") if f.name in named and f.suffix not in (".py", ".pyc")}
     return found
 
 

@@ -1,10 +1,10 @@
-"""The one error a user can cause; it ends a program with one line, not a traceback. And what makes its line."""
+"""`SpiroError`, the error that a user can cause and that ends a program in one line, and helpers for its text."""
 
 import math
 
 
 class SpiroError(Exception):
-    """Something a user can mend: the message says what is wrong, where, and what to do."""
+    """An error that a user can correct: the message says what is wrong, where, and what to do."""
 
 
 def within(settings: object, **ranges: tuple[float, float]) -> None:

@@ -1,4 +1,4 @@
-"""End a program on Ctrl-C in one line, also while it loads its libraries."""
+"""End a program on Ctrl-C with one line, also while it is still importing libraries."""
 
 import os
 import sys
@@ -10,7 +10,9 @@ KEPT = (
     "`make repro` or `dvc repro` goes on from here"
 )
 
-TOLD = "SPIRO_INTERRUPT_TOLD"  # in the environment of stages whose parent, `pipeline.run_dvc`, says the line
+REPORTED_BY_PARENT = (
+    "SPIRO_INTERRUPT_TOLD"  # in the environment of stages whose parent, `pipeline.run_dvc`, says the line
+)
 
 
 def in_one_line() -> None:
@@ -23,7 +25,7 @@ def in_one_line() -> None:
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        if TOLD not in os.environ:
+        if REPORTED_BY_PARENT not in os.environ:
             print(f"{Path(sys.argv[0]).stem}: {KEPT}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Read a section of params.yaml into its dataclass: unknown keys, missing keys and wrong types are one-line errors."""
+"""Read a section of params.yaml into its dataclass; unknown keys, missing keys and wrong types are one-line errors."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The same bytes on any x86-64 processor with AVX2: what must be set before NumPy and PyTorch load.
+"""Same bytes on any x86-64 processor with AVX2: settings that must be made before NumPy and PyTorch load.
 
 The libraries choose their kernels by the processor, and with them the order of sums. Each of these keeps one to what
 all processors have, or to one thread; all are needed.
@@ -31,15 +31,15 @@ def settle(name: str) -> None:
 
     Raises SpiroError where DVC would store what a fast run makes.
     """
-    wanted = {} if CHOSEN & os.environ.keys() else dict(WAITS)
+    required = {} if CHOSEN & os.environ.keys() else dict(WAITS)
     if _is_portable() and platform.machine() in ("x86_64", "AMD64"):
-        wanted |= KERNELS
+        required |= KERNELS
         others = [f"{key}={os.environ[key]}" for key in KERNELS if os.environ.get(key, KERNELS[key]) != KERNELS[key]]
         if others:
-            said = f"{name}: not used: {', '.join(others)}; a portable run sets its own"
-            print(said, file=sys.stderr, flush=True)
-    if any(os.environ.get(key) != value for key, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
+            message = f"{name}: not used: {', '.join(others)}; a portable run sets its own"
+            print(message, file=sys.stderr, flush=True)
+    if any(os.environ.get(key) != value for key, value in required.items()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | required)
 
 
 def holds() -> bool:

@@ -1,4 +1,4 @@
-"""The words of the field, each written once: sexes, test types, grades, splits, and the indices of an effort.
+"""The vocabulary of the field, each term defined once: sexes, test types, grades, splits, indices of an effort.
 
 Limits of ATS/ERS stand in `physiology.ats_ers`, colours in `plotting.style`, the size of the time grid in
 `physiology.time_grid`, the CDC's codes in `nhanes.codebook`.

@@ -1,4 +1,4 @@
-"""How well the indices agree: with the published values (SPX), and of a curve with itself after the grid.
+"""Agreement of the indices: with the published values (SPX), and of a curve before and after resampling.
 
 Bland and Altman 1986: the bias is the mean difference, the limits of agreement are 1.96 SD around it.
 """
@@ -56,11 +56,11 @@ def with_published(table: pd.DataFrame, best_values: pd.DataFrame) -> dict[str, 
     known = best_values.reindex(best.index)
     best, known = best[known["fvc"].notna()], known[known["fvc"].notna()]
     figures = {name: bland_altman(best[name].to_numpy(), known[name].to_numpy()) for name in PUBLISHED}
-    apart = ((best["fev1"] - known["fev1"]).abs() > OUTLIER_L) | ((best["fvc"] - known["fvc"]).abs() > OUTLIER_L)
-    pre = table[(table["test_type"] == "Pre") & table["seqn"].isin(best.index[apart])]
+    discrepant = ((best["fev1"] - known["fev1"]).abs() > OUTLIER_L) | ((best["fvc"] - known["fvc"]).abs() > OUTLIER_L)
+    pre = table[(table["test_type"] == "Pre") & table["seqn"].isin(best.index[discrepant])]
     reasons = [
         _reason(ours, theirs, pre[pre["seqn"] == ours.Index])
-        for ours, theirs in zip(best[apart].itertuples(), known[apart].itertuples(), strict=True)
+        for ours, theirs in zip(best[discrepant].itertuples(), known[discrepant].itertuples(), strict=True)
     ]
     counts = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
     return {"participants": len(best), "indices": figures, "outliers": {"participants": len(reasons), **counts}}

@@ -1,4 +1,4 @@
-"""Who and what is in the data: curves joined to people, filters, splits, and the count of all that leaves."""
+"""Join curves to participants, filter them, split the participants, and count the exclusions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ class Joined(NamedTuple):
     table: str
     columns: tuple[str, ...]  # of the CDC; of several, which are in some cycles only, the first that has a value
     every_cycle: bool = True
-    words: Mapping[float, str] | None = None  # of the CDC's codes; any other code says nothing
+    words: Mapping[float, str] | None = None  # of the CDC's codes; any other code is treated as missing
 
 
 _SPXRAW = ["SEQN", "SPAMANU", "SPAFACT", "SPXPTS", "SPATTYPE", "SPAPOS", "SPAPLAT", "SPAACC", "SPAQEFF"]
@@ -96,9 +96,9 @@ def raw_curves(repaired: Path, cycle: str) -> pd.DataFrame:
 
 def _participants(repaired: Path, name: str, cycle: str) -> pd.DataFrame:
     """The columns of a table that are joined; SpiroError where it has a participant twice."""
-    wanted = [joined for joined in PARTICIPANT.values() if joined.table == name]
-    always = [column for joined in wanted if joined.every_cycle for column in joined.columns]
-    perhaps = tuple(column for joined in wanted if not joined.every_cycle for column in joined.columns)
+    required = [joined for joined in PARTICIPANT.values() if joined.table == name]
+    always = [column for joined in required if joined.every_cycle for column in joined.columns]
+    perhaps = tuple(column for joined in required if not joined.every_cycle for column in joined.columns)
     people = curves.read_table(repaired / f"{name}_{cycle}.parquet", ["SEQN", *always], optional=perhaps)
     twice = people.index[people["SEQN"].duplicated()]
     if len(twice):

@@ -1,7 +1,7 @@
-"""How many training people carry each pattern and kind of effort, so that what few carry is told as extrapolation.
+"""Counts of training participants by pattern and kind of effort, by which rare requests are marked as extrapolation.
 
 Patterns are of a person's best values, the largest FEV1 and FVC of efforts of grade A, B or C: before the
-bronchodilator, and of a GOLD grade after it. A kind of effort carries who blew one of it.
+bronchodilator, and of a GOLD grade after it. A participant counts for a kind of effort with one such effort.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Reading tables and raw curves that earlier stages wrote, a batch at a time."""
+"""Read tables and raw curves of earlier stages in batches."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -98,10 +98,10 @@ def batches(repaired: Path, table: pd.DataFrame, label: str, size: int = BATCH) 
         done = 0
         for cycle in table["cycle"].unique():
             part = table[table["cycle"] == cycle]
-            wanted = part["raw_row"].to_numpy()
-            if (np.diff(wanted) <= 0).any() or not (table["cycle"].iloc[done : done + len(part)] == cycle).all():
+            needed = part["raw_row"].to_numpy()
+            if (np.diff(needed) <= 0).any() or not (table["cycle"].iloc[done : done + len(part)] == cycle).all():
                 raise SpiroError(f"curves of cycle {cycle} are not in the order of SPXRAW_{cycle}; run `dvc repro`")
-            for start, counts, points in _raw(repaired / f"SPXRAW_{cycle}.parquet", wanted, size):
+            for start, counts, points in _raw(repaired / f"SPXRAW_{cycle}.parquet", needed, size):
                 first = done + start
                 rows = slice(first, first + len(points))
                 wrong = np.flatnonzero(points != table["points"].to_numpy()[rows])
@@ -116,20 +116,20 @@ def batches(repaired: Path, table: pd.DataFrame, label: str, size: int = BATCH) 
             done += len(part)
 
 
-def _raw(path: Path, wanted: NDArray, size: int) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
-    """Counts and lengths of the wanted rows of a file, with the place of the first among them."""
+def _raw(path: Path, needed: NDArray, size: int) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
+    """Counts and lengths of the needed rows of a file, with the position of the first among them."""
     try:
         file = pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro`") from None
     begin = 0
     for batch in file.iter_batches(batch_size=size, columns=["SPXRAW"], **ONE_THREAD):
-        low, high = np.searchsorted(wanted, [begin, begin + len(batch)])
+        low, high = np.searchsorted(needed, [begin, begin + len(batch)])
         if high > low:
-            yield low, *_dense(batch.column(0), wanted[low:high] - begin)
+            yield low, *_dense(batch.column(0), needed[low:high] - begin)
         begin += len(batch)
-    if len(wanted) and wanted[-1] >= begin:
-        raise SpiroError(f"{path}: has {begin} rows, row {wanted[-1]} is wanted; run `dvc repro`")
+    if len(needed) and needed[-1] >= begin:
+        raise SpiroError(f"{path}: has {begin} rows, row {needed[-1]} is required; run `dvc repro`")
 
 
 def _dense(lists: pa.ListArray, rows: NDArray) -> tuple[NDArray[np.int16], NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""Curves to 512 samples, a batch at a time, with what the way there and back costs them."""
+"""Resample curves to 512 samples in batches, and measure the round-trip error."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple

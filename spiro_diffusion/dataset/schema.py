@@ -1,4 +1,4 @@
-"""The tables between the stages: every column's type, unit, range and missing rule, checked at run time.
+"""Schemas of the tables between stages: type, unit, range and missing-value rule of each column, checked at run time.
 
 docs/data.md is the same in words; a test holds the two together.
 """
@@ -27,7 +27,7 @@ class Column(NamedTuple):
     values: tuple[str, ...] = ()  # of texts
 
 
-# What counts of -64 to 192 mL in 2,044 samples can give at all, before curves that no lung blew have left.
+# What counts of -64 to 192 mL in 2,044 samples can give at all, before implausible curves are excluded.
 _LITRES = Column("float", -450, 450, "L", missing=True)
 _FLOW = Column("float", -25, 25, "L/s", missing=True)
 _SECONDS = Column("float", -1000, 1000, "s", missing=True)

@@ -1,4 +1,4 @@
-"""Reading what resample and encode made, checked against the table of curves."""
+"""Read the arrays of resample and encode, checked against the table of curves."""
 
 from collections.abc import Iterator
 from pathlib import Path

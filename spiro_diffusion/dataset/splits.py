@@ -1,4 +1,4 @@
-"""Splits of the participants, by a stable hash of SEQN: the same in every run, sample and program.
+"""Splits of the participants by a stable hash of SEQN: the same in every run, sample and program.
 
 Of 100 hash values `u`, 0-79 train, 80-89 validate, 90-99 test. The validation participants have two parts, so that
 nothing is reported on people on whom it was chosen: 80-84 to choose and calibrate on, 85-89 to report on.

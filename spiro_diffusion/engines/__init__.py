@@ -1,1 +1,1 @@
-"""What computes curves and completions: PyTorch with the trained checkpoints, or onnxruntime with their export."""
+"""Inference engines for curves and completions: PyTorch with checkpoints, or onnxruntime with an export."""

@@ -1,4 +1,4 @@
-"""Which engine opens a folder."""
+"""Choose the engine that opens a model folder."""
 
 from dataclasses import asdict
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""The files of an exported model with their SHA-256: a damaged one is named before anything is drawn."""
+"""The files of an exported model with their SHA-256, checked before anything is drawn."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,8 +22,8 @@ def check(folder: Path) -> None:
     held = read_json(folder / FILE)
     if not isinstance(held, dict):
         raise SpiroError(f"{folder / FILE}: no list of files; export or fetch the model again")
-    for name, wanted in held.items():
+    for name, expected_hash in held.items():
         file = folder / Path(name).name
-        if not file.is_file() or sha256(file) != wanted:
+        if not file.is_file() or sha256(file) != expected_hash:
             what = "is damaged" if file.is_file() else "no such file"
             raise SpiroError(f"{file}: {what}; export or fetch the model again")

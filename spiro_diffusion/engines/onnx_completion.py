@@ -1,4 +1,4 @@
-"""The densities that complete efforts as ONNX: written by the export, and drawn from by onnxruntime."""
+"""Completion densities as ONNX: their export, and drawing from them with onnxruntime."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from spiro_diffusion.models import mixtures
 from spiro_diffusion.models.mixtures import Floats, Scales
 from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.reconstruction.reconstructor import CurveDrawer, Reconstructor
 from spiro_diffusion.reconstruction.segments import Segment
-from spiro_diffusion.reconstruction.unlikeness import Limits
 
 if TYPE_CHECKING:
     from spiro_diffusion.models.mixture_density import Density
@@ -53,8 +53,8 @@ def write(
         }
     rows = torch.zeros(2, densities[Segment.TAIL].config.features)
     network(folder / f"{Segment.TAIL}_first.onnx", First(densities[Segment.TAIL]), features=rows)
-    own = {name: asdict(getattr(corrections, name)) for name in ("alone", "given", "limits")}
-    content = {"densities": held, "made_from": made_from, "corrections": own | {"axes": corrections.axes.tolist()}}
+    stored = {name: asdict(getattr(corrections, name)) for name in ("alone", "given", "limits")}
+    content = {"densities": held, "made_from": made_from, "corrections": stored | {"axes": corrections.axes.tolist()}}
     write_json(folder / FILE, content)
 
 
@@ -68,11 +68,11 @@ def load_reconstructor(folder: Path, generator: CurveDrawer) -> Reconstructor:
     content = read_json(folder / FILE)
     try:
         densities = {segment: OnnxDensity(folder, segment, content["densities"][segment]) for segment in Segment}
-        own = content["corrections"]
-        alone, given = (filled(Calibration, own[name], name) for name in ("alone", "given"))
-        axes = np.array(own["axes"], np.float64)
+        stored = content["corrections"]
+        alone, given = (filled(Calibration, stored[name], name) for name in ("alone", "given"))
+        axes = np.array(stored["axes"], np.float64)
         axes = axes if axes.size else np.zeros((0, 0))
-        corrections = Corrections(alone, given, filled(Limits, own["limits"], "limits"), axes)
+        corrections = Corrections(alone, given, filled(Limits, stored["limits"], "limits"), axes)
         return Reconstructor(densities, generator, content["made_from"], corrections)
     except (KeyError, TypeError, ValueError) as error:
         raise SpiroError(f"{folder / FILE}: not what `spiro export` wrote ({error!r}); export it again") from None

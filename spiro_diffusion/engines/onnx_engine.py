@@ -1,4 +1,4 @@
-"""The exported generator, by onnxruntime, with all that `engine.Engine` asks of it: no PyTorch is needed."""
+"""The engine of an exported model: implements `engine.Engine` with onnxruntime, without PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from spiro_diffusion.generation import effort_tables
 from spiro_diffusion.generation.effort_tables import Facts
 from spiro_diffusion.generation.engine import Floats
 from spiro_diffusion.models import conditioning, effort_facts
-from spiro_diffusion.models.seats import BEST, PLACES, Seats, completed
+from spiro_diffusion.models.effort_sets import BEST, PLACES, EffortSets, completed
 from spiro_diffusion.physiology import mean_surface, time_grid
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
-Told = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 
 class OnnxEngine:
@@ -54,12 +54,12 @@ class OnnxEngine:
     ) -> NDArray[np.float32]:
         """As `Generator.sample`; a batch is always BATCH curves.
 
-        Raises SpiroError where guidance is asked for, or the weights draw what is not finite.
+        Raises SpiroError where guidance is requested, or the weights draw what is not finite.
         """
         del batch
         if guidance != 1.0:
             raise SpiroError("an exported model draws without guidance; open the folder with its checkpoints for it")
-        known, features = (np.repeat(rows, draws, axis=0) for rows in self._told(people))
+        known, features = (np.repeat(rows, draws, axis=0) for rows in self._conditions(people))
         out = np.empty((len(known), N_SAMPLES), np.float32)
         with tqdm(total=len(known), desc="sampling", unit="curve", disable=not progress, delay=1, leave=False) as bar:
             for first in range(0, len(known), BATCH):
@@ -68,7 +68,7 @@ class OnnxEngine:
                 bar.update(len(out[part]))
         return _finite(out).reshape(len(people), draws, N_SAMPLES)
 
-    def _part(self, known: Told, features: Told, seed: int, first: int) -> Told:
+    def _part(self, known: Floats32, features: Floats32, seed: int, first: int) -> Floats32:
         sampler = self.sampler
         drawn = sampler.efforts_alone(known, features, seed, sampler.facts["stream"], first=first)
         return sampler.curves(sampler.graded(known, drawn), sampler.logs(drawn, features), seed, first=first)
@@ -82,31 +82,31 @@ class OnnxEngine:
         lungs: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """As `Generator.sample_given`."""
-        told, facts = conditioning.encode(people), logs.astype(np.float32)
-        return _finite(self.sampler.curves(told, facts, seed, lungs=lungs))
+        conditions, facts = conditioning.encode(people), logs.astype(np.float32)
+        return _finite(self.sampler.curves(conditions, facts, seed, lungs=lungs))
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""
-        told, features = self._told(efforts)
-        drawn = self.sampler.efforts_alone(told, features, seed, self.sampler.facts["stream_alone"], known)
+        conditions, features = self._conditions(efforts)
+        drawn = self.sampler.efforts_alone(conditions, features, seed, self.sampler.facts["stream_alone"], known)
         logs = self.sampler.logs(drawn, features).astype(np.float64)
         return Facts(effort_tables.graded(efforts, self.sampler.grades(drawn)), logs)
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `sessions.draw_facts`."""
-        seats = Seats.of(efforts, "person")
-        if int(seats.present.sum()) < len(efforts):
+        sets = EffortSets.of(efforts, "person")
+        if int(sets.present.sum()) < len(efforts):
             raise SpiroError(
                 f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer"
             )
-        told, features = self._told(efforts)
-        best = np.full((len(seats.rows), len(BEST)), np.nan) if known is None else completed(known)
-        place = efforts["place"].to_numpy(float)[seats.rows]
-        found = self.sampler.session_facts(told[seats.rows], place, seats.present, features[seats.rows], best, seed)
-        person, seat = np.nonzero(seats.present)
-        rows = seats.rows[person, seat]
+        conditions, features = self._conditions(efforts)
+        best = np.full((len(sets.rows), len(BEST)), np.nan) if known is None else completed(known)
+        place = efforts["place"].to_numpy(float)[sets.rows]
+        found = self.sampler.session_facts(conditions[sets.rows], place, sets.present, features[sets.rows], best, seed)
+        person, slot = np.nonzero(sets.present)
+        rows = sets.rows[person, slot]
         logs, grades = np.empty((len(efforts), found[0].shape[2])), np.empty(len(efforts), np.int64)
-        logs[rows], grades[rows] = found[0][person, seat], found[1][person, seat]
+        logs[rows], grades[rows] = found[0][person, slot], found[1][person, slot]
         return Facts(effort_tables.drawn_table(efforts, logs, grades), logs)
 
     def reconstructor(self, folder: Path) -> Reconstructor:
@@ -120,7 +120,7 @@ class OnnxEngine:
         del folder
         return self._warnings
 
-    def _told(self, people: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _conditions(self, people: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Conditions (n, c) and surface features (n, 12)."""
         return conditioning.encode(people), mean_surface.features(people).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The trained generator as ONNX: a folder that draws curves with numpy and onnxruntime alone."""
+"""Export the trained generator as ONNX, to a folder that needs only numpy and onnxruntime."""
 
 import importlib.util
 import shutil
@@ -19,7 +19,7 @@ from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.engines import manifest, onnx_completion, torch_engine
 from spiro_diffusion.generation import sessions
 from spiro_diffusion.generation.generator import FACT_STREAM, LATENT_STREAM, LUNG_STREAM, Generator
-from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats, volumes
+from spiro_diffusion.models import conditioning, effort_facts, effort_sets, index_diffusion, volumes
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction.densities import load_densities
 
@@ -44,7 +44,7 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor, facts: Tensor) -> Tensor:
         codes = self.vqvae.quantiser(self.cldm.restore(latents) @ self.narrow)
         flow = self.vqvae.decode(self.vqvae.widen(codes.vectors)).flow
-        return volumes.met(flow, index_diffusion.wanted(facts))
+        return volumes.with_volumes(flow, index_diffusion.target_volumes(facts))
 
 
 class KnownBest(nn.Module):
@@ -59,7 +59,7 @@ class KnownBest(nn.Module):
 
 
 class Sessions(nn.Module):
-    """Drawn sets (P, TOKENS, CHANNELS) of people whose seats are taken (P, EFFORTS), with features of each seat
+    """Drawn sets (P, TOKENS, CHANNELS) of people whose slots are taken (P, EFFORTS), with features of each slot
     (P, EFFORTS, 12) → facts of the efforts (P, EFFORTS, 9), and their grades (P, EFFORTS)."""
 
     def __init__(self, facts: index_diffusion.Facts) -> None:
@@ -83,16 +83,19 @@ def export(
         raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
     model, rows = generator.cldm.cpu(), 2
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
-    told = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
+    conditions = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
     both = torch.zeros(rows, len(conditioning.NAMES) + len(effort_facts.NAMES))
-    features, present = torch.zeros(rows, len(model.facts.coefficients)), torch.ones(rows, seats.EFFORTS)
-    _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=told)
+    features, present = torch.zeros(rows, len(model.facts.coefficients)), torch.ones(rows, effort_sets.EFFORTS)
+    _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=conditions)
     _write(
-        folder / "known_best.onnx", KnownBest(model.facts), values=torch.ones(rows, len(seats.BEST)), features=features
+        folder / "known_best.onnx",
+        KnownBest(model.facts),
+        values=torch.ones(rows, len(effort_sets.BEST)),
+        features=features,
     )
     sets = torch.zeros(rows, index_diffusion.TOKENS, effort_facts.CHANNELS)
-    own = features[:, None].expand(-1, seats.EFFORTS, -1).contiguous()
-    _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=own)
+    repeated = features[:, None].expand(-1, effort_sets.EFFORTS, -1).contiguous()
+    _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=repeated)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)
     facts = torch.zeros(rows, len(effort_facts.NAMES))
     _write(folder / "decoder.onnx", Decoder(generator), latents=torch.zeros(rows, *latent_shape), facts=facts)
@@ -160,10 +163,10 @@ def _numbers(generator: Generator, fact_shape: tuple[int, ...], latent_shape: tu
         "categories": [{"name": c.name, "values": c.values} for c in conditioning.CATEGORIES],
         "facts": {
             "names": effort_facts.NAMES,
-            "known_best": seats.BEST,
+            "known_best": effort_sets.BEST,
             "reached": effort_facts.REACHED,
             "place": effort_facts.PLACE,
-            "places": seats.PLACES,
+            "places": effort_sets.PLACES,
             "grades": effort_facts.BITS,
             "scales": scales,
             "shape": fact_shape,

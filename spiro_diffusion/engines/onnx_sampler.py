@@ -65,12 +65,12 @@ class Sampler:
         half, lungs = self.facts["places"], [person for person in people for _ in range(n)]
         present = np.concatenate([np.arange(half) < efforts, np.arange(half) < after])
         kinds = ["Pre"] * half + ["Bron"] * half
-        seats = [{**person, "test_type": kind} for person in lungs for kind in kinds]
+        slots = [{**person, "test_type": kind} for person in lungs for kind in kinds]
         shape = len(lungs), 2 * half
-        known = self.conditions(seats).reshape(*shape, -1)
+        known = self.conditions(slots).reshape(*shape, -1)
         place = np.tile(np.arange(2 * half) % half + 1, (len(lungs), 1))
         there = np.tile(present, (len(lungs), 1))
-        features = surface_features(seats).reshape(*shape, -1)
+        features = surface_features(slots).reshape(*shape, -1)
         best = np.full((len(lungs), len(self.facts["known_best"])), np.nan)
         logs, grades = self.session_facts(known, place, there, features, best, seed)
         known[..., self.names.index("grade")] = grades
@@ -105,9 +105,9 @@ class Sampler:
         """Drawn facts and grade bits (n, 11) of efforts `first` ..., each a set of one, with conditions (n, c) and
         surface features (n, 12); `best` (n, 5): what is known of their best values (L, -, L/s), NaN unknown."""
         unknown = np.full((len(known), len(self.facts["known_best"])), np.nan)
-        told = self._best(unknown if best is None else best, features)
+        best_condition = self._best(unknown if best is None else best, features)
         nowhere, there = np.full((len(known), 1), np.nan, np.float32), np.ones((len(known), 1), np.float32)
-        conditions = np.concatenate([known, nowhere, told, there], axis=1)[:, None]
+        conditions = np.concatenate([known, nowhere, best_condition, there], axis=1)[:, None]
         parts = [
             self._diffuse("facts", part, self._facts_noise(part, seed, first + i, stream))
             for i in _firsts(conditions)
@@ -118,32 +118,32 @@ class Sampler:
     def session_facts(
         self, known: Floats, place: NDArray, present: NDArray, features: Floats, best: NDArray, seed: int
     ) -> tuple[Floats, Floats]:
-        """Facts (P, E, 9) and grades (P, E), positions of A to D, of the efforts of P people in E seats.
+        """Facts (P, E, 9) and grades (P, E), positions of A to D, of the efforts of P people in E slots.
 
         Args:
-            known: (P, E, c) conditions; at an empty seat those of any effort of the person. place: (P, E) from 1.
-            present: (P, E) whether a seat is taken. features: (P, E, 12). best: (P, 5), as of `efforts_alone`.
+            known: (P, E, c) conditions; at an empty slot those of any effort of the person. place: (P, E) from 1.
+            present: (P, E) whether a slot is taken. features: (P, E, 12). best: (P, 5), as of `efforts_alone`.
         """
         half, known = known.shape[1] // 2, known.copy()
         known[..., self.names.index("best")] = np.nan
-        told = self._best(best, features[:, 0])
+        best_condition = self._best(best, features[:, 0])
         some, others = np.any(present[:, :half], axis=1), np.any(present[:, half:], axis=1)
         both = (some & others).astype(float)[:, None]
         role = np.concatenate([np.full_like(both, 2.0), 3.0 * both, 4.0 * present], axis=1)
         middle, spread = self.facts["place"]
         places = np.pad((place - middle) / spread, ((0, 0), (2, 0)), constant_values=np.nan)
         members = np.concatenate([np.repeat(known[:, :1], 2, axis=1), known], axis=1)
-        bests = np.repeat(told[:, None], members.shape[1], axis=1)
+        bests = np.repeat(best_condition[:, None], members.shape[1], axis=1)
         conditions = np.concatenate([members, places[..., None], bests, role[..., None]], axis=2).astype(np.float32)
         logs, grades = [], []
         for i in _firsts(conditions):
             part = slice(i, i + BATCH)
             start = self._facts_noise(conditions[part], seed, i, self.facts["stream_sessions"])
             drawn = self._diffuse("facts", conditions[part], start)
-            told_grades = known[part, :, self.names.index("grade"), None]
-            bits = np.array(self.facts["grades"], np.float32)[np.nan_to_num(told_grades[..., 0]).astype(int)]
-            drawn[:, 2:, -2:] = np.where(np.isnan(told_grades), drawn[:, 2:, -2:], bits)
-            reached = told[part][:, self._reached()]
+            given_grades = known[part, :, self.names.index("grade"), None]
+            bits = np.array(self.facts["grades"], np.float32)[np.nan_to_num(given_grades[..., 0]).astype(int)]
+            drawn[:, 2:, -2:] = np.where(np.isnan(given_grades), drawn[:, 2:, -2:], bits)
+            reached = best_condition[part][:, self._reached()]
             drawn[:, 0, : reached.shape[1]] = np.where(np.isnan(reached), drawn[:, 0, : reached.shape[1]], reached)
             there = present[part].astype(np.float32)
             found = self.run("sessions", drawn=drawn, present=there, features=features[part])
@@ -165,13 +165,13 @@ class Sampler:
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         for i in _firsts(known):
             facts = logs[i : i + BATCH].astype(np.float32)
-            told = np.concatenate(
+            best_condition = np.concatenate(
                 [known[i : i + BATCH], (facts - self.scales["centre"]) / self.scales["spread"]], axis=1
             )
-            start = self.noise(how["shape"], len(told), seed, first + i, how["stream"])
+            start = self.noise(how["shape"], len(best_condition), seed, first + i, how["stream"])
             if shared is not None:
                 start = self._of_lungs(start, shared[i : i + BATCH], seed)
-            latents = self._diffuse("denoiser", told, start)
+            latents = self._diffuse("denoiser", best_condition, start)
             parts.append(self.run("decoder", latents=latents, facts=facts)[0])
         return np.concatenate(parts)
 
@@ -220,7 +220,7 @@ class Sampler:
         return np.float32(own) * start + np.float32(shared) * common[lungs - first]
 
     def _facts_noise(self, known: Floats, seed: int, first: int, stream: int) -> Floats:
-        """The noise (B, seats, channels) of draws first ...; none at an empty seat."""
+        """The noise (B, slots, channels) of draws first ...; none at an empty slot."""
         shape = known.shape[1], self.facts["shape"][1]
         return self.noise(shape, len(known), seed, first, stream) * (known[..., -1:] > 0)
 

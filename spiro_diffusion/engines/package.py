@@ -1,4 +1,4 @@
-"""Put a model into the package, for the wheel: python -m spiro_diffusion.engines.package [models]."""
+"""Copy a model into the package for the wheel: python -m spiro_diffusion.engines.package [models]."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a model is: a folder, a .zip, an address, a name of the registry, or the model that the wheel carries."""
+"""Locate a model: a folder, a .zip, a URL, a name of the registry, or the model inside the wheel."""
 
 import errno
 import hashlib
@@ -91,12 +91,12 @@ def _cache() -> Path:
     return Path(os.environ.get(CACHE) or user_cache_dir("spiro-diffusion"))
 
 
-def _fetched(address: str, wanted: str) -> Path:
+def _fetched(address: str, expected_hash: str) -> Path:
     """The folder of the archive at an address; an archive that is no model is not kept.
 
     Raises SpiroError as `_archive` and `_unpacked` do.
     """
-    archive = _archive(address, wanted)
+    archive = _archive(address, expected_hash)
     try:
         return _unpacked(archive)
     except SpiroError as error:
@@ -104,14 +104,14 @@ def _fetched(address: str, wanted: str) -> Path:
         raise SpiroError(str(error).replace(str(archive), address)) from None
 
 
-def _archive(address: str, wanted: str) -> Path:
+def _archive(address: str, expected_hash: str) -> Path:
     """The archive at an address, from the cache where it is there whole; a fetch that broke off goes on.
 
-    Raises SpiroError where the server does not give it, or its SHA-256 is another than the one wanted.
+    Raises SpiroError where the server does not give it, or its SHA-256 is not the expected one.
     """
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     path = _cache() / "archives" / f"{name}.zip"
-    if path.is_file() and (not wanted or sha256(path) == wanted):
+    if path.is_file() and (not expected_hash or sha256(path) == expected_hash):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -122,9 +122,11 @@ def _archive(address: str, wanted: str) -> Path:
             f"{address}: cannot be fetched ({_reason(error)}); what came is kept, and the next call goes on"
         ) from None
     found = sha256(part)
-    if wanted and found != wanted:
+    if expected_hash and found != expected_hash:
         part.unlink()
-        raise SpiroError(f"{address}: its SHA-256 is {found}, expected {wanted}; it is another file or was damaged")
+        raise SpiroError(
+            f"{address}: its SHA-256 is {found}, expected {expected_hash}; it is another file or was damaged"
+        )
     part.replace(path)
     return path
 
@@ -138,15 +140,15 @@ def _download(address: str, part: Path) -> None:
     head = {"User-Agent": f"spiro-diffusion/{VERSION}", "Accept-Encoding": "identity"}
     if have:
         head["Range"] = f"bytes={have}-"
-    with requests.get(address, headers=head, stream=True, timeout=TIMEOUT_S) as answer:
-        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+    with requests.get(address, headers=head, stream=True, timeout=TIMEOUT_S) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it was whole
-        answer.raise_for_status()
-        goes_on = answer.status_code == requests.codes.partial_content
+        response.raise_for_status()
+        goes_on = response.status_code == requests.codes.partial_content
         size = have if goes_on else 0
-        expected = int(answer.headers.get("Content-Length", -size)) + size
+        expected = int(response.headers.get("Content-Length", -size)) + size
         with part.open("ab" if goes_on else "wb") as file:
-            for block in answer.iter_content(CHUNK):
+            for block in response.iter_content(CHUNK):
                 size += file.write(block)
                 if size > LARGEST:
                     raise OSError(f"more than {LARGEST:,} bytes")

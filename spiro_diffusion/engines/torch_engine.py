@@ -1,4 +1,4 @@
-"""The trained generator in PyTorch, with all that `engine.Engine` asks of it."""
+"""The engine of trained checkpoints: implements `engine.Engine` with PyTorch."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from spiro_diffusion.generation.effort_tables import Facts
 from spiro_diffusion.generation.engine import Floats
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
-from spiro_diffusion.models.seats import BEST
+from spiro_diffusion.models.effort_sets import BEST
 from spiro_diffusion.physiology import mean_surface
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 
@@ -24,7 +24,7 @@ RECONSTRUCTOR = "reconstructor.safetensors"
 
 
 class TorchEngine(Generator):
-    """The generator, and facts of efforts for who asks something of them."""
+    """The generator, and facts of efforts for requests."""
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `sessions.draw_facts`."""
@@ -33,25 +33,25 @@ class TorchEngine(Generator):
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""
         model, sampling = self.cldm, self.cldm.config.sampling
-        told = torch.from_numpy(conditioning.encode(efforts))
+        encoded = torch.from_numpy(conditioning.encode(efforts))
         features = torch.from_numpy(mean_surface.features(efforts)).float()
         best = np.full((len(efforts), len(BEST)), np.nan) if known is None else known
         draw = self.facts_drawer()
         logs, grades = [], []
-        with self.place.applied(), torch.inference_mode():
-            rows = ROWS[self.place.device.type] // sampling.noise_block * sampling.noise_block
+        with self.runtime.applied(), torch.inference_mode():
+            rows = ROWS[self.runtime.device.type] // sampling.noise_block * sampling.noise_block
             for part in batches(len(efforts), rows):
                 noise = self.noise(self.fact_shape, part.stop - part.start, seed, part.start, STREAM)
-                surface = features[part].to(self.place.device)
-                drawn = draw(self._alone(told[part].to(self.place.device), best[part], surface), noise)[:, 0]
+                surface = features[part].to(self.runtime.device)
+                drawn = draw(self._alone(encoded[part].to(self.runtime.device), best[part], surface), noise)[:, 0]
                 logs.append(model.facts.restore(drawn, surface).cpu().numpy().astype(np.float64))
                 grades.append(index_diffusion.grades(drawn).cpu().numpy().astype(int))
         return Facts(effort_tables.graded(efforts, np.concatenate(grades)), np.concatenate(logs))
 
-    def _alone(self, told: Tensor, best: Floats, features: Tensor) -> Tensor:
+    def _alone(self, encoded: Tensor, best: Floats, features: Tensor) -> Tensor:
         """Conditions (n, 1, k) of sets of one effort, with what is known of its best values (n, 5)."""
-        conditions = index_diffusion.alone(told)
-        values = torch.from_numpy(best).float().to(told.device)
+        conditions = index_diffusion.alone(encoded)
+        values = torch.from_numpy(best).float().to(encoded.device)
         conditions[:, 0, -1 - len(BEST) : -1] = self.cldm.facts.known_best(values, features)
         return conditions
 
@@ -71,5 +71,5 @@ def open_torch(folder: Path, device: str) -> TorchEngine:
 
     Raises SpiroError as `Generator.from_checkpoints` does.
     """
-    place = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
-    return TorchEngine.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", place)
+    compute = runtime.configure(runtime.RuntimeParams(device=device, threads=1))
+    return TorchEngine.from_checkpoints(folder / "vqvae.safetensors", folder / "cldm.safetensors", compute)

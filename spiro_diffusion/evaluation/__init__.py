@@ -1,4 +1,4 @@
-"""The judge: how well generated curves stand for held-out ones, each question in a file of its own.
+"""The judge: how closely generated curves match held-out ones, one question a module.
 
 | question | file |
 | --- | --- |
@@ -11,7 +11,7 @@
 | is it physical? | `physics` |
 
 `judge` puts the questions to a candidate (the generator, a baseline, training curves as the floor), `registry` lists
-the figures with their labels, units and targets, `targets` gives the verdicts, `record` is what is stored, `shown` what
-the plots need. `measured` makes every curve pass through the spirometer's counter first, `bootstrap` gives the
+the figures with their labels, units and targets, `targets` gives the verdicts, `record` is what is stored, `plot_data`
+what the plots need. `measured` makes every curve pass through the spirometer's counter first, `bootstrap` gives the
 intervals, `figures` says how a number is written down. docs/evaluation.md explains each figure.
 """

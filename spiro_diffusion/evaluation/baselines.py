@@ -1,4 +1,4 @@
-"""The baselines: what a simple model of the training curves reaches.
+"""Baselines of generation: simple models of the training curves.
 
 - `PCA`: 24 principal components, a Gaussian around their mean given the conditions.
 - `Neighbours`: a training curve of someone alike.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
-from spiro_diffusion.evaluation.conditional import Ruler, usable
+from spiro_diffusion.evaluation.conditional import ReferenceSurface, usable
 from spiro_diffusion.evaluation.measured import KEPT
 from spiro_diffusion.physiology import reference, time_grid
 from spiro_diffusion.physiology.mean_surface import features
@@ -56,8 +56,8 @@ class PCA:
         factors: dict[str, NDArray] = {}
         for grade in GRADES:
             rows = grades == grade
-            own = residual[rows] if rows.sum() > 4 * COMPONENTS else residual
-            factors[grade] = np.linalg.cholesky(np.cov(own.T) + jitter)
+            selected = residual[rows] if rows.sum() > 4 * COMPONENTS else residual
+            factors[grade] = np.linalg.cholesky(np.cov(selected.T) + jitter)
         return cls(mean / root, axes / root, coefficients, factors)
 
     def sample(self, people: pd.DataFrame, draws: int, seed: int) -> NDArray[np.float32]:
@@ -99,14 +99,14 @@ def reference_draws(people: pd.DataFrame, draws: int, rng: np.random.Generator) 
     """
     z = rng.standard_normal((len(people), draws))
     found = {name: np.full(z.shape, np.nan, dtype=np.float32) for name in KEPT}
-    who = (people["age"], people["height"], people["sex"])
+    person = (people["age"], people["height"], people["sex"])
     for name in ("fev1", "fvc"):
-        lms = reference.gli_global(name, *who)
+        lms = reference.gli_global(name, *person)
         columns = reference.LMS(lms.l[:, None], lms.m[:, None], lms.s[:, None])
         found[name] = columns.value(z).astype(np.float32)
     if "ethnicity" in people:
         group = reference.HANKINSON_GROUP_OF_RIDRETH1[people["ethnicity"].to_numpy(int) - 1]
-        lms = reference.hankinson("pef", *who, group)
+        lms = reference.hankinson("pef", *person, group)
         found["pef"] = (lms.m[:, None] * (1 + z * lms.s[:, None])).astype(np.float32)
     return found
 
@@ -123,14 +123,14 @@ def residual_draws(
     What no generator is expected to beat by much: the floor of coverage, PIT and CRPS.
     """
     pool = np.flatnonzero(np.all([usable(train_indices[name]) for name in JUDGED], axis=0))
-    own = train.iloc[pool]
+    selected = train.iloc[pool]
     indices = {name: train_indices[name][pool] for name in JUDGED}
-    ruler = Ruler.fit(own, indices, JUDGED)
-    rows = Neighbours(np.zeros((len(own), 0)), own, RESIDUALS).rows(people, draws, rng)
+    reference_surface = ReferenceSurface.fit(selected, indices, JUDGED)
+    rows = Neighbours(np.zeros((len(selected), 0)), selected, RESIDUALS).rows(people, draws, rng)
     found = {name: np.full(rows.shape, np.nan, dtype=np.float32) for name in KEPT}
     for name in JUDGED:
-        residual = np.log(indices[name]) - ruler.mean(own, name)
-        found[name] = np.exp(ruler.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
+        residual = np.log(indices[name]) - reference_surface.mean(selected, name)
+        found[name] = np.exp(reference_surface.mean(people, name)[:, None] + residual[rows]).astype(np.float32)
     return found
 
 

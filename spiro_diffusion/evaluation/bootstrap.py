@@ -1,4 +1,4 @@
-"""Intervals that know that the efforts of one participant are not independent.
+"""Bootstrap intervals that resample participants, because efforts of one participant are not independent.
 
 A resample draws participants with replacement and takes all their efforts (the cluster bootstrap, Field
 and Welsh 2007). Drawn participants are weights, so a statistic made of sums over participants costs one
@@ -96,8 +96,10 @@ def auc_pairs(
     # For each positive row and each negative participant: how many of its rows score below.
     below = np.zeros((len(score), len(negative.people)))
     for person in range(len(negative.people)):
-        own = np.sort(negative_score[negative.person == person])
-        below[:, person] = 0.5 * (np.searchsorted(own, score, "left") + np.searchsorted(own, score, "right"))
+        negatives = np.sort(negative_score[negative.person == person])
+        below[:, person] = 0.5 * (
+            np.searchsorted(negatives, score, "left") + np.searchsorted(negatives, score, "right")
+        )
     wins = paired_sums(positive, negative, positive.per_person(below))
     pairs = (positive.weights @ np.bincount(positive.person, minlength=len(positive.people))) * (
         negative.weights @ np.bincount(negative.person, minlength=len(negative.people))

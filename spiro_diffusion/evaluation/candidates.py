@@ -1,4 +1,4 @@
-"""What is judged: the generator, the baselines, and the two floors, all in one form."""
+"""Candidates of the judge in one form: the generator, the baselines, and the two floors."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.registry import Question
 from spiro_diffusion.physiology import dequantise, time_grid
 
-GRADE_ASKED = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
+REQUESTED_GRADE = "A"  # of best efforts that are compared with GLI Global: a user asks for an acceptable effort
 ROUND_TRIP_QUESTIONS: tuple[Question, ...] = (
     "spread",
     "groups",
@@ -26,22 +26,22 @@ class Candidate:
     """Curves and draws to be judged.
 
     `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
-    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `asked`: the
-    same for its best efforts only, asked for as grade A. `losses`: denoising loss of the curves of
+    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `best_efforts`: the
+    same for its best efforts only, requested as grade A. `losses`: denoising loss of the curves of
     `Real.members` and of `Real.held`. What is None leaves figures open, with the reason.
     """
 
     curves: Measured | None
     draws: dict[str, NDArray] | None = None
-    asked: dict[str, NDArray] | None = None
+    best_efforts: dict[str, NDArray] | None = None
     losses: tuple[NDArray, NDArray] | None = None
     paired: bool = True
 
 
-def asked_people(real: Real) -> pd.DataFrame:
-    """The best held-out efforts, asked for as grade A."""
+def best_effort_requests(real: Real) -> pd.DataFrame:
+    """The best held-out efforts, requested as grade A."""
     best = real.held.people["best"].to_numpy(bool)
-    return real.held.people[best].assign(grade=GRADE_ASKED)
+    return real.held.people[best].assign(grade=REQUESTED_GRADE)
 
 
 def of_sampler(
@@ -56,16 +56,18 @@ def of_sampler(
 ) -> Candidate:
     """A generator's draws at the conditions of every held-out curve; `smooth` ones get the flutter they have lost."""
     first = 0 if smooth else None
-    curves, own = measured.draw(sampler, real.held.people, draws, seed, name, first)
-    _, asked = measured.draw(sampler, asked_people(real), draws, seed + 1, f"{name}, best efforts", first)
-    return Candidate(curves, own, asked, losses)
+    curves, held_out_draws = measured.draw(sampler, real.held.people, draws, seed, name, first)
+    _, best_efforts = measured.draw(
+        sampler, best_effort_requests(real), draws, seed + 1, f"{name}, best efforts", first
+    )
+    return Candidate(curves, held_out_draws, best_efforts, losses)
 
 
 def reference(real: Real, draws: int, seed: int) -> Candidate:
     """The published distributions: indices alone."""
     rng = np.random.default_rng([seed, 3])
-    own = baselines.reference_draws(real.held.people, draws, rng)
-    return Candidate(None, own, baselines.reference_draws(asked_people(real), draws, rng))
+    held_out_draws = baselines.reference_draws(real.held.people, draws, rng)
+    return Candidate(None, held_out_draws, baselines.reference_draws(best_effort_requests(real), draws, rng))
 
 
 def floor(real: Real, draws: int, seed: int) -> Candidate:
@@ -73,7 +75,7 @@ def floor(real: Real, draws: int, seed: int) -> Candidate:
     rng = np.random.default_rng([seed, 4])
     drawn = [
         baselines.residual_draws(people, real.train, real.train_indices, draws, rng)
-        for people in (real.held.people, asked_people(real))
+        for people in (real.held.people, best_effort_requests(real))
     ]
     return Candidate(real.members, drawn[0], drawn[1], paired=False)
 

@@ -1,8 +1,8 @@
-"""Accuracy and calibration of completions, of full efforts interrupted on purpose.
+"""Accuracy and calibration of completions, on full efforts that were interrupted artificially.
 
 Held-out participants' best full efforts are cut, or coughed into, and drawn anew; what they were is the truth. A
 participant's own lesser effort against their best one is the natural test. The baselines are in `completion_baselines`
-and `completion_rivals`.
+and `completion_learners`.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
-from spiro_diffusion.evaluation.completion_rivals import BASELINES, MOST_TREES, baselines
+from spiro_diffusion.evaluation.completion_learners import BASELINES, MOST_TREES, baselines
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
@@ -29,9 +29,9 @@ from spiro_diffusion.reconstruction.reconstructor import Paths, Reconstructor, c
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 INDICES = ("fvc", "fef2575", "fev1", "ratio")
-SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is asked
+SHARPNESS_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # cuts at which the width of the intervals is reported
 INTERVALS = (50, 90)
-OF_INTERVALS = ("coverage_90", "interval_score")  # what is said of a rival's
+OF_INTERVALS = ("coverage_90", "interval_score")  # what is reported of a baseline's
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
 LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
@@ -54,28 +54,28 @@ def judge(
     """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
     people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
     cases = _cases(held, seed)
-    rivals = drawn_by(baselines(trees), cases, known, draws, seed)
+    of_baselines = drawn_by(baselines(trees), cases, known, draws, seed)
     result: dict[str, Any] = {}
-    for number, (case, others) in enumerate(zip(cases, rivals, strict=True)):
+    for number, (case, others) in enumerate(zip(cases, of_baselines, strict=True)):
         truth = _indices(case.truth)
         plain, drawn = draw(model, case, draws, seed + number)
-        own = people.restricted(case.rows)
-        result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, own)
+        restricted = people.restricted(case.rows)
+        result[case.how.name] = _case(case, truth, drawn, {"plain_path": plain, **others}, restricted)
     return result
 
 
 def drawn_by(
-    rivals: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
+    of_baselines: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
-    """What each of the rivals draws for each case, on all cores."""
-    asked = [(number, name) for number in range(len(cases)) for name in rivals]
+    """Draws of each baseline for each case, computed on all cores."""
+    pairs = [(number, name) for number in range(len(cases)) for name in of_baselines]
 
     def drawn(i: int) -> Drawn:
-        number, name = asked[i]
-        return rivals[name](cases[number], known, draws, seed + number)
+        number, name = pairs[i]
+        return of_baselines[name](cases[number], known, draws, seed + number)
 
-    found = dict(zip(asked, in_processes(drawn, len(asked)), strict=True))
-    return [{name: found[number, name] for name in rivals} for number in range(len(cases))]
+    found = dict(zip(pairs, in_processes(drawn, len(pairs)), strict=True))
+    return [{name: found[number, name] for name in of_baselines} for number in range(len(cases))]
 
 
 def given_others(
@@ -94,16 +94,16 @@ def given_others(
     people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
     result["cases"] = {}
     for number, case in enumerate(_cases(some, seed)):
-        truth, own = _indices(case.truth), people.restricted(case.rows)
+        truth, restricted = _indices(case.truth), people.restricted(case.rows)
         without, given = (
             draw_plain(model, case, draws, seed + number, known) for known in (None, others.at(has[case.rows]))
         )
         result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
-            compared = _against(given[name], without[name], truth[name], own)
+            compared = _against(given[name], without[name], truth[name], restricted)
             result["cases"][case.how.name][name] = {
-                "without": _judged(without[name], truth[name], own),
-                "given": _judged(given[name], truth[name], own),
+                "without": _judged(without[name], truth[name], restricted),
+                "given": _judged(given[name], truth[name], restricted),
                 **{ratio: compared[ratio] for ratio in ("error_ratio", "crps_ratio")},
             }
     return result
@@ -127,7 +127,7 @@ def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> 
 def natural(
     model: Reconstructor, signals: NDArray, table: pd.DataFrame, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """A participant's own effort of grade C or D, mended where a fault is found, against their best effort.
+    """A participant's own effort of grade C or D, completed where a fault is found, against their best effort.
 
     Args:
         signals, table: all efforts of the held-out participants, (n, bins) L/s.
@@ -137,9 +137,9 @@ def natural(
     chosen = np.flatnonzero(
         pre & table["grade"].isin(["C", "D"]).to_numpy() & table["seqn"].isin(best.index).to_numpy()
     )
-    some, spoiled = table.iloc[chosen], np.asarray(signals[chosen])
-    trusted, kinds = np.ones(spoiled.shape, dtype=bool), []
-    for i, flow in enumerate(time_grid.to_10ms(spoiled)):
+    some, faulty = table.iloc[chosen], np.asarray(signals[chosen])
+    trusted, kinds = np.ones(faulty.shape, dtype=bool), []
+    for i, flow in enumerate(time_grid.to_10ms(faulty)):
         found = faults.detect(flow)
         mask = faults.trusted(found)
         try:
@@ -148,14 +148,14 @@ def natural(
             found = []
         kinds.append("+".join(sorted({f.kind for f in found})))
         trusted[i] = mask if found else True
-    mended = np.array([bool(k) for k in kinds])
-    counts = {str(k): int(v) for k, v in pd.Series(kinds, dtype=object)[mended].value_counts().items()}
-    result: dict[str, Any] = {"efforts": len(chosen), "mended": int(mended.sum()), "faults": counts}
-    if some["seqn"][mended].nunique() < MIN_PEOPLE:
+    with_fault = np.array([bool(k) for k in kinds])
+    counts = {str(k): int(v) for k, v in pd.Series(kinds, dtype=object)[with_fault].value_counts().items()}
+    result: dict[str, Any] = {"efforts": len(chosen), "mended": int(with_fault.sum()), "faults": counts}
+    if some["seqn"][with_fault].nunique() < MIN_PEOPLE:
         return result | {"reason": f"faults were found in efforts of fewer than {MIN_PEOPLE} participants"}
-    rows = np.flatnonzero(mended)
+    rows = np.flatnonzero(with_fault)
     owners = some.iloc[rows].reset_index(drop=True)
-    case = Case(Interruption(Kind.RECORDED), rows, spoiled[rows], trusted[rows], spoiled[rows], owners)
+    case = Case(Interruption(Kind.RECORDED), rows, faulty[rows], trusted[rows], faulty[rows], owners)
     _, drawn = draw(model, case, draws, seed)
     truth = best.loc[owners["seqn"]]
     people = Resamples(owners["seqn"], resamples, np.random.default_rng(seed))
@@ -174,22 +174,22 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
     are beaten), bias by obstruction."""
     found: dict[str, float | None] = {}
     for name, case in result["cases"].items():
-        own = case["generator"]
-        found[f"{name}_fvc_error_ml"] = _ml(own["fvc"]["error"])
-        found[f"{name}_fef2575_error"] = own["fef2575"]["error"]["value"]
+        restricted = case["generator"]
+        found[f"{name}_fvc_error_ml"] = _ml(restricted["fvc"]["error"])
+        found[f"{name}_fef2575_error"] = restricted["fef2575"]["error"]["value"]
         for index in ("fvc", "fef2575"):
-            found[f"{name}_{index}_coverage_90"] = own[index]["coverage_90"]["value"]
+            found[f"{name}_{index}_coverage_90"] = restricted[index]["coverage_90"]["value"]
             for ratio in ("error_ratio", "crps_ratio"):
                 ratios = [case[name][index][ratio]["value"] for name in BASELINES]
                 known = [r for r in ratios if r is not None]
                 found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
-        found[f"{name}_fvc_width_90_ml"] = _ml(own["fvc"]["width_90"])
+        found[f"{name}_fvc_width_90_ml"] = _ml(restricted["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
-            rivals = [
+            of_baselines = [
                 case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
             ]
-            known = [bias for bias in rivals if bias is not None]
+            known = [bias for bias in of_baselines if bias is not None]
             found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
@@ -264,8 +264,8 @@ def _paths(
     starts = range(0, len(case.rows), rows)
     for start in tqdm(starts, desc=case.how.label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
-        own = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
-        yield seed + start, model.plain(*own, others=others.at(part) if others else None)
+        restricted = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
+        yield seed + start, model.plain(*restricted, others=others.at(part) if others else None)
 
 
 def _path_matters(paths: Paths) -> NDArray[np.int64]:
@@ -285,22 +285,24 @@ def _cases(held: Efforts, seed: int) -> list[Case]:
 
 
 def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
-    own: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
+    restricted: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
-        own["generator"][name] = _judged(drawn[name], truth[name], people)
+        restricted["generator"][name] = _judged(drawn[name], truth[name], people)
     likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
     recorded = _indices(np.where(case.trusted, case.signals, 0))
     for other, values in others.items():
-        own[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
+        restricted[other] = {
+            name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")
+        }
         if case.how.kind == Kind.CUT:  # FEV1 was seen
             ratio = recorded["fev1"][:, None] / values["fvc"]
-            own[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
-    own["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
+            restricted[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
+    restricted["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
     taken = _ratio_bias(case, truth["ratio"], recorded["ratio"][:, None], likely, people)
-    for group, biased in own["ratio_bias"].items():
+    for group, biased in restricted["ratio_bias"].items():
         biased["as_recorded"] = taken[group]["bias"]
-    own["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
-    return own
+    restricted["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
+    return restricted
 
 
 def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
@@ -310,9 +312,12 @@ def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figu
 def _error(point: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
     error = point - truth
     good = np.isfinite(error)
-    if (own := _enough(people, good)) is None:
+    if (restricted := _enough(people, good)) is None:
         return _missing("error", "bias")
-    return {"error": from_resamples(own.medians(np.abs(error[good]))), "bias": from_resamples(own.medians(error[good]))}
+    return {
+        "error": from_resamples(restricted.medians(np.abs(error[good]))),
+        "bias": from_resamples(restricted.medians(error[good])),
+    }
 
 
 def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
@@ -320,30 +325,30 @@ def _calibration(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str,
     score of those of 90 %."""
     names = ["crps", *(f"coverage_{n}" for n in INTERVALS), *(f"width_{n}" for n in INTERVALS), "interval_score"]
     good = np.isfinite(truth) & np.isfinite(draws).all(axis=1)
-    if (own := _enough(people, good)) is None:
+    if (restricted := _enough(people, good)) is None:
         return _missing(*names)
     some, real = draws[good], truth[good]
-    result = {"crps": from_resamples(own.means(crps(real, some)))}
+    result = {"crps": from_resamples(restricted.means(crps(real, some)))}
     low, high = pit_steps(real, some)
     for n in INTERVALS:
         begin, end = 0.5 - n / 200, 0.5 + n / 200
         inside = np.clip(np.minimum(high, end) - np.maximum(low, begin), 0, None) / (high - low)
-        result[f"coverage_{n}"] = from_resamples(own.means(inside))
-        result[f"width_{n}"] = from_resamples(own.medians(_width(some, n)))
+        result[f"coverage_{n}"] = from_resamples(restricted.means(inside))
+        result[f"width_{n}"] = from_resamples(restricted.medians(_width(some, n)))
     ends = np.quantile(some, [0.05, 0.95], axis=1)
-    result["interval_score"] = from_resamples(own.means(interval_score(real, *ends)))
+    result["interval_score"] = from_resamples(restricted.means(interval_score(real, *ends)))
     return result
 
 
 def _against(drawn: NDArray, other: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:
     """Error, CRPS and intervals of other draws, and the generator's over them: below 1 the generator is better."""
     good = np.isfinite(truth) & np.isfinite(drawn).all(axis=1) & np.isfinite(other).all(axis=1)
-    if (own := _enough(people, good)) is None:
+    if (restricted := _enough(people, good)) is None:
         return _missing("error", "crps", "error_ratio", "crps_ratio", *OF_INTERVALS)
     real = truth[good]
-    intervals = _calibration(other[good], real, own)
-    errors = [own.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, other)]
-    scores = [own.means(crps(real, d[good])) for d in (drawn, other)]
+    intervals = _calibration(other[good], real, restricted)
+    errors = [restricted.medians(np.abs(np.median(d[good], axis=1) - real)) for d in (drawn, other)]
+    scores = [restricted.means(crps(real, d[good])) for d in (drawn, other)]
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "error": from_resamples(errors[1]),
@@ -363,9 +368,9 @@ def _ratio_bias(
     result = {}
     for name, group in chosen.items():
         rows = group & np.isfinite(drawn).all(axis=1) & np.isfinite(truth)
-        own = _enough(people, rows)
+        restricted = _enough(people, rows)
         error = np.median(drawn[rows], axis=1) - truth[rows]
-        result[name] = {"bias": from_resamples(own.means(error))} if own else _missing("bias")
+        result[name] = {"bias": from_resamples(restricted.means(error))} if restricted else _missing("bias")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Baselines of a completion: what a simple rule, a fit or a regression makes of the same seen part.
+"""Baselines of completion: simple rules, fits and regressions of the same measured part.
 
 Each gives FVC and FEF25-75. A rule or a fit gives one curve; its draws are that curve's values, moved by the errors
 that the same rule makes on training efforts interrupted alike, so that it has an honest spread.
@@ -96,11 +96,17 @@ def _exponentials(flow: Floats, trusted: NDArray[np.bool_]) -> Floats:
     first, second = np.triu_indices(len(RATES), k=1)
     weighted = basis * time_grid.WIDTHS_S * (trusted & (t > FIT_FROM_S))
     gram, projected = weighted @ basis.T, flow @ weighted.T
-    own = gram.diagonal()
-    a11, a12, a22, b1, b2 = own[first], gram[first, second], own[second], projected[:, first], projected[:, second]
+    of_case = gram.diagonal()
+    a11, a12, a22, b1, b2 = (
+        of_case[first],
+        gram[first, second],
+        of_case[second],
+        projected[:, first],
+        projected[:, second],
+    )
     determinant = np.maximum(a11 * a22 - a12**2, 1e-12)
     x1, x2 = (b1 * a22 - b2 * a12) / determinant, (b2 * a11 - b1 * a12) / determinant
-    alone = projected / np.maximum(own, 1e-12)  # where one of the two would be negative, the other alone
+    alone = projected / np.maximum(of_case, 1e-12)  # where one of the two would be negative, the other alone
     both = (x1 >= 0) & (x2 >= 0)
     best = np.column_stack([np.where(both, x1 * b1 + x2 * b2, -np.inf), alone * projected]).argmax(axis=1)
     pair, row = np.minimum(best, len(first) - 1), np.arange(len(flow))
@@ -115,11 +121,11 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, known: Known, draws: i
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
     tried_on = Efforts(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
-    own, filled, truth = rule(case), rule(tried_on), tried_on.truth
-    found, tried, real = (_read(x) for x in (own, filled, truth))
+    of_case, filled, truth = rule(case), rule(tried_on), tried_on.truth
+    found, tried, real = (_read(x) for x in (of_case, filled, truth))
     rest, tried_rest, real_rest = (
         _hidden_volume(x, trusted)
-        for x, trusted in ((own, case.trusted), (filled, tried_on.trusted), (truth, tried_on.trusted))
+        for x, trusted in ((of_case, case.trusted), (filled, tried_on.trusted), (truth, tried_on.trusted))
     )
     picked = rng.integers(len(real_rest), size=(len(rest), draws))
     factor = ((real_rest + LEAST_L) / (tried_rest + LEAST_L))[picked]
@@ -134,10 +140,10 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, known: Known, draws: i
 def neighbours(case: Case, known: Known, draws: int, seed: int) -> Drawn:
     """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
     trained = known.trained.interrupted_as(case, seed)
-    features, own = features_of(trained), features_of(case)
+    features, of_case = features_of(trained), features_of(case)
     scale = features.std(axis=0) + 1e-9
     k = min(NEIGHBOURS, len(features))
-    nearest = cKDTree(features / scale).query(own / scale, k=k)[1].reshape(len(own), k)
+    nearest = cKDTree(features / scale).query(of_case / scale, k=k)[1].reshape(len(of_case), k)
     size = seen_volume(case)[:, None] / seen_volume(trained)[nearest]
     fvc, fef = [], []
     for j in range(k):
@@ -163,7 +169,7 @@ def regression(case: Case, known: Known, draws: int, seed: int) -> Drawn:
         error = y[unseen] - _ridge(x[~aside & good], y[~aside & good], x[unseen])
         return _ridge(x[good], y[good], new)[:, None] + rng.choice(error, size=(len(new), draws))
 
-    return answered(case, {name: drawn(y) for name, y in wanted(trained).items()})
+    return as_volumes(case, {name: drawn(y) for name, y in regression_targets(trained).items()})
 
 
 def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
@@ -179,14 +185,14 @@ RULES: dict[str, Baseline] = {
 }
 
 
-def wanted(case: Case) -> Drawn:
+def regression_targets(case: Case) -> Drawn:
     """What regressions predict of n full efforts, (n,): logarithms of the hidden volume over the seen, of FEF25-75."""
     rest = np.maximum(_hidden_volume(case.truth, case.trusted), 0) + LEAST_L
     return {"fvc": np.log(rest / seen_volume(case)), "fef2575": np.log(_read(case.truth)["fef2575"])}
 
 
-def answered(case: Case, drawn: Drawn) -> Drawn:
-    """Indices (n, draws) for draws (n, draws) of what `wanted` gives."""
+def as_volumes(case: Case, drawn: Drawn) -> Drawn:
+    """Indices (n, draws) for draws (n, draws) of what `regression_targets` gives."""
     seen = seen_volume(case)[:, None]
     volume = np.maximum(np.exp(drawn["fvc"]) * seen - LEAST_L, 0)
     return {"fvc": seen + volume, "fef2575": np.exp(drawn["fef2575"])}
@@ -219,7 +225,7 @@ def seen_volume(case: Case) -> Floats:
 
 
 def features_of(case: Case) -> Floats:
-    """What is seen of each effort and who blew, (n, f): what the reconstructor's densities see."""
+    """Features (n, f) of the measured part and the person of each effort, those of the reconstructor's densities."""
     people = mean_surface.features(case.people)
     v = np.maximum.accumulate(time_grid.volume(np.where(case.trusted, case.signals, 0)), axis=1)
     if case.how.kind == Kind.CUT:

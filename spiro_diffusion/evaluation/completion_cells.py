@@ -1,4 +1,4 @@
-"""Do the 90 % intervals of completions hold in every group, each alone?
+"""Coverage of the 90 % prediction intervals of completions in each subgroup.
 
 One effort a person, so that the number of intervals that hold is binomial. Each cell's exact interval (Clopper and
 Pearson 1934) is that of 95 % over all cells together (Bonferroni): it holds 0.90 in all of them at once, in 19 of 20

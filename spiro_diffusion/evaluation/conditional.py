@@ -1,7 +1,7 @@
 """Is the conditional spread right: explained variance, residual SD, coverage, PIT, CRPS.
 
-Spread is measured with one fixed ruler: the mean surface of the logarithm of an index over age, height
-and sex, fitted to real training participants. Real and generated curves are laid on the same ruler, so
+Spread is measured around one fixed reference surface: the mean surface of the logarithm of an index over age, height
+and sex, fitted to real training participants. Real and generated curves are measured around the same surface, so
 that sixty held-out participants do not fit a surface of their own and look narrower than they are.
 """
 
@@ -22,13 +22,13 @@ PIT_BINS = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Ruler:
+class ReferenceSurface:
     """Mean of the logarithm of each index given age, height and sex, from real training curves."""
 
     coefficients: dict[str, NDArray[np.float64]]
 
     @classmethod
-    def fit(cls, people: pd.DataFrame, indices: dict[str, NDArray], names: tuple[str, ...]) -> "Ruler":
+    def fit(cls, people: pd.DataFrame, indices: dict[str, NDArray], names: tuple[str, ...]) -> "ReferenceSurface":
         x = features(people)
         coefficients = {}
         for name in names:
@@ -63,12 +63,12 @@ class Side(NamedTuple):
         return len(np.unique(self.resamples.person[self.weights > 0]))
 
 
-def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> Node:
+def spread(reference_surface: ReferenceSurface, name: str, real: Side, candidate: Side) -> Node:
     """Explained variance and residual SD of log `name`, candidate against real."""
     people = min(real.participants(), candidate.participants())
     if people < MIN_PEOPLE:
         return too_few(people)
-    r, c = _moments(ruler, name, real), _moments(ruler, name, candidate)
+    r, c = _moments(reference_surface, name, real), _moments(reference_surface, name, candidate)
     result: Tree = {
         "explained_variance_real": from_resamples(r.explained),
         "explained_variance": from_resamples(c.explained),
@@ -84,7 +84,7 @@ def spread(ruler: Ruler, name: str, real: Side, candidate: Side) -> Node:
         if people < MIN_PEOPLE:
             result[f"residual_sd_ratio_{sex}"] = too_few(people)
             continue
-        r, c = (_moments(ruler, name, side) for side in parts)
+        r, c = (_moments(reference_surface, name, side) for side in parts)
         result[f"residual_sd_ratio_{sex}"] = from_resamples(c.sd / r.sd)
     return result
 
@@ -96,10 +96,10 @@ class _Moments:
     mean: NDArray[np.float64]  # (1 + B,) of the residual
 
 
-def _moments(ruler: Ruler, name: str, side: Side) -> _Moments:
+def _moments(reference_surface: ReferenceSurface, name: str, side: Side) -> _Moments:
     good = usable(side.values)
     log = np.log(np.where(good, side.values, 1.0))
-    residual = np.where(good, log - ruler.mean(side.people, name)[:, None], 0.0)
+    residual = np.where(good, log - reference_surface.mean(side.people, name)[:, None], 0.0)
     w = good * side.weights[:, None]
     rows = np.stack([v.sum(axis=1) for v in (w, w * log, w * log**2, w * residual, w * residual**2)], axis=1)
     sums = side.resamples.sums(rows)
@@ -157,12 +157,14 @@ def crps(observed: NDArray, draws: NDArray) -> NDArray[np.float64]:
     return np.abs(ordered - observed[:, None]).mean(axis=1) - between / 2
 
 
-def crps_ratio(observed: NDArray, draws: NDArray, rival: NDArray, weights: NDArray, resamples: Resamples) -> Node:
-    """CRPS of `draws` and of a rival's draws for the same observations, and their ratio."""
-    good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(rival).all(axis=1) & (weights > 0)
+def crps_ratio(observed: NDArray, draws: NDArray, baseline: NDArray, weights: NDArray, resamples: Resamples) -> Node:
+    """CRPS of `draws` and of a baseline's draws for the same observations, and their ratio."""
+    good = np.isfinite(observed) & np.isfinite(draws).all(axis=1) & np.isfinite(baseline).all(axis=1) & (weights > 0)
     people = len(np.unique(resamples.person[good]))
     if people < MIN_PEOPLE:
         return too_few(people)
     safe = np.where(good, observed, 0.0)
-    own, other = (resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, rival))
-    return {"crps": from_resamples(own), "rival": from_resamples(other), "ratio": from_resamples(own / other)}
+    of_draws, other = (
+        resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, baseline)
+    )
+    return {"crps": from_resamples(of_draws), "rival": from_resamples(other), "ratio": from_resamples(of_draws / other)}

@@ -1,4 +1,4 @@
-"""Does it copy: are generated curves nearer to the training curves than the curves of held-out people are.
+"""Memorisation of curves: distance of generated curves to training curves, against that of held-out participants.
 
 Distance is the root mean square difference of flow over the first six seconds, after the counter. Curves
 of one participant are never compared with each other: a generated curve has the conditions of a held-out

@@ -1,4 +1,4 @@
-"""The curves the judge needs, from the files of the pipeline."""
+"""Load the curves that the judge needs from the pipeline's files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a figure is written down: a value with its interval, or null with the reason; and the tree of them."""
+"""The form of a figure: a value with its interval, or null with the reason; and trees of figures."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Does each group look right: Wasserstein distance of each index by sex and age, ethnicity, obstruction.
+"""Distributions by subgroup: Wasserstein distance of each index by sex and age, ethnicity, obstruction.
 
 The floor of a group is drawn, not computed once: as many training participants as the held-out group has,
 again and again, each against the held-out group. That gives the distance that people alone make, and the

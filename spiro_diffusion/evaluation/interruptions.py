@@ -1,4 +1,4 @@
-"""Full efforts interrupted on purpose: cut short, or with a cough put in."""
+"""Artificial interruptions of full efforts: an early end, or an inserted cough."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The judge: every question put to one candidate, always in the same way.
+"""The judge: every question asked of one candidate, always in the same way.
 
 A candidate is the generator, a baseline, held-back training curves (the floor), or held-out curves sent through the
 grid and back (the second floor). The result is a tree of figures under stable names,
@@ -70,30 +70,30 @@ def judge_all(
     questions: Mapping[str, Iterable[Question] | None] | None = None,
 ) -> dict[str, Tree]:
     """`judge` for candidates by name; many curves are judged in several processes, with the same figures."""
-    asked = {name: list((questions or {}).get(name) or QUESTIONS) for name in candidates}
-    steps = [(name, q, level) for name in candidates for q in asked[name] for level in LEVELS]
+    chosen = {name: list((questions or {}).get(name) or QUESTIONS) for name in candidates}
+    steps = [(name, q, level) for name in candidates for q in chosen[name] for level in LEVELS]
     steps.sort(key=lambda step: QUESTIONS.index(step[1]))  # those that take long first
     views = {
         name: {level: _View.of(candidate, real, level, resamples, seed) for level in LEVELS}
         for name, candidate in candidates.items()
     }
 
-    def answer(i: int) -> Node:
+    def judged_level(i: int) -> Node:
         name, question, level = steps[i]
         view = views[name][level]
         people = len(view.held_groups.people)
-        return _ANSWERS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
+        return _METHODS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
 
     if len(real.held) < PROCESSES_FROM:
-        answers: Iterator[Node] = map(answer, range(len(steps)))
+        results: Iterator[Node] = map(judged_level, range(len(steps)))
     else:
         real.prepare()
-        answers = in_processes(answer, len(steps))
-    trees: dict[str, dict[str, Tree]] = {name: {q: {} for q in asked[name]} for name in candidates}
-    said = f"judge {', '.join(candidates)}"
-    progress = tqdm(steps, desc=said, unit="question", leave=False, mininterval=1, delay=1)
+        results = in_processes(judged_level, len(steps))
+    trees: dict[str, dict[str, Tree]] = {name: {q: {} for q in chosen[name]} for name in candidates}
+    label = f"judge {', '.join(candidates)}"
+    progress = tqdm(steps, desc=label, unit="question", leave=False, mininterval=1, delay=1)
     with threadpool_limits(limits=1, user_api="blas"):  # small matrices; and the same digits on any machine
-        for (name, question, level), found in zip(progress, answers, strict=True):
+        for (name, question, level), found in zip(progress, results, strict=True):
             trees[name][question][level] = found
     return {name: dict(tree) for name, tree in trees.items()}
 
@@ -179,16 +179,16 @@ class _View:
 
 
 def _spread(view: _View) -> Tree:
-    ruler = view.real.ruler(view.level == "best")
+    reference_surface = view.real.reference_surface(view.level == "best")
     tree: Tree = {}
     for weighting in WEIGHTINGS:
         branch: Tree = {}
         for name in JUDGED:
             observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
-            own_weights = weights_of(view.people, weighting)
-            own = conditional.Side(view.people, view.values(name), own_weights, view.groups)
-            branch[name] = conditional.spread(ruler, name, real, own)
+            candidate_weights = weights_of(view.people, weighting)
+            own = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
+            branch[name] = conditional.spread(reference_surface, name, real, own)
         tree[weighting] = branch
     return tree
 
@@ -208,15 +208,15 @@ def _calibration(view: _View) -> Node:
 
 
 def _crps_gli(view: _View) -> Node:
-    """Best efforts asked for as grade A, against GLI Global's distribution."""
+    """Best efforts requested as grade A, against GLI Global's distribution."""
     if view.level != "best":
         return {}
-    if view.candidate.asked is None:
+    if view.candidate.best_efforts is None:
         return NO_DRAWS
     tree: Tree = {}
     for name in COMPARED:
-        own = view.candidate.asked[name]
-        published = reference(view.real, own.shape[1], view.seed).asked
+        own = view.candidate.best_efforts[name]
+        published = reference(view.real, own.shape[1], view.seed).best_efforts
         assert published is not None
         weights = np.ones(len(view.held))
         tree[name] = conditional.crps_ratio(view.held.indices[name], own, published[name], weights, view.held_groups)
@@ -325,7 +325,7 @@ def _physics(view: _View) -> Node:
     }
 
 
-_ANSWERS: dict[Question, Callable[[_View], Node]] = {
+_METHODS: dict[Question, Callable[[_View], Node]] = {
     "two_sample": _two_sample,
     "groups": _groups,
     "copying": _copying,

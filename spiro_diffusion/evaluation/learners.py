@@ -1,4 +1,4 @@
-"""The simple models that the judge trains: ridge regression on standardised features, and boosted trees."""
+"""Simple learners of the judge: ridge regression on standardised features, and boosted trees."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Curves as the spirometer would have kept them: everything is compared after its counter.
+"""Curves after the spirometer's counter: all comparisons are made on curves as a spirometer records them.
 
 The counter's whole millilitres are what a classifier sees first, so a generated curve is brought to
 10 ms, counted with the person's own BTPS factor, and only then looked at. Real curves are cut to the same
@@ -117,7 +117,7 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int, flutter_from: i
 
 
 def aligned(curves: Measured) -> Measured:
-    """Curves moved by whole samples so that each one's own time zero lies where that of real curves does."""
+    """Curves shifted by whole samples so that their time zero lies where that of real curves does."""
     known = np.isfinite(curves.indices["t0"])
     if (time_grid.zero_sample(curves.indices["t0"][known]) == time_grid.LEAD_SAMPLES).all():
         return curves

@@ -1,7 +1,7 @@
-"""The recipe that this project began with, rewritten as a rival: what a first try reaches.
+"""A baseline: the first recipe of this project, a VQ-VAE with a DDPM on its tokens, rewritten.
 
 A VQ-VAE whose codebook learns by gradient (no averages, no revival, no k-means), then a 1D U-Net that predicts the
-noise of a DDPM (Ho et al. 2020: linear schedule, 1000 steps) on its tokens, and is told age, height and sex by one
+noise of a DDPM (Ho et al. 2020: linear schedule, 1000 steps) on its tokens, conditioned on age, height and sex by one
 vector added to the step embedding. Known only from its description: 64 tokens x 128, 0.19 M and 1.29 M parameters.
 """
 
@@ -24,7 +24,7 @@ from spiro_diffusion.physiology.time_grid import N_SAMPLES
 TOKENS, CHANNELS, CODES = N_SAMPLES // 8, 128, 512  # 64 tokens of 512 samples
 FLOW_UNIT = 2.0  # L/s
 BETAS = (1e-4, 0.02)  # of the linear schedule (Ho et al. 2020)
-TOLD = tuple(conditioning.NAMES.index(name) for name in ("age", "height", "sex"))
+CONDITIONS = tuple(conditioning.NAMES.index(name) for name in ("age", "height", "sex"))
 
 
 class PlainVQVAE(nn.Module):
@@ -99,7 +99,7 @@ class PlainUNet(nn.Module):
         super().__init__()
         self.context = context
         self.step = nn.Sequential(nn.Linear(context, context), nn.SiLU(), nn.Linear(context, context))
-        self.people = nn.Sequential(nn.Linear(len(TOLD), context), nn.SiLU(), nn.Linear(context, context))
+        self.people = nn.Sequential(nn.Linear(len(CONDITIONS), context), nn.SiLU(), nn.Linear(context, context))
         self.enter = nn.Conv1d(CHANNELS, width, 3, padding=1)
         self.down = nn.ModuleList([_Residual(width, width, context), _Residual(width, 2 * width, context)])
         self.shrink = nn.Conv1d(width, width, 4, 2, 1)
@@ -186,13 +186,13 @@ class Origin:
 
     BATCH = 1024  # curves at a time
 
-    def __init__(self, vqvae: PlainVQVAE, unet: PlainUNet, schedule: Schedule, place: Runtime) -> None:
-        self.vqvae, self.unet, self.schedule, self.place = vqvae.eval(), unet.eval(), schedule, place
+    def __init__(self, vqvae: PlainVQVAE, unet: PlainUNet, schedule: Schedule, runtime: Runtime) -> None:
+        self.vqvae, self.unet, self.schedule, self.runtime = vqvae.eval(), unet.eval(), schedule, runtime
 
     def sample(self, people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         """Signals float32 (people, draws, 512), L/s, by ancestral sampling over all steps."""
-        known = told(people).repeat_interleave(draws, 0).to(self.place.device)
-        generator = torch.Generator(self.place.device).manual_seed(seed)
+        known = encoded_conditions(people).repeat_interleave(draws, 0).to(self.runtime.device)
+        generator = torch.Generator(self.runtime.device).manual_seed(seed)
         parts = [self._sample(known[part], generator) for part in batches(len(known), self.BATCH)]
         return torch.cat(parts).cpu().numpy().reshape(len(people), draws, N_SAMPLES)
 
@@ -202,7 +202,7 @@ class Origin:
         shape, device = (len(known), TOKENS, CHANNELS), known.device
         x = torch.randn(shape, generator=generator, device=device)
         for i in tqdm(reversed(range(len(beta))), total=len(beta), desc="DDPM", unit="step", leave=False, delay=1):
-            with self.place.autocast():
+            with self.runtime.autocast():
                 noise = self.unet(x, torch.full((len(known),), i, device=device), known).float()
             x = (x - beta[i] / (1 - kept[i]).sqrt() * noise) / (1 - beta[i]).sqrt()
             if i:
@@ -210,6 +210,6 @@ class Origin:
         return self.vqvae.decode(self.vqvae.snap(x))
 
 
-def told(people: pd.DataFrame) -> Tensor:
+def encoded_conditions(people: pd.DataFrame) -> Tensor:
     """Age, height and sex (n, 3), as numbers near 0."""
-    return torch.from_numpy(conditioning.encode(people)[:, TOLD])
+    return torch.from_numpy(conditioning.encode(people)[:, CONDITIONS])

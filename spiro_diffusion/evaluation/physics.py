@@ -1,4 +1,4 @@
-"""Is it physical: how often a curve cannot be, or is not what was asked for, against held-out curves."""
+"""Physical plausibility: rates of curves that are impossible or not as requested, against held-out curves."""
 
 from typing import NamedTuple
 
@@ -21,16 +21,16 @@ RATES = ("falling", "second_peak", "no_plateau", "large_bev", "implausible", "an
 
 
 def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule asks nothing.
+    """1.0 where a curve breaks a rule, 0.0 where it keeps it, NaN where the rule does not apply.
 
-    A plateau is asked of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
-    both are asked. `indices` are (n,) or (n, draws); so are the results.
+    A plateau is required of grades A and B, a small back-extrapolated volume of A, B and C; without a grade,
+    both are required. `indices` are (n,) or (n, draws); so are the results.
     """
     shape = indices["fvc"].shape
     column = (len(people), *(1,) * (len(shape) - 1))
     grade = people["grade"].to_numpy() if "grade" in people else np.full(len(people), "A")
 
-    def asked(grades: str) -> NDArray[np.bool_]:
+    def requested(grades: str) -> NDArray[np.bool_]:
         return np.isin(grade, list(grades)).reshape(column)
 
     i = indices
@@ -45,10 +45,14 @@ def violations(indices: dict[str, NDArray], people: pd.DataFrame) -> dict[str, N
             "large_bev": i["bev"] > np.maximum(BEV_SHARE * i["fvc"], BEV_L),
             "implausible": outside,
         }
-    counted = {**found, "no_plateau": found["no_plateau"] & asked("AB"), "large_bev": found["large_bev"] & asked("ABC")}
+    counted = {
+        **found,
+        "no_plateau": found["no_plateau"] & requested("AB"),
+        "large_bev": found["large_bev"] & requested("ABC"),
+    }
     result = {name: rule.astype(float) for name, rule in found.items()}
-    result["no_plateau"] = np.where(asked("AB"), result["no_plateau"], np.nan)
-    result["large_bev"] = np.where(asked("ABC"), result["large_bev"], np.nan)
+    result["no_plateau"] = np.where(requested("AB"), result["no_plateau"], np.nan)
+    result["large_bev"] = np.where(requested("ABC"), result["large_bev"], np.nan)
     result["any"] = np.any(list(counted.values()), axis=0).astype(float)
     return result
 
@@ -61,11 +65,11 @@ class Side(NamedTuple):
     resamples: Resamples
 
     def rate(self, name: str) -> tuple[NDArray[np.float64], int]:
-        """Share (1 + B,) of curves that break a rule, and the participants of whom it is asked."""
+        """Share (1 + B,) of curves that break a rule, and the participants to whom the rule applies."""
         columns = self.violations[name].reshape(len(self.weights), -1)
-        asked = ~np.isnan(columns)
-        w = self.weights * asked.mean(axis=1)
-        mean = np.where(asked, columns, 0.0).sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
+        requested = ~np.isnan(columns)
+        w = self.weights * requested.mean(axis=1)
+        mean = np.where(requested, columns, 0.0).sum(axis=1) / np.maximum(requested.sum(axis=1), 1)
         return self.resamples.means(mean, w), len(np.unique(self.resamples.person[w > 0]))
 
 

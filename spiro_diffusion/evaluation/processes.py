@@ -1,4 +1,4 @@
-"""Work shared out to processes that are forked from this one: they see its arrays without a copy."""
+"""Distribute work to forked processes, which see this process's arrays without a copy."""
 
 import ctypes
 import gc
@@ -46,7 +46,7 @@ def in_processes(function: Callable[[int], T], count: int) -> Iterator[T]:
         ) from None
     except BaseException:
         for process in multiprocessing.active_children():
-            process.kill()  # what they compute is no longer wanted
+            process.kill()  # what they compute is no longer needed
         raise
     finally:
         _function = None

@@ -1,4 +1,4 @@
-"""The held-out and training curves that every candidate is held against, and what is computed of them once."""
+"""The held-out and training curves that all candidates are compared with, and what is computed from them once."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ class Real:
     train_signals: NDArray
 
     def prepare(self) -> None:
-        """Compute now what several questions ask for, before processes are made that would each do it."""
+        """Compute what several questions share, before processes are forked that would each compute it."""
         for name in ("train_shapes", "held_shapes", "pairs", "embedded"):
             getattr(self, name)
 
@@ -78,13 +78,13 @@ class Real:
         key = [list(words).index(word) for words, word in zip(order, (level, weighting, kind, name), strict=True)]
         return groups.reference(sides[0], sides[1], resamples, comparisons, np.random.default_rng(key))
 
-    def ruler(self, best: bool) -> conditional.Ruler:
+    def reference_surface(self, best: bool) -> conditional.ReferenceSurface:
         """Mean surface of the training participants that are not the floor's."""
         rows = ~self.train["seqn"].isin(self.members.seqn).to_numpy()
         if best:
             rows &= self.train["best"].to_numpy(bool)
         indices = {name: self.train_indices[name][rows] for name in JUDGED}
-        return conditional.Ruler.fit(self.train[rows], indices, JUDGED)
+        return conditional.ReferenceSurface.fit(self.train[rows], indices, JUDGED)
 
 
 def embed(curves: Measured, convolutions: dict[str, two_sample.Convolutions]) -> dict[str, NDArray]:

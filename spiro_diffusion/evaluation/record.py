@@ -1,4 +1,4 @@
-"""The record of a judgement, `judge.json`: who was judged on whom, the figures of each candidate, the targets."""
+"""The record of an evaluation, `judge.json`: data, participants, figures of each candidate, targets."""
 
 import dataclasses
 from pathlib import Path

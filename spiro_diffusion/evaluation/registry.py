@@ -1,4 +1,4 @@
-"""The judge's figures, each once: where it stands in the tree, how it is written, and what is asked of it.
+"""Registry of the judge's figures: path in the tree, label, unit, form and target of each, defined once.
 
 The targets, the summary, the tables of the report and of the results, the model card and the plots read this list.
 A new figure is its question's code and an entry here. In a path, `{level}` stands for `every` and `best`, `{index}` for
@@ -38,7 +38,7 @@ Question = Literal[  # in the order of the time that they take, longest first
     "physics",
 ]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
-ONCE = ("reconstruction", "crps_rivals")  # asked of the generator apart from the questions
+ONCE = ("reconstruction", "crps_rivals")  # computed for the generator apart from the questions
 Verdict = Literal["missed", "open", "within_noise", "met"]  # from the worst
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 READ_VERDICTS: dict[Verdict, str] = {  # in words, in the order in which they are read
@@ -84,7 +84,7 @@ class Rule:
         return "within_noise" if low <= self.high and high >= self.low else "missed"
 
     def excess(self, figure: Figure) -> float:
-        """How far the value lies from what is asked, in units of the figure; 0 where it could not be computed."""
+        """How far the value lies from its target, in units of the figure; 0 where it could not be computed."""
         if figure.value is None:
             return 0.0
         outside = max(self.low - figure.value, figure.value - self.high, 0.0)
@@ -146,7 +146,7 @@ TARGETS = {
 class Entry:
     """A figure, or one for each of `indices` with `{index}` in the texts.
 
-    `name`: how plots ask for it, and its name in summary.json, after the level and the index. `label`: its row of the
+    `name`: its key in plots, and its name in summary.json, after the level and the index. `label`: its row of the
     tables; none without it. `target`: the one of TARGETS that judges it.
     `headline`: what the model card and `spiro report` say of it, of best efforts, beside its `ideal`.
     """
@@ -164,7 +164,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One figure of the tree: an entry at a level (None where it is asked once), of an index where it has some."""
+    """One figure of the tree: an entry at a level (None where it is computed once), of an index where it has some."""
 
     entry: Entry
     level: Level | None
@@ -278,7 +278,7 @@ ENTRIES = (
         "two-sample AUC, clinical",
         target="auc_clinical",
         summary=True,
-        headline="generated told from held-out curves by their indices (AUC)",
+        headline="two-sample test of generated and held-out curves by their indices (AUC)",
         ideal="0.5",
     ),
     Entry("auc_detailed", _TWO_SAMPLE + "detailed.auc", "two-sample AUC, detailed"),
@@ -288,7 +288,7 @@ ENTRIES = (
         "two-sample AUC, fine, to 1 s",
         target="auc_fine",
         summary=True,
-        headline="generated told from held-out curves by their samples (AUC)",
+        headline="two-sample test of generated and held-out curves by their samples (AUC)",
         ideal="0.5",
     ),
     Entry("auc_whole", _TWO_SAMPLE + "whole.auc", "two-sample AUC, fine, to 10 s"),
@@ -357,7 +357,7 @@ _NAMED = {entry.name: entry for entry in ENTRIES}
 
 
 def lines(level: Level | None = None) -> Iterator[Line]:
-    """The figures of one level, or those that are asked once."""
+    """The figures of one level, or those that are computed once."""
     for entry in ENTRIES:
         if ("{level}" in entry.path) == (level is not None):
             for index in entry.indices or (None,):

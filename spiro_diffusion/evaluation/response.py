@@ -1,4 +1,4 @@
-"""Before and after a bronchodilator: do generated people respond as those did who took it.
+"""Bronchodilator response of generated subjects, compared with participants who were tested before and after.
 
 NHANES gave two puffs of albuterol and waited at least ten minutes (2011-2012 procedures manual). Who took it was
 selected, so each person's own best FEV1 and FVC before it are given, and sessions before and after it are drawn with as
@@ -19,7 +19,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Tree, from_json, to_json
 from spiro_diffusion.evaluation.registry import PERCENT, Form
 from spiro_diffusion.evaluation.session_figures import Published, SessionFigure, Statistic, beside, mean_of
-from spiro_diffusion.models.seats import ACCEPTED, BEST, PLACES
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, PLACES
 
 FILE = "response.json"
 INDICES = ("fev1", "fvc", "pef")
@@ -111,17 +111,17 @@ def of_people(efforts: pd.DataFrame) -> pd.DataFrame:
 def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed: int) -> Tree:
     """FIGURES of people who took the bronchodilator beside those of generated ones given the same FEV1 and FVC before.
 
-    A generated person without an effort that counts in both sessions is drawn for nobody.
+    A generated person without an effort that counts in both sessions is left out.
     """
     efforts = taken_by(table)
     held = of_people(efforts)
     efforts = efforts[efforts["person"].isin(held.index)].reset_index(drop=True)
-    asked = efforts[["person", "place", "test_type", "age", "height", "sex"]]
-    order = pd.unique(asked["person"])
+    requested = efforts[["person", "place", "test_type", "age", "height", "sex"]]
+    order = pd.unique(requested["person"])
     known = np.full((len(order), len(BEST)), np.nan)
     for name in ("fev1", "fvc"):
         known[:, BEST.index(name)] = held[f"{name}_before"].reindex(order)
-    drawn = [of_people(draw(asked, seed + i, known)) for i in range(draws)] if len(order) else [held]
+    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [held]
     own = pd.concat(drawn)
     people = Resamples(held.index, resamples, np.random.default_rng([seed, 5]))
     return beside((held, people), (own, people.of(own.index)), FIGURES)

@@ -1,4 +1,4 @@
-"""Sessions to be judged: a generator's, other people's (the floor), and those of simple baselines."""
+"""Candidate sessions of the judge: the generator's, other participants' (the floor), and those of simple baselines."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Does it copy people: are generated sessions nearer to the training sessions than the sessions of held-out people are.
+"""Memorisation of sessions: distance of generated sessions to training sessions, against held-out participants'.
 
 A session before the bronchodilator is a point: the mean of its efforts' shapes and their SD, so that the lung and how
 its efforts differ are compared. The questions are those of `copying`.
@@ -37,8 +37,8 @@ def copies(curves: Measured, real: Real, resamples: int, rng: np.random.Generato
     """FIGURES of a candidate's sessions; see `copying.copies`."""
     train = Cloud.of(*of_efforts(real.train_shapes, real.train))
     held, people = of_efforts(real.held_shapes, real.held.people)
-    own, drawn = of_efforts(of_measured(curves), curves.people)
+    generated, drawn = of_efforts(of_measured(curves), curves.people)
     first = Resamples(people, resamples, rng)
     second = first.of(drawn) if np.array_equal(np.unique(drawn), first.people) else Resamples(drawn, resamples, rng)
-    found = copying.copies(Points(own, second), train, Points(held, first), np.empty(0))
+    found = copying.copies(Points(generated, second), train, Points(held, first), np.empty(0))
     return {name: found[name] for name in FIGURES}

@@ -1,4 +1,4 @@
-"""The figures of sessions: a candidate's beside held-out people's, with intervals that hold for all figures at once.
+"""Figures of sessions: a candidate's against held-out participants', with simultaneous intervals.
 
 `FIGURES` lists each once, with how it is written and what was published of it elsewhere. Each is a mean, a quantile or
 a correlation over sessions, so that the bootstrap of participants is a product of matrices.
@@ -20,7 +20,7 @@ from spiro_diffusion.evaluation.registry import PERCENT, Form
 from spiro_diffusion.evaluation.session_values import COMPARED
 
 ERROR = 0.05  # chance that any of the intervals of a perfect candidate's differences does not hold 0 (Bonferroni)
-WORSE = "D"  # of NHANES's grades: its D and F cannot be told apart without its readers
+WORSE = "D"  # of NHANES's grades: its D and F cannot be distinguished without its readers
 SHARE_OF_GAPS = 0.9  # of sessions: the published percentile of best less second best
 
 Statistic = Callable[[pd.DataFrame, Resamples], NDArray]  # (sessions, resamples) -> (1 + B,)
@@ -204,12 +204,12 @@ def beside(
     reach = float(-ndtri(ERROR / 2 / len(figures)))
     tree: Tree = {}
     for one in figures:
-        real, own = one.statistic(*held), one.statistic(*candidate)
-        difference = own - real
+        real, generated = one.statistic(*held), one.statistic(*candidate)
+        difference = generated - real
         half = reach * float(np.std(difference[1:])) if np.isfinite(difference).all() else float("nan")
         tree[one.name] = {
             "held_out": from_resamples(real),
-            "candidate": from_resamples(own),
+            "candidate": from_resamples(generated),
             "difference": figure(difference[0], difference[0] - half, difference[0] + half),
             "half_width": figure(half),
         }

@@ -1,6 +1,6 @@
-"""The judge of sessions: do the efforts of one generated person differ as those of one real person do.
+"""The judge of sessions: whether efforts of one generated subject differ as those of one participant do.
 
-It asks the figures of `session_figures`, and whether trees can tell sessions by what does not depend on the efforts'
+It computes the figures of `session_figures`, and the two-sample test by trees of what does not depend on the efforts'
 order. The result is a record that `sessions.json` holds.
 """
 
@@ -18,7 +18,7 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
 from spiro_diffusion.evaluation import session_candidates, session_copies, session_figures, two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.conditional import Ruler
+from spiro_diffusion.evaluation.conditional import ReferenceSurface
 from spiro_diffusion.evaluation.figures import Tree, from_json, series, to_json
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.real import Real
@@ -27,7 +27,7 @@ from spiro_diffusion.evaluation.session_values import COMPARED, of_measured
 
 FILE = "sessions.json"
 BASELINES = ("independent efforts", "one effort with noise", "nearest training session")
-TOLD_BY = (  # what a classifier sees of a session
+CLASSIFIER_FEATURES = (  # what a classifier sees of a session
     "efforts",
     "good",
     *(f"grade_{grade}" for grade in GRADES),
@@ -72,32 +72,42 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
         sampler: draws sessions of one lung each. independent: a curve for each held-out effort, each of its own lung.
     """
     people = real.held.people
-    own = session_candidates.of_sampler(sampler, people, seed)
+    generated = session_candidates.of_sampler(sampler, people, seed)
     train = real.train.assign(**{name: real.train_indices[name] for name in JUDGED})
-    noisy = session_candidates.one_effort_with_noise(own, train, seed)
+    noisy = session_candidates.one_effort_with_noise(generated, train, seed)
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
-    candidates = {"generator": own, "floor": real.members}
+    candidates = {"generator": generated, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))
-    record = judge(real.held, candidates, real.ruler(best=False), resamples=resamples, seed=seed)
+    record = judge(real.held, candidates, real.reference_surface(best=False), resamples=resamples, seed=seed)
     for number, (name, curves) in enumerate(candidates.items()):
         rng = np.random.default_rng([seed, number, 1])
         record.candidates[name]["copies"] = session_copies.copies(curves, real, resamples, rng)
     return record
 
 
-def judge(held: Measured, candidates: Mapping[str, Measured], ruler: Ruler, *, resamples: int, seed: int) -> Record:
+def judge(
+    held: Measured,
+    candidates: Mapping[str, Measured],
+    reference_surface: ReferenceSurface,
+    *,
+    resamples: int,
+    seed: int,
+) -> Record:
     """Judge sessions by name against those of held-out people; each candidate's tree holds
 
     - `figures`: see `session_figures.beside`; of sessions before the bronchodilator
-    - `auc`: of all sessions, told apart by trees from TOLD_BY
+    - `auc`: of a two-sample test of all sessions by trees on CLASSIFIER_FEATURES
     - `gaps`: for a plot, best less second best (L, L/s) of FEV1, FVC and PEF of every session: `held_out`, `candidate`
     """
-    sessions = of_measured(held, ruler)
+    sessions = of_measured(held, reference_surface)
     trees = {}
     with threadpool_limits(limits=1, user_api="blas"):
         for number, (name, curves) in enumerate(candidates.items()):
             trees[name] = compare(
-                sessions, of_measured(curves, ruler), resamples=resamples, rng=np.random.default_rng([seed, number])
+                sessions,
+                of_measured(curves, reference_surface),
+                resamples=resamples,
+                rng=np.random.default_rng([seed, number]),
             )
     data = {
         "participants": int(sessions["seqn"].nunique()),
@@ -117,7 +127,7 @@ def compare(held: pd.DataFrame, candidate: pd.DataFrame, *, resamples: int, rng:
     first, second = (
         (table[rows], side.restricted(rows)) for table, side, rows in zip((held, candidate), sides, before, strict=True)
     )
-    features = [table[list(TOLD_BY)].to_numpy(float) for table in (held, candidate)]
+    features = [table[list(CLASSIFIER_FEATURES)].to_numpy(float) for table in (held, candidate)]
     return {
         "figures": session_figures.beside(first, second),
         "auc": two_sample.classifier_auc(features[0], features[1], sides, two_sample.trees, rng),

@@ -1,4 +1,4 @@
-"""One row a session: what its efforts say of one another, whatever their order but for which came first.
+"""One row of features a session: values of its efforts relative to one another, and which came first.
 
 A session is the efforts of one participant before, or after, the bronchodilator. Efforts of grades A and B are its good
 ones, which NHANES's session grades count; what is said of volumes and flows is said of them.
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import GRADES, JUDGED
-from spiro_diffusion.evaluation.conditional import Ruler, usable
+from spiro_diffusion.evaluation.conditional import ReferenceSurface, usable
 from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.physiology import ats_ers, time_grid
 
@@ -25,19 +25,19 @@ FASTEST_L_S = 30.0  # flow: where no time passes between two volumes
 Floats = NDArray[np.float64]
 
 
-def of_measured(curves: Measured, ruler: Ruler) -> pd.DataFrame:
+def of_measured(curves: Measured, reference_surface: ReferenceSurface) -> pd.DataFrame:
     """The sessions of curves after the counter; see `of_efforts`."""
     table = curves.people.drop(columns=[c for c in curves.people if c in curves.indices])
-    return of_efforts(table.assign(**curves.indices), curves.signals(), ruler)
+    return of_efforts(table.assign(**curves.indices), curves.signals(), reference_surface)
 
 
-def of_efforts(efforts: pd.DataFrame, signals: NDArray, ruler: Ruler) -> pd.DataFrame:
+def of_efforts(efforts: pd.DataFrame, signals: NDArray, reference_surface: ReferenceSurface) -> pd.DataFrame:
     """One row a session, in the order of seqn and test type.
 
     Args:
         efforts: one row an effort, the efforts of a session in the order they were blown: seqn, test_type, grade, age,
             height, sex and the indices of `spirometry.Indices`.
-        signals: (n, 512) L/s of the same efforts. ruler: the mean surface that residuals are taken around.
+        signals: (n, 512) L/s of the same efforts. reference_surface: the mean that residuals are taken around.
 
     Returns:
         seqn, test_type; `efforts`, `good` and the shares `grade_A` to `grade_D`; for FEV1, FVC and PEF of the good ones
@@ -56,7 +56,11 @@ def of_efforts(efforts: pd.DataFrame, signals: NDArray, ruler: Ruler) -> pd.Data
     table["good"] = np.bincount(session, good)
     for grade in GRADES:
         table[f"grade_{grade}"] = np.bincount(session, efforts["grade"] == grade) / table["efforts"]
-    parts = [_spread(efforts, session, good), _residuals(efforts, session, good, ruler), _all(efforts, session)]
+    parts = [
+        _spread(efforts, session, good),
+        _residuals(efforts, session, good, reference_surface),
+        _all(efforts, session),
+    ]
     table = pd.concat([table, *(part.reindex(table.index) for part in parts)], axis=1)
     judged = ats_ers.judge_sessions(efforts, efforts["age"], session).iloc[first]
     table["repeats"] = judged[["session_fev1", "session_fvc"]].isin(["A", "B"]).all(axis=1).to_numpy(float)
@@ -100,12 +104,14 @@ def _skewness(values: pd.Series, session: NDArray) -> pd.Series:
     return (third / second.where(second > 0) ** 1.5).where(count >= FEWEST_SKEWED)
 
 
-def _residuals(efforts: pd.DataFrame, session: NDArray, good: NDArray, ruler: Ruler) -> pd.DataFrame:
+def _residuals(
+    efforts: pd.DataFrame, session: NDArray, good: NDArray, reference_surface: ReferenceSurface
+) -> pd.DataFrame:
     """Means over good efforts, and over their pairs, of what correlation is made of, by session of two or more."""
     some = efforts[good]
     table: dict[str, pd.Series] = {}
     for index in JUDGED:
-        residual = np.log(some[index]) - ruler.mean(some, index)
+        residual = np.log(some[index]) - reference_surface.mean(some, index)
         by_session = residual.groupby(session[good])
         count, total = by_session.count(), by_session.sum()
         squares = (residual**2).groupby(session[good]).sum()

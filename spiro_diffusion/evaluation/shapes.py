@@ -32,7 +32,7 @@ def between_efforts(points: NDArray, seqn: NDArray) -> NDArray[np.float64]:
     """Distances (pairs,) in L/s between two efforts of one person, of all persons."""
     found = [np.zeros(0)]
     for person in np.unique(seqn):
-        own = points[seqn == person].astype(np.float64)
-        i, j = np.triu_indices(len(own), 1)
-        found.append(np.sqrt(((own[i] - own[j]) ** 2).sum(axis=1)))
+        of_person = points[seqn == person].astype(np.float64)
+        i, j = np.triu_indices(len(of_person), 1)
+        found.append(np.sqrt(((of_person[i] - of_person[j]) ** 2).sum(axis=1)))
     return np.concatenate(found)

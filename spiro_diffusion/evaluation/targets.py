@@ -1,4 +1,4 @@
-"""What the generator must reach, and whether it does.
+"""Targets of the generator, and the verdict on each.
 
 A figure is `met` where its value keeps the bounds (and its interval holds what it must), `within_noise` where
 only its 95 % interval does, else `missed`; `open` where it could not be computed.
@@ -63,7 +63,7 @@ class Judged:
 
 
 def verdicts(tree: Tree, floor: Tree) -> list[Judged]:
-    """Every target, first those that are asked once."""
+    """Every target, first those that are computed once."""
     return [
         _judged(name, level, tree, floor)
         for level in (None, "every", "best")

@@ -1,4 +1,4 @@
-"""Can a classifier tell generated curves from real ones, and do the two clouds of points overlap.
+"""Two-sample tests: whether a classifier separates generated from real curves, and how far both sets overlap.
 
 Embeddings, from coarse to fine: `clinical` (what a spirometry report prints), `detailed` (with the onset and the
 end of the effort), `fine` and `whole` (random convolutions of the counts, after ROCKET, Dempster et al. 2020:
@@ -18,8 +18,8 @@ from spiro_diffusion.evaluation.measured import Measured, in_parallel
 from spiro_diffusion.evaluation.registry import OVERLAPS
 from spiro_diffusion.physiology import time_grid
 
-# Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly told from real ones by
-# the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
+# Volumes at times (s after time zero) and indices. Real curves smoothed over 50 ms are hardly distinguished from
+# real ones by the first (AUC 0.53 on the full-size stand-in), but by the second (0.77): their onset is later.
 TABLES = {
     "clinical": ((0.5, 0.75, 1, 2, 3, 6), ("fvc", "ratio", "pef", "fef2575", "fef50", "fet")),
     "detailed": (
@@ -31,7 +31,7 @@ FOLDS = 5
 NEIGHBOURS = 5  # of precision, recall, density, coverage (Naeem et al. 2020)
 # Samples of 10 ms that the random convolutions look at. `fine` ends 1 s after time zero: so far the grid's bins
 # are the sensor's own samples. `whole` runs on to 9.74 s, where the bins are wide: real curves sent through the grid
-# and back are told apart there, by rounding that lies within the bins and is then rounded again.
+# and back are distinguished there, by rounding that lies within the bins and is then rounded again.
 WINDOWS = {"fine": time_grid.FINE_BINS, "whole": 1024}
 TAPS = 9  # length of a kernel (ROCKET)
 MAX_DILATION = 64  # samples: kernels that span 0.09 to 5.1 s, as far as the window holds them
@@ -98,7 +98,7 @@ def classifier_auc(
     classifier: Classifier,
     rng: np.random.Generator,
 ) -> Figure:
-    """AUC of a classifier trained to tell the candidate's curves (m, d) from real ones (n, d), out of fold.
+    """AUC of a classifier trained to separate the candidate's curves (m, d) from real ones (n, d), out of fold.
 
     Folds are by participant: all curves of one, real and generated, are in one fold. Scores are compared
     within a fold alone: those of another fold come from another classifier, `trees` or `linear`.

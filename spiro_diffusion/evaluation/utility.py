@@ -1,4 +1,4 @@
-"""Is it useful: what is learned from generated curves must hold on held-out ones.
+"""Utility: performance on held-out curves of models trained on generated curves.
 
 From the first second of the flow with age, height and sex, two fixed models predict log FVC (R²) and
 whether FEV1/FVC is below its lower limit (AUC); trained on generated curves and on as many training curves, both
@@ -83,18 +83,18 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
     return scores
 
 
-def compare(own: Scores, real: Scores) -> Tree:
+def compare(generated: Scores, real: Scores) -> Tree:
     """Scores of training on the candidate's curves, on training curves, and their ratio; the lowest ratio counts."""
     result: Tree = {}
     ratios = []
     for name in FIGURES:
-        reason = own.reasons.get(name) or real.reasons.get(name)
+        reason = generated.reasons.get(name) or real.reasons.get(name)
         if reason:
             result |= dict.fromkeys((name, f"{name}_real", f"{name}_ratio"), reason)
             continue
-        result[name] = from_resamples(own.found[name])
+        result[name] = from_resamples(generated.found[name])
         result[f"{name}_real"] = from_resamples(real.found[name])
-        ratios.append(own.found[name] / real.found[name])
+        ratios.append(generated.found[name] / real.found[name])
         result[f"{name}_ratio"] = from_resamples(ratios[-1])
     lowest = min(ratios, key=lambda r: r[0]) if ratios else None
     result["ratio"] = missing("no score could be computed") if lowest is None else from_resamples(lowest)

@@ -1,4 +1,4 @@
-"""Opens the one table in a file, through the zips and gzips around it, in bounded space."""
+"""Open the one table inside a file, through nested zip and gzip layers, in bounded space."""
 
 import contextlib
 import gzip
@@ -49,19 +49,19 @@ def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
             raise SpiroError("no such file; make it with `dvc repro download`") from None
         except OSError as error:
             raise SpiroError(f"cannot be read: {error.strerror}") from None
-        with _damage_told():
+        with _damage_reported():
             content = _unwrapped(raw, (), largest, stack)
         yield content
 
 
 @contextlib.contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_reported() -> Iterator[None]:
     """What zipfile and gzip raise at damaged archives, which is much, as one line."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        said = shown(str(error) or "it ends too early", 80)
-        raise SpiroError(f"is a damaged archive ({said}); fetch it again") from None
+        reason = shown(str(error) or "it ends too early", 80)
+        raise SpiroError(f"is a damaged archive ({reason}); fetch it again") from None
 
 
 def _unwrapped(
@@ -127,7 +127,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        with _damage_told():
+        with _damage_reported():
             block = self.stream.read(len(buffer))
         self.left -= len(block)
         if self.left < 0:

@@ -1,4 +1,4 @@
-"""What the two SAS file formats say of a column."""
+"""A column as described by the two SAS file formats."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The dialect of a delimited text: encoding, separator, decimal mark, the line that names its columns; and its rows."""
+"""Detect the dialect of a delimited text (encoding, separator, decimal mark, header line) and read its rows."""
 
 import codecs
 import csv
@@ -13,7 +13,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
 
-HEAD = 1 << 16  # bytes that `sniff` wants to see; a line is no longer
+HEAD = 1 << 16  # bytes that `sniff` needs; a line is no longer
 MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
 PREAMBLE_LINES = 200  # before the names of the columns, at most
 UNIT_LINES = 2  # between the names and the first numbers, at most
@@ -114,8 +114,8 @@ def first_names(head: bytes) -> list[str]:
 
 def listed(names: Sequence[str]) -> str:
     """Names of columns in words, the first eight of them and each cut to 40 characters."""
-    said = ", ".join(shown(name, 40) for name in names[:8]) or "none"
-    return said + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    message = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    return message + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: str = ",") -> None:
@@ -142,5 +142,5 @@ def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=options.get("names"))
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        said = shown(" ".join(str(error).split()), 200)
-        raise SpiroError(f"{where}: not a readable CSV table ({said})") from None
+        message = shown(" ".join(str(error).split()), 200)
+        raise SpiroError(f"{where}: not a readable CSV table ({message})") from None

@@ -1,4 +1,4 @@
-"""SAS7BDAT, the file of a SAS data set: a writer, and a check of every page before pyreadstat reads the rows.
+"""SAS7BDAT, the data set file of SAS: a writer, and a check of every page before pyreadstat reads the rows.
 
 The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Database Binary Format"
 (2013), and what pandas and ReadStat accept; the tests hold both against this writer.
@@ -244,10 +244,10 @@ class _Description(NamedTuple):
 def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) -> Iterator[pd.DataFrame]:
     """Check every page of a table, then stream its rows as pyreadstat reads them: numbers and texts (str).
 
-    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or put in: the rows
+    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or inserted: the rows
     on all pages have to be as many as the header says, and nothing but what programs leave behind may follow.
 
-    Raises SpiroError that tells what does not fit.
+    Raises SpiroError that names what does not fit.
     """
     import pyreadstat  # noqa: PLC0415, slow to load
 
@@ -263,8 +263,8 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
                 done += len(frame)
                 yield frame
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
-            said = shown(" ".join(str(error).split()), 80)
-            raise SpiroError(f"is a damaged SAS7BDAT ({said}); fetch it again") from None
+            reason = shown(" ".join(str(error).split()), 80)
+            raise SpiroError(f"is a damaged SAS7BDAT ({reason}); fetch it again") from None
     if done != announced:
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
 

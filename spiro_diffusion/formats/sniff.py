@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and never by its name."""
+"""Detect the type of a file by its first bytes, never by its name."""
 
 import codecs
 import re
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 TABLES = (Kind.XPORT, Kind.XPORT8, Kind.SAS7BDAT)  # of the CDC, as `nhanes.repair` reads them
-HEAD = 8192  # bytes that `kind` wants to see; a header may lie behind text that is not the file's
+HEAD = 8192  # bytes that `kind` needs; a header may lie behind text that is not the file's
 _ANYWHERE = (
     (b"LIBRARY HEADER RECORD!!!!!!!", Kind.XPORT),
     (b"MEMBER  HEADER RECORD!!!!!!!", Kind.XPORT),

@@ -1,1 +1,1 @@
-"""The trained generator: subjects, drawn curves, populations, ONNX."""
+"""Generation: subjects, requests, the trained generator, drawn curves and populations."""

@@ -1,4 +1,4 @@
-"""The columns of a table of indices: name, label, unit, decimals, and how each is computed.
+"""Columns of a table of indices: name, label, unit, decimals, and how each is computed.
 
 A column added here is in `spiro indices`, `spiro generate`, their files and the page.
 """

@@ -1,4 +1,4 @@
-"""Curves that meet a request: facts are drawn and kept where they may meet it, then curves, kept where they do.
+"""Rejection sampling of curves that meet a request: first of an effort's facts, then of its curve.
 
 It is rejection sampling: what is kept is distributed as the generator's draws are, given the request. The facts are the
 cheap part and are held against the request with a slack, the curves without one.
@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spiro_diffusion.generation import meeting
+from spiro_diffusion.generation import matching
 from spiro_diffusion.generation.known_values import NAMES
-from spiro_diffusion.generation.meeting import Candidates
-from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.matching import Candidates
+from spiro_diffusion.generation.requests import Requirements
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Facts(Protocol):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The efforts asked for, with the grade of each."""
+        """The requested efforts, with the grade of each."""
 
     @property
     def logs(self) -> Floats:
@@ -55,14 +55,14 @@ class Budget:
     """How long is searched: candidates of each person at most."""
 
     facts: int = 100_000
-    curves: int = 4_000  # and `curves_each` for each that is asked for
+    curves: int = 4_000  # and `curves_each` for each that is requested
     curves_each: int = 50
 
 
 class Found(NamedTuple):
     """m efforts with their curves that meet the request of their person, by person and draw."""
 
-    efforts: pd.DataFrame  # (m rows) as asked for, with what was drawn of them; person: row of the people
+    efforts: pd.DataFrame  # (m rows) as requested, with what was drawn of them; person: row of the people
     draw: Ints  # (m,) number among that person's, from 0
     signals: NDArray[np.float32]  # (m, 512) L/s
     counts: Ints  # (people,) draws that each has
@@ -73,14 +73,14 @@ class Found(NamedTuple):
 def draw(
     drawer: Drawer,
     efforts: pd.DataFrame,
-    wanted: Wanted,
+    required: Requirements,
     n: int,
     seed: int,
     *,
     budget: Budget = Budget(),
     progress: bool = False,
 ) -> Found:
-    """`n` draws for each of P people that meet what is wanted of them, fewer where the budget is spent.
+    """`n` draws for each of P people that meet their request, fewer where the budget is spent.
 
     Args:
         efforts: a row an effort: `person`, from 0, one of P; age, height, sex (1 or 2), test_type and whatever else the
@@ -89,7 +89,7 @@ def draw(
             GOLD grade those after it.
         seed: the same seed, people and n give the same draws.
     """
-    search = _Search(drawer, efforts, wanted, n, seed, budget)
+    search = _Search(drawer, efforts, required, n, seed, budget)
     with tqdm(
         total=n * search.people, desc="on request", unit="curve", disable=not progress, delay=1, leave=False
     ) as bar:
@@ -126,10 +126,10 @@ class _Search:
     """What P people have, and what was tried for them."""
 
     def __init__(
-        self, drawer: Drawer, efforts: pd.DataFrame, wanted: Wanted, n: int, seed: int, budget: Budget
+        self, drawer: Drawer, efforts: pd.DataFrame, required: Requirements, n: int, seed: int, budget: Budget
     ) -> None:
-        self.drawer, self.efforts, self.wanted, self.n, self.seed = drawer, efforts, wanted, n, seed
-        self.people = len(wanted.requests)
+        self.drawer, self.efforts, self.required, self.n, self.seed = drawer, efforts, required, n, seed
+        self.people = len(required.requests)
         self.most_facts, self.most_curves = budget.facts, budget.curves + budget.curves_each * n
         person = efforts["person"].to_numpy()
         self.rows_of = [np.flatnonzero(person == number) for number in range(self.people)]
@@ -175,11 +175,11 @@ class _Search:
         each = np.clip(np.ceil(AHEAD * short / rate), FEWEST, np.minimum(share, self.most_facts - self.facts))
         each = np.where(short > 0, each, 0).astype(np.int64)
         candidates = Candidates.of(self.efforts, self.rows_of, each)
-        exact = np.column_stack([self.wanted.known[name].exact for name in NAMES])[candidates.owner]
+        exact = np.column_stack([self.required.known[name].exact for name in NAMES])[candidates.owner]
         drawn = self.drawer.draw_facts(candidates.efforts, self._seed(FACTS), None if np.isnan(exact).all() else exact)
         candidates = candidates._replace(efforts=drawn.table.reset_index(drop=True))
-        kept, _ = _Queue(candidates, drawn.logs).split(meeting.by_facts(candidates, drawn.logs, self.wanted))
-        kept = kept._replace(logs=meeting.moved(kept.candidates, kept.logs, self.wanted))
+        kept, _ = _Queue(candidates, drawn.logs).split(matching.by_facts(candidates, drawn.logs, self.required))
+        kept = kept._replace(logs=matching.moved(kept.candidates, kept.logs, self.required))
         self.facts += each
         self.facts_kept += np.bincount(kept.candidates.owner, minlength=self.people)
         self.queue = self.queue.joined(kept)
@@ -194,7 +194,7 @@ class _Search:
         if not len(candidates.owner):
             return False
         signals = self.drawer.draw_curves(candidates.efforts, some.logs, self._seed(CURVES))
-        good = meeting.by_curves(candidates, signals, self.wanted, self._seed(COUNTER))
+        good = matching.by_curves(candidates, signals, self.required, self._seed(COUNTER))
         number = self.found[candidates.owner] + pd.Series(good).groupby(candidates.owner).cumsum().to_numpy() - 1
         good &= number < self.n
         kept, rows = candidates.take(np.flatnonzero(good))

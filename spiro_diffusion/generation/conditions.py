@@ -1,4 +1,4 @@
-"""The optional conditions of an effort: what a user may say of it beside age, height and sex, for every face.
+"""Optional conditions of an effort beside age, height and sex, shared by API, command line and page.
 
 Another condition is a row of CONDITIONS and a key of Subject; the command line, Python, the page and the table of
 subjects follow.
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
-Said = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
+Given = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
 
 
 DRUG = "two puffs, at least ten minutes"  # of albuterol, as NHANES 2011-2012 gave it
@@ -32,7 +32,7 @@ CONDITIONS = (
 
 
 class Subject(TypedDict, total=False):
-    """One subject by keywords, or what goes for all whose own cell says nothing; see CONDITIONS."""
+    """One subject by keywords, or defaults for rows whose own cell is empty; see CONDITIONS."""
 
     age: float | None  # years
     height: float | None  # cm
@@ -42,18 +42,18 @@ class Subject(TypedDict, total=False):
 
 
 class Patient(Subject, total=False):
-    """One subject, and what else is asked for of one; see `requests` and `personal`. What is known is a number, a pair,
-    or text: 2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
+    """One subject with a request; see `requests` and `personal_conditions`. A known value is a number, a pair, or text:
+    2.5, (2.2, 2.8), "80%", "70%:80%", "z-1.7"."""
 
     weight: float | None  # kg
     bmi: float | None  # kg/m2, instead of a weight
     ethnicity: str | int | None  # RIDRETH1, a number or a word
     cycle: str | None  # of NHANES: E, F or G
-    fev1: Said | None  # L
-    fvc: Said | None  # L
-    ratio: Said | None  # FEV1/FVC
-    pef: Said | None  # L/s
-    fef2575: Said | None  # L/s
+    fev1: Given | None  # L
+    fvc: Given | None  # L
+    ratio: Given | None  # FEV1/FVC
+    pef: Given | None  # L/s
+    fef2575: Given | None  # L/s
     pattern: str | None
     effort: str | None
 

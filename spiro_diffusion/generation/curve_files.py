@@ -1,4 +1,4 @@
-"""Files of curves and indices: where they may be written, and how."""
+"""Files of curves and indices: checks of output paths, and writing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> lis
     Raises SpiroError where one has another ending, is there already and `force` is not given, is no place for a file,
     or its name is too long.
     """
-    wanted = [(path, endings) for path, endings in files if path is not None]
-    for path, endings in wanted:
+    requested = [(path, endings) for path, endings in files if path is not None]
+    for path, endings in requested:
         if endings and path.suffix.lower() not in endings:
             raise SpiroError(f"{path}: ending {path.suffix!r} is not known; expected {', '.join(endings)}")
         if len(path.name.encode()) > LONGEST_NAME:
@@ -35,7 +35,7 @@ def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> lis
             raise SpiroError(f"{path}: is a device, not a file; name a file")
         if path.exists() and not force:
             raise SpiroError(f"{path}: is there already; give another name, or --force to write over it")
-    return [path for path, _ in wanted]
+    return [path for path, _ in requested]
 
 
 def indices_path(out: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Curves as a user gets them: long or wide tables, arrays, indices with z-scores, and a picture."""
+"""Drawn curves: long or wide tables, arrays, indices with z-scores, and a picture."""
 
 import dataclasses
 import functools
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Grid = Literal["10ms", "512"]
 OF_EFFORT = ("effort", "test_type", "grade", "best")  # columns of sessions
-OWN = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", *NAMES, *Z_NAMES)  # columns
+RESERVED = ("time_s", "edges_s", "flow_l_s", "volume_l", "person", "draw", "extrapolation", *NAMES, *Z_NAMES)  # columns
 CHUNK = 256  # curves a piece of a long table: 524,288 rows, 20 MB
-LEGEND = 6  # subjects; with more, colours cannot be told apart
+LEGEND = 6  # subjects; with more, colours cannot be distinguished
 
 
 class Sampled(NamedTuple):
@@ -79,8 +79,8 @@ class Curves:
         keys = pd.DataFrame({"person": self.person, "draw": self.draw})
         if self.efforts is not None:
             keys = keys.join(self.efforts.reset_index(drop=True))
-        own = self.given.drop(columns=keys.columns, errors="ignore")
-        return keys.join(own.iloc[self.person].reset_index(drop=True))
+        given = self.given.drop(columns=keys.columns, errors="ignore")
+        return keys.join(given.iloc[self.person].reset_index(drop=True))
 
     def indices(self) -> pd.DataFrame:
         """`keys`, the indices of `columns.COLUMNS` (L, L/s, s) and GLI Global z-scores: a row a curve."""
@@ -128,9 +128,9 @@ def sampled(signals: NDArray[np.float32], on: Grid) -> Sampled:
     return Sampled(time, flow, volume)
 
 
-def check_columns(people: pd.DataFrame, own: Sequence[str] = OWN) -> None:
+def check_columns(people: pd.DataFrame, given: Sequence[str] = RESERVED) -> None:
     """Raises SpiroError where a column of the subjects is named as one of the output's own."""
-    taken = [name for name in own if name in people]
+    taken = [name for name in given if name in people]
     if taken:
         raise SpiroError(f"people: column {taken[0]!r} is a name of the output; rename it")
 

@@ -1,4 +1,4 @@
-"""Drawn efforts as a table: what was drawn of each, and which is the person's best."""
+"""Tables of drawn efforts: what was drawn of each, and which is the person's best."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.models.effort_facts import INDICES, NAMES
-from spiro_diffusion.models.seats import ACCEPTED, Floats
+from spiro_diffusion.models.effort_sets import ACCEPTED, Floats
 from spiro_diffusion.physiology import ats_ers
 
 
 class Drawn(NamedTuple):
     """n efforts and their curves."""
 
-    table: pd.DataFrame  # the efforts asked for, with what was drawn of them: grade, best, INDICES
+    table: pd.DataFrame  # the requested efforts, with what was drawn of them: grade, best, INDICES
     signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
 
 

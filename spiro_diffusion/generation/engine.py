@@ -1,4 +1,4 @@
-"""What draws the curves, and how `conditional_draws` asks it; the engines themselves are in the room `engines`."""
+"""The interface of the engines, and drawing through it as `conditional_draws` requires; see the package `engines`."""
 
 from typing import Any, Protocol
 
@@ -39,8 +39,8 @@ class Engine(Protocol):
         """Signals (n, 512) in L/s of efforts with these facts (n, 9); see `generator.Generator.sample_given`."""
 
     def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
-        """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5), `seats.BEST`:
-        what is known of their values, NaN where nothing is."""
+        """Facts of efforts, each of another lung, and the grade of those that have none. `known` (n, 5): known values
+        in the order of `effort_sets.BEST`, NaN where unknown."""
 
     def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
         """Facts of efforts, those of one person of one lung; see `sessions.draw_facts`."""
@@ -71,8 +71,8 @@ class SessionEfforts:
 class SingleEfforts(SessionEfforts):
     """Each row is an effort of another lung, with all of its conditions, as `Engine.sample` draws it.
 
-    What is known is told to the network of a person's best effort, whose values are nearly always the session's best,
-    and of no other: those are found among draws that are not told it.
+    Known values condition the network on a person's best effort, whose values are nearly always the session's best,
+    and on no other: those are found among draws that are not conditioned on them.
     """
 
     def draw_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:

@@ -1,4 +1,4 @@
-"""The trained generator as one object: people in, curves out."""
+"""The trained generator: subjects in, curves out."""
 
 import json
 import math
@@ -59,24 +59,24 @@ class Request(NamedTuple):
 class Generator:
     """Draws signals (bins of flow, L/s) for people, and reads curves through the VQ-VAE."""
 
-    def __init__(self, vqvae: VQVAE, cldm: CLDM, made_from: dict[str, Any], place: Runtime) -> None:
-        self.vqvae = vqvae.to(place.device).eval()
-        self.cldm = cldm.to(place.device).eval()
-        self.made_from, self.place = made_from, place
+    def __init__(self, vqvae: VQVAE, cldm: CLDM, made_from: dict[str, Any], runtime: Runtime) -> None:
+        self.vqvae = vqvae.to(runtime.device).eval()
+        self.cldm = cldm.to(runtime.device).eval()
+        self.made_from, self.runtime = made_from, runtime
         self._finishers: dict[tuple[SamplerName, int, float], tuple[Step, Step]] = {}  # plain and captured, by options
 
     @classmethod
-    def from_checkpoints(cls, vqvae: Path, cldm: Path, place: Runtime) -> Self:
+    def from_checkpoints(cls, vqvae: Path, cldm: Path, runtime: Runtime) -> Self:
         """Load both models.
 
         Raises SpiroError where one is missing or damaged, or the diffusion was trained on the latents of
         another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
-        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is asked for
+        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is computed
         if made_from["vqvae"] != artifacts.sha256(vqvae):
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
-        return cls(autoencoder, model, made_from, place)
+        return cls(autoencoder, model, made_from, runtime)
 
     @property
     def fact_shape(self) -> tuple[int, int]:
@@ -111,7 +111,7 @@ class Generator:
         own = self.cldm.config.sampling
         if sampler not in (None, *SAMPLERS):
             raise SpiroError(f"sampler is {shown(sampler)}; expected one of {', '.join(SAMPLERS)}")
-        size = max(1, (batch or BATCH[self.place.device.type]) // own.noise_block) * own.noise_block
+        size = max(1, (batch or BATCH[self.runtime.device.type]) // own.noise_block) * own.noise_block
         request = Request(len(people), draws, seed, sampler or own.sampler, steps or own.steps, guidance, size)
         known, features = _tensors(people)
         if distributed.world() > 1:
@@ -120,7 +120,7 @@ class Generator:
             distributed.from_first(features)
         out = np.empty((request.total, N_SAMPLES), np.float32)
         bar = tqdm(total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False)
-        with self.place.applied(), bar:
+        with self.runtime.applied(), bar:
             for part, flow in zip(request.parts, self._flows(request, known, features), strict=True):
                 out[part] = _finite(flow)
                 bar.update(part.stop - part.start)
@@ -128,7 +128,7 @@ class Generator:
 
     def help(self) -> None:
         """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
-        with self.place.applied():
+        with self.runtime.applied():
             while text := distributed.from_first_text():
                 request = Request(*json.loads(text))
                 known = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
@@ -151,14 +151,14 @@ class Generator:
 
         Raises SpiroError where the weights draw what is not finite.
         """
-        device, own = self.place.device, self.cldm.config.sampling
-        known, wanted = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        device, own = self.runtime.device, self.cldm.config.sampling
+        known, facts_of_rows = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
-        with self.place.applied(), torch.inference_mode():
+        with self.runtime.applied(), torch.inference_mode():
             finish = self._token_finisher(own.sampler, own.steps, 1.0)
             for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
-                facts = wanted[part].to(device)
+                facts = facts_of_rows[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
                     noise = self._of_lungs(noise, shared[part], seed)
@@ -175,12 +175,12 @@ class Generator:
 
     def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
         """Signals (n, bins) of each part of a request, in order, on the CPU; nothing in processes that help."""
-        device = self.place.device
+        device = self.runtime.device
         known, features = known.to(device), features.to(device)
         options = request.sampler, request.steps, request.guidance
         if options not in self._finishers:
             function = self._finisher(*options)
-            self._finishers[options] = function, Graph(function, warm_up=1) if self.place.graphs else function
+            self._finishers[options] = function, Graph(function, warm_up=1) if self.runtime.graphs else function
         plain, captured = self._finishers[options]
 
         @torch.inference_mode()
@@ -219,17 +219,17 @@ class Generator:
         narrower = self.vqvae.narrower()
 
         def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
-            told = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
-            with self.place.autocast():
-                drawn = draw(told, noise)
+            conditions = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
+            with self.runtime.autocast():
+                drawn = draw(conditions, noise)
             tokens = model.restore(drawn.float())
             flow = self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow
-            return _void(volumes.met(flow.float(), index_diffusion.wanted(logs)), tokens.flatten(1))
+            return _void(volumes.with_volumes(flow.float(), index_diffusion.target_volumes(logs)), tokens.flatten(1))
 
         return finish
 
     def facts_drawer(self, guidance: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function from conditions (B, seats, k) and standard normal noise to facts as their denoiser draws them."""
+        """A function from conditions (B, slots, k) and standard normal noise to facts as their denoiser draws them."""
         noise, own = self.cldm.config.facts_noise, self.cldm.config.sampling
         levels = karras_sigmas(own.facts_steps, noise.minimum, noise.maximum, own.facts_rho)
         return self._drawer(self.cldm.facts.denoiser, own.facts_sampler, levels, guidance)
@@ -239,7 +239,7 @@ class Generator:
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, k) and standard normal noise to samples of a denoiser, through these noise
         levels (steps + 1,)."""
-        sigmas = levels.to(self.place.device)
+        sigmas = levels.to(self.runtime.device)
 
         def draw(known: Tensor, start: Tensor) -> Tensor:
             tokens = denoiser.network.conditions(known)
@@ -266,27 +266,27 @@ class Generator:
         return self._read(signals, self.vqvae.codes)
 
     def _read(self, signals: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-        with self.place.applied(), torch.inference_mode():
+        with self.runtime.applied(), torch.inference_mode():
             parts = [function(self._flow(signals[part])).cpu() for part in batches(len(signals), READ)]
             return torch.cat(parts).numpy()
 
     def denoising_loss(self, signals: np.ndarray, people: pd.DataFrame, seed: int, batch: int = 512) -> np.ndarray:
         """Denoising loss (n,) of curves and of their facts over eight fixed noise levels each, for membership
         inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
-        device, model, block = self.place.device, self.cldm, self.cldm.config.sampling.noise_block
+        device, model, block = self.runtime.device, self.cldm, self.cldm.config.sampling.noise_block
         known, features = (t.to(device) for t in _tensors(people))
         logs = torch.from_numpy(effort_facts.read(people)).float().to(device)
         out = []
-        with self.place.applied(), torch.inference_mode():
+        with self.runtime.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
                 own, at = logs[part], (seed, part.start)
                 grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
                 facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
-                told = index_diffusion.alone(known[part])
-                losses = self._loss(model.facts.denoiser, facts, told, *at, FACT_LEVELS)
+                conditions = index_diffusion.alone(known[part])
+                losses = self._loss(model.facts.denoiser, facts, conditions, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
                 both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
-                with self.place.autocast():
+                with self.runtime.autocast():
                     losses += self._loss(model.denoiser, clean, both, *at, LEVELS)
                 out.append(torch.where(own.isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
@@ -303,11 +303,11 @@ class Generator:
         return losses / len(levels)
 
     def _flow(self, signals: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.place.device)
+        return torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32)).to(self.runtime.device)
 
     def noise(self, shape: tuple[int, ...], rows: int, seed: int, first: int, stream: int) -> Tensor:
         """Standard normal numbers of draws first ... first + rows; `first` is the begin of a block of noise."""
-        device, block = self.place.device, self.cldm.config.sampling.noise_block
+        device, block = self.runtime.device, self.cldm.config.sampling.noise_block
         blocks = []
         for number in range(first // block, -(-(first + rows) // block)):
             name = np.random.SeedSequence([seed, number, stream]).generate_state(1, np.uint64)[0]

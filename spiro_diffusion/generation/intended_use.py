@@ -1,4 +1,4 @@
-"""What the model was trained on, and what it must not be used for."""
+"""Intended use of the model: what it was trained on, and what it must not be used for."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is known of a patient's lung function: values, percent of predicted or z-scores, exact or a range.
+"""Known values of a patient's lung function: in L, percent of predicted or z-scores, exact or as a range.
 
 As text `2.5`, `2.2:2.8`, `:2.8`, `80%`, `70%:80%`, `z-1.7`, `z-2:z-1`; in Python also a number or a pair.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.generation.conditions import Said
+from spiro_diffusion.generation.conditions import Given
 from spiro_diffusion.physiology import reference
 from spiro_diffusion.physiology.patterns import Unit
 from spiro_diffusion.physiology.reference import LMS
@@ -97,25 +97,25 @@ class Box(NamedTuple):
         return ~self.given | ((value >= self.low - near) & (value <= self.high + near))
 
 
-def parse(name: str, said: Said | Known) -> Known:
+def parse(name: str, given: Given | Known) -> Known:
     """What is known of an index, of text, a number, or a pair of either (None: open).
 
     Raises SpiroError where it is none of the forms, is upside down, or no lung has it.
     """
-    if isinstance(said, Known):
-        return _possible(name, said)
-    if isinstance(said, str):
-        ends: Sequence[str | float | None] = said.split(":")
-    elif isinstance(said, (tuple, list)):
-        ends = said
+    if isinstance(given, Known):
+        return _possible(name, given)
+    if isinstance(given, str):
+        ends: Sequence[str | float | None] = given.split(":")
+    elif isinstance(given, (tuple, list)):
+        ends = given
     else:
-        ends = (said,)
+        ends = (given,)
     if not 1 <= len(ends) <= 2 or all(_open(end) for end in ends):
-        raise SpiroError(f"{name} is {shown(said)}; {EXPECTED}")
+        raise SpiroError(f"{name} is {shown(given)}; {EXPECTED}")
     read = [None if _open(end) else _end(name, end) for end in ends]
     units = {end[1] for end in read if end is not None}
     if len(units) > 1:
-        raise SpiroError(f"{name} is {shown(said)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
+        raise SpiroError(f"{name} is {shown(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
     low = -math.inf if read[0] is None else read[0][0]
     high = math.inf if read[-1] is None else read[-1][0]
     return _possible(name, Known(low, high, units.pop()))
@@ -169,7 +169,7 @@ def expected(name: str, people: pd.DataFrame) -> LMS:
 def box(name: str, known: Sequence[Known | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
     """What is known of an index of n people, in L, L/s or as a ratio.
 
-    `invalid` gets, by row, why a percent or z-score says nothing: the equations have nothing of such a person.
+    `invalid` gets, by row, why a percent or z-score is undefined: the equations do not cover such a person.
     """
     low, high = np.full(len(people), -np.inf), np.full(len(people), np.inf)
     for unit in get_args(Unit):

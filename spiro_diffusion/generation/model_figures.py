@@ -1,4 +1,4 @@
-"""A model's own figures, as its judge left them beside it: a warning at each use of a model that is known to be bad."""
+"""A model's evaluation figures as stored beside it, and warnings at the use of a model that missed its targets."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ from spiro_diffusion.core.vocabulary import INDICES, JUDGED
 from spiro_diffusion.generation.intended_use import EVALUATED
 
 CHECKPOINT = "cldm.safetensors"
-WORST_AUC = 0.70  # of generated told from held-out efforts by their indices; 0.5 is chance
+WORST_AUC = 0.70  # of the two-sample test of generated and held-out efforts by their indices; 0.5 is chance
 COVERED = (0.65, 0.92)  # of the 80 % intervals
 
 
@@ -25,18 +25,18 @@ def warning(models: Path) -> list[str]:
     if read_json(judge).get("data", {}).get("models") != sha256(models / CHECKPOINT):
         return []
     figures = read_json(summary)
-    said = []
+    shortfalls = []
     auc = figures.get("best_auc_clinical")
     if _known(auc) and auc > WORST_AUC:
-        said.append(f"its curves are told from real ones by their indices (AUC {auc:.2f})")
+        shortfalls.append(f"its curves are told from real ones by their indices (AUC {auc:.2f})")
     shares = {INDICES[name].label: figures.get(f"best_{name}_coverage_80") for name in JUDGED}
     off = {label: s for label, s in shares.items() if _known(s) and not COVERED[0] <= s <= COVERED[1]}
     if off:
         held = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
-        said.append(f"of held-out people its 80 % intervals hold {held}")
-    if not said:
+        shortfalls.append(f"of held-out people its 80 % intervals hold {held}")
+    if not shortfalls:
         return []
-    return [f"the figures of this model are bad: {'; '.join(said)} (of {summary}; see `spiro report`)"]
+    return [f"the figures of this model are bad: {'; '.join(shortfalls)} (of {summary}; see `spiro report`)"]
 
 
 def _known(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""A synthetic population: people drawn as NHANES weighs its participants, a lung each, and its visits.
+"""Synthetic populations: subjects drawn by NHANES weights, each with a lung and its visits.
 
 A smoothed bootstrap: a participant by survey weight, age and height moved a little, sex and the number of that
 participant's efforts before and after the bronchodilator as they are.
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
-from spiro_diffusion.models.seats import ACCEPTED, BEST, MAXIMA, PLACES, Floats, Seats, with_ratio
+from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
-JITTER = {"age": 0.5, "height": 1.0}  # SD, years and cm: nobody is a participant, and the population hardly wider
+JITTER = {
+    "age": 0.5,
+    "height": 1.0,
+}  # SD, years and cm: no subject equals a participant, and the population is hardly wider
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
 READ = ("fev1", "fvc", "pef", "fef2575", "fev075", "bev", "fet", "t99", "last_second", "end_flow", "cough", "cough075")
@@ -41,7 +44,7 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
 
     Args:
         curves: efforts of participants (seqn, age, height, sex, mec_weight and EFFORTS), as data/curves.parquet has.
-        trained: `age` and `height`, lowest and highest each: nobody lies beyond them.
+        trained: `age` and `height`, lowest and highest each: no subject lies beyond them.
 
     Raises SpiroError where no participant with a weight lies within them.
     """
@@ -107,17 +110,17 @@ def seated(efforts: pd.DataFrame) -> pd.DataFrame:
 
 
 def reached(efforts: pd.DataFrame) -> Floats:
-    """`seats.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
+    """`effort_sets.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
 
     Where no effort has a grade that counts, all of its session count: a lung is there even if nothing is reported.
     """
-    seats = Seats.of(efforts, "person")
-    best = seats.best(efforts)
-    return np.where(np.isnan(best), seats.best(efforts.assign(grade=ACCEPTED[0])), best)
+    sets = EffortSets.of(efforts, "person")
+    best = sets.best(efforts)
+    return np.where(np.isnan(best), sets.best(efforts.assign(grade=ACCEPTED[0])), best)
 
 
 def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list[Floats]:
-    """Best values of further visits of people, each as `first` (P, 5), the `seats.BEST` of their first visit.
+    """Best values of further visits of people, each as `first` (P, 5), the `effort_sets.BEST` of their first visit.
 
     A visit's values are the person's own times exp(e), e normal with the SDs of BETWEEN_VISITS; the first visit has
     such an e too, so that all visits of a person are alike. NHANES examined each participant once: nothing of this is

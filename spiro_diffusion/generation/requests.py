@@ -1,4 +1,4 @@
-"""Patients on request: what is known of each, the pattern and the kind of effort asked for, and what cannot be.
+"""Requests for patients: known values, pattern and kind of effort, parsed and checked for contradictions.
 
 A request is given by keywords for all, or by columns of the table of people: known_fev1, known_fvc, known_ratio,
 known_pef, known_fef2575, pattern and effort.
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError, shown
-from spiro_diffusion.generation import impossible, known_values, personal
+from spiro_diffusion.generation import contradictions, known_values, personal_conditions
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
@@ -27,7 +27,7 @@ MOST_LISTED = 5  # rows whose reason is said; of the others it says how many
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of one patient's curves."""
+    """The request for one patient's curves."""
 
     known: Mapping[str, Known] = field(default_factory=dict)  # by NAMES
     pattern: Label | None = None
@@ -37,14 +37,14 @@ class Request:
         return bool(self.known) or self.pattern is not None or self.effort is not None
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> "Request":
+    def of(cls, given: Mapping[str, Any]) -> "Request":
         """Of keywords (WORDS), None where one is not given.
 
         Raises SpiroError where one is not understood, or no lung has it.
         """
-        known = {name: parse(name, said[name]) for name in NAMES if said.get(name) is not None}
-        pattern = _word("pattern", said.get("pattern"), patterns.LABELS)
-        effort = _word("effort", said.get("effort"), effort_kinds.KINDS)
+        known = {name: parse(name, given[name]) for name in NAMES if given.get(name) is not None}
+        pattern = _word("pattern", given.get("pattern"), patterns.LABELS)
+        effort = _word("effort", given.get("effort"), effort_kinds.KINDS)
         return cls(known, cast(Label | None, pattern), cast(Kind | None, effort))
 
     @property
@@ -53,22 +53,22 @@ class Request:
         return self.pattern is not None and DEFINITIONS[self.pattern].after
 
 
-class Wanted(NamedTuple):
-    """What the curves of n people must be."""
+class Requirements(NamedTuple):
+    """Requirements on the curves of n people."""
 
     requests: list[Request]
     known: dict[str, Box]  # by NAMES, in L, L/s or as a ratio
     bounds: dict[str, Box]  # likewise, of the patterns
 
-    def take(self, rows: Sequence[int]) -> "Wanted":
+    def take(self, rows: Sequence[int]) -> "Requirements":
         """Of some of the people."""
         at = np.asarray(rows, dtype=np.int64)
         some = [{name: box.take(at) for name, box in boxes.items()} for boxes in self[1:]]
-        return Wanted([self.requests[row] for row in rows], *some)
+        return Requirements([self.requests[row] for row in rows], *some)
 
 
-def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Wanted:
-    """What is wanted of n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
+def requirements(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Requirements:
+    """The requirements on n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
 
     `invalid` gets, by row, why no curve can be so.
     """
@@ -77,53 +77,53 @@ def wanted(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int,
     limits = {name: known[name].within(bounds[name]) for name in NAMES}
     for row, request in enumerate(requests):
         person, ends = people.iloc[row], (_row(known, row), _row(limits, row))
-        if reason := impossible.reason(request.known, request.pattern, person, *ends):
+        if reason := contradictions.reason(request.known, request.pattern, person, *ends):
             invalid.setdefault(row, reason)
-    impossible.beyond_seen([r.known for r in requests], known, people, invalid)
-    return Wanted(list(requests), known, bounds)
+    contradictions.beyond_seen([r.known for r in requests], known, people, invalid)
+    return Requirements(list(requests), known, bounds)
 
 
 def accept(
     table: pd.DataFrame,
     trained: Mapping[str, Any],
-    said: Mapping[str, Any],
+    given: Mapping[str, Any],
     *,
     skip_invalid: bool = False,
     any_effort: bool = False,
-) -> tuple[Accepted, Wanted | None]:
-    """The people of a table as `subjects.accepted` gives them, with what is wanted of their curves; None where nothing
-    is asked for beyond the conditions.
+) -> tuple[Accepted, Requirements | None]:
+    """The people of a table as `subjects.accepted` gives them, with the requirements on their curves; None where
+    nothing is requested beyond the conditions.
 
     A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `said`: keywords for all whose own cell says nothing: WORDS, `personal.NAMES` and those of CONDITIONS.
+    says neither. `given`: keywords for all whose own cell is empty: WORDS, `personal_conditions.NAMES`, CONDITIONS.
 
     Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
-    requests, invalid = _read(table, said)
-    defaults = {condition.name: said.get(condition.name) for condition in CONDITIONS}
+    requests, invalid = _read(table, given)
+    defaults = {condition.name: given.get(condition.name) for condition in CONDITIONS}
     table = _after(table, requests, defaults, invalid)
-    spoiled = np.array([request.effort is not None for request in requests])
-    kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=spoiled | any_effort, **defaults)
-    kept = kept._replace(table=personal.added(kept.table, said, trained.get("cycles") or ()))
+    faulty = np.array([request.effort is not None for request in requests])
+    kept = accepted(table, trained, skip_invalid=skip_invalid, any_effort=faulty | any_effort, **defaults)
+    kept = kept._replace(table=personal_conditions.added(kept.table, given, trained.get("cycles") or ()))
     if not any(requests) and not invalid:
         return kept, None
     reasons = {at: invalid[row] for at, row in enumerate(kept.rows) if row in invalid}
-    found = wanted([requests[row] for row in kept.rows], kept.table, reasons)
+    found = requirements([requests[row] for row in kept.rows], kept.table, reasons)
     warnings = [*kept.warnings, *_refuse({kept.rows[at]: why for at, why in reasons.items()}, len(table), skip_invalid)]
     rows = [at for at in range(len(kept.table)) if at not in reasons]
-    own, as_given = (frame.iloc[rows].reset_index(drop=True) for frame in (kept.table, kept.given))
-    return Accepted(own, as_given, warnings, [kept.rows[at] for at in rows]), found.take(rows)
+    accepted_rows, as_given = (frame.iloc[rows].reset_index(drop=True) for frame in (kept.table, kept.given))
+    return Accepted(accepted_rows, as_given, warnings, [kept.rows[at] for at in rows]), found.take(rows)
 
 
-def _read(table: pd.DataFrame, said: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
+def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
     """The request of each row, its own cells before the keywords; by row why one is invalid."""
-    common = Request.of(said)
+    common = Request.of(given)
     columns = [column for column in COLUMNS if column in table]
     requests, invalid = [common] * len(table), {}
     for row, cells in enumerate(table[columns].to_dict(orient="records") if columns else []):
-        own = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
+        accepted_rows = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
         try:
-            requests[row] = Request.of({**said, **own})
+            requests[row] = Request.of({**given, **accepted_rows})
         except SpiroError as error:
             invalid[row] = str(error)
     return requests, invalid
@@ -137,10 +137,10 @@ def _after(
         return table
     cells = list(table["test_type"]) if "test_type" in table else [None] * len(table)
     for row, request in enumerate(requests):
-        said = defaults.get("test_type") if _blank(cells[row]) else cells[row]
-        if request.after and said is None:
+        given = defaults.get("test_type") if _blank(cells[row]) else cells[row]
+        if request.after and given is None:
             cells[row] = "Bron"
-        elif request.after and str(said).strip().lower() == "pre":
+        elif request.after and str(given).strip().lower() == "pre":
             invalid[row] = f"{request.pattern} is of values after a bronchodilator; leave out test_type Pre"
     return table.assign(test_type=pd.Series(cells, index=table.index, dtype=object))
 
@@ -159,7 +159,7 @@ def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[s
         texts = [*texts[:MOST_LISTED], f"and {len(texts) - MOST_LISTED} others"]
     text = f"{len(reasons)} of {rows} rows ask for what cannot be: {' | '.join(texts)}"
     if not skip_invalid or len(reasons) == rows:
-        raise SpiroError(f"people: {text}; mend them, or leave them out (--skip-invalid)")
+        raise SpiroError(f"people: {text}; correct them, or leave them out (--skip-invalid)")
     return [f"left out: {text}"]
 
 
@@ -171,9 +171,11 @@ def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
                 ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
-                own = known_values.box(name, ends, people.iloc[rows], {})
-                low[rows] = own.low
-                high[rows] = np.where(np.isfinite(own.high), np.nextafter(own.high, -np.inf), np.inf)  # excluded
+                accepted_rows = known_values.box(name, ends, people.iloc[rows], {})
+                low[rows] = accepted_rows.low
+                high[rows] = np.where(
+                    np.isfinite(accepted_rows.high), np.nextafter(accepted_rows.high, -np.inf), np.inf
+                )  # excluded
     return Box(low, high, np.full(len(people), np.nan))
 
 
@@ -181,12 +183,12 @@ def _row(boxes: Mapping[str, Box], row: int) -> dict[str, tuple[float, float]]:
     return {name: (float(box.low[row]), float(box.high[row])) for name, box in boxes.items()}
 
 
-def _word(name: str, said: object, words: Sequence[str]) -> str | None:
-    if said is None:
+def _word(name: str, given: object, words: Sequence[str]) -> str | None:
+    if given is None:
         return None
-    word = str(said).strip().lower().replace(" ", "-").replace("_", "-")
+    word = str(given).strip().lower().replace(" ", "-").replace("_", "-")
     if word not in words:
-        raise SpiroError(f"{name} is {shown(said)}; expected one of {', '.join(words)}")
+        raise SpiroError(f"{name} is {shown(given)}; expected one of {', '.join(words)}")
     return word
 
 

@@ -1,4 +1,4 @@
-"""Sessions of one lung as a user gets them: each curve with its place in the session, its grade, and the best one."""
+"""Curves of drawn sessions: each with its position in the session, its grade, and whether it is the best."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import pandas as pd
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.drawn_curves import OF_EFFORT, Curves
 from spiro_diffusion.generation.engine import Engine, draw_sessions
-from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.requests import Requirements
 
 PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
 
@@ -31,7 +31,7 @@ class Size(NamedTuple):
 
 
 def curves_of(engine: Engine, people: pd.DataFrame, given: pd.DataFrame, size: Size, seed: int) -> Curves:
-    """Sessions of people, each of as many lungs as are asked for.
+    """Sessions of people, each of as many lungs as are requested.
 
     Args:
         people: age, height, sex and what else is known, a row a person; given: their columns as a user gave them.
@@ -44,12 +44,12 @@ def curves_of(engine: Engine, people: pd.DataFrame, given: pd.DataFrame, size: S
 
 
 def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:
-    """What is told of each drawn effort: OF_EFFORT."""
+    """Properties of each drawn effort: OF_EFFORT."""
     return drawn.rename(columns={"place": "effort"})[list(OF_EFFORT)].reset_index(drop=True)
 
 
-def check(wanted: Wanted, size: Size) -> None:
-    """Raises SpiroError where a session of this size cannot have what is wanted."""
-    graded = [str(request.pattern) for request in wanted.requests if request.after]
+def check(required: Requirements, size: Size) -> None:
+    """Raises SpiroError where a session of this size cannot meet the request."""
+    graded = [str(request.pattern) for request in required.requests if request.after]
     if graded and not size.after:
         raise SpiroError(f"{graded[0]} is of values after a bronchodilator: draw efforts after it too, as --after 4")

@@ -1,4 +1,4 @@
-"""Efforts of one lung: the facts of all efforts of a person drawn together, then a curve for each."""
+"""Draw sessions: the facts of all efforts of a person together, then a curve for each."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from spiro_diffusion.generation.effort_tables import Drawn, Facts, drawn_table
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.effort_facts import CHANNELS, NAMES, REACHED
+from spiro_diffusion.models.effort_sets import BEST, EFFORTS, PLACES, EffortSets, Floats, completed
 from spiro_diffusion.models.index_diffusion import TOKENS
-from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES, Floats, Seats, completed
 from spiro_diffusion.physiology import mean_surface
 
 PEOPLE = {"cpu": 256, "cuda": 8192}  # at a time
@@ -28,22 +28,22 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
         efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
             what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
-        known: (people, 5) `seats.BEST` of the session, in the order in which people come; NaN unknown. Known FEV1, FVC
-            and PEF are what the session reaches; the others are what its draws are conditioned on.
+        known: (people, 5) `effort_sets.BEST` of the session, in the people's order of appearance; NaN where unknown.
+            The session reaches known FEV1, FVC and PEF; its draws are conditioned on the others.
 
     Raises SpiroError where a person has more efforts than a session holds.
     """
-    seats = Seats.of(efforts, "person")
-    if int(seats.present.sum()) < len(efforts):
+    sets = EffortSets.of(efforts, "person")
+    if int(sets.present.sum()) < len(efforts):
         raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
-    place, facts = generator.place, generator.cldm.facts
-    features = torch.from_numpy(mean_surface.features(efforts)).float().to(place.device)
-    present = torch.from_numpy(seats.present).to(place.device)
-    conditions = _conditions(generator, efforts, seats, known, features)
+    runtime, facts = generator.runtime, generator.cldm.facts
+    features = torch.from_numpy(mean_surface.features(efforts)).float().to(runtime.device)
+    present = torch.from_numpy(sets.present).to(runtime.device)
+    conditions = _conditions(generator, efforts, sets, known, features)
     draw, sampling = generator.facts_drawer(), generator.cldm.config.sampling
-    found = torch.empty((len(seats.rows), EFFORTS, CHANNELS))
-    most = PEOPLE[place.device.type] // sampling.noise_block * sampling.noise_block
-    with place.applied(), torch.inference_mode():
+    found = torch.empty((len(sets.rows), EFFORTS, CHANNELS))
+    most = PEOPLE[runtime.device.type] // sampling.noise_block * sampling.noise_block
+    with runtime.applied(), torch.inference_mode():
         for part in batches(len(found), most):
             start = generator.noise((TOKENS, CHANNELS), part.stop - part.start, seed, part.start, STREAM)
             drawn = draw(conditions[part], start * (conditions[part, :, -1:] > 0))
@@ -53,10 +53,10 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
             best = conditions[part, 0, KNOWN]
             drawn[:, 0, : len(KNOWN)] = torch.where(best.isnan(), drawn[:, 0, : len(KNOWN)], best)
             found[part] = facts.of_set(drawn, present[part]).cpu()
-    person, seat = np.nonzero(seats.present)
+    person, slot = np.nonzero(sets.present)
     drawn = torch.empty((len(efforts), CHANNELS))
-    drawn[torch.from_numpy(seats.rows[person, seat])] = found[torch.from_numpy(person), torch.from_numpy(seat)]
-    logs = facts.restore(drawn.to(place.device), features).cpu().numpy().astype(np.float64)
+    drawn[torch.from_numpy(sets.rows[person, slot])] = found[torch.from_numpy(person), torch.from_numpy(slot)]
+    logs = facts.restore(drawn.to(runtime.device), features).cpu().numpy().astype(np.float64)
     return Facts(drawn_table(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
@@ -68,14 +68,14 @@ def draw_sessions(generator: Generator, efforts: pd.DataFrame, seed: int, known:
 
 
 def _conditions(
-    generator: Generator, efforts: pd.DataFrame, seats: Seats, known: Floats | None, features: Tensor
+    generator: Generator, efforts: pd.DataFrame, sets: EffortSets, known: Floats | None, features: Tensor
 ) -> Tensor:
     """Conditions (P, TOKENS, k) of the facts' network."""
-    device, rows = generator.place.device, torch.from_numpy(seats.rows)
+    device, rows = generator.runtime.device, torch.from_numpy(sets.rows)
     encoded = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
     values = np.full((len(rows), len(BEST)), np.nan) if known is None else completed(known)
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
-    role = index_diffusion.roles(torch.from_numpy(seats.present)).to(device)
+    role = index_diffusion.roles(torch.from_numpy(sets.present)).to(device)
     return index_diffusion.together(encoded.to(device), place.to(device), best, role)

@@ -1,4 +1,4 @@
-"""Subjects that curves are drawn for: a table as a user gives it, checked against what the model was trained on."""
+"""Subjects to draw curves for: a user's table, validated against the range of the training data."""
 
 import itertools
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ UNITS = {"age": "years", "height": "cm"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": (0, 3, 100), "feet": (3, 8, 30.48), "inches": (8, 90, 2.54), "millimetres": (600, 2300, 0.1)}
-# from, to, and centimetres of one: heights that nobody has, or nobody of that age and sex
+# from, to, and centimetres of one: heights that do not occur, or not at that age and sex
 FAR = 0.8  # of the lowest usual height: who is smaller and of a usual height in inches was given in inches
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
@@ -79,13 +79,13 @@ def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: A
 
     Raises SpiroError where both or neither are given, or a column is missing.
     """
-    said = {name: value for name, value in person.items() if value is not None}
-    if people is not None and said:
-        raise SpiroError(f"people: give a table of people or {', '.join(said)}, not both")
+    reasons = {name: value for name, value in person.items() if value is not None}
+    if people is not None and reasons:
+        raise SpiroError(f"people: give a table of people or {', '.join(reasons)}, not both")
     if isinstance(people, pd.DataFrame):
         table = people
     else:
-        columns = said if people is None else dict(people)
+        columns = reasons if people is None else dict(people)
         several = any(np.ndim(values) for values in columns.values())
         try:
             table = pd.DataFrame(columns, index=None if several else [0])
@@ -150,16 +150,16 @@ def accepted(
     """
     table, invalid = _read(people, any_effort, defaults)
     invalid = _beyond(table, trained, "the model was trained on") | invalid
-    said = []
+    reasons = []
     if not skip_invalid or len(invalid) == len(table):
         _refuse(invalid, len(table))
     elif invalid:
-        said.append(f"left out: {_listed(invalid, len(table))}")
+        reasons.append(f"left out: {_listed(invalid, len(table))}")
     kept = [row for row in range(len(table)) if row not in invalid]
     table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
     table = table.astype({"age": float, "height": float, "sex": int})
     given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
-    return Accepted(table, given, [*said, *_near_ends(table, trained), *unmet_heights(table)], kept)
+    return Accepted(table, given, [*reasons, *_near_ends(table, trained), *unmet_heights(table)], kept)
 
 
 def _read(
@@ -236,7 +236,7 @@ def _hint(height: float) -> str:
 
 def _refuse(invalid: Invalid, rows: int) -> None:
     if invalid:
-        hint = "; mend them, or leave them out (--skip-invalid)" if rows > 1 else ""
+        hint = "; correct them, or leave them out (--skip-invalid)" if rows > 1 else ""
         raise SpiroError(f"people: {_listed(invalid, rows)}{hint}")
 
 
@@ -261,18 +261,18 @@ def _rows(numbered: list[int]) -> str:
 
 def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
     """Warnings on subjects near the ends of the trained ages (years) and heights (cm)."""
-    said = []
+    reasons = []
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
             whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
-            said.append(
+            reasons.append(
                 f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
-    return said
+    return reasons
 
 
 def unmet_heights(people: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which trained weights are given away, and under which licence."""
+"""Which trained weights may be distributed, and under which licence."""
 
 from collections.abc import Mapping
 from pathlib import Path

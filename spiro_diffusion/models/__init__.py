@@ -1,1 +1,1 @@
-"""Networks and samplers, one a file, and their checkpoints."""
+"""Networks and samplers, one a module, and their checkpoints."""

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with all that decides a result inside; nothing in them can run.
+"""Checkpoints: safetensors that hold everything that decides a result, and nothing executable.
 
 Beside weights and shapes a file holds the constants of the code that made it (time grid, conditions, scales); code
 with others refuses it.
@@ -82,30 +82,34 @@ def _plain(constants: Constants) -> Any:
     return json.loads(json.dumps(constants, default=lambda value: np.asarray(value).tolist()))
 
 
-def _check(saved: Any, own: Any, path: Path) -> None:
+def _check(saved: Any, current: Any, path: Path) -> None:
     if not isinstance(saved, dict):
         raise SpiroError(f"{path}: its configuration has no part 'constants'; it is of other code than this")
-    found = _difference(saved, own, "")
+    found = _difference(saved, current, "")
     if found:
         raise SpiroError(f"{path}: {found}; use the code that it was made with, or train again")
 
 
-def _difference(saved: Any, own: Any, name: str) -> str | None:
+def _difference(saved: Any, current: Any, name: str) -> str | None:
     """The first constant in which a file and the code differ, in words; None where there is none."""
     pairs: list[tuple[str, Any, Any]] = []
-    if isinstance(own, dict) and isinstance(saved, dict):
-        pairs = [(f"{name}.{key}".lstrip("."), saved.get(key), own.get(key)) for key in sorted(own.keys() | saved)]
-    elif isinstance(own, list) and isinstance(saved, list) and len(own) == len(saved):
-        pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(saved, own, strict=True))]
-    elif not _same(saved, own):
-        return f"{shown(name)} is {shown(saved)} in the file and {shown(own)} in this code"
+    if isinstance(current, dict) and isinstance(saved, dict):
+        pairs = [
+            (f"{name}.{key}".lstrip("."), saved.get(key), current.get(key)) for key in sorted(current.keys() | saved)
+        ]
+    elif isinstance(current, list) and isinstance(saved, list) and len(current) == len(saved):
+        pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(saved, current, strict=True))]
+    elif not _same(saved, current):
+        return f"{shown(name)} is {shown(saved)} in the file and {shown(current)} in this code"
     return next((found for pair in pairs if (found := _difference(pair[1], pair[2], pair[0]))), None)
 
 
-def _same(saved: Any, own: Any) -> bool:
-    if isinstance(own, float) and type(saved) in (int, float):
-        return math.isclose(saved, own, rel_tol=1e-9, abs_tol=1e-12)  # processors differ in the last digits of a power
-    return type(saved) is type(own) and saved == own
+def _same(saved: Any, current: Any) -> bool:
+    if isinstance(current, float) and type(saved) in (int, float):
+        return math.isclose(
+            saved, current, rel_tol=1e-9, abs_tol=1e-12
+        )  # processors differ in the last digits of a power
+    return type(saved) is type(current) and saved == current
 
 
 class _Unfilled(TorchFunctionMode):
@@ -140,9 +144,9 @@ def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path)
             model = make()
     except (ValueError, RuntimeError) as error:
         raise SpiroError(f"{path}: does not fit the network that its config describes ({error})") from None
-    own = model.state_dict()
-    for name in sorted(own.keys() | tensors.keys()):
-        if name not in own or name not in tensors or not _alike(own[name], tensors[name]):
+    current = model.state_dict()
+    for name in sorted(current.keys() | tensors.keys()):
+        if name not in current or name not in tensors or not _alike(current[name], tensors[name]):
             raise SpiroError(f"{path}: tensor '{shown(name)}' does not fit the network that its config describes")
     model.load_state_dict(tensors)
     return model.eval()

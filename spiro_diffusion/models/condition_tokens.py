@@ -1,4 +1,4 @@
-"""Conditions as tokens of a network, and what they go through in training."""
+"""Conditions as tokens of a network, and their masking and jitter in training."""
 
 import math
 from dataclasses import dataclass

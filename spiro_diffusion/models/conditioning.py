@@ -1,4 +1,4 @@
-"""Conditions of the generator: what is known of a participant and an effort, as numbers.
+"""Conditions of the generator: properties of a participant and an effort, encoded as numbers.
 
 `CONDITIONS` lists them once; training, drawing, the ONNX export and the checks of a checkpoint follow from it. What is
 left out is NaN here and a learned "unknown" token in the network (`condition_tokens`), which is also what condition
@@ -36,8 +36,8 @@ class Category:
     seldom: bool = False
 
 
-# Numbers come first. Age, height and sex nearly name a participant, and a network that can tell people apart learns
-# them by heart instead of the population: hence the jitter.
+# Numbers come first. Age, height and sex nearly name a participant, and a network that can distinguish people
+# memorises them instead of learning the population: hence the jitter.
 CONDITIONS: tuple[Number | Category, ...] = (
     Number("age", centre=45.0, spread=22.0, jitter=1.0),  # years; near NHANES's, ages 6-79
     Number("height", centre=163.0, spread=16.0, jitter=2.0),  # cm
@@ -52,7 +52,7 @@ CONDITIONS: tuple[Number | Category, ...] = (
 NUMBERS = tuple(c for c in CONDITIONS if isinstance(c, Number))
 CATEGORIES = tuple(c for c in CONDITIONS if isinstance(c, Category))
 NAMES = tuple(c.name for c in CONDITIONS)
-USUAL = tuple(c.name for c in CONDITIONS if not c.seldom)  # what the judge tells of a held-out effort
+USUAL = tuple(c.name for c in CONDITIONS if not c.seldom)  # the judge's conditions of a held-out effort
 
 HIDDEN_TOGETHER, HIDDEN_ALONE = 0.5, 1 / 3  # shares of curves, of what is seldom known
 

@@ -68,9 +68,9 @@ def denoising_loss(
     noise: Tensor,
     present: Tensor | None = None,
 ) -> Tensor:
-    """Weighted squared error of one noise level a row → (B,); 1 for a network that knows nothing.
+    """Weighted squared error of one noise level a row → (B,); 1 for a network whose output is zero.
 
-    Of rows that are sets, `present` (B, tokens) is 1 for the tokens that count, 0 for empty seats.
+    Of rows that are sets, `present` (B, tokens) is 1 for the tokens that count, 0 for empty slots.
     """
     weight = (sigma**2 + denoiser.sigma_data**2) / (sigma * denoiser.sigma_data) ** 2
     estimate = denoiser(latents + sigma[:, None, None] * noise, sigma, conditions)

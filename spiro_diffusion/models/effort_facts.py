@@ -1,4 +1,4 @@
-"""The facts of an effort: the few numbers that a report prints, as logarithms, and shares as logits."""
+"""The facts of an effort: its reported indices as logarithms, and shape shares as logits."""
 
 import numpy as np
 import pandas as pd

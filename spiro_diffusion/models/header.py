@@ -1,4 +1,4 @@
-"""The configuration in a checkpoint, read without PyTorch, and what a model was trained on."""
+"""The configuration in a checkpoint and its training data, read without PyTorch."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,10 +1,10 @@
-"""The facts of a person's efforts: the few numbers that a report prints, drawn before the curves.
+"""Diffusion of the facts of a person's efforts: the reported indices, drawn before the curves.
 
 How large, how fast and how long an effort is, given the person, is a distribution of a few numbers, and a small
-network learns it from thousands of people without knowing them by heart. The curve is then drawn for these numbers
+network learns it from thousands of people without memorising them. The curve is then drawn for these numbers
 (cf. the prior of Ramesh et al. 2022). Each fact is a logarithm, or a share as its logit, as its distance from the mean
-surface of the training participants, so that what the network has to learn is what the surface leaves: a network that
-knows nothing already draws a normal distribution around it.
+surface of the training participants, so that what the network has to learn is the residual: an untrained network
+already draws a normal distribution around the surface.
 
 The efforts of one person are one lung. They are drawn together, as a set whose members attend to each other (cf. Zaheer
 et al. 2017): what a session reaches, what a bronchodilator changes of it, and what each effort differs by, each in its
@@ -36,23 +36,23 @@ from spiro_diffusion.models.effort_facts import (
     REACHED,
     SHAPES,
 )
+from spiro_diffusion.models.effort_sets import BEST, EFFORTS, PLACES
 from spiro_diffusion.models.layers import step_phase, table, zero_linear
-from spiro_diffusion.models.seats import BEST, EFFORTS, PLACES
-from spiro_diffusion.models.volumes import Wanted
+from spiro_diffusion.models.volumes import TargetVolumes
 from spiro_diffusion.physiology import mean_surface
 
 NOISE_MINIMUM, NOISE_MAXIMUM = 0.005, 30.0  # of the sampler, in residual SDs: 0.1 % of FEV1; no trace of it
 HEAD = 32  # channels of an attention head
-ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty seat
+ALONE, PERSON, RESPONSE, EFFORT = range(1, 5)  # roles of a set's members; 0 is an empty slot
 TOKENS = 2 + EFFORTS  # of a person's set: what is reached, the response, the efforts
 OF_EFFORT = tuple(c for c in conditioning.CATEGORIES if c.name in ("grade", "test_type", "best"))  # not the person's
 
 
-def wanted(logs: Tensor) -> Wanted:
+def target_volumes(logs: Tensor) -> TargetVolumes:
     """The volumes that an effort with these facts (B, 9) has."""
     fev1, fvc, fef2575 = (logs[:, INDICES.index(name)].exp() for name in ("fev1", "fvc", "fef2575"))
     early, late = (logs[:, len(INDICES) + i].sigmoid() for i in range(len(SHAPES)))
-    return Wanted(early * fev1, fev1, fev1 + late * (fvc - fev1), fvc, fef2575)
+    return TargetVolumes(early * fev1, fev1, fev1 + late * (fvc - fev1), fvc, fef2575)
 
 
 def place_condition(place: NDArray) -> Tensor:
@@ -86,8 +86,8 @@ class FactsConfig:
 class EffortTokens(nn.Module):
     """Conditions of a set (B, E, k) → (B, E, width + 1): what is known of each member, and whether it is there at all.
 
-    k are `conditioning.CONDITIONS`, the place in the session, `seats.BEST` (NaN where unknown), and the role. What is
-    the person's is the same for all members, and read at the first.
+    k are `conditioning.CONDITIONS`, the position in the session, `effort_sets.BEST` (NaN where unknown), and the role.
+    Properties of the person are the same for all members, and read at the first.
     """
 
     not_the_persons: Tensor
@@ -126,7 +126,7 @@ class EffortBlock(nn.Module):
         self.narrow = zero_linear(2 * width, width)
 
     def forward(self, h: Tensor, context: Tensor, hidden: Tensor) -> Tensor:
-        """h and context (B, E, width); hidden (B, 1, 1, E): 0, or far below it for an empty seat."""
+        """h and context (B, E, width); hidden (B, 1, 1, E): 0, or far below it for an empty slot."""
         query, key, value = (
             t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.queries(self.look(h)).chunk(3, dim=-1)
         )
@@ -200,7 +200,7 @@ class Facts(nn.Module):
 
     def fit_sessions(self, people: Tensor, present: Tensor) -> None:
         """Set the scales of sets from training people: standardised efforts (P, EFFORTS, CHANNELS), and who has which
-        seat (P, EFFORTS)."""
+        slot (P, EFFORTS)."""
         before, after = reached(people, present)
         left = (people[..., : len(NAMES)] - _own(before.facts, after.facts))[present.bool()]
         self.within.copy_(left.mean(0))
@@ -268,9 +268,9 @@ def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
     """Of the sessions before and after the bronchodilator of people (P, EFFORTS, CHANNELS); efforts that failed (grade
     D) count where there are no others."""
     found = []
-    for seats in (slice(0, PLACES), slice(PLACES, EFFORTS)):
-        there, facts = present[:, seats].bool(), people[:, seats, : len(NAMES)]
-        good = there & (grades(people[:, seats]) < GRADES.index("D"))
+    for slots in (slice(0, PLACES), slice(PLACES, EFFORTS)):
+        there, facts = present[:, slots].bool(), people[:, slots, : len(NAMES)]
+        good = there & (grades(people[:, slots]) < GRADES.index("D"))
         counts = good | (there & ~good.any(1, keepdim=True))
         total = counts.sum(1)
         mean = (facts * counts[..., None]).sum(1) / total.clamp(min=1)[:, None]
@@ -281,12 +281,12 @@ def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
 
 
 def _own(before: Tensor, after: Tensor) -> Tensor:
-    """Of each seat (P, EFFORTS, 9) what its session has (P, 9)."""
+    """The values of each session (P, 9), repeated for its slots (P, EFFORTS, 9)."""
     return torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
 
 
 def roles(present: Tensor) -> Tensor:
-    """The roles (P, TOKENS) in the sets of people whose seats are taken (P, EFFORTS)."""
+    """The roles (P, TOKENS) in the sets of people whose slots are taken (P, EFFORTS)."""
     some, others = present[:, :PLACES].any(dim=1), present[:, PLACES:].any(dim=1)
     first = torch.stack([torch.full_like(some, PERSON, dtype=torch.float32), (some & others) * float(RESPONSE)], dim=1)
     return torch.cat([first, present * float(EFFORT)], dim=1)
@@ -303,7 +303,7 @@ def together(known: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor
     """Conditions (P, TOKENS, k) of sets.
 
     Args:
-        known: (P, EFFORTS, c) of the efforts, at an empty seat those of any effort of the person; place: (P, EFFORTS);
+        known: (P, EFFORTS, c) of the efforts, at an empty slot those of any effort of the person; place: (P, EFFORTS);
             best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
     """
     members = known[:, :1].expand(-1, 2, -1)

@@ -1,4 +1,4 @@
-"""The conditional latent diffusion model as it is saved: facts, denoiser, axes of the latents, noise levels."""
+"""The conditional latent diffusion model as saved: facts, denoiser, axes of the latents, noise levels."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A conditional density of a few numbers: mixtures of normal distributions, one number after the other.
+"""Conditional density of a few numbers: an autoregressive mixture of normal distributions.
 
 References: Bishop 1994 (mixture density networks); Uria et al. 2013 (the same, autoregressive). Its likelihood is
 exact and a draw costs as many small matrix products as there are numbers, so a thousand draws take no time.
@@ -23,7 +23,7 @@ from spiro_diffusion.models.mixtures import Floats, Scales
 LEAST_SD = 0.01  # of a component, in SDs of the number: a mixture that may shrink to a point has no likelihood
 RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
-LEAST_USUAL = 0.001  # SD of a feature at a place, in its SD at all: below it the counter's noise would be told
+LEAST_USUAL = 0.001  # SD of a feature at one time, in its overall SD: below it the counter's noise would be a feature
 CHUNK = 8192  # rows at a time
 SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
@@ -49,10 +49,10 @@ class Density(nn.Module):
 
     Number k is its ridge regression on the features, with coefficients that change with the first one (Hastie and
     Tibshirani 1993), plus a mixture of normal distributions whose weights, means and SDs follow from the features and
-    the numbers before it. Where optional features are given, a second regression on all features adds what they tell:
+    the numbers before it. Where optional features are given, a second regression on all features adds their effect:
     what is drawn without them does not suffer for them.
 
-    Features are told in SDs from what is usual where the first feature is the same: of tails, of efforts cut at one
+    Features are given in SDs from the usual value at the same first feature: of tails, of efforts cut at one
     time, which differ far less than those cut at any time.
     """
 
@@ -255,12 +255,12 @@ class Density(nn.Module):
         return (place == 0) * (1 - share) + (place == 1) * share
 
     def _seen(self, x: Tensor) -> Tensor:
-        """What the head of each number makes of the features, (B, k, width), before it is told the numbers before."""
+        """Each head's response to the features, (B, k, width), before it is conditioned on the preceding numbers."""
         weight = self.heads.weight[:, : self.config.width].transpose(0, 1).flatten(1)
         return torch.addmm(self.heads.bias.flatten(), self.trunk(x), weight).unflatten(1, (len(self.earlier), -1))
 
     def _earlier_weight(self) -> Tensor:
-        """(k, k, width), by which each number's head is told the numbers before it."""
+        """(k, k, width), which condition each number's head on the preceding numbers."""
         return self.heads.weight[:, self.config.width :] * self.earlier[:, :, None]
 
     def _mixture(self, seen: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

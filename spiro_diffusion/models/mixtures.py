@@ -1,4 +1,4 @@
-"""Mixtures of normal distributions in NumPy: what a density is asked, whatever computes its networks."""
+"""Mixtures of normal distributions in NumPy: draws and quantiles, independent of the engine."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

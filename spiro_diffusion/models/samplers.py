@@ -71,7 +71,7 @@ SAMPLERS: dict[SamplerName, Sampler] = {name: globals()[name] for name in get_ar
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model draws where a request says nothing else; part of its checkpoint."""
+    """A model's default sampling settings; part of its checkpoint."""
 
     sampler: SamplerName = "dpmpp_2m"
     steps: int = 12  # noise levels of the latents: as good as 180 (docs/experiments.md, 42)

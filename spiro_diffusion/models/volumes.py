@@ -1,4 +1,4 @@
-"""A drawn curve keeps the volumes that were drawn for it.
+"""Bend a drawn curve so that it has the volumes that were drawn for it.
 
 The facts of an effort say its FEV0.5, FEV1, FEV3, FVC and FEF25-75; the curve that is drawn for them misses them by
 some per cent, which hardly changes one curve and would hide how little the efforts of one person differ. So the expired
@@ -16,12 +16,12 @@ from spiro_diffusion.physiology import time_grid
 
 EDGES_S = tuple(time_grid.EDGES_S.tolist())
 TIMES_S = (0.5, 1.0, 3.0)  # after time zero: where volumes are met, and at the end
-LEAST = 0.03  # of the whole volume: steps below it, drawn or wanted, are left as they are
+LEAST = 0.03  # of the whole volume: steps below it, drawn or target, are left as they are
 MOST = 1.5  # by which a step is stretched or shrunk at most
 
 
-class Wanted(NamedTuple):
-    """What a curve has to keep, (B,) each."""
+class TargetVolumes(NamedTuple):
+    """Volumes and flow that a curve must have, (B,) each."""
 
     fev05: Tensor  # L
     fev1: Tensor
@@ -30,18 +30,21 @@ class Wanted(NamedTuple):
     fef2575: Tensor  # L/s
 
 
-def met(flow: Tensor, wanted: Wanted) -> Tensor:
-    """Flow (B, bins) in L/s bent to the volumes wanted, then to the time from a quarter to three quarters of FVC."""
-    flow, wanted = flow.double(), Wanted(*(value.double() for value in wanted))  # sums that any machine rounds alike
+def with_volumes(flow: Tensor, target_volumes: TargetVolumes) -> Tensor:
+    """Flow (B, bins) in L/s bent to the target volumes, then to the time from a quarter to three quarters of FVC."""
+    flow, target_volumes = (
+        flow.double(),
+        TargetVolumes(*(value.double() for value in target_volumes)),
+    )  # sums that any machine rounds alike
     edges = table(EDGES_S, flow.dtype, flow.device)
     times = torch.zeros_like(flow[:, : len(TIMES_S)]) + table(TIMES_S, flow.dtype, flow.device)
-    values = torch.stack(wanted[:3], dim=1)
-    bent = _bent(flow, edges, times, values, wanted.fvc)
-    quarter = _reached(_volume(bent, edges), edges, 0.25 * wanted.fvc)
-    last = quarter + 0.5 * wanted.fvc / wanted.fef2575.clamp(min=1e-3)
+    values = torch.stack(target_volumes[:3], dim=1)
+    bent = _bent(flow, edges, times, values, target_volumes.fvc)
+    quarter = _reached(_volume(bent, edges), edges, 0.25 * target_volumes.fvc)
+    last = quarter + 0.5 * target_volumes.fvc / target_volumes.fef2575.clamp(min=1e-3)
     times, order = torch.cat([times, last.clamp(max=19.0)[:, None]], dim=1).sort(dim=1)
-    values = torch.cat([values, 0.75 * wanted.fvc[:, None]], dim=1).gather(1, order)
-    return _bent(bent, edges, times, values, wanted.fvc).float()
+    values = torch.cat([values, 0.75 * target_volumes.fvc[:, None]], dim=1).gather(1, order)
+    return _bent(bent, edges, times, values, target_volumes.fvc).float()
 
 
 def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tensor) -> Tensor:
@@ -49,10 +52,10 @@ def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tenso
     volume = _volume(flow, edges)
     end, zero = volume[:, -1:].clamp(min=1e-3), torch.zeros_like(volume[:, :1])
     steps = _rises(torch.cat([zero, _at(volume, edges, times), volume[:, -1:]], dim=1)).clamp(min=0)
-    asked = _rises(torch.cat([zero, values, fvc[:, None]], dim=1))
+    target = _rises(torch.cat([zero, values, fvc[:, None]], dim=1))
     whole = (fvc[:, None] / end).clamp(1 / MOST, MOST)
-    small = torch.minimum(steps / end, asked / fvc[:, None]) < LEAST
-    factor = torch.where(small, whole, asked / steps.clamp(min=1e-6)).clamp(1 / MOST, MOST)  # mean of each step
+    small = torch.minimum(steps / end, target / fvc[:, None]) < LEAST
+    factor = torch.where(small, whole, target / steps.clamp(min=1e-6)).clamp(1 / MOST, MOST)  # mean of each step
     inner = 2 * factor[:, 1:] * factor[:, :-1] / (factor[:, 1:] + factor[:, :-1])
     slopes = torch.cat([factor[:, :1], inner, factor[:, -1:]], dim=1)
     knots = torch.cat([zero, steps.cumsum(1)], dim=1)

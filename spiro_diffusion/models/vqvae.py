@@ -2,7 +2,7 @@
 
 A curve is cut into 64 patches of 8 bins; residual convolutions between the patches encode it, a
 grouped quantiser (product quantisation, Jegou et al. 2011) names each token by one narrow code a group, and
-the decoder gives the mean flow of each bin, the SD of what the codes do not tell, and where the effort
+the decoder gives the mean flow of each bin, the SD of what the codes do not determine, and where the effort
 begins and ends.
 
 References: van den Oord et al. 2017 (VQ-VAE, EMA codebook); Zeghidour et al. 2021 (k-means start,

@@ -1,4 +1,4 @@
-"""What is known of the CDC's files: cycles, addresses, releases, columns, codes.
+"""Codebook of the CDC's files: cycles, addresses, releases, columns, codes.
 
 Sources: the documentation page of each file (for example
 https://wwwn.cdc.gov/Nchs/Data/Nhanes/Public/2011/DataFiles/SPX_G.htm) and, for cycle G, the files themselves.
@@ -20,7 +20,7 @@ class Cycle(NamedTuple):
     last_seqn: int
     release: int  # SDDSRVYR
     exam_months: str  # DEMO column of the age in months at the examination
-    ethnicity3: str | None  # DEMO column that tells Asian from other, where there is one
+    ethnicity3: str | None  # DEMO column that distinguishes Asian from other, where there is one
 
 
 CYCLES: dict[str, Cycle] = {
@@ -72,7 +72,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "SPXRAW": tuple(SPXRAW),
 }
 
-# What the labels of columns say, in every cycle; where columns lie in another order, they tell whose a name is.
+# What the labels of columns say, in every cycle; where columns lie in another order, the labels identify the columns.
 LABEL_WORDS = {
     "SEQN": "respondent|sequence",
     "RIAGENDR": "gender",

@@ -1,4 +1,4 @@
-"""Fetches a file of the CDC over a network that fails: retries, resumes, checks, and keeps what it has.
+"""Fetch the CDC's files over an unreliable network: retry, resume, verify, and keep partial downloads.
 
 What arrives lies in a cache (outside of DVC's outputs, which DVC removes before a stage runs): as `NAME.part`
 while it is incomplete, under its name once its content has been checked. A later run asks the server whether
@@ -28,7 +28,7 @@ from spiro_diffusion.nhanes import codebook, xport_repair
 
 CACHE = Path(".scratch/download")
 FAILING = (429, 500, 502, 503, 504)  # answers after which it is worth asking again
-BLOCK = 1 << 13  # bytes; what came of an unfinished block is asked for again
+BLOCK = 1 << 13  # bytes; an unfinished block is requested again
 LONGEST = 100 << 20  # bytes; eight times the largest file of the CDC (SPXRAW_G.zip, 12.3 MB)
 
 
@@ -74,7 +74,7 @@ def fetch(
     record = path.with_name(path.name + ".json")
     kept = _kept(path, record)
     if kept:
-        patience = replace(patience, attempts=1)  # nobody waits long for what is there already
+        patience = replace(patience, attempts=1)  # no long wait for a file that is there already
     session = _session(patience)
     failures = []
     for place in file.paths:
@@ -99,7 +99,7 @@ def check(path: Path, file: codebook.File) -> None:
     """Refuse content that is not the table `file`, read to its end so that an archive's checksum is tested."""
     with opened(path) as content:
         if content.kind in (Kind.XPORT, Kind.XPORT8):
-            xport_repair.take_apart(content.stream.read(), file, Findings(), file.rows)
+            xport_repair.parsed(content.stream.read(), file, Findings(), file.rows)
         elif content.kind in TABLES:
             while content.stream.read(1 << 20):
                 pass
@@ -172,20 +172,20 @@ def _attempt(session: requests.Session, address: str, part: Path, kept: Fetched 
     elif kept and kept.address == address:
         headers = {"If-None-Match": kept.etag, "If-Modified-Since": kept.last_modified}
     headers = {name: value for name, value in headers.items() if value}
-    with session.get(address, headers=headers, stream=True, timeout=(patience.connect, patience.stall)) as answer:
-        if answer.status_code == requests.codes.not_modified and kept:
+    with session.get(address, headers=headers, stream=True, timeout=(patience.connect, patience.stall)) as response:
+        if response.status_code == requests.codes.not_modified and kept:
             return kept
-        if answer.status_code == requests.codes.partial_content:
-            total = _total(answer, have)
-        elif answer.status_code == requests.codes.ok:
-            have, total = 0, int(answer.headers.get("Content-Length", 0))
+        if response.status_code == requests.codes.partial_content:
+            total = _total(response, have)
+        elif response.status_code == requests.codes.ok:
+            have, total = 0, int(response.headers.get("Content-Length", 0))
         else:
             unchanged.unlink(missing_ok=True)
-            busy = answer.status_code in FAILING or answer.status_code == requests.codes.range_not_satisfiable
-            raise (_Unreachable if busy else _NotThere)(f"answered {answer.status_code} {answer.reason}")
-        etag, last_modified = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
+            busy = response.status_code in FAILING or response.status_code == requests.codes.range_not_satisfiable
+            raise (_Unreachable if busy else _NotThere)(f"answered {response.status_code} {response.reason}")
+        etag, last_modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
         write_json(unchanged, [address, last_modified if etag.startswith("W/") else etag or last_modified])
-        _receive(answer, part, have, total)
+        _receive(response, part, have, total)
     unchanged.unlink()
     return Fetched(address, part.stat().st_size, sha256(part), etag, last_modified)
 
@@ -199,23 +199,23 @@ def _validator_of(record: Path, address: str) -> str:
     return str(validator) if of == address else ""
 
 
-def _total(answer: requests.Response, have: int) -> int:
+def _total(response: requests.Response, have: int) -> int:
     """Size of the whole file, of which the answer continues with byte `have`."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if not found or int(found[1]) != have:
         raise _Unreachable("continued at another byte than was asked for")
     return int(found[2])
 
 
-def _receive(answer: requests.Response, part: Path, have: int, total: int) -> None:
+def _receive(response: requests.Response, part: Path, have: int, total: int) -> None:
     if total > LONGEST:
         raise _NotThere(f"announced {total:,} bytes, more than any file of the CDC")
     with (
         open(part, "ab" if have else "wb", opener=not_following) as out,
-        tqdm(desc=answer.url.rsplit("/", 1)[-1], initial=have, total=total or None, unit="B", unit_scale=True) as bar,
+        tqdm(desc=response.url.rsplit("/", 1)[-1], initial=have, total=total or None, unit="B", unit_scale=True) as bar,
     ):
         try:
-            for block in answer.iter_content(BLOCK):
+            for block in response.iter_content(BLOCK):
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > (total or LONGEST):

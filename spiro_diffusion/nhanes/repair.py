@@ -1,8 +1,8 @@
-"""Raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
+"""Turn raw files into verified tables: damage that can be undone exactly is undone, any other is refused.
 
-The catalogue of damages is docs/repair.md. A file passes four doors: `unpack` takes it out of its archives
-and tells its kind by content; `xport_mend` or `sas7bdat` take its format apart and mend it; `spxraw` and
-`verify` hold every value against SPXPTS and the codebooks; this module compares the whole with what is known
+The catalogue of damages is docs/repair.md. A file passes four steps: `archives` takes it out of its archives
+and detects its kind by content; `xport_repair` or `sas7bdat` parse and repair its format; `spxraw` and
+`validate` checks every value against SPXPTS and the codebooks; this module compares the whole with what is known
 of the release, and writes.
 """
 
@@ -99,7 +99,7 @@ def _xport_batches(
     data = stream.read(LARGEST_XPORT + 1)
     if len(data) > LARGEST_XPORT:
         raise SpiroError(f"is an XPORT file of more than {LARGEST_XPORT:,} bytes; {file.filename} has some MB")
-    parts = xport_repair.take_apart(data, file, findings, rows)
+    parts = xport_repair.parsed(data, file, findings, rows)
     values: Values = {}
     for column in parts.columns:
         if column.text:
@@ -192,7 +192,7 @@ def _write(batches: Iterator[Values], file: codebook.File, out: Path, findings: 
 
 
 def _ascending(seqn: np.ndarray, published: bool, findings: Findings) -> None:
-    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else told of."""
+    """The CDC's rows ascend by SEQN: others are refused where they should be the CDC's, else reported."""
     try:
         validate.ascending(seqn)
     except SpiroError as error:
@@ -235,14 +235,14 @@ def _count(column: pa.ChunkedArray, value: float | str | None) -> int:
 
 
 def _compare_counts(counts: dict[Counted, int], file: codebook.File, findings: Findings, published: bool) -> None:
-    """Hold how often values occur against the codebook: of the CDC's SPXRAW other counts are refused, else told of."""
+    """Hold how often values occur against the codebook: of the CDC's SPXRAW other counts are refused, else reported."""
     if any(findings.sha256.startswith(release.sha256) for release in file.releases):
         return
     for column, value, count in file.counts:
         seen = counts[column, value]
         if seen != count:
             what = f"{column} is {'not missing' if value is None else repr(value)} in {seen} rows"
-            if published and file.table == "SPXRAW":  # of which no release is known, that would tell what was changed
+            if published and file.table == "SPXRAW":  # of which no release is known, that would show what was changed
                 raise SpiroError(f"{what}, in {count} by the codebook; fetch it again")
             findings.warnings.append(f"{what}, in {count} by the codebook: not the CDC's")
 
@@ -280,7 +280,7 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
             out = folder / f"{file.name}.parquet"
             published = _is_published(raw, file.cycle, manifest)
             if file.table == "SPXRAW" and manifest.get("source") != "nhanes":
-                published = False  # its own rows told, so that they prove nothing: what differs is told of, not refused
+                published = False  # derived from its own rows: differences are reported, not refused
             found = repair_file(path, file, out, published, largest)
             _unchanged(path, manifest.get("files", {}).get(path.name), found)
             report[file.name] = found
@@ -315,7 +315,7 @@ def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
 
 
 def _unchanged(path: Path, known: dict[str, Any] | None, found: dict[str, Any]) -> None:
-    """Compare a file with the manifest. Damage that was mended explains a difference; nothing else does."""
+    """Compare a file with the manifest. Repaired damage explains a difference; nothing else does."""
     if known is None or sha256(path) == known.get("sha256"):
         return
     if not found["mended"]:

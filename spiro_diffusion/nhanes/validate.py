@@ -1,4 +1,4 @@
-"""Holds tables against what is known of them: codebooks, SEQN, counts. Rows are counted from 0, as in Parquet."""
+"""Validate tables against codebooks, SEQN and published counts. Rows are counted from 0, as in Parquet."""
 
 import re
 
@@ -105,7 +105,7 @@ def needed(names: list[str], file: codebook.File) -> None:
 def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
     """Refuse names in another order than the CDC's, which may have been exchanged.
 
-    Of a file of which no release was seen at first hand the order may be another: there the labels tell. SPX
+    Of a file of which no release was seen at first hand the order may be another: there the labels decide. SPX
     without any label is the simulator's, whose order is its own.
     """
     if file.table == "SPX" and not any(labels):
@@ -114,9 +114,9 @@ def in_order(names: list[str], labels: list[str], file: codebook.File) -> None:
         following = iter(columns)
         if all(name in following for name in names):
             return
-    said = dict(zip(names, labels, strict=True))
+    meanings = dict(zip(names, labels, strict=True))
     for name, word in codebook.LABEL_WORDS.items():
-        if name in said and (file.releases or not re.search(word, said[name], re.IGNORECASE)):
+        if name in meanings and (file.releases or not re.search(word, meanings[name], re.IGNORECASE)):
             raise SpiroError(
                 f"its columns are not in the CDC's order (see {_out_of_order(names, file)}): names may have been "
                 "exchanged; fetch it again"
@@ -136,7 +136,7 @@ def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[
 
     A name is restored where one list of the file's columns leaves only one place for it.
 
-    Raises SpiroError where a name is unknown and cannot be told, or occurs twice.
+    Raises SpiroError where a name is unknown and cannot be inferred, or occurs twice.
     """
     known = {name for columns in file.columns for name in columns}
     names = [name.upper() for name in names]

@@ -1,4 +1,4 @@
-"""Reads an XPORT file in whatever state it is: damage that can be undone exactly is undone, any other refused.
+"""Read a damaged XPORT file: damage that can be undone exactly is undone, any other is refused.
 
 What helps is that an XPORT file of NHANES says most things twice. The fixed texts and the name records
 stand at known places; the number of columns follows from a text, from the place of the next text and from
@@ -37,19 +37,19 @@ class Parts(NamedTuple):
     rows: np.ndarray  # uint8 (rows, width of a row)
 
 
-def take_apart(data: bytes, file: codebook.File, findings: Findings, rows: int | None = None) -> Parts:
+def parsed(data: bytes, file: codebook.File, findings: Findings, rows: int | None = None) -> Parts:
     """Find columns and rows; what was damaged and is undone goes into `findings`.
 
     `rows` is how many there have to be, where that is known: the format does not say it, and a stretch that
     is lost from the middle, as long as some rows, shows in nothing else.
 
-    Raises SpiroError that tells what does not fit.
+    Raises SpiroError that names what does not fit.
     """
     first: SpiroError | None = None
     for candidate, note in _readings(data, file):
         found = Findings(mended=note)
         try:
-            parts = _take_apart(candidate, file, found, rows)
+            parts = _parsed(candidate, file, found, rows)
         except SpiroError as error:
             first = first or error
         else:
@@ -80,7 +80,7 @@ def _readings(data: bytes, file: codebook.File) -> Iterator[tuple[bytes, list[st
                 yield plain, [f"translation from {encoding} to UTF-8 undone"]
 
 
-def _take_apart(data: bytes, file: codebook.File, found: Findings, known_rows: int | None) -> Parts:
+def _parsed(data: bytes, file: codebook.File, found: Findings, known_rows: int | None) -> Parts:
     data, version = _from_start(data, found)
     count, announced, body = _header_end(data, file, version, found)
     reasons = []
@@ -152,7 +152,7 @@ def _fixed(version: xport.Announcements) -> list[tuple[bytes, int]]:
 
 class _HeaderEnd(NamedTuple):
     columns: int
-    rows: int | None  # as version 8 tells them
+    rows: int | None  # as version 8 gives them
     body: int  # byte at which the rows begin
 
 
@@ -269,7 +269,7 @@ def _rows(body: bytes, columns: list[Column], file: codebook.File, known: int | 
 
 
 def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings) -> None:
-    """Tell what stands behind the last row: nothing but `padding` blanks in a sound file.
+    """Report what follows the last row: nothing but `padding` blanks in a sound file.
 
     Blanks too few or too many can also come from rows lost further up, unless their number is known.
     """

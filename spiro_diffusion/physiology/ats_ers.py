@@ -1,4 +1,4 @@
-"""Which efforts count and how good a session is: ATS/ERS 2019, the 2005 rules NHANES worked by, its grades.
+"""Acceptability of efforts and grades of sessions: ATS/ERS 2019, the 2005 rules of NHANES, and NHANES grades.
 
 Sources: ATS/ERS 2019, doi 10.1164/rccm.201908-1590ST, tables 7 and 10; ATS/ERS 2005, doi
 10.1183/09031936.05.00034805; the quality attributes of the NHANES SPX documentation. What the flow of an expiration
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 BEV_SHARE = 0.05  # of FVC
 BEV_2019_L, BEV_2005_L = 0.100, 0.150  # or this much, whichever is larger
 LONGEST_NEEDED_S = 15.0  # an expiration so long needs no plateau (2019)
-NEEDED_2005_S, NEEDED_2005_CHILD_S = 6.0, 3.0  # or a plateau; NHANES asked 3 s of ages 6 to 10
+NEEDED_2005_S, NEEDED_2005_CHILD_S = 6.0, 3.0  # or a plateau; NHANES required 3 s of ages 6 to 10
 CHILD_2005_AGE = 11  # years, below it a child
 COUGH_SHARE, COUGH_LPS = 0.10, 0.5  # of PEF, and L/s: flow that comes back after a fall; tremor stays below both
 CUT_SHARE, CUT_LPS = 0.10, 0.3  # of PEF, and L/s: flow that ceases from above both was cut off by the glottis
@@ -252,7 +252,7 @@ def session_grades_2019(
     """Grade A to F, or U, of each person's FEV1 or FVC (ATS/ERS 2019, table 10).
 
     Args:
-        values: FEV1 or FVC of n efforts, L; `acceptable`, `usable`: (n,) as judged; `person`: (n,) who blew;
+        values: FEV1 or FVC of n efforts, L; `acceptable`, `usable`: (n,) as judged; `person`: (n,) the person;
             `age`: years, (n,).
 
     Returns:

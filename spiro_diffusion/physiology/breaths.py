@@ -1,4 +1,4 @@
-"""Breaths in a record of volume: where expirations and inspirations of over 100 mL begin and end."""
+"""Detect breaths in a record of volume: expirations and inspirations of over 100 mL."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The spirometer's counter: whole millilitres in each 10 ms, at ATPS, as NHANES keeps its raw curves.
+"""The spirometer's counter: whole millilitres in each 10 ms at ATPS, as in the raw curves of NHANES.
 
 The counter carries the part of a millilitre it has not yet shown into the next 10 ms, so a count is the
 difference of a rounded running total: at a steady 50 mL/s it reads 0, 1, 0, 1, ..., not 1, 1, 1, 1.

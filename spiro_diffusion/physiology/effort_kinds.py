@@ -1,6 +1,6 @@
-"""Kinds of spoiled efforts by ATS/ERS 2019, table 7, read off the curve alone.
+"""Kinds of faulty efforts by ATS/ERS 2019, table 7, detected on the curve alone.
 
-An effort stands alone here: whether its FVC repeats another's is not asked.
+An effort stands alone here: whether its FVC repeats another's is not considered.
 """
 
 from typing import Literal, get_args

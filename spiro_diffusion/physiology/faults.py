@@ -1,7 +1,7 @@
-"""What spoils an effort, found on its curve: the reason, the time span, and what is left to trust.
+"""Detect the faults of an effort on its curve: kind, time span, and the part that can be trusted.
 
 Limits are those of ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) where it gives any, see `ats_ers`; leaks and extra
-breaths are only told as far as the flow shows them.
+breaths are only detected as far as the flow shows them.
 """
 
 from typing import Literal, NamedTuple
@@ -18,7 +18,7 @@ FaultKind = Literal["early end", "cough", "slow start", "leak", "extra breath"]
 
 ABRUPT_L_S = 0.12  # mean flow of the last 100 ms: a full expiration ends at a tenth of it
 STOP_S = 0.1  # before a sudden end: the glottis takes 50 ms to close, and 50 ms are left for doubt
-RISE_S = 0.3  # from 10 to 90 % of the peak: twice what ATS/ERS 2019 asks for (0.15 s)
+RISE_S = 0.3  # from 10 to 90 % of the peak: twice the limit of ATS/ERS 2019 (0.15 s)
 AFTER_PEAK_S = 0.05  # a slow start is over so long after the peak: from there the lung sets the flow
 SMOOTH = round(COUGH_MEAN_S / SAMPLE_PERIOD_S)  # samples
 COUGH_BEFORE_S, COUGH_AFTER_S = 0.12, 0.12  # beside the lowest flow of a cough, and after its burst

@@ -1,4 +1,4 @@
-"""Flutter: the unsteadiness of flow from one 10 ms to the next, which the mean flow of a wider bin does not hold.
+"""Flutter: variation of flow between samples of 10 ms, which the mean flow of a wider bin does not contain.
 
 Turbulence and tremor leave the counter's whole millilitres more irregular than those of a smooth flow are. A curve
 that comes back from the time grid, or from a decoder that gives a mean, has lost it; before such a curve is compared

@@ -1,6 +1,6 @@
-"""Find the forced expirations in a record of whole manoeuvres, at its own rate: tidal breaths, the breath in, the blow.
+"""Find forced expirations in records of whole manoeuvres (tidal breaths, inspiration, blow) at their own rate.
 
-ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) asks for the breath in before the blow and for a maximal one after it to
+ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST) requires the breath in before the blow and for a maximal one after it to
 be recorded. Volume counts from full inspiration; the expiration ends at its greatest volume before the first breath in
 of over 100 mL. A steady flow before the blow is a zero that is off: it is measured, and its volume is not counted.
 """
@@ -58,14 +58,14 @@ class ForcedExpiration:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a technician should know and table 7 does not count."""
-        said = []
+        """Remarks for the technician, beyond the criteria of table 7."""
+        remarks = []
         if self.hesitation_s > ats_ers.HESITATION_S:
             limit = ats_ers.HESITATION_S
-            said.append(f"the blow began {self.hesitation_s:.1f} s after full inspiration, later than {limit:g} s")
+            remarks.append(f"the blow began {self.hesitation_s:.1f} s after full inspiration, later than {limit:g} s")
         if self.faulty_zero:
-            said.append(f"before the blow flow was {self.drift_l_s:+.3f} L/s: the zero is off")
-        return tuple(said)
+            remarks.append(f"before the blow flow was {self.drift_l_s:+.3f} L/s: the zero is off")
+        return tuple(remarks)
 
 
 def observed(expirations: list[ForcedExpiration]) -> ats_ers.Observed:
@@ -262,15 +262,15 @@ def _zero(record: _Record, blow: Breath) -> _Zero:
 
 
 def _cut(record: _Record, blow: Breath, begin: int, end: int) -> tuple[str, ...]:
-    dt, said = record.period_s, []
+    dt, remarks = record.period_s, []
     if record.flipped:
-        said.append("inspiration was recorded as positive; flow is turned round")
+        remarks.append("inspiration was recorded as positive; flow is turned round")
     early = record.volume[: blow.begin + 1]
     if blow.begin and np.ptp(early) > BREATH_L:
-        said.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration left out")
+        remarks.append(f"{blow.begin * dt:.1f} s of breathing before full inspiration left out")
     if begin > blow.begin:
         steady = 1000 * (record.volume[begin] - record.volume[blow.begin])
-        said.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL) left out")
+        remarks.append(f"{(begin - blow.begin) * dt:.2f} s of steady flow before the blow ({steady:+.0f} mL) left out")
     if end < len(record.flow):
-        said.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume left out")
-    return tuple(said)
+        remarks.append(f"{(len(record.flow) - end) * dt:.1f} s after the expiration's greatest volume left out")
+    return tuple(remarks)

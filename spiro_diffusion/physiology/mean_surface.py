@@ -1,4 +1,4 @@
-"""The mean surface of lung function over age, height and sex: what the ruler, the rivals and the facts lie on."""
+"""Mean surface of lung function over age, height and sex, shared by reference values, baselines and facts."""
 
 import numpy as np
 import pandas as pd

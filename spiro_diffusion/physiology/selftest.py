@@ -1,4 +1,4 @@
-"""Check the ruler as a spirometer is checked: known waveforms, a folder of standard waveforms, a calibration syringe.
+"""Self-test of the index computation: known waveforms, folders of standard waveforms, calibration syringes.
 
 Limits: ATS/ERS 2005 (doi 10.1183/09031936.05.00034805, table 6) and 2019 (doi 10.1164/rccm.201908-1590ST) for FEV1 and
 FVC, 2005 for PEF and FEF25-75; ISO 26782:2009; and those that this library holds itself to.
@@ -180,7 +180,7 @@ class StandardWaveform(NamedTuple):
 def read_waveform(path: Path) -> StandardWaveform | None:
     """A waveform file (`formats.waveform_file`) and what its header says is true; None where it has no [Data].
 
-    Values without a unit are in the one that their size tells: no lung holds 20 L, or blows 30 L/s. Values of FVC,
+    Values without a unit are in the one that fits their size: no lung holds 20 L, or blows 30 L/s. Values of FVC,
     FEV1, PEF, FEF25-75 and BEV in the header are what is known; of flow without a PEF its highest value is.
 
     Raises SpiroError that names the file, what is wrong and what is expected.
@@ -251,8 +251,8 @@ def report(results: list[Result], tested: str = "the built-in waveforms", *, eve
         "result": f"**{verdict}**: {len(results)} measurements, {beyond} beyond a limit.",
     }
     head = "| waveform | measured | " + " | ".join(f"{INDICES[i].label}" for i in CHECKED) + " | beyond |"
-    lines = ["# Self-test of the ruler", "", "| | |", "| --- | --- |"]
-    lines += [f"| {name} | {said} |" for name, said in facts.items()]
+    lines = ["# Self-test of the index computation", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {text} |" for name, text in facts.items()]
     lines += ["", "Errors are measured less known. For research; not for diagnosis.", "", "## Limits", ""]
     lines += [*_limits(), "", "The larger of the two counts.", "", "## Largest errors", "", *_largest(results)]
     listed = [result for result in results if every or result.beyond()]

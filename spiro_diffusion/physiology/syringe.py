@@ -1,6 +1,6 @@
-"""Check a spirometer's records of a calibration syringe: volume at several flows, linearity, repeatability, zero, BTPS.
+"""Check records of a calibration syringe: volume at several flows, linearity, repeatability, zero, BTPS.
 
-ATS/ERS 2019 asks for 3 L within 3 % at low, middle and high flow (0.5 to 12 L/s), the syringe's own 0.5 % included.
+ATS/ERS 2019 requires 3 L within 3 % at low, middle and high flow (0.5 to 12 L/s), the syringe's own 0.5 % included.
 """
 
 from dataclasses import dataclass
@@ -92,8 +92,8 @@ def _faults(strokes: list[Stroke], zero_l_s: float, syringe_l: float) -> list[st
         hint = ""
         if BTPS_FACTORS[0] <= volumes.mean() / syringe_l <= BTPS_FACTORS[1]:
             hint = "; all are so large as at BTPS: give its factor, a syringe's air is ambient"
-        said = f"stroke {worst + 1} is {volumes[worst]:.3f} L, {100 * error[worst]:+.1f} % from {syringe_l:g} L"
-        faults.append(f"accuracy: {said}, beyond {100 * ACCURATE:g} %{hint}")
+        finding = f"stroke {worst + 1} is {volumes[worst]:.3f} L, {100 * error[worst]:+.1f} % from {syringe_l:g} L"
+        faults.append(f"accuracy: {finding}, beyond {100 * ACCURATE:g} %{hint}")
     flow = np.array([stroke.flow for stroke in strokes])
     means = {}
     for speed, (low, high) in SPEEDS.items():

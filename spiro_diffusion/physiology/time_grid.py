@@ -1,4 +1,4 @@
-"""The 512 samples of a curve and the way back to 10 ms.
+"""The time grid of 512 samples, and resampling to and from 10 ms.
 
 The warped grid keeps the first 1.5 s as the counter gave them, where FEV1 and the peak are made, and
 widens after: 150 bins of 10 ms from half a second before time zero, then 362 bins that grow by 0.75 %

@@ -1,4 +1,4 @@
-"""Expirations with known indices: volume as a closed formula of time, and what the definitions give for it."""
+"""Test waveforms with known indices: volume as a closed formula of time."""
 
 from collections.abc import Callable
 from typing import NamedTuple

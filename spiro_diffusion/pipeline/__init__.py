@@ -1,1 +1,1 @@
-"""What the stages of dvc.yaml do, one module a stage, and running them."""
+"""The stages of dvc.yaml, one module a stage, and their runner."""

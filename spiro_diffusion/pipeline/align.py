@@ -1,4 +1,4 @@
-"""The stage `align`: raw curves joined to the people who blew them, and measured."""
+"""Stage align: join raw curves to participants and compute their indices."""
 
 from dataclasses import dataclass
 from pathlib import Path

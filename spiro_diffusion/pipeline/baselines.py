@@ -1,4 +1,4 @@
-"""Stage baselines: judge simple models with the same questions, on the same participants, beside the generator."""
+"""Stage baselines: judge simple models with the same questions and participants as the generator."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -75,28 +75,30 @@ def reference(task: Task) -> Candidate:
 
 def origin(task: Task) -> Candidate:
     """The recipe that the project began with, trained on the same curves."""
-    with runtime.start().applied() as place:
-        return _origin(task, place)
+    with runtime.start().applied() as compute:
+        return _origin(task, compute)
 
 
-def _origin(task: Task, place: Runtime) -> Candidate:
+def _origin(task: Task, compute: Runtime) -> Candidate:
     params = task.params
     run = loop.fingerprint(params, [task.signals, task.curves], Path(__file__))
     table = read_table(task.curves)
-    flow = load_signals(task.signals, len(table)).to(place.device)
-    train, validation = rows_of(table, "train", place.device), rows_of(table, "choosing", place.device)
+    flow = load_signals(task.signals, len(table)).to(compute.device)
+    train, validation = rows_of(table, "train", compute.device), rows_of(table, "choosing", compute.device)
     torch.manual_seed(task.seed)
-    vqvae, unet = recipe.PlainVQVAE().to(place.device), recipe.PlainUNet().to(place.device)
+    vqvae, unet = recipe.PlainVQVAE().to(compute.device), recipe.PlainUNet().to(compute.device)
     first = recipe.VQVAETask(vqvae, flow, validation)
-    fitted = loop.fit(first, params.recipe(params.origin_vqvae_epochs), train, place.exact(), "origin_vqvae", run)
+    fitted = loop.fit(first, params.recipe(params.origin_vqvae_epochs), train, compute.exact(), "origin_vqvae", run)
     vqvae.load_state_dict(fitted.weights)
     with torch.inference_mode():
         tokens = torch.cat([vqvae.snap(vqvae.encode(flow[part])) for part in batches(len(flow), 1024)])
-    schedule = recipe.Schedule.linear(params.origin_steps, place.device)
-    second = recipe.NoiseTask(unet, tokens.clone(), recipe.told(table).to(place.device), validation, schedule)
-    fitted = loop.fit(second, params.recipe(params.origin_epochs), train, place, "origin", run)
+    schedule = recipe.Schedule.linear(params.origin_steps, compute.device)
+    second = recipe.NoiseTask(
+        unet, tokens.clone(), recipe.encoded_conditions(table).to(compute.device), validation, schedule
+    )
+    fitted = loop.fit(second, params.recipe(params.origin_epochs), train, compute, "origin", run)
     unet.load_state_dict(fitted.weights)
-    model = recipe.Origin(vqvae, unet, schedule, place)
+    model = recipe.Origin(vqvae, unet, schedule, compute)
     drawn = candidates.of_sampler(model.sample, task.real, params.origin_draws, task.seed, "origin", smooth=True)
     loop.done(run, "origin_vqvae", "origin")
     return drawn

@@ -1,4 +1,4 @@
-"""Stage baselines_report: the report of the evaluation once more, with the baselines beside the generator."""
+"""Stage baselines_report: write the evaluation report again, with the baselines included."""
 
 from pathlib import Path
 

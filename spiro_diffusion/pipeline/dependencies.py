@@ -11,7 +11,7 @@ from spiro_diffusion.core.artifacts import write_text
 from spiro_diffusion.core.code_closure import PACKAGE, closure
 
 PIPELINES = ("dvc.yaml", "baselines/dvc.yaml")
-BY_FILE = ("physiology", "pipeline", "generation")  # rooms of which a stage needs a part; benchmarks/reruns.py measures
+BY_FILE = ("physiology", "pipeline", "generation")  # packages of which a stage needs a part
 WIDTH = 120
 _STAGE = re.compile(r"^  (\w+):\n(?:(?:    .*)?\n)*", re.MULTILINE)
 _DEPS = re.compile(r"^    deps: \[(.*?)\]\n", re.MULTILINE | re.DOTALL)
@@ -24,7 +24,7 @@ def code(root: Path, stage: str) -> list[str]:
 
 
 def dependencies(files: list[str]) -> list[str]:
-    """What dvc.yaml names for these files: a room whole, but those of BY_FILE and what lies in no room."""
+    """What dvc.yaml names for these files: whole packages, but single files of BY_FILE and of no package."""
     named = {file: file.split("/") for file in files}
     whole = {f: f if len(p) < 3 or p[1] in BY_FILE else "/".join(p[:2]) for f, p in named.items()}
     return list(dict.fromkeys(whole.values()))

@@ -1,4 +1,4 @@
-"""The stage `download`: raw files from one of three sources into data/raw."""
+"""Stage download: raw files from one of three sources into data/raw."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Repair what a killed DVC leaves of its own files.
+"""Repair DVC's own files after DVC was killed.
 
 DVC writes `.dvc/tmp/rwlock` and `dvc.lock` in place: a kill at that moment leaves them empty or cut short, and
 every later run ends with "JSON structure is corrupted" or "validation failed" (seen with DVC 3.67).
@@ -20,7 +20,7 @@ PROGRAMS = {"dvc", "spiro_diffusion.pipeline.run_dvc"}
 
 
 def repair(root: Path) -> list[str]:
-    """Mend the damaged files of DVC in the repository `root`; what was done, a line a file.
+    """Repair the damaged files of DVC in the repository `root`; return what was done, a line a file.
 
     Raises SpiroError where a file is damaged and another DVC runs here.
     """
@@ -31,7 +31,7 @@ def repair(root: Path) -> list[str]:
             f"{damaged[0]}: cut short, but another DVC runs here (process {other}); wait for it or end it, "
             "then run this again"
         )
-    return [f"{name}: cut short by a DVC that was killed; {_mend(root, name)}" for name in damaged]
+    return [f"{name}: cut short by a DVC that was killed; {_repaired(root, name)}" for name in damaged]
 
 
 def _is_damaged(file: Path) -> bool:
@@ -46,7 +46,7 @@ def _is_damaged(file: Path) -> bool:
     return not isinstance(content, dict) or (file.suffix == ".lock" and "schema" not in content)
 
 
-def _mend(root: Path, name: str) -> str:
+def _repaired(root: Path, name: str) -> str:
     """Remove a lock of processes; take a lock file of stages from the last commit. What was done."""
     file = root / name
     if name == RWLOCK:

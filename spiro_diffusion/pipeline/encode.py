@@ -1,4 +1,4 @@
-"""Stage encode: every curve as its 64 tokens, with the channels' mean and covariance."""
+"""Stage encode: encode every curve as 64 tokens, with the channels' mean and covariance."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,15 @@ class Params:
 
 def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, moments: Path) -> None:
     """Write float32 (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels."""
-    with runtime.start().exact().applied() as place:
-        model = load_vqvae(vqvae).to(place.device)
+    with runtime.start().exact().applied() as compute:
+        model = load_vqvae(vqvae).to(compute.device)
         split = read_table(curves, ["split"])["split"].to_numpy()
         flow = load_signals(signals, len(split))
         parts = list(batches(len(flow), params.batch))
 
         @torch.inference_mode()
         def encoded(part: slice) -> Tensor:
-            return model.encode(flow[part].to(place.device)).cpu()
+            return model.encode(flow[part].to(compute.device)).cpu()
 
         tokens = distributed.in_order(parts, encoded, (TOKENS, CHANNELS))
         if distributed.rank():

@@ -1,4 +1,4 @@
-"""Stage evaluate: judge the generator on participants that training never saw."""
+"""Stage evaluate: judge the generator on participants that were not trained on."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -17,15 +17,15 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
+from spiro_diffusion.evaluation.plot_data import shown
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
-from spiro_diffusion.evaluation.shown import shown
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.generation.sessions import draw_facts, draw_sessions
 from spiro_diffusion.models import conditioning
+from spiro_diffusion.models.effort_sets import PLACES
 from spiro_diffusion.models.quantiser import codebook_use
-from spiro_diffusion.models.seats import PLACES
 
 RESPONSE_DRAWS = 4  # of each person who took the bronchodilator
 
@@ -69,10 +69,10 @@ def evaluate(
 
     def sessions(efforts: pd.DataFrame, seed: int) -> Session:
         """Efforts of one lung a person; of a session of more than a set holds the rest are another set."""
-        more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
-        told = efforts[["test_type", "age", "height", "sex"]]
-        asked = told.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=seat + 1)
-        drawn = draw_sessions(generator, asked, seed)
+        more, slot = np.divmod(efforts["place"].to_numpy() - 1, PLACES)
+        conditions = efforts[["test_type", "age", "height", "sex"]]
+        requested = conditions.assign(person=efforts["seqn"] * (1 + PLACES) + more, place=slot + 1)
+        drawn = draw_sessions(generator, requested, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
     held, members = real.held.signals(), real.members.signals()
@@ -92,22 +92,22 @@ def evaluate(
         metrics
     )
     table = read_table(curves)
-    told = table if part == "test" else table[table["split"] != "test"]  # trials do not look at the test participants
+    table = table if part == "test" else table[table["split"] != "test"]  # trials exclude the test participants
     responded = response.judge(
-        told,
+        table,
         lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
         draws=RESPONSE_DRAWS,
         resamples=params.resamples,
         seed=params.seed,
     )
-    response.write(metrics, responded, response.taken_by(told)["seqn"].nunique())
+    response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
     artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
     distributed.dismiss()
 
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
-    """The table without what users seldom know: rivals are not told it either."""
+    """The table without what users seldom know: the baselines are not table it either."""
     seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
     return people.drop(columns=seldom, errors="ignore")
 

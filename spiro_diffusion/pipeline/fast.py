@@ -1,4 +1,4 @@
-"""`dvc repro` with the fastest kernels of this processor, whose last digits other processors do not give.
+"""`dvc repro` with the fastest kernels of this processor, whose last digits differ on other processors.
 
     python -m spiro_diffusion.pipeline.fast [STAGE ...]     # `make repro FAST=1`
 
@@ -18,7 +18,7 @@ from spiro_diffusion.core.portable import FAST
 LOCK = Path("dvc.lock")
 OWN = SCRATCH / "fast"
 OWN_LOCK, ASIDE, CACHE = OWN / "dvc.lock", OWN / "portable.lock", OWN / "cache"
-SAID = """\
+ANNOUNCED = """\
 A fast run: the last digits of its outputs, and so their hashes, differ from those in dvc.lock, which is as it was.
 Compare figures with `dvc metrics diff`, outputs with `dvc status`; `dvc repro` makes the portable ones again."""
 
@@ -74,5 +74,5 @@ if __name__ == "__main__":
         status = repro(sys.argv[1:])
     except SpiroError as error:
         sys.exit(f"fast: {error}")
-    print(SAID)
+    print(ANNOUNCED)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""The stage `filter`: which curves are used, and in which split each participant is."""
+"""Stage filter: select the curves to use, and assign participants to splits."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The headline figures, the one metrics file that DVC lists: `dvc metrics show` fits 120 columns.
+"""The headline figures, the one metrics file that DVC lists, small enough for `dvc metrics show`.
 
 The names are short for that; `FIGURES` says where each comes from, docs/experiments_howto.md what it is.
 """

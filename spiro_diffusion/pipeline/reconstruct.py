@@ -1,4 +1,4 @@
-"""Stage reconstruct: judge completions of held-out full efforts, interrupted on purpose."""
+"""Stage reconstruct: judge completions of held-out full efforts that were interrupted artificially."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -53,9 +53,9 @@ def reconstruct(
     table = read_table(curves)
     flow = load_rows(signals, len(table), (N_SAMPLES,))
     full = examples.full(table, flow)
-    own, train, choosing = (rows_of_part(table, name) for name in (part, "train", "choosing"))
+    judged_rows, train, choosing = (rows_of_part(table, name) for name in (part, "train", "choosing"))
     train, choosing = train[full[train]], choosing[full[choosing]]
-    held = own[full[own] & table["best"].to_numpy(bool)[own]]
+    held = judged_rows[full[judged_rows] & table["best"].to_numpy(bool)[judged_rows]]
     if len(held) < figures.MIN_PEOPLE:
         raise SpiroError(
             f"{curves}: {len(held)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
@@ -72,7 +72,9 @@ def reconstruct(
         "cases": completion.judge(model, judged, known, trees=params.trees, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
-        "natural": completion.natural(model, flow[own], table.iloc[own].reset_index(drop=True), **drawn),
+        "natural": completion.natural(
+            model, flow[judged_rows], table.iloc[judged_rows].reset_index(drop=True), **drawn
+        ),
     }
     result = figures.to_json(content)
     artifacts.write_json(metrics / "judge.json", result)

@@ -1,4 +1,4 @@
-"""The stage `repair`: each raw file, whatever its state, into one verified table."""
+"""Stage repair: turn each raw file into one verified table."""
 
 import sys
 from dataclasses import dataclass

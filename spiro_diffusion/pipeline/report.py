@@ -1,4 +1,4 @@
-"""Stage report: all plots, pages and the headline figures, from stored results."""
+"""Stage report: plots, pages and headline figures from stored results."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The stage `resample`: every curve as 512 samples of flow, and how well that and the raw curves agree."""
+"""Stage resample: resample every curve to 512 samples, and measure agreement with raw curves and published values."""
 
 from dataclasses import dataclass
 from pathlib import Path

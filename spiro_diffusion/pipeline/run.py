@@ -110,8 +110,8 @@ def run(folder: Path, changes: list[str], first: str | None = None, last: str = 
         artifacts.write_json(record, times)
 
     waits = schedule.after(stages)
-    asked = names[names.index(first) if first else 0 : names.index(last) + 1]
-    commands = {name: schedule.Command(_command(name, stages[name]), waits[name]) for name in asked}
+    options = names[names.index(first) if first else 0 : names.index(last) + 1]
+    commands = {name: schedule.Command(_command(name, stages[name]), waits[name]) for name in options}
     schedule.run_all(commands, jobs, folder, _environment(), ended)
     print(f"== {sum(times.values()) if jobs == 1 else time.monotonic() - began:.1f} s in all", flush=True)
 
@@ -126,13 +126,13 @@ def main() -> None:
     parser.add_argument("--last", default=MAIN[-1], help="stage to end with")
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time; 2 on a GPU or with many cores")
     parser.add_argument("--print", action="store_true", help="print the presets as settings and end")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        changes = [change for preset in asked.preset for change in settings(preset)]
-        if asked.print:
+        changes = [change for preset in options.preset for change in settings(preset)]
+        if options.print:
             print("\n".join(changes))
         else:
-            run(asked.folder, changes + asked.set, asked.first, asked.last, asked.jobs)
+            run(options.folder, changes + options.set, options.first, options.last, options.jobs)
     except SpiroError as error:
         sys.exit(f"run: {error}")
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Run DVC as `make` does: repair what a killed DVC left, end in one line on Ctrl-C, name a remote that is silent.
+"""Run DVC as `make` does: repair its files first, end in one line on Ctrl-C, name a remote that does not respond.
 
 python -m spiro_diffusion.pipeline.run_dvc repro
 """
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
     interrupted = _Interrupts()
     for handler in logging.getLogger("dvc").handlers:
         handler.addFilter(interrupted)
-    os.environ[interrupts.TOLD] = "1"
+    os.environ[interrupts.REPORTED_BY_PARENT] = "1"
     try:
         status = main(arguments)
     except KeyboardInterrupt:  # where DVC itself does not await it

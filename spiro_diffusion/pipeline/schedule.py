@@ -1,4 +1,4 @@
-"""Run commands that need one another's results, several at a time where they need not wait."""
+"""Run commands in the order of their dependencies, several at a time where possible."""
 
 import subprocess
 import tempfile
@@ -74,14 +74,14 @@ def run_all(
                 one.output.seek(0)
                 lines = one.output.read().decode(errors="replace").split("\n")
                 one.output.close()
-                said = [line.rpartition("\r")[2].rstrip() for line in lines]  # of a progress bar the last
-                print("\n".join([f"== {name}, which ran beside", *filter(None, said)]), flush=True)
+                printed = [line.rpartition("\r")[2].rstrip() for line in lines]  # of a progress bar the last
+                print("\n".join([f"== {name}, which ran beside", *filter(None, printed)]), flush=True)
             if status:
                 others = f"; stopped: {', '.join(running)}" if running else ""
                 raise SpiroError(f"stage {name} ended with exit status {status}{others}")
             ended(name, seconds)
     except KeyboardInterrupt:
-        for one in running.values():  # the terminal has told them too
+        for one in running.values():  # the terminal has signalled them too
             _wait(one.process)
         raise
     finally:
@@ -91,8 +91,8 @@ def run_all(
 
 
 def _start(name: str, command: Command, folder: Path, environment: dict[str, str], beside: list[str]) -> _Running:
-    said = f" beside {', '.join(beside)}; its lines come when it has ended" if beside else ""
-    print(f"== {name}{said}", flush=True)
+    printed = f" beside {', '.join(beside)}; its lines come when it has ended" if beside else ""
+    print(f"== {name}{printed}", flush=True)
     output = tempfile.TemporaryFile() if beside else None  # noqa: SIM115 (closed when it is shown)
     process = subprocess.Popen(command.words, cwd=folder, env=environment, stdout=output, stderr=output)
     return _Running(process, time.monotonic(), output)

@@ -1,4 +1,4 @@
-"""What every stage shares: its section of params.yaml, its arguments, and how it ends on an error."""
+"""Common to all stages: reading the section of params.yaml, arguments, and one-line errors."""
 
 import argparse
 import contextlib
@@ -21,7 +21,7 @@ MAIN = [
     *("train_reconstructor", "reconstruct", "report"),
 ]  # of dvc.yaml, in order; each is the function of its module in this package
 BASELINES = ["baselines", "baselines_report"]  # of baselines/dvc.yaml
-SPREAD = ("train_vqvae", "encode", "train_cldm", "evaluate")  # over the processes that runtime.workers asks for
+SPREAD = ("train_vqvae", "encode", "train_cldm", "evaluate")  # over the processes that runtime.workers requests
 
 
 def main(name: str, argv: list[str]) -> None:
@@ -60,17 +60,17 @@ def run_stage(function: Callable[..., None], params_class: type | None, argv: li
 
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """End the program in a line on what a user, or the machine, can be told."""
+    """End the program with one line on errors that a user or the machine causes."""
     try:
         yield
     except SpiroError as error:
         _end(f"{name}: {' '.join(str(error).split())}")
     except (MemoryError, RuntimeError, OSError) as error:
-        said = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(said):
-            _end(f"{name}: not enough memory ({said[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
-        if "gloo" in said or type(error).__name__ == "DistBackendError":
-            _lost(name, said)
+        reason = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
+            _end(f"{name}: not enough memory ({reason[:200] or 'MemoryError'}); {_MEMORY_ADVICE}")
+        if "gloo" in reason or type(error).__name__ == "DistBackendError":
+            _lost(name, reason)
         if not isinstance(error, OSError) or error.errno not in _OF_THE_MACHINE:
             raise
         _end(f"{name}: {error.filename or 'a file'}: {error.strerror}")
@@ -84,13 +84,13 @@ def _end(line: str) -> NoReturn:
     sys.exit(line)
 
 
-def _lost(name: str, said: str) -> NoReturn:
-    """Exit because a message to or from another process failed: it ended, which its launcher tells if there is one."""
+def _lost(name: str, reason: str) -> NoReturn:
+    """Exit because a message to or from another process failed: it ended, as its launcher, if any, reports."""
     from spiro_diffusion.compute import launcher, membership  # noqa: PLC0415 (PyTorch, which is here: it failed)
 
     if launcher.LAUNCHED in os.environ:
         membership.leave(status=launcher.CUT_OFF)
-    _end(f"{name}: another of the processes ended, or cannot be reached ({said[:120]}); {membership.AGAIN}")
+    _end(f"{name}: another of the processes ended, or cannot be reached ({reason[:120]}); {membership.AGAIN}")
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}

@@ -1,4 +1,4 @@
-"""Stage train_cldm: teach two networks to draw the facts of an effort for a person, and its latents for both."""
+"""Stage train_cldm: train two networks, one for the facts of an effort, one for its latents given the facts."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -19,7 +19,7 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.dataset.splits import rows_of_part
-from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, seats
+from spiro_diffusion.models import conditioning, effort_facts, effort_sets, index_diffusion
 from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.header import MadeFrom
@@ -110,12 +110,12 @@ class Efforts(NamedTuple):
     @classmethod
     def read(cls, curves: Path) -> tuple["Efforts", int]:
         """From the table of all curves; and how many these are."""
-        wanted = (*effort_facts.COLUMNS, *conditioning.NAMES)
-        whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(wanted)])
+        columns = (*effort_facts.COLUMNS, *conditioning.NAMES)
+        whole = read_table(curves, ["seqn", "curve_number", *dict.fromkeys(columns)])
         logs = effort_facts.read(whole)
         parts = np.sort(np.concatenate([rows_of_part(whole, "train"), rows_of_part(whole, "choosing")]))
-        rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts teaches nothing
-        table = whole.iloc[rows].assign(place=seats.places(whole.iloc[rows], "curve_number"))
+        rows = parts[np.isfinite(logs[parts]).all(axis=1)]  # an effort without facts is not used
+        table = whole.iloc[rows].assign(place=effort_sets.places(whole.iloc[rows], "curve_number"))
         train, choosing = rows_of_part(table, "train"), rows_of_part(table, "choosing")
         return cls(table, logs[rows], rows, train, choosing), len(whole)
 
@@ -135,7 +135,7 @@ def train_cldm(
     choose by best. Where `student_epochs` are given, a student that draws in `steps` evaluations takes the place of the
     latents' denoiser."""
     run = loop.fingerprint(params, [latents, moments, curves], Path(__file__))
-    with runtime.start().applied() as place:
+    with runtime.start().applied() as compute:
         load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
         efforts, curves_in_all = Efforts.read(curves)
         held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS))
@@ -143,28 +143,28 @@ def train_cldm(
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
         own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train).to(
-            place.device
+            compute.device
         )
-        fact_conditions = model.facts.as_conditions(logs).to(place.device)
-        clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=place.device)
+        fact_conditions = model.facts.as_conditions(logs).to(compute.device)
+        clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=compute.device)
         for part, tokens in pieces(held, efforts.rows):
-            clean[part] = model.standardise(torch.from_numpy(tokens)).to(place.device)
-        model.to(place.device)
+            clean[part] = model.standardise(torch.from_numpy(tokens)).to(compute.device)
+        model.to(compute.device)
 
-        known = torch.from_numpy(conditioning.encode(efforts.table)).to(place.device)
-        choosing = torch.from_numpy(efforts.choosing).to(place.device)
-        weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(place.device)
-        train = torch.from_numpy(efforts.train).to(place.device)
+        known = torch.from_numpy(conditioning.encode(efforts.table)).to(compute.device)
+        choosing = torch.from_numpy(efforts.choosing).to(compute.device)
+        weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(compute.device)
+        train = torch.from_numpy(efforts.train).to(compute.device)
 
-        log, change = Log(metrics / "facts"), params.augmentation(facts=0).to(place.device)
+        log, change = Log(metrics / "facts"), params.augmentation(facts=0).to(compute.device)
         of_facts = facts_training.FactsTask(model.facts, own, choosing, model.config.facts_noise, change, params.seed)
-        exact = place.exact()  # a few small layers: nothing to gain from short numbers
+        exact = compute.exact()  # a few small layers: nothing to gain from short numbers
         fitted = loop.fit(of_facts, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
         model.facts.denoiser.load_state_dict(fitted.weights)
         log.close()
 
         examples = Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
-        _fit_latents(model, params, examples, train, place, run, metrics)
+        _fit_latents(model, params, examples, train, compute, run, metrics)
         source = artifacts.read_json(manifest)["source"]
         trained = efforts.table.iloc[efforts.train]
         labelled = read_table(curves, list(COLUMNS)).iloc[efforts.rows[efforts.train]]
@@ -175,18 +175,18 @@ def train_cldm(
 
 
 def _fit_latents(
-    model: CLDM, params: Params, examples: Examples, train: Tensor, place: runtime.Runtime, run: str, metrics: Path
+    model: CLDM, params: Params, examples: Examples, train: Tensor, compute: runtime.Runtime, run: str, metrics: Path
 ) -> None:
-    """Train the latents' denoiser, and the student that takes its place where the params ask for one."""
-    log, change = Log(metrics), params.augmentation(len(effort_facts.NAMES)).to(place.device)
+    """Train the latents' denoiser, and the student that takes its place where the params request one."""
+    log, change = Log(metrics), params.augmentation(len(effort_facts.NAMES)).to(compute.device)
     task = DenoisingTask(model.denoiser, examples, model.config.noise, change, params.seed)
-    fitted = loop.fit(task, params, train, place, "train_cldm", run, log)
+    fitted = loop.fit(task, params, train, compute, "train_cldm", run, log)
     model.denoiser.load_state_dict(fitted.weights)
     log.close()
     if not params.student_epochs:
         return
     student = few_steps.JumpTask(model.denoiser, params.steps, model.config.noise, examples, change, params.seed)
-    fitted = loop.fit(student, params.student_recipe, train, place, "train_cldm_student", run)
+    fitted = loop.fit(student, params.student_recipe, train, compute, "train_cldm_student", run)
     model.denoiser.load_state_dict(fitted.weights)
     model.config = replace(model.config, noise=student.sampled)
 

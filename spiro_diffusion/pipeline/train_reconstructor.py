@@ -1,4 +1,4 @@
-"""Stage train_reconstructor: train the densities of what an interrupted effort hides."""
+"""Stage train_reconstructor: train the densities of the missing part of an interrupted effort."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Params(loop.Recipe):
 class Training(NamedTuple):
     """Where and under which name a density is trained."""
 
-    place: runtime.Runtime
+    compute: runtime.Runtime
     name: str
     run: str
     log: Log
@@ -64,7 +64,7 @@ def train_reconstructor(
     """Train the densities on full training efforts, hidden at random; keep those under which the efforts of the
     participants to choose by are likeliest, and correct their intervals by the same participants."""
     run = loop.fingerprint(params, [signals, curves], Path(__file__))
-    with runtime.start().exact().applied() as place:
+    with runtime.start().exact().applied() as compute:
         table = read_table(curves)
         flow = load_rows(signals, len(table), (N_SAMPLES,))
         full = examples.full(table, flow)
@@ -77,7 +77,7 @@ def train_reconstructor(
         densities = {}
         for segment, rows in learned.items():
             log = Log(metrics / segment)
-            training = Training(place, f"train_reconstructor_{segment}", run, log)
+            training = Training(compute, f"train_reconstructor_{segment}", run, log)
             densities[segment] = _trained(params, rows, checked[segment], table, training)
             log.close()
         made_from = MadeFrom.of(artifacts.read_json(manifest)["source"], table.iloc[train])
@@ -92,15 +92,15 @@ def _trained(params: Params, learned: Examples, checked: Examples, table: pd.Dat
         torch.from_numpy(np.concatenate([getattr(e, part) for e in (learned, checked)]))
         for part in ("features", "numbers")
     )
-    first, place = len(learned.rows), training.place
+    first, compute = len(learned.rows), training.compute
     torch.manual_seed(params.seed)
     model = Density(params.density(learned))
     with threadpool_limits(limits=1, user_api="blas"):  # the same digits on any number of cores
         model.fit_scales(features[:first], numbers[:first])
-    model.to(place.device)
-    rows = torch.arange(len(features), device=place.device)
-    weights = loop.equal_people(table["seqn"].to_numpy()[checked.rows]).to(place.device)
-    task = DensityTask(model, features.to(place.device), numbers.to(place.device), rows[first:], weights)
-    fitted = loop.fit(task, params, rows[:first], place, training.name, training.run, training.log)
+    model.to(compute.device)
+    rows = torch.arange(len(features), device=compute.device)
+    weights = loop.equal_people(table["seqn"].to_numpy()[checked.rows]).to(compute.device)
+    task = DensityTask(model, features.to(compute.device), numbers.to(compute.device), rows[first:], weights)
+    fitted = loop.fit(task, params, rows[:first], compute, training.name, training.run, training.log)
     model.load_state_dict(fitted.weights)
     return model

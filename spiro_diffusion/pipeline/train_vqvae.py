@@ -1,4 +1,4 @@
-"""Stage train_vqvae: teach the VQ-VAE to write a curve as 64 tokens and read it back."""
+"""Stage train_vqvae: train the VQ-VAE that encodes a curve as 64 tokens."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,21 +49,21 @@ class Params(loop.Recipe):
 def train_vqvae(params: Params, *, signals: Path, curves: Path, vqvae: Path, metrics: Path) -> None:
     """Train the VQ-VAE on the train participants; keep the epoch that reads the curves of those to choose by best."""
     run = loop.fingerprint(params, [signals, curves], Path(__file__))
-    with runtime.start().exact().applied() as place:
+    with runtime.start().exact().applied() as compute:
         table = read_table(curves, ["seqn", "btps"])
         learned = np.sort(np.concatenate([rows_of_part(table, "train"), rows_of_part(table, "choosing")]))
         counted = np.empty((len(learned), time_grid.N_SAMPLES), dtype=np.float32)
         for part, some in pieces(load_rows(signals, len(table), (time_grid.N_SAMPLES,)), learned):
             counted[part] = some
         table = table.iloc[learned]
-        target = torch.from_numpy(dequantise.before(counted, table["btps"].to_numpy())).to(place.device)
-        flow = torch.from_numpy(counted).to(place.device)
+        target = torch.from_numpy(dequantise.before(counted, table["btps"].to_numpy())).to(compute.device)
+        flow = torch.from_numpy(counted).to(compute.device)
         torch.manual_seed(params.seed)
-        model = VQVAE(params.network).to(place.device)
-        train, choosing = rows_of(table, "train", place.device), rows_of(table, "choosing", place.device)
+        model = VQVAE(params.network).to(compute.device)
+        train, choosing = rows_of(table, "train", compute.device), rows_of(table, "choosing", compute.device)
         task = VQVAETask(model, flow, target, train, choosing, params.autoencoding)
         log = Log(metrics)
-        fitted = loop.fit(task, params, train, place, "train_vqvae", run, log)
+        fitted = loop.fit(task, params, train, compute, "train_vqvae", run, log)
         if distributed.rank() == 0:
             save_vqvae(vqvae, params.network, fitted.weights)
         log.close()

@@ -1,4 +1,4 @@
-"""Whether a run agrees with the committed figures, where its bytes cannot be theirs.
+"""Compare a run's figures with the committed ones, for runs whose bytes cannot be the same.
 
 Another seed moves the figures as another order of sums does: by chance. Of that, `metrics/spread.json` holds the SD of
 each headline figure over runs with n seeds. Two runs differ by less than t SD √2 in 95 of 100 cases, t being the
@@ -46,9 +46,9 @@ class Agreement:
         """What was found, in a line."""
         within, beyond, unknown = (self.of(state) for state in ("within", "beyond", "not measured"))
         measured = len(within) + len(beyond)
-        said = f"{len(within)} of {measured} figures within the spread over {self.seeds} seeds of the committed ones"
-        said += f"; beyond it: {', '.join(beyond)}" if beyond else ""
-        return said + (f"; of unknown spread: {', '.join(unknown)}" if unknown else "")
+        verdict = f"{len(within)} of {measured} figures within the spread over {self.seeds} seeds of the committed ones"
+        verdict += f"; beyond it: {', '.join(beyond)}" if beyond else ""
+        return verdict + (f"; of unknown spread: {', '.join(unknown)}" if unknown else "")
 
 
 def compare(folder: Path) -> Agreement:

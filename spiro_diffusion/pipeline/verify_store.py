@@ -1,4 +1,4 @@
-"""Whether what DVC stores is whole: every object read again and its hash held against dvc.lock.
+"""Verify DVC's store: read every object again and compare its hash with dvc.lock.
 
 An object's name is the MD5 of its bytes, but DVC 3.67 does not always look: it trusts an object of the cache that is
 read-only, a file in the workspace whose time and size it remembers, and an object of a remote without `verify = true`.

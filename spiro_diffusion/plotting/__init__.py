@@ -1,1 +1,1 @@
-"""The common style of all plots, and plots of curves."""
+"""The common style of plots, and plots of curves."""

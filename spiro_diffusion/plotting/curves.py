@@ -1,4 +1,4 @@
-"""Pictures of curves: flow against volume beside volume against time, in the common style."""
+"""Plots of curves: flow against volume beside volume against time."""
 
 from collections.abc import Sequence
 

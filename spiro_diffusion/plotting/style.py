@@ -1,4 +1,4 @@
-"""The style of every plot and of the page: the palette, fonts, and how a picture is written.
+"""Style of all plots and of the page: palette, fonts, and saving of pictures.
 
 Real is dark grey, generated blue, the floor light grey, everywhere. The bytes of a PNG depend on what is
 drawn and on the version of matplotlib alone.

@@ -1,4 +1,4 @@
-"""Intervals of completed efforts, corrected on people whose full efforts are known.
+"""Calibration of prediction intervals of completed efforts, on people whose full efforts are known.
 
 The volume still to come after a cut is drawn from a density. People whom it has not seen say how far it is off: by the
 median (`shift`), and by how much its 90 % interval must be wider or narrower to hold nine in ten of them (`factor`).

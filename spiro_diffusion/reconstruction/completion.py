@@ -1,4 +1,4 @@
-"""Completion of a user's interrupted effort: its faults, and what a full effort would have given, with intervals.
+"""Complete a user's interrupted effort: its faults, and the full effort with prediction intervals.
 
 The command line, the Python API and the page all come here.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
 SAME = 5e-3  # relative width below which an index counts as measured
-APART = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
+LARGEST_PEAK_RATIO = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
 LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
 
 
@@ -43,8 +43,8 @@ class Recovered:
     anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
     `notes`: what was done to the file. `others`: other efforts of the person that the draws were given. `made_from`:
     what the model was trained on. `measured_on`: whose efforts its intervals were corrected by, where they are the
-    user's. `wider`: the factor by which the intervals were widened, since the effort is unlike all that the model
-    learned from; None where it is not.
+    user's. `wider`: the factor by which the intervals were widened because the effort is dissimilar to the training
+    efforts; None where it is not.
     """
 
     person: pd.DataFrame
@@ -101,40 +101,40 @@ class Recovered:
         if self.trusted.all():
             return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
         what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
-        table, said = self.summary(), []
+        table, remarks = self.summary(), []
         for name in ("fvc", "fev1", "fef2575"):
             row, (label, unit, *_) = table.loc[name], INDICES[name]
             if row["high_90"] - row["low_90"] <= SAME * row["median"]:
-                said.append(f"{label} was measured, {row['median']:.2f} {unit}")
+                remarks.append(f"{label} was measured, {row['median']:.2f} {unit}")
             else:
-                said.append(
+                remarks.append(
                     f"{label} would most likely be {row['median']:.2f} {unit} (between {row['low_90']:.2f} and "
                     f"{row['high_90']:.2f} {unit} with 90 % probability; {row['recorded']:.2f} as recorded)"
                 )
         efforts = "another effort" if self.others == 1 else f"{self.others} other efforts"
         given = f", given {efforts} of the same person," if self.others else ""
-        full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(said)}."
+        full = f"{what[0].upper()}{what[1:]}. In a full effort{given} {'; '.join(remarks)}."
         return " ".join([full, *self.caveats, LIMIT])
 
     @property
     def caveats(self) -> list[str]:
         """Of whom the probability is, and what speaks against it: a sentence each."""
-        said = []
+        remarks = []
         if self.measured_on is not None:
-            said.append(f"The probability was measured on the efforts of {self.measured_on}.")
+            remarks.append(f"The probability was measured on the efforts of {self.measured_on}.")
         elif self.made_from:
             kind = "simulated" if self.made_from["data"] == "simulated" else "real"
-            said.append(
+            remarks.append(
                 f"The probability is of lungs, efforts and a spirometer like those of the "
                 f"{self.made_from['participants']} {kind} people of the training; others differ."
             )
         if self.wider is not None:
             widened = f" were widened by a factor of {self.wider:.2g} and" if self.wider > 1 else ""
-            said.append(
-                f"This effort is unlike those that the model learned from (99 of 100 are more alike): its intervals"
-                f"{widened} may not hold."
+            remarks.append(
+                f"This effort is dissimilar to those that the model was trained on (99 of 100 are more similar): its "
+                f"intervals{widened} may not hold."
             )
-        return said
+        return remarks
 
     def to_dict(self) -> dict[str, Any]:
         """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""
@@ -195,7 +195,7 @@ def recover(
     flow = np.asarray(flow, dtype=np.float64)
     t0 = spirometry.indices(flow[None], np.array([len(flow)])).t0
     if not np.isfinite(t0[0]):
-        raise SpiroError("the curve holds no expiration: no flow from which time zero could be told")
+        raise SpiroError("the curve holds no expiration: no flow from which time zero could be determined")
     found = faults.detect(flow, len(flow)) if spans is None else []
     end = len(flow) * SAMPLE_PERIOD_S - float(t0[0])
     mask = faults.trusted(found) if spans is None else _mask(spans, end)
@@ -243,13 +243,13 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
             raise SpiroError(f"{place}: expected flow in L/s of each 10 ms, a list of finite numbers")
         index = spirometry.indices(other[None], np.array([len(other)]))
         if not np.isfinite(index.t0[0]):
-            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be told")
+            raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be determined")
         if any(_same(other, one) for one in given):
             raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
-        if not 1 / APART < other.max() / peak < APART:
+        if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
-                f"{place}: peaks at {other.max():.4g} L/s, the spoiled effort at {peak:.4g} L/s: other units than L/s, "
-                "or another person"
+                f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: "
+                "other units than L/s, or another person"
             )
         given.append(other)
         wrong = sorted({fault.kind for fault in faults.detect(other, len(other))} - {"early end"})

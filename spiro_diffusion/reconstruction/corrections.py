@@ -1,4 +1,4 @@
-"""What people whom the densities of tails have not seen say of their intervals."""
+"""Interval corrections, measured on people whom the densities of tails were not trained on."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.reconstruction.calibration import Calibration
-from spiro_diffusion.reconstruction.unlikeness import Limits
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 
 
 class Corrections(NamedTuple):
@@ -15,9 +15,9 @@ class Corrections(NamedTuple):
     alone: Calibration  # of an effort of which nothing else is known
     given: Calibration  # of one beside other efforts of the person
     limits: Limits  # of what is like the training
-    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `unlikeness`; (0, 0) where it is not
+    axes: NDArray[np.float64]  # (f, f) on which that is measured, see `dissimilarity`; (0, 0) where it is not
 
     @classmethod
     def none(cls) -> "Corrections":
-        """Of densities that nobody has tried."""
+        """Of densities that were not validated."""
         return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))

@@ -1,4 +1,4 @@
-"""The densities of the hidden segments in one checkpoint, and what other people say of their intervals."""
+"""The densities of missing segments in one checkpoint, with the corrections of their intervals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,12 +19,12 @@ from spiro_diffusion.models.header import MadeFrom, configured
 from spiro_diffusion.models.mixture_density import Density, DensityConfig
 from spiro_diffusion.models.mixtures import Floats
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction import calibration, segments, unlikeness
+from spiro_diffusion.reconstruction import calibration, dissimilarity, segments
 from spiro_diffusion.reconstruction.calibration import Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
+from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import Segment
-from spiro_diffusion.reconstruction.unlikeness import Limits
 
 KIND = "reconstructor"
 AXES = "unlikeness.axes"
@@ -32,10 +32,10 @@ AXES = "unlikeness.axes"
 
 def constants() -> Constants:
     """What decides a draw beside weights and shapes."""
-    own = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
+    settings = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
     density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
-    corrected = {"levels": calibration.LEVELS, "farthest": unlikeness.FARTHEST}
-    parts = {"segments": own, "density": density, "corrections": corrected}
+    corrected = {"levels": calibration.LEVELS, "farthest": dissimilarity.FARTHEST}
+    parts = {"segments": settings, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
 
 
@@ -59,8 +59,8 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     made_from, densities = configured(MadeFrom, config, "made_from", path), {}
     for name in Segment:
         network = configured(DensityConfig, config.get("densities", {}), name, path)
-        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-        densities[name] = rebuilt(partial(Density, network), own, path)
+        settings = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        densities[name] = rebuilt(partial(Density, network), settings, path)
     alone, given = (configured(Calibration, config, name, path) for name in ("alone", "given"))
     axes, limits = tensors.get(AXES), configured(Limits, config, "limits", path)
     features = densities[Segment.TAIL].config.features - densities[Segment.TAIL].config.optional
@@ -69,27 +69,27 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     return densities, made_from, Corrections(alone, given, limits, axes.numpy().astype(np.float64))
 
 
-class Placed(NamedTuple):
+class DeviceDensity(NamedTuple):
     """A density where it computes; see `mixtures.Mixtures`."""
 
     model: Density
-    place: Runtime
+    runtime: Runtime
 
     @classmethod
-    def all(cls, densities: dict[Segment, Density], place: Runtime) -> "dict[Segment, Placed]":
+    def all(cls, densities: dict[Segment, Density], runtime: Runtime) -> "dict[Segment, DeviceDensity]":
         """Densities on a device."""
-        return {name: cls(model.to(place.device).eval(), place) for name, model in densities.items()}
+        return {name: cls(model.to(runtime.device).eval(), runtime) for name, model in densities.items()}
 
     @property
     def optional(self) -> int:
         return self.model.optional
 
     def draw(self, features: NDArray, draws: int, rng: np.random.Generator) -> Floats:
-        with self.place.applied():
+        with self.runtime.applied():
             return self.model.draw(features, draws, rng)
 
     def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
-        with self.place.applied():
+        with self.runtime.applied():
             return self.model.quantiles(features, levels)
 
     def standardised(self, features: NDArray) -> Floats:
@@ -102,4 +102,4 @@ def load_reconstructor(path: Path, generator: Generator) -> Reconstructor:
     Raises SpiroError where it is missing, damaged or of code with other constants.
     """
     densities, made_from, corrections = load_densities(path)
-    return Reconstructor(Placed.all(densities, generator.place), generator, asdict(made_from), corrections)
+    return Reconstructor(DeviceDensity.all(densities, generator.runtime), generator, asdict(made_from), corrections)

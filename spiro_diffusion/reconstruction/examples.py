@@ -1,4 +1,4 @@
-"""Full efforts, hidden at random: the examples that the reconstructor's densities learn from."""
+"""Training examples of the reconstructor: full efforts with randomly hidden segments."""
 
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
 
 
 def _late_rise(v: Floats) -> Floats:
-    """How far (n,) L/s the flow comes back after the first second, as `faults` tells another breath."""
+    """How far (n,) L/s the flow comes back after the first second, as `faults` detects another breath."""
     times = np.broadcast_to(np.arange(1.0, LATEST_S, 0.1), (len(v), round((LATEST_S - 1.0) / 0.1)))
     flow = (volume_at(v, times + faults.BREATH_S) - volume_at(v, times)) / faults.BREATH_S
     return np.asarray((flow - np.minimum.accumulate(flow, axis=1)).max(axis=1), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Monotone paths of volume through wanted points, and curves bent to them.
+"""Monotone volume paths through given points, and curves bent to follow them.
 
 A drawn curve seldom passes exactly the volumes that were measured or drawn beside it. `bend` maps its volume by a
 smooth monotone function, so that it does: flow is multiplied by that function's slope, which has no step, and the
@@ -12,7 +12,7 @@ from spiro_diffusion.physiology import monotone_cubic, time_grid
 
 Floats = NDArray[np.float64]
 
-PLAIN_SHARE = 0.1  # of a plain path in what is bent: a curve that ends too early still reaches the wanted points
+PLAIN_SHARE = 0.1  # of a plain path in what is bent: a curve that ends too early still reaches the given points
 STEEPEST = 3.0  # slope at an end over the secant: a cubic piece with more is not monotone (Fritsch and Carlson 1980)
 
 
@@ -29,7 +29,7 @@ def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Fl
     """Monotone cubic pieces through rising points, (n, m) at `at` (n, m); held constant beyond both ends.
 
     Args:
-        x, y: (n, k), both rising. first, last: (n,), wanted slopes at the ends.
+        x, y: (n, k), both rising. first, last: (n,), given slopes at the ends.
     """
     h = np.maximum(np.diff(x, axis=1), 1e-9)
     secant = np.diff(y, axis=1) / h

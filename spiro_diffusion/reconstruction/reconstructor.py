@@ -1,4 +1,4 @@
-"""Full efforts for interrupted ones: what is hidden is drawn given what was measured and who blew.
+"""Complete interrupted efforts: draw the missing segments given the measured part and the person.
 
 1. Small conditional densities (`mixture_density`) draw how much air was still to come, for how long, and where its
    volume passes a few knots; likewise of gaps and of onsets (`segments`). They may be given another effort of the
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models import effort_facts
 from spiro_diffusion.physiology import mean_surface, time_grid
-from spiro_diffusion.reconstruction import monotone, segments, sibling_efforts, unlikeness
+from spiro_diffusion.reconstruction import dissimilarity, monotone, segments, sibling_efforts
 from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration
 from spiro_diffusion.reconstruction.corrections import Corrections
-from spiro_diffusion.reconstruction.segments import Answer, Floats, Places, Segment, last_edge
+from spiro_diffusion.reconstruction.segments import Floats, Places, Segment, Stretch, last_edge
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Bools = NDArray[np.bool_]
 
 
 class Known(NamedTuple):
-    """Of N efforts: `mean_surface.features` (N, 12) of who blew, and their best other efforts."""
+    """Conditions of N efforts: `mean_surface.features` (N, 12) of the person, and their best other efforts."""
 
     surfaces: Floats
     others: Others
@@ -45,24 +45,24 @@ class Filled(NamedTuple):
     """One hidden stretch of N efforts (`rows` (N,) where there is one), and what was drawn for it."""
 
     rows: Bools
-    answer: Answer
+    stretch: Stretch
     first: Floats  # (N,) L/s, flow at its begin
     last: Floats  # (N,) L/s, at its end
     bins: Bools  # (N, bins) that it covers
 
     def plain(self, increments: Floats) -> Floats:
         """Increments (N, bins) with a plain path in its place."""
-        return self._with(increments, monotone.plain(*self.answer, self.first, self.last))
+        return self._with(increments, monotone.plain(*self.stretch, self.first, self.last))
 
     def bent(self, increments: Floats, volumes: Floats) -> Floats:
         """Increments with drawn curves, volumes (N, edges), bent into its place."""
-        return self._with(increments, monotone.bend(volumes, *self.answer, self.first, self.last))
+        return self._with(increments, monotone.bend(volumes, *self.stretch, self.first, self.last))
 
     def some(self, rows: Places) -> "Filled":
         """Of some of the efforts."""
         return Filled(
             self.rows[rows],
-            Answer(*(part[rows] for part in self.answer)),
+            Stretch(*(part[rows] for part in self.stretch)),
             self.first[rows],
             self.last[rows],
             self.bins[rows],
@@ -210,7 +210,7 @@ class Reconstructor:
     def _hidden(
         self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
     ) -> tuple[Floats, list[Filled]]:
-        """The hidden stretches of N efforts, drawn one after the other: each knows what is filled in before it.
+        """The hidden stretches of N efforts, drawn one after the other, each conditioned on those before it.
 
         Args:
             increments: (N, bins) L a bin. hold: (N, bins) trusted.
@@ -238,8 +238,8 @@ class Reconstructor:
         numbers = self._numbers(Segment.GAP, np.column_stack([seen, given]), rng)
         bins = np.arange(time_grid.N_SAMPLES)
         covers = (bins >= begin[:, None]) & (bins < end[:, None])
-        answer = segments.gap_answer(numbers, v, begin, close)
-        return Filled(end > begin, answer, _flow_before(v, begin), _flow_after(v, end), covers)
+        stretch = segments.gap_stretch(numbers, v, begin, close)
+        return Filled(end > begin, stretch, _flow_before(v, begin), _flow_after(v, end), covers)
 
     def _tail(self, v: Floats, cut: Places, known: Known, rng: np.random.Generator) -> Filled:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
@@ -248,8 +248,8 @@ class Reconstructor:
         numbers = self._numbers(Segment.TAIL, features, rng)
         numbers[:, 0] = self._corrected(numbers[:, 0], features, place, known.others)
         covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
-        answer = segments.tail_answer(numbers, v, place)
-        return Filled(rows, answer, _flow_before(v, place), np.zeros(len(v)), covers)
+        stretch = segments.tail_stretch(numbers, v, place)
+        return Filled(rows, stretch, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
         self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
@@ -263,11 +263,11 @@ class Reconstructor:
         seen = segments.onset_features(v, join, last_edge(hold), known.surfaces)
         given = sibling_efforts.onset_features(known.others, v, join)
         numbers = self._numbers(Segment.ONSET, np.column_stack([seen, given]), rng)
-        answer = segments.onset_answer(numbers, v, join)
-        new = np.abs(time_grid.EDGES_S - answer.times[:, -1:]).argmin(axis=1)
+        stretch = segments.onset_stretch(numbers, v, join)
+        new = np.abs(time_grid.EDGES_S - stretch.times[:, -1:]).argmin(axis=1)
         new = np.where(rows, new, join)
         begins = time_grid.EDGES_S[new][:, None]
-        times = np.column_stack([answer.times[:, :-1] * begins / answer.times[:, -1:], begins])
+        times = np.column_stack([stretch.times[:, :-1] * begins / stretch.times[:, -1:], begins])
         times[:, 0] = segments.BEGIN_S
 
         earlier = time_grid.EDGES_S[None] - (begins - time_grid.EDGES_S[join][:, None])
@@ -280,7 +280,7 @@ class Reconstructor:
         increments = np.where(rows[:, None], moved, increments)
         flow = _flow_after(_volume(increments), new)
         covers = rows[:, None] & (bins < new[:, None])
-        filled = Filled(rows, Answer(times, answer.volumes), np.zeros(len(v)), flow, covers)
+        filled = Filled(rows, Stretch(times, stretch.volumes), np.zeros(len(v)), flow, covers)
         return increments, np.where(rows[:, None], kept, hold), filled
 
     def _numbers(self, segment: Segment, features: Floats, rng: np.random.Generator) -> Floats:
@@ -299,7 +299,7 @@ class Reconstructor:
 
     def _unlike(self, seen: Floats, cut: Places) -> Bools:
         """Whether what is seen of efforts, (n, f) features of their tails, is far from the training's."""
-        found = unlikeness.scores(self.densities[Segment.TAIL].standardised(seen), self.corrections.axes)
+        found = dissimilarity.scores(self.densities[Segment.TAIL].standardised(seen), self.corrections.axes)
         return self.corrections.limits.passed(found, time_grid.EDGES_S[cut])
 
 

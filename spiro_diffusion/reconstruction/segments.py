@@ -1,4 +1,4 @@
-"""Hidden segments of an effort as a few numbers, and what is seen of it as features.
+"""Missing segments of an effort as a few numbers, and features of its measured part.
 
 The segments of `Segment` cover any mask over the bins of the grid. A full effort has each, wherever it is hidden, so
 that every full training effort is as many examples as one likes.
@@ -42,7 +42,7 @@ class Segment(StrEnum):
     ONSET = "onset"  # how fast the begin would have been, instead of a slow start
 
 
-class Answer(NamedTuple):
+class Stretch(NamedTuple):
     """A hidden stretch as points of time and volume, its ends included: (n, k) s after time zero, (n, k) L."""
 
     times: Floats
@@ -83,7 +83,7 @@ def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
     return np.column_stack([np.log((rest + LEAST_L) / seen), np.log(time + LEAST_S), _sticks(out)])
 
 
-def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
+def tail_stretch(numbers: Floats, v: Floats, cut: Places) -> Stretch:
     """The inverse of `tail_numbers` for efforts seen up to `cut`; the tail ends within the grid.
 
     No tail is faster in the mean than the flow before the cut: late flow only falls.
@@ -95,15 +95,15 @@ def tail_answer(numbers: Floats, v: Floats, cut: Places) -> Answer:
     rest = np.minimum(rest, FASTER * _flows(v, begin, -np.array(BEFORE_S)).max(axis=1) * time)
     out = np.column_stack([0 * rest, _shares(numbers[:, 2:]), 0 * rest + 1])
     parts = np.concatenate([[0], KNOTS, [1]])
-    return Answer(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
+    return Stretch(begin[:, None] + time[:, None] * parts, seen[:, None] + rest[:, None] * out)
 
 
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
-    """What is seen before a cut, (n, f), and who blew: `surface` (n, 12) is `mean_surface.features`.
+    """Features (n, f) of the part before a cut and of the person: `surface` (n, 12) is `mean_surface.features`.
 
     Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
     device, and a tail on neither (docs/experiments.md, row 101). The windows say little of how flow bends within them:
-    that is told by `_shape`, and decides much of an early tail (row 118).
+    that is described by `_shape`, and decides much of an early tail (row 118).
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
     held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
@@ -151,12 +151,12 @@ def gap_numbers(v: Floats, begin: Places, end: Places) -> Floats:
     return np.column_stack([np.log((passed + LEAST_L) / (_straight(v, begin, end) + LEAST_L)), _logit(share)])
 
 
-def gap_answer(numbers: Floats, v: Floats, begin: Places, end: Places) -> Answer:
+def gap_stretch(numbers: Floats, v: Floats, begin: Places, end: Places) -> Stretch:
     """The inverse of `gap_numbers`."""
     first, last, low = time_grid.EDGES_S[begin], time_grid.EDGES_S[end], at(v, begin)
     passed = np.maximum(np.exp(numbers[:, 0]) * (_straight(v, begin, end) + LEAST_L) - LEAST_L, 0)
     middle = low + passed / (1 + np.exp(-numbers[:, 1]))
-    return Answer(np.column_stack([first, (first + last) / 2, last]), np.column_stack([low, middle, low + passed]))
+    return Stretch(np.column_stack([first, (first + last) / 2, last]), np.column_stack([low, middle, low + passed]))
 
 
 def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floats:
@@ -188,16 +188,16 @@ def onset_numbers(v: Floats, join: Places) -> Floats:
     return np.column_stack([np.log(time + LEAST_S), _sticks(out)])
 
 
-def onset_answer(numbers: Floats, v: Floats, join: Places) -> Answer:
+def onset_stretch(numbers: Floats, v: Floats, join: Places) -> Stretch:
     """The inverse of `onset_numbers`; the time of the join is its last, not that of `join`."""
     seen = at(v, join)
     time = np.clip(np.exp(numbers[:, 0]) - LEAST_S, 0.02, 2.0)
     times = np.column_stack([0 * time + BEGIN_S, time[:, None] * ONSET_KNOTS, time])
-    return Answer(times, seen[:, None] * np.column_stack([0 * time, _shares(numbers[:, 1:]), 0 * time + 1]))
+    return Stretch(times, seen[:, None] * np.column_stack([0 * time, _shares(numbers[:, 1:]), 0 * time + 1]))
 
 
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:
-    """What is seen from a join to a cut, (n, f), without the time of the join: it is what is asked."""
+    """What is seen from a join to a cut, (n, f), without the time of the join, which is the target."""
     seen, t = np.maximum(at(v, join), LEAST_L), time_grid.EDGES_S[join]
     held = np.clip(v, seen[:, None], at(v, cut)[:, None])
     flows = _flows(held, t, np.array(AROUND_S))

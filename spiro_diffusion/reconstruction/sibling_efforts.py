@@ -1,4 +1,4 @@
-"""Other efforts of the same person as a condition: the hidden segment in the best of them.
+"""Other efforts of the same person as a condition: the missing segment in the best of them.
 
 The best other effort (largest sum of FEV1 and FVC) is hidden as the interrupted one is; the densities are given what it
 hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where there is no other effort
@@ -48,11 +48,11 @@ class Others(NamedTuple):
 def siblings(curves: pd.DataFrame, rows: Places) -> Places:
     """Rows (n, m) of the other acceptable efforts of whoever made each of `rows` (n,), in the same part of the test
     (before or after the bronchodilator: the lung differs); NONE where there are fewer. Never the effort itself."""
-    who = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
+    session = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
     known = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
     good = np.flatnonzero(known)
-    good = good[np.argsort(who[good], kind="stable")]
-    begin, end = (np.searchsorted(who[good], who[rows], side=side) for side in ("left", "right"))
+    good = good[np.argsort(session[good], kind="stable")]
+    begin, end = (np.searchsorted(session[good], session[rows], side=side) for side in ("left", "right"))
     place = begin[:, None] + np.arange((end - begin).max(initial=1))
     found = np.where(place < end[:, None], np.append(good, NONE)[np.minimum(place, len(good))], NONE)
     return np.where(found == rows[:, None], NONE, found)
@@ -76,32 +76,34 @@ def some(found: Places, rng: np.random.Generator) -> Places:
 
 def tail_features(others: Others, v: Floats, cut: Places) -> Floats:
     """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `segments.tail_features`."""
-    own = _whole(others)
-    answer = segments.tail_numbers(own, cut, np.maximum(_end(own), cut))
-    return _compared(others, own, answer, segments.at(own, cut), segments.at(v, cut))
+    sibling = _whole(others)
+    numbers = segments.tail_numbers(sibling, cut, np.maximum(_end(sibling), cut))
+    return _compared(others, sibling, numbers, segments.at(sibling, cut), segments.at(v, cut))
 
 
 def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Floats:
     """What passed in the other effort at the time of the gap, (n, f)."""
-    own = _whole(others)
-    return _compared(others, own, segments.gap_numbers(own, begin, end), segments.at(own, begin), segments.at(v, begin))
+    sibling = _whole(others)
+    return _compared(
+        others, sibling, segments.gap_numbers(sibling, begin, end), segments.at(sibling, begin), segments.at(v, begin)
+    )
 
 
 def onset_features(others: Others, v: Floats, join: Places) -> Floats:
-    """How fast the other effort gave the volume at the join, (n, f); when this one did is what is asked."""
-    own, seen = _whole(others), segments.at(v, join)
-    passed = own >= seen[:, None]
-    place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(own))
+    """How fast the other effort gave the volume at the join, (n, f); when this one did is the target."""
+    sibling, seen = _whole(others), segments.at(v, join)
+    passed = sibling >= seen[:, None]
+    place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(sibling))
     place = np.maximum(place, time_grid.LEAD_SAMPLES + 1)
-    return _compared(others, own, segments.onset_numbers(own, place), segments.at(own, place), seen)
+    return _compared(others, sibling, segments.onset_numbers(sibling, place), segments.at(sibling, place), seen)
 
 
-def _compared(others: Others, own: Floats, answer: Floats, there: Floats, here: Floats) -> Floats:
-    fvc, here = own[:, -1], np.maximum(here, LEAST_L)
-    last = fvc - volume_at(own, time_grid.EDGES_S[_end(own)][:, None] - 1.0)[:, 0]
+def _compared(others: Others, sibling: Floats, numbers: Floats, there: Floats, here: Floats) -> Floats:
+    fvc, here = sibling[:, -1], np.maximum(here, LEAST_L)
+    last = fvc - volume_at(sibling, time_grid.EDGES_S[_end(sibling)][:, None] - 1.0)[:, 0]
     compared = np.column_stack(
         [
-            answer,
+            numbers,
             np.log(there / here),
             np.log(fvc / here),
             np.log((last + LEAST_L) / fvc),
@@ -116,8 +118,8 @@ def _whole(others: Others) -> Floats:
     return np.maximum(others.volumes, LEAST_L)  # it has a logarithm
 
 
-def _end(own: Floats) -> Places:
-    return (own >= own[:, -1:]).argmax(axis=1)
+def _end(sibling: Floats) -> Places:
+    return (sibling >= sibling[:, -1:]).argmax(axis=1)
 
 
 def _size(curves: pd.DataFrame) -> Floats:

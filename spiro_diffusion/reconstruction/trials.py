@@ -1,4 +1,4 @@
-"""Full efforts of people whom the densities have not seen, cut at a few times: how far the drawn tails are off."""
+"""Cut full efforts of people not trained on, and measure the errors of the drawn tails."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.models.mixtures import Mixtures
 from spiro_diffusion.physiology import mean_surface, time_grid
-from spiro_diffusion.reconstruction import calibration, segments, sibling_efforts, unlikeness
+from spiro_diffusion.reconstruction import calibration, dissimilarity, segments, sibling_efforts
 from spiro_diffusion.reconstruction.calibration import LEVELS, Case
 from spiro_diffusion.reconstruction.corrections import Corrections
 from spiro_diffusion.reconstruction.examples import Examples
@@ -39,10 +39,12 @@ def corrections(tail: Mixtures, learned: Examples, signals: NDArray, curves: pd.
     alone = [_case(tail, one, given=False) for one in cuts]
     beside = [_case(tail, one, given=True) for one in cuts]
     fitted = calibration.fit(alone)
-    own = learned.features[:, : -tail.optional].astype(np.float64)
-    axes = unlikeness.axes(tail.standardised(own)).astype(np.float32).astype(np.float64)  # as the checkpoint keeps them
-    scores = [unlikeness.scores(tail.standardised(one.seen), axes) for one in cuts]
-    return Corrections(fitted, calibration.fit(beside), unlikeness.limits(alone, scores, fitted), axes)
+    features = learned.features[:, : -tail.optional].astype(np.float64)
+    axes = (
+        dissimilarity.axes(tail.standardised(features)).astype(np.float32).astype(np.float64)
+    )  # as the checkpoint keeps them
+    scores = [dissimilarity.scores(tail.standardised(one.seen), axes) for one in cuts]
+    return Corrections(fitted, calibration.fit(beside), dissimilarity.limits(alone, scores, fitted), axes)
 
 
 def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cut:

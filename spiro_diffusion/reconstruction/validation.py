@@ -1,4 +1,4 @@
-"""Completions tried on recorded efforts of real people, and corrected by them.
+"""Validate and calibrate completions on recorded efforts of real people.
 
 A recorded effort is cut, its rest is drawn from what came before the cut and from age, height and sex alone, and the
 volume that is drawn for the time at which the record ends is compared with the recorded one. Whether the effort had
@@ -35,11 +35,11 @@ class Recorded(NamedTuple):
     people: pd.DataFrame  # n rows as `subjects.conditioned` makes them
     signals: NDArray[np.float32]  # (n, bins) L/s
     end_s: Floats  # (n,) s after time zero, at which the record ends
-    said: list[str]  # what was read, and who was left out
+    notes: list[str]  # what was read, and who was left out
 
     def some(self, rows: NDArray) -> "Recorded":
         """Those of some people."""
-        return Recorded(self.people.iloc[rows].reset_index(drop=True), self.signals[rows], self.end_s[rows], self.said)
+        return Recorded(self.people.iloc[rows].reset_index(drop=True), self.signals[rows], self.end_s[rows], self.notes)
 
 
 class Completed(NamedTuple):
@@ -57,7 +57,7 @@ def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Re
 
     Who is beyond the trained ages and heights is left out, and said.
 
-    Raises SpiroError as that does, and where nobody is left.
+    Raises SpiroError as that does, and where no person is left.
     """
     found = people_files.read_folder(folder, btps=btps)
     people = found.people.assign(place=range(len(found.people)))
@@ -68,7 +68,7 @@ def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Re
         row = int(ats_ers.best_efforts(index.fev1, index.fvc, [0] * len(index.fvc), [True] * len(index.fvc)).argmax())
         signals.append(time_grid.to_grid(curves.flow[row : row + 1], index.t0[row : row + 1])[0])
         ends.append(curves.points[row] * SAMPLE_PERIOD_S - float(index.t0[row]))
-    return Recorded(kept.table, np.stack(signals), np.array(ends), [*found.said, *kept.warnings])
+    return Recorded(kept.table, np.stack(signals), np.array(ends), [*found.notes, *kept.warnings])
 
 
 def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, seed: int) -> Completed:

@@ -1,1 +1,1 @@
-"""Plots, reports and cards made from stored figures."""
+"""Plots, reports and model cards made from stored figures."""

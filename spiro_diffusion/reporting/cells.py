@@ -1,4 +1,4 @@
-"""Figures as the cells of tables."""
+"""Format figures as table cells."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Plots of completions: errors beside the baselines', sharpness and coverage, and some efforts drawn anew."""
+"""Plots of completions: errors against the baselines, sharpness, coverage, and example efforts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,15 +39,15 @@ def errors(result: dict[str, Any]) -> Canvas:
     for ax, figure, title in ((axes[0], "error", "median absolute error"), (axes[1], "crps", "CRPS")):
         for name, colour in colours.items():
             values = [case[name]["fvc"][figure]["value"] for case in cases.values()]
-            own = name == "generator"
+            is_generator = name == "generator"
             ax.plot(
                 places,
                 [np.nan if v is None else 1000 * v for v in values],
-                "o-" if own else ".-",
+                "o-" if is_generator else ".-",
                 color=colour,
-                lw=2 if own else 1,
+                lw=2 if is_generator else 1,
                 label=NAMES[name],
-                zorder=3 if own else 2,
+                zorder=3 if is_generator else 2,
             )
         ax.set(yscale="log", ylabel="mL", title=f"FVC: {title}")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -100,8 +100,8 @@ def efforts(shown: Mapping[str, NDArray]) -> Canvas:
                 ax.fill_between(edges, *ends, color=style.GENERATED, alpha=opacity, lw=0)
             ax.plot(edges, shown["volume"][i], color=style.REAL, lw=1, ls=":")
             ax.plot(edges[seen], shown["volume"][i][seen], color=style.REAL, lw=2)
-            who = f"{SEXES[int(shown['sex'][i])]}, {shown['age'][i]:.0f} y, FEV1/FVC {shown['ratio'][i]:.2f}"
-            ax.set(xlim=(-0.3, SHOWN_S), title=who)
+            title = f"{SEXES[int(shown['sex'][i])]}, {shown['age'][i]:.0f} y, FEV1/FVC {shown['ratio'][i]:.2f}"
+            ax.set(xlim=(-0.3, SHOWN_S), title=title)
         row[0].set_ylabel(f"cut at {cut_s:g} s\nvolume (L)")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")

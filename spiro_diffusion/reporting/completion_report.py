@@ -1,4 +1,4 @@
-"""The page of completions: what was interrupted, how far the draws were off, and what that does not prove."""
+"""The report of completions: interrupted efforts, errors of the draws, and limitations."""
 
 from collections.abc import Mapping
 from functools import partial

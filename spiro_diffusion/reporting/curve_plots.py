@@ -1,4 +1,4 @@
-"""The plots of curves and draws in an evaluation: one function a picture, from the arrays of `evaluation.shown`."""
+"""Plots of the evaluation's curves and draws, one function a picture, from the arrays of `evaluation.plot_data`."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, SEXES
-from spiro_diffusion.evaluation.shown import PERCENTILES_OF, Arrays
+from spiro_diffusion.evaluation.plot_data import PERCENTILES_OF, Arrays
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.plotting.style import ALERT, GENERATED, REAL, SOFT, ZERO

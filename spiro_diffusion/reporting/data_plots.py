@@ -1,4 +1,4 @@
-"""Plots of the data half: agreement with the published values, and what the grid keeps.
+"""Plots of the data stages: agreement with the published values, and resampling error.
 
 From the arrays that the stage resample stores: for each judged index `best_…` and `published_…` (n,), one `signal`
 (512,) in L/s with the `edges` (513,) in s of its bins, and the number of `curves`.

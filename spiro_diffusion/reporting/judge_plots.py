@@ -1,4 +1,4 @@
-"""The plots of the judge's figures, drawn for a physician: one function a picture, one picture a question.
+"""Plots of the judge's figures: one function a picture, one picture a question.
 
 Held-out curves are dark grey, generated ones blue, the floor light grey, everywhere.
 """
@@ -50,11 +50,11 @@ def calibration(tree: Tree, floor: Tree) -> Canvas:
         ax = axes[2, column]
         ax.plot([40, 100], [40, 100], color=REAL, lw=0.9, ls="--")
         for k, (level, label) in enumerate(LEVELS.items()):
-            for source, colour, who in ((floor, FLOOR, "floor"), (tree, GENERATED, "generated")):
+            for source, colour, series in ((floor, FLOOR, "floor"), (tree, GENERATED, "generated")):
                 marker = "o" if level == "every" else "D"
                 x = np.array(COVERAGES) + (k - 0.5) * 1.6
                 found = [at(source, named(f"coverage_{n}", level, name)) for n in COVERAGES]
-                _points(ax, x, found, colour, marker, f"{who}, {label}", scale=100)
+                _points(ax, x, found, colour, marker, f"{series}, {label}", scale=100)
         ax.set_xticks(COVERAGES)
         ax.set_xlabel("nominal (%)")
         if column == 0:
@@ -80,23 +80,25 @@ def spread(tree: Tree, floor: Tree, source: Source) -> Canvas:
     x = np.arange(len(JUDGED), dtype=float)
     for row, (level, label) in enumerate(LEVELS.items()):
         for ax, figure in zip(axes[row], ("explained_variance", "residual_sd"), strict=False):
-            for k, (side, key, colour, who) in enumerate(
+            for k, (side, key, colour, series) in enumerate(
                 (
                     (floor, figure, FLOOR, f"floor: {source.word}, training people"),
                     (tree, f"{figure}_real", REAL, source.held_out),
                     (tree, figure, GENERATED, "generated"),
                 )
             ):
-                _points(ax, x + (k - 1) * 0.2, _of_indices(side, key, level), colour, "o", who)
+                _points(ax, x + (k - 1) * 0.2, _of_indices(side, key, level), colour, "o", series)
             ax.set_xticks(x, LABELS)
             ax.set_ylim(0, 1 if figure == "explained_variance" else None)
         ax = axes[row, 2]
         rule = TARGETS["residual_sd"].rule
         ax.axhspan(rule.low, rule.high, color=GENERATED, alpha=0.1, lw=0)
         ax.axhline(1, color=REAL, lw=0.9, ls="--")
-        for k, (part, who, marker) in enumerate((("", "all", "o"), ("_male", "male", "s"), ("_female", "female", "^"))):
+        for k, (part, series, marker) in enumerate(
+            (("", "all", "o"), ("_male", "male", "s"), ("_female", "female", "^"))
+        ):
             found = _of_indices(tree, f"residual_sd_ratio{part}", level)
-            _points(ax, x + (k - 1) * 0.2, found, GENERATED, marker, who)
+            _points(ax, x + (k - 1) * 0.2, found, GENERATED, marker, series)
         ax.set_xticks(x, LABELS)
         low, high = ax.get_ylim()
         ax.set_ylim(low, high + 0.16 * (high - low))
@@ -156,10 +158,10 @@ def two_sample(trees: Mapping[str, Tree]) -> Canvas:
             (axes[row, 1], [f"{name}_clinical" for name in OVERLAPS], OVERLAPS),
         ):
             x = np.arange(len(names), dtype=float)
-            for k, (who, tree) in enumerate(trees.items()):
+            for k, (series, tree) in enumerate(trees.items()):
                 place = x + (k - (len(trees) - 1) / 2) * 0.8 / len(trees)
                 found = [at(tree, named(name, level)) for name in names]
-                _points(ax, place, found, SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)], who)
+                _points(ax, place, found, SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)], series)
             ax.set_xticks(x, ticks)
             ax.set_ylim(0, None)
         axes[row, 0].axhline(0.5, color=REAL, lw=0.9, ls="--")
@@ -172,15 +174,15 @@ def two_sample(trees: Mapping[str, Tree]) -> Canvas:
 
 
 def violations(tree: Tree, source: Source) -> Canvas:
-    """Rates of curves that cannot be, or are not what was asked for."""
+    """Rates of curves that are impossible or not as requested."""
     canvas, axes = canvas_of(1, 2, 10.5, 3.8, sharey=True)
     x = np.arange(len(RULES), dtype=float)
     for ax, (level, label) in zip(axes[0], LEVELS.items(), strict=True):
-        for k, (suffix, colour, who) in enumerate((("_real", REAL, source.held_out), ("", GENERATED, "generated"))):
+        for k, (suffix, colour, series) in enumerate((("_real", REAL, source.held_out), ("", GENERATED, "generated"))):
             found = [at(tree, named(f"{rule}{suffix}", level)) for rule in RULES]
             place = x + (k - 0.5) * 0.36
             ax.bar(place, [100 * np.nan_to_num(_number(f)) for f in found], 0.34, color=colour, alpha=0.55)
-            _points(ax, place, found, colour, "o", who, scale=100)
+            _points(ax, place, found, colour, "o", series, scale=100)
         ax.set_xticks(x, [textwrap.fill(words, 13) for words in RULES.values()])
         ax.set_title(label)
     axes[0, 0].set_ylim(bottom=0)  # of both, after both are drawn

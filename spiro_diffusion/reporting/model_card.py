@@ -1,4 +1,4 @@
-"""The model card: data, use, limits and figures of a trained model as Markdown, made from what the judge found.
+"""The model card: data, use, limits and figures of a trained model as Markdown.
 
 After Mitchell et al. 2019 (doi 10.1145/3287560.3287596). It lies beside the checkpoints and is no output of a stage:
 writing it changes nothing that DVC knows.

@@ -1,4 +1,4 @@
-"""The report of an evaluation: its pictures, and one HTML file that holds them and asks no network for anything."""
+"""The report of an evaluation: its pictures, and one self-contained HTML file."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -15,9 +15,9 @@ from spiro_diffusion.core.artifacts import read_json, read_npz, write_text
 from spiro_diffusion.core.vocabulary import INDICES, JUDGED, Split
 from spiro_diffusion.evaluation import registry, response, session_judge, targets
 from spiro_diffusion.evaluation.figures import Tree
+from spiro_diffusion.evaluation.plot_data import Arrays
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.registry import ALL_LEVELS, LEVELS, READ_VERDICTS, Line, at
-from spiro_diffusion.evaluation.shown import Arrays
 from spiro_diffusion.evaluation.targets import Judged
 from spiro_diffusion.plotting import style
 from spiro_diffusion.reporting import curve_plots, data_plots, judge_plots, session_plots
@@ -80,19 +80,19 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
 
 def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
     """The pictures of an evaluation by name."""
-    own, floor, source = record.generator, record.floor, source_of(record.data["source"])
+    generated, floor, source = record.generator, record.floor, source_of(record.data["source"])
     pictures: dict[str, Callable[[], Canvas]] = {
         "flow_volume": partial(curve_plots.flow_volume, shown, source),
         "volume_time": partial(curve_plots.volume_time, shown, source),
         "percentiles_age": partial(curve_plots.percentiles, shown, source, "age"),
         "percentiles_height": partial(curve_plots.percentiles, shown, source, "height"),
         "reconstruction": partial(curve_plots.round_trip, shown, source),
-        "spread": partial(judge_plots.spread, own, floor, source),
-        "calibration": partial(judge_plots.calibration, own, floor),
-        "wasserstein": partial(judge_plots.wasserstein, own),
+        "spread": partial(judge_plots.spread, generated, floor, source),
+        "calibration": partial(judge_plots.calibration, generated, floor),
+        "wasserstein": partial(judge_plots.wasserstein, generated),
         "two_sample": partial(judge_plots.two_sample, record.candidates),
         "copying": partial(curve_plots.copying, shown, source),
-        "violations": partial(judge_plots.violations, own, source),
+        "violations": partial(judge_plots.violations, generated, source),
     }
     return pictures | ({"training": partial(curve_plots.training, logs)} if logs else {})
 
@@ -197,7 +197,7 @@ def _by_name(judged: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _what(path: str) -> str:
-    """A figure's path in words: the parts that tell it from its neighbours."""
+    """A figure's path in words: the parts that distinguish it from its neighbours."""
     parts = [p for p in path.split(".")[1:] if p not in (*LEVELS, "unweighted")]
     parts = [p.removesuffix("_ml").removesuffix("_percent") for p in parts]  # the unit stands beside the number
     return ", ".join(INDICES[p].label if p in JUDGED else p.replace("_", " ") for p in parts)

@@ -1,4 +1,4 @@
-"""The plot of the sessions' figures, and the rows of their table."""
+"""The plot of the figures of sessions, and the rows of their table."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is said of the data that judged, by their source, so that no simulated curve is called real."""
+"""Wording for each data source in reports, so that no simulated curve is called real."""
 
 from typing import NamedTuple
 

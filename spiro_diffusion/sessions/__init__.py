@@ -1,4 +1,4 @@
-"""A person's session as a clinician reads it: best values, grades, pattern, change, and its page."""
+"""A person's session as a clinician reads it: best values, grades, pattern, change, and a printable page."""
 
 from spiro_diffusion.sessions.interpretation import Interpretation, interpret
 from spiro_diffusion.sessions.reading import read_session

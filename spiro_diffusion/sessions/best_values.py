@@ -1,4 +1,4 @@
-"""The best values of a session, beside what is expected of the person.
+"""The best values of a session, with reference values.
 
 ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST): the largest FEV1 and the largest FVC, which may be of different blows;
 FEF25-75 of the blow with the largest sum of both. NHANES took the largest of every index.

@@ -1,4 +1,4 @@
-"""The sessions of all people of a folder: one table, and one person's trouble stops nobody else's."""
+"""Read the sessions of all people of a folder into one table; an error in one does not stop the others."""
 
 import hashlib
 import json
@@ -93,7 +93,7 @@ def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return ({str(key): value for key, value in row.items()} for row in table.to_dict(orient="records"))
 
 
-def _said(row: dict[str, Any], column: str) -> str:
+def _cell(row: dict[str, Any], column: str) -> str:
     """What a cell that may be empty says."""
     cell = row.get(column)
     return "" if cell is None or cell != cell else str(cell).strip()  # noqa: PLR0124 (NaN)
@@ -101,7 +101,7 @@ def _said(row: dict[str, Any], column: str) -> str:
 
 def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
     """The file of a person's blows, and of those after the bronchodilator where the table names one."""
-    post = _said(row, POST)
+    post = _cell(row, POST)
     own = sorted(
         f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]) and f.name != post
     )
@@ -124,8 +124,8 @@ def _row(
 ) -> tuple[dict[str, Any], bool]:
     """A person's row of the table, and whether it was made now."""
     made = (VERSION, *((pages.suffix, pages.version) if pages else ()))
-    said = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
-    key = hashlib.sha256(said.encode())
+    content = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
+    key = hashlib.sha256(content.encode())
     for file in files:
         if not file.is_file():
             raise SpiroError(f"{file}: no such file")
@@ -135,7 +135,7 @@ def _row(
     there = page is None or page.is_file()
     if there and stored.is_file() and (before := artifacts.read_json(stored)).get("key") == key.hexdigest():
         return dict(before["row"]), False
-    person = Person(row["age"], row["height"], row["sex"], _said(row, "group") or None, name)  # type: ignore[arg-type]
+    person = Person(row["age"], row["height"], row["sex"], _cell(row, "group") or None, name)  # type: ignore[arg-type]
     post = files[1] if len(files) > 1 else None
     read = interpret(read_session(files[0], person, post=post, btps=row["btps"]))
     if pages and page:

@@ -1,4 +1,4 @@
-"""What the best values mean, by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
+"""Interpretation of best values by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 
 Spirometry alone names a pattern, no disease: where FVC is low, lung volumes decide.
 """
@@ -202,34 +202,36 @@ def _fev1_vc(session: Session, values: dict[str, Values]) -> dict[Phase, float]:
 
 
 def _statements(read: Interpretation) -> list[Statement]:
-    said: list[Statement] = []
+    statements: list[Statement] = []
     for phase, finding in read.findings.items():
-        said += _of_phase(read, phase, finding)
+        statements += _of_phase(read, phase, finding)
     for phase, ratio in read.fev1_vc.items():
-        said.append(Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.visit.slow_vc or 0.0}))
+        statements.append(
+            Statement("fev1/vc", {"phase": phase, "ratio": ratio, "vc": read.session.visit.slow_vc or 0.0})
+        )
         lln = read.values["ratio"].lln
         if lln is not None and ratio < lln:
-            said.append(Statement("low fev1/vc", {"lln": lln}))
-    said += _of_response(read)
+            statements.append(Statement("low fev1/vc", {"lln": lln}))
+    statements += _of_response(read)
     if read.session.phases == ("post",):
-        said.append(Statement("only after", {}))
-    said += _of_change(read)
-    return said
+        statements.append(Statement("only after", {}))
+    statements += _of_change(read)
+    return statements
 
 
 def _of_change(read: Interpretation) -> list[Statement]:
-    said, previous = [], read.session.visit.previous
+    statements, previous = [], read.session.visit.previous
     if read.change is not None and read.change.score is not None:
         key = "change beyond" if read.change.beyond else "change usual"
-        said.append(Statement(key, {"score": read.change.score, "limit": CHANGE_LIMIT}))
+        statements.append(Statement(key, {"score": read.change.score, "limit": CHANGE_LIMIT}))
         years = 0.0 if previous is None else read.session.person.age - previous.age
         inside = previous is not None and CHANGE_AGES[0] <= previous.age and CHANGE_YEARS[0] <= years <= CHANGE_YEARS[1]
         if not inside:
-            said.append(Statement("change outside", {}))
+            statements.append(Statement("change outside", {}))
     elif read.change is not None and read.change.fev1q is not None:
         then, now = read.change.fev1q
-        said.append(Statement("fev1q", {"then": then, "now": now, "unit": LOWEST_FEV1[read.session.person.sex]}))
-    return said
+        statements.append(Statement("fev1q", {"then": then, "now": now, "unit": LOWEST_FEV1[read.session.person.sex]}))
+    return statements
 
 
 def _of_phase(read: Interpretation, phase: Phase, finding: Finding) -> list[Statement]:
@@ -237,21 +239,21 @@ def _of_phase(read: Interpretation, phase: Phase, finding: Finding) -> list[Stat
     values = {"phase": phase, "fev1": grades.fev1, "fvc": grades.fvc}
     if finding.withheld is not None:
         return [Statement(f"withheld: {finding.withheld}", values)]
-    said = [Statement(f"pattern: {finding.pattern}", values)]
+    statements = [Statement(f"pattern: {finding.pattern}", values)]
     fev1 = read.values["fev1"].best[phase]
     if finding.pattern in ("obstruction", "mixed") and fev1.z is not None and fev1.z >= -Z_LLN:
-        said.append(Statement("normal fev1", values))
+        statements.append(Statement("normal fev1", values))
     elif finding.severity != "none" and finding.z is not None:
-        said.append(Statement(f"severity: {finding.severity}", {"index": finding.severity_of, "z": finding.z}))
+        statements.append(Statement(f"severity: {finding.severity}", {"index": finding.severity_of, "z": finding.z}))
     if finding.prism:
-        said.append(Statement("prism", {}))
+        statements.append(Statement("prism", {}))
     if any(grade in LOW_GRADES for grade in grades):
-        said.append(Statement("low grade", values))
-    return said
+        statements.append(Statement("low grade", values))
+    return statements
 
 
 def _of_response(read: Interpretation) -> list[Statement]:
-    said = []
+    statements = []
     changes = {name: read.values[name].change for name in ("fev1", "fvc")}
     for response in read.responses:
         which = [name for name in ("fev1", "fvc") if getattr(response, name)]
@@ -263,11 +265,11 @@ def _of_response(read: Interpretation) -> list[Statement]:
                 numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if shown is None else shown}
             else:
                 numbers |= {f"{name}_l": math.nan, f"{name}_percent": math.nan}
-        said.append(Statement(key, numbers))
+        statements.append(Statement(key, numbers))
     change = changes["fev1"]
     if change is not None and _fell(change):
-        said.append(Statement("fell", {"litres": -change.absolute}))
-    return said
+        statements.append(Statement("fell", {"litres": -change.absolute}))
+    return statements
 
 
 def _fell(change: Change) -> bool:

@@ -1,4 +1,4 @@
-"""The page of a session: what was read and interpreted, laid out as PDF or HTML.
+"""The page of a session, as PDF or HTML.
 
 After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
 ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
@@ -62,7 +62,7 @@ def write(
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
     """Sheet and language, before anything is read.
 
-    Raises SpiroError as `write` does, but for what only the disk knows.
+    Raises SpiroError as `write` does, except for errors of writing.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SpiroError(f"{path}: a page is written as {' or '.join(SUFFIXES)}")
@@ -81,7 +81,7 @@ def complete(
     """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
     a blow that a person rejected.
 
-    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` gets why a blow could not be completed.
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason why a blow could not be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}
@@ -116,13 +116,13 @@ def contents_of(
     read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
 ) -> Contents:
     """What stands on the page."""
-    said, session = words(language), read.session
+    texts, session = words(language), read.session
     made = completed or {}
     return Contents(
         language=language,
-        head=_head(session, said),
+        head=_head(session, texts),
         rows=[_row(values) for values in read.values.values() if values.best or values.reference],
-        blows=[_blow(blow, said, made.get(blow.number)) for blow in session.blows],
+        blows=[_blow(blow, texts, made.get(blow.number)) for blow in session.blows],
         pattern=read.sentences(language),
         grades=_grades(read, language),
         method=_method(read, language),
@@ -131,14 +131,14 @@ def contents_of(
     )
 
 
-def _head(session: Session, said: dict[str, str]) -> list[tuple[str, str]]:
+def _head(session: Session, texts: dict[str, str]) -> list[tuple[str, str]]:
     person = session.person
-    entries = [(said["person"], person.name)] if person.name else []
-    entries += [(said["sex"], said[person.sex]), (said["age"], f"{person.age:g} {said['years']}")]
-    entries += [(said["height"], f"{person.height:g} cm")]
-    entries += [(said["group"], said[f"group {person.group}"])] if person.group else []
+    entries = [(texts["person"], person.name)] if person.name else []
+    entries += [(texts["sex"], texts[person.sex]), (texts["age"], f"{person.age:g} {texts['years']}")]
+    entries += [(texts["height"], f"{person.height:g} cm")]
+    entries += [(texts["group"], texts[f"group {person.group}"])] if person.group else []
     given = ((name, getattr(session.visit.header, name)) for name in HEADER if name != "comments")
-    return entries + [(said[name], value) for name, value in given if value]
+    return entries + [(texts[name], value) for name, value in given if value]
 
 
 def _row(values: Values) -> Values:
@@ -146,45 +146,45 @@ def _row(values: Values) -> Values:
     return values._replace(change=None) if values.name == "fet" else values
 
 
-def _blow(blow: Blow, said: dict[str, str], made: Interval | None) -> ShownBlow:
-    told = [said[fault] for fault in blow.faults]
+def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow:
+    remarks = [texts[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
-        told.append(said["usable"])
-    who = ""
+        remarks.append(texts["usable"])
+    decided_by = ""
     if blow.decision is not None:
-        who = ": ".join(part for part in (blow.decision.who or said["somebody"], blow.decision.why) if part)
-    return ShownBlow(blow, tuple(told), who, made)
+        decided_by = ": ".join(part for part in (blow.decision.who or texts["somebody"], blow.decision.why) if part)
+    return ShownBlow(blow, tuple(remarks), decided_by, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
-    said, session = words(language), read.session
+    texts, session = words(language), read.session
     first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
     shown_number = Contents(language, [], [], [], [], [], []).number
-    told = []
+    remarks = []
     for phase in session.phases:
         grades, gaps = session.grades[phase], read.repeatability[phase]
         numbers: dict[str, Any] = {
             name: shown_number(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
-        told.append(said["graded"].format(phase=said[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
+        remarks.append(texts["graded"].format(phase=texts[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))
         if gaps.fev1 is not None and gaps.fvc is not None:
-            told.append(said["apart"].format(**numbers))
-    return told
+            remarks.append(texts["apart"].format(**numbers))
+    return remarks
 
 
 def _method(read: Interpretation, language: Language) -> list[str]:
-    said = words(language)
+    texts = words(language)
     sources: dict[str, list[str]] = {}
     for values in read.values.values():
         if values.reference is None:
             continue
         group = values.reference.group
-        source = values.reference.equations + (f" ({said[f'group {group}']})" if group else "")
+        source = values.reference.equations + (f" ({texts[f'group {group}']})" if group else "")
         sources.setdefault(source, []).append(INDICES[values.name].label)
     by = "; ".join(f"{', '.join(names)}: {source}" for source, names in sources.items())
-    told = [said[f"method {read.convention}"], said["method references"].format(by=by)]
+    remarks = [texts[f"method {read.convention}"], texts["method references"].format(by=by)]
     if read.session.person.group is None:
-        told.append(said["method no group"])
-    return [*told, said["method standards"], f"spiro {VERSION}."]
+        remarks.append(texts["method no group"])
+    return [*remarks, texts["method standards"], f"spiro {VERSION}."]

@@ -1,4 +1,4 @@
-"""What stands on the page of a session: values, curves and sentences, in one language and without a layout."""
+"""Contents of a session's page: values, curves and sentences in one language, without layout."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The page of a session as HTML: one file that asks for nothing outside, prints on one sheet and reads on a phone."""
+"""The page of a session as self-contained HTML that prints on one sheet and reads on a phone."""
 
 import functools
 import io
@@ -32,7 +32,7 @@ from spiro_diffusion.sessions.page_pdf import (
     joined,
     legend,
     reasons,
-    scale_said,
+    scale_text,
 )
 from spiro_diffusion.sessions.page_words import words
 
@@ -77,29 +77,29 @@ def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
 
 def render(contents: Contents, size: PaperSize = "a4") -> str:
     """The page as HTML."""
-    said, post = words(contents.language), "post" in contents.phases
-    heads = [column.head for column in columns(contents, said)]
+    texts, post = words(contents.language), "post" in contents.phases
+    heads = [column.head for column in columns(contents, texts)]
     return _template().render(
         lang=TAGS.get(contents.language, contents.language),
         paper={"a4": "A4", "letter": "letter"}[size],
         size=FONT_PX[(len(contents.blows) > MANY) + (len(contents.blows) > VERY_MANY)],
         ink=style.INK,
         soft=style.SOFT,
-        said=said,
+        texts=texts,
         low=LOW,
         contents=contents,
         post=post,
         columns=[*heads[:4], None, *heads[4:]],
         ticks=_ticks(contents),
-        rows=[_row(contents, row, said) for row in contents.rows],
-        zones=_zones(contents, said),
+        rows=[_row(contents, row, texts) for row in contents.rows],
+        zones=_zones(contents, texts),
         derived=any(is_derived(row) for row in contents.rows),
         grades=joined(contents.grades, contents.language),
         pattern=joined(contents.pattern, contents.language),
-        plots=_plots(contents, said),
-        legend=_legend(contents, said),
-        scale=scale_said(contents, _scales(contents), said),
-        blows=_blows(contents, said),
+        plots=_plots(contents, texts),
+        legend=_legend(contents, texts),
+        scale=scale_text(contents, _scales(contents), texts),
+        blows=_blows(contents, texts),
         method=joined([*contents.method, *contents.notes], contents.language),
     )
 
@@ -116,14 +116,14 @@ def _template() -> jinja2.Template:
     return environment.get_template("session.html.j2")
 
 
-def _row(contents: Contents, row: Values, said: dict[str, str]) -> _Row:
+def _row(contents: Contents, row: Values, texts: dict[str, str]) -> _Row:
     cells = []
-    for column in columns(contents, said):
+    for column in columns(contents, texts):
         best = row.best.get("post" if column.cell == "post z" else "pre")
         low = column.cell.endswith("z") and is_low(best)
         marks = (LOW if low else "") + ("*" if is_derived(row) and column.cell.endswith("z") else "")
         cells.append(_Cell(cell(contents, row, column.cell) + marks, low))
-    cells.insert(4, _Cell(_scale(row, contents, said), scale=True))
+    cells.insert(4, _Cell(_scale(row, contents, texts), scale=True))
     index = INDICES[row.name]
     return _Row(index.label, index.unit, row.name in ("fev1", "fvc", "ratio"), cells)
 
@@ -139,7 +139,7 @@ def _svg(body: str, width: int, label: str = "", kind: str = "zscale") -> Markup
     )
 
 
-def _scale(row: Values, contents: Contents, said: dict[str, str]) -> Markup:
+def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
     """The z-score scale of an index as a drawing; nothing where it has no z-score."""
     shown = [
         (phase, best.z)
@@ -157,9 +157,9 @@ def _scale(row: Values, contents: Contents, said: dict[str, str]) -> Markup:
     parts.append(f'<path d="M{_x(0):.1f} 1v12" stroke="{style.SOFT}" stroke-dasharray="1 1.5" stroke-width=".8"/>')
     parts += [MARKS[phase].format(x=_x(z)) for phase, z in shown]
     label = ", ".join(
-        f"{said['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(shown)
+        f"{texts['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(shown)
     )
-    return _svg("".join(parts), SCALE_WIDTH, f"{INDICES[row.name].label} {said['z scale']}: {label}")
+    return _svg("".join(parts), SCALE_WIDTH, f"{INDICES[row.name].label} {texts['z scale']}: {label}")
 
 
 def _ticks(contents: Contents) -> Markup:
@@ -172,18 +172,18 @@ def _ticks(contents: Contents) -> Markup:
     return _svg(group, SCALE_WIDTH)
 
 
-def _zones(contents: Contents, said: dict[str, str]) -> Markup:
+def _zones(contents: Contents, texts: dict[str, str]) -> Markup:
     """What the greys and the marks mean."""
     names = ("severe", "moderate", "mild", "normal")
     shown = [
-        (f'<rect x="1" y="2" width="14" height="10" fill="{grey}" {EDGE}/>', said[name])
+        (f'<rect x="1" y="2" width="14" height="10" fill="{grey}" {EDGE}/>', texts[name])
         for grey, name in zip(GREYS, names, strict=True)
     ]
-    shown += [(MARKS[phase].format(x=8), said["before" if phase == "pre" else "after"]) for phase in contents.phases]
+    shown += [(MARKS[phase].format(x=8), texts["before" if phase == "pre" else "after"]) for phase in contents.phases]
     return _explained(shown, 16)
 
 
-def _legend(contents: Contents, said: dict[str, str]) -> Markup:
+def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
     """What the lines and marks of the plots mean."""
     lines = {
         "pre": f'stroke="{page_plots.COLOURS["pre"]}"',
@@ -197,7 +197,7 @@ def _legend(contents: Contents, said: dict[str, str]) -> Markup:
         kind: f'<path d="M{9 if kind == "lln" else 1} 7h{8 if kind == "lln" else 24}" {look} stroke-width="1.6"/>'
         for kind, look in lines.items()
     }
-    return _explained([({**drawn, "predicted": triangle}[kind], text) for kind, text in legend(contents, said)], 26)
+    return _explained([({**drawn, "predicted": triangle}[kind], text) for kind, text in legend(contents, texts)], 26)
 
 
 def _explained(shown: list[tuple[str, str]], width: int) -> Markup:
@@ -210,13 +210,13 @@ def _explained(shown: list[tuple[str, str]], width: int) -> Markup:
     return Markup().join(pieces)
 
 
-def _blows(contents: Contents, said: dict[str, str]) -> list[_Blow]:
+def _blows(contents: Contents, texts: dict[str, str]) -> list[_Blow]:
     shown = []
     for one in contents.blows:
-        name = f"{one.blow.number} {said['before' if one.blow.phase == 'pre' else 'after']}"
+        name = f"{one.blow.number} {texts['before' if one.blow.phase == 'pre' else 'after']}"
         decimals = {"fev1": 2, "fvc": 2, "pef": 2, "fet": 1}
         numbers = [contents.number(one.blow.indices.get(index), digits) for index, digits in decimals.items()]
-        shown.append(_Blow(name, numbers, counted(one), reasons(contents, one, said)))
+        shown.append(_Blow(name, numbers, counted(one), reasons(contents, one, texts)))
     return shown
 
 
@@ -225,12 +225,12 @@ def _scales(contents: Contents) -> page_plots.Scales:
     return page_plots.scales(contents, width, LOW_MM if len(contents.blows) > MANY else height)
 
 
-def _plots(contents: Contents, said: dict[str, str]) -> list[Markup]:
+def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
     """Both plots as drawings within the page, at the scales that the paper has."""
     scale = _scales(contents)
     drawings = (
-        (page_plots.draw_loop, scale.loop, (said["flow"], said["volume"])),
-        (page_plots.draw_spirogram, scale.spirogram, (said["volume"], said["time"])),
+        (page_plots.draw_loop, scale.loop, (texts["flow"], texts["volume"])),
+        (page_plots.draw_spirogram, scale.spirogram, (texts["volume"], texts["time"])),
     )
     left, right, below, above = AROUND_MM
     plots = []
@@ -242,7 +242,7 @@ def _plots(contents: Contents, said: dict[str, str]) -> list[Markup]:
         looks = {**style.STYLE, "svg.fonttype": "none", "svg.hashsalt": names[0], "font.family": ["sans-serif"]}
         with mpl.rc_context(looks), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of letters that only the browser's fonts have
-            draw(figure.add_axes(place), contents, scale, said)
+            draw(figure.add_axes(place), contents, scale, texts)
             figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
         plots.append(_inlined(held.getvalue(), " / ".join(names)))
     return plots

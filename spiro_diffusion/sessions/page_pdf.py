@@ -216,42 +216,42 @@ def render(contents: Contents, size: PaperSize = "a4") -> bytes:
     families = family(contents.language)
     looks = {**style.STYLE, "pdf.fonttype": 3, "font.family": families, "axes.unicode_minus": True}
     held = io.BytesIO()
-    told = logging.getLogger("matplotlib.font_manager")
-    before = told.level
-    told.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
+    reasons_given = logging.getLogger("matplotlib.font_manager")
+    before = reasons_given.level
+    reasons_given.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
     with mpl.rc_context(looks):
         paper = drawn(contents, size, families)
         title = words(contents.language)["title"]
         paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
-    told.setLevel(before)
+    reasons_given.setLevel(before)
     return held.getvalue()
 
 
 def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:
     """The sheet with everything on it."""
-    paper, said = Paper(size, families), words(contents.language)
-    y = _head(paper, contents, said)
-    y = _table(paper, contents, said, y)
-    y = _pattern(paper, contents, said, y)
+    paper, texts = Paper(size, families), words(contents.language)
+    y = _head(paper, contents, texts)
+    y = _table(paper, contents, texts, y)
+    y = _pattern(paper, contents, texts, y)
     below = _foot_height(paper, contents)
     room = paper.height - MARGIN - below - y - 2.0
-    blows = _listed(paper, contents, said, 1)
+    blows = _listed(paper, contents, texts, 1)
     if room - _blows_height(blows) < LEAST_PLOTS:
-        blows = _listed(paper, contents, said, 2)
+        blows = _listed(paper, contents, texts, 2)
     high = _blows_height(blows)
-    y = _plots(paper, contents, said, (y, paper.height - MARGIN - below - high - 2.0))
-    _blows(paper, contents, said, y + 3.0, blows)
-    _foot(paper, contents, said, paper.height - MARGIN - below)
+    y = _plots(paper, contents, texts, (y, paper.height - MARGIN - below - high - 2.0))
+    _blows(paper, contents, texts, y + 3.0, blows)
+    _foot(paper, contents, texts, paper.height - MARGIN - below)
     return paper
 
 
 # --- the parts of the sheet, from above; each takes where it begins and gives where it ends ---------------------------
 
 
-def _head(paper: Paper, contents: Contents, said: dict[str, str]) -> float:
+def _head(paper: Paper, contents: Contents, texts: dict[str, str]) -> float:
     y = MARGIN + 4.5
-    paper.text(MARGIN, y, said["title"], 14, bold=True)
-    badge = said["not for diagnosis"]
+    paper.text(MARGIN, y, texts["title"], 14, bold=True)
+    badge = texts["not for diagnosis"]
     wide = paper.width_of(badge, HEAD, True) + 5
     paper.ax.add_patch(
         Rectangle((paper.right - wide, y - 4.6), wide, 6.2, facecolor="none", edgecolor=style.INK, lw=0.8)
@@ -262,8 +262,8 @@ def _head(paper: Paper, contents: Contents, said: dict[str, str]) -> float:
     y = _placed(paper, contents.head, y + mm(SMALL) + 0.9)
     if contents.comments:
         y += HEAD_ROW
-        paper.text(MARGIN, y, said["comments"], SMALL, soft=True)
-        start = paper.width_of(said["comments"], SMALL) + 1.5
+        paper.text(MARGIN, y, texts["comments"], SMALL, soft=True)
+        start = paper.width_of(texts["comments"], SMALL) + 1.5
         for i, line in enumerate(_at_most(paper, contents.comments, paper.right - MARGIN - start, 2)):
             y += 3.6 if i else 0
             paper.text(MARGIN + start, y, line)
@@ -306,20 +306,20 @@ class _Column(NamedTuple):
     cell: str
 
 
-def columns(contents: Contents, said: dict[str, str]) -> list[_Column]:
+def columns(contents: Contents, texts: dict[str, str]) -> list[_Column]:
     before = [
-        _Column(said["best"], 36, "pre"),
-        _Column(said["lln"], 47, "lln"),
-        _Column(said["z"], 58.5, "pre z"),
-        _Column(said["pred"], END_BEFORE, "pre percent"),
+        _Column(texts["best"], 36, "pre"),
+        _Column(texts["lln"], 47, "lln"),
+        _Column(texts["z"], 58.5, "pre z"),
+        _Column(texts["pred"], END_BEFORE, "pre percent"),
     ]
     after = [
-        _Column(said["best"], 125, "post"),
-        _Column(said["z"], 136.5, "post z"),
-        _Column(said["pred"], END_AFTER, "post percent"),
-        _Column(said["absolute"], 160, "change"),
-        _Column(said["of first"], 173.5, "change first"),
-        _Column(said["of pred"], END_CHANGE, "change percent"),
+        _Column(texts["best"], 125, "post"),
+        _Column(texts["z"], 136.5, "post z"),
+        _Column(texts["pred"], END_AFTER, "post percent"),
+        _Column(texts["absolute"], 160, "change"),
+        _Column(texts["of first"], 173.5, "change first"),
+        _Column(texts["of pred"], END_CHANGE, "change percent"),
     ]
     return before + (after if "post" in contents.phases else [])
 
@@ -330,14 +330,14 @@ TABLE_ROW = 5.0
 LOW = "↓"  # behind a z-score below the lower limit of normal
 
 
-def _table(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
-    shown = columns(contents, said)
+def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> float:
+    shown = columns(contents, texts)
     paper.rule(y, weight=0.8)
     top = y + mm(SMALL) + 0.6
-    paper.text(MARGIN, top, said["best values"], BODY, bold=True)
+    paper.text(MARGIN, top, texts["best values"], BODY, bold=True)
     groups = [("before", END_BEFORE), ("after", END_AFTER), ("change", END_CHANGE)]
     for group, right in groups if "post" in contents.phases else groups[:1]:
-        paper.text(MARGIN + right, top, said[group], SMALL, bold=True, ha="right")
+        paper.text(MARGIN + right, top, texts[group], SMALL, bold=True, ha="right")
     foot = top + 3.6
     for column in shown:
         paper.text(MARGIN + column.right, foot, column.head, SMALL - 0.5, soft=True, ha="right")
@@ -360,10 +360,10 @@ def _table(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> 
         y += TABLE_ROW
     paper.rule(y + 0.4, weight=0.8)
     y += 0.4 + mm(SMALL) + 0.3
-    _zones(paper, contents, said, y)
+    _zones(paper, contents, texts, y)
     if any(is_derived(row) for row in contents.rows):
         y += mm(SMALL)
-        paper.text(MARGIN, y, said["derived"], SMALL - 0.5, soft=True)
+        paper.text(MARGIN, y, texts["derived"], SMALL - 0.5, soft=True)
     return y + 1.5
 
 
@@ -377,23 +377,23 @@ def is_low(best: Best | None) -> bool:
     return best is not None and best.z is not None and best.z < Z_ZONES[-1]
 
 
-def _zones(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> None:
+def _zones(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> None:
     """What the greys and marks of the scale mean."""
     x = MARGIN
     size = SMALL - 0.5
-    paper.text(x, y, said["z scale"], size, soft=True)
-    x += paper.width_of(said["z scale"], size) + 3
+    paper.text(x, y, texts["z scale"], size, soft=True)
+    x += paper.width_of(texts["z scale"], size) + 3
     for grey, name in zip(GREYS, ("severe", "moderate", "mild", "normal"), strict=True):
         paper.box(x, y - 2.1, (3.6, 2.4), grey, edge=True)
-        paper.text(x + 4.6, y, said[name], size)
-        x += 4.6 + paper.width_of(said[name], size) + 3
+        paper.text(x + 4.6, y, texts[name], size)
+        x += 4.6 + paper.width_of(texts[name], size) + 3
     for phase in contents.phases:
         shape, fill = MARKS[phase]
         paper.ax.plot([x + 1.2], [y - 0.9], shape, mfc=fill, mec=style.INK, mew=0.8, ms=4.4)
-        word = said["before" if phase == "pre" else "after"]
+        word = texts["before" if phase == "pre" else "after"]
         paper.text(x + 3.2, y, word, size)
         x += 3.2 + paper.width_of(word, size) + 3
-    paper.text(paper.right, y, f"{LOW} {said['low']}", size, ha="right", soft=True)
+    paper.text(paper.right, y, f"{LOW} {texts['low']}", size, ha="right", soft=True)
 
 
 MARKS: dict[Phase, tuple[str, str]] = {"pre": ("o", style.INK), "post": ("D", "white")}
@@ -449,14 +449,14 @@ def _scale(paper: Paper, row: Values, y: float, high: float) -> None:
         paper.ax.plot([place], [y + high / 2], shape, clip_on=False, zorder=5, **look)
 
 
-def _pattern(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> float:
-    start = MARGIN + max(paper.width_of(said[name], BODY, True) for name in ("pattern", "grades")) + 3
+def _pattern(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> float:
+    start = MARGIN + max(paper.width_of(texts[name], BODY, True) for name in ("pattern", "grades")) + 3
     for name, sentences in (("grades", contents.grades), ("pattern", contents.pattern)):
         lines = paper.lines(joined(sentences, contents.language), paper.right - start)
-        for i, line in enumerate(lines or [said["nothing"]]):
+        for i, line in enumerate(lines or [texts["nothing"]]):
             y += mm(BODY)
             if not i:
-                paper.text(MARGIN, y, said[name], BODY, bold=True)
+                paper.text(MARGIN, y, texts[name], BODY, bold=True)
             paper.text(start, y, line)
     return y + 2.5
 
@@ -465,45 +465,45 @@ def joined(sentences: list[str], language: str) -> str:
     return ("" if language == "zh" else " ").join(sentences)
 
 
-def _plots(paper: Paper, contents: Contents, said: dict[str, str], between: tuple[float, float]) -> float:
+def _plots(paper: Paper, contents: Contents, texts: dict[str, str], between: tuple[float, float]) -> float:
     """Both plots as high as there is room, and below them what their lines and marks mean."""
     top, bottom = between
     paper.rule(top, weight=0.5)
-    axis_left, axis_below, apart, below_them = 10.0, 8.0, 16.0, 5.0
-    width = paper.right - MARGIN - axis_left - apart
+    axis_left, axis_below, gap, below_them = 10.0, 8.0, 16.0, 5.0
+    width = paper.right - MARGIN - axis_left - gap
     height = bottom - top - axis_below - below_them - 4.0
     scale = page_plots.scales(contents, width, height)
     (loop_wide, loop_high), (time_wide, time_high) = scale.loop, scale.spirogram
     foot = top + 3.0 + max(loop_high, time_high)
     loop = paper.axes(MARGIN + axis_left, foot - loop_high, loop_wide, loop_high)
-    page_plots.draw_loop(loop, contents, scale, said)
-    left = MARGIN + axis_left + loop_wide + apart
+    page_plots.draw_loop(loop, contents, scale, texts)
+    left = MARGIN + axis_left + loop_wide + gap
     spirogram = paper.axes(left, foot - time_high, time_wide, time_high)
-    page_plots.draw_spirogram(spirogram, contents, scale, said)
+    page_plots.draw_spirogram(spirogram, contents, scale, texts)
     y = foot + axis_below + 3.2
     x = MARGIN
-    for kind, text in legend(contents, said):
+    for kind, text in legend(contents, texts):
         x = _sample(paper, kind, x, y, text)
-    text = scale_said(contents, scale, said)
+    text = scale_text(contents, scale, texts)
     paper.text(paper.right, y, text, SMALL - 0.5, ha="right", soft=True)
     return y
 
 
-def scale_said(contents: Contents, scale: page_plots.Scales, said: dict[str, str]) -> str:
+def scale_text(contents: Contents, scale: page_plots.Scales, texts: dict[str, str]) -> str:
     """How long a litre and a second are."""
     litre, second = (f"{mm:g}".replace(".", contents.number(0.5, 1)[1]) for mm in (scale.mm_a_litre, scale.mm_a_second))
-    return said["scale"].format(mm=litre, time=second)
+    return texts["scale"].format(mm=litre, time=second)
 
 
-def legend(contents: Contents, said: dict[str, str]) -> list[tuple[str, str]]:
+def legend(contents: Contents, texts: dict[str, str]) -> list[tuple[str, str]]:
     kinds: list[tuple[str, str]] = [
-        (phase, said[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
+        (phase, texts[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
     ]
     if any(not shown.blow.counts for shown in contents.blows):
-        kinds.append(("rejected", said["rejected"]))
+        kinds.append(("rejected", texts["rejected"]))
     if any(blow.completed for blow in contents.blows):
-        kinds.append(("completed", said["completed"]))
-    return [*kinds, ("lln", said["lln"]), ("predicted", said["predicted"])]
+        kinds.append(("completed", texts["completed"]))
+    return [*kinds, ("lln", texts["lln"]), ("predicted", texts["predicted"])]
 
 
 def _sample(paper: Paper, kind: str, x: float, y: float, text: str) -> float:
@@ -534,11 +534,11 @@ class _Listed(NamedTuple):
     why: list[str]
 
 
-def _listed(paper: Paper, contents: Contents, said: dict[str, str], halves: int) -> list[list[_Listed]]:
+def _listed(paper: Paper, contents: Contents, texts: dict[str, str], halves: int) -> list[list[_Listed]]:
     """The blows in one column or two; reasons take two lines of one column, and one of two."""
     width = _half(paper, halves) - _places(halves).why
     listed = [
-        _Listed(one, _at_most(paper, reasons(contents, one, said), width, 3 - halves, SMALL) or [""])
+        _Listed(one, _at_most(paper, reasons(contents, one, texts), width, 3 - halves, SMALL) or [""])
         for one in contents.blows[:MOST_BLOWS]
     ]
     size = -(-len(listed) // halves) if listed else 0
@@ -559,21 +559,21 @@ def _blows_height(columns_: list[list[_Listed]]) -> float:
     return 6.5 + ROW * (1 + max(sum(len(one.why) for one in column) for column in columns_))
 
 
-def _blows(paper: Paper, contents: Contents, said: dict[str, str], y: float, columns_: list[list[_Listed]]) -> None:
+def _blows(paper: Paper, contents: Contents, texts: dict[str, str], y: float, columns_: list[list[_Listed]]) -> None:
     """Every blow in order, in one column or two."""
     paper.rule(y, weight=0.5)
     y += mm(BODY) + 0.3
-    paper.text(MARGIN, y, said["blows"], BODY, bold=True)
+    paper.text(MARGIN, y, texts["blows"], BODY, bold=True)
     if len(contents.blows) > MOST_BLOWS:
-        rest = said["more blows"].format(n=len(contents.blows) - MOST_BLOWS)
+        rest = texts["more blows"].format(n=len(contents.blows) - MOST_BLOWS)
         paper.text(paper.right, y, rest, SMALL, ha="right", soft=True)
     wide, places = _half(paper, len(columns_)), _places(len(columns_))
     for half, column in enumerate(columns_):
         x = MARGIN + half * (wide + 4)
-        _blow_head(paper, said, (x, y + ROW, wide), places)
+        _blow_head(paper, texts, (x, y + ROW, wide), places)
         foot = y + 2 * ROW
         for one in column:
-            _blow(paper, (contents, one), said, (x, foot), places)
+            _blow(paper, (contents, one), texts, (x, foot), places)
             foot += ROW * len(one.why)
 
 
@@ -589,27 +589,27 @@ BLOW = _BlowColumns({"fev1": 24.0, "fvc": 33.0, "pef": 42.0, "fet": 51.0}, 54.0,
 NARROW = _BlowColumns({"fev1": 22.0, "fvc": 30.0}, 32.0, 47.0)  # of two columns of blows beside each other
 
 
-def _blow_head(paper: Paper, said: dict[str, str], at: tuple[float, float, float], columns: _BlowColumns) -> None:
+def _blow_head(paper: Paper, texts: dict[str, str], at: tuple[float, float, float], columns: _BlowColumns) -> None:
     x, y, wide = at
     size = SMALL - 0.5
     for name, right in columns.numbers.items():
         paper.text(x + right, y, INDICES[name].label, size, ha="right", soft=True)
     paper.text(
-        x + columns.counts, y, paper.cut(said["counts"], columns.why - columns.counts - 0.5, size), size, soft=True
+        x + columns.counts, y, paper.cut(texts["counts"], columns.why - columns.counts - 0.5, size), size, soft=True
     )
-    paper.text(x + columns.why, y, paper.cut(said["reason"], wide - columns.why, size), size, soft=True)
+    paper.text(x + columns.why, y, paper.cut(texts["reason"], wide - columns.why, size), size, soft=True)
 
 
 def _blow(
     paper: Paper,
     listed: tuple[Contents, _Listed],
-    said: dict[str, str],
+    texts: dict[str, str],
     at: tuple[float, float],
     places: _BlowColumns,
 ) -> None:
     (contents, one), (x, y) = listed, at
     blow = one.shown.blow
-    phase = said["before" if blow.phase == "pre" else "after"]
+    phase = texts["before" if blow.phase == "pre" else "after"]
     paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
     for name, right in places.numbers.items():
         paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
@@ -626,13 +626,13 @@ def counted(blow: ShownBlow) -> str:
     )
 
 
-def reasons(contents: Contents, blow: ShownBlow, said: dict[str, str]) -> str:
+def reasons(contents: Contents, blow: ShownBlow, texts: dict[str, str]) -> str:
     """Why a blow does not count, who decided otherwise, and what a completion of it gives."""
-    told = [*blow.words, *([said["decided"].format(who=blow.decided)] if blow.decided else [])]
+    reasons_given = [*blow.words, *([texts["decided"].format(who=blow.decided)] if blow.decided else [])]
     if blow.completed:
         low, median, high = (contents.number(value, 2) for value in blow.completed.fvc)
-        told.append(said["would be"].format(low=low, median=median, high=high))
-    return "; ".join(told)
+        reasons_given.append(texts["would be"].format(low=low, median=median, high=high))
+    return "; ".join(reasons_given)
 
 
 def _foot_lines(paper: Paper, contents: Contents) -> list[str]:
@@ -644,10 +644,10 @@ def _foot_height(paper: Paper, contents: Contents) -> float:
     return mm(BODY) + 1.0 + len(_foot_lines(paper, contents)) * mm(SMALL) + 0.5
 
 
-def _foot(paper: Paper, contents: Contents, said: dict[str, str], y: float) -> None:
+def _foot(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> None:
     paper.rule(y, weight=0.5)
     y += mm(BODY) + 0.3
-    paper.text(MARGIN, y, said["method"], BODY, bold=True)
+    paper.text(MARGIN, y, texts["method"], BODY, bold=True)
     for line in _foot_lines(paper, contents):
         y += mm(SMALL)
         paper.text(MARGIN, y, line, SMALL, soft=True)

@@ -1,4 +1,4 @@
-"""The plots of the page of a session: flow against volume, volume against time, at scales that do not bend them."""
+"""The plots of a session's page, flow against volume and volume against time, at fixed aspect ratios."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -103,7 +103,7 @@ def _completed(contents: Contents) -> list[Floats]:
     return [blow.completed.high for blow in contents.blows if blow.completed]
 
 
-def draw_loop(ax: Axes, contents: Contents, scale: Scales, said: dict[str, str]) -> None:
+def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
     """Flow against volume of all blows, with what is predicted of FVC, PEF and FEF25-75."""
     for blow in _from_behind(contents):
         if blow.completed:
@@ -111,7 +111,7 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, said: dict[str, str])
             ax.plot(volume, smooth(blow.completed.flow), color=style.ALERT, lw=0.9, ls="-.", zorder=2)
         ax.plot(blow.volume, smooth(blow.flow), **_line(blow))
     ax.axhline(0, color=style.INK, lw=0.6, zorder=1)
-    _frame(ax, scale.litres, scale.flow, (said["volume"], said["flow"]), (1.0, FLOW_A_LITRE))
+    _frame(ax, scale.litres, scale.flow, (texts["volume"], texts["flow"]), (1.0, FLOW_A_LITRE))
     known = {row.name: row for row in contents.rows}
     if row := known.get("pef"):
         _mark(ax, row, "y", 0.0)
@@ -125,7 +125,7 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, said: dict[str, str])
                 ax.plot(quarter, [middle.lln] * 2, color=PREDICTED, lw=0.9, ls=(0, (1, 1.5)), zorder=6)
 
 
-def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, said: dict[str, str]) -> None:
+def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
     """Volume against time of all blows, with what is predicted of FEV1 and FVC."""
     for blow in _from_behind(contents):
         shown = blow.time >= -BEFORE_S
@@ -134,7 +134,7 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, said: dict[str, 
             ax.fill_between(held.time, held.low, held.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1)
             ax.plot(held.time, held.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
         ax.plot(blow.time[shown], blow.volume[shown], **_line(blow))
-    _frame(ax, scale.seconds, scale.volume, (said["time"], said["volume"]), (1.0, 1.0))
+    _frame(ax, scale.seconds, scale.volume, (texts["time"], texts["volume"]), (1.0, 1.0))
     known = {row.name: row for row in contents.rows}
     if row := known.get("fev1"):
         ax.axvline(1.0, color=style.GRID, lw=0.6, zorder=0)

@@ -1,4 +1,4 @@
-"""The words of the page of a session, in every language that it is made in."""
+"""Texts of the page of a session, in every language of the page."""
 
 from spiro_diffusion.core.errors import SpiroError, shown
 from spiro_diffusion.sessions.sentences import LANGUAGES

@@ -1,4 +1,4 @@
-"""A session from files: the blows before and after the bronchodilator, judged, and which of them count."""
+"""Read a session from files: the blows before and after the bronchodilator, judged, and which of them count."""
 
 import dataclasses
 import re
@@ -32,7 +32,7 @@ from spiro_diffusion.user_curves.tables import GLI_RANGE
 
 PRE = re.compile(r"(?<![a-z])(pre|before|baseline|vor|vorher|prä|avant)(?![a-z])|前", re.IGNORECASE)
 POST = re.compile(r"(?<![a-z])(post|after|bron|bd|nach|nachher|après)(?![a-z])|后|後", re.IGNORECASE)
-APART = 1.6  # times: FVCs of acceptable blows of one person and phase do not differ so much
+LARGEST_FVC_RATIO = 1.6  # times: FVCs of acceptable blows of one person and phase do not differ so much
 LUNG_L = (0.2, 12.0)  # what a lung can hold or breathe out
 
 
@@ -67,7 +67,7 @@ def session_of(
     visit = visit or Visit()
     _check_visit(visit, person)
     parts = [_of_one_person(part) for part in (curves, post) if part is not None]
-    phases = [_phase(name, kind) for name, kind in _told(curves)]
+    phases = [_phase(name, kind) for name, kind in _labelled(curves)]
     if post is not None:
         if "post" in phases:
             raise SpiroError(
@@ -81,9 +81,9 @@ def session_of(
     record = pd.concat([part.record for part in parts], ignore_index=True).iloc[order].reset_index(drop=True)
     flows = [flow for part in parts for flow in part.curves()]
     phases, names = [phases[i] for i in order], [names[i] for i in order]
-    asked = _decisions(visit.decisions, names)
+    decided = _decisions(visit.decisions, names)
     table, faults = _judged(record, phases, person.age)
-    table = table.join(_counted(table, phases, names, asked))
+    table = table.join(_counted(table, phases, names, decided))
     blows = [
         Blow(
             number=i + 1,
@@ -93,7 +93,7 @@ def session_of(
             t0=float(record["t0"].iloc[i]),
             indices=_indices(record.iloc[i]),
             faults=faults[i],
-            decision=asked.get(name),
+            decision=decided.get(name),
             **{str(column): bool(values[i]) for column, values in table.items()},
         )
         for i, name in enumerate(names)
@@ -108,20 +108,20 @@ def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
     Raises SpiroError where there is no such blow.
     """
     names, phases = [blow.name for blow in session.blows], [blow.phase for blow in session.blows]
-    asked = _decisions(decisions, names)
+    decided = _decisions(decisions, names)
     columns = ("acceptable_fev1", "acceptable_fvc", "usable_fev1", "usable_fvc")
     table = pd.DataFrame([{name: getattr(blow, name) for name in columns} for blow in session.blows])
-    counted = _counted(table, phases, names, asked)
+    counted = _counted(table, phases, names, decided)
     blows = [
         dataclasses.replace(
             blow,
-            decision=asked.get(blow.name),
+            decision=decided.get(blow.name),
             counts_fev1=bool(counted["counts_fev1"].iloc[i]),
             counts_fvc=bool(counted["counts_fvc"].iloc[i]),
         )
         for i, blow in enumerate(session.blows)
     ]
-    visit = dataclasses.replace(session.visit, decisions=asked)
+    visit = dataclasses.replace(session.visit, decisions=decided)
     return dataclasses.replace(session, blows=blows, grades=_grades(blows, session.person.age), visit=visit)
 
 
@@ -135,7 +135,7 @@ def _checked(person: Person) -> tuple[Person, list[str]]:
     table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
     check_range(table, GLI_RANGE, "z-scores are given for")
     (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
-    return person._replace(sex=sex), [f"check age and height: {said}" for said in unmet_heights(table)]
+    return person._replace(sex=sex), [f"check age and height: {remarks}" for remarks in unmet_heights(table)]
 
 
 def _check_visit(visit: Visit, person: Person) -> None:
@@ -161,7 +161,7 @@ def _check_visit(visit: Visit, person: Person) -> None:
 
 def _check_post(curves: UserCurves, post: UserCurves) -> None:
     """Raises SpiroError where the blows after the bronchodilator are blows before it."""
-    if before := [name for name, kind in _told(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
+    if before := [name for name, kind in _labelled(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
         raise SpiroError(
             f"the file of the blows after the bronchodilator calls one {shown(before[0], 40)}; are the two files "
             "exchanged?"
@@ -178,7 +178,7 @@ def _of_one_person(curves: UserCurves) -> UserCurves:
     return curves
 
 
-def _told(curves: UserCurves) -> list[tuple[str, str]]:
+def _labelled(curves: UserCurves) -> list[tuple[str, str]]:
     """Name and, of NHANES's, test type of each blow."""
     kinds = curves.about["test_type"] if curves.about is not None else [""] * len(curves.names)
     return list(zip(curves.names, map(str, kinds), strict=True))
@@ -272,11 +272,11 @@ def _no_blows(blows: list[Blow]) -> list[str]:
 
 def _two_people(blows: list[Blow]) -> list[str]:
     """What is to be said where acceptable blows of a phase differ as those of two people."""
-    said = []
+    remarks = []
     for phase in PHASES:
         sizes = [blow.indices["fvc"] for blow in blows if blow.phase == phase and blow.acceptable_fvc]
-        if sizes and max(sizes) > APART * min(sizes):
-            said.append(
+        if sizes and max(sizes) > LARGEST_FVC_RATIO * min(sizes):
+            remarks.append(
                 f"acceptable blows {phase} give FVC of {min(sizes):.2f} and {max(sizes):.2f} L: are they of one person?"
             )
-    return said
+    return remarks

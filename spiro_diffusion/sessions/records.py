@@ -1,4 +1,4 @@
-"""What is known of a session before it is read: the person, the blows in order, what was said of device and drug."""
+"""The record of a session before it is read: person, blows in order, device, drug, decisions."""
 
 import dataclasses
 from collections.abc import Mapping

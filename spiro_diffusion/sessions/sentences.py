@@ -1,4 +1,4 @@
-"""The sentences that say what a session means, in every language that they are said in."""
+"""Sentences of a session's interpretation, in every language of the page."""
 
 import math
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""Smooth forced expirations through wanted volumes (FEV0.5, FEV1, FEV3, FEV6, FVC, PEF, BEV) in the form of real ones.
+"""Smooth forced expirations through given volumes (FEV0.5, FEV1, FEV3, FEV6, FVC, PEF, BEV), shaped as real ones.
 
 A lung that has given the share x of its FVC has emptied by E = log((1 + a) / (1 + a - x)), where a is a
 little air left at the end. A single compartment empties by E = s / tau; a real lung by a line that bends
 slowly between log E and log s (a locally stretched exponential), which is what is interpolated here,
-monotonically, so that flow is positive and smooth. What the wanted volumes leave open between them is a
+monotonically, so that flow is positive and smooth. What the given volumes leave open between them is a
 `Shape`: how the line leaves the steepest tangent before 0.5 s, and how far it lies from the smoothest line later.
 
 Muscles drive a lung by a share g of the flow it could give, from 0 to 1: driven time s is the integral of g.

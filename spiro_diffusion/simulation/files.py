@@ -1,4 +1,4 @@
-"""Simulated tables as the files that the CDC publishes: XPORT v5, and SPXRAW as a SAS7BDAT in a zip."""
+"""Write simulated tables as the CDC publishes them: XPORT v5, and SPXRAW as a SAS7BDAT in a zip."""
 
 import zipfile
 from collections.abc import Iterator

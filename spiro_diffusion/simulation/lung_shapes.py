@@ -1,4 +1,4 @@
-"""Facts of real forced expirations, from lung_shapes.json: what the published volumes leave open, and efforts.
+"""Shape statistics of real forced expirations, from lung_shapes.json: curves' form, and effort.
 
 Means, slopes and covariances only; no curve of anyone. benchmarks/fit_lung_shapes.py writes the file, and its
 docstring has the source and the model:

@@ -1,6 +1,6 @@
-"""The simulated source: people, sessions and curves like those of NHANES, drawn from a seed.
+"""The simulator: participants, sessions and curves like those of NHANES, drawn from a seed.
 
-Nobody here is real. Bodies and lung function follow the summaries in `population`, curves the model in
+No participant here is real. Bodies and lung function follow the summaries in `population`, curves the model in
 `expiration`. A session repeats the test until it is good, as the technicians did, so that efforts below
 the best, stopped early, coughed or started late come with it. Every curve passes the spirometer's
 counter, and the published values (SPX) are read off the counted curves.
@@ -106,7 +106,7 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
 
 
 def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
-    """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they blew."""
+    """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they have curves."""
     first, last = CYCLES[cycle].first_seqn, CYCLES[cycle].last_seqn
     n = min(round(participants / BLOWN_SHARE), last - first + 1)
     blown = rng.permutation(n) < participants
@@ -206,8 +206,8 @@ def _knots(sessions: pd.DataFrame, shapes: LungShapes) -> expiration.Knots:
     fev3 = fev1 + (1 - fev1) * sessions["late"]
     fev6 = fev3 + (1 - fev3) * sessions["last"]
     pef = sessions["pef"] / sessions["fvc"] * np.exp(-shapes.flutter.peak)
-    wanted = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
-    return expiration.Knots(*(column.to_numpy() for column in wanted))
+    columns = (pef, fev1 * sessions["early"], fev1, fev3, fev6, sessions["fet"], sessions["bev"])
+    return expiration.Knots(*(column.to_numpy() for column in columns))
 
 
 _FAULTS = {  # what is wrong with an effort, by its grade: shares

@@ -1,1 +1,1 @@
-"""The training loop, the tasks it trains, and its log."""
+"""The training loop, its tasks, and its log."""

@@ -1,4 +1,4 @@
-"""Training a VQ-VAE: the round trip of curves, see `loop.Task`."""
+"""Training task of a VQ-VAE: the round trip of curves; see `loop.Task`."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Training a denoiser: its loss on training and validation rows, see `loop.Task`."""
+"""Training task of a denoiser: its loss on training and validation rows; see `loop.Task`."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Training the facts' denoiser: on efforts alone, and on all efforts of a person together; see `loop.Task`."""
+"""Training task of the facts' denoiser, on single efforts and on all efforts of a person; see `loop.Task`."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,8 @@ from spiro_diffusion.models import conditioning, index_diffusion
 from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise, denoising_loss, draw_sigma
 from spiro_diffusion.models.effort_facts import CHANNELS
+from spiro_diffusion.models.effort_sets import BEST, MAXIMA, EffortSets, with_ratio
 from spiro_diffusion.models.index_diffusion import ALONE, EFFORT, TOKENS, Facts
-from spiro_diffusion.models.seats import BEST, MAXIMA, Seats, with_ratio
 
 SHARE = 8  # a batch of B efforts alone comes with B / SHARE people
 REPEATS = 8  # noise levels at which each validation row is denoised: a few numbers average little
@@ -25,15 +25,15 @@ BEST_JITTER = 0.02  # SD of noise on them, in residual SDs
 
 
 class Examples(NamedTuple):
-    """What is learned: n efforts, and P people with a seat for each effort."""
+    """The training data: n efforts, and P people with a slot for each effort."""
 
     clean: Tensor  # (n, CHANNELS)
     sets: Tensor  # (P, TOKENS, CHANNELS), see `Facts.as_set`
     known: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
-    own: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
+    effort_values: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
     best: Tensor  # (P, 5) the session's best, likewise
-    seats: Tensor  # (P, EFFORTS) rows
+    set_rows: Tensor  # (P, EFFORTS) rows of the table
     role: Tensor  # (P, TOKENS)
     person: Tensor  # (n,)
 
@@ -43,26 +43,26 @@ class Examples(NamedTuple):
 
         From the rows `train` the facts get the scales of efforts after the bronchodilator.
         """
-        seats = Seats.of(table)
+        sets = EffortSets.of(table)
         grade = torch.from_numpy(np.array(GRADES).searchsorted(table["grade"].to_numpy(str)))
         standardised = facts.standardise(torch.from_numpy(logs).float(), features)
         clean = torch.cat([standardised, index_diffusion.bits(grade)], dim=1)
-        present = torch.from_numpy(seats.present)
-        people = clean[torch.from_numpy(seats.rows)] * present[..., None]
-        learned = torch.from_numpy(np.unique(seats.person[train]))
+        present = torch.from_numpy(sets.present)
+        people = clean[torch.from_numpy(sets.rows)] * present[..., None]
+        learned = torch.from_numpy(np.unique(sets.person[train]))
         facts.fit_sessions(people[learned], present[learned])
-        own = with_ratio(table[list(MAXIMA)].to_numpy(float))
-        first = features[torch.from_numpy(seats.rows[:, 0])]
+        effort_values = with_ratio(table[list(MAXIMA)].to_numpy(float))
+        first = features[torch.from_numpy(sets.rows[:, 0])]
         return cls(
             clean,
             facts.as_set(people, present),
             torch.from_numpy(conditioning.encode(table)),
             index_diffusion.place_condition(table["place"].to_numpy(float)),
-            facts.known_best(torch.from_numpy(own).float(), features),
-            facts.known_best(torch.from_numpy(seats.best(table)).float(), first),
-            torch.from_numpy(seats.rows),
+            facts.known_best(torch.from_numpy(effort_values).float(), features),
+            facts.known_best(torch.from_numpy(sets.best(table)).float(), first),
+            torch.from_numpy(sets.rows),
             index_diffusion.roles(present),
-            torch.from_numpy(seats.person),
+            torch.from_numpy(sets.person),
         )
 
     def to(self, device: torch.device) -> "Examples":
@@ -128,10 +128,12 @@ class FactsTask:
     def validate(self) -> dict[str, float]:
         examples, (alone, together) = self.examples, self.fixed
         rows, people = self.choosing, self.people
-        known = self._alone(rows, examples.known.new_zeros(()), examples.own.new_full((), torch.nan), torch.tensor(0.0))
+        known = self._alone(
+            rows, examples.known.new_zeros(()), examples.effort_values.new_full((), torch.nan), torch.tensor(0.0)
+        )
         first = denoising_loss(self.model, examples.clean[rows][:, None], known, *alone).double()
         weights = self.weights[rows].double()
-        unknown = examples.own.new_full((), torch.nan)
+        unknown = examples.effort_values.new_full((), torch.nan)
         known = self._set(people, examples.known.new_zeros(()), unknown, examples.known.new_full((1,), torch.nan))
         second = self._together(people, *together, known).double()
         found = ((first * weights).sum() / weights.sum()).item(), second.mean().item()
@@ -141,20 +143,20 @@ class FactsTask:
         """Conditions (B, 1, k) of efforts alone."""
         examples = self.examples
         known, place = examples.known[rows] + change, (examples.place[rows] + hidden)[:, None]
-        return torch.cat([known, place, examples.own[rows] + best, torch.full_like(place, float(ALONE))], dim=1)[
-            :, None
-        ]
+        return torch.cat(
+            [known, place, examples.effort_values[rows] + best, torch.full_like(place, float(ALONE))], dim=1
+        )[:, None]
 
     def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
-        """Conditions (B, TOKENS, k) of people; which effort is the best is never told, `hidden` (B,) goes to the
+        """Conditions (B, TOKENS, k) of people; which effort is the best is always masked, `hidden` (B,) goes to the
         grades."""
         examples = self.examples
-        rows = examples.seats[people]
+        rows = examples.set_rows[people]
         known = examples.known[rows] + (change[:, None] if change.ndim else change)
-        told = [torch.zeros_like(hidden)] * len(conditioning.NAMES)
-        told[conditioning.NAMES.index("grade")] = hidden
-        told[conditioning.NAMES.index("best")] = torch.full_like(hidden, torch.nan)
-        known = known + torch.stack(told, dim=-1)[:, None]
+        masking = [torch.zeros_like(hidden)] * len(conditioning.NAMES)
+        masking[conditioning.NAMES.index("grade")] = hidden
+        masking[conditioning.NAMES.index("best")] = torch.full_like(hidden, torch.nan)
+        known = known + torch.stack(masking, dim=-1)[:, None]
         best = examples.best[people] + best
         return index_diffusion.together(known, examples.place[rows], best, examples.role[people])
 

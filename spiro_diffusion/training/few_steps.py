@@ -1,4 +1,4 @@
-"""Distil a denoiser into one that draws in a few evaluations; see `loop.Task`.
+"""Training task that distils a denoiser into one that draws in a few evaluations; see `loop.Task`.
 
 The student starts from the trained weights and learns as many jumps as it has evaluations: from one of its noise levels
 to the next, each as far as the trained network, its teacher, gets along its flow in SUBSTEPS divided by the number of
@@ -72,8 +72,8 @@ class JumpTask(DenoisingTask):
         x = self.clean[rows] + start[:, None, None] * noise
         with torch.no_grad():
             landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(known))
-            wanted = (landed - share * x) / (1 - share)
-        return (1 + start**-2) * ((self.model(x, start, known) - wanted) ** 2).mean(dim=(1, 2))
+            target = (landed - share * x) / (1 - share)
+        return (1 + start**-2) * ((self.model(x, start, known) - target) ** 2).mean(dim=(1, 2))
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         jump, noise, change = draws

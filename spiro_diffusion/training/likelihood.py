@@ -1,4 +1,4 @@
-"""Training a conditional density by maximum likelihood, see `loop.Task`."""
+"""Training task of a conditional density by maximum likelihood; see `loop.Task`."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Training logs: DVCLive where it is installed, else plain files of the same form."""
+"""Training logs: DVCLive where it is installed, else plain files of the same format."""
 
 from pathlib import Path
 from typing import Any

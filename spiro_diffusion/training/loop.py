@@ -1,4 +1,4 @@
-"""The training loop that all models share.
+"""The training loop shared by all models.
 
 Data lie on the device and a batch is an index; every random number of an epoch comes from a
 generator seeded by (seed, epoch), drawn for the global batch and then shared out, so that a resumed

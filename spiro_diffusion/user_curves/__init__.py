@@ -1,4 +1,4 @@
-"""A user's own curves: one reader for every format, and writers."""
+"""User curves: one reader for all formats, and writers."""
 
 from spiro_diffusion.user_curves.efforts import RawBlow, UserCurves, to_efforts
 from spiro_diffusion.user_curves.reader import FORMATS, WRITERS, read, read_records

@@ -1,9 +1,9 @@
 """The test record of ATS/ERS 2005: one line a curve, comma-separated, flow in mL/s, table 8 of the standard.
 
 Source: Miller et al., Eur Respir J 2005;26:319-338, table 8. Expiration (data type SPE) and inspiration (SPI) of a
-manoeuvre are records of their own. The record tells the interval at which the spirometer sampled, not that of its
+manoeuvre are records of their own. The record gives the interval at which the spirometer sampled, not that of its
 points, and the factor to BTPS, not whether it was applied: both follow from the FVC beside the points; where that is
-missing, points are 10 ms apart and the factor is asked for.
+missing, points are 10 ms apart and the user is asked for the factor.
 """
 
 import csv
@@ -42,7 +42,8 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a file of records, expiration and inspiration of a manoeuvre joined; nobody's name or number is kept."""
+    """Blows of a file of records, expiration and inspiration of a manoeuvre joined; patients' names and numbers are
+    dropped."""
     lines = [line for line in source.text().splitlines() if line.strip()]
     records = [_record(line, f"{source.where}: record {number}") for number, line in enumerate(lines, 1)]
     out = [record for record in records if not record.inspiration]
@@ -71,8 +72,8 @@ def _record(line: str, place: str) -> _Record:
     while points and not points[-1]:
         points.pop()
     if count is None or count != len(points):
-        said = "nothing" if count is None else f"{count:g}"
-        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {said}; export it again")
+        count_text = "nothing" if count is None else f"{count:g}"
+        raise SpiroError(f"{place}: holds {len(points)} data points, its count says {count_text}; export it again")
     values = [_number(point) for point in points]
     flow = np.array([np.nan if value is None else value for value in values]) / ML_PER_L
     if not np.isfinite(flow).all():

@@ -1,4 +1,4 @@
-"""What columns of spirometry are called, in several languages, and their units."""
+"""Column names of spirometry in several languages, with their units."""
 
 import functools
 import re
@@ -63,7 +63,7 @@ class ColumnName(NamedTuple):
     """What a column's name says."""
 
     quantity: Quantity | None
-    label: str = ""  # what tells the columns of several blows apart
+    label: str = ""  # names that distinguish the columns of several blows
     unit: float | None = None  # factor to s, L/s or L, where one is written
     conditions: str = ""  # btps or atps, where it is written
 
@@ -86,9 +86,9 @@ def parse(name: str) -> ColumnName:
     text = _PER.sub(_as_unit, re.sub(r"\bv(?:'|′|\u0307)", "flow", text))  # V' is flow in ISO's and Germany's notation
     written = None
     for found in _IN_BRACKETS.finditer(text):
-        said = _CONDITION.findall(found[1])
+        marks = _CONDITION.findall(found[1])
         if written := unit(_CONDITION.sub("", found[1])):
-            text = " ".join([text[: found.start()], *said, text[found.end() :]])
+            text = " ".join([text[: found.start()], *marks, text[found.end() :]])
             break
         if "/" in found[1] or found[1].strip() in FOREIGN:  # a unit that is not known here
             return ColumnName(None)

@@ -34,7 +34,7 @@ SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  #
 
 @dataclass(frozen=True)
 class Series:
-    """The columns of one blow, or of several where a column or blank lines tell them apart: places in a row."""
+    """The columns of one blow, or of several where a column or blank lines separate them: positions in a row."""
 
     label: str
     time: int
@@ -45,7 +45,7 @@ class Series:
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     """Blows of a text in columns, and notes.
 
-    Blows are told apart by a column that names them (`curve`, or `person` and `draw`), by columns of their own
+    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by columns of their own
     (`Flow 1`, `Flow 2`), or by blank lines. Where flow and volume are both there flow is read, and has to give that
     volume. A unit that is written, in the name or below it, is obeyed.
 
@@ -75,12 +75,14 @@ def _refuse(source: Source) -> NoReturn:
     if source.kind is Kind.EMPTY:
         raise SpiroError(f"{source.where}: is empty; {EXPECTED}")
     names = _names_above_numbers(source.head)
-    said = f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
-    raise SpiroError(f"{source.where}: {said}; {EXPECTED}")
+    message = (
+        f"columns are {listed(names)}" if names else f"is {source.kind}, where no line names columns above numbers"
+    )
+    raise SpiroError(f"{source.where}: {message}; {EXPECTED}")
 
 
 def _names_above_numbers(head: bytes) -> list[str]:
-    """The cells above the first row of numbers, and above its units: any other line could tell of a patient."""
+    """The cells above the first row of numbers, and above its units: any other line could identify a patient."""
     lines = [line for line in next((text for _, text in dialect.decoded(head)), "").splitlines() if line.strip()]
     for place, line in enumerate(lines[1 : PREAMBLE_LINES + UNIT_LINES], 1):
         separator = max(SEPARATORS, key=lambda mark: _count_of_numbers(cells(line, mark)))
@@ -144,9 +146,9 @@ def blows_of(
     rows, group = rows[~empty], group[~empty]
     blows, notes = [], []
     for one in series:
-        read_blows, said = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
+        read_blows, message = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
         blows += read_blows
-        notes += said
+        notes += message
     whose = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
     people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
@@ -162,7 +164,7 @@ def blows_of(
 
 
 def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
-    """The columns, those of several blows side by side under the same names (time, flow, time, flow) told apart."""
+    """The columns, those of several blows side by side under the same names (time, flow, time, flow) distinguished."""
     used = [i for i, column in enumerate(columns) if column.quantity in ("time", "flow", "volume")]
     kinds = [(columns[i].quantity, columns[i].label) for i in used]
     size = len({*kinds})
@@ -191,7 +193,7 @@ def _column(name: str, below: str, where: str) -> ColumnName:
 
 
 def _keys(columns: list[ColumnName], names: Sequence[tuple[str, str]]) -> list[int]:
-    """Places of the columns that tell blows apart."""
+    """Positions of the columns that distinguish blows."""
     lower = [name.strip().lower() for name, _ in names]
     drawn = [lower.index(name) for name in DRAWN if name in lower]
     named = [i for i, column in enumerate(columns) if column.quantity == "curve"]
@@ -231,13 +233,13 @@ def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFra
 def _groups(
     rows: pd.DataFrame, keys: list[int], empty: NDArray[np.bool_], names: Sequence[tuple[str, str]], where: str
 ) -> NDArray:
-    """The name of each row's blow, "" where nothing tells blows apart."""
+    """The name of each row's blow, "" where no column distinguishes blows."""
     if not keys:
         block = np.cumsum(np.diff(empty.astype(int), prepend=1) == -1)
         return block.astype(str).astype(object) if block.max() > 1 else np.full(len(rows), "", object)
     if rows[~empty][keys].isna().to_numpy().any():
-        said = " or ".join(names[key][0] for key in keys)
-        raise SpiroError(f"{where}: {said} is empty in a row; name the curve of each sample")
+        message = " or ".join(names[key][0] for key in keys)
+        raise SpiroError(f"{where}: {message} is empty in a row; name the curve of each sample")
     # column by column: row by row it takes a hundred times the memory
     return functools.reduce(lambda a, b: a + "/" + b, (_as_names(rows[key]) for key in keys)).to_numpy(object)
 
@@ -301,8 +303,8 @@ def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         cell = str(column.iloc[bad[0]])
-        said = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
-        raise SpiroError(f"{where}: {shown(name, 40)} is {said} in row {bad[0] + 1}; expected a number")
+        message = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
+        raise SpiroError(f"{where}: {shown(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
     return values
 
 

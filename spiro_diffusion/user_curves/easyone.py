@@ -18,7 +18,7 @@ from spiro_diffusion.user_curves import fvc
 from spiro_diffusion.user_curves.efforts import RawBlow
 from spiro_diffusion.user_curves.source import Source
 
-WANTED = ("SamplingInterval", "SamplingValues", "Number", "DataValue", "TypeOfTest")
+NEEDED = ("SamplingInterval", "SamplingValues", "Number", "DataValue", "TypeOfTest")
 RESULTS = ("FVC", "BTPSex")
 FORCED = ("FVC", "FVL", "TIDALFVL")  # tests with a forced expiration; slow ones and MVV have none
 DEEPEST = 100  # elements in elements
@@ -59,7 +59,7 @@ class _Collector:
             self.result = attributes.get("ID", "")
 
     def data(self, text: str) -> None:
-        if self.path[-1] in WANTED:
+        if self.path[-1] in NEEDED:
             self.text.append(text)
 
     def end(self, name: str) -> None:
@@ -118,10 +118,10 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 def _blow(trial: _Trial, place: int, where: str) -> RawBlow:
     name = trial.number or str(place)
     channel = "ChannelFlow" if ("ChannelFlow", "SamplingValues") in trial.channels else "ChannelVolume"
-    said = trial.channels.get((channel, "SamplingInterval"), "")
-    if not _is_number(said):
+    interval = trial.channels.get((channel, "SamplingInterval"), "")
+    if not _is_number(interval):
         raise SpiroError(f"{where}: trial {name} has no SamplingInterval; export it again")
-    values, period = _numbers(trial.channels[channel, "SamplingValues"], f"{where}: trial {name}"), float(said)
+    values, period = _numbers(trial.channels[channel, "SamplingValues"], f"{where}: trial {name}"), float(interval)
     flow = values if channel == "ChannelFlow" else np.diff(values, prepend=values[:1]) / (period or 1)
     given = trial.results.get("BTPSex", 1.0)
     out = fvc.expired(flow, period)

@@ -1,4 +1,4 @@
-"""Raw blows of any reader as efforts: the forced expirations in them, with indices at the record's own rate.
+"""Turn raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
 
 Units, length and sampling are checked. The flow of each 10 ms is for plots and for what takes no other period.
 """
@@ -19,10 +19,10 @@ from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 
 EVEN_SHARE = 0.2  # of a period: times may lie so far off an even axis, as rounding puts them
 SAME_PERIOD_S = 1e-5  # periods that differ by less from 10 ms are 10 ms: 0.02 s over a whole curve
-COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 asks for 10 ms
+COARSEST_S = 0.05  # the steepest 80 ms cannot be read off less; ATS/ERS 2019 requires 10 ms
 LONGEST_S = 60.0  # no expiration lasts so long
 LONGEST_RECORD_S = 1200.0  # nor a session of eight in one record
-MOST_SAID = 8  # curves whose cuts and warnings are each told: a session
+MOST_LISTED = 8  # curves whose cuts and warnings are listed one by one: a session
 FASTEST_L_S = 20.0  # no lung blows faster
 MOST_SAMPLES = 50_000_000  # of all curves, each as long as the longest: 0.4 GB
 DISAGREE_L = 0.15  # of flow summed up and the volume beside it, and DISAGREE_SHARE of that: another unit or curve
@@ -116,7 +116,7 @@ def to_efforts(
             _check_size(expiration, blow, record.place)
         names += [record.name] * len(expirations)
         found += expirations
-    names = list(told_apart(names))
+    names = list(distinct_names(names))
     curves = [e.flow if _is_usual(e.period_s) else spirometry.at_10_ms(e.flow, e.period_s) for e in found]
     longest = max(map(len, curves))
     if len(curves) * longest > MOST_SAMPLES:
@@ -126,8 +126,8 @@ def to_efforts(
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
     periods = {round(1000 * e.period_s, 3) for e in found if not _is_usual(e.period_s)}
-    said = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
-    return UserCurves(names, held, points, manoeuvre.table(found), said)
+    remarks = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
+    return UserCurves(names, held, points, manoeuvre.table(found), remarks)
 
 
 def _is_usual(period: float) -> bool:
@@ -136,15 +136,17 @@ def _is_usual(period: float) -> bool:
 
 def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]) -> list[str]:
     """What was left out of the records, and their warnings."""
-    told = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
-    told = [(name, words) for name, words in told if words]
-    if len(told) <= MOST_SAID:
-        return [f"curve {name}: {'; '.join(words)}" for name, words in told]
-    name, words = told[0]
-    return [f"{len(told)} of {len(names)} records hold more than the expiration, as curve {name}: {'; '.join(words)}"]
+    remarked = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
+    remarked = [(name, words) for name, words in remarked if words]
+    if len(remarked) <= MOST_LISTED:
+        return [f"curve {name}: {'; '.join(words)}" for name, words in remarked]
+    name, words = remarked[0]
+    return [
+        f"{len(remarked)} of {len(names)} records hold more than the expiration, as curve {name}: {'; '.join(words)}"
+    ]
 
 
-def told_apart(names: Iterable[str]) -> Iterator[str]:
+def distinct_names(names: Iterable[str]) -> Iterator[str]:
     """The names, no two alike and none empty."""
     taken: Counter[str] = Counter()
     for i, given in enumerate(names):
@@ -159,8 +161,8 @@ def told_apart(names: Iterable[str]) -> Iterator[str]:
 def _about_periods(periods: list[float]) -> Iterator[str]:
     """Of those other than 10 ms, in ms."""
     if periods:
-        said = ", ".join(f"{p:g}" for p in periods)
-        yield f"sampled each {said} ms: indices are read at that rate, plots and reconstructions at 10 ms"
+        remarks = ", ".join(f"{p:g}" for p in periods)
+        yield f"sampled each {remarks} ms: indices are read at that rate, plots and reconstructions at 10 ms"
         if periods[-1] > 1000 * SAMPLE_PERIOD_S:
             yield "PEF and time zero are blunted: ATS/ERS 2019 asks for a sample each 10 ms"
 
@@ -267,10 +269,10 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
 
 def _check_volume(summed: float, volume: NDArray, where: str) -> None:
     """Raises SpiroError where flow, summed up (L), is not the volume (n,) that the file says beside it."""
-    said = float(volume[-1] - volume[0])
-    if abs(summed - said) > DISAGREE_L + DISAGREE_SHARE * abs(said):
+    remarks = float(volume[-1] - volume[0])
+    if abs(summed - remarks) > DISAGREE_L + DISAGREE_SHARE * abs(remarks):
         raise SpiroError(
-            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {said:.3g} L; one is in another "
+            f"{where}: flow_l_s sums up to {summed:.3g} L and volume_l rises by {remarks:.3g} L; one is in another "
             "unit or of another curve: take it out"
         )
 

@@ -42,7 +42,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
             if size > MOST_UNPACKED:
                 raise SpiroError(f"{source.where}: is a workbook that unpacks to {size:,} bytes; save it as CSV")
         file.seek(0)
-        with _damage_told(source.where), warnings.catch_warnings():
+        with _damage_reported(source.where), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and the like, which hold no values
             import openpyxl  # noqa: PLC0415, slow to load and seldom needed
 
@@ -55,7 +55,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
 
 @contextlib.contextmanager
-def _damage_told(where: str) -> Iterator[None]:
+def _damage_reported(where: str) -> Iterator[None]:
     """What openpyxl raises at damaged workbooks, which is much, as one line."""
     try:
         yield

@@ -1,8 +1,8 @@
 """FHIR Observations with SampledData, alone or in a Bundle, as JSON: R4 and R4B (`period`) and R5 (`interval`).
 
 Source: https://hl7.org/fhir/R4/datatypes.html#SampledData and https://hl7.org/fhir/R5/datatypes.html#SampledData.
-An Observation says BTPS or ATPS in a text of its code, method or notes; where none does, it is asked for. The subject,
-identifiers and dates are not read.
+An Observation says BTPS or ATPS in a text of its code, method or notes; where none does, the user must state it. The
+subject, identifiers and dates are not read.
 """
 
 import json
@@ -89,8 +89,8 @@ def _observations(resource: Any) -> list[dict[str, Any]]:
 
 def _btps(observation: dict[str, Any], part: dict[str, Any]) -> float | None:
     """1 where a text of the code, method or notes says BTPS, else None."""
-    said = json.dumps([x.get(key) for x in (observation, part) for key in ("code", "method", "note")])
-    words = set(re.findall(r"\b(?:BTPS|ATPS)\b", said))
+    message = json.dumps([x.get(key) for x in (observation, part) for key in ("code", "method", "note")])
+    words = set(re.findall(r"\b(?:BTPS|ATPS)\b", message))
     return 1.0 if words == {"BTPS"} else None
 
 
@@ -126,8 +126,8 @@ def _samples(data: Any, where: str) -> NDArray[np.float64]:
         raise SpiroError(f"{where}: its SampledData holds no samples")
     wrong = next((i for i, word in enumerate(words) if not SAMPLE.fullmatch(word)), None)
     if wrong is not None:
-        said = words[wrong] if words[wrong] in GAPS else "no number"
-        raise SpiroError(f"{where}: sample {wrong + 1} is {said}; curves with gaps are not read")
+        message = words[wrong] if words[wrong] in GAPS else "no number"
+        raise SpiroError(f"{where}: sample {wrong + 1} is {message}; curves with gaps are not read")
     return np.array([float(word) for word in words])
 
 

@@ -1,4 +1,4 @@
-"""Whether values are at BTPS, told by the FVC that a record says beside them, which every standard asks at BTPS."""
+"""Infer whether values are at BTPS from the FVC reported beside them, which every standard requires at BTPS."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from spiro_diffusion.user_curves.efforts import RawBlow
 
 AGREES = 0.015  # relative: values read so have to give the FVC
-APART = 0.01  # relative: readings that differ by less cannot be told apart
+LEAST_DIFFERENCE = 0.01  # relative: readings that differ by less cannot be distinguished
 
-Reading = TypeVar("Reading")  # what is asked for: a factor to BTPS, a period
+Reading = TypeVar("Reading")  # what the user is asked for: a factor to BTPS, a period
 
 
 def expired(flow: NDArray, period: float) -> float:
@@ -25,7 +25,7 @@ def chosen(readings: dict[Reading, float], fvc: float | None) -> Reading | None:
     if not fvc or not np.isfinite(fvc) or fvc <= 0:
         return None
     off = sorted(((abs(volume / fvc - 1), key) for key, volume in readings.items()), key=lambda found: found[0])
-    alone = len(off) == 1 or off[1][0] - off[0][0] >= APART
+    alone = len(off) == 1 or off[1][0] - off[0][0] >= LEAST_DIFFERENCE
     return off[0][1] if off[0][0] <= AGREES and alone else None
 
 

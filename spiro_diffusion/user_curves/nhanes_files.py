@@ -1,4 +1,4 @@
-"""Curves in the format of NHANES: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as delimited text."""
+"""Curves in NHANES format: SPXRAW as the CDC publishes it, as the pipeline repairs it, or as delimited text."""
 
 import re
 import tempfile
@@ -18,10 +18,10 @@ from spiro_diffusion.nhanes import codebook, validate
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.user_curves.delimited import numbers
-from spiro_diffusion.user_curves.efforts import UserCurves, told_apart
+from spiro_diffusion.user_curves.efforts import UserCurves, distinct_names
 from spiro_diffusion.user_curves.source import Source
 
-OWN_AS_CSV = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
+CSV_ADVICE = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
@@ -41,7 +41,8 @@ def _names(head: bytes) -> list[str]:
 
 
 def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCurves:
-    """The curves of a file of SPXRAW, or those of one participant; with `people` also who blew, from DEMO and BMX.
+    """The curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from DEMO
+    and BMX.
 
     Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
     have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number,
@@ -65,11 +66,11 @@ def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCu
     for row, curve in zip(counts, table["SPXRAW"], strict=True):
         row[: len(curve)] = curve
     about = table[list(ABOUT)].rename(columns=ABOUT)
-    names = list(told_apart(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
+    names = list(distinct_names(about[["seqn", "test_type", "curve_number"]].astype(str).agg("/".join, axis=1)))
     about.insert(0, "curve", names)
     if people:
-        who, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
-        about = about if who is None else about.join(who, on="seqn")
+        participants, note = _people(source.path) if source.path else (None, "age, height and sex are not known")
+        about = about if participants is None else about.join(participants, on="seqn")
         notes += [note] if note else []
     flow = counter.flow(counts, table["SPAFACT"].to_numpy(np.float64)).astype(np.float64)
     return UserCurves(names, flow, points, spirometry.indices(flow, points).to_pandas(), notes, about)
@@ -80,9 +81,9 @@ def _spxraw(path: Path, kind: Kind) -> tuple[pd.DataFrame, list[str]]:
     if kind in TEXTS:
         return _from_text(path)
     if kind is Kind.PARQUET and "SPXRAW" not in _parquet(path, [], optional=("SPXRAW",)):
-        raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: is no table of NHANES's SPXRAW; {CSV_ADVICE}")
     if kind is Kind.ZIP and path.suffix.lower() == ".npz":
-        raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: holds arrays, not NHANES's SPXRAW; {CSV_ADVICE}")
     file = codebook.FILES[f"SPXRAW_{_cycle(path) or 'G'}"]
     table = _sas_or_parquet(path, file, [*ABOUT, "SPAFACT", "SPXRAW"])
     if kind is Kind.PARQUET:
@@ -175,15 +176,15 @@ def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> 
         texts = table.columns[[kind.kind == "O" for kind in table.dtypes]]
         return table.astype(dict.fromkeys(texts, object))  # texts are decoded now, not where they are first shown
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        said = shown(" ".join(str(error).split()), 80)
-        raise SpiroError(f"{path}: is a damaged Parquet table ({said}); make it again") from None
+        reason = shown(" ".join(str(error).split()), 80)
+        raise SpiroError(f"{path}: is a damaged Parquet table ({reason}); make it again") from None
 
 
 def _check_curves(table: pd.DataFrame, path: Path) -> None:
     """Raises SpiroError where a table that `repair` may not have written holds anything but curves of SPXRAW."""
     raw = table["SPXRAW"]
     if not raw.map(lambda cell: isinstance(cell, np.ndarray) and cell.dtype.kind == "i" and cell.size > 0).all():
-        raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {OWN_AS_CSV}")
+        raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {CSV_ADVICE}")
     if raw.map(lambda cell: int(np.abs(cell.astype(np.int64)).max())).max() > np.iinfo(np.int16).max:
         raise SpiroError(f"{path}: SPXRAW holds more mL in 10 ms than any lung breathes; make it again")
     _check_factor(numbers(table["SPAFACT"], "SPAFACT", str(path)), path)

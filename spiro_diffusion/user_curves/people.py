@@ -1,4 +1,4 @@
-"""The efforts of several people whose age, height and sex are known: a folder of curves with a table."""
+"""Efforts of several people of known age, height and sex: a folder of curves with a table."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ class PeopleCurves(NamedTuple):
 
     people: pd.DataFrame
     curves: list[UserCurves]
-    said: list[str]  # on files that were not used, and people without a curve
+    notes: list[str]  # on files that were not used, and people without a curve
 
 
 def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
@@ -37,7 +37,7 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
     (a `.gz` of text too), in any format of docs/formats.md.
 
-    Raises SpiroError, which names nobody, where there is no table, or no curve of anyone in it, or a file of curves
+    Raises SpiroError, which names no patient, where there is no table, or no curve of anyone in it, or a file of curves
     cannot be read.
     """
     if not folder.is_dir():
@@ -51,17 +51,17 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
         row = next(i for i, name in enumerate(names, 1) if name in names[: i - 1])
         raise SpiroError(f"{folder / TABLE}: the {column} of row {row} stands twice; one row a person")
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
-    own = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
-    if any(own.values()):
-        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in own.items() if theirs}
+    files_of = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
+    if any(files_of.values()):
+        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in files_of.items() if theirs}
     else:
         found = _in_one_file(files, names, btps)
     if not found:
         raise SpiroError(f"{folder}: holds no curve of the people in {TABLE}; name files or curves as its {column}")
     kept = [i for i, name in enumerate(names) if name in found]
     without = len(names) - len(kept)
-    said = [f"{folder / TABLE}: {without} of {len(names)} people have no curve and are left out"] if without else []
-    return PeopleCurves(table.iloc[kept].reset_index(drop=True), [found[names[i]] for i in kept], said)
+    notes = [f"{folder / TABLE}: {without} of {len(names)} people have no curve and are left out"] if without else []
+    return PeopleCurves(table.iloc[kept].reset_index(drop=True), [found[names[i]] for i in kept], notes)
 
 
 def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dict[str, UserCurves]:

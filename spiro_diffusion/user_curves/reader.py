@@ -1,4 +1,4 @@
-"""One reader of a user's curves for every command and the page: the format is told by content, never by name.
+"""Read user curves for every command and the page; the format is detected by content, never by name.
 
 A new format is a file with `recognises(source)` and `read(source)`, and a line in FORMATS.
 """

@@ -1,4 +1,4 @@
-"""A user's file, from a path or from memory: its first bytes, all of them, or a path to give to others."""
+"""A user's file, from a path or from memory: its first bytes, its content, or a path for other readers."""
 
 import contextlib
 import io

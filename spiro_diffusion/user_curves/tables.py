@@ -1,4 +1,4 @@
-"""Tables of a user's own efforts: indices, z-scores, acceptability and the grades of their sessions."""
+"""Tables of user efforts: indices, z-scores, acceptability and session grades."""
 
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
 
 def doubts(person: Person) -> list[str]:
     """What is to be said of a height that hardly goes with the age, as where months were given for years."""
-    return [f"check age and height: {said}" for said in unmet_heights(conditioned(pd.DataFrame([person])))]
+    return [f"check age and height: {remark}" for remark in unmet_heights(conditioned(pd.DataFrame([person])))]
 
 
 def _judged_table(record: pd.DataFrame, people: pd.DataFrame, session: NDArray) -> pd.DataFrame:

@@ -72,8 +72,8 @@ def _blow(name: str, text: str, where: str) -> RawBlow:
 def _whole(points: list[str], place: str) -> NDArray[np.int64]:
     wrong = next((i for i, p in enumerate(points, 1) if not re.fullmatch(r"\s*-?\d{1,6}\s*", p)), None)
     if wrong is not None or len(points) > MOST_POINTS:
-        said = f"point {wrong} is no whole number of mL" if wrong is not None else f"{len(points)} points"
-        raise SpiroError(f"{place}: {said}; field 3066 holds mL each 10 ms")
+        reason = f"point {wrong} is no whole number of mL" if wrong is not None else f"{len(points)} points"
+        raise SpiroError(f"{place}: {reason}; field 3066 holds mL each 10 ms")
     return np.array([int(point) for point in points], np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Waveform files as a user's curves; BTPS is asked for where a file does not say it."""
+"""Waveform files as user curves; the user states BTPS where a file does not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The curves and draws that the plots of an evaluation show, as arrays: chosen while the models are there.
+"""Arrays of the curves and draws that the evaluation's plots show, selected while the models are loaded.
 
 Names of the arrays of `shown.npz` (p people, m efforts, n held-out curves):
 

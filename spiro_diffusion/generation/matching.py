@@ -1,4 +1,4 @@
-"""Whether drawn efforts meet a request: their best values against boxes, patterns by their rules, kinds of effort."""
+"""Match drawn efforts against a request: best values, patterns and kinds of effort."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.generation.known_values import NAMES
-from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.requests import Requirements
 from spiro_diffusion.models import effort_facts
 from spiro_diffusion.physiology import ats_ers, counter, effort_kinds, patterns, spirometry, time_grid
 
@@ -66,19 +66,19 @@ class Candidates(NamedTuple):
         return np.column_stack([fev1, fvc, fev1 / fvc, pef, fef2575])
 
 
-def by_facts(candidates: Candidates, logs: Floats, wanted: Wanted) -> Bools:
-    """Whether candidates (c,) with these facts (m, k) may give curves that meet what is wanted."""
+def by_facts(candidates: Candidates, logs: Floats, required: Requirements) -> Bools:
+    """Whether candidates (c,) with these facts (m, k) may give curves that meet the request."""
     values = np.exp(logs[:, PLACES])
     kept = np.ones(len(candidates.owner), dtype=bool)
     for boxes, best in (
-        (wanted.known, candidates.best(values, after=np.zeros(len(kept), dtype=bool))),
-        (wanted.bounds, candidates.best(values, after=_after(candidates, wanted))),
+        (required.known, candidates.best(values, after=np.zeros(len(kept), dtype=bool))),
+        (required.bounds, candidates.best(values, after=_after(candidates, required))),
     ):
         for i, name in enumerate(NAMES):
             if boxes[name].given.any():
                 box = boxes[name].take(candidates.owner)
                 kept &= box.holds(best[:, i], name, SLACK[name] * np.where(np.isnan(box.exact), 1.0, EXACT_SLACK))
-    late = np.array([request.effort == "slow-start" for request in wanted.requests])[candidates.owner]
+    late = np.array([request.effort == "slow-start" for request in required.requests])[candidates.owner]
     if late.any():
         fvc, bev = (np.exp(logs[:, effort_facts.NAMES.index(name)]) for name in ("fvc", "bev"))
         slow = candidates.efforts["person"].to_numpy()[bev > BEV_SLACK * ats_ers.bev_limit(fvc)]
@@ -86,10 +86,10 @@ def by_facts(candidates: Candidates, logs: Floats, wanted: Wanted) -> Bools:
     return kept
 
 
-def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
+def moved(candidates: Candidates, logs: Floats, required: Requirements) -> Floats:
     """The facts (m, k), moved within the slack so that the best values are those that are exactly known."""
     best = candidates.best(np.exp(logs[:, PLACES]), after=np.zeros(len(candidates.owner), dtype=bool))
-    exact = {name: wanted.known[name].exact[candidates.owner] for name in NAMES}
+    exact = {name: required.known[name].exact[candidates.owner] for name in NAMES}
     fev1, fvc, ratio = (exact[name] for name in ("fev1", "fvc", "ratio"))
     fvc = np.where(np.isnan(fvc), fev1 / ratio, fvc)
     fev1 = np.where(np.isnan(fev1), np.where(np.isnan(fvc), best[:, 1], fvc) * ratio, fev1)
@@ -100,38 +100,38 @@ def moved(candidates: Candidates, logs: Floats, wanted: Wanted) -> Floats:
     return out
 
 
-def by_curves(candidates: Candidates, signals: NDArray[np.float32], wanted: Wanted, seed: int) -> Bools:
-    """Whether candidates (c,) with these curves (m, 512), in L/s, meet what is wanted, as they are and after the
+def by_curves(candidates: Candidates, signals: NDArray[np.float32], required: Requirements, seed: int) -> Bools:
+    """Whether candidates (c,) with these curves (m, 512), in L/s, meet the request, as they are and after the
     spirometer's counter, whose first millilitre is drawn from the seed."""
     rng, flow = np.random.default_rng(seed), time_grid.to_10ms(signals)
-    kept = _meet(candidates, flow, wanted)
+    kept = _meet(candidates, flow, required)
     for btps in BTPS:
-        kept &= _meet(candidates, counter.flow(counter.count(flow, btps, rng), btps), wanted)
+        kept &= _meet(candidates, counter.flow(counter.count(flow, btps, rng), btps), required)
     return kept
 
 
-def _meet(candidates: Candidates, flow: NDArray[np.float32], wanted: Wanted) -> Bools:
+def _meet(candidates: Candidates, flow: NDArray[np.float32], required: Requirements) -> Bools:
     found = spirometry.indices(flow, spirometry.end_of_flow(flow))
     values = np.stack([getattr(found, name) for name in MAXIMA], axis=1)
     best = candidates.best(values, after=np.zeros(len(candidates.owner), dtype=bool))
     kept = np.isfinite(best[:, 0])
     for i, name in enumerate(NAMES):
-        if wanted.known[name].given.any():
-            kept &= wanted.known[name].take(candidates.owner).holds(best[:, i], name)
-    of_pattern = candidates.best(values, after=_after(candidates, wanted))
+        if required.known[name].given.any():
+            kept &= required.known[name].take(candidates.owner).holds(best[:, i], name)
+    of_pattern = candidates.best(values, after=_after(candidates, required))
     first = candidates.efforts.drop_duplicates("person")  # in the order of the candidates
     age, height, sex = (first[name].to_numpy(float) for name in ("age", "height", "sex"))
-    asked = [wanted.requests[person] for person in candidates.owner]
-    for label in {request.pattern for request in asked if request.pattern is not None}:
-        rows = np.array([request.pattern == label for request in asked])
+    requested = [required.requests[person] for person in candidates.owner]
+    for label in {request.pattern for request in requested if request.pattern is not None}:
+        rows = np.array([request.pattern == label for request in requested])
         kept &= ~rows | patterns.carries(label, of_pattern[:, 0], of_pattern[:, 1], age, height, sex)
     person = candidates.efforts["person"].to_numpy()
-    for kind in {request.effort for request in asked if request.effort is not None}:
+    for kind in {request.effort for request in requested if request.effort is not None}:
         own = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
         there = np.bincount(person[own], minlength=len(kept)) > 0
-        kept &= there | np.array([request.effort != kind for request in asked])
+        kept &= there | np.array([request.effort != kind for request in requested])
     return kept
 
 
-def _after(candidates: Candidates, wanted: Wanted) -> Bools:
-    return np.array([wanted.requests[person].after for person in candidates.owner], dtype=bool)
+def _after(candidates: Candidates, required: Requirements) -> Bools:
+    return np.array([required.requests[person].after for person in candidates.owner], dtype=bool)

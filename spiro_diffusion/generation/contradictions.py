@@ -1,4 +1,4 @@
-"""Why no curve can be as it is asked for: contradictions between what is known, and values that no lung has."""
+"""Reasons why a request cannot be met: contradictory values, and values that no lung has."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ Ends = Mapping[str, tuple[float, float]]  # by name, lowest and highest of one p
 def reason(
     known: Mapping[str, Known], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
 ) -> str | None:
-    """Why what is asked of a person cannot be, None where it can: the person's age, then the first contradiction.
+    """Why a request for a person cannot be met, None where it can: the person's age, then the first contradiction.
 
     `ends` are of what is known, `limits` of what the pattern leaves of it.
     """
@@ -55,11 +55,11 @@ def _ratio(ends: Ends, limits: Ends) -> str | None:
     most = fev1_high / fvc_low if fvc_low > 0 else np.inf
     if most < low * (1 - EXACT_SHARE) or least > high * (1 + EXACT_SHARE):
         of = "the pattern needs" if all(map(np.isinf, ends["ratio"])) else "asked for is"
-        return f"fev1 and fvc give FEV1/FVC {_said(least, min(most, 1.0))}; {of} {_said(low, high)}"
+        return f"fev1 and fvc give FEV1/FVC {_interval_text(least, min(most, 1.0))}; {of} {_interval_text(low, high)}"
     return None
 
 
-def _said(low: float, high: float) -> str:
+def _interval_text(low: float, high: float) -> str:
     if high >= 1:
         return f"{low:.2f} or more"
     if high - low < 0.005:

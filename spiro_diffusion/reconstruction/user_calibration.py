@@ -1,4 +1,4 @@
-"""A user's own correction of completions as a small file: for their spirometer and people."""
+"""Calibration of completions on a user's own efforts, for their spirometer and patients, as a small file."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
-class OwnCalibration:
+class UserCalibration:
     """A correction, the model that it corrects, and whose efforts it was measured on."""
 
     calibration: Calibration
@@ -25,7 +25,7 @@ class OwnCalibration:
     height: tuple[float, float]  # cm
 
     @classmethod
-    def of(cls, calibration: Calibration, checkpoint: Path, people: pd.DataFrame) -> "OwnCalibration":
+    def of(cls, calibration: Calibration, checkpoint: Path, people: pd.DataFrame) -> "UserCalibration":
         """Of people, n rows with age and height, for the model in `checkpoint`."""
         age, height = ((float(people[name].min()), float(people[name].max())) for name in ("age", "height"))
         return cls(calibration, artifacts.sha256(checkpoint), len(people), age, height)
@@ -40,7 +40,7 @@ class OwnCalibration:
         artifacts.write_json(path, {"kind": KIND, **asdict(self)})
 
 
-def read(path: Path, checkpoint: Path) -> OwnCalibration:
+def read(path: Path, checkpoint: Path) -> UserCalibration:
     """The correction in a file, for the model in `checkpoint`.
 
     Raises SpiroError where the file is missing, is none, or was measured with another model.
@@ -51,7 +51,7 @@ def read(path: Path, checkpoint: Path) -> OwnCalibration:
     calibration = configured(Calibration, content, "calibration", path)
     try:
         age, height = ((float(low), float(high)) for low, high in (content["age"], content["height"]))
-        found = OwnCalibration(calibration, str(content["reconstructor"]), int(content["people"]), age, height)
+        found = UserCalibration(calibration, str(content["reconstructor"]), int(content["people"]), age, height)
     except (KeyError, TypeError, ValueError):
         raise SpiroError(f"{path}: is a damaged calibration; make it anew from your efforts") from None
     if found.reconstructor != artifacts.sha256(checkpoint):

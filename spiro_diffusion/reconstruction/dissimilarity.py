@@ -1,9 +1,9 @@
-"""How unlike an interrupted effort is to those that the densities learned from.
+"""Dissimilarity of an interrupted effort to the efforts that the densities were trained on.
 
 The score is the mean square of what is seen of the effort, on axes on which the training efforts vary alike (a
-Mahalanobis distance with a small ridge, over the number of features). Efforts of people whom the densities have not
-seen say which score 99 of 100 of them stay below, and by how much the intervals of the most unlike tenth of them had to
-be wider to hold.
+Mahalanobis distance with a small ridge, over the number of features). Efforts of people whom the densities have
+not seen give the score that 99 of 100 of them stay below, and the factor by which the intervals of the most dissimilar
+tenth of them had to be widened to hold.
 """
 
 from collections.abc import Sequence
@@ -30,16 +30,16 @@ Floats = NDArray[np.float64]
 USUAL_SHARE = 0.99  # of people whose efforts count as like those of the training
 MOST_UNLIKE = 0.1  # of people, by whom the wider intervals are measured
 RIDGE = 0.01  # of the variance of a standardised feature
-FARTHEST = 20.0  # SDs: a feature beyond is as unlike as can be
+FARTHEST = 20.0  # SDs: larger values are clipped
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The score that is usual at each of some cuts; without any, no effort is unlike."""
+    """The score that is usual at each of some cuts; without any, no effort is dissimilar."""
 
     cut_s: list[float]  # s after time zero
     score: list[float]
-    wider: float  # factor of the intervals of an unlike effort
+    wider: float  # factor of the intervals of a dissimilar effort
 
     def __post_init__(self) -> None:
         if len(self.cut_s) != len(self.score) or self.cut_s != sorted(self.cut_s) or not all(self.cut_s):

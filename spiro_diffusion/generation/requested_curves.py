@@ -1,4 +1,4 @@
-"""Curves of patients on request, as a user gets them: marked where they are extrapolation, told where too few."""
+"""Curves of requested patients, marked where they are extrapolation, with a warning where too few were found."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from spiro_diffusion.generation import conditional_draws, drawn_curves
 from spiro_diffusion.generation.conditional_draws import Drawer, Found
 from spiro_diffusion.generation.conditions import DRUG
 from spiro_diffusion.generation.drawn_curves import Curves
-from spiro_diffusion.generation.requests import Wanted
+from spiro_diffusion.generation.requests import Requirements
 from spiro_diffusion.generation.session_curves import Size, of_effort
 from spiro_diffusion.generation.subjects import Accepted
 
@@ -29,7 +29,7 @@ def notes(people: pd.DataFrame) -> list[str]:
 def curves(
     drawer: Drawer,
     kept: Accepted,
-    wanted: Wanted,
+    required: Requirements,
     made_from: Mapping[str, Any],
     *,
     each: int | Size,
@@ -37,21 +37,22 @@ def curves(
     tell: Callable[[str], object],
     progress: bool = False,
 ) -> Curves:
-    """So many curves or sessions for each person that meet what is wanted of them, fewer where the search is spent;
-    `tell` says of whom, and what is extrapolation. `given` of the curves has the columns pattern, effort and
-    extrapolation too, as far as they are asked for; of sessions the kind of effort is `asked_effort`.
+    """So many curves or sessions for each person that meet the request, fewer where the search budget is spent;
+    `tell` is called with a warning that says for whom, and what is extrapolation. `given` of the curves has the columns
+    pattern, effort and extrapolation too, as far as they are requested; of sessions the kind of effort is
+    `asked_effort`.
 
     Raises SpiroError where none was found.
     """
-    marks, warnings = _marks(kept, wanted, made_from)
+    marks, warnings = _marks(kept, required, made_from)
     for warning in warnings:
         tell(warning)
     if session := isinstance(each, Size):
         n, efforts = each.lungs, each.efforts(kept.table)
     else:
         n, efforts = int(each), kept.table.assign(person=np.arange(len(kept.table)), place=np.nan)
-    found = conditional_draws.draw(drawer, efforts, wanted, n, seed, progress=progress)
-    short = _short(found, kept, wanted, n)
+    found = conditional_draws.draw(drawer, efforts, required, n, seed, progress=progress)
+    short = _short(found, kept, required, n)
     if short and not found.counts.any():
         raise SpiroError(short)
     if short:
@@ -64,14 +65,16 @@ def curves(
     return Curves(kept.table, person, found.draw, found.signals, given.reset_index(drop=True), table)
 
 
-def _marks(kept: Accepted, wanted: Wanted, made_from: Mapping[str, Any]) -> tuple[dict[str, list[Any]], list[str]]:
-    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not asked for or
+def _marks(
+    kept: Accepted, required: Requirements, made_from: Mapping[str, Any]
+) -> tuple[dict[str, list[Any]], list[str]]:
+    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not requested or
     not known; and what is said of it."""
     table = kept.table
     groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))
-    counts, said = made_from.get("labels") or None, {}
+    counts, note_of_label = made_from.get("labels") or None, {}
     marks: dict[str, list[Any]] = {"pattern": [], "effort": [], "extrapolation": []}
-    for request, group in zip(wanted.requests, groups, strict=True):
+    for request, group in zip(required.requests, groups, strict=True):
         labels = [str(label) for label in (request.pattern, request.effort) if label is not None]
         beyond = label_counts.extrapolated(counts, labels, group) if labels else None
         for name, value in zip(marks, (request.pattern, request.effort, beyond), strict=True):
@@ -79,13 +82,17 @@ def _marks(kept: Accepted, wanted: Wanted, made_from: Mapping[str, Any]) -> tupl
         for label in labels:
             if label_counts.extrapolated(counts, [label], group):
                 people = (counts or {})[label].get(group, 0)
-                said[label, group] = f"{label} is extrapolation: {people} {group} of the training people carry it"
-    if counts is None and any(request.pattern or request.effort for request in wanted.requests):
-        said["", ""] = f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
-    return marks, list(said.values())
+                note_of_label[label, group] = (
+                    f"{label} is extrapolation: {people} {group} of the training people carry it"
+                )
+    if counts is None and any(request.pattern or request.effort for request in required.requests):
+        note_of_label["", ""] = (
+            f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
+        )
+    return marks, list(note_of_label.values())
 
 
-def _short(found: Found, kept: Accepted, wanted: Wanted, n: int) -> str:
+def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:
     """What is said of people with fewer than `n` curves; "" where there are none."""
     short = np.flatnonzero(found.counts < n)
     if not len(short):

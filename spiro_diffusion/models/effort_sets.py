@@ -1,4 +1,4 @@
-"""The efforts of people as sets: who has which seat, and the best values of a session."""
+"""Efforts of people as padded sets with a slot for each effort, and the best values of a session."""
 
 from typing import NamedTuple
 
@@ -15,27 +15,27 @@ ACCEPTED = ("A", "B", "C")  # efforts with these grades give a session's best va
 Floats = NDArray[np.float64]
 
 
-class Seats(NamedTuple):
+class EffortSets(NamedTuple):
     """n efforts of P people."""
 
-    rows: NDArray[np.int64]  # (P, EFFORTS) rows of the table; at an empty seat the person's first
+    rows: NDArray[np.int64]  # (P, EFFORTS) rows of the table; at an empty slot the person's first
     present: NDArray[np.bool_]  # (P, EFFORTS)
     person: NDArray[np.int64]  # (n,) of each row: people in the order in which they come
 
     @classmethod
-    def of(cls, table: pd.DataFrame, name: str = "seqn") -> "Seats":
-        """Of efforts with a person in the column `name`, test_type and place, which tells the order.
+    def of(cls, table: pd.DataFrame, name: str = "seqn") -> "EffortSets":
+        """Of efforts with a person in the column `name`, test_type and place, which gives the order.
 
-        Those before the bronchodilator have the first PLACES seats, those after it the others; more have none.
+        Those before the bronchodilator have the first PLACES slots, those after it the others; more have none.
         """
         person = pd.factorize(table[name])[0].astype(np.int64)
         after = (table["test_type"] == "Bron").to_numpy()
-        seat = table["place"].groupby([person, after]).rank(method="first").to_numpy(np.int64) - 1
-        kept = seat < PLACES
+        slot = table["place"].groupby([person, after]).rank(method="first").to_numpy(np.int64) - 1
+        kept = slot < PLACES
         first = np.unique(person, return_index=True)[1]
         rows = np.repeat(first[:, None], EFFORTS, axis=1)
         present = np.zeros(rows.shape, dtype=bool)
-        at = person[kept], (seat + PLACES * after)[kept]
+        at = person[kept], (slot + PLACES * after)[kept]
         rows[at], present[at] = np.flatnonzero(kept), True
         return cls(rows, present, person)
 

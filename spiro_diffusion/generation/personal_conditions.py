@@ -1,7 +1,7 @@
-"""Weight, ethnicity and cycle: what a user may say of a person beside age, height and sex, and a model may know.
+"""Optional conditions of a subject beside age, height and sex: weight, ethnicity and NHANES cycle.
 
 In training they are hidden for a share of curves, so that nothing changes for who does not give them. In a table of
-people they are columns; a model that does not know one keeps its column as any other.
+people they are columns; a model without that condition keeps its column as any other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,20 +28,24 @@ WORDS = {
 }
 
 
-def added(table: pd.DataFrame, said: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
-    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model knows them, NaN or None where
-    unknown; `said` goes for all whose own cell says nothing. `bmi` (kg/m2) gives a weight by the height. `cycles`:
+def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
+    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model takes them, NaN or None where
+    unknown; `defaults` go for all whose own cell is empty. `bmi` (kg/m2) gives a weight by the height. `cycles`:
     those that the model was trained on, none where that is not known.
 
-    Raises SpiroError where a value is none, or the model does not know what is said.
+    Raises SpiroError where a value is none, or the model does not have the condition.
     """
     table = table.drop(columns=[n for n in NAMES if n in table]).assign(
-        **{name: _cells(table, name, said.get(name)) for name in NAMES if name in table or said.get(name) is not None}
+        **{
+            name: _cells(table, name, defaults.get(name))
+            for name in NAMES
+            if name in table or defaults.get(name) is not None
+        }
     )
     for name, of_model in (("weight", "weight"), ("bmi", "weight"), ("ethnicity", "ethnicity"), ("cycle", "cycle")):
         if name in table and of_model not in conditioning.NAMES:
-            if said.get(name) is not None:
-                raise SpiroError(f"this model does not know {of_model}; leave {name} out, it draws the mixture")
+            if defaults.get(name) is not None:
+                raise SpiroError(f"this model has no condition {of_model}; leave {name} out, it draws the mixture")
             table = table.drop(columns=name)
     weight = _read(table, "weight", _number(WEIGHT_KG, "kg"))
     if "bmi" in table:

@@ -1,4 +1,4 @@
-"""Rivals of a completion that learn a distribution, tuned by the participants by whom our densities are chosen.
+"""Baselines of completion that learn a distribution, tuned on the participants that select our densities.
 
 Boosted quantiles: gradient-boosted trees for a few quantiles (Koenker and Bassett 1978; Friedman 2001) of what is seen
 by our densities too. Nearest lungs: a local regression among the training efforts whose whole seen stretch is most
@@ -19,11 +19,11 @@ from spiro_diffusion.evaluation.completion_baselines import (
     Baseline,
     Drawn,
     Known,
-    answered,
+    as_volumes,
     features_of,
     held_value,
+    regression_targets,
     seen_volume,
-    wanted,
 )
 from spiro_diffusion.evaluation.conditional import crps
 from spiro_diffusion.evaluation.interruptions import Case
@@ -44,31 +44,31 @@ def boosted_quantiles(case: Case, known: Known, draws: int, seed: int, trees: in
     distribution's."""
     trained, checked = (some.interrupted_as(case, seed) for some in known)
     x, check, new = (features_of(one) for one in (trained, checked, case))
-    to_check, rng = wanted(checked), np.random.default_rng(seed)
+    to_check, rng = regression_targets(checked), np.random.default_rng(seed)
     drawn = {}
-    for name, y in wanted(trained).items():
+    for name, y in regression_targets(trained).items():
         quantiles = [_quantile(level, (x, y), (check, to_check[name]), new, trees) for level in LEVELS]
         drawn[name] = _between(np.sort(quantiles, axis=0).T, rng.random((len(new), draws)))
-    return answered(case, drawn)
+    return as_volumes(case, drawn)
 
 
 def nearest_lungs(case: Case, known: Known, draws: int, seed: int) -> Drawn:
     """Draws of a regression among the training efforts nearest by all that is seen of each."""
     trained, checked = (some.interrupted_as(case, seed) for some in known)
     x, check, new = _coordinates(trained, checked, case)
-    to_check, rng = wanted(checked), np.random.default_rng(seed)
+    to_check, rng = regression_targets(checked), np.random.default_rng(seed)
     drawn = {}
-    for name, y in wanted(trained).items():
+    for name, y in regression_targets(trained).items():
         good, judged = np.isfinite(y), np.isfinite(to_check[name])
         sizes = sorted({min(k, int(good.sum())) for k in NEIGHBOURS})
         tried = [_local(x[good], y[good], check[judged], k, draws, rng) for k in sizes]
         best = int(np.argmin([crps(to_check[name][judged], one).mean() for one in tried])) if judged.any() else 0
         drawn[name] = _local(x[good], y[good], new, sizes[best], draws, rng)
-    return answered(case, drawn)
+    return as_volumes(case, drawn)
 
 
 def baselines(trees: int) -> dict[str, Baseline]:
-    """All rivals, with at most so many boosted trees."""
+    """All baselines, with at most `trees` boosted trees."""
     return BASELINES | {"boosted_quantiles": partial(boosted_quantiles, trees=trees)}
 
 
