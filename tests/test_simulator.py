@@ -16,6 +16,7 @@ from spiro_diffusion.nhanes.repair import repair_folder
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.pipeline import download as download_stage
 from spiro_diffusion.pipeline.download import download
+from spiro_diffusion.simulation import simulator
 from spiro_diffusion.simulation.simulator import simulate
 
 Tables = dict[str, pd.DataFrame]
@@ -135,6 +136,14 @@ def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
     (tmp_path / "raw/manifest.json").unlink()  # nothing says that these people are simulated
     with pytest.raises(SpiroError, match=r"DEMO_G\.xpt: is truncated or damaged behind row 59"):
         repair_folder(tmp_path / "raw", tmp_path / "repaired")
+
+
+def test_numbers_above_the_codebook_s_are_at_its_limit() -> None:
+    table = pd.DataFrame({"SEQN": [62161.0, 62162.0], "SPXNEV": [1077.0, np.nan], "SPXNF257": [0.0, 900.0]})
+    found = simulator._within(table)
+    assert found["SPXNEV"].tolist()[0] == 1000
+    assert found["SPXNEV"].isna().tolist() == [False, True]
+    assert found["SPXNF257"].tolist() == [0, 900]
 
 
 @pytest.mark.parametrize("seqn", [62160, 71917, 162160, 100_062_161, -37_839, 62161.5, np.nan, np.inf, 1e300])

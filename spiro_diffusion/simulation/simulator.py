@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.nhanes.codebook import CYCLES, FILES, SEQN_STEP
+from spiro_diffusion.nhanes.codebook import CODE, CODEBOOK, CYCLES, FILES, SEQN_STEP, Numbers
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration, lung_shapes
@@ -112,9 +112,9 @@ def _block(cycle: str, number: int, participants: int, seed: int, shapes: LungSh
     efforts["points"] = [len(curve) for curve in curves]
     indices = _measured(efforts, curves)
     return {
-        "DEMO": _demo(people, cycle, rng),
-        "BMX": _bmx(people),
-        "SPX": _spx(people, efforts, indices),
+        "DEMO": _within(_demo(people, cycle, rng)),
+        "BMX": _within(_bmx(people)),
+        "SPX": _within(_spx(people, efforts, indices)),
         "SPXRAW": _spxraw(efforts, indices, curves),
     }
 
@@ -363,6 +363,15 @@ def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.Data
 
 
 # Tables
+
+
+def _within(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers above what the codebooks allow at their limit: one in some 50,000 people has such."""
+    for name in table.columns:
+        limits = CODEBOOK.get(name, CODE)
+        if isinstance(limits, Numbers) and (table[name] > limits.highest).any():
+            table[name] = table[name].clip(upper=limits.highest)
+    return table
 
 
 def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
