@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import read_params
 from spiro_diffusion.dataset import splits
+from spiro_diffusion.dataset.signals import load_rows, pieces
 from spiro_diffusion.models.checkpoint import load_checkpoint
 from spiro_diffusion.physiology import time_grid
 
@@ -68,10 +70,10 @@ def train(folder: Path, curves: Path, workers: int) -> Path:
     return folder
 
 
-def encode(folder: Path, curves: Path, vqvae: Path, workers: int) -> list[bytes]:
+def encode(folder: Path, curves: Path, vqvae: Path, workers: int, latents: str = "float32") -> list[bytes]:
     """Encode in batches of 7: the last is smaller, and one process has a batch more."""
     made = {"latents": Path("latents.npy"), "moments": Path("moments.json")}
-    stage("encode", folder, workers, {"batch": 7}, sources(curves) | {"vqvae": vqvae} | made)
+    stage("encode", folder, workers, {"batch": 7, "latents": latents}, sources(curves) | {"vqvae": vqvae} | made)
     return [(folder / file).read_bytes() for file in made.values()]
 
 
@@ -98,6 +100,22 @@ def test_two_processes_encode_the_same_bytes_as_one(curves: Path, models: Path, 
     one, two = encode(tmp_path / "one", curves, vqvae, 1), encode(tmp_path / "two", curves, vqvae, 2)
     assert len(one[0]) > 96 * 64 * 128 * 4
     assert two == one
+
+
+def test_latents_stored_as_half_are_the_same_rounded(curves: Path, models: Path, tmp_path: Path) -> None:
+    vqvae = models / "vqvae.safetensors"
+    whole, half = (encode(tmp_path / kind, curves, vqvae, 1, kind) for kind in ("float32", "float16"))
+    assert half[1] == whole[1], "mean and covariance do not depend on it"
+    assert len(half[0]) < 0.51 * len(whole[0])
+    latents = np.load(tmp_path / "float32/latents.npy")
+    shape = latents.shape[1:]
+    held = load_rows(tmp_path / "float16/latents.npy", len(latents), shape, half=True)
+    (_, read), *_ = pieces(held, np.arange(len(latents)))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, latents.astype(np.float16)[: len(read)])
+    np.testing.assert_allclose(read, latents[: len(read)], rtol=1e-3, atol=1e-4)
+    with pytest.raises(SpiroError, match="holds float16"):
+        load_rows(tmp_path / "float16/latents.npy", len(latents), shape)
 
 
 SAMPLE = """

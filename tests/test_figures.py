@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scoringrules
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prdc import compute_prdc
 from scipy.stats import norm, wasserstein_distance
-from sklearn.metrics import roc_auc_score
+from sklearn.linear_model import Ridge
+from sklearn.metrics import explained_variance_score, r2_score, roc_auc_score
+from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
-from spiro_diffusion.evaluation import conditional, copying, figures, groups, two_sample
+from spiro_diffusion.evaluation import conditional, copying, figures, groups, two_sample, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.figures import Figure, too_few
 from spiro_diffusion.evaluation.learners import ridge
@@ -80,6 +86,83 @@ def test_auc_is_that_of_scikit_learn(seed: int) -> None:
     ours = auc(first, everybody(20, count=1), second, everybody(30, count=1))[0]
     truth = roc_auc_score(np.repeat([1, 0], [20, 30]), np.concatenate([first, second]))
     assert ours == pytest.approx(truth)
+
+
+def efforts(people: int, seed: int, first: int = 0) -> Resamples:
+    """Resamples of people of one to four efforts each."""
+    rng = np.random.default_rng(seed)
+    return Resamples(first + np.arange(people).repeat(rng.integers(1, 5, people)), 20, rng)
+
+
+def weights(resamples: Resamples) -> np.ndarray:
+    """Weights (1 + B, n) of the rows in the sample and in each resample."""
+    return resamples.weights[:, resamples.person]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_of_resampled_people_is_that_of_scikit_learn_with_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sides = efforts(12, seed), efforts(15, seed + 100)
+    scores = [rng.integers(0, 9, len(side.person)) + shift for side, shift in zip(sides, (2, 0), strict=True)]
+    truth = [
+        roc_auc_score(np.repeat([1, 0], [len(s) for s in scores]), np.concatenate(scores), sample_weight=weight)
+        for weight in np.hstack([weights(side) for side in sides])
+    ]
+    np.testing.assert_allclose(auc(scores[0], sides[0], scores[1], sides[1]), truth, rtol=1e-12)
+
+
+@pytest.mark.parametrize("draws", [2, 5, 20])
+def test_crps_is_that_of_scoringrules(draws: int) -> None:
+    rng = np.random.default_rng(draws)
+    side = efforts(80, draws)
+    observed = rng.lognormal(1, 0.3, len(side.person))
+    drawn = rng.lognormal(1.1, 0.2, (len(observed), draws)).round(2)  # some of them equal
+    truth = scoringrules.crps_ensemble(observed, drawn, estimator="fair")
+    np.testing.assert_allclose(conditional.crps(observed, drawn), truth, rtol=0, atol=1e-12)
+    weight = rng.integers(0, 3, len(observed)).astype(float)
+    found = conditional.calibration(observed, drawn, weight, side)
+    assert value(found, "crps") == pytest.approx(np.average(truth, weights=weight), abs=1e-5)
+    means = [np.average(truth, weights=weight * row) for row in weights(side)[1:]]
+    np.testing.assert_allclose(side.means(conditional.crps(observed, drawn), weight)[1:], means, rtol=1e-10)
+
+
+def test_explained_variance_and_r2_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    side = efforts(60, 0)
+    n = len(side.person)
+    people = pd.DataFrame(
+        {"age": rng.uniform(8, 79, n), "height": rng.normal(165, 10, n), "sex": rng.integers(1, 3, n)}
+    )
+    fev1 = np.exp(rng.normal(1, 0.2, n) + people["height"].to_numpy() / 100)
+    surface = conditional.ReferenceSurface.fit(people, {"fev1": fev1}, ("fev1",))
+    new, weight = fev1 * np.exp(rng.normal(0.1, 0.1, n)), rng.integers(0, 3, n).astype(float)
+    moments = conditional._moments(surface, "fev1", conditional.Side(people, new[:, None], weight, side))
+    expected, log = surface.mean(people, "fev1"), np.log(new)
+    everyone = weights(side) * weight
+    truth = [explained_variance_score(log, expected, sample_weight=row) for row in everyone]
+    np.testing.assert_allclose(moments.explained, truth, rtol=1e-9)
+    spread = [np.sqrt(np.cov(log - expected, aweights=row, ddof=0)) for row in everyone]
+    np.testing.assert_allclose(moments.sd, spread, rtol=1e-9)
+    truth = [r2_score(log, expected, sample_weight=row) for row in everyone]
+    np.testing.assert_allclose(utility._r2(log, expected, weight, side), truth, rtol=1e-9)
+
+
+def test_ridge_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    for n, d in ((200, 12), (40, 60)):
+        x, new, y = rng.normal(2, 3, (n, d)), rng.normal(2, 3, (9, d)), rng.normal(size=n)
+        scaler = StandardScaler().fit(x)
+        truth = Ridge(alpha=0.7).fit(scaler.transform(x), y).predict(scaler.transform(new))
+        np.testing.assert_allclose(ridge(x, y, new, 0.7), truth, rtol=1e-6, atol=1e-9)
+
+
+def test_quantiles_of_resampled_people_are_those_of_numpy_with_weights() -> None:
+    rng = np.random.default_rng(0)
+    side = efforts(50, 0)
+    values = rng.normal(size=len(side.person))
+    for share in (0.1, 0.5, 0.93):
+        truth = [np.quantile(values, share, method="inverted_cdf", weights=row) for row in weights(side)]
+        np.testing.assert_allclose(side.quantiles(values, share), truth)
 
 
 def test_crps_of_a_normal_forecast_has_its_closed_form() -> None:
@@ -185,6 +268,42 @@ def test_precision_is_low_outside_and_recall_is_low_for_one_repeated_curve() -> 
     assert one["recall"].value < 0.1
     alike: Any = two_sample.overlap(real, rng.normal(size=(200, 4)), sides)
     assert min(figure.value for figure in alike.values()) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_precision_recall_density_and_coverage_are_those_of_prdc(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    real, new = rng.normal(size=(90, 4)), rng.normal(0.3, 0.8, (70, 4))
+    found: Any = two_sample.overlap(real, new, (everybody(90), everybody(70)))
+    truth = compute_prdc(real_features=real, fake_features=new, nearest_k=two_sample.NEIGHBOURS)
+    assert {name: figure.value for name, figure in found.items()} == pytest.approx(truth, abs=1e-5)
+
+
+def test_with_several_efforts_a_person_the_balls_are_those_of_scikit_learn_without_the_own_efforts() -> None:
+    rng = np.random.default_rng(0)
+    sides = efforts(40, 1), efforts(30, 2)
+    real, new = (
+        rng.normal(size=(len(side.people), 4))[side.person] + 0.1 * rng.normal(size=(len(side.person), 4))
+        for side in sides
+    )
+
+    def inside(points: np.ndarray, person: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """Which points (n, 1) have which of those asked (m) in their ball: (n, m)."""
+        radius = np.empty(len(points))
+        for others, own in LeaveOneGroupOut().split(points, groups=person):
+            search = NearestNeighbors(n_neighbors=two_sample.NEIGHBOURS).fit(points[others])
+            radius[own] = search.kneighbors(points[own])[0][:, -1]
+        return np.linalg.norm(points[:, None] - asked, axis=2) <= radius[:, None]
+
+    of_real, of_new = inside(real, sides[0].person, new), inside(new, sides[1].person, real)
+    truth = {
+        "precision": of_real.any(axis=0).mean(),
+        "recall": of_new.any(axis=0).mean(),
+        "density": of_real.sum() / len(new) / two_sample.NEIGHBOURS,
+        "coverage": of_real.any(axis=1).mean(),
+    }
+    found: Any = two_sample.overlap(real, new, sides)
+    assert {name: figure.value for name, figure in found.items()} == pytest.approx(truth, abs=1e-5)
 
 
 def test_a_codebook_half_in_use_says_so() -> None:

@@ -354,7 +354,7 @@ def three_cycles(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(run)
         shutil.copy(tiny.ROOT / "params.yaml", run)
-        encode.encode(encode.Params(512), signals=data / "signals_L512.npy", **files, **latents)
+        encode.encode(encode.Params(512, "float32"), signals=data / "signals_L512.npy", **files, **latents)
         params = dataclasses.replace(load_params(train_cldm.Params, "train_cldm"), **few)
         made = {"manifest": run / "manifest.json", "cldm": run / "cldm.safetensors", "metrics": run / "metrics"}
         train_cldm.train_cldm(params, **files, **latents, **made)

@@ -1,5 +1,7 @@
 """The simulated source: the same seed gives the same people, who are like those of NHANES 2011-2012."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,14 @@ import pandas as pd
 import pytest
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.dataset import cohort, splits
 from spiro_diffusion.formats import spxraw
 from spiro_diffusion.nhanes import codebook
+from spiro_diffusion.nhanes.repair import repair_folder
 from spiro_diffusion.physiology import spirometry
+from spiro_diffusion.pipeline import download as download_stage
+from spiro_diffusion.pipeline.download import download
+from spiro_diffusion.simulation import simulator
 from spiro_diffusion.simulation.simulator import simulate
 
 Tables = dict[str, pd.DataFrame]
@@ -96,10 +103,53 @@ def test_published_values_are_the_maxima_of_the_acceptable_curves(small: Tables)
     assert spx["SPXNFVC"][seqn] == pytest.approx(1000 * max(i.fvc[0] for i in found), abs=0.51)
 
 
-@pytest.mark.parametrize(("cycle", "people"), [("G", 0), ("G", 7000), ("H", 10)])
+@pytest.mark.parametrize(("cycle", "people"), [("G", 0), ("G", 7_000_000), ("H", 10)])
 def test_impossible_numbers_are_refused(cycle: str, people: int) -> None:
     with pytest.raises(SpiroError, match="choose from"):
         simulate(cycle, people, 0)
+
+
+def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = codebook.CYCLES["G"]
+    monkeypatch.setitem(codebook.CYCLES, "G", known._replace(last_seqn=known.first_seqn + 59))  # 41 with curves
+    own, many = simulate("G", 41, 1), simulate("G", 100, 1)
+    for name, table in own.items():
+        pd.testing.assert_frame_equal(many[name][: len(table)], table)
+    demo, raw = many["DEMO"]["SEQN"], many["SPXRAW"]["SEQN"]
+    assert demo.is_unique
+    assert demo.is_monotonic_increasing
+    assert raw.is_monotonic_increasing
+    assert raw.nunique() == 100
+    assert set(demo // codebook.SEQN_STEP) == {0, 1, 2}
+    assert (demo % codebook.SEQN_STEP).between(known.first_seqn, known.first_seqn + 59).all()
+    assert many["DEMO"]["RIDAGEYR"][:60].tolist() != many["DEMO"]["RIDAGEYR"][60:120].tolist()
+
+    download(download_stage.Params("simulated", ["G"], 100, 1), raw=tmp_path / "raw")
+    repair_folder(tmp_path / "raw", tmp_path / "repaired")
+    assert pd.read_parquet(tmp_path / "repaired/SPXRAW_G.parquet")["SEQN"].tolist() == raw.tolist()
+    table = cohort.raw_curves(tmp_path / "repaired", "G")
+    assert table["in_demo"].all()
+    assert set(splits.split(table["seqn"])) == {"train", "validation", "test"}
+
+    (tmp_path / "raw/manifest.json").unlink()  # nothing says that these people are simulated
+    with pytest.raises(SpiroError, match=r"DEMO_G\.xpt: is truncated or damaged behind row 59"):
+        repair_folder(tmp_path / "raw", tmp_path / "repaired")
+
+
+def test_numbers_above_the_codebook_s_are_at_its_limit() -> None:
+    table = pd.DataFrame({"SEQN": [62161.0, 62162.0], "SPXNEV": [1077.0, np.nan], "SPXNF257": [0.0, 900.0]})
+    found = simulator._within(table)
+    assert found["SPXNEV"].tolist()[0] == 1000
+    assert found["SPXNEV"].isna().tolist() == [False, True]
+    assert found["SPXNF257"].tolist() == [0, 900]
+
+
+@pytest.mark.parametrize("seqn", [62160, 71917, 162160, 100_062_161, -37_839, 62161.5, np.nan, np.inf, 1e300])
+def test_other_seqn_are_refused_of_simulated_people_too(seqn: float) -> None:
+    file = dataclasses.replace(codebook.FILES["BMX_G"], simulated=True)
+    assert file.of_cycle(np.array([62161.0, 71916.0, 162161.0, 99_962_161.0, seqn])).tolist() == 4 * [True] + [False]
 
 
 # The population: figures of SPX_G, grades A and B for both FVC and FEV1 (design, section 2)

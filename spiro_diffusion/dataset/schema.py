@@ -33,7 +33,7 @@ _FLOW = Column("float", -25, 25, "L/s", missing=True)
 _SECONDS = Column("float", -1000, 1000, "s", missing=True)
 
 ALIGNED: dict[str, Column] = {
-    "seqn": Column("int", 1, 99_999),
+    "seqn": Column("int", 1, 99_999_999),
     "cycle": Column("text", values=tuple(CYCLES)),
     "raw_row": Column("int", 0),
     "curve_number": Column("int", 1, 20),

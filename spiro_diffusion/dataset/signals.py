@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PIECE = 512  # rows: 16 MB of tokens
 
 
-def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory map (copy on write) of float32 (rows, *shape).
+def load_rows(path: Path, rows: int, shape: tuple[int, ...], half: bool = False) -> np.ndarray:
+    """Memory map (copy on write) of float32 (rows, *shape), or where `half` is allowed perhaps float16.
 
     Raises SpiroError where the file is missing, no such array, or of another shape.
     """
@@ -32,7 +32,7 @@ def load_rows(path: Path, rows: int, shape: tuple[int, ...]) -> np.ndarray:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except (ValueError, EOFError) as error:
         raise SpiroError(f"{path}: not a NumPy array ({error}); make it again with `dvc repro --force`") from None
-    if array.shape != (rows, *shape) or array.dtype != np.float32:
+    if array.shape != (rows, *shape) or array.dtype not in ("float32", "float16")[: 1 + half]:
         raise SpiroError(
             f"{path}: holds {array.dtype} {array.shape}, expected float32 {(rows, *shape)}; "
             "it does not belong to these curves: run `dvc repro`"
@@ -48,12 +48,12 @@ def load_signals(path: Path, rows: int) -> "Tensor":
 
 
 def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
-    """These rows of the map that `load_rows` gives, PIECE at a time: their places among `rows`, and a copy.
+    """These rows of the map that `load_rows` gives, PIECE at a time: their places among `rows`, and a float32 copy.
 
     Memory holds one piece, and nothing of the map.
     """
     for part in batches(len(rows), PIECE):
-        yield part, held[rows[part]]
+        yield part, held[rows[part]].astype(np.float32, copy=False)
         release(held)
 
 

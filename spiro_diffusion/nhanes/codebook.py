@@ -7,6 +7,9 @@ https://wwwn.cdc.gov/Nchs/Data/Nhanes/Public/2011/DataFiles/SPX_G.htm) and, for 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 CycleName = Literal["E", "F", "G"]
 TABLES = ("DEMO", "BMX", "SPX", "SPXRAW")
 HOST = "https://wwwn.cdc.gov"
@@ -28,6 +31,9 @@ CYCLES: dict[str, Cycle] = {
     "F": Cycle(2009, 51624, 62160, 6, "RIDAGEEX", None),
     "G": Cycle(2011, 62161, 71916, 7, "RIDEXAGM", "RIDRETH3"),
 }
+
+SEQN_STEP = 100_000  # between the SEQN of two blocks of simulated people of a cycle: the CDC's own have five digits
+LARGEST_SEQN = 99_999_999  # of simulated people
 
 
 # --- columns --------------------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ _BEST_LIMITS: dict[str, Numbers | Texts] = {
     "QFV1": _GRADE,
 }
 CODEBOOK: dict[str, Numbers | Texts] = {
-    "SEQN": Numbers(1, 99_999),
+    "SEQN": Numbers(1, LARGEST_SEQN),  # which of them a cycle has: File.of_cycle
     "RIDAGEYR": Numbers(0, 80),  # years; 80 and older are 80
     "RIAGENDR": Numbers(1, 2),
     "RIDRETH1": Numbers(1, 5),
@@ -183,6 +189,7 @@ class File:
     columns: tuple[list[str], ...] = ()  # the column lists of its releases, in file order where that is known
     releases: tuple[Release, ...] = ()  # those that were seen at first hand
     counts: tuple[tuple[str, float | str | None, int], ...] = ()  # column, value (None: not missing), how often
+    simulated: bool = False  # people beyond the cycle's SEQN too, see `simulator.simulate`
 
     @property
     def name(self) -> str:
@@ -191,6 +198,13 @@ class File:
     @property
     def filename(self) -> str:
         return f"{self.name}.zip" if self.table == "SPXRAW" else f"{self.name}.xpt"
+
+    def of_cycle(self, seqn: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which SEQN (n,) are of the cycle."""
+        cycle = CYCLES[self.cycle]
+        with np.errstate(invalid="ignore"):
+            own = np.where((seqn > 0) & (seqn <= LARGEST_SEQN), seqn % SEQN_STEP, np.nan) if self.simulated else seqn
+            return (own >= cycle.first_seqn) & (own <= cycle.last_seqn) & (seqn % 1 == 0)
 
     @property
     def paths(self) -> tuple[str, str]:

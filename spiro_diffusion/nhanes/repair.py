@@ -11,6 +11,7 @@ import io
 import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from spiro_diffusion.nhanes.raw_folder import MANIFEST, find
 ROWS_AT_ONCE = 704  # rows of SPXRAW held together: 64 pages, 8 MB
 SHORT_CURVE = 100  # points; efforts that were broken off can be equal by chance
 LARGEST_XPORT = 32 << 20  # bytes; XPORT is read whole and takes ten times its size, the largest of ours has 4 MB
+XPORT_SHARE = 125  # of what an archive may unpack to, XPORT may have one such part where that is more
 Counted = tuple[str, float | str | None]  # a column and a value that the codebook counts
 Values = dict[str, np.ndarray]  # numbers as float64, NaN where missing; texts as bytes ('S')
 
@@ -68,7 +70,8 @@ def repair_file(
     try:
         with opened(path, largest) as content:
             kind = content.what
-            table = _write(_batches(content, file, findings, published), file, out, findings, published)
+            batches = _batches(content, file, findings, published, max(LARGEST_XPORT, largest // XPORT_SHARE))
+            table = _write(batches, file, out, findings, published)
     except SpiroError as error:
         raise SpiroError(f"{path}: {error}") from None
     return {
@@ -85,20 +88,22 @@ def repair_file(
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def _batches(content: Content, file: codebook.File, findings: Findings, published: bool) -> Iterator[Values]:
+def _batches(
+    content: Content, file: codebook.File, findings: Findings, published: bool, largest_xport: int
+) -> Iterator[Values]:
     if content.kind in (Kind.XPORT, Kind.XPORT8):
-        return _xport_batches(content.stream, file, findings, file.rows if published else None)
+        return _xport_batches(content.stream, file, findings, file.rows if published else None, largest_xport)
     if content.kind is Kind.SAS7BDAT:
         return _sas7bdat_batches(content.stream, file, findings)
     raise SpiroError(f"is {content.what}, not a SAS file; {_ADVICE.get(content.kind, 'fetch it again')}")
 
 
 def _xport_batches(
-    stream: io.BufferedReader, file: codebook.File, findings: Findings, rows: int | None
+    stream: io.BufferedReader, file: codebook.File, findings: Findings, rows: int | None, largest: int
 ) -> Iterator[Values]:
-    data = stream.read(LARGEST_XPORT + 1)
-    if len(data) > LARGEST_XPORT:
-        raise SpiroError(f"is an XPORT file of more than {LARGEST_XPORT:,} bytes; {file.filename} has some MB")
+    data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise SpiroError(f"is an XPORT file of more than {largest:,} bytes; {file.filename} has some MB")
     parts = xport_repair.parsed(data, file, findings, rows)
     values: Values = {}
     for column in parts.columns:
@@ -127,8 +132,9 @@ def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: 
 
 def _as_bytes(texts: pd.Series) -> np.ndarray:
     """Texts as blank-padded bytes ('S')."""
-    array = np.array([str(text).encode("latin-1", "replace") for text in texts])
-    return np.char.ljust(array, array.dtype.itemsize)
+    encoded = [str(text).encode("latin-1", "replace").rstrip(b"\0") for text in texts.to_numpy(object)]
+    width = max([1, *map(len, encoded)])
+    return np.array([text.ljust(width) for text in encoded], dtype=f"S{width}")
 
 
 # --- writing --------------------------------------------------------------------------------------------------
@@ -278,6 +284,7 @@ def repair_folder(raw: Path, repaired: Path, largest: int = LARGEST) -> dict[str
     with folder_beside(repaired) as folder:
         for file, path in tqdm(_files_in(raw), desc="repairing", unit="file"):
             out = folder / f"{file.name}.parquet"
+            file = replace(file, simulated=manifest.get("source") == "simulated")  # noqa: PLW2901
             published = _is_published(raw, file.cycle, manifest)
             if file.table == "SPXRAW" and manifest.get("source") != "nhanes":
                 published = False  # derived from its own rows: differences are reported, not refused

@@ -44,8 +44,7 @@ def texts(name: str, values: np.ndarray, first_row: int = 0) -> None:
 
 def seqn(values: np.ndarray, file: codebook.File, first_row: int = 0) -> None:
     """Refuse participants of another cycle."""
-    cycle = codebook.CYCLES[file.cycle]
-    wrong = ~((values >= cycle.first_seqn) & (values <= cycle.last_seqn) & (values % 1 == 0))
+    wrong = ~file.of_cycle(values)
     if not wrong.any():
         return
     row = int(wrong.argmax())

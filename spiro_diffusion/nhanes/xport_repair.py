@@ -255,8 +255,7 @@ def _rows(body: bytes, columns: list[Column], file: codebook.File, known: int | 
     whole = len(body) // width
     rows = np.frombuffer(body, np.uint8, whole * width).reshape(whole, width)
     values, _ = xport.from_ibm(xport.ibm_bits(rows, seqn))
-    cycle = codebook.CYCLES[file.cycle]
-    good = (values >= cycle.first_seqn) & (values <= cycle.last_seqn) & (values % 1 == 0)
+    good = file.of_cycle(values)
     count = whole if good.all() else int(good.argmin())
     if count == 0:
         raise SpiroError(_why_none(body, values, file))

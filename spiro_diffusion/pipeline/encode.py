@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,10 +21,14 @@ class Params:
     """The section `encode`."""
 
     batch: int  # curves at a time
+    latents: Literal["float32", "float16"]  # as stored
 
 
 def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents: Path, moments: Path) -> None:
-    """Write float32 (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels."""
+    """Write (curves, 64, 128) tokens as a stream, and mean and covariance of the train curves' channels.
+
+    Mean and covariance are those of the float32 tokens in any case.
+    """
     with runtime.start().exact().applied() as compute:
         model = load_vqvae(vqvae).to(compute.device)
         split = read_table(curves, ["split"])["split"].to_numpy()
@@ -41,7 +46,7 @@ def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents:
             return
         # sums in torch, whose thread count is fixed: NumPy's may differ between runs, and with it the last digits
         count, total, products = 0, torch.zeros(CHANNELS).double(), torch.zeros(CHANNELS, CHANNELS).double()
-        with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS)) as append:
+        with artifacts.npy_rows(latents, (len(flow), TOKENS, CHANNELS), params.latents) as append:
             bar = tqdm(parts, desc="encode", unit="batch", mininterval=1)
             for part, vectors in zip(bar, tokens, strict=True):
                 append(vectors.numpy())

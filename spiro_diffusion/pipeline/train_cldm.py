@@ -138,7 +138,7 @@ def train_cldm(
     with runtime.start().applied() as compute:
         load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
         efforts, curves_in_all = Efforts.read(curves)
-        held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS))
+        held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS), half=True)
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()

@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.nhanes.codebook import CYCLES, FILES
+from spiro_diffusion.nhanes.codebook import CODE, CODEBOOK, CYCLES, FILES, SEQN_STEP, Numbers
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration, lung_shapes
@@ -42,6 +42,7 @@ BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
 # Some never blow on: 7 % of the published expiratory times are below 4 s, nearly all of sessions without grade A or B.
 HASTY_SHARE, HASTY_STOP_S = 0.33, 2.0  # of sessions, by the share of their efforts in trouble; median of the habit
 CHUNK = 512  # efforts at a time
+MOST_BLOCKS = 1000  # of people, each of as many as a cycle has SEQN for
 
 
 class Within(NamedTuple):
@@ -66,6 +67,9 @@ UNEVEN = 0.5  # correlation of the first two sizes between sessions
 def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAPES) -> dict[str, pd.DataFrame]:
     """Draw the four files of a cycle.
 
+    A cycle has SEQN for some thousand people. Further ones come in blocks of as many, each drawn from a seed of its own
+    (the first block is the same whatever follows), with the cycle's SEQN and so many times SEQN_STEP added.
+
     Args:
         cycle: `E`, `F` or `G`: it sets SEQN, and which columns hold ethnicity and age in months.
         participants: people with curves, about 5.6 each; DEMO holds half as many more without.
@@ -77,15 +81,28 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
         for missing, texts have "" for missing, SPXRAW.SPXRAW holds int16 arrays (mL per 10 ms at ATPS).
 
     Raises:
-        SpiroError: an unknown cycle, or more participants than it has SEQN for, or none.
+        SpiroError: an unknown cycle, no participants, or more than SEQN of eight digits suffice for.
     """
     if cycle not in CYCLES:
         raise SpiroError(f"cycle {cycle!r} is unknown; choose from {', '.join(CYCLES)}")
-    most = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * BLOWN_SHARE)
-    if not 1 <= participants <= most:
+    block = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * BLOWN_SHARE)
+    if not 1 <= participants <= MOST_BLOCKS * block:
+        most = MOST_BLOCKS * block
         raise SpiroError(f"{participants} simulated participants in cycle {cycle}: choose from 1 to {most}")
-    rng = np.random.default_rng([seed, ord(cycle)])
+    blocks = [
+        _block(cycle, number, min(block, participants - number * block), seed, shapes)
+        for number in range(-(-participants // block))
+    ]
+    if len(blocks) == 1:
+        return blocks[0]
+    return {name: pd.concat([tables[name] for tables in blocks], ignore_index=True) for name in blocks[0]}
+
+
+def _block(cycle: str, number: int, participants: int, seed: int, shapes: LungShapes) -> dict[str, pd.DataFrame]:
+    """The tables of one block of people."""
+    rng = np.random.default_rng([seed, ord(cycle), number] if number else [seed, ord(cycle)])
     people = _people(cycle, participants, rng)
+    people["seqn"] += number * SEQN_STEP
     blown = people[people["blown"]].reset_index(drop=True)
     sessions = _sessions(blown, rng)
     knots = _knots(sessions, shapes)
@@ -95,9 +112,9 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
     efforts["points"] = [len(curve) for curve in curves]
     indices = _measured(efforts, curves)
     return {
-        "DEMO": _demo(people, cycle, rng),
-        "BMX": _bmx(people),
-        "SPX": _spx(people, efforts, indices),
+        "DEMO": _within(_demo(people, cycle, rng)),
+        "BMX": _within(_bmx(people)),
+        "SPX": _within(_spx(people, efforts, indices)),
         "SPXRAW": _spxraw(efforts, indices, curves),
     }
 
@@ -346,6 +363,15 @@ def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.Data
 
 
 # Tables
+
+
+def _within(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers above what the codebooks allow at their limit: one in some 50,000 people has such."""
+    for name in table.columns:
+        limits = CODEBOOK.get(name, CODE)
+        if isinstance(limits, Numbers) and (table[name] > limits.highest).any():
+            table[name] = table[name].clip(upper=limits.highest)
+    return table
 
 
 def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
