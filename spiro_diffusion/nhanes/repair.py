@@ -132,9 +132,8 @@ def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: 
 
 def _as_bytes(texts: pd.Series) -> np.ndarray:
     """Texts as blank-padded bytes ('S')."""
-    encoded = [str(text).encode("latin-1", "replace").rstrip(b"\0") for text in texts.to_numpy(object)]
-    width = max([1, *map(len, encoded)])
-    return np.array([text.ljust(width) for text in encoded], dtype=f"S{width}")
+    array = np.array([str(text).encode("latin-1", "replace") for text in texts])
+    return np.char.ljust(array, array.dtype.itemsize)
 
 
 # --- writing --------------------------------------------------------------------------------------------------
