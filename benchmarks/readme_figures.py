@@ -67,13 +67,13 @@ def table(root: Path, chinese: bool = False) -> str:
     if chinese:
         head = "| 指标 | 理想值 | 默认运行 | 全尺寸 |"
         said = (
-            "默认运行：{} 名模拟受试者的 {:,} 条曲线。全尺寸：按 NHANES 校准的替代数据，不是 NHANES；\n"
+            "默认运行：{:,} 名模拟受试者的 {:,} 条曲线。全尺寸：按 NHANES 校准的替代数据，不是 NHANES；\n"
             "用 {:,} 名受试者的 {:,} 条曲线训练，用 {} 名留出的受试者检验。"
         )
     else:
         head = "| figure | ideal | default run | full size |"
         said = (
-            "Default run: {} simulated participants, {:,} curves. Full size: a stand-in calibrated to NHANES, not\n"
+            "Default run: {:,} simulated participants, {:,} curves. Full size: a stand-in calibrated to NHANES, not\n"
             "NHANES itself; trained on {:,} participants with {:,} curves, judged on {} held-out participants."
         )
     rows = []
