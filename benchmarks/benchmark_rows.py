@@ -8,9 +8,10 @@ of the same name, data and participants are replaced, others stay.
 """
 
 import argparse
-import contextlib
 import datetime
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -87,9 +88,8 @@ def completed(reconstructor: Path, source: Source, generator: Generator, task: P
 
 def examples(tasks: list[Task], folder: Path) -> dict[Task, Path]:
     """The submissions of the tasks that the code of the page makes."""
-    with contextlib.chdir(folder):
-        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
-            exec(block, {})
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
+        subprocess.run([sys.executable, "-c", block], cwd=folder, check=True)
     return {name: folder / EXAMPLES[name] for name in tasks}
 
 

@@ -189,7 +189,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: object) -> s
         ({"participants": "many"}, "download.participants is 'many'; expected int"),
         ({"particpants": 8}, "download.particpants is not a parameter"),
         ({"source": "nowhere"}, "download: download.source is nowhere, which is no folder"),
-        ({"participants": 100_000}, "participants"),
+        ({"participants": 10_000_000}, "participants"),
     ],
 )
 def test_bad_parameters_end_the_stage_with_one_line(

@@ -132,10 +132,10 @@ def test_the_steps_of_nhanes_go_from_a_server_to_a_release(done: Repository, tmp
     assert len((release / "models.sha256").read_text().splitlines()) == 3
     results = (release / "results.md").read_text()
     assert "Data: **NHANES 2011-2012, the CDC's public files**" in results
-    assert "were drawn as exponentials" in results, "these are simulated"
+    assert "These curves were drawn, not recorded" in results, "these are simulated"
     judged = read_json(run / "metrics/reconstruct/judge.json")
     judged["data"]["source"] = "nhanes"
-    assert not re.search("drawn as|by rule", "\n".join(results_page.interrupted_section(judged)))
+    assert not re.search("were drawn|by rule", "\n".join(results_page.interrupted_section(judged)))
     assert "# Model card" in Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
     kept = [step["with"]["path"] for step in job["steps"] if "upload" in step.get("uses", "")]
     assert kept == ["release"]

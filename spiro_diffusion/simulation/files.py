@@ -12,6 +12,7 @@ from spiro_diffusion.formats import sas7bdat, spxraw, xport
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.nhanes.codebook import File
 
+MOST_ZIP32 = 400_000  # curves of 4.4 kB that stay below the 2 GiB of a zip without 64-bit sizes
 ZIP_DATE = (2014, 1, 1, 0, 0, 0)  # fixed, so that bytes are reproducible
 ROWS_AT_ONCE = 704  # curves turned into text together: 64 pages, 8 MB
 
@@ -36,7 +37,11 @@ def _write_spxraw(curves: pd.DataFrame, cycle: str, path: Path) -> None:
     columns, rows = spxraw_rows(curves)
     member = zipfile.ZipInfo(f"spxraw_{cycle.lower()}.sas7bdat", ZIP_DATE)
     member.compress_type = zipfile.ZIP_DEFLATED
-    with atomic(path) as part, zipfile.ZipFile(part, "w") as archive, archive.open(member, "w") as out:
+    with (
+        atomic(path) as part,
+        zipfile.ZipFile(part, "w") as archive,
+        archive.open(member, "w", force_zip64=len(curves) > MOST_ZIP32) as out,
+    ):
         sas7bdat.write(out, f"SPXRAW_{cycle}", columns, rows, len(curves))
 
 
