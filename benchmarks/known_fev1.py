@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.artifacts import read_json, write_json
 from spiro_diffusion.dataset.splits import PARTS, rows_of_part
-from spiro_diffusion.engines.torch_engine import TorchEngine
+from spiro_diffusion.engines.torch_engine import TorchEngine, open_torch
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.conditional import calibration, crps_ratio
 from spiro_diffusion.evaluation.figures import to_json
@@ -95,9 +94,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON; what is there already under other names stays")
     parser.add_argument("--name", default="default", help="under which the figures are written")
     options = parser.parse_args()
-    place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
-    vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
-    generator = TorchEngine.from_checkpoints(vqvae, cldm, place)
+    generator = open_torch(options.models, options.device)
     result = judge(generator, best_efforts(options.data), options.part, options.n)
     for name in JUDGED:
         print(name, {key: value for key, value in result[name].items() if key != "pit_distance"})

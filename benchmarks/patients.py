@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.compute import runtime
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.engines.torch_engine import TorchEngine
+from spiro_diffusion.engines.torch_engine import TorchEngine, open_torch
 from spiro_diffusion.generation import conditional_draws, requests
 from spiro_diffusion.generation.engine import SingleEfforts
 from spiro_diffusion.generation.matching import MAXIMA
@@ -72,9 +71,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("-n", type=int, default=50)
     options = parser.parse_args()
-    place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
-    vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
-    generator = TorchEngine.from_checkpoints(vqvae, cldm, place)
+    generator = open_torch(options.models, options.device)
     labels: list[dict[str, Any]] = [{"pattern": label} for label in patterns.LABELS]
     asked = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
     rows = []

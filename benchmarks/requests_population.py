@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.compute import runtime
 from spiro_diffusion.dataset.splits import PARTS, rows_of_part
-from spiro_diffusion.engines.torch_engine import TorchEngine
+from spiro_diffusion.engines.torch_engine import TorchEngine, open_torch
 from spiro_diffusion.evaluation import two_sample
 from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.generation import conditional_draws, requests
@@ -96,9 +95,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("-n", type=int, default=40)
     options = parser.parse_args()
-    place = runtime.configure(runtime.RuntimeParams(device=options.device, threads=1))
-    vqvae, cldm = (options.models / f"{name}.safetensors" for name in ("vqvae", "cldm"))
-    generator = TorchEngine.from_checkpoints(vqvae, cldm, place)
+    generator = open_torch(options.models, options.device)
     table = pd.read_parquet(options.data / "curves.parquet")
     held = table.iloc[rows_of_part(table, options.part)]
     best = held[held["best"]].drop_duplicates("seqn")[["age", "height", "sex"]].reset_index(drop=True)

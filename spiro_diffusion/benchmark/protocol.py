@@ -79,7 +79,7 @@ def generation(source: Source) -> pd.DataFrame:
 
 
 def sessions(source: Source) -> pd.DataFrame:
-    """The efforts that sessions are drawn for, in the order of the judge: `id`, TOLD_OF_SESSIONS and the columns of
+    """The efforts that sessions are drawn for, in the order of the judge: `id`, SESSION_CONDITIONS and the columns of
     `curves.parquet`. A session is the efforts of one `person` of one `test_type`, in the order of `place`, from 1."""
     table = read_table(source.curves)
     held = table.iloc[rows_of_part(table, source.part)].reset_index(drop=True)

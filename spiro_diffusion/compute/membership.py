@@ -137,9 +137,7 @@ class Watch:
         looked = time.monotonic()
         while not self.over.wait(self.every_s):
             now = time.monotonic()
-            if (
-                now - looked > self.patience_s / 2
-            ):  # this process was stopped itself: it has received nothing from any other
+            if now - looked > self.patience_s / 2:  # this process was stopped itself, and could hear no other
                 self.last_contact = dict.fromkeys(self.last_contact, now)
             looked = now
             silent = [r for r, at in self.last_contact.items() if now - at > self.patience_s and self.spoken[r] < GONE]

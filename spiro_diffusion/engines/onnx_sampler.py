@@ -165,13 +165,13 @@ class Sampler:
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         for i in _firsts(known):
             facts = logs[i : i + BATCH].astype(np.float32)
-            best_condition = np.concatenate(
+            conditions = np.concatenate(
                 [known[i : i + BATCH], (facts - self.scales["centre"]) / self.scales["spread"]], axis=1
             )
-            start = self.noise(how["shape"], len(best_condition), seed, first + i, how["stream"])
+            start = self.noise(how["shape"], len(conditions), seed, first + i, how["stream"])
             if shared is not None:
                 start = self._of_lungs(start, shared[i : i + BATCH], seed)
-            latents = self._diffuse("denoiser", best_condition, start)
+            latents = self._diffuse("denoiser", conditions, start)
             parts.append(self.run("decoder", latents=latents, facts=facts)[0])
         return np.concatenate(parts)
 

@@ -30,21 +30,18 @@ class TargetVolumes(NamedTuple):
     fef2575: Tensor  # L/s
 
 
-def with_volumes(flow: Tensor, target_volumes: TargetVolumes) -> Tensor:
+def with_volumes(flow: Tensor, target: TargetVolumes) -> Tensor:
     """Flow (B, bins) in L/s bent to the target volumes, then to the time from a quarter to three quarters of FVC."""
-    flow, target_volumes = (
-        flow.double(),
-        TargetVolumes(*(value.double() for value in target_volumes)),
-    )  # sums that any machine rounds alike
+    flow, target = flow.double(), TargetVolumes(*(value.double() for value in target))  # sums alike on any machine
     edges = table(EDGES_S, flow.dtype, flow.device)
     times = torch.zeros_like(flow[:, : len(TIMES_S)]) + table(TIMES_S, flow.dtype, flow.device)
-    values = torch.stack(target_volumes[:3], dim=1)
-    bent = _bent(flow, edges, times, values, target_volumes.fvc)
-    quarter = _reached(_volume(bent, edges), edges, 0.25 * target_volumes.fvc)
-    last = quarter + 0.5 * target_volumes.fvc / target_volumes.fef2575.clamp(min=1e-3)
+    values = torch.stack(target[:3], dim=1)
+    bent = _bent(flow, edges, times, values, target.fvc)
+    quarter = _reached(_volume(bent, edges), edges, 0.25 * target.fvc)
+    last = quarter + 0.5 * target.fvc / target.fef2575.clamp(min=1e-3)
     times, order = torch.cat([times, last.clamp(max=19.0)[:, None]], dim=1).sort(dim=1)
-    values = torch.cat([values, 0.75 * target_volumes.fvc[:, None]], dim=1).gather(1, order)
-    return _bent(bent, edges, times, values, target_volumes.fvc).float()
+    values = torch.cat([values, 0.75 * target.fvc[:, None]], dim=1).gather(1, order)
+    return _bent(bent, edges, times, values, target.fvc).float()
 
 
 def _bent(flow: Tensor, edges: Tensor, times: Tensor, values: Tensor, fvc: Tensor) -> Tensor:

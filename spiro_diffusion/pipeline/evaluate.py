@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _usual(people: pd.DataFrame) -> pd.DataFrame:
-    """The table without what users seldom know: the baselines are not table it either."""
+    """The table without the conditions that users seldom know; the baselines do without them too."""
     seldom = [name for name in conditioning.NAMES if name not in conditioning.USUAL]
     return people.drop(columns=seldom, errors="ignore")
 
