@@ -69,8 +69,8 @@ def generated(generator: Generator, task: Path) -> Arrays:
 def blown(generator: Generator, task: Path) -> Arrays:
     """Sessions for the rows of sessions.csv."""
     efforts = pd.read_csv(task / "sessions.csv")
-    more, seat = np.divmod(efforts["place"].to_numpy() - 1, PLACES)  # a set holds PLACES efforts; the rest are another
-    sets = efforts.assign(person=efforts["person"] * (1 + PLACES) + more, place=seat + 1)
+    more, slot = np.divmod(efforts["place"].to_numpy() - 1, PLACES)  # a set holds PLACES efforts; the rest are another
+    sets = efforts.assign(person=efforts["person"] * (1 + PLACES) + more, place=slot + 1)
     drawn = draw_sessions(generator, sets.drop(columns="id"), SEED)
     arrays = {"id": efforts["id"].to_numpy(str), "grade": drawn.table["grade"].to_numpy(str)}
     return arrays | {"flow_l_s": drawn.signals, "smooth": np.array(True)}

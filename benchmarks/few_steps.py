@@ -84,14 +84,14 @@ class Lessons(NamedTuple):
 
 
 def lessons(folder: Path, cldm: CLDM, params: Params, compute: Runtime) -> Lessons:
-    """Curves of a run as its diffusion was taught them (`stages.train_cldm`)."""
+    """Curves of a run as its diffusion was trained on them (`pipeline.train_cldm`)."""
     table = read_table(folder / "data" / "curves.parquet")
-    held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS)))
+    held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS), half=True))
     logs = effort_facts.read(table)
     determined = np.isfinite(logs).all(axis=1)
     taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
     train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
-    clean = [cldm.standardise(held[part].to(compute.device)) for part in batches(len(table), STANDARDISED)]
+    clean = [cldm.standardise(held[part].float().to(compute.device)) for part in batches(len(table), STANDARDISED)]
     told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
     known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), told], dim=1)
     change = params.augmentation(len(effort_facts.NAMES)).to(compute.device)
@@ -103,8 +103,8 @@ def lessons(folder: Path, cldm: CLDM, params: Params, compute: Runtime) -> Lesso
 def distilled(cldm: CLDM, jumps: int, learned: Lessons, recipe: loop.Recipe, run: str, compute: Runtime) -> CLDM:
     """The model with a denoiser for `jumps` evaluations, and the noise levels that `karras_sigmas` needs for them."""
     student = copy.deepcopy(cldm)
-    rest = learned.examples, learned.change, recipe.seed
-    task = few_steps.JumpTask(cldm.denoiser, jumps, cldm.config.noise, *rest)
+    noise = cldm.config.noise
+    task = few_steps.JumpTask(cldm.denoiser, jumps, noise, learned.examples, learned.change, recipe.seed)
     print(f"{jumps} jumps: score before {_score(task):.4f}", end="", file=sys.stderr, flush=True)
     name = f"few_steps_{jumps}"
     fitted = loop.fit(task, recipe, learned.train, compute, name, run)
@@ -205,6 +205,8 @@ def compared(options: argparse.Namespace) -> None:
     )
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
     own = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
+    if own.cldm.config.sampling.sampler == "euler":
+        raise SpiroError(f"{files['cldm']}: is a student; train with student_epochs=0 and 12 steps")
     learned = lessons(folder, own.cldm, params, compute)
     run = loop.fingerprint(recipe, [files["cldm"]], Path(__file__))
     ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in options.teacher]

@@ -70,7 +70,7 @@ def interrupted_table(judged: dict[str, Any]) -> list[str]:
     for name, case in judged["cases"].items():
         own, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
-            _spoiling(name),
+            _interruption(name),
             _said(fvc["error"], ".1f", 1000),
             _said(own["fef2575"]["error"], ".3f"),
             f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
@@ -89,7 +89,7 @@ def others_table(judged: dict[str, Any]) -> list[str]:
     for name, case in judged["others"]["cases"].items():
         sides = [case["fvc"][side] for side in ("without", "given")]
         cells = [
-            _spoiling(name),
+            _interruption(name),
             ", ".join(_said(side["error"], ".1f", 1000) for side in sides),
             ", ".join(_said(side["width_90"], ".0f", 1000) for side in sides),
             ", ".join(f"{_said(side['coverage_90'], '.1f', 100)} %" for side in sides),
@@ -112,7 +112,7 @@ def _ratio(*figures: dict[str, Any]) -> str:
     return f"{worst['value']:.2f} ({worst['low']:.2f} to {worst['high']:.2f})"
 
 
-def _spoiling(name: str) -> str:
+def _interruption(name: str) -> str:
     return {"cough": "a cough"}.get(name, f"cut at {name[-1]} s")
 
 
@@ -160,8 +160,13 @@ def sessions_section(folder: Path) -> list[str]:
         f"figures are of good efforts before the bronchodilator, intervals of differences {found['confidence']} %, "
         f"which corrects for the {data['figures']} figures. [evaluation.md](evaluation.md#sessions) says what each is.",
         "",
-        *_table(["", *names], [["two-sample AUC", *(found["auc"][name].text for name in names)]]),
-        *(["| differences that hold 0 | " + " | ".join(found["holds"][name] for name in names) + " |"]),
+        *_table(
+            ["", *names],
+            [
+                ["two-sample AUC", *(found["auc"][name].text for name in names)],
+                ["differences that hold 0", *(found["holds"][name] for name in names)],
+            ],
+        ),
         "",
         *_differences(found["rows"]),
         "",

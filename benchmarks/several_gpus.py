@@ -297,6 +297,7 @@ def main() -> None:
     jobs = [(n, quick) for n in counts if quick]
     jobs += [(n, [COMPILED]) for n in counts if COMPILED in options.ways]  # last: what takes long
     troubles = {}
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder, "lines.jsonl")
         lines.touch()
@@ -311,7 +312,6 @@ def main() -> None:
                 troubles[name] = trouble
             rows = [json.loads(line) for line in lines.read_text().splitlines()]
             artifacts.write_json(options.out, {"machine": about, "rows": rows, "troubles": troubles})
-    rows = artifacts.read_json(options.out)["rows"] if options.out.is_file() else []
     artifacts.write_json(options.out, {"machine": about, "rows": rows, "troubles": troubles})
     print(f"{about['device']} x {gpus}, PyTorch {about['torch']}, commit {about['commit']}\n\n{table(rows)}\n")
     for name, trouble in troubles.items():

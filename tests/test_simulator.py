@@ -140,7 +140,7 @@ def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
 
 def test_numbers_above_the_codebook_s_are_at_its_limit() -> None:
     table = pd.DataFrame({"SEQN": [62161.0, 62162.0], "SPXNEV": [1077.0, np.nan], "SPXNF257": [0.0, 900.0]})
-    found = simulator._within(table)
+    found = simulator._within_codebook(table)
     assert found["SPXNEV"].tolist()[0] == 1000
     assert found["SPXNEV"].isna().tolist() == [False, True]
     assert found["SPXNF257"].tolist() == [0, 900]

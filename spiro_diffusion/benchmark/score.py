@@ -103,6 +103,8 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
         floor = judge(candidates.floor(real, protocol.DRAWS["generation"], SEED), real, resamples=RESAMPLES, seed=SEED)
         others: dict[str, Tree] = {FLOOR: floor}
     else:
+        if not record.baselines:
+            notes = ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
         floor, others = record.floor, {n: t for n, t in record.candidates.items() if n != "grid round trip"}
         own["crps_rivals"] = over_baselines(own, record.baselines, RESAMPLES, SEED)
     verdict = ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(own, floor)).items() if n)
@@ -177,7 +179,7 @@ def _sessions_judged(
     same = {"participants": about["participants"], "efforts": len(requested)}
     if judged is None or any(record.data.get(key) != value for key, value in same.items()):
         return {}, [f"{folder}: was judged on other participants; its rows are left out"]
-    return record.candidates, [note for note in notes if "baseline" not in note]
+    return record.candidates, notes
 
 
 def _record(metrics: Path, about: dict[str, Any]) -> tuple[Record | None, list[str]]:
@@ -187,7 +189,7 @@ def _record(metrics: Path, about: dict[str, Any]) -> tuple[Record | None, list[s
             record = Record.read(metrics / stage)
             same = ("source", "part", "participants", "curves", "training_curves")
             if all(record.data.get(key) == about[key] for key in same):
-                return record, [] if record.baselines else ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
+                return record, []
             return None, [f"{metrics / stage}: was judged on other participants; its rows are left out"]
     return None, [f"{metrics}: holds no judge.json; the generator's row is made by `dvc repro evaluate`"]
 

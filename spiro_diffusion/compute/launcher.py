@@ -65,7 +65,7 @@ def launch(workers: int, module: str, arguments: list[str], hosts: Hosts) -> NoR
         elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
         name = arguments[0] if arguments else module
-        sys.exit(_why(name, workers, {rank: (f.pid, f.exitcode) for rank, f in error.failures.items()}))
+        sys.exit(_why(name, hosts.number * workers, {rank: (f.pid, f.exitcode) for rank, f in error.failures.items()}))
     except (rendezvous.RendezvousTimeoutError, rendezvous.RendezvousConnectionError):
         raise SpiroError(
             f"of {hosts.number} hosts (runtime.hosts) not all came to {hosts.meeting} (runtime.meeting) within "
@@ -107,7 +107,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
             yield int(file.parent.name), int(parent), state
 
 
-def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | int:
+def _why(name: str, processes: int, ended: dict[int, tuple[int, int]]) -> str | int:
     """The message on processes that ended with an exit status: one that failed has reported its error itself."""
     first = sorted(ended.items(), key=lambda item: item[1][1] == CUT_OFF)
     rank, (pid, status) = first[0]
@@ -123,6 +123,6 @@ def _why(name: str, workers: int, ended: dict[int, tuple[int, int]]) -> str | in
         return 1
     memory = "; the system does that where memory runs out" if -status == signal.SIGKILL else ""
     return (
-        f"{name}: process {rank} of {workers} (pid {pid}) was ended by {signal_name}{memory}; the others were ended "
+        f"{name}: process {rank} of {processes} (pid {pid}) was ended by {signal_name}{memory}; the others were ended "
         "too: run it again, a training goes on from its last saved state"
     )

@@ -1,6 +1,7 @@
 """The device of a stage or a request, and the settings that hold while it computes."""
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from spiro_diffusion.compute import distributed, portable_products
 from spiro_diffusion.compute import kernels as fused
 from spiro_diffusion.compute.launcher import Hosts, launch
 from spiro_diffusion.compute.membership import Member
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, shown, within
 from spiro_diffusion.core.params import load_params
 
 
@@ -33,6 +34,10 @@ class RuntimeParams:
     patience: float = distributed.PATIENCE_S  # s that a process may be silent; twice as long to come
     save_every: float = 10.0  # s, least time between two states that a killed training goes on from
     deterministic: bool = False  # of a GPU: the operations of PyTorch that sum in one order, which are slower
+
+    def __post_init__(self) -> None:
+        within(self, threads=(1, math.inf), workers=(1, math.inf), hosts=(1, math.inf))
+        within(self, patience=(0.1, math.inf), save_every=(0, math.inf))
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ KEPT = (
     "`make repro` or `dvc repro` goes on from here"
 )
 
-REPORTED_BY_PARENT = (
-    "SPIRO_INTERRUPT_TOLD"  # in the environment of stages whose parent, `pipeline.run_dvc`, says the line
-)
+# in the environment of stages whose parent, `pipeline.run_dvc`, prints the line
+REPORTED_BY_PARENT = "SPIRO_INTERRUPT_TOLD"
 
 
 def in_one_line() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import GRADES, SPLITS, TEST_TYPES
-from spiro_diffusion.nhanes.codebook import CYCLES
+from spiro_diffusion.nhanes.codebook import CYCLES, LARGEST_SEQN
 
 Kind = Literal["int", "float", "bool", "text"]
 
@@ -33,7 +33,7 @@ _FLOW = Column("float", -25, 25, "L/s", missing=True)
 _SECONDS = Column("float", -1000, 1000, "s", missing=True)
 
 ALIGNED: dict[str, Column] = {
-    "seqn": Column("int", 1, 99_999_999),
+    "seqn": Column("int", 1, LARGEST_SEQN),
     "cycle": Column("text", values=tuple(CYCLES)),
     "raw_row": Column("int", 0),
     "curve_number": Column("int", 1, 20),

@@ -34,12 +34,21 @@ def made_from(folder: Path) -> dict[str, Any]:
 
     Raises SpiroError where the folder has no generator, or it is damaged.
     """
-    if not (folder / EXPORTED).is_file():
+    if _takes_checkpoints(folder):
         return asdict(read_made_from(folder / CHECKPOINT))
     try:
         return dict(read_json(folder / EXPORTED)["made_from"])
     except (KeyError, TypeError, ValueError):
         raise SpiroError(f"{folder / EXPORTED}: not what `spiro export` wrote; export it again") from None
+
+
+def _takes_checkpoints(folder: Path) -> bool:
+    """Whether the checkpoints of a folder are opened: it has no export, or both and PyTorch is there."""
+    return not (folder / EXPORTED).is_file() or (_has_torch() and (folder / CHECKPOINT).is_file())
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
 
 
 def completes(folder: Path) -> Path | None:
@@ -57,9 +66,8 @@ def open_engine(folder: Path, device: str = "auto") -> FullEngine:
     Raises SpiroError where a file is missing or damaged, the files do not belong together, or the device or the
     library that computes is not there.
     """
-    torch, exported = find_spec("torch") is not None, (folder / EXPORTED).is_file()
-    if not exported or (torch and (folder / CHECKPOINT).is_file()):
-        if not torch:
+    if _takes_checkpoints(folder):
+        if not _has_torch():
             raise SpiroError(
                 f"{folder}: no exported model is here, and checkpoints need PyTorch (`pip install "
                 "'spiro-diffusion[torch]'`); or give --models what `spiro export` wrote, as a folder, .zip or address"

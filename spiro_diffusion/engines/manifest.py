@@ -1,4 +1,4 @@
-"""The files of an exported model with their SHA-256, checked before anything is drawn."""
+"""The files of an exported model but its `sample.py`, with their SHA-256, checked before anything is drawn."""
 
 from collections.abc import Iterable
 from pathlib import Path

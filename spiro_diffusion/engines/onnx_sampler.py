@@ -108,11 +108,10 @@ class Sampler:
         best_condition = self._best(unknown if best is None else best, features)
         nowhere, there = np.full((len(known), 1), np.nan, np.float32), np.ones((len(known), 1), np.float32)
         conditions = np.concatenate([known, nowhere, best_condition, there], axis=1)[:, None]
-        parts = [
-            self._diffuse("facts", part, self._facts_noise(part, seed, first + i, stream))
-            for i in _firsts(conditions)
-            for part in (conditions[i : i + BATCH],)
-        ]
+        parts = []
+        for i in _firsts(conditions):
+            part = conditions[i : i + BATCH]
+            parts.append(self._diffuse("facts", part, self._facts_noise(part, seed, first + i, stream)))
         return np.concatenate(parts)[:, 0]
 
     def session_facts(

@@ -174,16 +174,16 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
     are beaten), bias by obstruction."""
     found: dict[str, float | None] = {}
     for name, case in result["cases"].items():
-        restricted = case["generator"]
-        found[f"{name}_fvc_error_ml"] = _ml(restricted["fvc"]["error"])
-        found[f"{name}_fef2575_error"] = restricted["fef2575"]["error"]["value"]
+        generated = case["generator"]
+        found[f"{name}_fvc_error_ml"] = _ml(generated["fvc"]["error"])
+        found[f"{name}_fef2575_error"] = generated["fef2575"]["error"]["value"]
         for index in ("fvc", "fef2575"):
-            found[f"{name}_{index}_coverage_90"] = restricted[index]["coverage_90"]["value"]
+            found[f"{name}_{index}_coverage_90"] = generated[index]["coverage_90"]["value"]
             for ratio in ("error_ratio", "crps_ratio"):
                 ratios = [case[name][index][ratio]["value"] for name in BASELINES]
                 known = [r for r in ratios if r is not None]
                 found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
-        found[f"{name}_fvc_width_90_ml"] = _ml(restricted["fvc"]["width_90"])
+        found[f"{name}_fvc_width_90_ml"] = _ml(generated["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
             of_baselines = [
@@ -264,8 +264,8 @@ def _paths(
     starts = range(0, len(case.rows), rows)
     for start in tqdm(starts, desc=case.how.label, unit="batch", leave=False, delay=1):
         part = slice(start, start + rows)
-        restricted = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
-        yield seed + start, model.plain(*restricted, others=others.at(part) if others else None)
+        arguments = (case.signals[part], case.trusted[part], case.people.iloc[part], draws, seed + start)
+        yield seed + start, model.plain(*arguments, others=others.at(part) if others else None)
 
 
 def _path_matters(paths: Paths) -> NDArray[np.int64]:
@@ -285,24 +285,22 @@ def _cases(held: Efforts, seed: int) -> list[Case]:
 
 
 def _case(case: Case, truth: Drawn, drawn: Drawn, others: dict[str, Drawn], people: Resamples) -> dict[str, Any]:
-    restricted: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
+    result: dict[str, Any] = {"efforts": figure(len(case.rows)), "generator": {}}
     for name in INDICES:
-        restricted["generator"][name] = _judged(drawn[name], truth[name], people)
+        result["generator"][name] = _judged(drawn[name], truth[name], people)
     likely = completion_cells.predicted_obstructed(case.people, drawn["ratio"])
     recorded = _indices(np.where(case.trusted, case.signals, 0))
     for other, values in others.items():
-        restricted[other] = {
-            name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")
-        }
+        result[other] = {name: _against(drawn[name], values[name], truth[name], people) for name in ("fvc", "fef2575")}
         if case.how.kind == Kind.CUT:  # FEV1 was seen
             ratio = recorded["fev1"][:, None] / values["fvc"]
-            restricted[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
-    restricted["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
+            result[other]["ratio_bias"] = _ratio_bias(case, truth["ratio"], ratio, likely, people)
+    result["ratio_bias"] = _ratio_bias(case, truth["ratio"], drawn["ratio"], likely, people)
     taken = _ratio_bias(case, truth["ratio"], recorded["ratio"][:, None], likely, people)
-    for group, biased in restricted["ratio_bias"].items():
+    for group, biased in result["ratio_bias"].items():
         biased["as_recorded"] = taken[group]["bias"]
-    restricted["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
-    return restricted
+    result["cells"] = completion_cells.cells(case.people, drawn["fvc"], truth["fvc"], likely, len(JUDGED))
+    return result
 
 
 def _judged(draws: NDArray, truth: NDArray, people: Resamples) -> dict[str, Figure]:

@@ -28,7 +28,7 @@ def warning(models: Path) -> list[str]:
     shortfalls = []
     auc = figures.get("best_auc_clinical")
     if _known(auc) and auc > WORST_AUC:
-        shortfalls.append(f"its curves are told from real ones by their indices (AUC {auc:.2f})")
+        shortfalls.append(f"its curves are distinguished from held-out ones by their indices (AUC {auc:.2f})")
     shares = {INDICES[name].label: figures.get(f"best_{name}_coverage_80") for name in JUDGED}
     off = {label: s for label, s in shares.items() if _known(s) and not COVERED[0] <= s <= COVERED[1]}
     if off:

@@ -17,10 +17,8 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
 from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
-JITTER = {
-    "age": 0.5,
-    "height": 1.0,
-}  # SD, years and cm: no subject equals a participant, and the population is hardly wider
+# SD, years and cm: no subject equals a participant, and the population is hardly wider
+JITTER = {"age": 0.5, "height": 1.0}
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
 READ = ("fev1", "fvc", "pef", "fef2575", "fev075", "bev", "fet", "t99", "last_second", "end_flow", "cough", "cough075")

@@ -121,9 +121,9 @@ def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request],
     columns = [column for column in COLUMNS if column in table]
     requests, invalid = [common] * len(table), {}
     for row, cells in enumerate(table[columns].to_dict(orient="records") if columns else []):
-        accepted_rows = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
+        of_row = {COLUMNS[str(c)]: cell for c, cell in cells.items() if not _blank(cell)}
         try:
-            requests[row] = Request.of({**given, **accepted_rows})
+            requests[row] = Request.of({**given, **of_row})
         except SpiroError as error:
             invalid[row] = str(error)
     return requests, invalid
@@ -137,10 +137,10 @@ def _after(
         return table
     cells = list(table["test_type"]) if "test_type" in table else [None] * len(table)
     for row, request in enumerate(requests):
-        given = defaults.get("test_type") if _blank(cells[row]) else cells[row]
-        if request.after and given is None:
+        test_type = defaults.get("test_type") if _blank(cells[row]) else cells[row]
+        if request.after and test_type is None:
             cells[row] = "Bron"
-        elif request.after and str(given).strip().lower() == "pre":
+        elif request.after and str(test_type).strip().lower() == "pre":
             invalid[row] = f"{request.pattern} is of values after a bronchodilator; leave out test_type Pre"
     return table.assign(test_type=pd.Series(cells, index=table.index, dtype=object))
 
@@ -171,11 +171,10 @@ def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
                 ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
-                accepted_rows = known_values.box(name, ends, people.iloc[rows], {})
-                low[rows] = accepted_rows.low
-                high[rows] = np.where(
-                    np.isfinite(accepted_rows.high), np.nextafter(accepted_rows.high, -np.inf), np.inf
-                )  # excluded
+                box = known_values.box(name, ends, people.iloc[rows], {})
+                low[rows] = box.low
+                # the upper end is excluded
+                high[rows] = np.where(np.isfinite(box.high), np.nextafter(box.high, -np.inf), np.inf)
     return Box(low, high, np.full(len(people), np.nan))
 
 

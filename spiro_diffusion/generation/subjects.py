@@ -79,13 +79,13 @@ def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: A
 
     Raises SpiroError where both or neither are given, or a column is missing.
     """
-    reasons = {name: value for name, value in person.items() if value is not None}
-    if people is not None and reasons:
-        raise SpiroError(f"people: give a table of people or {', '.join(reasons)}, not both")
+    given = {name: value for name, value in person.items() if value is not None}
+    if people is not None and given:
+        raise SpiroError(f"people: give a table of people or {', '.join(given)}, not both")
     if isinstance(people, pd.DataFrame):
         table = people
     else:
-        columns = reasons if people is None else dict(people)
+        columns = given if people is None else dict(people)
         several = any(np.ndim(values) for values in columns.values())
         try:
             table = pd.DataFrame(columns, index=None if several else [0])
@@ -150,16 +150,16 @@ def accepted(
     """
     table, invalid = _read(people, any_effort, defaults)
     invalid = _beyond(table, trained, "the model was trained on") | invalid
-    reasons = []
+    warnings = []
     if not skip_invalid or len(invalid) == len(table):
         _refuse(invalid, len(table))
     elif invalid:
-        reasons.append(f"left out: {_listed(invalid, len(table))}")
+        warnings.append(f"left out: {_listed(invalid, len(table))}")
     kept = [row for row in range(len(table)) if row not in invalid]
     table, given = (frame.iloc[kept].reset_index(drop=True) for frame in (table, people))
     table = table.astype({"age": float, "height": float, "sex": int})
     given = given.assign(**{c.name: table[c.name] for c in CONDITIONS if c.name in given})
-    return Accepted(table, given, [*reasons, *_near_ends(table, trained), *unmet_heights(table)], kept)
+    return Accepted(table, given, [*warnings, *_near_ends(table, trained), *unmet_heights(table)], kept)
 
 
 def _read(
@@ -261,18 +261,18 @@ def _rows(numbered: list[int]) -> str:
 
 def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
     """Warnings on subjects near the ends of the trained ages (years) and heights (cm)."""
-    reasons = []
+    warnings = []
     for name, unit in UNITS.items():
         low, high = trained[name]
         values = people[name].to_numpy(np.float64)
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
             whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
-            reasons.append(
+            warnings.append(
                 f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
-    return reasons
+    return warnings
 
 
 def unmet_heights(people: pd.DataFrame) -> list[str]:

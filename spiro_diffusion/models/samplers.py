@@ -76,10 +76,10 @@ class Sampling:
     sampler: SamplerName = "dpmpp_2m"
     steps: int = 12  # noise levels of the latents: as good as 180 (docs/experiments.md, 42)
     facts_sampler: SamplerName = "dpmpp_2m"
-    facts_steps: int = 24  # of the facts: 0.9 % wider at most than with 400 levels (151)
+    facts_steps: int = 24  # of the facts: 0.9 % wider at most than with 400 levels (docs/experiments.md, 151)
     facts_rho: float = 20.0  # spacing of these levels, see `karras_sigmas`
     noise_block: int = 64  # draws that share one seeded noise generator: it decides the curves, whatever the batch
-    lung_share: float = 0.9  # of the variance of the latents' noise that efforts of one lung have in common (142)
+    lung_share: float = 0.9  # of the latents' noise variance, common to a lung (docs/experiments.md, 142)
 
     def __post_init__(self) -> None:
         within(

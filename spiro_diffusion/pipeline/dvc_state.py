@@ -31,7 +31,7 @@ def repair(root: Path) -> list[str]:
             f"{damaged[0]}: cut short, but another DVC runs here (process {other}); wait for it or end it, "
             "then run this again"
         )
-    return [f"{name}: cut short by a DVC that was killed; {_repaired(root, name)}" for name in damaged]
+    return [f"{name}: cut short by a DVC that was killed; {_repair(root, name)}" for name in damaged]
 
 
 def _is_damaged(file: Path) -> bool:
@@ -46,7 +46,7 @@ def _is_damaged(file: Path) -> bool:
     return not isinstance(content, dict) or (file.suffix == ".lock" and "schema" not in content)
 
 
-def _repaired(root: Path, name: str) -> str:
+def _repair(root: Path, name: str) -> str:
     """Remove a lock of processes; take a lock file of stages from the last commit. What was done."""
     file = root / name
     if name == RWLOCK:

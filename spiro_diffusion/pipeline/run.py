@@ -110,8 +110,8 @@ def run(folder: Path, changes: list[str], first: str | None = None, last: str = 
         artifacts.write_json(record, times)
 
     waits = schedule.after(stages)
-    options = names[names.index(first) if first else 0 : names.index(last) + 1]
-    commands = {name: schedule.Command(_command(name, stages[name]), waits[name]) for name in options}
+    chosen = names[names.index(first) if first else 0 : names.index(last) + 1]
+    commands = {name: schedule.Command(_command(name, stages[name]), waits[name]) for name in chosen}
     schedule.run_all(commands, jobs, folder, _environment(), ended)
     print(f"== {sum(times.values()) if jobs == 1 else time.monotonic() - began:.1f} s in all", flush=True)
 

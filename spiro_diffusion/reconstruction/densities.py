@@ -58,9 +58,9 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
     tensors, config = load_checkpoint(path, KIND, constants())
     made_from, densities = configured(MadeFrom, config, "made_from", path), {}
     for name in Segment:
-        network = configured(DensityConfig, config.get("densities", {}), name, path)
-        settings = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-        densities[name] = rebuilt(partial(Density, network), settings, path)
+        shape = configured(DensityConfig, config.get("densities", {}), name, path)
+        weights = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        densities[name] = rebuilt(partial(Density, shape), weights, path)
     alone, given = (configured(Calibration, config, name, path) for name in ("alone", "given"))
     axes, limits = tensors.get(AXES), configured(Limits, config, "limits", path)
     features = densities[Segment.TAIL].config.features - densities[Segment.TAIL].config.optional

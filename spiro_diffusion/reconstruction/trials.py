@@ -40,9 +40,8 @@ def corrections(tail: Mixtures, learned: Examples, signals: NDArray, curves: pd.
     beside = [_case(tail, one, given=True) for one in cuts]
     fitted = calibration.fit(alone)
     features = learned.features[:, : -tail.optional].astype(np.float64)
-    axes = (
-        dissimilarity.axes(tail.standardised(features)).astype(np.float32).astype(np.float64)
-    )  # as the checkpoint keeps them
+    exact = dissimilarity.axes(tail.standardised(features))
+    axes = exact.astype(np.float32).astype(np.float64)  # as the checkpoint keeps them
     scores = [dissimilarity.scores(tail.standardised(one.seen), axes) for one in cuts]
     return Corrections(fitted, calibration.fit(beside), dissimilarity.limits(alone, scores, fitted), axes)
 

@@ -216,14 +216,16 @@ def render(contents: Contents, size: PaperSize = "a4") -> bytes:
     families = family(contents.language)
     looks = {**style.STYLE, "pdf.fonttype": 3, "font.family": families, "axes.unicode_minus": True}
     held = io.BytesIO()
-    reasons_given = logging.getLogger("matplotlib.font_manager")
-    before = reasons_given.level
-    reasons_given.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
-    with mpl.rc_context(looks):
-        paper = drawn(contents, size, families)
-        title = words(contents.language)["title"]
-        paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
-    reasons_given.setLevel(before)
+    fonts = logging.getLogger("matplotlib.font_manager")
+    before = fonts.level
+    fonts.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
+    try:
+        with mpl.rc_context(looks):
+            paper = drawn(contents, size, families)
+            title = words(contents.language)["title"]
+            paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
+    finally:
+        fonts.setLevel(before)
     return held.getvalue()
 
 

@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.nhanes.codebook import CODE, CODEBOOK, CYCLES, FILES, SEQN_STEP, Numbers
+from spiro_diffusion.nhanes.codebook import CODE, CODEBOOK, CYCLES, FILES, LARGEST_SEQN, SEQN_STEP, Numbers
 from spiro_diffusion.physiology import ats_ers, counter, reference, spirometry
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
 from spiro_diffusion.simulation import expiration, lung_shapes
@@ -42,7 +42,7 @@ BRONCHODILATOR_SHARE = 457 / 842  # of those selected for it, those who took it
 # Some never blow on: 7 % of the published expiratory times are below 4 s, nearly all of sessions without grade A or B.
 HASTY_SHARE, HASTY_STOP_S = 0.33, 2.0  # of sessions, by the share of their efforts in trouble; median of the habit
 CHUNK = 512  # efforts at a time
-MOST_BLOCKS = 1000  # of people, each of as many as a cycle has SEQN for
+MOST_BLOCKS = (LARGEST_SEQN + 1) // SEQN_STEP  # of people, each of as many as a cycle has SEQN for
 
 
 class Within(NamedTuple):
@@ -86,8 +86,8 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
     if cycle not in CYCLES:
         raise SpiroError(f"cycle {cycle!r} is unknown; choose from {', '.join(CYCLES)}")
     block = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * BLOWN_SHARE)
-    if not 1 <= participants <= MOST_BLOCKS * block:
-        most = MOST_BLOCKS * block
+    most = MOST_BLOCKS * block
+    if not 1 <= participants <= most:
         raise SpiroError(f"{participants} simulated participants in cycle {cycle}: choose from 1 to {most}")
     blocks = [
         _block(cycle, number, min(block, participants - number * block), seed, shapes)
@@ -112,9 +112,9 @@ def _block(cycle: str, number: int, participants: int, seed: int, shapes: LungSh
     efforts["points"] = [len(curve) for curve in curves]
     indices = _measured(efforts, curves)
     return {
-        "DEMO": _within(_demo(people, cycle, rng)),
-        "BMX": _within(_bmx(people)),
-        "SPX": _within(_spx(people, efforts, indices)),
+        "DEMO": _within_codebook(_demo(people, cycle, rng)),
+        "BMX": _within_codebook(_bmx(people)),
+        "SPX": _within_codebook(_spx(people, efforts, indices)),
         "SPXRAW": _spxraw(efforts, indices, curves),
     }
 
@@ -365,8 +365,9 @@ def _measured(efforts: pd.DataFrame, curves: list[NDArray[np.int16]]) -> pd.Data
 # Tables
 
 
-def _within(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with numbers above what the codebooks allow at their limit: one in some 50,000 people has such."""
+def _within_codebook(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers above what the codebooks allow at their limit, while the curves keep theirs: one in some
+    50,000 people has such."""
     for name in table.columns:
         limits = CODEBOOK.get(name, CODE)
         if isinstance(limits, Numbers) and (table[name] > limits.highest).any():

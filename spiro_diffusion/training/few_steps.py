@@ -8,15 +8,15 @@ It is sampled by `samplers.euler`.
 """
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from spiro_diffusion.core.batching import batches
+from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Denoiser, Noise
 from spiro_diffusion.models.samplers import karras_sigmas
-from spiro_diffusion.training.denoising import DenoisingTask
+from spiro_diffusion.training.denoising import DenoisingTask, Examples
 
 SUBSTEPS = 24  # steps of the teacher from noise to latents, shared out over the jumps: twice as many as it samples with
 
@@ -45,9 +45,10 @@ def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Ten
 class JumpTask(DenoisingTask):
     """Jumps of a student, as far as its teacher flows; see `loop.Task`."""
 
-    def __init__(self, teacher: Denoiser, jumps: int, noise: Noise, *rest: Any) -> None:
-        """`rest`: examples, augmentation and seed of `DenoisingTask`, as the teacher was trained."""
-        examples, augmentation, seed = rest
+    def __init__(
+        self, teacher: Denoiser, jumps: int, noise: Noise, examples: Examples, augmentation: Augmentation, seed: int
+    ) -> None:
+        """Noise, examples and augmentation are those of the teacher's training."""
         super().__init__(copy.deepcopy(teacher), examples, noise, augmentation, seed)
         self.teacher = teacher.eval()
         self.levels = segments(noise, jumps).to(self.known.device)
