@@ -138,23 +138,47 @@ def dismiss() -> None:
 
 
 def in_order(parts: Sequence[slice], compute: Callable[[slice], Tensor], shape: tuple[int, ...]) -> Iterator[Tensor]:
-    """`compute(part)`, a CPU tensor (rows of the part, *shape), for each part, shared out over the processes.
+    """`compute(part)`, a tensor (rows of the part, *shape), for each part, on the CPU, shared out over the processes.
 
     The first process gets all of them in order; in the others, which send it theirs, nothing comes. A part is
-    computed by one process as it would be by one alone: the same bytes.
+    computed by one process as it would be by one alone: the same bytes. A GPU computes the next part while one is
+    fetched and used.
     """
+    before: Iterator[Tensor] = iter(())  # the turn that is on its way
     for first in range(0, len(parts), world()):
         turn = parts[first : first + world()]
         if rank() == 0:
             others = [torch.empty((part.stop - part.start, *shape)) for part in turn[1:]]
             coming = [dist.irecv(other, worker) for worker, other in enumerate(others, 1)]  # while it computes its own
-            yield compute(turn[0])
-            for other, work in zip(others, coming, strict=True):
-                assert work is not None  # the others are in the group
-                work.wait()
-                yield other
+            here = _fetched(compute(turn[0]))
+            yield from before
+            before = _arrived(*here, list(zip(others, coming, strict=True)))
         elif rank() < len(turn):
-            dist.send(compute(turn[rank()]).contiguous(), 0)
+            dist.send(compute(turn[rank()]).cpu().contiguous(), 0)
+    yield from before
+
+
+def _fetched(result: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A result on the CPU, where it is when the event, if there is one, has happened."""
+    if not result.is_cuda:
+        return result, None
+    host, event = torch.empty(result.shape, dtype=result.dtype, pin_memory=True), torch.cuda.Event()
+    host.copy_(result, non_blocking=True)
+    event.record()
+    return host, event
+
+
+def _arrived(
+    here: Tensor, event: torch.cuda.Event | None, others: list[tuple[Tensor, dist.Work | None]]
+) -> Iterator[Tensor]:
+    """The results of a turn, each when it is there."""
+    if event is not None:
+        event.synchronize()
+    yield here
+    for other, work in others:
+        assert work is not None  # the others are in the group
+        work.wait()
+        yield other
 
 
 def share(rows: int) -> slice:

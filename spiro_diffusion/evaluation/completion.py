@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spiro_diffusion.core.batching import in_parallel
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
@@ -21,7 +22,6 @@ from spiro_diffusion.evaluation.completion_learners import BASELINES, MOST_TREES
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
 from spiro_diffusion.evaluation.interruptions import JUDGED, Case, Interruption, Kind, cut, interrupted
-from spiro_diffusion.evaluation.measured import in_parallel
 from spiro_diffusion.evaluation.processes import in_processes
 from spiro_diffusion.physiology import faults, time_grid
 from spiro_diffusion.reconstruction.calibration import interval_score

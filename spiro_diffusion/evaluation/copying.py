@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from spiro_diffusion.core.batching import in_parallel
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, Tree, figure, from_resamples, missing
-from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.shapes import of_measured
 from spiro_diffusion.evaluation.two_sample import squared_distances

@@ -6,17 +6,15 @@ window: 20.48 s from half a second before time zero, with the volume before it i
 """
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
+from spiro_diffusion.core.batching import in_parallel
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import JUDGED
 from spiro_diffusion.physiology import counter, spirometry, time_grid
@@ -27,7 +25,6 @@ KEPT = (*JUDGED, "ratio", "bev", "fet", "last_second", "cough", "fall", "second_
 SECOND_PEAK_WIDTH = 10  # samples, 100 ms: shorter rises are tremor
 
 Sampler = Callable[[pd.DataFrame, int, int], NDArray]  # (people, draws, seed) -> signals (n, draws, 512), L/s
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,13 +206,3 @@ def _second_peak(v: NDArray, t_peak: NDArray) -> NDArray[np.float64]:
     mean[before] = v.max(initial=1.0) + 1  # above all that follows
     rise = (mean - np.minimum.accumulate(mean, axis=1)).max(axis=1)
     return rise.astype(np.float64) / (w * spirometry.SAMPLE_PERIOD_S)
-
-
-def in_parallel(function: Callable[[int], T], count: int) -> Iterator[T]:
-    """`function(i)` for each i in order, on all cores: numpy lets go of the interpreter while it computes.
-
-    Each call has one core, so that its last digits do not depend on how many there are.
-    """
-    workers = min(os.cpu_count() or 1, 32)
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
-        yield from pool.map(function, range(count))

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from spiro_diffusion.core.batching import in_parallel
 from spiro_diffusion.evaluation.bootstrap import Resamples, auc_pairs
 from spiro_diffusion.evaluation.figures import Figure, Tree, from_resamples, missing
 from spiro_diffusion.evaluation.learners import boosting, ridge
-from spiro_diffusion.evaluation.measured import Measured, in_parallel
+from spiro_diffusion.evaluation.measured import Measured
 from spiro_diffusion.evaluation.registry import OVERLAPS
 from spiro_diffusion.physiology import time_grid
 

@@ -189,7 +189,7 @@ class Generator:
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
             noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
             function = captured if n == request.batch else plain  # the rest of a batch does not come again
-            return function(known[rows], features[rows], *noise)["flow"].cpu()
+            return function(known[rows], features[rows], *noise)["flow"]
 
         return distributed.in_order(request.parts, draw, (N_SAMPLES,))
 

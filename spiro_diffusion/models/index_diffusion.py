@@ -127,14 +127,20 @@ class EffortBlock(nn.Module):
 
     def forward(self, h: Tensor, context: Tensor, hidden: Tensor) -> Tensor:
         """h and context (B, E, width); hidden (B, 1, 1, E): 0, or far below it for an empty slot."""
-        query, key, value = (
-            t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.queries(self.look(h)).chunk(3, dim=-1)
-        )
-        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + hidden).softmax(-1)
-        h = h + self.out((weights @ value).transpose(1, 2).flatten(2))
+        h = h + self.out(self._seen(self.look(h), hidden))
         scale, shift = self.modulate(context).chunk(2, dim=-1)
         inner = F.silu(self.widen(self.norm(h) * (1 + scale) + shift))
         return h + self.narrow(F.dropout(inner, self.dropout, self.training))
+
+    def _seen(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """What each effort takes from those of its set; from a set of one, all."""
+        if x.shape[1] == 1:
+            return F.linear(x, *(part.chunk(3)[2] for part in (self.queries.weight, self.queries.bias)))
+        query, key, value = (
+            t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.queries(x).chunk(3, dim=-1)
+        )
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + hidden).softmax(-1)
+        return (weights @ value).transpose(1, 2).flatten(2)
 
 
 class FactsNet(nn.Module):

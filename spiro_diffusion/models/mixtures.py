@@ -1,15 +1,18 @@
 """Mixtures of normal distributions in NumPy: draws and quantiles, independent of the engine."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from spiro_diffusion.core.batching import by_rows
 from spiro_diffusion.core.errors import SpiroError
 
 WIDE = 6.0  # SDs of its components around all that a mixture holds
+ROWS = 1024  # at a time
 HALVINGS = 40  # of that range, in which a quantile is looked for
 Floats = NDArray[np.float64]
 
@@ -72,7 +75,12 @@ def held(drawn: NDArray, lowest: NDArray, highest: NDArray) -> Floats:
 
 def quantiles(parts: Sequence[Floats], levels: Sequence[float]) -> Floats:
     """Quantiles (n, levels) of mixtures, as `Density.first` gives them."""
-    log_weight, means, sds, start, sd = parts
+    return by_rows(partial(_quantiles, levels), ROWS, *parts)
+
+
+def _quantiles(
+    levels: Sequence[float], log_weight: Floats, means: Floats, sds: Floats, start: Floats, sd: Floats
+) -> Floats:
     weight = np.exp(log_weight)
     low, high = (means - WIDE * sds).min(axis=1), (means + WIDE * sds).max(axis=1)
     found = []

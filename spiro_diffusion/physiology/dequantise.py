@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from spiro_diffusion.core.batching import batches, in_parallel
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.physiology.counter import ML_PER_L
 
@@ -29,14 +30,19 @@ def before(signals: NDArray, btps: NDArray) -> NDArray[np.float32]:
     """
     flow = np.empty(signals.shape, dtype=np.float32)
     unit = np.asarray(btps, dtype=np.float64)[:, None] / ML_PER_L  # L a count
-    for start in range(0, len(signals), CHUNK):
-        rows = slice(start, start + CHUNK)
+    parts = list(batches(len(signals), CHUNK))
+
+    def smoothed(i: int) -> None:
+        rows = parts[i]
         smooth = _parabolas(time_grid.volume(signals[rows]) / unit[rows])
         there = signals[rows] != 0
         begun = np.maximum.accumulate(there, axis=1)
         going = np.maximum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
         flow[rows] = np.diff(smooth, axis=1) * unit[rows] / time_grid.WIDTHS_S
         flow[rows][~(begun & going)] = 0
+
+    for _ in in_parallel(smoothed, len(parts)):
+        pass
     return flow
 
 

@@ -37,7 +37,7 @@ def encode(params: Params, *, signals: Path, curves: Path, vqvae: Path, latents:
 
         @torch.inference_mode()
         def encoded(part: slice) -> Tensor:
-            return model.encode(flow[part].to(compute.device)).cpu()
+            return model.encode(flow[part].to(compute.device))
 
         tokens = distributed.in_order(parts, encoded, (TOKENS, CHANNELS))
         if distributed.rank():

@@ -8,11 +8,13 @@ curve's own texture stays.
 import numpy as np
 from numpy.typing import NDArray
 
+from spiro_diffusion.core.batching import by_rows
 from spiro_diffusion.physiology import monotone_cubic, time_grid
 
 Floats = NDArray[np.float64]
 
 PLAIN_SHARE = 0.1  # of a plain path in what is bent: a curve that ends too early still reaches the given points
+ROWS = 256  # at a time: 256 x 513 float64 is 1 MB
 STEEPEST = 3.0  # slope at an end over the secant: a cubic piece with more is not monotone (Fritsch and Carlson 1980)
 
 
@@ -31,6 +33,10 @@ def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Fl
     Args:
         x, y: (n, k), both rising. first, last: (n,), given slopes at the ends.
     """
+    return by_rows(_through, ROWS, x, y, first, last, at)
+
+
+def _through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Floats:
     h = np.maximum(np.diff(x, axis=1), 1e-9)
     secant = np.diff(y, axis=1) / h
     ends = [np.clip(slope, 0, STEEPEST * s) for slope, s in ((first, secant[:, 0]), (last, secant[:, -1]))]

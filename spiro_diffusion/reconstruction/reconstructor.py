@@ -289,7 +289,10 @@ class Reconstructor:
     def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
         """Drawn volumes to come (n,), the first number of tails, as other people correct them."""
         density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
-        quantiles = density.quantiles(features, LEVELS)
+        first = np.append(
+            True, (features[1:] != features[:-1]).any(axis=1)
+        )  # of rows that are alike: one effort's draws
+        quantiles = density.quantiles(features[first], LEVELS)[np.cumsum(first) - 1]
         far = self._unlike(features[:, : -density.optional], cut)
         wider = np.where(far, self.corrections.limits.wider, 1.0)
         alone, given = (
