@@ -65,7 +65,7 @@ class Size:
     draws: int  # of each
 
 
-FULL = Size((512, 1024), 24, 5, 4, BATCH["cuda"])
+FULL = Size((512, 1024, 2048), 24, 5, 4, BATCH["cuda"])
 TINY = Size((16, 32), 2, 2, 4, 256)
 
 
