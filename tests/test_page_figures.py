@@ -26,7 +26,7 @@ WRITTEN = {"experiments.md", "results.md", "selftest.md"}  # the log; written by
 NUMBER = re.compile(r"(?:(?<![\w.])[-+])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d_])")
 MARKER = re.compile(r"<!-- figures: (\S+\.json) ([^>]+) -->\n\n?((?:.+\n)+)")
 GENERATED = re.compile(r"<!-- (\w+): begin -->.*?<!-- \1: end -->|<!-- figures: python.*?<!-- end of figures -->", re.S)
-MEASUREMENT = re.compile(r"\d ± |\d \(?[-+]?[\d.]+ to [-+]?[\d.]+\)")  # an SD, an interval
+MEASUREMENT = re.compile(r"\d ± \d|\([-+]?\d[\d.]* to [-+]?\d[\d.]*\)")  # an SD, an interval
 
 
 def texts(page: str) -> list[str]:
