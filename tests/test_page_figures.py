@@ -7,7 +7,7 @@ are shown:
 
 A key may hold many figures, then all of them are shown. Each is rounded as the page shows it, `%` after its key means
 times 100. A measurement of one day and machine is a record of benchmarks/measured.json. Other figures of the same block
-(a limit, the time of a cut) may stand between. What benchmarks write into a page is compared by their own tests.
+(a limit, the time of a cut) may stand between. A block that a benchmark writes between two marks counts as one.
 """
 
 import re
@@ -24,8 +24,10 @@ MEASURED = Path("benchmarks/measured.json")
 PAGES = [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN = {"experiments.md", "results.md", "selftest.md"}  # the log; written by code, with tests of their own
 NUMBER = re.compile(r"(?:(?<![\w.])[-+])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d_])")
-MARKER = re.compile(r"<!-- figures: (\S+\.json) ([^>]+) -->\n\n?((?:.+\n)+)")
-GENERATED = re.compile(r"<!-- (\w+): begin -->.*?<!-- \1: end -->|<!-- figures: python.*?<!-- end of figures -->", re.S)
+MARKER = re.compile(
+    r"<!-- figures: (\S+\.json) ([^>]+) -->\n\n?(<!-- \w+: begin -->[\s\S]*?<!-- \w+: end -->\n|(?:.+\n)+)"
+)
+GENERATED = re.compile(r"<!-- figures: python.*?<!-- end of figures -->", re.S)
 MEASUREMENT = re.compile(r"\d ± \d|\([-+]?\d[\d.]* to [-+]?\d[\d.]*\)")  # an SD, an interval
 
 
@@ -44,9 +46,7 @@ def expanded(key: str) -> list[str]:
 
 
 def figures(held: Any) -> Iterator[float]:
-    """All numbers of a value of a file, those in names and texts among them, in order."""
-    if isinstance(held, dict):
-        held = [part for item in held.items() for part in item]
+    """All numbers of a value of a file, those in its texts among them, in order."""
     if isinstance(held, list):
         for part in held:
             yield from figures(part)
@@ -118,4 +118,4 @@ def test_a_figure_that_changes_is_noticed() -> None:
     assert unmarked(page) == []
     assert len(unmarked(page.replace("<!--", "<-"))) == 1
     assert expanded("a_{1,2}_{x,y}") == ["a_1_x", "a_1_y", "a_2_x", "a_2_y"]
-    assert list(figures({"FEV1, 80 % of 1,200": [None, "3 to -4", 0.5]})) == [80, 1200, 3, -4, 0.5]
+    assert list(figures(["FEV1, 80 % of 1,200: 3 to -4", None, 0.5])) == [80, 1200, 3, -4, 0.5]
