@@ -18,14 +18,16 @@ from typing import Any
 import pytest
 from repository import ROOT
 
+from benchmarks import speed_tables
 from spiro_diffusion.core.artifacts import read_json
+from spiro_diffusion.core.params import read_params
 
 MEASURED = Path("benchmarks/measured.json")
 PAGES = [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN = {"experiments.md", "results.md", "selftest.md"}  # the log; written by code, with tests of their own
 NUMBER = re.compile(r"(?:(?<![\w.])[-+])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d_])")
 MARKER = re.compile(
-    r"<!-- figures: (\S+\.json) ([^>]+) -->\n\n?(<!-- \w+: begin -->[\s\S]*?<!-- \w+: end -->\n|(?:.+\n)+)"
+    r"<!-- figures: (\S+\.(?:json|yaml)) ([^>]+) -->\n\n?(<!-- \w+: begin -->[\s\S]*?<!-- \w+: end -->\n|(?:.+\n)+)"
 )
 GENERATED = re.compile(r"<!-- figures: python.*?<!-- end of figures -->", re.S)
 MEASUREMENT = re.compile(r"\d ± \d|\([-+]?\d[\d.]* to [-+]?\d[\d.]*\)")  # an SD, an interval
@@ -58,7 +60,8 @@ def figures(held: Any) -> Iterator[float]:
 
 def at(file: Path, key: str) -> list[float]:
     """The figures under a key: names joined by points, a number for a place in a list."""
-    found, factor = read_json(file), 100 if key.endswith("%") else 1
+    found: Any = read_params(file) if file.suffix == ".yaml" else read_json(file)
+    factor = 100 if key.endswith("%") else 1
     for name in key.removesuffix("%").split("."):
         found = found[int(name)] if isinstance(found, list) else found[name]
     return [factor * value for value in figures(found)]
@@ -107,6 +110,21 @@ def test_every_measurement_has_its_date_and_machine_and_is_shown() -> None:
     for name, record in read_json(ROOT / MEASURED).items():
         assert {"date", "machine", "data", "command", "figures"} == set(record), name
         assert re.search(rf"<!-- figures: {re.escape(str(MEASURED))} [^>]*\b{name}\.figures", pages), name
+
+
+def test_tables_that_a_benchmark_writes_are_stored_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("benchmarks").mkdir()
+    MEASURED.write_text("{}")
+    page = Path("page.md")
+    page.write_text("<!-- figures: benchmarks/measured.json speed_cpu.figures -->\n<!-- CPU: begin -->\n<!-- CPU: end -->\n")
+    machine = {"device": "CPU", "cpu": "Z", "cores": 2, "load": 0.1, "torch": "2.0", "commit": "0", "graphs": False}
+    check = {"path": "U-Net", "difference": 0.031, "allowed": 0.15}
+    parts: dict[str, Any] = {"ceilings": {}, "rows": [], "ratios": {}, "targets": [], "growth": {}}
+    speed_tables.insert(page, parts | {"machine": machine, "agreement": [check]})
+    (found,) = MARKER.findall(page.read_text())
+    assert missing(found[2], at(MEASURED, "speed_cpu.figures")) is None
+    assert at(MEASURED, "speed_cpu.figures")[-1] == 0.15
 
 
 def test_a_figure_that_changes_is_noticed() -> None:
