@@ -117,7 +117,8 @@ def test_tables_that_a_benchmark_writes_are_stored_with_them(tmp_path: Path, mon
     Path("benchmarks").mkdir()
     MEASURED.write_text("{}")
     page = Path("page.md")
-    page.write_text("<!-- figures: benchmarks/measured.json speed_cpu.figures -->\n<!-- CPU: begin -->\n<!-- CPU: end -->\n")
+    marks = "<!-- CPU: begin -->\n<!-- CPU: end -->\n"
+    page.write_text("<!-- figures: benchmarks/measured.json speed_cpu.figures -->\n" + marks)
     machine = {"device": "CPU", "cpu": "Z", "cores": 2, "load": 0.1, "torch": "2.0", "commit": "0", "graphs": False}
     check = {"path": "U-Net", "difference": 0.031, "allowed": 0.15}
     parts: dict[str, Any] = {"ceilings": {}, "rows": [], "ratios": {}, "targets": [], "growth": {}}
