@@ -50,20 +50,20 @@ for person, row in medians.iterrows():
 # the best efforts of the participants (of whatever source the data have).
 
 # %%
-people = load_curves().table
+participants = load_curves().table
 rng = np.random.default_rng(0)
-asked = draw_people(people, 400, generator.made_from, rng)
+asked = draw_people(participants, 400, generator.made_from, rng)
 asked = asked[asked["best"].astype(bool)].reset_index(drop=True)
 made = generator.draw(asked, 1, seed=2).indices()
-people = people[people["best"]]
+participants = participants[participants["best"]]
 for name in ("fev1", "fvc"):
-    mean = np.average(people[name].dropna(), weights=people["mec_weight"][people[name].notna()])
+    mean = np.average(participants[name].dropna(), weights=participants["mec_weight"][participants[name].notna()])
     print(f"{name}: participants {mean:.2f} L (weighted), drawn {made[name].mean():.2f} L")
 
 # %%
 figure = Figure(figsize=(9.6, 3.8), layout="constrained")
 for ax, name in zip(figure.subplots(1, 2, sharex=True), ("fev1", "fvc"), strict=True):
-    ax.scatter(people["age"], people[name], s=6, alpha=0.4, label="participants")
+    ax.scatter(participants["age"], participants[name], s=6, alpha=0.4, label="participants")
     ax.scatter(made["age"], made[name], s=6, alpha=0.4, label="drawn")
     ax.set(xlabel="age (years)", ylabel=f"{name.upper()} (L)")
     ax.legend()
