@@ -92,7 +92,7 @@ def insert(page: Path, result: dict[str, Any]) -> None:
         raise SpiroError(f"{page}: has no marks for a {kind}")
     shown = tables(result)
     artifacts.write_text(page, f"{before}<!-- {kind}: begin -->\n{shown}\n{mark}{after}")
-    record(f"speed_{kind.lower()}", "random data", "python -m benchmarks.models", shown)
+    record(f"speed_{kind.lower()}", "curves of one shape, untrained weights", "python -m benchmarks.models", shown)
 
 
 def record(name: str, data: str, command: str, shown: str) -> None:
