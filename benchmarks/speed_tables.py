@@ -1,6 +1,8 @@
 """The figures of `benchmarks/models.py` as ratios, targets and Markdown."""
 
+import json
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from spiro_diffusion.core.errors import SpiroError
 
 ORIGIN, OURS = "origin's loop", "origin's network, our engine"
 OURS_FREE, DEFAULT = "the same, free batch", "our network"
+MEASURED = Path("benchmarks/measured.json")  # against which tests/test_page_figures.py compares the pages
 
 
 def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -81,10 +84,20 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def insert(page: Path, result: dict[str, Any]) -> None:
-    """Put the tables of a run between the marks of its kind of device on a page."""
+    """Put the tables of a run between the marks of its kind of device on a page, and into the file of measurements."""
     kind = "CPU" if result["machine"]["device"] == "CPU" else "GPU"
     before, _, rest = page.read_text(encoding="utf-8").partition(f"<!-- {kind}: begin -->")
     _, mark, after = rest.partition(f"<!-- {kind}: end -->")
     if not mark:
         raise SpiroError(f"{page}: has no marks for a {kind}")
-    artifacts.write_text(page, f"{before}<!-- {kind}: begin -->\n{tables(result)}\n{mark}{after}")
+    shown = tables(result)
+    artifacts.write_text(page, f"{before}<!-- {kind}: begin -->\n{shown}\n{mark}{after}")
+    record(f"speed_{kind.lower()}", "curves of one shape, untrained weights", "python -m benchmarks.models", shown)
+
+
+def record(name: str, data: str, command: str, shown: str) -> None:
+    """Store the tables that a page shows, with today's date and the machine that their first line names."""
+    rows = [line for line in shown.splitlines() if line.strip("| :-")]
+    found = {"date": time.strftime("%Y-%m-%d"), "machine": rows[0], "data": data, "command": command, "figures": rows}
+    measured = artifacts.read_json(MEASURED) | {name: found}
+    artifacts.write_text(MEASURED, json.dumps(measured, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

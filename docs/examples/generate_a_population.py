@@ -47,23 +47,23 @@ for person, row in medians.iterrows():
 #
 # `draw_people` draws participants of the pipeline's data by their survey weight and moves age and height a little;
 # `spiro cohort` gives each of them a lung and writes a data set. One best effort each is drawn here, and set beside
-# the best efforts of the real participants (here: whatever source the data have).
+# the best efforts of the participants (of whatever source the data have).
 
 # %%
-real = load_curves().table
+participants = load_curves().table
 rng = np.random.default_rng(0)
-asked = draw_people(real, 400, generator.made_from, rng)
+asked = draw_people(participants, 400, generator.made_from, rng)
 asked = asked[asked["best"].astype(bool)].reset_index(drop=True)
 made = generator.draw(asked, 1, seed=2).indices()
-real = real[real["best"]]
+participants = participants[participants["best"]]
 for name in ("fev1", "fvc"):
-    mean = np.average(real[name].dropna(), weights=real["mec_weight"][real[name].notna()])
+    mean = np.average(participants[name].dropna(), weights=participants["mec_weight"][participants[name].notna()])
     print(f"{name}: participants {mean:.2f} L (weighted), drawn {made[name].mean():.2f} L")
 
 # %%
 figure = Figure(figsize=(9.6, 3.8), layout="constrained")
 for ax, name in zip(figure.subplots(1, 2, sharex=True), ("fev1", "fvc"), strict=True):
-    ax.scatter(real["age"], real[name], s=6, alpha=0.4, label="participants")
+    ax.scatter(participants["age"], participants[name], s=6, alpha=0.4, label="participants")
     ax.scatter(made["age"], made[name], s=6, alpha=0.4, label="drawn")
     ax.set(xlabel="age (years)", ylabel=f"{name.upper()} (L)")
     ax.legend()
