@@ -110,7 +110,7 @@ def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> 
         assert widths == sorted(widths)
     assert answer["subject"] == "Simulated session of 11 efforts: male, 45 y, 175 cm"
     assert "two puffs, at least ten minutes" in words(answer["notes"])
-    assert "nobody blew these efforts" in answer["hint"]
+    assert "no person made them" in answer["hint"]
     assert "Not for diagnosis" in answer["hint"]
 
 

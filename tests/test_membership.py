@@ -68,7 +68,7 @@ def test_nobody_at_the_master_address(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     described(monkeypatch, MASTER_PORT=str(port))
     began = time.monotonic()
-    with pytest.raises(SpiroError, match=f"process 1 of 2 found nobody at 127.0.0.1:{port} .* within 1 s"):
+    with pytest.raises(SpiroError, match=f"process 1 of 2 found no process at 127.0.0.1:{port} .* within 1 s"):
         membership.meet(Member(1, 2, 1, "127.0.0.1", port), patience_s=0.5)
     assert time.monotonic() - began < 10
 

@@ -271,7 +271,7 @@ REFUSED = {
     "xz": (lambda d: b"\xfd7zXZ\0" + d, "is xz.*unpack it first"),
     "noise": (lambda d: np.random.default_rng(0).bytes(5000), "is of no known kind"),
     "header only": (lambda d: d[: BMX.header], "holds a header and no rows"),
-    "truncated in the header": (lambda d: d[:1500], "number of columns cannot be told"),
+    "truncated in the header": (lambda d: d[:1500], "number of columns cannot be determined"),
     "truncated in a record": (lambda d: d[: BMX.header + 1000], "holds 4 rows, 40 are expected"),
     "cut in the last row": (lambda d: d[:-100], "holds 39 rows, 40 are expected"),
     "a row lost": (lambda d: d[: BMX.header + 416] + d[BMX.header + 624 :], "holds 39 rows"),

@@ -107,6 +107,25 @@ def test_the_file_of_a_session_is_read_back_an_effort_at_a_time(tmp_path: Path) 
     efforts = [pd.DataFrame(blow).assign(person=0, draw=0, test_type=kind, effort=number) for kind, number in kinds]
     path = tmp_path / "session.csv"
     pd.concat(efforts)[["person", "draw", "test_type", "effort", "time_s", "flow_l_s"]].to_csv(path, index=False)
-    own = read(path)
-    assert own.names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
-    assert any("before and after a bronchodilator are in the file" in note for note in own.notes)
+    curves = read(path)
+    assert curves.names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
+    assert any("before and after a bronchodilator" in note and "separately" in note for note in curves.notes)
+
+
+def test_efforts_before_and_after_the_bronchodilator_are_graded_separately(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = np.arange(600) * 0.01
+    kinds = [("Pre", 1, 0.6), ("Pre", 2, 0.6), ("Bron", 1, 0.7)]
+    efforts = [
+        pd.DataFrame({"time_s": time, "flow_l_s": 6 * np.minimum(time / 0.08, 1) * np.exp(-time / constant)}).assign(
+            person=0, draw=0, test_type=kind, effort=number
+        )
+        for kind, number, constant in kinds
+    ]
+    path = tmp_path / "session.csv"
+    pd.concat(efforts).to_csv(path, index=False)
+    assert main(["indices", str(path), "--age", "45", "--height", "175", "--sex", "male", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [curve["session_fvc"] for curve in found["curves"]] == ["B", "B", "E"]
+    assert [grades["fvc"] for grades in found["session"]["grades"].values()] == ["B", "E"]

@@ -29,10 +29,11 @@ PATTERNS: dict[Label, str] = {
     "gold-4": "GOLD 4",
 }
 NOTE = (
-    "Simulated: nobody blew these efforts. Best values are the largest FEV₁, FVC and PEF of the efforts of grade A, B "
-    "or C, perhaps of different efforts; FEV₁/FVC is of both. The grades are of efforts, as NHANES gave them. The best "
-    "effort has the largest FEV₁ + FVC. Faults are by ATS/ERS 2019, as far as a curve tells. LLN and z-scores by GLI "
-    "Global 2022, pattern and response by ERS/ATS 2022. Volumes and flows at BTPS. Not for diagnosis."
+    "Simulated: these efforts are drawn by a model; no person made them. Best values are the largest FEV₁, FVC and PEF "
+    "of the efforts of grade A, B or C, possibly from different efforts; FEV₁/FVC is the ratio of the two largest. "
+    "Efforts are graded as in NHANES. The best effort has the largest FEV₁ + FVC. Faults are by ATS/ERS 2019, as far "
+    "as a curve alone shows them. LLN and z-scores by GLI Global 2022, pattern and response by ERS/ATS 2022. Volumes and "
+    "flows at BTPS. Not for diagnosis."
 )
 
 

@@ -47,6 +47,7 @@ def indices(
     one session: its best values, and what they mean.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+    from spiro_diffusion.sessions.reading import phases_of  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
     from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
 
@@ -61,7 +62,7 @@ def indices(
         raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
     session = None if whose is None else reading.interpret(found, whose, btps)
     if about is None:
-        table = person_table(found, person)
+        table = person_table(found, person, phases_of(found))
         table.insert(0, "curve", found.names)
     notes = found.notes if session is None else session.session.notes
     if results.out:

@@ -28,11 +28,11 @@ RETESTS = (
     f"table 12), within-person SDs of {100 * BETWEEN_VISITS['fev1']:.1f} % (FEV1), {100 * BETWEEN_VISITS['fvc']:.1f} % "
     f"(FVC) and {100 * BETWEEN_VISITS['fef2575']:.1f} % (FEF25-75); that PEF moves as FEV1 does, and the correlation "
     f"{TOGETHER:g} between them, are assumptions. Drawn PEF and FEF25-75 vary more than that, as the model does not "
-    "hold to them. The sick and children vary more in life; nobody ages between visits."
+    "reproduce them. Patients and children vary more in reality; ages do not change between visits."
 )
 COHORT_LIMITS = (
-    "Synthetic: nobody in it exists. People are drawn after participants: age and height are a participant's of a "
-    "public survey, moved a little.",
+    "Synthetic: no participant is a real person. People are modelled on participants: age and height are those of a "
+    "participant of a public survey, moved a little.",
     *LIMITS,
     f"A participant with more than {PLACES} efforts before or after the bronchodilator gives {PLACES}.",
     "Flow is 10 ms means before the spirometer's counter of whole millilitres, without a real effort's tremor; the "

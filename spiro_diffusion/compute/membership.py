@@ -76,7 +76,7 @@ def meet(member: Member, patience_s: float) -> tuple[dist.Store, list[str]]:
             raise SpiroError(_lone(member, [0], where, wait_s, advice)) from None
         if "timed out" in reason:
             raise SpiroError(
-                f"process {member.rank} of {member.world} found nobody at {where} within {wait_s:g} s: the first "
+                f"process {member.rank} of {member.world} found no process at {where} within {wait_s:g} s: the first "
                 f"process must run there; {advice} to work alone"
             ) from None
         raise SpiroError(

@@ -180,7 +180,7 @@ def _header_end(data: bytes, file: codebook.File, version: xport.Announcements, 
             witnesses[count] += 1
     count, agreeing = witnesses.most_common(1)[0] if witnesses else (0, 0)
     if agreeing < 2 or len(data) < _rows_begin(count):
-        raise SpiroError("its XPORT header is damaged (the number of columns cannot be told); fetch it again")
+        raise SpiroError("its XPORT header is damaged (the number of columns cannot be determined); fetch it again")
     if written != count:
         found.mended.append(f"number of columns restored to {count}")
     if announced != _rows_begin(count) - xport.RECORD:

@@ -67,7 +67,7 @@ def session_of(
     visit = visit or Visit()
     _check_visit(visit, person)
     parts = [_of_one_person(part) for part in (curves, post) if part is not None]
-    phases = [_phase(name, kind) for name, kind in _labelled(curves)]
+    phases = phases_of(curves)
     if post is not None:
         if "post" in phases:
             raise SpiroError(
@@ -188,6 +188,11 @@ def _phase(name: str, kind: str) -> Phase:
     if kind:
         return "pre" if kind == TEST_TYPES[0] else "post"
     return "post" if POST.search(name) and not PRE.search(name) else "pre"
+
+
+def phases_of(curves: UserCurves) -> list[Phase]:
+    """Whether each effort was made before or after the bronchodilator: by its test type (NHANES) or its name."""
+    return [_phase(name, kind) for name, kind in _labelled(curves)]
 
 
 def _names_pre(name: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import atomic
 from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.vocabulary import TEST_TYPES
 from spiro_diffusion.formats import dialect
 from spiro_diffusion.formats.dialect import HEAD, PREAMBLE_LINES, SEPARATORS, UNIT_LINES, Dialect, cells, listed, sniff
 from spiro_diffusion.formats.sniff import Kind
@@ -153,10 +154,10 @@ def blows_of(
     people = rows[whose[0]].nunique() if whose else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
-    if any(names[key][0].strip().lower() == OF_SESSION[0] and rows[key].nunique() > 1 for key in keys):
+    if any(names[key][0].strip().lower() == OF_SESSION[0] and {*TEST_TYPES} <= {*rows[key]} for key in keys):
         notes.append(
-            "efforts before and after a bronchodilator are in the file; best values take them for one session: "
-            "put those after it into a file of their own (--post)"
+            f"the file holds efforts before and after a bronchodilator (column {OF_SESSION[0]}); they are evaluated "
+            "separately"
         )
     if [names[key][0].lower() for key in keys[: len(DRAWN)]] == list(DRAWN):
         blows = [_until_end(blow) for blow in blows]

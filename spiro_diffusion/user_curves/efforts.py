@@ -247,7 +247,7 @@ def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.floa
         row = int(off.argmax()) + 1
         raise SpiroError(
             f"{where}: time_s does not grow evenly (sample {row}); expected one sample each 10 ms, and several curves "
-            "told apart by a column 'curve'"
+            "distinguished by a column 'curve'"
         )
     return times, period
 

@@ -1,5 +1,6 @@
 """Tables of user efforts: indices, z-scores, acceptability and session grades."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +24,20 @@ class Person(NamedTuple):
     sex: str | int
 
 
-def person_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
-    """Indices of one person's own efforts, at their records' own rate, and FIVC and PIF where a record has them; of a
-    known person also z-scores, what `ats_ers.judge_sessions` says of each effort, and the grades of the session.
+def person_table(curves: UserCurves, person: Person | None, phases: Sequence[str] | None = None) -> pd.DataFrame:
+    """Indices of one person's efforts, each computed at the rate of its record, and FIVC and PIF where a record has
+    them; with `person` also z-scores, the result of `ats_ers.judge_sessions` for each effort, and session grades.
+
+    `phases` distinguishes the efforts before a bronchodilator from those after it, which are graded as two sessions;
+    without it all efforts are one session.
 
     Raises SpiroError where GLI Global has no values for such a person.
     """
     if person is None:
         return _with_inspired(indices_table(curves.record), curves.record)
     people = pd.DataFrame([person]).iloc[np.zeros(len(curves.names), int)]
-    return _judged_table(curves.record, people, np.zeros(len(people), int))
+    session = np.zeros(len(people), int) if phases is None else pd.factorize(np.array(phases))[0]
+    return _judged_table(curves.record, people, session)
 
 
 def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
