@@ -77,8 +77,16 @@ def main() -> None:
     print("| efforts | s | peak memory (MB) | GB |\n| --- | --- | --- | --- |", flush=True)
     for efforts in options.efforts:
         with tempfile.TemporaryDirectory() as folder:
-            own = ["--data", str(options.data), "--efforts", str(efforts), "--to", str(options.to or folder), "--one"]
-            subprocess.run([sys.executable, "-m", "benchmarks.cohort_growth", *own], check=True)
+            arguments = [
+                "--data",
+                str(options.data),
+                "--efforts",
+                str(efforts),
+                "--to",
+                str(options.to or folder),
+                "--one",
+            ]
+            subprocess.run([sys.executable, "-m", "benchmarks.cohort_growth", *arguments], check=True)
 
 
 if __name__ == "__main__":

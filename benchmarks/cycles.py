@@ -60,8 +60,8 @@ def main() -> None:
         rows = (people["cycle"] == cycle).to_numpy()
         for name in JUDGED:
             real = np.log(people[name].to_numpy(float))
-            own, mixed = drawn[cycle][name] - real, drawn[None][name] - real
-            cells = [mean(own[rows & train]), mean(own[rows & ~train]), mean(mixed[rows])]
+            of_cycle, mixed = drawn[cycle][name] - real, drawn[None][name] - real
+            cells = [mean(of_cycle[rows & train]), mean(of_cycle[rows & ~train]), mean(mixed[rows])]
             many = f"{(rows & train).sum()} + {(rows & ~train).sum()}"
             print(f"| {cycle} | {many} | {name} | {people[name][rows].mean():.2f} | {' | '.join(cells)} |")
     for first, second in (("E", "G"), ("F", "G")):

@@ -204,23 +204,25 @@ def compared(options: argparse.Namespace) -> None:
         seed=seed,
     )
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
-    own = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
-    if own.cldm.config.sampling.sampler == "euler":
+    teacher = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
+    if teacher.cldm.config.sampling.sampler == "euler":
         raise SpiroError(f"{files['cldm']}: is a student; train with student_epochs=0 and 12 steps")
-    learned = lessons(folder, own.cldm, params, compute)
+    learned = lessons(folder, teacher.cldm, params, compute)
     run = loop.fingerprint(recipe, [files["cldm"]], Path(__file__))
-    ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in options.teacher]
+    ways = [Way(f"trained, {steps} levels", teacher, "dpmpp_2m", steps) for steps in options.teacher]
     seconds = {}
     for jumps in options.evaluations:
         began = time.monotonic()
-        student = distilled(own.cldm, jumps, learned, recipe, run, compute)
+        student = distilled(teacher.cldm, jumps, learned, recipe, run, compute)
         seconds[jumps] = round(time.monotonic() - began, 1)
-        ways.append(Way(f"student, {jumps}", Generator(own.vqvae, student, own.made_from, compute), "euler", jumps))
+        ways.append(
+            Way(f"student, {jumps}", Generator(teacher.vqvae, student, teacher.made_from, compute), "euler", jumps)
+        )
         if jumps > 1:  # what its levels alone are worth
-            plain = copy.deepcopy(own.cldm)
+            plain = copy.deepcopy(teacher.cldm)
             plain.config = student.config
             name = f"trained, the student's {jumps} levels"
-            ways.append(Way(name, Generator(own.vqvae, plain, own.made_from, compute), "dpmpp_2m", jumps))
+            ways.append(Way(name, Generator(teacher.vqvae, plain, teacher.made_from, compute), "dpmpp_2m", jumps))
     del learned
 
     held = folder / "data"

@@ -75,8 +75,10 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
     joint = POPULATION.covariances
     weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, required)])
     root = np.linalg.cholesky(joint[np.ix_(required, required)] - joint[np.ix_(required, given)] @ weights)
-    own = np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T  # farther out scores are not normal jointly
-    drawn = known @ weights + own + np.outer(bow, POPULATION.bends[required])
+    residuals = (
+        np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T
+    )  # farther out scores are not normal jointly
+    drawn = known @ weights + residuals + np.outer(bow, POPULATION.bends[required])
     early, late = drawn.T
     models = POPULATION.values
     return POPULATION.drawn(models["early"], people, early), POPULATION.drawn(models["late"], people, late)
@@ -84,6 +86,6 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
 
 def _score(model: Marginal, people: pd.DataFrame, value: Floats) -> Floats:
     """The normal score of a value: the inverse of `Population.drawn`."""
-    middle = POPULATION.drawn(model, people, np.zeros(len(people)), own=0)
+    middle = POPULATION.drawn(model, people, np.zeros(len(people)), spread=0)
     e = (value - middle) / np.interp(people["age"], POPULATION.spread_ages, model.spread)
     return np.interp(e, model.quantiles, ndtri(POPULATION.probabilities))

@@ -40,11 +40,11 @@ def best_efforts(data: Path) -> pd.DataFrame:
 
 def gaussian(train: pd.DataFrame, held: pd.DataFrame, name: str, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws (n, GAUSSIAN_DRAWS) of an index of the held-out people, given their FEV1."""
-    x, own = (np.column_stack([mean_surface.features(t), np.log(t["fev1"])]) for t in (train, held))
+    x, x_held = (np.column_stack([mean_surface.features(t), np.log(t["fev1"])]) for t in (train, held))
     log = np.log(train[name].to_numpy())
     coefficients = np.linalg.lstsq(x, log, rcond=None)[0]
     sd = (log - x @ coefficients).std(ddof=x.shape[1])
-    return np.exp((own @ coefficients)[:, None] + sd * rng.standard_normal((len(held), GAUSSIAN_DRAWS)))
+    return np.exp((x_held @ coefficients)[:, None] + sd * rng.standard_normal((len(held), GAUSSIAN_DRAWS)))
 
 
 def drawn(generator: TorchEngine, held: pd.DataFrame, n: int) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
@@ -67,15 +67,15 @@ def judge(generator: TorchEngine, table: pd.DataFrame, part: Any, n: int) -> dic
     train = table.iloc[rows_of_part(table, "train")]
     rng = np.random.default_rng(0)
     began = time.perf_counter()
-    rows, own = drawn(generator, held, n)
+    rows, draws = drawn(generator, held, n)
     result: dict[str, Any] = {"part": part, "people": len(held), "drawn": len(rows), "draws": n}
     result |= {"seconds": round(time.perf_counter() - began, 1)}
     resamples = Resamples(held["seqn"].to_numpy()[rows], RESAMPLES, rng)
     weights = np.ones(len(rows))
     for name in JUDGED:
         observed, rival = held[name].to_numpy()[rows], gaussian(train, held.iloc[rows], name, rng)
-        scores = crps_ratio(observed, own[name], rival, weights, resamples)
-        held_by = calibration(observed, own[name], weights, resamples)
+        scores = crps_ratio(observed, draws[name], rival, weights, resamples)
+        held_by = calibration(observed, draws[name], weights, resamples)
         assert isinstance(scores, dict)
         assert isinstance(held_by, dict)
         held_by.pop("pit")

@@ -43,13 +43,13 @@ def known(folder: Path) -> Known:
 def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int) -> dict[str, Completed]:
     """What each of LEARNED makes of the efforts that last longer than `at_s`."""
     rng = np.random.default_rng(seed)
-    own = interruptions.cut(efforts.signals, efforts.people, at_s)
+    cut = interruptions.cut(efforts.signals, efforts.people, at_s)
     others = [interruptions.cut(some.signals, some.people, at_s) for some in known]
     shares = [rng.random(len(case.rows)) for case in others]
     rests = [REST_S[0] * (REST_S[1] / REST_S[0]) ** share for share in shares]
     y, to_check = (_wanted(case, at_s + rest) for case, rest in zip(others, rests, strict=True))
-    rests.append(efforts.end_s[own.rows] - at_s)
-    cases = [*others, own]
+    rests.append(efforts.end_s[cut.rows] - at_s)
+    cases = [*others, cut]
     seen = (features_of(case) for case in cases)
     x, check, new = (np.column_stack([one, np.log(rest)]) for one, rest in zip(seen, rests, strict=True))
     quantiles = [completion_learners._quantile(q, (x, y), (check, to_check), new) for q in completion_learners.LEVELS]
@@ -61,10 +61,10 @@ def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int)
     best = completion_learners.NEIGHBOURS[int(np.argmin([crps(to_check, one).mean() for one in tried]))]
     nearest = completion_learners._local(x, y, new, best, draws, rng)
     found = zip(LEARNED, (boosted, nearest), strict=True)
-    return {name: _completed(own, efforts, drawn) for name, drawn in found}
+    return {name: _completed(cut, efforts, drawn) for name, drawn in found}
 
 
-def own_ridge(efforts: Recorded, at_s: float) -> Completed:
+def ridge_of_cohort(efforts: Recorded, at_s: float) -> Completed:
     """A ridge regression fitted to the same people, each left out once, moved by its errors on the others; of some
     penalties the one with the least error."""
     case = interruptions.cut(efforts.signals, efforts.people, at_s)

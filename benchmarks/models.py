@@ -213,8 +213,8 @@ class Bench:
 
     def one_batch(self, n: int) -> Callable[[], Any]:
         """Finishing n curves without a graph."""
-        own = self.cldm.config.sampling
-        finish = self.generator._finisher(own.sampler, own.steps, 1.0)
+        defaults = self.cldm.config.sampling
+        finish = self.generator._finisher(defaults.sampler, defaults.steps, 1.0)
         shapes = (
             (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),

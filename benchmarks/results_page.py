@@ -68,11 +68,11 @@ def interrupted_table(judged: dict[str, Any]) -> list[str]:
     head += ["FEV1/FVC bias, obstructed", *(BASELINES[name] for name in baselines), "CRPS over the best baseline's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
-        own, fvc = case["generator"], case["generator"]["fvc"]
+        model, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
             _interruption(name),
             _said(fvc["error"], ".1f", 1000),
-            _said(own["fef2575"]["error"], ".3f"),
+            _said(model["fef2575"]["error"], ".3f"),
             f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
             _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
             *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in baselines),

@@ -83,9 +83,9 @@ class Whole(nn.Module):
 class ByTools(training._Loop):
     """The engine whose step is shared out by DistributedDataParallel instead of by `distributed`."""
 
-    def __init__(self, own: training._Loop, way: str) -> None:
+    def __init__(self, inner: training._Loop, way: str) -> None:
         # as kept tools need them: gradients are theirs to place
-        super().__init__(own.task, own.recipe, own.rows, dataclasses.replace(own.runtime, graphs=False))
+        super().__init__(inner.task, inner.recipe, inner.rows, dataclasses.replace(inner.runtime, graphs=False))
         self.way = way
         self.net: nn.Module | None = None
         self.device = self.runtime.device
@@ -206,8 +206,8 @@ class Measuring:
         distributed.dismiss()
 
     def all(self, ways: list[str]) -> None:
-        own = [way for way in OURS if way in ways]
-        for way in own:
+        in_order = [way for way in OURS if way in ways]
+        for way in in_order:
             for part in PARTS:
                 for batch in self.size.batches:
                     self.trained(part, way, batch)
@@ -241,8 +241,8 @@ def worker(options: argparse.Namespace) -> None:
 def launched(options: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:
     """One torchrun; what went wrong, if anything."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    own = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
-    command = [sys.executable, *torchrun, *own, *(["--tiny"] if options.tiny else [])]
+    worker = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
+    command = [sys.executable, *torchrun, *worker, *(["--tiny"] if options.tiny else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

@@ -120,10 +120,10 @@ def losses(world: World, plan: Plan) -> list[Floats]:
                 module.dropout = 0.0
     place = runtime.configure(runtime.RuntimeParams(device="cpu", threads=1))
     with place.applied():
-        own = facts_training.FactsTask(
+        facts_task = facts_training.FactsTask(
             model.facts, world.facts, choosing, model.config.facts_noise, changes[0], params.seed
         )
-        fitted = loop.fit(own, recipes[0], train, place.exact(), f"shadow_{plan.number}_facts", "once")
+        fitted = loop.fit(facts_task, recipes[0], train, place.exact(), f"shadow_{plan.number}_facts", "once")
         model.facts.denoiser.load_state_dict(fitted.weights)
         if plan.facts_alone:
             return [_of_facts(world, model.eval())]
@@ -210,9 +210,9 @@ def success(score: Floats, inside: NDArray[np.bool_], rng: np.random.Generator) 
     draws = [np.arange(score.shape[1]), *rng.integers(score.shape[1], size=(RESAMPLES, score.shape[1]))]
     aucs, found = [], []
     for people in draws:
-        own, member = score[:, people], inside[:, people]
-        known = np.isfinite(own)
-        members, others = own[known & member], np.sort(own[known & ~member])
+        of_people, member = score[:, people], inside[:, people]
+        known = np.isfinite(of_people)
+        members, others = of_people[known & member], np.sort(of_people[known & ~member])
         below = np.searchsorted(others, members, "left") + np.searchsorted(others, members, "right")
         aucs.append(below.mean() / (2 * len(others)))
         found.append((members > np.quantile(others, 1 - FALSE)).mean())

@@ -161,8 +161,8 @@ def compared(real: pd.DataFrame, draws: list[pd.DataFrame]) -> pd.DataFrame:
     rows = {}
     for one in FIGURES:
         recorded_values = one.form.scale * one.statistic(real, resamples)
-        own = [one.statistic(d, Resamples(d["seqn"], 0, np.random.default_rng(0)))[0] for d in draws]
-        made = one.form.scale * np.array(own)
+        values = [one.statistic(d, Resamples(d["seqn"], 0, np.random.default_rng(0)))[0] for d in draws]
+        made = one.form.scale * np.array(values)
         half = reach * np.hypot(np.std(recorded_values[1:]), np.std(made))
         rows[f"{one.label} ({one.form.unit})".replace(" ()", "")] = {
             "recorded": recorded_values[0],

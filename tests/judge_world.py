@@ -84,8 +84,8 @@ def measure(persons: pd.DataFrame, each: int, seed: int) -> tuple[measured.Measu
     """What real people blow: their efforts after the counter, and as signals."""
     rng = np.random.default_rng(seed)
     table = efforts(persons, each)
-    own = (rng.standard_normal((len(persons), 3)) * PERSON_SD).repeat(each, axis=0)
-    flow = time_grid.to_10ms(signals(table, own + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
+    of_person = (rng.standard_normal((len(persons), 3)) * PERSON_SD).repeat(each, axis=0)
+    flow = time_grid.to_10ms(signals(table, of_person + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
     counts = counter.count(flow, table["btps"].to_numpy(), rng)
     found = spirometry.indices(counter.flow(counts, table["btps"].to_numpy()))
     curves = measured.real(table.assign(t0=found.t0), counts)

@@ -121,8 +121,8 @@ def seen(repository: Repository, stage: Stage) -> tuple[tuple[str, int, int], ..
 
 
 def environment(repository: Repository) -> dict[str, str]:
-    own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": own, "PYTHONPATH": str(repository.folder), "OMP_NUM_THREADS": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(repository.folder), "OMP_NUM_THREADS": "1"}
 
 
 @contextlib.contextmanager

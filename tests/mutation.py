@@ -201,15 +201,15 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
 
 
 def _curves(path: Path) -> NDArray:
-    own = read(path)
-    _hold(len(own.names) == len(own.flow) == len(own.points) > 0, "as many names as curves")
-    _hold(len(set(own.names)) == len(own.names), "names are told apart")
-    _hold(np.isfinite(own.flow).all(), "flow is finite")
-    _hold(((own.points >= 0) & (own.points <= own.flow.shape[1])).all(), "curves end in the array")
-    volume = own.flow.cumsum(1) * 0.01
+    curves = read(path)
+    _hold(len(curves.names) == len(curves.flow) == len(curves.points) > 0, "as many names as curves")
+    _hold(len(set(curves.names)) == len(curves.names), "names are told apart")
+    _hold(np.isfinite(curves.flow).all(), "flow is finite")
+    _hold(((curves.points >= 0) & (curves.points <= curves.flow.shape[1])).all(), "curves end in the array")
+    volume = curves.flow.cumsum(1) * 0.01
     _hold(volume.max() < 13, "no lung holds more")
-    spirometry.indices(own.flow[:50], own.points[:50])
-    return np.concatenate(own.curves())
+    spirometry.indices(curves.flow[:50], curves.points[:50])
+    return np.concatenate(curves.curves())
 
 
 def _people(path: Path) -> NDArray:

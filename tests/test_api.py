@@ -56,10 +56,10 @@ def test_tables_are_long_or_wide_on_either_grid(curves: Curves) -> None:
     assert (len(long), len(wide)) == (3 * 2048, 3)
     np.testing.assert_array_equal(wide.filter(like="t_").to_numpy().ravel(), long["flow_l_s"])
     assert list(wide)[:6] == ["person", "draw", "age", "height", "sex", "t_-0.50"]
-    own = curves.to_pandas(wide=True, grid="512").filter(like="t_")
-    assert own.shape == (3, 512)
-    np.testing.assert_allclose(own, curves.signals, atol=1e-4)
-    np.testing.assert_allclose(np.array([float(str(name)[2:]) for name in own]), time_grid.EDGES_S[:-1], atol=1e-4)
+    samples = curves.to_pandas(wide=True, grid="512").filter(like="t_")
+    assert samples.shape == (3, 512)
+    np.testing.assert_allclose(samples, curves.signals, atol=1e-4)
+    np.testing.assert_allclose(np.array([float(str(name)[2:]) for name in samples]), time_grid.EDGES_S[:-1], atol=1e-4)
 
 
 def test_indices_and_a_picture(curves: Curves, tmp_path: Path) -> None:

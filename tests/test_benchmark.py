@@ -92,8 +92,8 @@ def blow(source: Source, lungs: bool) -> dict[str, np.ndarray]:
     """The arrays of a submission of sessions: of one lung each, or every effort of another; grades as they were."""
     requested, rng = protocol.sessions(source), np.random.default_rng(4)
     people = requested["person"].to_numpy() if lungs else np.arange(len(requested))
-    own = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
-    flow = world.signals(requested, own + rng.standard_normal((len(requested), 3)) * world.EFFORT_SD, rng)
+    of_person = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
+    flow = world.signals(requested, of_person + rng.standard_normal((len(requested), 3)) * world.EFFORT_SD, rng)
     return {"id": requested["id"].to_numpy(str), "grade": requested["grade"].to_numpy(str), "flow_l_s": flow}
 
 

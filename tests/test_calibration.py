@@ -151,9 +151,9 @@ def test_one_table_of_all_blows_is_read_too_even_compressed(loops: Path, tmp_pat
     names = pd.read_csv(loops / "people.csv")["person"]
     parts = [pd.read_csv(loops / f"{name}.csv").query("curve == 0").assign(person=name) for name in names]
     pd.concat(parts).drop(columns="curve").to_csv(tmp_path / "all.csv.gz", index=False)
-    read, own = people.read_folder(tmp_path), people.read_folder(loops)
+    read, separate = people.read_folder(tmp_path), people.read_folder(loops)
     assert [list(curves.names) for curves in read.curves] == [[name] for name in names]
-    assert read.curves[3].record["fvc"][0] == pytest.approx(own.curves[3].record["fvc"][0], abs=1e-6)
+    assert read.curves[3].record["fvc"][0] == pytest.approx(separate.curves[3].record["fvc"][0], abs=1e-6)
 
 
 def test_intervals_are_corrected_for_a_laboratory_and_kept_for_later(
@@ -167,13 +167,13 @@ def test_intervals_are_corrected_for_a_laboratory_and_kept_for_later(
     assert kept["people"] == 24
     assert len(kept["calibration"]["cut_s"]) >= 3
     blow(4.5, 0.5, 2.0).to_csv(tmp_path / "mine.csv", index=False)
-    plain, own = (
+    plain, corrected = (
         json.loads(spiro("reconstruct", str(tmp_path / "mine.csv"), *MAN, "--json", *how))
         for how in ([], ["--calibration", str(folder / "calibration.json")])
     )
     assert "simulated people of the training" in plain["sentence"]
-    assert "the efforts of 24 people of your own" in own["sentence"]
-    assert own["indices"]["fvc"] != plain["indices"]["fvc"]
+    assert "the efforts of 24 people of your own" in corrected["sentence"]
+    assert corrected["indices"]["fvc"] != plain["indices"]["fvc"]
     again = spiro("validate", str(folder), "--calibration", str(folder / "calibration.json"), "-n", "50", "--json")
     cuts = json.loads(again)["cuts"]
     assert [cut["cut_s"] for cut in cuts] == [1.0, 2.0, 3.0]

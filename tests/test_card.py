@@ -50,13 +50,13 @@ def judged(folder: Path, **data: Any) -> Path:
     targets = [
         {
             "name": name,
-            "figures": own,
+            "figures": figures,
             "level": "best",
             "text": text,
-            "verdict": own[0]["verdict"],
-            "worst": own[0]["path"],
+            "verdict": figures[0]["verdict"],
+            "worst": figures[0]["path"],
         }
-        for name, text, own in (
+        for name, text, figures in (
             ("auc_fine", "fine: at most 0.70", [missed]),
             ("residual_sd", "residual SD", spread),
         )

@@ -232,8 +232,8 @@ def test_the_weights_of_1e38_that_drew_curves_of_nan_are_refused(
     tensors, config = load_checkpoint(case / "vqvae.safetensors", "vqvae")
     save_vqvae(tmp_path / "vqvae.safetensors", VQVAEConfig(**config["network"]), tensors)
     tensors, config = load_checkpoint(case / "cldm.safetensors", "cldm")
-    own = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(effort_facts.NAMES)}
-    unet = UNetConfig(**config["network"] | own)
+    lists_and_facts = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(effort_facts.NAMES)}
+    unet = UNetConfig(**config["network"] | lists_and_facts)
     facts, noise = index_diffusion.FactsConfig(**config["facts"]), Noise(**config["noise"])
     whole = CLDMConfig(unet, noise, facts, Noise(**config["facts_noise"]))
     weights = CLDM(whole).state_dict()

@@ -582,18 +582,18 @@ def test_a_height_that_nobody_has_at_that_age_is_warned_of(spiro: Spiro, age: st
 def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = tmp_path / "run/models"
-    shutil.copytree(models, own)
-    command = ["generate", *MAN, "-n", "1", "--models", str(own)]
+    copied = tmp_path / "run/models"
+    shutil.copytree(models, copied)
+    command = ["generate", *MAN, "-n", "1", "--models", str(copied)]
 
     def said() -> str:
         assert main(command) == 0
         return capsys.readouterr().err
 
     assert said() == "", "without figures nothing is said"
-    judged(own, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
+    judged(copied, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
     assert said() == "", "nor of a good model"
-    judged(own, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
+    judged(copied, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
     line = said()
     assert line.count("\n") == 1
     assert "AUC 0.99" in line
@@ -602,9 +602,9 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     reconstruct = ["reconstruct", str(tmp_path / "mine.csv"), *MAN, "-n", "2"]
     cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort"), "--data", str(tmp_path)]
     for other in (reconstruct, ["export", "--out", str(tmp_path / "onnx")], cohort, ["info"]):
-        main([*other, "--models", str(own)])  # neither reconstructor nor data are there: that is said afterwards
+        main([*other, "--models", str(copied)])  # neither reconstructor nor data are there: that is said afterwards
         assert "AUC 0.99" in capsys.readouterr().err, other[0]
-    (own.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
+    (copied.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
     assert said() == "", "nor by another model's figures"
 
 

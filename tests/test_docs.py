@@ -57,9 +57,9 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 15
     for page in pages:
-        own = loaded(page)
-        assert any(address.endswith(".js") for address in own), page
-        for address in own:
+        addresses = loaded(page)
+        assert any(address.endswith(".js") for address in addresses), page
+        for address in addresses:
             assert not re.match(r"(https?:)?//", address), (page.name, address)
             if not address.startswith(("data:", "#")):
                 base = site if address.startswith("/") else page.parent

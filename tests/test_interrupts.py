@@ -101,8 +101,8 @@ def test_ctrl_c_of_make_repro_is_one_line_and_the_next_run_goes_on(project: Path
 def test_ctrl_c_of_plain_dvc_is_a_line_of_the_stage_and_one_of_dvc(project: Path) -> None:
     (project / "seconds").write_text("60")
     _, said = interrupted(project, "dvc", "repro", at="toy begins")
-    own, theirs = said.strip().splitlines()
-    assert own.startswith("toy: interrupted; finished stages are kept")
+    of_stage, theirs = said.strip().splitlines()
+    assert of_stage.startswith("toy: interrupted; finished stages are kept")
     assert theirs.startswith("ERROR: failed to reproduce 'toy'")
 
 

@@ -61,8 +61,8 @@ def test_facts_with_known_values_are_those_of_pytorch(both: tuple[SpiroGenerator
     known[:, 0] = 3.1
     one, other = (g._generator.effort_facts(efforts, 7, known).logs for g in both)
     assert np.abs(one - other).max() < 1e-4
-    own = efforts.drop(columns=["grade", "best"]).assign(person=[0, 0, 0, 1, 1], place=[1, 2, 3, 1, 2])
-    one, other = (g._generator.session_facts(own, 7, known[:2]).logs for g in both)
+    given = efforts.drop(columns=["grade", "best"]).assign(person=[0, 0, 0, 1, 1], place=[1, 2, 3, 1, 2])
+    one, other = (g._generator.session_facts(given, 7, known[:2]).logs for g in both)
     assert np.abs(one - other).max() < 1e-4
 
 

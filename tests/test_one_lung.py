@@ -50,11 +50,11 @@ def test_each_effort_has_a_seat_by_its_order_before_and_after_the_bronchodilator
     found = EffortSets.of(table, "person")
     people = pd.unique(table["person"])
     for person, rows, there in zip(people, found.rows, found.present, strict=True):
-        own = table.iloc[rows[there]]
-        assert set(own["person"]) == {person}
-        assert own["test_type"].tolist() == ["Pre"] * [2, 3][person] + ["Bron"]
+        of_person = table.iloc[rows[there]]
+        assert set(of_person["person"]) == {person}
+        assert of_person["test_type"].tolist() == ["Pre"] * [2, 3][person] + ["Bron"]
         assert there[[0, PLACES]].all()
-        assert own["place"].tolist() == [*range(1, [2, 3][person] + 1), 1]
+        assert of_person["place"].tolist() == [*range(1, [2, 3][person] + 1), 1]
     assert people[found.person].tolist() == table["person"].tolist()
 
 

@@ -42,8 +42,8 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
     assert there.any()
     assert not (found == rows[:, None]).any()
     for column in ("seqn", "test_type"):
-        own = np.broadcast_to(table[column].to_numpy()[:, None], found.shape)
-        assert (table[column].to_numpy()[found][there] == own[there]).all()
+        expected = np.broadcast_to(table[column].to_numpy()[:, None], found.shape)
+        assert (table[column].to_numpy()[found][there] == expected[there]).all()
     assert table["acceptable"].to_numpy()[found[there]].all()
     row, among = sibling_efforts.best(table, found)
     size = (table["fev1"] + table["fvc"]).to_numpy()

@@ -41,12 +41,12 @@ def test_a_stage_starts_anew_with_the_settings_and_its_arguments(tmp_path: Path)
 
 
 def test_variables_of_the_user_are_named_and_not_used_but_in_the_fast_mode(tmp_path: Path) -> None:
-    own = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
-    held, _, said = settled(tmp_path, "runtime: {portable: true}", **own)
+    variables = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
+    held, _, said = settled(tmp_path, "runtime: {portable: true}", **variables)
     assert held["MKL_CBWR"] == "COMPATIBLE"
     assert said.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
     assert "OMP_WAIT_POLICY" not in held, "how threads wait was chosen"
-    held, _, said = settled(tmp_path, "runtime: {portable: false}", **own)
+    held, _, said = settled(tmp_path, "runtime: {portable: false}", **variables)
     assert (held["MKL_CBWR"], said) == ("AVX2", "")
     assert "ATEN_CPU_CAPABILITY" not in held
 
@@ -92,8 +92,8 @@ LIMITED = {  # to what every x86-64 processor has
 def ran(folder: Path, arguments: list[str], through: list[str], environment: dict[str, str]) -> dict[Path, bytes]:
     """What `pipeline.run`, started through another program or by itself, has made in the folder, by path."""
     command = [*through, sys.executable, "-m", "spiro_diffusion.pipeline.run", *arguments, "--folder", str(folder)]
-    own = {"PYTHONPATH": str(ROOT)} | environment
-    subprocess.run(command, cwd=ROOT, env=os.environ | own, capture_output=True, check=True)
+    variables = {"PYTHONPATH": str(ROOT)} | environment
+    subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, check=True)
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
     return {file.relative_to(folder): file.read_bytes() for file in files}
 
@@ -170,11 +170,11 @@ def test_the_pipeline_makes_the_same_bytes_on_a_core_of_an_intel_and_on_all_of_a
     """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
     cores = sorted(os.sched_getaffinity(0))
     locks = []
-    for processor, own in zip(IMITATED, (cores[:1], cores), strict=True):
+    for processor, bound_cores in zip(IMITATED, (cores[:1], cores), strict=True):
         repository = Repository(tmp_path / processor)
         repository.set({"runtime": {"threads": 2}})
-        bound = ["taskset", "--cpu-list", ",".join(map(str, own))]
-        repository(*bound, imitate, processor, "dvc", "repro", OMP_NUM_THREADS=str(len(own)))
+        bound = ["taskset", "--cpu-list", ",".join(map(str, bound_cores))]
+        repository(*bound, imitate, processor, "dvc", "repro", OMP_NUM_THREADS=str(len(bound_cores)))
         locks.append(repository.lock())
     assert list(locks[0]) == MAIN
     assert locks[0] == locks[1]

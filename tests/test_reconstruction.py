@@ -276,14 +276,16 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
 
 def test_a_density_is_told_what_is_unusual_at_the_same_first_feature() -> None:
     rng = np.random.default_rng(0)
-    first, own = rng.uniform(-1, 1, 6000), rng.normal(size=6000)
-    features = np.column_stack([first, 100 * first**2 + (1.1 + first) * own])  # all but a hundredth is the first one's
+    first, residual = rng.uniform(-1, 1, 6000), rng.normal(size=6000)
+    features = np.column_stack(
+        [first, 100 * first**2 + (1.1 + first) * residual]
+    )  # all but a hundredth is the first one's
     model = Density(DensityConfig(2, 1, width=8, components=1))
-    model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, own[:, None])))
+    model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, residual[:, None])))
     told = model.standardised(features)[:, 1]
     for low in (-0.9, 0.0, 0.6):
         some = (first > low) & (first < low + 0.3)
-        assert np.corrcoef(told[some], own[some])[0, 1] > 0.8
+        assert np.corrcoef(told[some], residual[some])[0, 1] > 0.8
         assert 0.6 < told[some].std() < 1.4
 
 

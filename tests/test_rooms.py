@@ -88,11 +88,11 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 def test_a_function_has_at_most_60_lines_and_8_parameters() -> None:
     long = [name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 60]
     assert long == []
-    own = {"self", "cls"}
+    implicit = {"self", "cls"}
     wide = [
         name
         for name, node in functions()
-        if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - own) > 8
+        if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - implicit) > 8
     ]
     assert wide == []
 

@@ -29,12 +29,12 @@ def test_a_session_is_efforts_of_one_lung_before_and_after(generator: SpiroGener
     table = curves.indices()
     assert len(curves) == 16
     for lung in (0, 1):
-        own = table[table["draw"] == lung]
-        assert own["test_type"].tolist() == ["Pre"] * 5 + ["Bron"] * 3
-        assert own["effort"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
-        assert own["grade"].isin(list("ABCD")).all()
-        assert own["best"].sum() <= 1
-        assert not own.loc[own["test_type"] == "Bron", "best"].any()
+        of_lung = table[table["draw"] == lung]
+        assert of_lung["test_type"].tolist() == ["Pre"] * 5 + ["Bron"] * 3
+        assert of_lung["effort"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+        assert of_lung["grade"].isin(list("ABCD")).all()
+        assert of_lung["best"].sum() <= 1
+        assert not of_lung.loc[of_lung["test_type"] == "Bron", "best"].any()
     again = generator.sessions(PERSON, efforts=5, after=3, n=2, seed=1)
     np.testing.assert_array_equal(again.signals, curves.signals)
     assert np.abs(generator.sessions(PERSON, efforts=5, after=3, n=2, seed=2).signals - curves.signals).max() > 1e-3

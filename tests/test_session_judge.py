@@ -30,12 +30,12 @@ def real() -> Real:
     return world.real(HELD, EACH)
 
 
-def lungs(efforts: pd.DataFrame, seed: int, *, own: float = 1.0, effort: float = 1.0) -> Session:
-    """Sessions by the world's laws; `own` and `effort` scale how people, and the efforts of one, differ."""
+def lungs(efforts: pd.DataFrame, seed: int, *, person_sd: float = 1.0, effort: float = 1.0) -> Session:
+    """Sessions by the world's laws; `person_sd` and `effort` scale how people, and the efforts of one, differ."""
     rng = np.random.default_rng(seed)
     person = np.unique(efforts["seqn"], return_inverse=True)[1]
-    own_part = own * (rng.standard_normal((person.max() + 1, 3)) * world.PERSON_SD)[person]
-    deviation = own_part + effort * rng.standard_normal((len(efforts), 3)) * world.EFFORT_SD
+    of_person = person_sd * (rng.standard_normal((person.max() + 1, 3)) * world.PERSON_SD)[person]
+    deviation = of_person + effort * rng.standard_normal((len(efforts), 3)) * world.EFFORT_SD
     return Session(efforts["grade"].to_numpy(), world.signals(efforts, deviation, rng))
 
 
@@ -193,13 +193,13 @@ def test_overlap_of_equal_and_of_halved_flow() -> None:
 
 def test_correlation_is_of_residuals_and_of_pairs() -> None:
     rng = np.random.default_rng(0)
-    people, own, each = 4000, 0.2, 0.1
-    residual = own * rng.standard_normal((people, 1)) + each * rng.standard_normal((people, 3)) + 0.05
+    people, person_sd, each = 4000, 0.2, 0.1
+    residual = person_sd * rng.standard_normal((people, 1)) + each * rng.standard_normal((people, 3)) + 0.05
     square, total = (residual**2).sum(axis=1), residual.sum(axis=1)
     table = pd.DataFrame({"fvc_residual": total / 3, "fvc_square": square / 3, "fvc_product": (total**2 - square) / 6})
     resamples = Resamples(np.arange(people), 50, rng)
     found = session_figures.correlation("fvc")(table, resamples)
-    assert found[0] == pytest.approx(own**2 / (own**2 + each**2), abs=0.02)
+    assert found[0] == pytest.approx(person_sd**2 / (person_sd**2 + each**2), abs=0.02)
 
 
 def test_few_people_give_no_figures() -> None:

@@ -114,8 +114,8 @@ def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
 ) -> None:
     known = codebook.CYCLES["G"]
     monkeypatch.setitem(codebook.CYCLES, "G", known._replace(last_seqn=known.first_seqn + 59))  # 41 with curves
-    own, many = simulate("G", 41, 1), simulate("G", 100, 1)
-    for name, table in own.items():
+    few, many = simulate("G", 41, 1), simulate("G", 100, 1)
+    for name, table in few.items():
         pd.testing.assert_frame_equal(many[name][: len(table)], table)
     demo, raw = many["DEMO"]["SEQN"], many["SPXRAW"]["SEQN"]
     assert demo.is_unique

@@ -32,8 +32,8 @@ NOTE = (
     "Simulated: these efforts are drawn by a model; no person made them. Best values are the largest FEV₁, FVC and PEF "
     "of the efforts of grade A, B or C, possibly from different efforts; FEV₁/FVC is the ratio of the two largest. "
     "Efforts are graded as in NHANES. The best effort has the largest FEV₁ + FVC. Faults are by ATS/ERS 2019, as far "
-    "as a curve alone shows them. LLN and z-scores by GLI Global 2022, pattern and response by ERS/ATS 2022. Volumes and "
-    "flows at BTPS. Not for diagnosis."
+    "as a curve alone shows them. LLN and z-scores by GLI Global 2022, pattern and response by ERS/ATS 2022. Volumes "
+    "and flows at BTPS. Not for diagnosis."
 )
 
 

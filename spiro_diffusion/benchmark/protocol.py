@@ -94,8 +94,8 @@ def completion(source: Source) -> list[Case]:
     """
     table = read_table(source.curves)
     flow = load_rows(source.signals, len(table), (N_SAMPLES,))
-    own = rows_of_part(table, source.part)
-    held = own[examples.full(table, flow)[own] & table["best"].to_numpy(bool)[own]]
+    part_rows = rows_of_part(table, source.part)
+    held = part_rows[examples.full(table, flow)[part_rows] & table["best"].to_numpy(bool)[part_rows]]
     efforts, people = np.asarray(flow[held]), table.iloc[held].reset_index(drop=True)
     cases = [interrupted(how, efforts, people, SEED) for how in JUDGED]
     enough = [case for case in cases if len(case.rows) >= MIN_PEOPLE]

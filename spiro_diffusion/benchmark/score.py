@@ -98,7 +98,7 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     record, notes = _record(metrics, about)
     if record is not None and name in record.candidates:
         raise _taken(name)
-    own = judge(candidate(found, requested, real), real, resamples=RESAMPLES, seed=SEED, name=name)
+    submission_tree = judge(candidate(found, requested, real), real, resamples=RESAMPLES, seed=SEED, name=name)
     if record is None:
         floor = judge(candidates.floor(real, protocol.DRAWS["generation"], SEED), real, resamples=RESAMPLES, seed=SEED)
         others: dict[str, Tree] = {FLOOR: floor}
@@ -106,9 +106,11 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
         if not record.baselines:
             notes = ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
         floor, others = record.floor, {n: t for n, t in record.candidates.items() if n != "grid round trip"}
-        own["crps_rivals"] = over_baselines(own, record.baselines, RESAMPLES, SEED)
-    verdict = ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(own, floor)).items() if n)
-    trees = {name: own, **others}
+        submission_tree["crps_rivals"] = over_baselines(submission_tree, record.baselines, RESAMPLES, SEED)
+    verdict = ", ".join(
+        f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(submission_tree, floor)).items() if n
+    )
+    trees = {name: submission_tree, **others}
     rows = {n: {path: f for path, f in leaves(tree) if isinstance(f, Figure)} for n, tree in trees.items()}
     return Scored("generation", about, rows, [f"targets of {name}: {verdict}", *notes])
 
@@ -124,8 +126,8 @@ def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) ->
         people = people.reset_index(drop=True)
         return measured.draw(lambda some, *_: signals[some.index], people, draws, seed, "measured", first)
 
-    shown_curves, own = measure(curves.signals[~again], real.held.people, SEED)
-    return Candidate(shown_curves, own, measure(as_a, best, SEED + 1)[1])
+    shown_curves, measured_curves = measure(curves.signals[~again], real.held.people, SEED)
+    return Candidate(shown_curves, measured_curves, measure(as_a, best, SEED + 1)[1])
 
 
 def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
@@ -136,13 +138,15 @@ def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     about = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
     drawn = session_candidates.Session(found.grades, found.signals)
     first = 0 if found.smooth else time_grid.FINE_BINS
-    own = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
+    candidate_sessions = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
     others, notes = _sessions_judged(metrics, about, requested)
     if not others:
         nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
-        own |= {FLOOR: real.members, NEAREST: nearest}
-    record = session_judge.judge(real.held, own, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED)
-    for number, (each, sessions_of) in enumerate(own.items()):
+        candidate_sessions |= {FLOOR: real.members, NEAREST: nearest}
+    record = session_judge.judge(
+        real.held, candidate_sessions, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED
+    )
+    for number, (each, sessions_of) in enumerate(candidate_sessions.items()):
         rng = np.random.default_rng([SEED, number, 1])
         record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)
     trees = record.candidates | others
@@ -200,16 +204,16 @@ def completion(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     ids = np.concatenate([protocol.case_ids(case) for case in cases])
     found = submission.read_completions(curves, ids.tolist())
     drawn = _indices(found) if isinstance(found, np.ndarray) else found
-    own: Row = {}
+    submission_row: Row = {}
     start = 0
     for case in cases:
         part = slice(start, start := start + len(case.rows))
-        own |= of_case(case, {index: values[part] for index, values in drawn.items()})
+        submission_row |= of_case(case, {index: values[part] for index, values in drawn.items()})
     efforts = max(len(case.rows) for case in cases)  # a cough interrupts them all
     about = {"source": source.source, "part": source.part, "efforts": efforts}
     others, notes = _completed(metrics / "reconstruct" / "judge.json", about)
     about |= {"participants": efforts, "draws": drawn["fvc"].shape[1], "seed": SEED}
-    return Scored("completion", about, {name: own, **others}, notes)
+    return Scored("completion", about, {name: submission_row, **others}, notes)
 
 
 def of_case(case: Case, drawn: dict[str, NDArray]) -> Row:

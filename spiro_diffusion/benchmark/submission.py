@@ -60,11 +60,11 @@ def read_sessions(path: Path, requested: pd.DataFrame) -> Sessions:
     for name in SESSION:
         if name not in arrays:
             continue
-        own = _texts(path, arrays, name, order)
-        if len(wrong := np.flatnonzero(own != requested[name].to_numpy(str))):
+        texts = _texts(path, arrays, name, order)
+        if len(wrong := np.flatnonzero(texts != requested[name].to_numpy(str))):
             row = requested.iloc[wrong[0]]
             raise SpiroError(
-                f"{path}: {name} of the effort {row['id']} is {shown(own[wrong[0]])}, in sessions.csv {row[name]}; "
+                f"{path}: {name} of the effort {row['id']} is {shown(texts[wrong[0]])}, in sessions.csv {row[name]}; "
                 "efforts stay in the sessions of the task"
             )
     if FLOW in arrays and arrays[FLOW].ndim == 2:
@@ -120,13 +120,15 @@ def _read(path: Path, ids: Sequence[str]) -> tuple[dict[str, NDArray], NDArray[n
     arrays = read_npz(path)
     if "id" not in arrays:
         raise SpiroError(f"{path}: has no array id, only {_named(arrays)}; {SEE}")
-    own = arrays["id"]
-    if own.ndim != 1 or own.dtype.kind != "U":
-        raise SpiroError(f"{path}: id is {own.dtype} {own.shape}; expected the task's ids as texts (n,); {SEE}")
-    row = {name: i for i, name in enumerate(own.tolist())}
+    ids_of_file = arrays["id"]
+    if ids_of_file.ndim != 1 or ids_of_file.dtype.kind != "U":
+        raise SpiroError(
+            f"{path}: id is {ids_of_file.dtype} {ids_of_file.shape}; expected the task's ids as texts (n,); {SEE}"
+        )
+    row = {name: i for i, name in enumerate(ids_of_file.tolist())}
     absent, unknown = [name for name in ids if name not in row], row.keys() - set(ids)
-    if absent or unknown or len(row) != len(own):
-        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
+    if absent or unknown or len(row) != len(ids_of_file):
+        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(ids_of_file) - len(row)} twice"
         first = shown((absent or sorted(unknown) or ["none"])[0])
         raise SpiroError(
             f"{path}: of {len(ids)} ids {differences} (the first: {first}); give each id of `spiro benchmark prepare` "

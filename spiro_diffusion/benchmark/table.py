@@ -104,9 +104,9 @@ def on_screen(scored: Scored) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     first, *others = scored.rows
     lines = []
     for column in COLUMNS[scored.task]:
-        own = cells.write(scored.rows[first].get(column.path, NONE), column.form).text
+        text = cells.write(scored.rows[first].get(column.path, NONE), column.form).text
         rest = (cells.write(scored.rows[name].get(column.path, NONE), column.form).value for name in others)
-        lines.append((column.label, column.ideal, own, *rest))
+        lines.append((column.label, column.ideal, text, *rest))
     return ("figure", "ideal", first, *others), lines
 
 

@@ -215,8 +215,8 @@ class Sampler:
         how, block = self.info["denoiser"], self.info["noise_block"]
         first = int(lungs.min()) // block * block
         common = self.noise(how["shape"], int(lungs.max()) + 1 - first, seed, first, how["stream_lungs"])
-        own, shared = np.sqrt(1 - how["lung_share"]), np.sqrt(how["lung_share"])
-        return np.float32(own) * start + np.float32(shared) * common[lungs - first]
+        effort_part, shared = np.sqrt(1 - how["lung_share"]), np.sqrt(how["lung_share"])
+        return np.float32(effort_part) * start + np.float32(shared) * common[lungs - first]
 
     def _facts_noise(self, known: Floats, seed: int, first: int, stream: int) -> Floats:
         """The noise (B, slots, channels) of draws first ...; none at an empty slot."""

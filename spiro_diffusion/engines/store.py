@@ -21,7 +21,7 @@ from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.engines.choice import CHECKPOINT, EXPORTED
 
 PACKAGED = Path(__file__).parents[1] / "model"  # in a wheel that `make wheel` built
-DEFAULT, OWN = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
+DEFAULT, PACKAGED_NAME = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
 REGISTRY, CACHE = "SPIRO_MODELS", "SPIRO_CACHE"  # environment variables: a JSON file of names, a folder
 LARGEST = 2 << 30  # bytes, of an archive and unpacked
 TIMEOUT_S = 30
@@ -51,7 +51,7 @@ def located(models: str | Path = DEFAULT) -> Path:
         return path
     if path.is_file():
         return _unpacked(path)
-    if text in (DEFAULT, OWN) and holds_model(PACKAGED):
+    if text in (DEFAULT, PACKAGED_NAME) and holds_model(PACKAGED):
         return PACKAGED
     known = registry()
     if text in known:
@@ -84,7 +84,7 @@ def registry() -> dict[str, Entry]:
 
 
 def _names(known: dict[str, Entry]) -> str:
-    return ", ".join((OWN, *known)) + ("" if known else f" (set {REGISTRY} to a JSON file for more)")
+    return ", ".join((PACKAGED_NAME, *known)) + ("" if known else f" (set {REGISTRY} to a JSON file for more)")
 
 
 def _cache() -> Path:

@@ -58,13 +58,13 @@ class Cloud:
             rows = slice(i * CHUNK, (i + 1) * CHUNK)
             d = np.sqrt(squared_distances(points[rows], self.points)).astype(np.float32)
             by_person = np.minimum.reduceat(d, self.starts, axis=1)
-            own = np.searchsorted(self.people, seqn[rows])
-            known = (own < len(self.people)) & (self.people[np.minimum(own, len(self.people) - 1)] == seqn[rows])
+            person = np.searchsorted(self.people, seqn[rows])
+            known = (person < len(self.people)) & (self.people[np.minimum(person, len(self.people) - 1)] == seqn[rows])
             at = np.flatnonzero(known)
-            by_person[at, own[at]] = np.inf
+            by_person[at, person[at]] = np.inf
             ends = np.append(self.starts[1:], len(self.points))
             for row in at:
-                d[row, self.starts[own[row]] : ends[own[row]]] = np.inf
+                d[row, self.starts[person[row]] : ends[person[row]]] = np.inf
             return by_person, d.argmin(axis=1)
 
         parts = list(in_parallel(chunk, -(-len(points) // CHUNK)))
@@ -101,8 +101,8 @@ def copies(candidate: Points, train: Cloud, held: Points, pairs: NDArray) -> Tre
             person are.
         distance_to_train, distance_between_efforts: medians, L/s.
     """
-    own = candidate.groups
-    if min(len(own.people), len(held.groups.people), len(train.people)) < 2 * MIN_PEOPLE:
+    resamples = candidate.groups
+    if min(len(resamples.people), len(held.groups.people), len(train.people)) < 2 * MIN_PEOPLE:
         return dict.fromkeys(FIGURES, missing(f"fewer than {2 * MIN_PEOPLE} participants"))
     to_train, nearest = train.nearest(candidate.points, candidate.seqn)
     to_held, _ = Cloud.of(held.points, held.seqn).nearest(candidate.points, candidate.seqn)
@@ -111,11 +111,11 @@ def copies(candidate: Points, train: Cloud, held: Points, pairs: NDArray) -> Tre
     none = missing("no participant has two efforts here")
     near = closest < np.quantile(pairs, NEAR_SHARE) if len(pairs) else closest < 0
     return {
-        "nearest_share": from_resamples(_nearest_share(to_train, to_held, own, held.groups)),
-        "nearer_than_held": from_resamples(auc(-closest, own, -held_to_train, held.groups)),
-        "authenticity": from_resamples(own.means(_authentic(closest, nearest, train).astype(float))),
+        "nearest_share": from_resamples(_nearest_share(to_train, to_held, resamples, held.groups)),
+        "nearer_than_held": from_resamples(auc(-closest, resamples, -held_to_train, held.groups)),
+        "authenticity": from_resamples(resamples.means(_authentic(closest, nearest, train).astype(float))),
         "distance_to_train": figure(float(np.median(closest))),
-        "near_copies": from_resamples(own.means(near.astype(float))) if len(pairs) else none,
+        "near_copies": from_resamples(resamples.means(near.astype(float))) if len(pairs) else none,
         "distance_between_efforts": figure(float(np.median(pairs))) if len(pairs) else none,
     }
 
@@ -157,8 +157,8 @@ def _nearest_share(to_train: NDArray, to_held: NDArray, candidate: Resamples, he
     for b, (weights, drawn) in enumerate(zip(candidate.weights, held.weights > 0, strict=True)):
         there = drawn[order]
         first = there.argmax(axis=1)
-        own_drawn = drawn[np.searchsorted(held.people, candidate.people).clip(max=len(held.people) - 1)]
-        size = drawn.sum() - (known & own_drawn[candidate.person])
+        person_drawn = drawn[np.searchsorted(held.people, candidate.people).clip(max=len(held.people) - 1)]
+        size = drawn.sum() - (known & person_drawn[candidate.person])
         m = nearer[rows, first]
         missed = _log_choose(available - m, size) - _log_choose(available, size)
         near = 1 - np.where(m > available - size, 0.0, np.exp(missed))

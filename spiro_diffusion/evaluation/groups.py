@@ -153,8 +153,8 @@ def _distance(candidate: Values, name: str, group: Group | Figure) -> Tree:
     for values, groups in zip(columns.T, names.T, strict=True):
         rows = (groups == name) & np.isfinite(values)
         if candidate.weights[rows].sum() > 0:
-            own = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
-            found.append(float(_wasserstein(own, group.truth, group.edges)))
+            distribution = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
+            found.append(float(_wasserstein(distribution, group.truth, group.edges)))
     if not found:
         return dict.fromkeys(FIGURES, missing("no curve of the candidate is in this group"))
     distance = float(np.mean(found))

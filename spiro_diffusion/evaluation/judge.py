@@ -106,17 +106,17 @@ def over_baselines(tree: Tree, baselines: Mapping[str, Tree], resamples: int, se
     """
     result: Tree = {}
     for name in COMPARED:
-        own = _crps_of_people(tree, name)
-        if isinstance(own, Figure):
-            result[name] = own
+        crps = _crps_of_people(tree, name)
+        if isinstance(crps, Figure):
+            result[name] = crps
             continue
         found = {k: _crps_of_people(t, name) for k, t in baselines.items()}
-        usable = {k: v.value for k, v in found.items() if isinstance(v, Series) and len(v.value) == len(own.value)}
+        usable = {k: v.value for k, v in found.items() if isinstance(v, Series) and len(v.value) == len(crps.value)}
         if not usable:
             result[name] = missing("no baseline was judged yet: dvc repro baselines/dvc.yaml")
             continue
         best = min(usable, key=lambda k: sum(usable[k]))
-        sums = np.column_stack([own.value, usable[best]])
+        sums = np.column_stack([crps.value, usable[best]])
         total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
         result[name] = dataclasses.replace(from_resamples(total[:, 0] / total[:, 1]), rival=best)
     return result
@@ -151,12 +151,12 @@ class _View:
         held = real.held.take(held_rows)
         rng = np.random.default_rng([seed, list(LEVELS).index(level)])
         held_groups = Resamples(held.seqn, resamples, rng)
-        rows, own = held_rows, held_groups
+        rows, groups_of_candidate = held_rows, held_groups
         if not candidate.paired and candidate.curves is not None:
             rows = at_level(candidate.curves.people, level)
-            own = Resamples(candidate.curves.seqn[rows], resamples, rng)
+            groups_of_candidate = Resamples(candidate.curves.seqn[rows], resamples, rng)
         curves = None if candidate.curves is None else candidate.curves.take(rows)
-        return cls(candidate, real, level, held, curves, held_rows, held_groups, own, resamples, seed)
+        return cls(candidate, real, level, held, curves, held_rows, held_groups, groups_of_candidate, resamples, seed)
 
     def rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, list(LEVELS).index(self.level), 1, *key])
@@ -187,8 +187,8 @@ def _spread(view: _View) -> Tree:
             observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
             real = conditional.Side(view.held.people, observed, weights, view.held_groups)
             candidate_weights = weights_of(view.people, weighting)
-            own = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
-            branch[name] = conditional.spread(reference_surface, name, real, own)
+            generated = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
+            branch[name] = conditional.spread(reference_surface, name, real, generated)
         tree[weighting] = branch
     return tree
 
@@ -215,11 +215,11 @@ def _crps_gli(view: _View) -> Node:
         return NO_DRAWS
     tree: Tree = {}
     for name in COMPARED:
-        own = view.candidate.best_efforts[name]
-        published = reference(view.real, own.shape[1], view.seed).best_efforts
+        draws = view.candidate.best_efforts[name]
+        published = reference(view.real, draws.shape[1], view.seed).best_efforts
         assert published is not None
         weights = np.ones(len(view.held))
-        tree[name] = conditional.crps_ratio(view.held.indices[name], own, published[name], weights, view.held_groups)
+        tree[name] = conditional.crps_ratio(view.held.indices[name], draws, published[name], weights, view.held_groups)
     return tree
 
 
@@ -227,13 +227,13 @@ def _crps_people(view: _View) -> Tree:
     """Sums of each participant's CRPS over all curves, for baselines to be compared with; see `over_baselines`."""
     tree: Tree = {}
     for name in COMPARED:
-        own, observed = view.draws(name), view.held.indices[name]
-        if view.level != "every" or own is None:
+        draws, observed = view.draws(name), view.held.indices[name]
+        if view.level != "every" or draws is None:
             continue
-        if not (np.isfinite(observed).all() and np.isfinite(own).all()):
+        if not (np.isfinite(observed).all() and np.isfinite(draws).all()):
             tree[name] = missing("an index is not determined on some curve")
             continue
-        tree[name] = series(view.held_groups.per_person(conditional.crps(observed, own)[:, None]))
+        tree[name] = series(view.held_groups.per_person(conditional.crps(observed, draws)[:, None]))
     return tree
 
 
@@ -250,9 +250,9 @@ def _groups(view: _View) -> Tree:
             branch = {}
             for name in JUDGED:
                 values = view.values(name)[:, :DRAWS_OF_GROUPS]
-                own = groups.Values(view.people["seqn"].to_numpy(), values, weights, names)
+                generated = groups.Values(view.people["seqn"].to_numpy(), values, weights, names)
                 floors = view.real.groups(view.level, weighting, kind, name, view.resamples)
-                branch[name] = groups.distances(own, floors)
+                branch[name] = groups.distances(generated, floors)
             found |= {kind: dict(branch), **groups.summary(kind, branch)}
         tree[weighting] = found
     return tree
@@ -261,16 +261,16 @@ def _groups(view: _View) -> Tree:
 def _two_sample(view: _View) -> Node:
     if view.curves is None:
         return OPEN
-    own = embed(view.curves, view.real.convolutions)
+    features = embed(view.curves, view.real.convolutions)
     sides = (view.held_groups, view.groups)
     tree: Tree = {}
     for number, kind in enumerate((*two_sample.TABLES, *two_sample.WINDOWS)):
         tabular = kind in two_sample.TABLES
         real = view.real.embedded[kind][view.held_rows]
         classifier = two_sample.trees if tabular else two_sample.linear
-        points = two_sample.standardised(real, own[kind], None if tabular else two_sample.COMPONENTS)
+        points = two_sample.standardised(real, features[kind], None if tabular else two_sample.COMPONENTS)
         tree[kind] = {
-            "auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number)),
+            "auc": two_sample.classifier_auc(real, features[kind], sides, classifier, view.rng(number)),
             **two_sample.overlap(*points, sides),
         }
     return tree
@@ -291,15 +291,15 @@ def _copying(view: _View) -> Node:
         return OPEN
     rows = at_level(view.real.train, view.level)
     train = copying.Cloud.of(view.real.train_shapes[rows], view.real.train["seqn"].to_numpy()[rows])
-    own = copying.Points(shapes.of_measured(view.curves), view.groups)
+    generated = copying.Points(shapes.of_measured(view.curves), view.groups)
     held = copying.Points(view.real.held_shapes[view.held_rows], view.held_groups)
-    tree: Tree = copying.copies(own, train, held, view.real.pairs)
+    tree: Tree = copying.copies(generated, train, held, view.real.pairs)
     member_rows = at_level(view.real.members.people, view.level)
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
         known = copying.Points(shapes.of_measured(members), member_groups)
-        tree["membership_distance_auc"] = copying.distance_membership(own, known, held)
+        tree["membership_distance_auc"] = copying.distance_membership(generated, known, held)
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")
     if view.candidate.losses is None:
@@ -315,11 +315,11 @@ def _physics(view: _View) -> Node:
     if np.isnan(indices["fall"]).all():
         return OPEN
     real = physics.violations({name: view.held.indices[name] for name in physics.READ}, view.held.people)
-    own = physics.violations(indices, view.people)
+    violations = physics.violations(indices, view.people)
     return {
         weighting: physics.rates(
             physics.Side(real, weights_of(view.held.people, weighting), view.held_groups),
-            physics.Side(own, weights_of(view.people, weighting), view.groups),
+            physics.Side(violations, weights_of(view.people, weighting), view.groups),
         )
         for weighting in WEIGHTINGS
     }

@@ -76,11 +76,11 @@ def _people(held: Measured, sessions: SessionSampler, seed: int) -> Arrays:
         for name in ("age", "height", "sex")
     }
     person = np.repeat(np.arange(len(chosen)), [len(p) for p in chosen])
-    for side, own in (("held_out", efforts), ("generated", drawn)):
+    for side, measured in (("held_out", efforts), ("generated", drawn)):
         result[f"{side}_person"] = person
-        result[f"{side}_flow"] = own.flow()
+        result[f"{side}_flow"] = measured.flow()
         for name in ("t0", "fet"):
-            result[f"{side}_{name}"] = own.indices[name]
+            result[f"{side}_{name}"] = measured.indices[name]
     return result
 
 
@@ -92,20 +92,20 @@ def _percentiles(real: Real, candidate: Candidate) -> Arrays:
     result: Arrays = {}
     for against in ("age", "height"):
         for sex in SEXES:
-            own, others = (table["sex"].to_numpy() == sex for table in (people, train))
-            x, at_train = people[against].to_numpy(float)[own], train[against].to_numpy(float)[others]
-            if not own.any():
+            of_sex, others = (table["sex"].to_numpy() == sex for table in (people, train))
+            x, at_train = people[against].to_numpy(float)[of_sex], train[against].to_numpy(float)[others]
+            if not of_sex.any():
                 continue
             spaced = np.geomspace if against == "age" else np.linspace  # childhood needs more places than old age
             grid = spaced(max(x.min(), at_train.min()), min(x.max(), at_train.max()), 60)
             for name in PERCENTILES_OF:
-                draws = candidate.draws[name][best][own]
+                draws = candidate.draws[name][best][of_sex]
                 arrays = {
                     "grid": grid,
                     "generated": _smooth(grid, np.repeat(x, draws.shape[1]), draws.ravel(), against),
                     "training": _smooth(grid, at_train, real.train_indices[name][trained][others], against),
                     "x": x,
-                    "values": real.held.indices[name][best][own],
+                    "values": real.held.indices[name][best][of_sex],
                 }
                 result |= {f"{against}_{sex}_{name}_{key}": array for key, array in arrays.items()}
     return result
@@ -144,9 +144,9 @@ def _of_each_grade(people: pd.DataFrame) -> NDArray[np.int64]:
     """A row of each grade that is there, of a person near 40."""
     rows = []
     for grade in GRADES:
-        own = np.flatnonzero(people["grade"] == grade)
-        if len(own):
-            rows.append(int(own[np.abs(people["age"].to_numpy(float)[own] - 40).argmin()]))
+        rows_of_grade = np.flatnonzero(people["grade"] == grade)
+        if len(rows_of_grade):
+            rows.append(int(rows_of_grade[np.abs(people["age"].to_numpy(float)[rows_of_grade] - 40).argmin()]))
     return np.array(rows, dtype=np.int64)
 
 

@@ -122,9 +122,9 @@ def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed
     for name in ("fev1", "fvc"):
         known[:, BEST.index(name)] = held[f"{name}_before"].reindex(order)
     drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [held]
-    own = pd.concat(drawn)
+    generated = pd.concat(drawn)
     people = Resamples(held.index, resamples, np.random.default_rng([seed, 5]))
-    return beside((held, people), (own, people.of(own.index)), FIGURES)
+    return beside((held, people), (generated, people.of(generated.index)), FIGURES)
 
 
 def write(folder: Path, tree: Tree, people: int) -> None:

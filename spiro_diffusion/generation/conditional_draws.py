@@ -116,9 +116,11 @@ class _Queue(NamedTuple):
         """Both, one after the other."""
         if not len(self.candidates.owner):
             return other
-        own, more = self.candidates, other.candidates
-        later = more.efforts.assign(person=more.efforts["person"] + len(own.owner))
-        both = Candidates(pd.concat([own.efforts, later], ignore_index=True), np.concatenate([own.owner, more.owner]))
+        candidates, more = self.candidates, other.candidates
+        later = more.efforts.assign(person=more.efforts["person"] + len(candidates.owner))
+        both = Candidates(
+            pd.concat([candidates.efforts, later], ignore_index=True), np.concatenate([candidates.owner, more.owner])
+        )
         return _Queue(both, np.concatenate([self.logs, other.logs]))
 
 
@@ -198,9 +200,9 @@ class _Search:
         number = self.found[candidates.owner] + pd.Series(good).groupby(candidates.owner).cumsum().to_numpy() - 1
         good &= number < self.n
         kept, rows = candidates.take(np.flatnonzero(good))
-        own = kept.efforts["person"].to_numpy()
+        person = kept.efforts["person"].to_numpy()
         self.kept.append(
-            (kept.efforts.assign(person=kept.owner[own]), number[good][own].astype(np.int64), signals[rows])
+            (kept.efforts.assign(person=kept.owner[person]), number[good][person].astype(np.int64), signals[rows])
         )
         self.curves += np.bincount(candidates.owner, minlength=self.people)
         self.found += np.bincount(kept.owner, minlength=self.people)

@@ -41,5 +41,5 @@ def graded(efforts: pd.DataFrame, grades: NDArray) -> pd.DataFrame:
     drawn = pd.Series(np.array(GRADES, dtype=object)[grades], index=efforts.index)
     if "grade" not in efforts:
         return efforts.assign(grade=drawn)
-    own = efforts["grade"].astype(object)
-    return efforts.assign(grade=own.where(own.notna(), drawn))
+    given_grades = efforts["grade"].astype(object)
+    return efforts.assign(grade=given_grades.where(given_grades.notna(), drawn))

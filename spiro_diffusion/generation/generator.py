@@ -108,11 +108,13 @@ class Generator:
 
         Raises SpiroError where the sampler is none, or the weights draw what is not finite.
         """
-        own = self.cldm.config.sampling
+        defaults = self.cldm.config.sampling
         if sampler not in (None, *SAMPLERS):
             raise SpiroError(f"sampler is {shown(sampler)}; expected one of {', '.join(SAMPLERS)}")
-        size = max(1, (batch or BATCH[self.runtime.device.type]) // own.noise_block) * own.noise_block
-        request = Request(len(people), draws, seed, sampler or own.sampler, steps or own.steps, guidance, size)
+        size = max(1, (batch or BATCH[self.runtime.device.type]) // defaults.noise_block) * defaults.noise_block
+        request = Request(
+            len(people), draws, seed, sampler or defaults.sampler, steps or defaults.steps, guidance, size
+        )
         known, features = _tensors(people)
         if distributed.world() > 1:
             distributed.from_first_text(json.dumps(request))
@@ -151,13 +153,13 @@ class Generator:
 
         Raises SpiroError where the weights draw what is not finite.
         """
-        device, own = self.runtime.device, self.cldm.config.sampling
+        device, defaults = self.runtime.device, self.cldm.config.sampling
         known, facts_of_rows = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.runtime.applied(), torch.inference_mode():
-            finish = self._token_finisher(own.sampler, own.steps, 1.0)
-            for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
+            finish = self._token_finisher(defaults.sampler, defaults.steps, 1.0)
+            for part in batches(len(people), BATCH[device.type] // defaults.noise_block * defaults.noise_block):
                 facts = facts_of_rows[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
@@ -230,9 +232,9 @@ class Generator:
 
     def facts_drawer(self, guidance: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, slots, k) and standard normal noise to facts as their denoiser draws them."""
-        noise, own = self.cldm.config.facts_noise, self.cldm.config.sampling
-        levels = karras_sigmas(own.facts_steps, noise.minimum, noise.maximum, own.facts_rho)
-        return self._drawer(self.cldm.facts.denoiser, own.facts_sampler, levels, guidance)
+        noise, defaults = self.cldm.config.facts_noise, self.cldm.config.sampling
+        levels = karras_sigmas(defaults.facts_steps, noise.minimum, noise.maximum, defaults.facts_rho)
+        return self._drawer(self.cldm.facts.denoiser, defaults.facts_sampler, levels, guidance)
 
     def _drawer(
         self, denoiser: Denoiser, sampler: SamplerName, levels: Tensor, guidance: float
@@ -279,16 +281,16 @@ class Generator:
         out = []
         with self.runtime.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
-                own, at = logs[part], (seed, part.start)
+                logs_of_part, at = logs[part], (seed, part.start)
                 grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
-                facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
+                facts = torch.cat([model.facts.standardise(logs_of_part, features[part]), grades], dim=1)[:, None]
                 conditions = index_diffusion.alone(known[part])
                 losses = self._loss(model.facts.denoiser, facts, conditions, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
-                both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
+                both = torch.cat([known[part], model.facts.as_conditions(logs_of_part)], dim=1)
                 with self.runtime.autocast():
                     losses += self._loss(model.denoiser, clean, both, *at, LEVELS)
-                out.append(torch.where(own.isfinite().all(1), losses, torch.nan).cpu())
+                out.append(torch.where(logs_of_part.isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
 
     def _loss(

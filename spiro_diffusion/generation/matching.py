@@ -45,9 +45,9 @@ class Candidates(NamedTuple):
         """Some of them, and the rows of their efforts."""
         place = np.full(len(self.owner), -1)
         place[chosen] = np.arange(len(chosen))
-        own = place[self.efforts["person"].to_numpy()]
-        rows = np.flatnonzero(own >= 0)
-        some = self.efforts.iloc[rows].assign(person=own[rows]).reset_index(drop=True)
+        new_person = place[self.efforts["person"].to_numpy()]
+        rows = np.flatnonzero(new_person >= 0)
+        some = self.efforts.iloc[rows].assign(person=new_person[rows]).reset_index(drop=True)
         return Candidates(some, self.owner[chosen]), rows
 
     def best(self, values: Floats, *, after: Bools) -> Floats:
@@ -127,8 +127,8 @@ def _meet(candidates: Candidates, flow: NDArray[np.float32], required: Requireme
         kept &= ~rows | patterns.carries(label, of_pattern[:, 0], of_pattern[:, 1], age, height, sex)
     person = candidates.efforts["person"].to_numpy()
     for kind in {request.effort for request in requested if request.effort is not None}:
-        own = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
-        there = np.bincount(person[own], minlength=len(kept)) > 0
+        carries_kind = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
+        there = np.bincount(person[carries_kind], minlength=len(kept)) > 0
         kept &= there | np.array([request.effort != kind for request in requested])
     return kept
 

@@ -49,11 +49,11 @@ def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str
             table = table.drop(columns=name)
     weight = _read(table, "weight", _number(WEIGHT_KG, "kg"))
     if "bmi" in table:
-        own = _read(table, "bmi", _number(BMI, "kg/m2"))
-        both = pd.notna(weight) & pd.notna(own)
+        given_bmi = _read(table, "bmi", _number(BMI, "kg/m2"))
+        both = pd.notna(weight) & pd.notna(given_bmi)
         if both.any():
             raise SpiroError(f"people: row {int(np.flatnonzero(both)[0]) + 1} has weight and bmi; give one of them")
-        weight = np.where(pd.notna(own), own * (table["height"].to_numpy(float) / 100) ** 2, weight)
+        weight = np.where(pd.notna(given_bmi), given_bmi * (table["height"].to_numpy(float) / 100) ** 2, weight)
     found = table.drop(columns=[n for n in NAMES if n in table])
     if "weight" in table or "bmi" in table:
         found["weight"] = weight

@@ -129,8 +129,8 @@ def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list
     """
     sd = np.array([BETWEEN_VISITS[name] for name in MAXIMA])
     shape = (1 + retests, len(first), len(MAXIMA))
-    common, own = rng.normal(size=(*shape[:2], 1)), rng.normal(size=shape)
-    e = sd * (np.sqrt(TOGETHER) * common + np.sqrt(1 - TOGETHER) * own)
+    common, independent = rng.normal(size=(*shape[:2], 1)), rng.normal(size=shape)
+    e = sd * (np.sqrt(TOGETHER) * common + np.sqrt(1 - TOGETHER) * independent)
     columns = [BEST.index(name) for name in MAXIMA]
     return [with_ratio(first[:, columns] * np.exp(e[visit] - e[0])) for visit in range(1, 1 + retests)]
 

@@ -176,9 +176,11 @@ def _read(
     every = np.broadcast_to(any_effort, len(out))
     for condition in CONDITIONS:
         name = condition.name
-        own = [defaults.get(name) or (condition.any_effort if any_one else condition.default) for any_one in every]
+        fallbacks = [
+            defaults.get(name) or (condition.any_effort if any_one else condition.default) for any_one in every
+        ]
         given = list(out[name]) if name in out else [None] * len(out)
-        filled = [default if pd.isna(cell) else cell for cell, default in zip(given, own, strict=True)]
+        filled = [default if pd.isna(cell) else cell for cell, default in zip(given, fallbacks, strict=True)]
         out[name] = pd.Series(filled, dtype=object)
         known[name] = {value.lower(): value for value in condition.values}
     for name, words in known.items():

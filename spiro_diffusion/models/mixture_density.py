@@ -93,22 +93,22 @@ class Density(nn.Module):
 
     def fit_scales(self, features: Tensor, numbers: Tensor) -> None:
         """Set the scales and the ridge regressions from training rows (n, features) and (n, numbers)."""
-        own = self.config.features - self.config.optional
+        required = self.config.features - self.config.optional
         there = self._there(features)[:, 0] > 0
         self.feature_mean.copy_(features.mean(0))
         self.feature_sd.copy_(features.std(0).clamp_min(1e-6))
         if there.any():
-            self.feature_mean[own:-1] = features[there, own:-1].mean(0)
-            self.feature_sd[own:-1] = features[there, own:-1].std(0).clamp_min(1e-6)
+            self.feature_mean[required:-1] = features[there, required:-1].mean(0)
+            self.feature_sd[required:-1] = features[there, required:-1].std(0).clamp_min(1e-6)
         if self.config.optional:
             self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
         x = (features - self.feature_mean) / self.feature_sd
         first = x[:, 0].clamp(-SHOWN, SHOWN)
         self.places.copy_(torch.quantile(first, torch.linspace(0, 1, PLACES, device=x.device)))
-        self._fit_usual(x, slice(1, own))
+        self._fit_usual(x, slice(1, required))
         given = self._given(features)
         seen = given.clone()
-        seen[:, own:] = 0
+        seen[:, required:] = 0
         rest = self._regress(seen, numbers, self.coefficients)
         self.number_sd.copy_(rest.std(0).clamp_min(1e-6))
         if there.any():
@@ -228,8 +228,8 @@ class Density(nn.Module):
         x = (features - self.feature_mean) / self.feature_sd
         weight = self._weights(x[:, 0])
         x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-SHOWN, SHOWN)
-        own = self.config.features - self.config.optional
-        return torch.cat([x[:, :own], x[:, own:] * self._there(features)], dim=1)
+        required = self.config.features - self.config.optional
+        return torch.cat([x[:, :required], x[:, required:] * self._there(features)], dim=1)
 
     def _there(self, features: Tensor) -> Tensor:
         """(B, 1): 1 where optional features are given, else 0."""

@@ -157,8 +157,8 @@ def standard_waveforms(folder: Path) -> list[Result]:
         if wave is None:
             continue
         known = dict(wave.known)
-        own = _values(_alone(wave.flow, wave.period_s))
-        results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", own, known, wave.period_s))
+        measured = _values(_alone(wave.flow, wave.period_s))
+        results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", measured, known, wave.period_s))
         slow = spirometry.at_10_ms(wave.flow, wave.period_s)
         counts = counter.count(slow[None], BTPS, np.random.default_rng(0))
         found = _alone(counter.flow(counts, BTPS)[0], SAMPLE_PERIOD_S)

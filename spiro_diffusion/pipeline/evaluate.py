@@ -80,15 +80,15 @@ def evaluate(
         generator.denoising_loss(members, _usual(real.members.people), params.seed),
         generator.denoising_loss(held, _usual(real.held.people), params.seed),
     )
-    own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
+    candidate = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
     again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
     use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
-    record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
+    record = judged(params, real, candidate, again, {k: figure(v) for k, v in use.items()})
     sampling = {name: getattr(generator.cldm.config.sampling, name) for name in ("sampler", "steps")}
     record.data.update(data.about(real, source, part, asdict(params) | sampling), models=artifacts.sha256(cldm))
     record.write(metrics)
-    assert own.curves is not None
-    session_judge.judge_generator(real, sessions, own.curves, resamples=params.resamples, seed=params.seed).write(
+    assert candidate.curves is not None
+    session_judge.judge_generator(real, sessions, candidate.curves, resamples=params.resamples, seed=params.seed).write(
         metrics
     )
     table = read_table(curves)
@@ -102,7 +102,7 @@ def evaluate(
     )
     response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
-    artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
+    artifacts.write_npz(metrics / "shown.npz", shown(real, candidate, sessions, again, params.seed))
     distributed.dismiss()
 
 
@@ -113,16 +113,17 @@ def _usual(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def judged(
-    params: Params, real: Real, own: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
+    params: Params, real: Real, candidate: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
 ) -> Record:
     """The record of the generator and both floors, but for what it says of the data.
 
     Args:
-        own: the generator's curves; again: the held-out curves read back by the autoencoder, which has used `codebook`.
+        candidate: the generator's curves
+        again: the held-out curves read back by the autoencoder, which has used `codebook`.
     """
     trip = candidates.round_trip(real, params.seed)
     trees = judge_all(
-        {"generator": own, "floor": candidates.floor(real, params.draws, params.seed), "grid_round_trip": trip},
+        {"generator": candidate, "floor": candidates.floor(real, params.draws, params.seed), "grid_round_trip": trip},
         real,
         resamples=params.resamples,
         seed=params.seed,

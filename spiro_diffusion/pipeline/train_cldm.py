@@ -142,9 +142,9 @@ def train_cldm(
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
-        own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train).to(
-            compute.device
-        )
+        facts_examples = facts_training.Examples.of(
+            model.facts, efforts.table, efforts.logs, features, efforts.train
+        ).to(compute.device)
         fact_conditions = model.facts.as_conditions(logs).to(compute.device)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=compute.device)
         for part, tokens in pieces(held, efforts.rows):
@@ -157,7 +157,9 @@ def train_cldm(
         train = torch.from_numpy(efforts.train).to(compute.device)
 
         log, change = Log(metrics / "facts"), params.augmentation(facts=0).to(compute.device)
-        of_facts = facts_training.FactsTask(model.facts, own, choosing, model.config.facts_noise, change, params.seed)
+        of_facts = facts_training.FactsTask(
+            model.facts, facts_examples, choosing, model.config.facts_noise, change, params.seed
+        )
         exact = compute.exact()  # a few small layers: nothing to gain from short numbers
         fitted = loop.fit(of_facts, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
         model.facts.denoiser.load_state_dict(fitted.weights)

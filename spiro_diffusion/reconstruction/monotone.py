@@ -64,8 +64,8 @@ def bend(drawn: Floats, times: Floats, volumes: Floats, first: Floats, last: Flo
         first, last: (n,) L/s, flow with which the path begins and ends. Beyond the ends volume is held.
     """
     rising = np.maximum.accumulate(drawn, axis=1)
-    own = volume_at(rising, times)
-    span = np.maximum(own[:, -1:] - own[:, :1], 1e-6)
+    drawn_volumes = volume_at(rising, times)
+    span = np.maximum(drawn_volumes[:, -1:] - drawn_volumes[:, :1], 1e-6)
     path = plain(times, volumes, first, last)
     share = PLAIN_SHARE * span / np.maximum(volumes[:, -1:] - volumes[:, :1], 1e-6)
     mixed = (1 - PLAIN_SHARE) * rising + share * path

@@ -60,9 +60,9 @@ def _side_by_side(shown: Arrays, source: Source, x: str, y: str, line: Callable[
         axes[0, column].set_title(f"{SEXES[int(sex)]}, {age:.0f} y, {height:.0f} cm")
         for ax, side, colour in ((axes[0, column], "held_out", REAL), (axes[1, column], "generated", GENERATED)):
             for i in np.flatnonzero(shown[f"{side}_person"] == column):
-                own = line(shown[f"{side}_flow"][i], shown[f"{side}_t0"][i], shown[f"{side}_fet"][i])
-                ax.plot(*own, color=colour, lw=1.0, alpha=0.8)
-                ax.plot(own[0][-1:], own[1][-1:], ".", color=colour, ms=4)  # where the effort ends
+                points = line(shown[f"{side}_flow"][i], shown[f"{side}_t0"][i], shown[f"{side}_fet"][i])
+                ax.plot(*points, color=colour, lw=1.0, alpha=0.8)
+                ax.plot(points[0][-1:], points[1][-1:], ".", color=colour, ms=4)  # where the effort ends
             ax.axhline(0, color=ZERO, lw=0.6, zorder=0)
         axes[1, column].set_xlabel(x)
     axes[0, 0].set_ylabel(f"{source.held_out}\n{y}", color=REAL)

@@ -59,10 +59,10 @@ def gaps(record: Record, source: Source) -> Canvas:
 def contents(record: Record) -> dict[str, Any]:
     """What the page says of sessions: names of the candidates, rows of both tables, and how many intervals hold 0."""
     trees = record.candidates
-    own = trees["generator"]
+    generator_tree = trees["generator"]
     others = {name: tree for name, tree in trees.items() if name != "generator"}
     rows = [
-        _row(own, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
+        _row(generator_tree, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
         for one in FIGURES
     ]
     held = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}

@@ -102,17 +102,17 @@ def _cell(row: dict[str, Any], column: str) -> str:
 def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
     """The file of a person's blows, and of those after the bronchodilator where the table names one."""
     post = _cell(row, POST)
-    own = sorted(
+    files = sorted(
         f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]) and f.name != post
     )
-    if not own:
+    if not files:
         raise SpiroError(f"{folder}: holds no file {name}")
-    if len(own) > 1:
+    if len(files) > 1:
         raise SpiroError(
-            f"{folder}: holds {len(own)} files {name} ({', '.join(f.name for f in own[:3])}); put the blows into one, "
-            f"or name that of the blows after the bronchodilator in a column {POST}"
+            f"{folder}: holds {len(files)} files {name} ({', '.join(f.name for f in files[:3])}); put the blows into "
+            f"one, or name that of the blows after the bronchodilator in a column {POST}"
         )
-    return [*own, *([folder / post] if post else [])]
+    return [*files, *([folder / post] if post else [])]
 
 
 def _row(

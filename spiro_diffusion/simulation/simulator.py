@@ -29,9 +29,9 @@ SHAPES = lung_shapes.load()
 BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
-# Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
-# the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
+# The share of the published spread that is between persons: the counter, tremor and the choice of the best effort
+# add the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
+PERSON_SPREAD_SHARE = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
 BEST_OF_FVC = 0.994
 BEST_OF_PEF = 1.01  # the highest of several efforts, each with its flutter
 MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
@@ -168,7 +168,7 @@ def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     fvc *= 1 + 0.15 * obstruction
     fvc -= 0.10 * obstruction
     value = {
-        name: POPULATION.drawn(model, blown, scores[:, i], OWN_SPREAD.get(name, 1))
+        name: POPULATION.drawn(model, blown, scores[:, i], PERSON_SPREAD_SHARE.get(name, 1))
         for i, (name, model) in enumerate(POPULATION.values.items())
     }
     person = (blown["age"], blown["height"], blown["sex"])

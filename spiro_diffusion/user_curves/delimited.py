@@ -279,13 +279,17 @@ def _blows_of_series(
     order = np.argsort(codes, kind="stable")
     for part in np.split(order, np.cumsum(np.bincount(codes, minlength=len(uniques)))[:-1]) if len(codes) else []:
         name = " ".join(filter(None, (str(group[part[0]]), series.label)))
-        own, volume = time[part], None if beside is None else beside[part]
-        if columns[series.time].unit is None and len(own) > 1 and (own[-1] - own[0]) / (len(own) - 1) > MILLISECONDS:
-            own, notes = own / 1000, [*notes, f"{shown(names[series.time], 40)} has no unit; read as ms"]
+        times, volume = time[part], None if beside is None else beside[part]
+        if (
+            columns[series.time].unit is None
+            and len(times) > 1
+            and (times[-1] - times[0]) / (len(times) - 1) > MILLISECONDS
+        ):
+            times, notes = times / 1000, [*notes, f"{shown(names[series.time], 40)} has no unit; read as ms"]
         whole = volume is not None and np.isfinite(volume[[0, -1]]).all()
         btps = None if conditions == "atps" else 1.0
         blows.append(
-            RawBlow(name, quantity, values[part], None, own, btps, volume if whole else None, shown(names[value], 40))
+            RawBlow(name, quantity, values[part], None, times, btps, volume if whole else None, shown(names[value], 40))
         )
     return blows, notes
 
