@@ -89,5 +89,5 @@ def _wanted(case: Case, end_s: Floats) -> Floats:
 def _completed(case: Case, efforts: Recorded, drawn: Floats) -> Completed:
     seen, ends = seen_volume(case), efforts.end_s[case.rows]
     recorded = np.exp(_wanted(case, ends)) * seen - LEAST_L + seen
-    held = seen[:, None] + np.maximum(np.exp(drawn) * seen[:, None] - LEAST_L, 0)
-    return Completed(case.rows, held, recorded, seen)
+    volumes = seen[:, None] + np.maximum(np.exp(drawn) * seen[:, None] - LEAST_L, 0)
+    return Completed(case.rows, volumes, recorded, seen)

@@ -97,8 +97,8 @@ def main() -> None:
     options = parser.parse_args()
     generator = open_torch(options.models, options.device)
     table = pd.read_parquet(options.data / "curves.parquet")
-    held = table.iloc[rows_of_part(table, options.part)]
-    best = held[held["best"]].drop_duplicates("seqn")[["age", "height", "sex"]].reset_index(drop=True)
+    part_table = table.iloc[rows_of_part(table, options.part)]
+    best = part_table[part_table["best"]].drop_duplicates("seqn")[["age", "height", "sex"]].reset_index(drop=True)
     kept, _ = requests.accept(best, generator.made_from, {})
     people = kept.table.loc[kept.table.index.repeat(options.n)]
     owner, people = people.index.to_numpy(), people.reset_index(drop=True)

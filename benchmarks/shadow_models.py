@@ -70,8 +70,8 @@ class World(NamedTuple):
         facts = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels))
         if not facts_alone:
-            held = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
-            for part, tokens in pieces(held, efforts.rows):
+            latents = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
+            for part, tokens in pieces(latents, efforts.rows):
                 clean[part] = model.standardise(torch.from_numpy(tokens))
         known = torch.from_numpy(conditioning.encode(efforts.table))
         return cls(model, params, efforts, facts, clean, torch.cat([known, model.facts.as_conditions(logs)], dim=1))

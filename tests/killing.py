@@ -63,12 +63,12 @@ def locks(repository: Repository) -> dict[str, str]:
 def contents(repository: Repository, stage: Stage) -> dict[str, bytes]:
     """The files under their final names of a stage, whole."""
     files = [file for out in stage.outs for top in [repository.folder / out] for file in (top, *top.rglob("*"))]
-    held = {}
+    found = {}
     for file in files:
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             if not file.name.endswith(".part"):
-                held[file.relative_to(repository.folder).as_posix()] = file.read_bytes()
-    return held
+                found[file.relative_to(repository.folder).as_posix()] = file.read_bytes()
+    return found
 
 
 def digest(contents: dict[str, bytes]) -> dict[str, str]:

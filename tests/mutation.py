@@ -76,24 +76,24 @@ def samples(folder: Path) -> list[Sample]:
 
 def of_bytes(data: bytes, rng: Rng) -> bytes:
     """Some bytes changed, lost, put in or said twice; or the end lost."""
-    held = bytearray(data)
+    mutated = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
-        at = int(rng.integers(0, len(held) + 1))
+        at = int(rng.integers(0, len(mutated) + 1))
         some = int(rng.choice([1, 2, 8, 100, 5000]))
         kind = rng.integers(0, 6)
-        if kind == 0 and at < len(held):
-            held[at] ^= 1 << int(rng.integers(0, 8))
+        if kind == 0 and at < len(mutated):
+            mutated[at] ^= 1 << int(rng.integers(0, 8))
         elif kind == 1:
-            del held[at : at + some]
+            del mutated[at : at + some]
         elif kind == 2:
-            held[at:at] = rng.bytes(some)
+            mutated[at:at] = rng.bytes(some)
         elif kind == 3:
-            held[at:at] = held[at : at + some] * int(rng.integers(1, 4))
+            mutated[at:at] = mutated[at : at + some] * int(rng.integers(1, 4))
         elif kind == 4:
-            held[at : at + some] = bytes([int(rng.choice([0, 255, 10, 34, 44]))]) * some
+            mutated[at : at + some] = bytes([int(rng.choice([0, 255, 10, 34, 44]))]) * some
         else:
-            del held[at:]
-    return bytes(held)
+            del mutated[at:]
+    return bytes(mutated)
 
 
 def of_text(data: bytes, rng: Rng) -> bytes:

@@ -43,7 +43,7 @@ def few_resamples() -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Path:
     """A folder of the pipeline: `data` of a world with known laws, `metrics` with the record of its judge."""
     root = tmp_path_factory.mktemp("benchmark")
-    world.write_files(root / "data", held=40, train=170, validation=40)
+    world.write_files(root / "data", held_out=40, train=170, validation=40)
     write_json(root / "data/raw/manifest.json", {"source": "simulated", "files": {}})
     source = Source.of(root / "data")
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, protocol.SEED)
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Pat
     Record(about, floor, floor, {}, {"PCA": floor}, []).write(root / "metrics/evaluate")
     others = {"generator": real.members, "independent efforts": real.members}
     reference_surface = real.reference_surface(best=False)
-    session_judge.judge(real.held, others, reference_surface, resamples=RESAMPLES, seed=1).write(
+    session_judge.judge(real.held_out, others, reference_surface, resamples=RESAMPLES, seed=1).write(
         root / "metrics/evaluate"
     )
     return root
@@ -141,9 +141,9 @@ def test_sessions_of_one_lung_pass_and_those_of_strangers_are_found_out(
     low, high = lungs["auc"].interval or (1, 0)
     assert low - 0.02 < 0.5 < high + 0.02
     assert (strangers["auc"].value or 0) > 0.8
-    held = found["lungs"].rows["held-out participants"]["figures.fev1_cv.candidate"].value or 0
-    assert lungs["figures.fev1_cv.candidate"].value == pytest.approx(held, rel=0.3)
-    assert (strangers["figures.fev1_cv.candidate"].value or 0) > 2 * held
+    held_out = found["lungs"].rows["held-out participants"]["figures.fev1_cv.candidate"].value or 0
+    assert lungs["figures.fev1_cv.candidate"].value == pytest.approx(held_out, rel=0.3)
+    assert (strangers["figures.fev1_cv.candidate"].value or 0) > 2 * held_out
     assert (lungs["holds"].value or 0) > (strangers["holds"].value or 99) + 5
     assert (lungs["copies.nearest_share"].low or 1) < 0.5
 
@@ -398,6 +398,6 @@ def test_the_command_line_ends_in_a_line(
 
 def test_nobody_is_in_two_parts(source: Source, task: Path) -> None:
     parts = pd.read_csv(task / "splits.csv")
-    held = pd.read_parquet(source.curves)
-    requested = set(held.iloc[splits.rows_of_part(held, "test")]["seqn"])
+    table = pd.read_parquet(source.curves)
+    requested = set(table.iloc[splits.rows_of_part(table, "test")]["seqn"])
     assert requested == set(parts.loc[parts["part"] == "test", "seqn"])

@@ -44,13 +44,13 @@ def test_a_correction_moves_and_widens_intervals_until_they_hold_new_people() ->
 
 def test_small_groups_hold_nine_in_ten_on_average_too() -> None:
     """The promise of split conformal prediction, on 300 groups of 20."""
-    rng, held = np.random.default_rng(1), []
+    rng, coverages = np.random.default_rng(1), []
     for _ in range(300):
         fitted = calibration.fit([cases(rng, 20, off=-0.5, spread=1.5)])
         _, true, quantiles, _ = cases(rng, 200, off=-0.5, spread=1.5)
         low, _, high = fitted.interval(quantiles, np.ones(len(true))).T
-        held.append(((low <= true) & (true <= high)).mean())
-    assert 0.89 < np.mean(held) < 0.93
+        coverages.append(((low <= true) & (true <= high)).mean())
+    assert 0.89 < np.mean(coverages) < 0.93
 
 
 def test_ten_efforts_of_one_person_count_as_one() -> None:

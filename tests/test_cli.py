@@ -68,12 +68,12 @@ def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:
     long = pd.read_csv("c.csv")
     assert list(long) == ["person", "draw", "time_s", "flow_l_s", "volume_l"]
     pd.testing.assert_frame_equal(long, pd.read_parquet("c.parquet"))
-    held = np.load("c.npz", allow_pickle=False)
-    assert held["flow_l_s"].shape == held["volume_l"].shape == (3, 2048)
-    np.testing.assert_allclose(held["flow_l_s"].ravel(), long["flow_l_s"], atol=1e-4)
-    np.testing.assert_allclose(np.diff(held["volume_l"]), held["flow_l_s"][:, :-1] * 0.01, atol=1e-5)
-    assert held["time_s"][[0, 50]].tolist() == [-0.5, 0.0]
-    assert (held["person"].tolist(), held["age"].tolist(), held["grade"].tolist()) == ([0, 0, 0], [45.0], ["A"])
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert arrays["flow_l_s"].shape == arrays["volume_l"].shape == (3, 2048)
+    np.testing.assert_allclose(arrays["flow_l_s"].ravel(), long["flow_l_s"], atol=1e-4)
+    np.testing.assert_allclose(np.diff(arrays["volume_l"]), arrays["flow_l_s"][:, :-1] * 0.01, atol=1e-5)
+    assert arrays["time_s"][[0, 50]].tolist() == [-0.5, 0.0]
+    assert (arrays["person"].tolist(), arrays["age"].tolist(), arrays["grade"].tolist()) == ([0, 0, 0], [45.0], ["A"])
     table = pd.read_csv("c_indices.csv")
     assert {"person", "draw", "fev1", "fvc", "ratio", "pef", "fef2575", "fev1_z", "fvc_z", "ratio_z"} <= set(table)
 
@@ -93,13 +93,13 @@ def test_a_table_of_people_may_say_which_effort(spiro: Spiro) -> None:
         "id,Age,height,sex,grade,test_type\nx,30,180,m,,\ny,8,130,Female,d,\nz,60,160,2,B,Bron\n"
     )
     assert spiro("generate", "--people", "people.csv", "-n", "2", "--out", "c.npz")[0] == 0
-    held = np.load("c.npz", allow_pickle=False)
-    assert held["person"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert held["id"].tolist() == ["x", "y", "z"]
-    assert held["sex"].tolist() == ["m", "Female", "2"]
-    assert held["grade"].tolist() == ["A", "D", "B"]
-    assert held["test_type"].tolist() == ["Pre", "Pre", "Bron"]
-    assert held["best"].tolist() == ["True", "False", "False"]
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert arrays["person"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert arrays["id"].tolist() == ["x", "y", "z"]
+    assert arrays["sex"].tolist() == ["m", "Female", "2"]
+    assert arrays["grade"].tolist() == ["A", "D", "B"]
+    assert arrays["test_type"].tolist() == ["Pre", "Pre", "Bron"]
+    assert arrays["best"].tolist() == ["True", "False", "False"]
 
 
 def test_any_effort_leaves_grade_and_best_open() -> None:
@@ -361,11 +361,11 @@ def test_the_512_samples_come_with_their_edges(spiro: Spiro) -> None:
     command = ["generate", *MAN, "-n", "2", "--grid", "512"]
     for name in ("c.npz", "c.csv"):
         assert spiro(*command, "--out", name, "--force")[0] == 0
-    held = np.load("c.npz", allow_pickle=False)
-    assert (held["flow_l_s"].shape, held["edges_s"].shape) == ((2, 512), (513,))
-    expired = (held["flow_l_s"] * np.diff(held["edges_s"])).cumsum(axis=1)
-    np.testing.assert_allclose(held["volume_l"][:, 1:], expired[:, :-1], atol=1e-4)
-    np.testing.assert_allclose(pd.read_csv("c.csv")["time_s"][:512], held["edges_s"][:-1], atol=1e-4)
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert (arrays["flow_l_s"].shape, arrays["edges_s"].shape) == ((2, 512), (513,))
+    expired = (arrays["flow_l_s"] * np.diff(arrays["edges_s"])).cumsum(axis=1)
+    np.testing.assert_allclose(arrays["volume_l"][:, 1:], expired[:, :-1], atol=1e-4)
+    np.testing.assert_allclose(pd.read_csv("c.csv")["time_s"][:512], arrays["edges_s"][:-1], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def test_each_person_is_one_lung_with_visits(efforts: pd.DataFrame, people: pd.D
     assert set(efforts.loc[efforts["best"], "test_type"]) == {"Pre"}
     for _, visit in efforts.groupby(["person", "session", "test_type"]):
         assert visit["effort"].tolist() == list(range(1, len(visit) + 1))
-    held = efforts[efforts["session"] == 1].groupby("person")["test_type"].value_counts().unstack(fill_value=0)
-    assert held["Pre"].tolist() == people["efforts_before"].tolist()
-    after = held["Bron"] if "Bron" in held else held["Pre"] * 0
+    counts = efforts[efforts["session"] == 1].groupby("person")["test_type"].value_counts().unstack(fill_value=0)
+    assert counts["Pre"].tolist() == people["efforts_before"].tolist()
+    after = counts["Bron"] if "Bron" in counts else counts["Pre"] * 0
     assert after.tolist() == people["efforts_after"].tolist()
     real = pd.read_parquet(data / "curves.parquet").groupby(["seqn", "test_type"]).size().clip(upper=PLACES)
     assert set(people["efforts_before"]) <= set(real.xs("Pre", level="test_type"))
@@ -172,12 +172,12 @@ def test_memory_does_not_grow_with_the_people(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is held when a batch is drawn is what was held when the second one was: the curves of one batch."""
-    held: list[int] = []
+    traced: list[int] = []
     alive: list[weakref.ref] = []
     most: list[int] = []
 
     def watched(*given: Any) -> Drawn:
-        held.append(tracemalloc.get_traced_memory()[0])
+        traced.append(tracemalloc.get_traced_memory()[0])
         drawn = stand_in(*given)
         alive.append(weakref.ref(drawn.signals))
         most.append(sum(signals() is not None for signals in alive))
@@ -194,9 +194,9 @@ def test_memory_does_not_grow_with_the_people(
     finally:
         tracemalloc.stop()
     size = sum(flow.nbytes for flow in pd.read_parquet(tmp_path / "lungs/efforts")["flow_l_s"])
-    assert len(held) == 8
+    assert len(traced) == 8
     assert max(most) <= 2
-    assert np.mean(held[-2:]) - np.mean(held[1:3]) < 0.5 * size, "all curves are twice that: 20 s each, not trimmed"
+    assert np.mean(traced[-2:]) - np.mean(traced[1:3]) < 0.5 * size, "all curves are twice that: 20 s each, not trimmed"
 
 
 def test_interrupted_nothing_looks_complete(
@@ -306,9 +306,9 @@ def test_the_card_says_what_it_is(made: Path, written: Written, data: Path) -> N
     shown = written.participants.table()["mean"]["ratio_6_79"]
     assert f"| 11.3 % | {100 * shown:.1f} % |" in text
     names = {"efforts": columns.EFFORTS, "people.parquet": columns.PEOPLE}
-    for name, held in names.items():
+    for name, described in names.items():
         schema = pyarrow.dataset.dataset(made / name, format="parquet").schema
-        assert schema.names == [column.name for column in held]
+        assert schema.names == [column.name for column in described]
     for column in (*columns.EFFORTS, *columns.PEOPLE):
         assert f"| `{column.name}` | {column.kind} | {column.unit} |" in text
 
@@ -333,12 +333,12 @@ def test_checksums_licence_and_citation(made: Path) -> None:
 
 def test_croissant_is_valid_and_reads_the_records(made: Path, efforts: pd.DataFrame) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed")
-    held = mlcroissant.Dataset(jsonld=made / folder.CROISSANT)
-    assert list(held.metadata.issues.errors) == []
-    assert list(held.metadata.issues.warnings) == []
-    records = list(held.records("people"))
+    dataset = mlcroissant.Dataset(jsonld=made / folder.CROISSANT)
+    assert list(dataset.metadata.issues.errors) == []
+    assert list(dataset.metadata.issues.warnings) == []
+    records = list(dataset.records("people"))
     assert [record["people/person"] for record in records] == list(range(PEOPLE))
-    effort = next(iter(held.records("efforts")))
+    effort = next(iter(dataset.records("efforts")))
     np.testing.assert_array_equal(effort["efforts/flow_l_s"], efforts["flow_l_s"].iloc[0])
     assert effort["efforts/fev1"] == efforts["fev1"].iloc[0]
 

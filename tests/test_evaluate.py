@@ -67,7 +67,7 @@ def drawn_sessions(generator: PerfectGenerator, efforts: pd.DataFrame, seed: int
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a pipeline that has run up to train_cldm, but for the models."""
     folder = tmp_path_factory.mktemp("pipeline")
-    world.write_files(folder, held=40, train=170, validation=40)
+    world.write_files(folder, held_out=40, train=170, validation=40)
     (folder / "cldm.safetensors").write_bytes(b"weights")  # whose hash the record names
     write_json(folder / "manifest.json", {"source": "simulated", "files": {}})
     return folder

@@ -64,9 +64,9 @@ def test_about_half_of_the_examples_are_shown_some_of_the_others(table: pd.DataF
 def test_what_is_told_knows_nothing_of_what_the_effort_itself_hides() -> None:
     v, other = (time_grid.volume(time_grid.to_grid(flow[None], np.array([0.2]))) for flow in (blow(), MORE))
     told, cut = Others(other, np.array([1])), np.array([250])
-    held = np.minimum(v, v[:, cut[0], None])
+    before_cut = np.minimum(v, v[:, cut[0], None])
     features = sibling_efforts.tail_features(told, v, cut)
-    np.testing.assert_array_equal(features, sibling_efforts.tail_features(told, held, cut))
+    np.testing.assert_array_equal(features, sibling_efforts.tail_features(told, before_cut, cut))
     end = segments.end_edge(np.diff(other, axis=1))
     np.testing.assert_allclose(features[:, :7], segments.tail_numbers(other, cut, end))
     late = np.pad(v, ((0, 0), (10, 0)), mode="edge")[:, :513]  # the same volume at the join, which comes later

@@ -28,27 +28,27 @@ def settled(folder: Path, params: str, **environment: str) -> tuple[dict[str, st
         text=True,
         check=True,
     )
-    held, arguments, has_numpy = json.loads(done.stdout)
+    settings, arguments, has_numpy = json.loads(done.stdout)
     assert not has_numpy, "the settings come before NumPy"
-    return held, arguments, done.stderr
+    return settings, arguments, done.stderr
 
 
 def test_a_stage_starts_anew_with_the_settings_and_its_arguments(tmp_path: Path) -> None:
-    held, arguments, said = settled(tmp_path, "runtime: {}")
-    assert held.items() >= (portable.KERNELS | portable.WAITS).items()
+    settings, arguments, said = settled(tmp_path, "runtime: {}")
+    assert settings.items() >= (portable.KERNELS | portable.WAITS).items()
     assert arguments[1:] == ["--out", "a b"]
     assert said == ""
 
 
 def test_variables_of_the_user_are_named_and_not_used_but_in_the_fast_mode(tmp_path: Path) -> None:
     variables = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
-    held, _, said = settled(tmp_path, "runtime: {portable: true}", **variables)
-    assert held["MKL_CBWR"] == "COMPATIBLE"
+    settings, _, said = settled(tmp_path, "runtime: {portable: true}", **variables)
+    assert settings["MKL_CBWR"] == "COMPATIBLE"
     assert said.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
-    assert "OMP_WAIT_POLICY" not in held, "how threads wait was chosen"
-    held, _, said = settled(tmp_path, "runtime: {portable: false}", **variables)
-    assert (held["MKL_CBWR"], said) == ("AVX2", "")
-    assert "ATEN_CPU_CAPABILITY" not in held
+    assert "OMP_WAIT_POLICY" not in settings, "how threads wait was chosen"
+    settings, _, said = settled(tmp_path, "runtime: {portable: false}", **variables)
+    assert (settings["MKL_CBWR"], said) == ("AVX2", "")
+    assert "ATEN_CPU_CAPABILITY" not in settings
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_judge_of_several_processes_gives_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = world.real(held=40, each=2, seed=3)
+    real = world.real(held_out=40, each=2, seed=3)
     asked = {"floor": candidates.floor(real, 5, 0), "trip": candidates.round_trip(real, 0)}
     options: dict[str, Any] = {"resamples": 100, "questions": {"trip": ("spread", "physics")}}
     one = judge.judge_all(asked, real, **options)

@@ -176,11 +176,11 @@ def test_the_python_block_runs_as_it_stands(
     (tmp_path / "models").symlink_to(models)
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
-    held: dict[str, Any] = {}
-    exec(block, held)
-    assert held["curves"].flow.shape == held["curves"].volume.shape == (20, 2048)
-    assert held["data"].signals.shape == (len(held["data"].table), 512)
-    assert len(capsys.readouterr().out.splitlines()) == -(-len(held["data"]) // 1024)
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    assert namespace["curves"].flow.shape == namespace["curves"].volume.shape == (20, 2048)
+    assert namespace["data"].signals.shape == (len(namespace["data"].table), 512)
+    assert len(capsys.readouterr().out.splitlines()) == -(-len(namespace["data"]) // 1024)
     assert (tmp_path / "curves.png").is_file()
 
 

@@ -292,8 +292,8 @@ def test_a_density_is_told_what_is_unusual_at_the_same_first_feature() -> None:
 def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Reconstructor, data: Path) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
     full = examples.full(table, signals)
-    held = np.flatnonzero(full & table["best"].to_numpy(bool))
-    judges = completion_baselines.Efforts(signals[held], table.iloc[held].reset_index(drop=True))
+    rows = np.flatnonzero(full & table["best"].to_numpy(bool))
+    judges = completion_baselines.Efforts(signals[rows], table.iloc[rows].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
     known = completion_baselines.Known(trained, trained)
@@ -316,9 +316,9 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
             assert score.low <= score.value <= score.high
         assert case["generator"]["fvc"]["interval_score"].value > case["generator"]["fvc"]["crps"].value
     everyone = cases["cut_1"]["cells"]["all"]
-    assert everyone["people"] == len(held)
+    assert everyone["people"] == len(rows)
     assert everyone["from"] < everyone["holds"] <= everyone["to"]
-    others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
+    others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, rows)))
     compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, resamples=100, seed=0)
@@ -404,8 +404,8 @@ def test_two_exponentials_find_two_exponentials() -> None:
     case = cut(signals, people, 2.0)
     filled = completion_baselines.two_exponentials(case)
     assert time_grid.volume(filled)[0, -1] == pytest.approx(time_grid.volume(signals)[0, -1], abs=0.04)
-    held = completion_baselines.held_value(case)
-    assert time_grid.volume(held)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
+    value = completion_baselines.held_value(case)
+    assert time_grid.volume(value)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
 
 
 def test_a_cough_put_in_spoils_only_what_is_not_trusted() -> None:

@@ -212,11 +212,13 @@ def test_indices_prints_the_session_and_json_holds_it(tmp_path: Path, capsys: py
     for words in ("best values", "FEV1 grade B", "blow 3 (3) does not count, as decided. leak", "GLI Global 2022"):
         assert words in out
     assert "Not for diagnosis" in out
-    held = json.loads(spiro(capsys, "indices", file, *options, "--json", "--report", tmp_path / "p.html")[1])["session"]
+    session = json.loads(spiro(capsys, "indices", file, *options, "--json", "--report", tmp_path / "p.html")[1])[
+        "session"
+    ]
     assert "obstruction" not in (tmp_path / "p.html").read_text()
-    assert held["values"]["fev1"]["best"]["pre"]["blow"] == 2
-    assert held["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
-    assert held["findings"]["pre"]["pattern"] == "normal"
+    assert session["values"]["fev1"]["best"]["pre"]["blow"] == 2
+    assert session["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
+    assert session["findings"]["pre"]["pattern"] == "normal"
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def archive(tmp_path: Path) -> Path:
     """An exported model, as far as the store looks at one."""
     path = tmp_path / "model.zip"
-    with zipfile.ZipFile(path, "w") as held:
-        held.writestr("small/sampler.json", "{}")
-        held.writestr("small/facts.onnx", b"x" * 100_000)
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("small/sampler.json", "{}")
+        opened.writestr("small/facts.onnx", b"x" * 100_000)
     return path
 
 
@@ -153,9 +153,9 @@ def test_a_name_of_the_registry(web: Web, archive: Path, tmp_path: Path, monkeyp
 )
 def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], says: str) -> None:
     path = tmp_path / "other.zip"
-    with zipfile.ZipFile(path, "w") as held:
+    with zipfile.ZipFile(path, "w") as opened:
         for name, content in members.items():
-            held.writestr(name, content)
+            opened.writestr(name, content)
     with pytest.raises(SpiroError, match=says):
         store.located(path)
     assert not (tmp_path / "sampler.json").exists()

@@ -191,14 +191,14 @@ def _patterns(best: dict[str, Best], phase: Phase, person: tuple[float, float, i
     fev1_z, fvc_z, ratio_z = (np.float64(best[name].z or 0.0) for name in GLI)
     first = str(patterns.pattern_of(fev1_z, fvc_z, ratio_z))
     fev1, fvc = best["fev1"].value, best["fvc"].value
-    held = [
+    other_labels = [
         label
         for label in patterns.LABELS
         if label not in patterns.PARTITION
         and patterns.DEFINITIONS[label].after <= (phase == "post")
         and bool(patterns.carries(label, fev1, fvc, *person))
     ]
-    return [label for label in patterns.PARTITION if label == first] + held
+    return [label for label in patterns.PARTITION if label == first] + other_labels
 
 
 def _strokes(lines: list[Line], efforts: pd.DataFrame) -> list[Stroke]:

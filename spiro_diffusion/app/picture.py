@@ -47,9 +47,9 @@ def completed(recovered: Recovered, source: str) -> bytes:
 
 def _png(canvas: Figure, source: str) -> bytes:
     canvas.supxlabel(f"{source}. Not for diagnosis.", fontsize=8, color=style.SOFT)
-    held = io.BytesIO()
-    canvas.savefig(held, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
-    return held.getvalue()
+    buffer = io.BytesIO()
+    canvas.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white")
+    return buffer.getvalue()
 
 
 def _draw(ax: Axes, shown: Shown) -> None:

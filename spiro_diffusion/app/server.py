@@ -27,11 +27,11 @@ def open_server(drawer: Drawer, port: int) -> BaseWSGIServer:
     app = guarded(page.make(drawer))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
     try:
-        held = socket.create_server((HOST, port))
+        listening = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
         why = "taken by another program" if getattr(error, "errno", None) == errno.EADDRINUSE else str(error)
         raise SpiroError(f"port {port} of {HOST}: {why}; give another with --port") from None
-    return make_server(HOST, held.getsockname()[1], app, threaded=True, fd=held.detach())
+    return make_server(HOST, listening.getsockname()[1], app, threaded=True, fd=listening.detach())
 
 
 def guarded(app: Dash) -> Flask:

@@ -45,7 +45,7 @@ from spiro_diffusion.evaluation.targets import counts, verdicts
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction.calibration import interval_score
 
-OURS, FLOOR, HELD = "generator", "floor", "held-out participants"
+OURS, FLOOR, AS_HELD_OUT = "generator", "floor", "held-out participants"
 NEAREST = session_judge.BASELINES[-1]  # of sessions, the one that needs no generator
 COMPLETION_BASELINES = ("plain_path", *BASELINES)  # of completion
 JUDGED = ("fvc", "fef2575")  # of completions
@@ -76,7 +76,7 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
     if (
-        name in (OURS, FLOOR, HELD, *COMPLETION_BASELINES, *session_judge.BASELINES)
+        name in (OURS, FLOOR, AS_HELD_OUT, *COMPLETION_BASELINES, *session_judge.BASELINES)
         or not name.isprintable()
         or "|" in name
     ):
@@ -126,7 +126,7 @@ def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) ->
         people = people.reset_index(drop=True)
         return measured.draw(lambda some, *_: signals[some.index], people, draws, seed, "measured", first)
 
-    shown_curves, measured_curves = measure(curves.signals[~again], real.held.people, SEED)
+    shown_curves, measured_curves = measure(curves.signals[~again], real.held_out.people, SEED)
     return Candidate(shown_curves, measured_curves, measure(as_a, best, SEED + 1)[1])
 
 
@@ -138,19 +138,19 @@ def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     about = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
     drawn = session_candidates.Session(found.grades, found.signals)
     first = 0 if found.smooth else time_grid.FINE_BINS
-    candidate_sessions = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
+    candidate_sessions = {name: session_candidates.counted(drawn, real.held_out.people, SEED, first)}
     others, notes = _sessions_judged(metrics, about, requested)
     if not others:
-        nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
+        nearest = session_candidates.nearest_session(real.held_out.people, real.train, real.train_signals, SEED)
         candidate_sessions |= {FLOOR: real.members, NEAREST: nearest}
     record = session_judge.judge(
-        real.held, candidate_sessions, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED
+        real.held_out, candidate_sessions, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED
     )
     for number, (each, sessions_of) in enumerate(candidate_sessions.items()):
         rng = np.random.default_rng([SEED, number, 1])
         record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)
     trees = record.candidates | others
-    rows = {name: of_sessions(trees[name]), HELD: _held_out(trees[name])}
+    rows = {name: of_sessions(trees[name]), AS_HELD_OUT: _held_out(trees[name])}
     rows |= {each: of_sessions(tree) for each, tree in trees.items() if each != name}
     return Scored("sessions", about | {"sessions": record.data["sessions"]}, rows, notes)
 

@@ -61,8 +61,8 @@ def _flat(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def call(**values: Any) -> None:
-        held = {name: cls(**{key: values.pop(key) for key in _names(cls)}) for name, cls in groups.items()}
-        function(**held, **values)
+        option_groups = {name: cls(**{key: values.pop(key) for key in _names(cls)}) for name, cls in groups.items()}
+        function(**option_groups, **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -183,8 +183,8 @@ def _groups(real: pd.DataFrame, drawn: pd.DataFrame) -> list[tuple[str, ...]]:
     return rows
 
 
-def _columns(held: tuple[columns.Column, ...]) -> str:
-    rows = [(f"`{c.name}`", c.kind, c.unit, c.meaning) for c in held]
+def _columns(described: tuple[columns.Column, ...]) -> str:
+    rows = [(f"`{c.name}`", c.kind, c.unit, c.meaning) for c in described]
     return model_card.markdown(("column", "type", "unit", "holds"), rows)
 
 

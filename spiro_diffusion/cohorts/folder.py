@@ -21,7 +21,7 @@ from spiro_diffusion.generation.intended_use import EVALUATED, trained_on
 
 CARD, CROISSANT, CRATE = "README.md", "croissant.json", "ro-crate-metadata.json"
 LICENSE, CITATION, SUMS = "LICENSE", "CITATION.cff", "SHA256SUMS"
-HELD = (parts.EFFORTS, parts.PEOPLE, CARD, CROISSANT, CRATE, LICENSE, CITATION, SUMS)
+FILES = (parts.EFFORTS, parts.PEOPLE, CARD, CROISSANT, CRATE, LICENSE, CITATION, SUMS)
 
 
 class Written(NamedTuple):
@@ -63,16 +63,16 @@ def write_cohort(
         write_text(part / CITATION, metadata.citation(about))
         made = card.Made(size.retests, seed, generator.made_from, data / "curves.parquet", curves["seqn"].nunique())
         write_text(part / CARD, card.card(about, made, drawn, participants, _judged(data)))
-        held = [_file(part, file) for file in sorted(part.rglob("*")) if file.is_file()]
-        write_json(part / CROISSANT, metadata.croissant(about, held))
-        held.append(_file(part, part / CROISSANT))
-        write_json(part / CRATE, metadata.ro_crate(about, held))
-        held.append(_file(part, part / CRATE))
-        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in held))
-    return Written([*(folder / file.path for file in held), folder / SUMS], drawn, participants)
+        files = [_file(part, file) for file in sorted(part.rglob("*")) if file.is_file()]
+        write_json(part / CROISSANT, metadata.croissant(about, files))
+        files.append(_file(part, part / CROISSANT))
+        write_json(part / CRATE, metadata.ro_crate(about, files))
+        files.append(_file(part, part / CRATE))
+        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in files))
+    return Written([*(folder / file.path for file in files), folder / SUMS], drawn, participants)
 
 
-def check(folder: Path, force: bool, held: Sequence[str] = HELD, what: str = "population") -> None:
+def check(folder: Path, force: bool, replaceable: Sequence[str] = FILES, what: str = "population") -> None:
     """Raises SpiroError where no population, or another folder that holds these files, can be written there."""
     if folder.suffix in (".parquet", ".csv", ".npz"):
         raise SpiroError(f"{folder}: a {what} is a folder of several files; name a folder, as {folder.stem}")
@@ -82,7 +82,7 @@ def check(folder: Path, force: bool, held: Sequence[str] = HELD, what: str = "po
         return
     if not folder.is_dir() or folder.is_symlink():
         raise SpiroError(f"{folder}: is no folder; give another name")
-    others = sorted(file.name for file in folder.iterdir() if file.name not in held)
+    others = sorted(file.name for file in folder.iterdir() if file.name not in replaceable)
     if others:
         raise SpiroError(f"{folder}: holds {others[0]!r}, which is not of a {what}; give another name")
     if any(folder.iterdir()) and not force:

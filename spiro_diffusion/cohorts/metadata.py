@@ -121,7 +121,9 @@ def croissant(about: About, files: list[File]) -> dict[str, Any]:
     }
 
 
-def _records(name: str, description: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
+def _records(
+    name: str, description: str, described: tuple[columns.Column, ...], source: dict[str, Any]
+) -> dict[str, Any]:
     fields = [
         {
             "@type": "cr:Field",
@@ -132,7 +134,7 @@ def _records(name: str, description: str, held: tuple[columns.Column, ...], sour
             "source": {**source, "extract": {"column": column.name}},
             **({"repeated": True} if column.kind.startswith("list") else {}),
         }
-        for column in held
+        for column in described
     ]
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description, "field": fields}
 

@@ -201,9 +201,9 @@ def release(array: np.ndarray) -> None:
 
     Not for a map whose numbers were changed without their file (copy on write): they are forgotten.
     """
-    held = getattr(array, "_mmap", None)
-    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

@@ -66,13 +66,13 @@ def filled(cls: type[P], values: dict[str, Any], where: str) -> P:
     for key in values:
         if key not in fields:
             raise SpiroError(f"{where}{shown(key)} is not a parameter; known: {', '.join(fields)}")
-    held = {}
+    checked = {}
     for name, field in fields.items():
         if name in values:
-            held[name] = _checked(values[name], hints[name], f"{where}{name}")
+            checked[name] = _checked(values[name], hints[name], f"{where}{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise SpiroError(f"{where}{name} is missing")
-    return cls(**held)
+    return cls(**checked)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

@@ -75,8 +75,8 @@ def registry() -> dict[str, Entry]:
     if not file:
         return {}
     try:
-        held = json.loads(Path(file).read_text(encoding="utf-8"))
-        return {str(name): Entry(str(e["address"]), str(e["sha256"])) for name, e in held.items()}
+        entries = json.loads(Path(file).read_text(encoding="utf-8"))
+        return {str(name): Entry(str(e["address"]), str(e["sha256"])) for name, e in entries.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpiroError(
             f'{file}: no registry of models ({error!r}); expected {{"name": {{"address": "https://…", "sha256": "…"}}}}'
@@ -175,8 +175,8 @@ def _unpacked(archive: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as home:
         try:
-            with zipfile.ZipFile(archive) as held:
-                _extract(held, Path(home) / "model", archive)
+            with zipfile.ZipFile(archive) as opened:
+                _extract(opened, Path(home) / "model", archive)
         except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise SpiroError(f"{archive}: cannot be unpacked into {folder.parent} ({error.strerror})") from None
@@ -188,15 +188,15 @@ def _unpacked(archive: Path) -> Path:
     return folder
 
 
-def _extract(held: zipfile.ZipFile, to: Path, archive: Path) -> None:
+def _extract(opened: zipfile.ZipFile, to: Path, archive: Path) -> None:
     """Its files by their names alone: no path leads out of the folder, and nothing unpacks beyond LARGEST."""
     to.mkdir()
-    files = [info for info in held.infolist() if not info.is_dir()]
+    files = [info for info in opened.infolist() if not info.is_dir()]
     if sum(info.file_size for info in files) > LARGEST:
         raise SpiroError(f"{archive}: unpacks to more than {LARGEST:,} bytes")
     places = {str(PurePosixPath(info.filename).parent) for info in files}
     if len(places) > 1 or any(".." in place for place in places):
         raise SpiroError(f"{archive}: its files lie in several folders; a model's lie in one")
     for info in files:
-        with held.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
+        with opened.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
             shutil.copyfileobj(source, file)

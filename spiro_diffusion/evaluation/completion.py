@@ -43,7 +43,7 @@ SHOWN_PERCENTILES = (5, 25, 75, 95)
 
 def judge(
     model: Reconstructor,
-    held: Efforts,
+    held_out: Efforts,
     known: Known,
     *,
     draws: int,
@@ -52,8 +52,8 @@ def judge(
     trees: int = MOST_TREES,
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
-    people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
-    cases = _cases(held, seed)
+    people = Resamples(held_out.people["seqn"], resamples, np.random.default_rng(seed))
+    cases = _cases(held_out, seed)
     of_baselines = drawn_by(baselines(trees), cases, known, draws, seed)
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, of_baselines, strict=True)):
@@ -79,7 +79,7 @@ def drawn_by(
 
 
 def given_others(
-    model: Reconstructor, held: Efforts, others: Others, *, draws: int, resamples: int, seed: int
+    model: Reconstructor, held_out: Efforts, others: Others, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
 
@@ -90,7 +90,7 @@ def given_others(
     result: dict[str, Any] = {"efforts": len(has)}
     if len(has) < MIN_PEOPLE:
         return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
-    some = Efforts(held.signals[has], held.people.iloc[has].reset_index(drop=True))
+    some = Efforts(held_out.signals[has], held_out.people.iloc[has].reset_index(drop=True))
     people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
     result["cases"] = {}
     for number, case in enumerate(_cases(some, seed)):
@@ -109,11 +109,11 @@ def given_others(
     return result
 
 
-def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
+def sharpness(model: Reconstructor, held_out: Efforts, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Median width (L) of the intervals of FVC by the time of the cut (s)."""
     found: dict[str, dict[str, float | None]] = {}
     for at in SHARPNESS_S:
-        case = cut(held.signals, held.people, at)
+        case = cut(held_out.signals, held_out.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = np.concatenate([paths.increments.sum(axis=1) for _, paths in _paths(model, case, draws, seed)])
@@ -207,13 +207,13 @@ def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
+def shown(model: Reconstructor, held_out: Efforts, seed: int) -> dict[str, NDArray]:
     """Arrays of some held-out efforts cut short, for the page: of `efforts` e their `age` (years), `sex` (1, 2),
     `ratio` (FEV1/FVC) and `volume` (e, edges) L as it was, and for each of `cut_s` the `bands` (cuts, e, percentiles,
     edges) of the volume drawn; NaN where an effort ended before the cut."""
-    few = np.linspace(0, len(held.signals) - 1, min(SHOWN, len(held.signals))).astype(int)
-    order = np.argsort((held.people["fev1"] / held.people["fvc"]).to_numpy())[few]  # from obstructed to not
-    signals, people = held.signals[order], held.people.iloc[order]
+    few = np.linspace(0, len(held_out.signals) - 1, min(SHOWN, len(held_out.signals))).astype(int)
+    order = np.argsort((held_out.people["fev1"] / held_out.people["fvc"]).to_numpy())[few]  # from obstructed to not
+    signals, people = held_out.signals[order], held_out.people.iloc[order]
     shape = len(SHOWN_CUTS_S), len(order), len(SHOWN_PERCENTILES), time_grid.N_SAMPLES + 1
     bands = np.full(shape, np.nan, dtype=np.float32)
     for number, at_s in enumerate(SHOWN_CUTS_S):
@@ -279,8 +279,8 @@ def _joined(parts: list[Drawn], draws: int) -> Drawn:
     return {name: np.concatenate([part[name] for part in parts]).reshape(-1, draws) for name in INDICES}
 
 
-def _cases(held: Efforts, seed: int) -> list[Case]:
-    cases = [interrupted(how, held.signals, held.people, seed) for how in JUDGED]
+def _cases(held_out: Efforts, seed: int) -> list[Case]:
+    cases = [interrupted(how, held_out.signals, held_out.people, seed) for how in JUDGED]
     return [case for case in cases if len(case.rows) >= MIN_PEOPLE]
 
 

@@ -40,16 +40,16 @@ def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Mea
     assert candidate.curves is not None
     distances = copying.distances(real, candidate.curves)
     return {
-        **_people(real.held, sessions, seed),
+        **_people(real.held_out, sessions, seed),
         **_percentiles(real, candidate),
-        **_round_trip(real.held, again),
+        **_round_trip(real.held_out, again),
         **{f"distance_{name}": _finite(values) for name, values in distances.items()},
     }
 
 
-def people_shown(held: Measured) -> list[Measured]:
+def people_shown(held_out: Measured) -> list[Measured]:
     """The efforts before the bronchodilator of the held-out participants nearest to the ages and sexes in PEOPLE."""
-    people = held.people
+    people = held_out.people
     best = people[people["best"]]
     found: list[Measured] = []
     taken: set[int] = set()
@@ -62,14 +62,14 @@ def people_shown(held: Measured) -> list[Measured]:
             break
         taken.add(seqn)
         rows = np.flatnonzero((people["seqn"] == seqn) & (people["test_type"] == "Pre"))[:EFFORTS]
-        found.append(held.take(rows))
+        found.append(held_out.take(rows))
     return found
 
 
-def _people(held: Measured, sessions: SessionSampler, seed: int) -> Arrays:
+def _people(held_out: Measured, sessions: SessionSampler, seed: int) -> Arrays:
     """Efforts of some held-out people, and a session of one lung with as many efforts for each of them."""
-    chosen = people_shown(held)
-    efforts = join([held.take(np.empty(0, np.int64)), *chosen])
+    chosen = people_shown(held_out)
+    efforts = join([held_out.take(np.empty(0, np.int64)), *chosen])
     drawn = of_sampler(sessions, efforts.people, seed) if chosen else efforts
     result: Arrays = {
         f"person_{name}": np.array([p.people[name].iloc[0] for p in chosen], dtype=np.float64)
@@ -87,8 +87,8 @@ def _people(held: Measured, sessions: SessionSampler, seed: int) -> Arrays:
 def _percentiles(real: Real, candidate: Candidate) -> Arrays:
     """Of best efforts, by sex, against age and height."""
     assert candidate.draws is not None
-    best, trained = real.held.people["best"].to_numpy(bool), real.train["best"].to_numpy(bool)
-    people, train = real.held.people[best], real.train[trained]
+    best, trained = real.held_out.people["best"].to_numpy(bool), real.train["best"].to_numpy(bool)
+    people, train = real.held_out.people[best], real.train[trained]
     result: Arrays = {}
     for against in ("age", "height"):
         for sex in SEXES:
@@ -105,7 +105,7 @@ def _percentiles(real: Real, candidate: Candidate) -> Arrays:
                     "generated": _smooth(grid, np.repeat(x, draws.shape[1]), draws.ravel(), against),
                     "training": _smooth(grid, at_train, real.train_indices[name][trained][others], against),
                     "x": x,
-                    "values": real.held.indices[name][best][of_sex],
+                    "values": real.held_out.indices[name][best][of_sex],
                 }
                 result |= {f"{against}_{sex}_{name}_{key}": array for key, array in arrays.items()}
     return result
@@ -129,13 +129,13 @@ def _smooth(grid: NDArray, x: NDArray, values: NDArray, against: str) -> NDArray
     return gaussian_filter1d(lines, 2.0, axis=1, mode="nearest")  # few people make steps
 
 
-def _round_trip(held: Measured, again: Measured) -> Arrays:
-    rows = _of_each_grade(held.people)
-    both = (held, again)
+def _round_trip(held_out: Measured, again: Measured) -> Arrays:
+    rows = _of_each_grade(held_out.people)
+    both = (held_out, again)
     return {
         "trip_flow": np.stack([curves.take(rows).flow() for curves in both]),
-        "trip_age": held.people["age"].to_numpy(float)[rows],
-        "trip_grade": held.people["grade"].to_numpy("U1")[rows],
+        "trip_age": held_out.people["age"].to_numpy(float)[rows],
+        "trip_grade": held_out.people["grade"].to_numpy("U1")[rows],
         **{f"trip_{name}": np.stack([curves.indices[name] for curves in both]).astype(np.float32) for name in JUDGED},
     }
 

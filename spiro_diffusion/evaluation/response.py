@@ -114,17 +114,17 @@ def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed
     A generated person without an effort that counts in both sessions is left out.
     """
     efforts = taken_by(table)
-    held = of_people(efforts)
-    efforts = efforts[efforts["person"].isin(held.index)].reset_index(drop=True)
+    participants = of_people(efforts)
+    efforts = efforts[efforts["person"].isin(participants.index)].reset_index(drop=True)
     requested = efforts[["person", "place", "test_type", "age", "height", "sex"]]
     order = pd.unique(requested["person"])
     known = np.full((len(order), len(BEST)), np.nan)
     for name in ("fev1", "fvc"):
-        known[:, BEST.index(name)] = held[f"{name}_before"].reindex(order)
-    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [held]
+        known[:, BEST.index(name)] = participants[f"{name}_before"].reindex(order)
+    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [participants]
     generated = pd.concat(drawn)
-    people = Resamples(held.index, resamples, np.random.default_rng([seed, 5]))
-    return beside((held, people), (generated, people.of(generated.index)), FIGURES)
+    people = Resamples(participants.index, resamples, np.random.default_rng([seed, 5]))
+    return beside((participants, people), (generated, people.of(generated.index)), FIGURES)
 
 
 def write(folder: Path, tree: Tree, people: int) -> None:

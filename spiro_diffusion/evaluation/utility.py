@@ -57,8 +57,8 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
     """Scores on `test` of both models trained on `train`; `resamples` are of the participants of `test`."""
     x, new = predictors(train), predictors(test)
     scores = Scores({}, {})
-    rows, held = usable(train.indices["fvc"]), usable(test.indices["fvc"])
-    y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(held, test.indices["fvc"], 1.0))
+    rows, tested = usable(train.indices["fvc"]), usable(test.indices["fvc"])
+    y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(tested, test.indices["fvc"], 1.0))
     measured = len(np.unique(train.seqn[rows]))
     known, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
     cases = min(
@@ -72,7 +72,7 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
             scores.reasons[f"r2_{model}"] = missing(f"an FVC in {measured} participants, fewer than {MIN_PEOPLE}")
         else:
             predicted = _predict(model, x[rows], y[rows], new, seed, classify=False)
-            scores.found[f"r2_{model}"] = _r2(target, predicted, held.astype(float), resamples)
+            scores.found[f"r2_{model}"] = _r2(target, predicted, tested.astype(float), resamples)
         if cases < MIN_PEOPLE:
             reason = f"{cases} participants with or without obstruction, fewer than {MIN_PEOPLE}"
             scores.reasons[f"auc_{model}"] = missing(reason)

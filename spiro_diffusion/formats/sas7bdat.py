@@ -423,13 +423,13 @@ def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[int, int, int]]:
 
 def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
     """The rows that a page holds, which have to fit in it."""
-    held = 0
+    rows = 0
     for pointer in _pointers(page, layout) if described.compressed else ():
         signature = layout.unpack("I", page.data, pointer.offset)[0] if pointer.length >= 4 else 0
         plain = pointer.kind == 1 and pointer.length == described.row_width and signature not in SIGNATURES
-        held += pointer.compression == ROW or plain
+        rows += pointer.compression == ROW or plain
     if page.kind == META:
-        return held
+        return rows
     start = layout.page_header
     if page.kind == MIX:
         start += page.pointers * layout.pointer
@@ -438,4 +438,4 @@ def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
             raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
     if page.rows < 1 or start + page.rows * described.row_width > len(page.data):
         raise SpiroError(f"page {page.number} is damaged ({page.rows} rows do not fit in it); fetch it again")
-    return held + page.rows
+    return rows + page.rows

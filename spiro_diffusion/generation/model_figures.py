@@ -32,8 +32,8 @@ def warning(models: Path) -> list[str]:
     shares = {INDICES[name].label: figures.get(f"best_{name}_coverage_80") for name in JUDGED}
     off = {label: s for label, s in shares.items() if _known(s) and not COVERED[0] <= s <= COVERED[1]}
     if off:
-        held = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
-        shortfalls.append(f"of held-out people its 80 % intervals hold {held}")
+        coverages = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
+        shortfalls.append(f"of held-out people its 80 % intervals hold {coverages}")
     if not shortfalls:
         return []
     return [f"the figures of this model are bad: {'; '.join(shortfalls)} (of {summary}; see `spiro report`)"]

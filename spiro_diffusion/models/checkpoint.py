@@ -48,9 +48,9 @@ def save_checkpoint(
     """Write `tensors`, `config` and the code's `constants` to `path`; the same content gives the same bytes."""
     config = config | ({} if constants is None else {"constants": _plain(constants)})
     text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as part:
-        part.write_bytes(save(held, metadata={KEY: text}))
+        part.write_bytes(save(stored, metadata={KEY: text}))
 
 
 def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -> Checkpoint:

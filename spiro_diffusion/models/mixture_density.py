@@ -194,8 +194,8 @@ class Density(nn.Module):
     @property
     def scales(self) -> Scales:
         """What is usual of the features."""
-        held = self.feature_mean, self.feature_sd, self.places, self.usual_mean, self.usual_sd
-        return Scales(*(part.cpu().double().numpy() for part in held))
+        buffers = self.feature_mean, self.feature_sd, self.places, self.usual_mean, self.usual_sd
+        return Scales(*(part.cpu().double().numpy() for part in buffers))
 
     def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
         """Quantiles (n, levels) of the first number for features (n, f), in its unit."""
@@ -214,7 +214,7 @@ class Density(nn.Module):
             for part in batches(len(given), batch):
                 parts.append(self(*map(self._sent, (given[part], chance[part], noise[part]))).cpu().numpy())
         limits = (part.cpu().numpy() for part in (self.lowest, self.highest))
-        return mixtures.held(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
+        return mixtures.within_range(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
 
     def standardised(self, features: NDArray) -> Floats:
         """The first features (n, k) in SDs from what was usual in the training, beyond SHOWN too."""

@@ -75,14 +75,14 @@ def evaluate(
         drawn = draw_sessions(generator, requested, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
-    held, members = real.held.signals(), real.members.signals()
+    held_out, members = real.held_out.signals(), real.members.signals()
     losses = (
         generator.denoising_loss(members, _usual(real.members.people), params.seed),
-        generator.denoising_loss(held, _usual(real.held.people), params.seed),
+        generator.denoising_loss(held_out, _usual(real.held_out.people), params.seed),
     )
     candidate = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
-    again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
-    use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
+    again = measured.generated(generator.reconstruct(held_out), real.held_out.people, params.seed, flutter_from=0)
+    use = codebook_use(generator.codes(held_out), generator.vqvae.quantiser.codes)
     record = judged(params, real, candidate, again, {k: figure(v) for k, v in use.items()})
     sampling = {name: getattr(generator.cldm.config.sampling, name) for name in ("sampler", "steps")}
     record.data.update(data.about(real, source, part, asdict(params) | sampling), models=artifacts.sha256(cldm))
@@ -130,10 +130,10 @@ def judged(
         questions={"grid_round_trip": candidates.ROUND_TRIP_QUESTIONS},
     )
     assert trip.curves is not None
-    people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
+    people = Resamples(real.held_out.seqn, params.resamples, np.random.default_rng(params.seed))
     none = dict.fromkeys(codebook, missing("no codebook is used"))
     for name, curves, use in (("generator", again, codebook), ("grid_round_trip", trip.curves, none)):
-        errors = autoencoder.errors(real.held, curves, people)
+        errors = autoencoder.errors(real.held_out, curves, people)
         trees[name]["reconstruction"] = {**errors, **use} if isinstance(errors, dict) else errors
     trees["generator"]["crps_rivals"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])

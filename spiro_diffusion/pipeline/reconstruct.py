@@ -55,18 +55,18 @@ def reconstruct(
     full = examples.full(table, flow)
     judged_rows, train, choosing = (rows_of_part(table, name) for name in (part, "train", "choosing"))
     train, choosing = train[full[train]], choosing[full[choosing]]
-    held = judged_rows[full[judged_rows] & table["best"].to_numpy(bool)[judged_rows]]
-    if len(held) < figures.MIN_PEOPLE:
+    rows = judged_rows[full[judged_rows] & table["best"].to_numpy(bool)[judged_rows]]
+    if len(rows) < figures.MIN_PEOPLE:
         raise SpiroError(
-            f"{curves}: {len(held)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
+            f"{curves}: {len(rows)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
             "use more participants"
         )
-    judged = Efforts(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
-    others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
+    judged = Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True))
+    others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, rows)))
     known = Known(*(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing)))
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"resamples": params.resamples}
-    about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
+    about = {"source": source, "efforts": len(rows), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,
         "cases": completion.judge(model, judged, known, trees=params.trees, **drawn),

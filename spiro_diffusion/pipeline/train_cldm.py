@@ -138,7 +138,7 @@ def train_cldm(
     with runtime.start().applied() as compute:
         load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
         efforts, curves_in_all = Efforts.read(curves)
-        held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS), half=True)
+        all_latents = load_rows(latents, curves_in_all, (TOKENS, CHANNELS), half=True)
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
@@ -147,7 +147,7 @@ def train_cldm(
         ).to(compute.device)
         fact_conditions = model.facts.as_conditions(logs).to(compute.device)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=compute.device)
-        for part, tokens in pieces(held, efforts.rows):
+        for part, tokens in pieces(all_latents, efforts.rows):
             clean[part] = model.standardise(torch.from_numpy(tokens)).to(compute.device)
         model.to(compute.device)
 
@@ -210,7 +210,7 @@ def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises SpiroError where they are of another number of channels.
     """
-    held = artifacts.read_json(path)
-    if len(held["mean"]) != CHANNELS:
-        raise SpiroError(f"{path}: {len(held['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
-    return np.array(held["mean"]), np.array(held["covariance"])
+    moments = artifacts.read_json(path)
+    if len(moments["mean"]) != CHANNELS:
+        raise SpiroError(f"{path}: {len(moments['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
+    return np.array(moments["mean"]), np.array(moments["covariance"])

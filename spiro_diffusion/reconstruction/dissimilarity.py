@@ -75,8 +75,8 @@ def limits(cases: Sequence[Case], found: Sequence[Floats], calibration: Calibrat
             continue
         usual.append((at, round(bound(of_cut, person, USUAL_SHARE), 4)))
         far = of_cut > quantile(of_cut, equal_people(person), 1 - MOST_UNLIKE)
-        held = calibration.interval(quantiles[far], np.full(far.sum(), at))
-        unlike.append((needed(true[far], held), person[far]))
+        interval = calibration.interval(quantiles[far], np.full(far.sum(), at))
+        unlike.append((needed(true[far], interval), person[far]))
     if not usual:
         return Limits([], [], 1.0)
     factors, person = (np.concatenate(column) for column in zip(*unlike, strict=True))

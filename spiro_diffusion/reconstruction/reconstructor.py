@@ -137,8 +137,8 @@ class Reconstructor:
         """Which of n efforts, arguments as of `fill`, lie far from all that the densities of tails learned from."""
         cut = last_edge(trusted)
         rows = np.flatnonzero(cut < time_grid.N_SAMPLES)
-        held = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
-        seen = segments.tail_features(_volume(held), cut[rows], mean_surface.features(people.iloc[rows]))
+        trusted_volumes = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
+        seen = segments.tail_features(_volume(trusted_volumes), cut[rows], mean_surface.features(people.iloc[rows]))
         found = np.zeros(len(signals), dtype=bool)
         found[rows] = self._unlike(seen, cut[rows])
         return found
@@ -272,8 +272,8 @@ class Reconstructor:
 
         earlier = time_grid.EDGES_S[None] - (begins - time_grid.EDGES_S[join][:, None])
         moved = np.diff(monotone.volume_at(v, earlier), axis=1)
-        held = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
-        kept = np.diff(monotone.volume_at(held, earlier), axis=1) > 0  # a bin that holds any of it
+        hidden_count = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
+        kept = np.diff(monotone.volume_at(hidden_count, earlier), axis=1) > 0  # a bin that holds any of it
         kept[:, -1] = hold[:, -1]
         bins = np.arange(time_grid.N_SAMPLES)
         kept &= bins >= new[:, None]

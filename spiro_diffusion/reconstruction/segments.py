@@ -106,12 +106,12 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     that is described by `_shape`, and decides much of an early tail (row 118).
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
-    held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
+    before_cut = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
     volume = np.maximum(seen, LEAST_L)
-    flows = _flows(held, t, -np.array(WINDOWS_S))
+    flows = _flows(before_cut, t, -np.array(WINDOWS_S))
     times = np.concatenate([t[:, None] * PARTS, np.minimum(np.array(TIMES_S), t[:, None])], axis=1)
-    shares = volume_at(held, times) / volume[:, None]
-    halfway = [_flows(held, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
+    shares = volume_at(before_cut, times) / volume[:, None]
+    halfway = [_flows(before_cut, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
     return np.column_stack(
         [
             np.log(np.maximum(t, -0.2) + 0.3),
@@ -121,7 +121,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
             shares,
             _logit(shares),
             np.log(np.column_stack(halfway) / volume[:, None]),
-            _shape(held, t, volume),
+            _shape(before_cut, t, volume),
             surface,
         ]
     )
@@ -199,9 +199,9 @@ def onset_stretch(numbers: Floats, v: Floats, join: Places) -> Stretch:
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:
     """What is seen from a join to a cut, (n, f), without the time of the join, which is the target."""
     seen, t = np.maximum(at(v, join), LEAST_L), time_grid.EDGES_S[join]
-    held = np.clip(v, seen[:, None], at(v, cut)[:, None])
-    flows = _flows(held, t, np.array(AROUND_S))
-    later = volume_at(held, t[:, None] + np.array([0.8, 1.6])) / seen[:, None]
+    trusted = np.clip(v, seen[:, None], at(v, cut)[:, None])
+    flows = _flows(trusted, t, np.array(AROUND_S))
+    later = volume_at(trusted, t[:, None] + np.array([0.8, 1.6])) / seen[:, None]
     return np.column_stack([np.log(seen), np.log(flows / seen[:, None]), np.log(later), surface])
 
 

@@ -85,8 +85,8 @@ def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, 
         paths = model.plain(truth[part] * trusted[part], trusted[part], people, draws, seed + start)
         flat = time_grid.volume(paths.flow().astype(np.float64))
         drawn.append(volume_at(flat, np.repeat(ends[part], draws, axis=0)).reshape(-1, draws))
-    held = np.concatenate(drawn) if drawn else np.zeros((0, draws))
-    return Completed(rows, held, volume_at(volume, ends)[:, 0], volume[:, edge])
+    volumes = np.concatenate(drawn) if drawn else np.zeros((0, draws))
+    return Completed(rows, volumes, volume_at(volume, ends)[:, 0], volume[:, edge])
 
 
 def table(model: Reconstructor, efforts: Recorded, *, draws: int, seed: int) -> pd.DataFrame:

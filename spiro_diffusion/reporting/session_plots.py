@@ -65,7 +65,7 @@ def contents(record: Record) -> dict[str, Any]:
         _row(generator_tree, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
         for one in FIGURES
     ]
-    held = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}
+    holding = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}
     return {
         "data": record.data,
         "others": list(others),
@@ -78,7 +78,7 @@ def contents(record: Record) -> dict[str, Any]:
             for figure, label in COPIES.items()
         ],
         "auc": {name: write(at(tree, "auc"), RATIO) for name, tree in trees.items()},
-        "holds": {name: f"{count} of {of}" for name, (count, of) in held.items()},
+        "holds": {name: f"{count} of {of}" for name, (count, of) in holding.items()},
         "confidence": f"{100 * (1 - record.data['error'] / record.data['figures']):.2f}",
     }
 

@@ -238,13 +238,13 @@ def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
         whole = width + left + right, height + below + above
         figure = Figure(figsize=(whole[0] / MM_AN_INCH, whole[1] / MM_AN_INCH))
         place = (left / whole[0], below / whole[1], width / whole[0], height / whole[1])
-        held = io.StringIO()
+        buffer = io.StringIO()
         looks = {**style.STYLE, "svg.fonttype": "none", "svg.hashsalt": names[0], "font.family": ["sans-serif"]}
         with mpl.rc_context(looks), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of letters that only the browser's fonts have
             draw(figure.add_axes(place), contents, scale, texts)
-            figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-        plots.append(_inlined(held.getvalue(), " / ".join(names)))
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        plots.append(_inlined(buffer.getvalue(), " / ".join(names)))
     return plots
 
 

@@ -215,7 +215,7 @@ def render(contents: Contents, size: PaperSize = "a4") -> bytes:
     """The page as PDF; errors as `write`."""
     families = family(contents.language)
     looks = {**style.STYLE, "pdf.fonttype": 3, "font.family": families, "axes.unicode_minus": True}
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     fonts = logging.getLogger("matplotlib.font_manager")
     before = fonts.level
     fonts.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
@@ -223,10 +223,12 @@ def render(contents: Contents, size: PaperSize = "a4") -> bytes:
         with mpl.rc_context(looks):
             paper = drawn(contents, size, families)
             title = words(contents.language)["title"]
-            paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
+            paper.figure.savefig(
+                buffer, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title}
+            )
     finally:
         fonts.setLevel(before)
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:

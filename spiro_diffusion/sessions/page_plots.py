@@ -130,9 +130,11 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str,
     for blow in _from_behind(contents):
         shown = blow.time >= -BEFORE_S
         if blow.completed:
-            held = blow.completed
-            ax.fill_between(held.time, held.low, held.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1)
-            ax.plot(held.time, held.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
+            completed = blow.completed
+            ax.fill_between(
+                completed.time, completed.low, completed.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1
+            )
+            ax.plot(completed.time, completed.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
         ax.plot(blow.time[shown], blow.volume[shown], **_line(blow))
     _frame(ax, scale.seconds, scale.volume, (texts["time"], texts["volume"]), (1.0, 1.0))
     known = {row.name: row for row in contents.rows}

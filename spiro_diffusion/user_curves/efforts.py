@@ -121,13 +121,13 @@ def to_efforts(
     longest = max(map(len, curves))
     if len(curves) * longest > MOST_SAMPLES:
         raise SpiroError(f"{where}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
-    held = np.zeros((len(curves), longest))
-    for row, curve in zip(held, curves, strict=True):
+    flow = np.zeros((len(curves), longest))
+    for row, curve in zip(flow, curves, strict=True):
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
     periods = {round(1000 * e.period_s, 3) for e in found if not _is_usual(e.period_s)}
     remarks = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
-    return UserCurves(names, held, points, manoeuvre.table(found), remarks)
+    return UserCurves(names, flow, points, manoeuvre.table(found), remarks)
 
 
 def _is_usual(period: float) -> bool:
