@@ -406,11 +406,11 @@ def main() -> None:
     parser.add_argument("--into", type=Path, metavar="PAGE", help="with --show: put them into a page that has marks")
     options = parser.parse_args()
     if options.show:
-        shown = artifacts.read_json(options.show)
+        speeds = artifacts.read_json(options.show)
         if options.into is None:
-            print(speed_tables.tables(shown))
+            print(speed_tables.tables(speeds))
         else:
-            speed_tables.insert(options.into, shown)
+            speed_tables.insert(options.into, speeds)
         return
     began = time.monotonic()
     try:

@@ -23,7 +23,7 @@ class Row(NamedTuple):
     english: str
     chinese: str
     best: str
-    shown: Callable[[float], str]
+    formatted: Callable[[float], str]
 
 
 def _percent(value: float) -> str:
@@ -79,7 +79,9 @@ def table(root: Path, chinese: bool = False) -> str:
     rows = []
     for row in ROWS:
         words, best = (row.chinese, row.best.replace("low", "低")) if chinese else (row.english, row.best)
-        rows.append(f"| {words} | {best} | {row.shown(main[row.figure])} | {row.shown(full(root, row.figure))} |")
+        rows.append(
+            f"| {words} | {best} | {row.formatted(main[row.figure])} | {row.formatted(full(root, row.figure))} |"
+        )
     return "\n".join(
         [head, "| --- | --- | --- | --- |", *rows, "", said.format(simulated, main["curves"], *trained), ""]
     )

@@ -30,12 +30,12 @@ def targets_table(record: Record) -> list[str]:
     lines = ["| target | level | verdict | figures that pass | worst figure |", "| --- | --- | --- | --- | --- |"]
     for target in record.targets:
         worst = target.decisive
-        shown = worst.reason or ""
+        worst_figure = worst.reason or ""
         if worst.value is not None:
-            shown = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
+            worst_figure = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
         passed = f"{target.passed} of {len(target.known)}"
         verdict, level = READ_VERDICTS[target.verdict], ALL_LEVELS[target.level]
-        lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {shown} |")
+        lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {worst_figure} |")
     return lines
 
 

@@ -37,8 +37,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 def answer(drawer: Drawer, controls: dict[str, Any]) -> tuple[float, float]:
     """s from what a browser sends to what it is sent, by the clock and of the processor."""
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    shown = generate.shown(drawer, generate.Sent(controls, None, None))
-    json.dumps(shown, cls=PlotlyJSONEncoder)
+    response = generate.outputs(drawer, generate.Sent(controls, None, None))
+    json.dumps(response, cls=PlotlyJSONEncoder)
     return time.perf_counter() - begin, time.process_time() - begin_cpu
 
 

@@ -139,8 +139,8 @@ def test_the_picture_is_a_png_of_its_size(seen: View) -> None:
 
 
 def test_the_table_has_the_users_columns_only_with_a_curve_of_theirs(drawer: Drawer, seen: View) -> None:
-    def cells(shown: html.Table) -> int:
-        return len(shown.children[0].children.children)
+    def cells(table: html.Table) -> int:
+        return len(table.children[0].children.children)
 
     assert cells(table(seen)) == 6
     assert cells(table(view(drawer(Request.checked(**CONTROLS)).curves))) == 4
@@ -218,20 +218,20 @@ def cut(effort: user_effort.Effort) -> user_effort.Effort:
     return alone(effort.flow[:80])
 
 
-def shown_of(components: Any) -> str:
+def text_of(components: Any) -> str:
     return json.dumps(components, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
 def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
-    for shown in (completion_view.shown_spirogram(stopped), completion_view.shown_loop(stopped)):
-        assert shown.user is not None
-        assert shown.untrusted is not None
-        trusted, doubted = np.isfinite(shown.user.y), np.isfinite(shown.untrusted.y)
+    for plot in (completion_view.spirogram_plot(stopped), completion_view.loop_plot(stopped)):
+        assert plot.user is not None
+        assert plot.untrusted is not None
+        trusted, doubted = np.isfinite(plot.user.y), np.isfinite(plot.untrusted.y)
         assert trusted.any()
         assert doubted.any()
         assert (trusted | doubted).all(), "what was recorded is shown whole"
         assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
-    spirogram = completion_view.shown_spirogram(stopped)
+    spirogram = completion_view.spirogram_plot(stopped)
     begin = stopped.faults[0].begin
     assert spirogram.user is not None
     assert np.nanmax(spirogram.user.x) == pytest.approx(begin, abs=0.03)
@@ -250,11 +250,11 @@ def test_faults_are_told_with_their_time_and_reason(stopped: Recovered) -> None:
 
 
 def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> None:
-    shown = completion_view.table(stopped)
-    assert [cell.children for cell in shown.children[0].children.children] == [
+    table = completion_view.table(stopped)
+    assert [cell.children for cell in table.children[0].children.children] == [
         "Index", "As recorded", "Median", "50 % interval", "90 % interval",
     ]  # fmt: skip
-    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in shown.children[1].children}
+    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in table.children[1].children}
     fvc = stopped.summary().loc["fvc"]
     assert rows["FVC"] == [
         f"{fvc['recorded']:.2f}",
@@ -266,17 +266,17 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
 
 
 def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
+    said = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
         assert words in said
-    masked = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
+    masked = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
     assert "Part of the effort is not trusted, as asked" in masked
     assert "Early end" not in masked
-    assert "within 2 years" in shown_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
+    assert "within 2 years" in text_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
 
 
 def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.completion_cards(mending, effort, WHO, None))
+    said = text_of(reconstruct.completion_cards(mending, effort, WHO, None))
     assert "No fault was found" in said
 
 
@@ -460,4 +460,4 @@ def test_a_bad_model_is_told_beside_its_curves(reconstructing: Path) -> None:
     generator.warnings = ["the figures of this model are bad"]
     bad = Drawer(generator)
     assert bad(Request.checked(**CONTROLS)).warnings == generator.warnings
-    assert "figures of this model are bad" in shown_of(page.make(bad).layout)
+    assert "figures of this model are bad" in text_of(page.make(bad).layout)

@@ -353,9 +353,9 @@ def test_a_reconstruction_is_saved_as_it_is_shown(page: Any, tmp_path: Path) -> 
         saved[what] = tmp_path / waiting.value.suggested_filename
         waiting.value.save_as(saved[what])
     assert {"time_s", "volume_l_p50", "trusted"} <= set(pd.read_csv(saved["Curves CSV"]))
-    shown = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
+    cell = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
     median = pd.read_csv(saved["Indices CSV"]).set_index("index")["median"]
-    assert f"{median['fvc']:.2f}" == shown
+    assert f"{median['fvc']:.2f}" == cell
     assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
 
 

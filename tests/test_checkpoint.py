@@ -129,7 +129,13 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
         "reconstructor",
         r"corrections\.farthest is 20\.0 in the file and 9\.0 in this code",
     ),
-    (mixture_density, "SHOWN", 5.0, "reconstructor", r"density\.shown is 4\.0 in the file and 5\.0 in this code"),
+    (
+        mixture_density,
+        "FEATURE_LIMIT_SD",
+        5.0,
+        "reconstructor",
+        r"density\.shown is 4\.0 in the file and 5\.0 in this code",
+    ),
 ]
 
 

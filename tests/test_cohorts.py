@@ -303,8 +303,8 @@ def test_the_card_says_what_it_is(made: Path, written: Written, data: Path) -> N
         "The model's own figures are not known",
     ):
         assert words in text, words
-    shown = written.participants.table()["mean"]["ratio_6_79"]
-    assert f"| 11.3 % | {100 * shown:.1f} % |" in text
+    mean = written.participants.table()["mean"]["ratio_6_79"]
+    assert f"| 11.3 % | {100 * mean:.1f} % |" in text
     names = {"efforts": columns.EFFORTS, "people.parquet": columns.PEOPLE}
     for name, described in names.items():
         schema = pyarrow.dataset.dataset(made / name, format="parquet").schema

@@ -82,8 +82,8 @@ def test_every_command_of_a_page_is_run_or_named(page: str) -> None:
 
 
 def test_the_list_has_no_command_that_no_page_shows() -> None:
-    shown = [line for page in PAGES for block in blocks(page) for line in lines(block)]
-    assert [start for start in ELSEWHERE if not any(line.startswith(start) for line in shown)] == []
+    documented = [line for page in PAGES for block in blocks(page) for line in lines(block)]
+    assert [start for start in ELSEWHERE if not any(line.startswith(start) for line in documented)] == []
 
 
 def efforts(people: int, seed: int) -> Iterator[tuple[int, pd.DataFrame]]:

@@ -45,8 +45,8 @@ def drawer(models: Path) -> Drawer:
     return Drawer(SpiroGenerator.from_checkpoint(models))
 
 
-def shown(drawer: Drawer, **change: Any) -> dict[str, Any]:
-    return generate.shown(drawer, generate.Sent(CONTROLS | change, None, None))
+def outputs(drawer: Drawer, **change: Any) -> dict[str, Any]:
+    return generate.outputs(drawer, generate.Sent(CONTROLS | change, None, None))
 
 
 def words(components: Any) -> str:
@@ -101,7 +101,7 @@ def test_where_no_effort_is_good_there_are_no_best_values() -> None:
 
 
 def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> None:
-    answer = shown(drawer, after=3)
+    answer = outputs(drawer, after=3)
     for plot in (answer["loop"], answer["spirogram"]):
         efforts = [trace for trace in plot.data if trace.line.dash is None]
         assert len(efforts) == 8 + 3

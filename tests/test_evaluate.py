@@ -195,9 +195,9 @@ def test_simulated_curves_are_nowhere_called_real(out: Path) -> None:
         re.sub(r"<style>.*?</style>|base64,[^\"]*", "", (out / "evaluate/report.html").read_text(), flags=re.S)
     )
     assert not re.search(r"\breal\b", page, flags=re.I)
-    record, shown = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
+    record, plot_data = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
     words = {}
-    for name, picture in report.judged_pictures(record, shown, {}).items():
+    for name, picture in report.judged_pictures(record, plot_data, {}).items():
         texts = [t.get_text() for t in picture().findobj(Text) if isinstance(t, Text)]
         assert not re.search(r"\breal\b", " ".join(texts), flags=re.I), name
         words[name] = texts

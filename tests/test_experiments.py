@@ -85,10 +85,10 @@ def test_a_sweep_waits_in_a_queue_and_runs_two_at_a_time(trials: Repository, swe
     models = [yaml.safe_load(lock)["stages"][END]["outs"] for lock in locks]
     assert models[0] != models[1], "each has a model of its own"
     (show,) = [c for c in block("dvc exp run --queue") if c.startswith("dvc exp show")]
-    shown = trials(*shlex.split(show))
-    columns = [cell.strip() for cell in shown.splitlines()[0].strip("|").split("|")]
+    table = trials(*shlex.split(show))
+    columns = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
     assert columns == ["Experiment", "auc", "cover", "crps", "train_cldm.lr"]
-    assert {"0.0001", "0.0003"} <= {line.strip("| ").split("|")[-1].strip() for line in shown.splitlines()}
+    assert {"0.0001", "0.0003"} <= {line.strip("| ").split("|")[-1].strip() for line in table.splitlines()}
     assert trials("git", "status", "--porcelain") == ""
 
 
@@ -126,9 +126,9 @@ def test_metrics_and_plots_are_plain_dvc(trials: Repository) -> None:
 
 def test_the_headline_figures_fit_a_terminal_without_a_line_of_failure(trials: Repository) -> None:
     """The baselines have never run here."""
-    shown = trials("dvc", "metrics", "show").splitlines()
-    assert len(shown) == 2
-    assert max(map(len, shown)) <= 120
+    printed = trials("dvc", "metrics", "show").splitlines()
+    assert len(printed) == 2
+    assert max(map(len, printed)) <= 120
     others = [name for name in runs(trials) if name not in ("aside", "main", "master")]
     trials("dvc", "exp", "remove", *others)  # what is left differs in one parameter
     (show,) = re.findall(r"`(dvc exp show --only-changed [^`]+)`", PAGE)

@@ -54,10 +54,10 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
 
 def test_about_half_of_the_examples_are_shown_some_of_the_others(table: pd.DataFrame) -> None:
     found = np.tile(sibling_efforts.siblings(table, np.arange(len(table))), (20, 1))
-    shown = sibling_efforts.some(found, np.random.default_rng(0))
-    assert ((shown == found) | (shown == NONE)).all()
-    possible, number = (found != NONE).sum(axis=1), (shown != NONE).sum(axis=1)
-    assert (number[possible > 0] > 0).mean() == pytest.approx(sibling_efforts.SHOWN, abs=0.05)
+    chosen = sibling_efforts.some(found, np.random.default_rng(0))
+    assert ((chosen == found) | (chosen == NONE)).all()
+    possible, number = (found != NONE).sum(axis=1), (chosen != NONE).sum(axis=1)
+    assert (number[possible > 0] > 0).mean() == pytest.approx(sibling_efforts.GIVEN_SHARE, abs=0.05)
     assert set(number[possible == 3]) == {0, 1, 2, 3}
 
 

@@ -29,9 +29,9 @@ CLI, EXPERIMENTS, INSTALL, NHANES, REMOTES = (
 
 def test_the_readme_is_two_screens_and_its_commands_are_those_of_the_pages() -> None:
     assert len(README.splitlines()) <= 110
-    first, shown = (lines(block) for block in blocks("README.md"))
+    first, second = (lines(block) for block in blocks("README.md"))
     assert first == ["make repro", "make test"]
-    assert set(shown) <= set(commands(CLI, "spiro info"))
+    assert set(second) <= set(commands(CLI, "spiro info"))
     (python,) = blocks("README.md", "python")
     (longer,) = blocks("docs/reference/index.md", "python")
     code = [line.partition("  #")[0] for line in python.splitlines() if line and "import" not in line]
@@ -114,7 +114,7 @@ def first_page(folder: Path, command: list[str]) -> str:
             assert served.stdout is not None
             address = served.stdout.readline().split()[0]
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address) as answer:
-                shown = answer.read().decode()
+                page = answer.read().decode()
         finally:
             served.send_signal(signal.SIGINT)
             try:
@@ -122,7 +122,7 @@ def first_page(folder: Path, command: list[str]) -> str:
             finally:
                 served.kill()
         assert ended == 0
-    return shown
+    return page
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:

@@ -32,7 +32,7 @@ def sent(data: bytes | None = None, post: bytes | None = None, **other: Any) -> 
 
 def report(drawer: Drawer, given: session.Sent, choices: dict[str, Any]) -> str:
     """The page in its frame."""
-    (frame,) = session.shown(drawer, given, choices)
+    (frame,) = session.report_frame(drawer, given, choices)
     return str(frame.to_plotly_json()["props"]["srcDoc"])
 
 
@@ -78,7 +78,7 @@ def test_the_page_shows_who_decided_and_why(drawer: Drawer) -> None:
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_line(drawer: Drawer, data: bytes, choices: dict, said: str) -> None:
-    told = session.shown(drawer, sent(data), CHOICES | {"counting": []} | choices)
+    told = session.report_frame(drawer, sent(data), CHOICES | {"counting": []} | choices)
     assert said in str(told)
     nothing, alerts = session.saved(drawer, sent(data), CHOICES | {"counting": []} | choices, "pdf")
     assert said in str(alerts)

@@ -74,10 +74,10 @@ time = np.arange(1, curves.points[best] + 1) * 0.01 - t0  # of each sample's end
 volume = np.cumsum(curves.flow[best, : curves.points[best]]) * 0.01
 figure = Figure(figsize=(9.6, 3.8), layout="constrained")
 ax = figure.subplots()
-shown = (others.time >= 0) & (others.time < 6)
+plotted = (others.time >= 0) & (others.time < 6)
 for low, high in ((5, 95), (25, 75)):
-    band = np.nanpercentile(others.volume[:, shown], [low, high], axis=0)
-    ax.fill_between(others.time[shown], *band, color="tab:blue", alpha=0.2, label=f"drawn, {low} to {high} %")
+    band = np.nanpercentile(others.volume[:, plotted], [low, high], axis=0)
+    ax.fill_between(others.time[plotted], *band, color="tab:blue", alpha=0.2, label=f"drawn, {low} to {high} %")
 ax.plot(time, volume, color="tab:red", label="own")
 ax.set(xlabel="time (s)", ylabel="volume (L)", xlim=(0, 6))
 ax.legend()

@@ -7,13 +7,13 @@ from dash import html
 from numpy.typing import NDArray
 
 from spiro_diffusion.app.table import number
-from spiro_diffusion.app.view import BEFORE_S, Band, Line, Shown, beyond, label, loop, loop_band, thinned
+from spiro_diffusion.app.view import BEFORE_S, Band, CurvePlot, Line, beyond, label, loop, loop_band, thinned
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.physiology.faults import Fault
 from spiro_diffusion.reconstruction.completion import PERCENTILES, Recovered
 
-SHOWN_S = (4.0, 12.0)  # the time axis ends a second after the longest draw, between these
+AXIS_END_S = (4.0, 12.0)  # the time axis ends a second after the longest draw, between these
 COLUMNS = {"As recorded": "recorded", "Median": "median"}
 INTERVALS = (50, 90)  # %
 NOTE = (
@@ -22,7 +22,7 @@ NOTE = (
 )
 
 
-def shown_loop(recovered: Recovered) -> Shown:
+def loop_plot(recovered: Recovered) -> CurvePlot:
     """Flow against volume: percentiles of the draws, and what was recorded, trusted or not."""
     ends = spirometry.end_of_flow(recovered.flow)
     loops = [loop(flow[:end]) for flow, end in zip(recovered.flow, ends, strict=True) if end]
@@ -31,7 +31,7 @@ def shown_loop(recovered: Recovered) -> Shown:
     right, top = (max(float(values.max()) for values in part) for part in zip(*loops, line, strict=True))
     bottom = math.floor(min(0.0, float(line.y.min())))
     trusted = recovered.trusted[:end]
-    return Shown(
+    return CurvePlot(
         lines=[],
         band=loop_band(loops, right),
         user=_where(line, trusted),
@@ -42,17 +42,17 @@ def shown_loop(recovered: Recovered) -> Shown:
     )
 
 
-def shown_spirogram(recovered: Recovered) -> Shown:
+def spirogram_plot(recovered: Recovered) -> CurvePlot:
     """Volume against time: percentiles of the draws, and what was recorded, trusted or not."""
     longest = float(np.nanmax(recovered.indices["fet"], initial=0.0))
-    last = min(max(math.ceil(longest + 1), SHOWN_S[0]), SHOWN_S[1])
+    last = min(max(math.ceil(longest + 1), AXIS_END_S[0]), AXIS_END_S[1])
     end = _end(recovered)
     kept = thinned(recovered.time)
     kept = kept[recovered.time[kept] <= last]
     volume = spirometry.volume(recovered.measured[None])[0, :end]
     line = Line(recovered.time[:end], volume)
     trusted = recovered.trusted[:end]
-    return Shown(
+    return CurvePlot(
         lines=[],
         band=Band(recovered.time[kept], np.percentile(recovered.volume[:, kept], PERCENTILES, axis=0)),
         user=_where(line, trusted),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.app.view import (
     BEFORE_S,
-    SHOWN_S,
+    PLOTTED_S,
     Limit,
     Line,
     beyond,
@@ -34,7 +34,7 @@ from spiro_diffusion.sessions.records import Phase
 
 Floats = NDArray[np.floating]
 
-SHOWN = ("fev1", "fvc", "ratio", "pef")
+TABLE_INDICES = ("fev1", "fvc", "ratio", "pef")
 REPEATED = ("fev1", "fvc")  # the indices whose repeatability ATS/ERS requires
 GLI = ("fev1", "fvc", "ratio")
 STILL_LPS = 0.02  # flow below it is none, before an effort begins
@@ -81,8 +81,8 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class DrawnSession:
-    """A session of a `subject`: `efforts` (phase, number, grade, best, faults, and SHOWN: a row an effort), rows of
-    best values, the patterns of each phase's.
+    """A session of a `subject`: `efforts` (phase, number, grade, best, faults, and TABLE_INDICES: a row an effort),
+    rows of best values, and the patterns of each phase's.
     """
 
     subject: str
@@ -111,7 +111,7 @@ def drawn_session(curves: Curves) -> DrawnSession:
     person, efforts = curves.people.iloc[0], _efforts(curves)
     age, height, sex = float(person["age"]), float(person["height"]), int(person["sex"])
     known = {name: reference.gli_global(name, age, height, sex) for name in GLI}
-    rows = [_row(name, efforts, known.get(name), age) for name in SHOWN]
+    rows = [_row(name, efforts, known.get(name), age) for name in TABLE_INDICES]
     best = {phase: {row.name: row.best[phase] for row in rows if phase in row.best} for phase in PHASES.values()}
     fev1, fvc = (float(known[name].lln) for name in REPEATED)
     return DrawnSession(
@@ -158,7 +158,7 @@ def _efforts(curves: Curves) -> pd.DataFrame:
             "counts": counts,
             "best": ats_ers.best_efforts(table["fev1"], table["fvc"], after, counts),
             "faults": faults,
-            **{name: table[name] for name in SHOWN},
+            **{name: table[name] for name in TABLE_INDICES},
         }
     )
 
@@ -225,4 +225,4 @@ def _spirograms(curves: Curves, efforts: pd.DataFrame, fev1: float, fvc: float) 
     ends = spirometry.end_of_flow(curves.flow)
     lines = [Line(time[kept <= end], row[kept <= end]) for row, end in zip(volume, ends, strict=True)]
     top = beyond(max(fvc, float(volume.max())), 0.5)
-    return Plot(_strokes(lines, efforts), spirogram_limits(fev1, fvc), (-BEFORE_S, SHOWN_S), (0.0, top))
+    return Plot(_strokes(lines, efforts), spirogram_limits(fev1, fvc), (-BEFORE_S, PLOTTED_S), (0.0, top))

@@ -5,7 +5,7 @@ from typing import Any
 from dash import html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app.drawn_session import SHOWN, DrawnSession, Row
+from spiro_diffusion.app.drawn_session import TABLE_INDICES, DrawnSession, Row
 from spiro_diffusion.app.table import ABSENT, number
 from spiro_diffusion.app.view import label
 from spiro_diffusion.core.vocabulary import INDICES
@@ -112,20 +112,23 @@ def _efforts(session: DrawnSession) -> html.Table:
     several, body = (session.efforts["phase"] == "post").any(), []
     for phase, some in session.efforts.groupby("phase", sort=False):
         if several:
-            title = html.Th(TITLES[phase], colSpan=2 + len(SHOWN), scope="rowgroup")  # type: ignore[index]
+            title = html.Th(TITLES[phase], colSpan=2 + len(TABLE_INDICES), scope="rowgroup")  # type: ignore[index]
             body.append(html.Tr(title, className="group"))
         for _, effort in some.iterrows():
             best = bool(effort["best"])
             words = [*(["best"] if best else []), *([str(effort["faults"])] if effort["faults"] else [])]
             head = html.Th([f"{effort['number']} ", html.Small("; ".join(words))], scope="row")
-            values = [html.Td(number(effort[name], INDICES[name].decimals)) for name in SHOWN]
+            values = [html.Td(number(effort[name], INDICES[name].decimals)) for name in TABLE_INDICES]
             look = f"{phase} best" if best else str(phase)
             body.append(html.Tr([head, html.Td(str(effort["grade"])), *values], className=look))
     return html.Table([_head(["Effort", "Grade"]), html.Tbody(body)], className="indices session-efforts")
 
 
 def _head(first: list[str]) -> html.Thead:
-    titles: list[Any] = [*first, *([label(INDICES[name]), " ", html.Small(INDICES[name].unit)] for name in SHOWN)]
+    titles: list[Any] = [
+        *first,
+        *([label(INDICES[name]), " ", html.Small(INDICES[name].unit)] for name in TABLE_INDICES),
+    ]
     return html.Thead(html.Tr([html.Th(title, scope="col") for title in titles]))
 
 

@@ -29,7 +29,7 @@ from spiro_diffusion.generation.columns import INSPIRED
 from spiro_diffusion.generation.drawn_curves import counted
 
 DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
-SHOWN = ("loop", "spirogram", "table", "subject", "legend", "hint", "notes")  # with the property that is set
+OUTPUTS = ("loop", "spirogram", "table", "subject", "legend", "hint", "notes")  # with the property that is set
 LEGEND = {
     "line": f"single curves (at most {requests.LINES})",
     "narrow": "25–75 %",
@@ -73,15 +73,15 @@ def connect(app: Dash, drawer: Drawer) -> None:
 
     @app.callback(
         output={
-            name: Output(f"{KEY}-{name}", "figure" if name in ("loop", "spirogram") else "children") for name in SHOWN
+            name: Output(f"{KEY}-{name}", "figure" if name in ("loop", "spirogram") else "children") for name in OUTPUTS
         },
         inputs=sent(Input),
     )
     def show(**values: Any) -> dict[str, Any]:
         try:
-            return shown(drawer, Sent(**values))
+            return outputs(drawer, Sent(**values))
         except SpiroError as error:
-            return dict.fromkeys(SHOWN, no_update) | {"notes": [alert(str(error))]}
+            return dict.fromkeys(OUTPUTS, no_update) | {"notes": [alert(str(error))]}
 
     upload.connect(app, KEY)
     app.clientside_callback(
@@ -111,8 +111,8 @@ def connect(app: Dash, drawer: Drawer) -> None:
 PANEL = Panel(KEY, "Curves for a person", layout, connect)
 
 
-def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
-    """The plots, tables and texts of a request, by SHOWN.
+def outputs(drawer: Drawer, sent: Sent) -> dict[str, Any]:
+    """The plots, tables and texts of a request, by OUTPUTS.
 
     Raises SpiroError where it cannot be drawn.
     """
@@ -143,7 +143,7 @@ def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
 def saved(drawer: Drawer, sent: Sent, what: str) -> Any:
     """What is downloaded: curves, indices or the picture.
 
-    Raises SpiroError as `shown` does.
+    Raises SpiroError as `outputs` does.
     """
     drawn, seen = _seen(drawer, sent)
     name = Request.checked(**sent.controls).name
@@ -168,7 +168,7 @@ def _seen(drawer: Drawer, sent: Sent) -> tuple[Drawn, View | DrawnSession]:
 
 def _results() -> Component:
     plots = [controls.plot("Flow–volume", id=f"{KEY}-loop"), controls.plot("Volume–time", id=f"{KEY}-spirogram")]
-    shown = [
+    plot_parts = [
         headed(html.H3(id=f"{KEY}-subject"), html.Div(id=f"{KEY}-legend")),
         html.Div(id=f"{KEY}-notes", role="status"),
         html.Div(plots, className="plots"),
@@ -180,7 +180,7 @@ def _results() -> Component:
         html.P(id=f"{KEY}-hint", className="hint"),
         dcc.Download(id=f"{KEY}-download"),
     ]
-    return html.Div([card(shown), card(indices)], className="results")
+    return html.Div([card(plot_parts), card(indices)], className="results")
 
 
 def judged(seen: View) -> list[Component]:

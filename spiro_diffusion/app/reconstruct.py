@@ -121,12 +121,12 @@ def _file(drawer: Drawer, reconstruction: Reconstruction, button: str) -> Any:
 
 def _results(reconstruction: Reconstruction) -> list[Component]:
     result, warnings = reconstruction
-    loop, spirogram = completion_view.shown_loop(result), completion_view.shown_spirogram(result)
+    loop, spirogram = completion_view.loop_plot(result), completion_view.spirogram_plot(result)
     plots = [
         controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(loop)),
         controls.plot("Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(spirogram)),
     ]
-    shown = [
+    plot_parts = [
         headed(f"{len(result.flow)} full efforts that fit yours", controls.legend(LEGEND)),
         *(note(text) for text in warnings),
         *(note(completion_view.found(fault)) for fault in result.faults),
@@ -138,4 +138,4 @@ def _results(reconstruction: Reconstruction) -> list[Component]:
         html.Div(completion_view.table(result), className="scroll"),
         html.P(completion_view.NOTE, className="hint"),
     ]
-    return [card(shown), card(indices)]
+    return [card(plot_parts), card(indices)]

@@ -147,7 +147,7 @@ def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
         prevent_initial_call=True,
     )
     def show(made: dict[str, Any], **choices: Any) -> Any:
-        return shown(drawer, Sent(**made), choices)
+        return report_frame(drawer, Sent(**made), choices)
 
     @app.callback(
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
@@ -222,7 +222,7 @@ def _labels(session: Session) -> list[str]:
     return labels
 
 
-def shown(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Component]:
+def report_frame(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Component]:
     """The page in a frame, or why there is none."""
     if not any(sent.files.values()):
         return []

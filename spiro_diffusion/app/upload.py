@@ -90,8 +90,10 @@ def read(file: dict[str, str] | None, btps: Any) -> tuple[list | None, list, int
         found = user_effort.read_upload(file["contents"], file["name"], requests.btps(btps))
     except SpiroError as error:
         return None, [], None, "absent", [alert(str(error))]
-    options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-    summary = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    options = [{"label": name[: user_effort.MOST_NAME_LENGTH], "value": i} for i, name in enumerate(found.names)]
+    summary = (
+        f"{file['name'][: user_effort.MOST_NAME_LENGTH]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    )
     notes = [html.P(summary), *(note(text) for text in found.notes)]
-    shown = "control" if len(options) > 1 else "absent"
-    return user_effort.to_store(found), options, user_effort.best(found), shown, notes
+    visibility = "control" if len(options) > 1 else "absent"
+    return user_effort.to_store(found), options, user_effort.best(found), visibility, notes

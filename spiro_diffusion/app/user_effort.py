@@ -15,7 +15,7 @@ from spiro_diffusion.user_curves import UserCurves, read
 
 MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
 MOST_EFFORTS = 20  # a session has eight
-NAME_SHOWN = 60  # characters of a file's or a curve's name
+MOST_NAME_LENGTH = 60  # characters of a file's or a curve's name
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ def read_upload(contents: str, file: str, btps: float | None = None) -> UserCurv
 
     Raises SpiroError as `user_curves.read` does, and where the file or its curves are too many.
     """
-    file = file[:NAME_SHOWN]
+    file = file[:MOST_NAME_LENGTH]
     try:
         content = base64.b64decode(contents.partition(",")[2], validate=True)
     except (binascii.Error, ValueError):
@@ -65,10 +65,10 @@ def best(curves: UserCurves) -> int:
 
 def to_store(curves: UserCurves) -> list[dict[str, Any]]:
     """What the browser keeps of each effort: its name, flow to 0.01 mL/s, what its record shows (None for NaN)."""
-    shown = curves.record.astype(object).where(curves.record.notna(), None).to_dict(orient="records")
+    records = curves.record.astype(object).where(curves.record.notna(), None).to_dict(orient="records")
     return [
-        {"name": name[:NAME_SHOWN], "flow": flow.round(5).tolist(), "record": record}
-        for name, flow, record in zip(curves.names, curves.curves(), shown, strict=True)
+        {"name": name[:MOST_NAME_LENGTH], "flow": flow.round(5).tolist(), "record": record}
+        for name, flow, record in zip(curves.names, curves.curves(), records, strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ from spiro_diffusion.user_curves.tables import Person, person_table
 Floats = NDArray[np.floating]
 
 PERCENTILES = (5, 25, 50, 75, 95)
-SHOWN_S = 12.0  # of a curve against time: later volume hardly changes
+PLOTTED_S = 12.0  # of a curve against time: later volume hardly changes
 BEFORE_S = 0.5  # shown before time zero
 VOLUME_STEP_L = 0.02  # of the band of flow against volume
 FINE_S, COARSE = 1.0, 10  # lines keep each 10 ms until FINE_S after time zero, each 100 ms (4 pixels) after
@@ -51,7 +51,7 @@ class Limit(NamedTuple):
     y: tuple[float, float]
 
 
-class Shown(NamedTuple):
+class CurvePlot(NamedTuple):
     """One plot: some of the generated curves, the band of all, the user's curve, GLI Global's limits, the ends of both
     axes; of the user's curve what is not trusted.
     """
@@ -95,8 +95,8 @@ class View:
 
     subject: str
     n: int
-    loop: Shown
-    spirogram: Shown
+    loop: CurvePlot
+    spirogram: CurvePlot
     rows: list[Row]
     user: pd.Series | None
 
@@ -134,7 +134,7 @@ def loop_band(loops: list[Line], last: float) -> Band:
     return Band(at, np.percentile(flows, PERCENTILES, axis=0))
 
 
-def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> Shown:
+def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> CurvePlot:
     ends = spirometry.end_of_flow(curves.flow)
     loops = [loop(flow[:end].astype(np.float64)) for flow, end in zip(curves.flow, ends, strict=True) if end]
     mine = loop(effort.flow) if effort else None
@@ -143,7 +143,7 @@ def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> Shown:
     top = max(float(line.y.max()) for line in every)
     bottom = min(0.0, float(mine.y.min())) if mine else 0.0
     ceiling = beyond(top, 1.0)
-    return Shown(
+    return CurvePlot(
         lines=[thin_loop(line, curves.time) for line in loops[:LINES]],
         band=loop_band(loops, right),
         user=mine,
@@ -153,17 +153,17 @@ def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> Shown:
     )
 
 
-def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: float) -> Shown:
+def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: float) -> CurvePlot:
     kept = thinned(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
     ends = spirometry.end_of_flow(curves.flow)
     mine = None
     if effort:
         axis = np.arange(len(effort.flow) + 1) * spirometry.SAMPLE_PERIOD_S - _time_zero(effort)
-        shown = (axis >= -BEFORE_S) & (axis <= SHOWN_S)
-        mine = Line(axis[shown], spirometry.volume(effort.flow[None])[0][shown])
+        in_range = (axis >= -BEFORE_S) & (axis <= PLOTTED_S)
+        mine = Line(axis[in_range], spirometry.volume(effort.flow[None])[0][in_range])
     top = max(fvc, float(volume.max()), float(mine.y.max()) if mine else 0.0)
-    return Shown(
+    return CurvePlot(
         lines=[
             Line(time[kept <= end][::2], row[kept <= end][::2])
             for row, end in zip(volume[:LINES], ends[:LINES], strict=True)
@@ -171,7 +171,7 @@ def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: flo
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
         user=mine,
         limits=spirogram_limits(fev1, fvc),
-        x=(-BEFORE_S, SHOWN_S),
+        x=(-BEFORE_S, PLOTTED_S),
         y=(0.0, beyond(top, 0.5)),
     )
 
@@ -192,7 +192,7 @@ def spirogram_limits(fev1: float, fvc: float) -> list[Limit]:
     """Those of FEV1 and of FVC (L), at the times at which they are read."""
     return [
         Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
-        Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
+        Limit(_words("fvc", fvc), (PLOTTED_S / 2, PLOTTED_S), (fvc, fvc)),
     ]
 
 
@@ -211,7 +211,7 @@ def thin_loop(line: Line, time: Floats) -> Line:
 def thinned(time: Floats) -> NDArray[np.int64]:
     """Samples of the 10 ms axis that lines are drawn through."""
     fine = int((time < FINE_S).sum())
-    return np.concatenate([np.arange(fine), np.arange(fine, int((time <= SHOWN_S).sum()), COARSE)])
+    return np.concatenate([np.arange(fine), np.arange(fine, int((time <= PLOTTED_S).sum()), COARSE)])
 
 
 def beyond(value: float, step: float) -> float:

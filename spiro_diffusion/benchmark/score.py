@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.benchmark import protocol, submission
 from spiro_diffusion.benchmark.protocol import RESAMPLES, SEED, Source, Task
 from spiro_diffusion.core.artifacts import read_json
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.evaluation import (
     candidates,
     conditional,
@@ -86,7 +86,7 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
 
 def _taken(name: str) -> SpiroError:
-    return SpiroError(f"--name {shown(name)}: is another row's name, or none for a table; choose another")
+    return SpiroError(f"--name {printable(name)}: is another row's name, or none for a table; choose another")
 
 
 def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
@@ -126,8 +126,8 @@ def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) ->
         people = people.reset_index(drop=True)
         return measured.draw(lambda some, *_: signals[some.index], people, draws, seed, "measured", first)
 
-    shown_curves, measured_curves = measure(curves.signals[~again], real.held_out.people, SEED)
-    return Candidate(shown_curves, measured_curves, measure(as_a, best, SEED + 1)[1])
+    requested_curves, measured_curves = measure(curves.signals[~again], real.held_out.people, SEED)
+    return Candidate(requested_curves, measured_curves, measure(as_a, best, SEED + 1)[1])
 
 
 def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:

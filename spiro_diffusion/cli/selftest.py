@@ -38,19 +38,19 @@ def selftest(
         records = [(record.flow, record.period_s) for record in user_curves.read_records(syringe, btps=1.0)]
         found = syringe_check.check(records, volume, btps)
         text, failed = found.markdown(volume), bool(found.faults)
-        shown = text
+        printed = text
     else:
         results = checks.known_waveforms() if folder is None else checks.standard_waveforms(folder)
         tested = "the built-in waveforms" if folder is None else f"the waveforms of {folder.name}"
         text, failed = checks.report(results, tested), any(result.beyond() for result in results)
-        shown = checks.report(results, tested, every=False)
+        printed = checks.report(results, tested, every=False)
     if page is not None:
         with atomic(page) as part:
             part.write_text(text, encoding="utf-8")
-    typer.echo(shown, nl=False)
+    typer.echo(printed, nl=False)
     if page is not None:
         wrote([page])
-    elif shown != text:
+    elif printed != text:
         tell("every measurement: --page FILE writes the whole report")
     if failed:
         raise SpiroError("beyond a limit; see the table")

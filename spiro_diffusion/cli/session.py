@@ -11,7 +11,7 @@ import typer
 from spiro_diffusion.cli.options import MODELS, Btps, Models, Subject
 from spiro_diffusion.cli.program import command
 from spiro_diffusion.cli.screen import print_table, say, tell, warn, wrote
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES, SEXES
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Reading:
         for text in self.header or ():
             name, found, value = text.partition("=")
             if name not in HEADER or not found:
-                raise SpiroError(f"--header {shown(text, 60)}: give one of {', '.join(HEADER)}, as drug=salbutamol")
+                raise SpiroError(f"--header {printable(text, 60)}: give one of {', '.join(HEADER)}, as drug=salbutamol")
             given[name] = value.strip()
         return Header(**given)
 
@@ -108,8 +108,8 @@ class Reading:
         match = re.fullmatch(f"{number},{number}(?:,{number})?", self.previous)
         if match is None:
             raise SpiroError(
-                f"--previous {shown(self.previous, 40)}: give FEV1 in L and age in years, of the young also height in "
-                "cm, as 2.90,44.5 or 1.90,9.5,135"
+                f"--previous {printable(self.previous, 40)}: give FEV1 in L and age in years, of the young also height "
+                "in cm, as 2.90,44.5 or 1.90,9.5,135"
             )
         return Previous(float(match[1]), float(match[2]), float(match[3]) if match[3] else None)
 
@@ -128,7 +128,7 @@ class Reading:
             (self.best, best_values.CONVENTIONS, "best"),
         ):
             if value not in allowed:
-                raise SpiroError(f"--{option} {shown(value, 40)}: expected one of {', '.join(allowed)}")
+                raise SpiroError(f"--{option} {printable(value, 40)}: expected one of {', '.join(allowed)}")
         visit = Visit(self.headers(), self.slow_vc, self.earlier(), self.decisions())
         post = None if self.post is None else read(self.post, btps=btps)
         session = reading.session_of(curves, person, visit, post=post)
@@ -259,14 +259,14 @@ def sessions(
     from spiro_diffusion.sessions import page  # noqa: PLC0415
 
     if pages not in PAGES:
-        raise SpiroError(f"--pages {shown(pages, 20)}: expected one of {', '.join(PAGES)}")
+        raise SpiroError(f"--pages {printable(pages, 20)}: expected one of {', '.join(PAGES)}")
     made = None
     if pages != PAGES[-1]:
         page.checked(Path(f"page.{pages}"), sheet.language, sheet.paper)
         made = whole.Pages(f".{pages}", f"{sheet.language}, {sheet.paper}", sheet.write)
     found = whole.read_folder(folder, people, out, btps=btps, pages=made)
     for name, why in found.failed:
-        say(f"{shown(name, 60)}: {why}")
+        say(f"{printable(name, 60)}: {why}")
     tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
     wrote([out / TABLE])
     if found.failed:

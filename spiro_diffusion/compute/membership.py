@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import rendezvous
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 NAMES = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"
 REMEDY = (
@@ -56,7 +56,7 @@ class Member(NamedTuple):
 def _number(name: str, least: int, largest: int) -> int:
     text = os.environ[name]
     if not text.strip().isdecimal() or not least <= int(text) <= largest:
-        raise SpiroError(f"{name} is {shown(text)} in the environment; expected {least} to {largest}: {REMEDY}")
+        raise SpiroError(f"{name} is {printable(text)} in the environment; expected {least} to {largest}: {REMEDY}")
     return int(text)
 
 

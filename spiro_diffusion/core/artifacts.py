@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 if sys.platform == "win32":
     import msvcrt
@@ -181,7 +181,7 @@ def read_npz(path: Path) -> dict[str, NDArray]:
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise SpiroError(f"{path}: not a readable .npz file ({shown(error, 200)}); make it again") from None
+        raise SpiroError(f"{path}: not a readable .npz file ({printable(error, 200)}); make it again") from None
 
 
 @contextlib.contextmanager

@@ -35,10 +35,10 @@ OF_INTERVALS = ("coverage_90", "interval_score")  # what is reported of a baseli
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
 LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
-SHOWN = 4  # efforts of the page
-SHOWN_CUTS_S = (1.0, 2.0)
-SHOWN_DRAWS = 100
-SHOWN_PERCENTILES = (5, 25, 75, 95)
+EXAMPLES = 4  # efforts of the page
+EXAMPLE_CUTS_S = (1.0, 2.0)
+EXAMPLE_DRAWS = 100
+EXAMPLE_PERCENTILES = (5, 25, 75, 95)
 
 
 def judge(
@@ -207,22 +207,22 @@ def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def shown(model: Reconstructor, held_out: Efforts, seed: int) -> dict[str, NDArray]:
+def example_arrays(model: Reconstructor, held_out: Efforts, seed: int) -> dict[str, NDArray]:
     """Arrays of some held-out efforts cut short, for the page: of `efforts` e their `age` (years), `sex` (1, 2),
     `ratio` (FEV1/FVC) and `volume` (e, edges) L as it was, and for each of `cut_s` the `bands` (cuts, e, percentiles,
     edges) of the volume drawn; NaN where an effort ended before the cut."""
-    few = np.linspace(0, len(held_out.signals) - 1, min(SHOWN, len(held_out.signals))).astype(int)
+    few = np.linspace(0, len(held_out.signals) - 1, min(EXAMPLES, len(held_out.signals))).astype(int)
     order = np.argsort((held_out.people["fev1"] / held_out.people["fvc"]).to_numpy())[few]  # from obstructed to not
     signals, people = held_out.signals[order], held_out.people.iloc[order]
-    shape = len(SHOWN_CUTS_S), len(order), len(SHOWN_PERCENTILES), time_grid.N_SAMPLES + 1
+    shape = len(EXAMPLE_CUTS_S), len(order), len(EXAMPLE_PERCENTILES), time_grid.N_SAMPLES + 1
     bands = np.full(shape, np.nan, dtype=np.float32)
-    for number, at_s in enumerate(SHOWN_CUTS_S):
+    for number, at_s in enumerate(EXAMPLE_CUTS_S):
         case = cut(signals, people, at_s)
-        curves = model.plain(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed).flow()
-        volumes = time_grid.volume(curves).reshape(len(case.rows), SHOWN_DRAWS, -1)
-        bands[number, case.rows] = np.percentile(volumes, SHOWN_PERCENTILES, axis=1).swapaxes(0, 1)
+        curves = model.plain(case.signals, case.trusted, case.people, EXAMPLE_DRAWS, seed).flow()
+        volumes = time_grid.volume(curves).reshape(len(case.rows), EXAMPLE_DRAWS, -1)
+        bands[number, case.rows] = np.percentile(volumes, EXAMPLE_PERCENTILES, axis=1).swapaxes(0, 1)
     return {
-        "cut_s": np.array(SHOWN_CUTS_S),
+        "cut_s": np.array(EXAMPLE_CUTS_S),
         "age": people["age"].to_numpy(float),
         "sex": people["sex"].to_numpy(np.int64),
         "ratio": (people["fev1"] / people["fvc"]).to_numpy(float),

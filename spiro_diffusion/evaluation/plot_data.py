@@ -30,7 +30,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES_OF = ("fev1", "fvc", "pef")
 
 
-def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Measured, seed: int) -> Arrays:
+def plot_arrays(real: Real, candidate: Candidate, sessions: SessionSampler, again: Measured, seed: int) -> Arrays:
     """All arrays.
 
     Args:
@@ -47,7 +47,7 @@ def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Mea
     }
 
 
-def people_shown(held_out: Measured) -> list[Measured]:
+def example_people(held_out: Measured) -> list[Measured]:
     """The efforts before the bronchodilator of the held-out participants nearest to the ages and sexes in PEOPLE."""
     people = held_out.people
     best = people[people["best"]]
@@ -68,7 +68,7 @@ def people_shown(held_out: Measured) -> list[Measured]:
 
 def _people(held_out: Measured, sessions: SessionSampler, seed: int) -> Arrays:
     """Efforts of some held-out people, and a session of one lung with as many efforts for each of them."""
-    chosen = people_shown(held_out)
+    chosen = example_people(held_out)
     efforts = join([held_out.take(np.empty(0, np.int64)), *chosen])
     drawn = of_sampler(sessions, efforts.people, seed) if chosen else efforts
     result: Arrays = {

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.sniff import HEAD, TABLES, Kind, kind, page_title
 
 LARGEST = 2 << 30  # bytes unpacked; four times the largest file of the CDC (spxraw_g.sas7bdat, 0.45 GB)
@@ -60,7 +60,7 @@ def _damage_reported() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        reason = shown(str(error) or "it ends too early", 80)
+        reason = printable(str(error) or "it ends too early", 80)
         raise SpiroError(f"is a damaged archive ({reason}); fetch it again") from None
 
 
@@ -112,7 +112,7 @@ def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
                     tables.append(member)
         members = tables or members
     if len(members) != 1:
-        names = ", ".join(shown(member.filename, 40) for member in members[:3]) or "nothing"
+        names = ", ".join(printable(member.filename, 40) for member in members[:3]) or "nothing"
         raise SpiroError(f"is a zip of {len(members)} files ({names}); one table is expected")
     return members[0]
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 HEAD = 1 << 16  # bytes that `sniff` needs; a line is no longer
 MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
@@ -114,7 +114,7 @@ def first_names(head: bytes) -> list[str]:
 
 def listed(names: Sequence[str]) -> str:
     """Names of columns in words, the first eight of them and each cut to 40 characters."""
-    message = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    message = ", ".join(printable(name, 40) for name in names[:8]) or "none"
     return message + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
@@ -142,5 +142,5 @@ def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=options.get("names"))
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        message = shown(" ".join(str(error).split()), 200)
+        message = printable(" ".join(str(error).split()), 200)
         raise SpiroError(f"{where}: not a readable CSV table ({message})") from None

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.column import Column
 from spiro_diffusion.formats.repair_log import Findings
 from spiro_diffusion.formats.sniff import HEAD
@@ -263,7 +263,7 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
                 done += len(frame)
                 yield frame
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
-            reason = shown(" ".join(str(error).split()), 80)
+            reason = printable(" ".join(str(error).split()), 80)
             raise SpiroError(f"is a damaged SAS7BDAT ({reason}); fetch it again") from None
     if done != announced:
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spiro_diffusion.core.artifacts import TOKEN_BYTES, atomic
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.generation.drawn_curves import CHUNK, Curves, Grid, piece, sampled
 from spiro_diffusion.physiology import time_grid
 
@@ -28,7 +28,7 @@ def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> lis
         if endings and path.suffix.lower() not in endings:
             raise SpiroError(f"{path}: ending {path.suffix!r} is not known; expected {', '.join(endings)}")
         if len(path.name.encode()) > LONGEST_NAME:
-            raise SpiroError(f"{shown(path.name)}: the name has more than {LONGEST_NAME} bytes; give a shorter one")
+            raise SpiroError(f"{printable(path.name)}: the name has more than {LONGEST_NAME} bytes; give a shorter one")
         if path.is_dir():
             raise SpiroError(f"{path}: is a folder; name a file")
         if path.exists() and not path.is_file():

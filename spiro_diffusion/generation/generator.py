@@ -17,7 +17,7 @@ from spiro_diffusion.compute.graphs import Graph, Step
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, volumes
 from spiro_diffusion.models.edm import Denoiser, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
@@ -110,7 +110,7 @@ class Generator:
         """
         defaults = self.cldm.config.sampling
         if sampler not in (None, *SAMPLERS):
-            raise SpiroError(f"sampler is {shown(sampler)}; expected one of {', '.join(SAMPLERS)}")
+            raise SpiroError(f"sampler is {printable(sampler)}; expected one of {', '.join(SAMPLERS)}")
         size = max(1, (batch or BATCH[self.runtime.device.type]) // defaults.noise_block) * defaults.noise_block
         request = Request(
             len(people), draws, seed, sampler or defaults.sampler, steps or defaults.steps, guidance, size

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.conditions import Given
 from spiro_diffusion.physiology import reference
@@ -111,11 +111,13 @@ def parse(name: str, given: Given | Known) -> Known:
     else:
         ends = (given,)
     if not 1 <= len(ends) <= 2 or all(_open(end) for end in ends):
-        raise SpiroError(f"{name} is {shown(given)}; {EXPECTED}")
+        raise SpiroError(f"{name} is {printable(given)}; {EXPECTED}")
     read = [None if _open(end) else _end(name, end) for end in ends]
     units = {end[1] for end in read if end is not None}
     if len(units) > 1:
-        raise SpiroError(f"{name} is {shown(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
+        raise SpiroError(
+            f"{name} is {printable(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)"
+        )
     low = -math.inf if read[0] is None else read[0][0]
     high = math.inf if read[-1] is None else read[-1][0]
     return _possible(name, Known(low, high, units.pop()))
@@ -131,7 +133,7 @@ def _end(name: str, end: str | float | None) -> tuple[float, Unit]:
         found = form.fullmatch(text)
         if found and math.isfinite(float(found[1])):
             return float(found[1]), unit  # type: ignore[return-value]
-    raise SpiroError(f"{name} is {shown(end)}; {EXPECTED}")
+    raise SpiroError(f"{name} is {printable(end)}; {EXPECTED}")
 
 
 def _possible(name: str, known: Known) -> Known:

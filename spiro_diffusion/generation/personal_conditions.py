@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import CYCLES, ETHNICITIES
 from spiro_diffusion.models import conditioning
 
@@ -81,7 +81,7 @@ def _read(table: pd.DataFrame, name: str, function: Callable[[str], Any]) -> Any
             read.append(None if pd.isna(cell) else function(str(cell).strip()))
         except ValueError as error:
             where = "" if len(table) == 1 else f" in row {row + 1}"
-            raise SpiroError(f"{name} is {shown(cell)}{where}; {error}") from None
+            raise SpiroError(f"{name} is {printable(cell)}{where}; {error}") from None
     return read if name == "cycle" else np.array([np.nan if value is None else value for value in read], dtype=float)
 
 

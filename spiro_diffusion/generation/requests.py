@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.generation import contradictions, known_values, personal_conditions
 from spiro_diffusion.generation.conditions import CONDITIONS
 from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
@@ -187,7 +187,7 @@ def _word(name: str, given: object, words: Sequence[str]) -> str | None:
         return None
     word = str(given).strip().lower().replace(" ", "-").replace("_", "-")
     if word not in words:
-        raise SpiroError(f"{name} is {shown(given)}; expected one of {', '.join(words)}")
+        raise SpiroError(f"{name} is {printable(given)}; expected one of {', '.join(words)}")
     return word
 
 

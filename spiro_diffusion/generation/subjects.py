@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import SEX_CODES
 from spiro_diffusion.formats import dialect
 from spiro_diffusion.generation.conditions import CONDITIONS
@@ -69,7 +69,7 @@ def read_people(path: Path) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip().lower())
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
-        raise SpiroError(f"{path}: two columns are named {shown(twice[0])}; keep one")
+        raise SpiroError(f"{path}: two columns are named {printable(twice[0])}; keep one")
     return _checked(table, str(path))
 
 
@@ -118,7 +118,7 @@ def _numbers(cells: pd.Series) -> np.ndarray:
 
 
 def _no_number(name: str, cells: pd.Series, row: int) -> tuple[str, str]:
-    return f"{name} is {shown(cells.iloc[row])}", "expected a number"
+    return f"{name} is {printable(cells.iloc[row])}", "expected a number"
 
 
 def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
@@ -189,7 +189,7 @@ def _read(
         for row, cell in enumerate(out[name]):
             word = str(cell).strip().lower()
             if cell is not None and word not in words:
-                invalid.setdefault(row, (f"{name} is {shown(cell)}", f"expected one of {expected}"))
+                invalid.setdefault(row, (f"{name} is {printable(cell)}", f"expected one of {expected}"))
             read.append(words.get(word))
         out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
@@ -258,7 +258,7 @@ def _rows(numbered: list[int]) -> str:
     """Numbers of rows in words, neighbours as a range."""
     parts = np.split(numbered, np.flatnonzero(np.diff(numbered) > 1) + 1)
     texts = [f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
-    return f"row{'s' if len(numbered) > 1 else ''} {shown(', '.join(texts), 100)}"
+    return f"row{'s' if len(numbered) > 1 else ''} {printable(', '.join(texts), 100)}"
 
 
 def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:

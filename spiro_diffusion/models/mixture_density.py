@@ -25,7 +25,7 @@ RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
 LEAST_USUAL = 0.001  # SD of a feature at one time, in its overall SD: below it the counter's noise would be a feature
 CHUNK = 8192  # rows at a time
-SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
+FEATURE_LIMIT_SD = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Density(nn.Module):
         if self.config.optional:
             self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
         x = (features - self.feature_mean) / self.feature_sd
-        first = x[:, 0].clamp(-SHOWN, SHOWN)
+        first = x[:, 0].clamp(-FEATURE_LIMIT_SD, FEATURE_LIMIT_SD)
         self.places.copy_(torch.quantile(first, torch.linspace(0, 1, PLACES, device=x.device)))
         self._fit_usual(x, slice(1, required))
         given = self._given(features)
@@ -217,7 +217,7 @@ class Density(nn.Module):
         return mixtures.within_range(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
 
     def standardised(self, features: NDArray) -> Floats:
-        """The first features (n, k) in SDs from what was usual in the training, beyond SHOWN too."""
+        """The first features (n, k) in SDs from what was usual in the training, beyond FEATURE_LIMIT_SD too."""
         return self.scales.standardised(features)
 
     def _sent(self, numbers: NDArray) -> Tensor:
@@ -227,7 +227,7 @@ class Density(nn.Module):
         """Features in SDs from what is usual; optional ones that are absent are 0, their mean."""
         x = (features - self.feature_mean) / self.feature_sd
         weight = self._weights(x[:, 0])
-        x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-SHOWN, SHOWN)
+        x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-FEATURE_LIMIT_SD, FEATURE_LIMIT_SD)
         required = self.config.features - self.config.optional
         return torch.cat([x[:, :required], x[:, required:] * self._there(features)], dim=1)
 

@@ -17,7 +17,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
-from spiro_diffusion.evaluation.plot_data import shown
+from spiro_diffusion.evaluation.plot_data import plot_arrays
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
@@ -102,7 +102,7 @@ def evaluate(
     )
     response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
-    artifacts.write_npz(metrics / "shown.npz", shown(real, candidate, sessions, again, params.seed))
+    artifacts.write_npz(metrics / "shown.npz", plot_arrays(real, candidate, sessions, again, params.seed))
     distributed.dismiss()
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.errors import printable
 
 Floats = NDArray[np.float64]
 Case = tuple[float, Floats, Floats, NDArray]  # of a cut, as `fit` takes it
@@ -43,11 +43,11 @@ class Calibration:
         if len({len(column) for column in columns}) > 1:
             raise ValueError(f"has columns of {', '.join(str(len(column)) for column in columns)} numbers")
         if self.cut_s != sorted(self.cut_s) or any(not 0 < at < 60 for at in self.cut_s):
-            raise ValueError(f"cut_s is {shown(self.cut_s)}; expected rising times in s")
+            raise ValueError(f"cut_s is {printable(self.cut_s)}; expected rising times in s")
         if any(not abs(by) <= LARGEST_SHIFT for by in self.shift):
-            raise ValueError(f"shift is {shown(self.shift)}; expected at most {LARGEST_SHIFT:g} each way")
+            raise ValueError(f"shift is {printable(self.shift)}; expected at most {LARGEST_SHIFT:g} each way")
         if any(not 0 < by <= LARGEST_FACTOR for by in self.factor):
-            raise ValueError(f"factor is {shown(self.factor)}; expected up to {LARGEST_FACTOR:g}")
+            raise ValueError(f"factor is {printable(self.factor)}; expected up to {LARGEST_FACTOR:g}")
 
     @classmethod
     def none(cls) -> "Calibration":

@@ -33,7 +33,7 @@ AXES = "unlikeness.axes"
 def constants() -> Constants:
     """What decides a draw beside weights and shapes."""
     settings = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
-    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
+    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.FEATURE_LIMIT_SD}
     corrected = {"levels": calibration.LEVELS, "farthest": dissimilarity.FARTHEST}
     parts = {"segments": settings, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.errors import printable
 from spiro_diffusion.reconstruction.calibration import (
     HOLDS,
     LARGEST_FACTOR,
@@ -43,7 +43,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if len(self.cut_s) != len(self.score) or self.cut_s != sorted(self.cut_s) or not all(self.cut_s):
-            raise ValueError(f"cut_s is {shown(self.cut_s)}, score {shown(self.score)}; expected a score for each")
+            raise ValueError(
+                f"cut_s is {printable(self.cut_s)}, score {printable(self.score)}; expected a score for each"
+            )
         if not 1 <= self.wider <= LARGEST_FACTOR:
             raise ValueError(f"wider is {self.wider}; expected 1 to {LARGEST_FACTOR:g}")
 

@@ -67,11 +67,11 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
         end, people = segments.end_edge(flow), mean_surface.features(curves.iloc[some])
         t_pef = curves["t_pef"].to_numpy(float)[some]
         for _ in range(each):
-            shown = Others.of(
+            others = Others.of(
                 signals, *sibling_efforts.best(curves, sibling_efforts.some(family[start : start + CHUNK], other_rng))
             )
             for name, make in ((Segment.TAIL, _tail), (Segment.GAP, _gap), (Segment.ONSET, _onset)):
-                features, numbers, good = make(v, end, people, shown, t_pef, rng)
+                features, numbers, good = make(v, end, people, others, t_pef, rng)
                 good &= np.isfinite(features).all(axis=1) & np.isfinite(numbers).all(axis=1)
                 made = (features[good].astype(np.float32), numbers[good].astype(np.float32), some[good])
                 parts[name].append(Examples(*made))
@@ -81,25 +81,25 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
 Made = tuple[Floats, Floats, NDArray[np.bool_]]  # features, numbers, and where they make sense
 
 
-def _tail(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _tail(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     latest = np.clip(time_grid.EDGES_S[end] - 0.1, EARLIEST_S, LATEST_S)
     cut = _edge(EARLIEST_S * (latest / EARLIEST_S) ** rng.random(len(v)))
     good = (cut < end) & (v[np.arange(len(v)), cut] > LEAST_SEEN_L)
-    features = np.column_stack([segments.tail_features(v, cut, people), sibling_efforts.tail_features(shown, v, cut)])
+    features = np.column_stack([segments.tail_features(v, cut, people), sibling_efforts.tail_features(others, v, cut)])
     return features, segments.tail_numbers(v, cut, np.maximum(end, cut)), good
 
 
-def _gap(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _gap(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     begin = _edge(_log_uniform(GAP_BEGIN_S, len(v), rng))
     close = np.maximum(_edge(time_grid.EDGES_S[begin] + _log_uniform(GAP_S, len(v), rng)), begin + 1)
     good = time_grid.EDGES_S[close] + 0.2 < time_grid.EDGES_S[end]
     features = np.column_stack(
-        [segments.gap_features(v, begin, close, people), sibling_efforts.gap_features(shown, v, begin, close)]
+        [segments.gap_features(v, begin, close, people), sibling_efforts.gap_features(others, v, begin, close)]
     )
     return features, segments.gap_numbers(v, begin, close), good
 
 
-def _onset(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _onset(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     join = _edge(np.nan_to_num(t_pef) + rng.uniform(*JOIN_S, len(v)))
     rest = np.maximum(time_grid.EDGES_S[end] - time_grid.EDGES_S[join], SEEN_S)
     cut = np.where(
@@ -107,7 +107,7 @@ def _onset(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats,
     )
     good = np.isfinite(t_pef) & (join < cut) & (time_grid.EDGES_S[join] > 0.02)
     features = np.column_stack(
-        [segments.onset_features(v, join, cut, people), sibling_efforts.onset_features(shown, v, join)]
+        [segments.onset_features(v, join, cut, people), sibling_efforts.onset_features(others, v, join)]
     )
     return features, segments.onset_numbers(v, join), good
 

@@ -16,7 +16,7 @@ from spiro_diffusion.reconstruction import segments
 from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats, Places
 
-SHOWN = 0.5  # share of the examples that are shown other efforts, where there are any
+GIVEN_SHARE = 0.5  # share of the examples that are shown other efforts, where there are any
 COMPARED = 5  # numbers beside those of the segment
 NONE = -1  # in a table of rows: no such effort
 PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given, and is not used
@@ -67,10 +67,10 @@ def best(curves: pd.DataFrame, found: Places) -> tuple[Places, Places]:
 
 
 def some(found: Places, rng: np.random.Generator) -> Places:
-    """`found` (n, m) with any number of the efforts of a row left, and in 1 - SHOWN of the rows none."""
+    """`found` (n, m) with any number of the efforts of a row left, and in 1 - GIVEN_SHARE of the rows none."""
     order = np.where(found != NONE, rng.random(found.shape), 2.0).argsort(axis=1).argsort(axis=1)
     number = 1 + np.floor(rng.random(len(found)) * (found != NONE).sum(axis=1))
-    number *= rng.random(len(found)) < SHOWN
+    number *= rng.random(len(found)) < GIVEN_SHARE
     return np.where(order < number[:, None], found, NONE)
 
 

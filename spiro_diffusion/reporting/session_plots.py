@@ -18,7 +18,7 @@ from spiro_diffusion.reporting.cells import Cell, write
 from spiro_diffusion.reporting.curve_plots import canvas_of, empty
 from spiro_diffusion.reporting.sources import Source
 
-SHOWN = {"fev1": 0.5, "fvc": 0.5, "pef": 3.0}  # L, L/s: gaps up to here are drawn
+LARGEST_GAP = {"fev1": 0.5, "fvc": 0.5, "pef": 3.0}  # L, L/s: gaps up to here are drawn
 INDEPENDENT = BASELINES[0]
 COPIES = {  # of `session_copies.FIGURES`
     "nearest_share": "sessions nearest to a training session, 0.50 unless copied",
@@ -47,7 +47,7 @@ def gaps(record: Record, source: Source) -> Canvas:
             ax.step(values, shares, where="post", color=colour, label=label, ls=dashes, lw=1.6)
         if INDICES[index].unit == "L":
             ax.axvline(REPEATABLE_L, color=SOFT, lw=0.8, ls=":")
-        ax.set_xlim(0, SHOWN[index])
+        ax.set_xlim(0, LARGEST_GAP[index])
         ax.set_ylim(0, 100)
         ax.set_title(INDICES[index].label)
         ax.set_xlabel(f"best less second best ({INDICES[index].unit})")

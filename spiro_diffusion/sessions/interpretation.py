@@ -261,8 +261,8 @@ def _of_response(read: Interpretation) -> list[Statement]:
         numbers: dict[str, str | float] = {"index": "+".join(which)}
         for name, change in changes.items():
             if change is not None:
-                shown = change.percent if response.edition == "2005" else change.percent_predicted
-                numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if shown is None else shown}
+                percent = change.percent if response.edition == "2005" else change.percent_predicted
+                numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if percent is None else percent}
             else:
                 numbers |= {f"{name}_l": math.nan, f"{name}_percent": math.nan}
         statements.append(Statement(key, numbers))

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology.ats_ers import PRESCHOOL_AGE
 from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.interpretation import Interpretation
-from spiro_diffusion.sessions.page_contents import Contents, Interval, ShownBlow
+from spiro_diffusion.sessions.page_contents import Contents, Interval, PageBlow
 from spiro_diffusion.sessions.page_pdf import PaperSize
 from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
@@ -54,8 +54,8 @@ def write(
     where the file cannot be written.
     """
     path = Path(path)
-    size, shown_in = checked(path, language, paper)
-    contents = contents_of(read, shown_in, completed)
+    size, used_language = checked(path, language, paper)
+    contents = contents_of(read, used_language, completed)
     {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, size)
 
 
@@ -69,7 +69,7 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
     if language not in LANGUAGES:
         words(language)  # raises
     if paper not in PAPERS:
-        raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+        raise SpiroError(f"the sheet is {printable(paper, 20)}; expected {' or '.join(PAPERS)}")
     if path.suffix.lower() == ".pdf":
         page_pdf.family(language)
     return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
@@ -146,7 +146,7 @@ def _row(values: Values) -> Values:
     return values._replace(change=None) if values.name == "fet" else values
 
 
-def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow:
+def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> PageBlow:
     remarks = [texts[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
@@ -154,18 +154,18 @@ def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow
     decided_by = ""
     if blow.decision is not None:
         decided_by = ": ".join(part for part in (blow.decision.who or texts["somebody"], blow.decision.why) if part)
-    return ShownBlow(blow, tuple(remarks), decided_by, made)
+    return PageBlow(blow, tuple(remarks), decided_by, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
     texts, session = words(language), read.session
     first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
-    shown_number = Contents(language, [], [], [], [], [], []).number
+    formatted = Contents(language, [], [], [], [], [], []).number
     remarks = []
     for phase in session.phases:
         grades, gaps = session.grades[phase], read.repeatability[phase]
         numbers: dict[str, Any] = {
-            name: shown_number(value, 2)
+            name: formatted(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
         remarks.append(texts["graded"].format(phase=texts[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))

@@ -28,7 +28,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class ShownBlow:
+class PageBlow:
     """A blow, in the order in which they were blown.
 
     `words`: why it, or a part of it, does not count, in the page's language; `decided`: by whom, and why.
@@ -64,7 +64,7 @@ class Contents:
     language: str
     head: list[tuple[str, str]]
     rows: list[Values]
-    blows: list[ShownBlow]
+    blows: list[PageBlow]
     pattern: list[str]
     grades: list[str]
     method: list[str]
@@ -74,7 +74,7 @@ class Contents:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Those that hold a blow."""
-        return tuple(phase for phase in PHASES if any(shown.blow.phase == phase for shown in self.blows))
+        return tuple(phase for phase in PHASES if any(listed.blow.phase == phase for listed in self.blows))
 
     def number(self, value: float | None, decimals: int, sign: bool = False) -> str:
         """A number as the language prints it: with a minus of the figures' width, and a dash where there is none."""

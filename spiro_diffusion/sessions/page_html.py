@@ -141,12 +141,12 @@ def _svg(body: str, width: int, label: str = "", kind: str = "zscale") -> Markup
 
 def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
     """The z-score scale of an index as a drawing; nothing where it has no z-score."""
-    shown = [
+    marks = [
         (phase, best.z)
         for phase, best in ((phase, row.best.get(phase)) for phase in ("post", "pre"))
         if best is not None and best.z is not None and np.isfinite(best.z)
     ]
-    if not shown:
+    if not marks:
         return Markup()
     ends = [_x(z) for z in (Z_ENDS[0], *Z_ZONES, Z_ENDS[1])]
     parts = [
@@ -155,9 +155,9 @@ def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
     ]
     parts.append(f'<path d="M{ends[-2]:.1f} 0v14" stroke="{style.INK}" stroke-width="1.6"/>')
     parts.append(f'<path d="M{_x(0):.1f} 1v12" stroke="{style.SOFT}" stroke-dasharray="1 1.5" stroke-width=".8"/>')
-    parts += [MARKS[phase].format(x=_x(z)) for phase, z in shown]
+    parts += [MARKS[phase].format(x=_x(z)) for phase, z in marks]
     label = ", ".join(
-        f"{texts['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(shown)
+        f"{texts['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(marks)
     )
     return _svg("".join(parts), SCALE_WIDTH, f"{INDICES[row.name].label} {texts['z scale']}: {label}")
 
@@ -175,12 +175,12 @@ def _ticks(contents: Contents) -> Markup:
 def _zones(contents: Contents, texts: dict[str, str]) -> Markup:
     """What the greys and the marks mean."""
     names = ("severe", "moderate", "mild", "normal")
-    shown = [
+    marks = [
         (f'<rect x="1" y="2" width="14" height="10" fill="{grey}" {EDGE}/>', texts[name])
         for grey, name in zip(GREYS, names, strict=True)
     ]
-    shown += [(MARKS[phase].format(x=8), texts["before" if phase == "pre" else "after"]) for phase in contents.phases]
-    return _explained(shown, 16)
+    marks += [(MARKS[phase].format(x=8), texts["before" if phase == "pre" else "after"]) for phase in contents.phases]
+    return _explained(marks, 16)
 
 
 def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
@@ -200,24 +200,24 @@ def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
     return _explained([({**drawn, "predicted": triangle}[kind], text) for kind, text in legend(contents, texts)], 26)
 
 
-def _explained(shown: list[tuple[str, str]], width: int) -> Markup:
+def _explained(explained: list[tuple[str, str]], width: int) -> Markup:
     pieces = [
         Markup('<span><svg width="{0}" height="14" viewBox="0 0 {0} 14" aria-hidden="true">').format(width)
         + Markup(drawing)
         + Markup("</svg>{}</span>").format(text)
-        for drawing, text in shown
+        for drawing, text in explained
     ]
     return Markup().join(pieces)
 
 
 def _blows(contents: Contents, texts: dict[str, str]) -> list[_Blow]:
-    shown = []
+    blows = []
     for one in contents.blows:
         name = f"{one.blow.number} {texts['before' if one.blow.phase == 'pre' else 'after']}"
         decimals = {"fev1": 2, "fvc": 2, "pef": 2, "fet": 1}
         numbers = [contents.number(one.blow.indices.get(index), digits) for index, digits in decimals.items()]
-        shown.append(_Blow(name, numbers, counted(one), reasons(contents, one, texts)))
-    return shown
+        blows.append(_Blow(name, numbers, counted(one), reasons(contents, one, texts)))
+    return blows
 
 
 def _scales(contents: Contents) -> page_plots.Scales:

@@ -23,7 +23,7 @@ from spiro_diffusion.sessions.page_contents import (
     Z_ENDS,
     Z_ZONES,
     Contents,
-    ShownBlow,
+    PageBlow,
     z_place,
 )
 from spiro_diffusion.sessions.page_words import words
@@ -335,7 +335,7 @@ LOW = "↓"  # behind a z-score below the lower limit of normal
 
 
 def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> float:
-    shown = columns(contents, texts)
+    shown_columns = columns(contents, texts)
     paper.rule(y, weight=0.8)
     top = y + mm(SMALL) + 0.6
     paper.text(MARGIN, top, texts["best values"], BODY, bold=True)
@@ -343,7 +343,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
     for group, right in groups if "post" in contents.phases else groups[:1]:
         paper.text(MARGIN + right, top, texts[group], SMALL, bold=True, ha="right")
     foot = top + 3.6
-    for column in shown:
+    for column in shown_columns:
         paper.text(MARGIN + column.right, foot, column.head, SMALL - 0.5, soft=True, ha="right")
     _scale_head(paper, contents, top, foot)
     y = foot + 1.2
@@ -353,7 +353,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
         label = index.label + (f" ({index.unit})" if index.unit else "")
         foot = y + 3.6
         paper.text(MARGIN, foot, label, BODY, bold=row.name in ("fev1", "fvc", "ratio"))
-        for column in shown:
+        for column in shown_columns:
             low = column.cell.endswith("z") and is_low(
                 row.best.get("post") if column.cell == "post z" else row.best.get("pre")
             )
@@ -503,7 +503,7 @@ def legend(contents: Contents, texts: dict[str, str]) -> list[tuple[str, str]]:
     kinds: list[tuple[str, str]] = [
         (phase, texts[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
     ]
-    if any(not shown.blow.counts for shown in contents.blows):
+    if any(not listed.blow.counts for listed in contents.blows):
         kinds.append(("rejected", texts["rejected"]))
     if any(blow.completed for blow in contents.blows):
         kinds.append(("completed", texts["completed"]))
@@ -534,7 +534,7 @@ ROW = 3.5  # mm, of a blow
 class _Listed(NamedTuple):
     """A blow as it is listed, and its reasons in lines."""
 
-    shown: ShownBlow
+    entry: PageBlow
     why: list[str]
 
 
@@ -612,17 +612,17 @@ def _blow(
     places: _BlowColumns,
 ) -> None:
     (contents, one), (x, y) = listed, at
-    blow = one.shown.blow
+    blow = one.entry.blow
     phase = texts["before" if blow.phase == "pre" else "after"]
     paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
     for name, right in places.numbers.items():
         paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
-    paper.text(x + places.counts, y, counted(one.shown), SMALL)
+    paper.text(x + places.counts, y, counted(one.entry), SMALL)
     for line, text in enumerate(one.why):
         paper.text(x + places.why, y + ROW * line, text, SMALL)
 
 
-def counted(blow: ShownBlow) -> str:
+def counted(blow: PageBlow) -> str:
     """For what a blow counts."""
     return (
         ", ".join(name for name, counts in (("FEV1", blow.blow.counts_fev1), ("FVC", blow.blow.counts_fvc)) if counts)
@@ -630,7 +630,7 @@ def counted(blow: ShownBlow) -> str:
     )
 
 
-def reasons(contents: Contents, blow: ShownBlow, texts: dict[str, str]) -> str:
+def reasons(contents: Contents, blow: PageBlow, texts: dict[str, str]) -> str:
     """Why a blow does not count, who decided otherwise, and what a completion of it gives."""
     reasons_given = [*blow.words, *([texts["decided"].format(who=blow.decided)] if blow.decided else [])]
     if blow.completed:

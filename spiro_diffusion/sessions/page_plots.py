@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from spiro_diffusion.plotting import style
 from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.sessions.best_values import Values
-from spiro_diffusion.sessions.page_contents import Contents, Floats, ShownBlow
+from spiro_diffusion.sessions.page_contents import Contents, Floats, PageBlow
 
 MM_A_LITRE = (
     40.0,
@@ -128,14 +128,14 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]
 def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
     """Volume against time of all blows, with what is predicted of FEV1 and FVC."""
     for blow in _from_behind(contents):
-        shown = blow.time >= -BEFORE_S
+        plotted = blow.time >= -BEFORE_S
         if blow.completed:
             completed = blow.completed
             ax.fill_between(
                 completed.time, completed.low, completed.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1
             )
             ax.plot(completed.time, completed.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
-        ax.plot(blow.time[shown], blow.volume[shown], **_line(blow))
+        ax.plot(blow.time[plotted], blow.volume[plotted], **_line(blow))
     _frame(ax, scale.seconds, scale.volume, (texts["time"], texts["volume"]), (1.0, 1.0))
     known = {row.name: row for row in contents.rows}
     if row := known.get("fev1"):
@@ -145,13 +145,13 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str,
         _mark(ax, row, "y", scale.seconds[1])
 
 
-def _from_behind(contents: Contents) -> list[ShownBlow]:
+def _from_behind(contents: Contents) -> list[PageBlow]:
     """The blows, those that do not count behind the others, the best before all."""
     best = {found.blow for row in contents.rows for found in row.best.values()}
     return sorted(contents.blows, key=lambda s: (s.blow.counts, s.blow.number in best, s.blow.phase == "pre"))
 
 
-def _line(blow: ShownBlow) -> dict[str, Any]:
+def _line(blow: PageBlow) -> dict[str, Any]:
     """How a blow is drawn: after the drug dashed, what does not count thin and dotted."""
     if not blow.blow.counts:
         return {"color": REJECTED, "lw": 1.0, "ls": ":", "zorder": 3}

@@ -1,6 +1,6 @@
 """Texts of the page of a session, in every language of the page."""
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.sessions.sentences import LANGUAGES
 
 # English, Chinese, German.
@@ -147,6 +147,6 @@ def words(language: str) -> dict[str, str]:
     Raises SpiroError where the page is not made in it.
     """
     if language not in LANGUAGES:
-        raise SpiroError(f"the page is not made in {shown(language, 20)}; choose one of {', '.join(LANGUAGES)}")
+        raise SpiroError(f"the page is not made in {printable(language, 20)}; choose one of {', '.join(LANGUAGES)}")
     place = LANGUAGES.index(language)
     return {key: row[place] for key, row in _TABLE.items()}

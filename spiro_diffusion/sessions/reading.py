@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
 from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
@@ -131,7 +131,7 @@ def _checked(person: Person) -> tuple[Person, list[str]]:
     Raises SpiroError for an unknown sex or group, or a person whom no reference has.
     """
     if person.group is not None and person.group not in GROUPS:
-        raise SpiroError(f"group is {shown(str(person.group), 40)}; expected one of {', '.join(GROUPS)}")
+        raise SpiroError(f"group is {printable(str(person.group), 40)}; expected one of {', '.join(GROUPS)}")
     table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
     check_range(table, GLI_RANGE, "z-scores are given for")
     (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
@@ -163,13 +163,13 @@ def _check_post(curves: UserCurves, post: UserCurves) -> None:
     """Raises SpiroError where the blows after the bronchodilator are blows before it."""
     if before := [name for name, kind in _labelled(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
         raise SpiroError(
-            f"the file of the blows after the bronchodilator calls one {shown(before[0], 40)}; are the two files "
+            f"the file of the blows after the bronchodilator calls one {printable(before[0], 40)}; are the two files "
             "exchanged?"
         )
     known = [flow.tobytes() for flow in curves.curves()]
     for name, flow in zip(post.names, post.curves(), strict=True):
         if flow.tobytes() in known:
-            raise SpiroError(f"blow {shown(name, 40)} is in both files; give the blows before and those after it")
+            raise SpiroError(f"blow {printable(name, 40)} is in both files; give the blows before and those after it")
 
 
 def _of_one_person(curves: UserCurves) -> UserCurves:
@@ -206,7 +206,7 @@ def _names(parts: list[UserCurves]) -> list[str]:
 def _decisions(decisions: Mapping[str, Decision], names: list[str]) -> dict[str, Decision]:
     unknown = [name for name in decisions if name not in names]
     if unknown:
-        raise SpiroError(f"there is no blow {shown(unknown[0], 60)}; there are {shown(', '.join(names), 200)}")
+        raise SpiroError(f"there is no blow {printable(unknown[0], 60)}; there are {printable(', '.join(names), 200)}")
     return dict(decisions)
 
 

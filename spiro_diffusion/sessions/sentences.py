@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES
 
 Language = Literal["en", "zh", "de"]
@@ -197,7 +197,7 @@ def say(statement: Statement, language: Language) -> str:
     Raises SpiroError where it is not said in the language.
     """
     if language not in LANGUAGES:
-        raise SpiroError(f"language is {shown(str(language), 20)}; expected one of {', '.join(LANGUAGES)}")
+        raise SpiroError(f"language is {printable(str(language), 20)}; expected one of {', '.join(LANGUAGES)}")
     place = LANGUAGES.index(language)
     values: dict[str, str | _Number] = {}
     for name, value in statement.values.items():

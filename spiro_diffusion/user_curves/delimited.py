@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import atomic
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import TEST_TYPES
 from spiro_diffusion.formats import dialect
 from spiro_diffusion.formats.dialect import HEAD, PREAMBLE_LINES, SEPARATORS, UNIT_LINES, Dialect, cells, listed, sniff
@@ -30,7 +30,7 @@ OF_SESSION = ("test_type", "effort")  # and beside these those of a session
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
 SEVERAL_CELLS = re.compile(r"\S*[)\]][,;]\S+|\S*\w[,;]\S*[(\[]\S*")  # of another separator than the blank
-SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
+QUOTABLE_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,9 @@ def _column(name: str, below: str, where: str) -> ColumnName:
     if both.quantity == column.quantity and both.unit is not None:
         return both
     if "/" in below:
-        raise SpiroError(f"{where}: the unit of {shown(name, 40)} is {shown(below, 20)}; give L/s, L/min or mL/s")
+        raise SpiroError(
+            f"{where}: the unit of {printable(name, 40)} is {printable(below, 20)}; give L/s, L/min or mL/s"
+        )
     return column
 
 
@@ -209,7 +211,7 @@ def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: 
     for i, column in enumerate(columns):
         if column.quantity in ("time", "flow", "volume"):
             if (column.quantity, column.label) in places:
-                raise SpiroError(f"{where}: two columns are named {shown(names[i][0])}; keep one")
+                raise SpiroError(f"{where}: two columns are named {printable(names[i][0])}; keep one")
             places[column.quantity, column.label] = i
     times = {label: i for (quantity, label), i in places.items() if quantity == "time"}
     labels = dict.fromkeys(label for quantity, label in places if quantity != "time")
@@ -271,7 +273,7 @@ def _blows_of_series(
     conditions = columns[value].conditions
     notes: list[str] = []
     if columns[value].unit is None:
-        notes.append(f"{shown(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
+        notes.append(f"{printable(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
     blows = []
     codes, uniques = pd.factorize(group)
     if len(uniques) > MOST_BLOWS:
@@ -285,11 +287,13 @@ def _blows_of_series(
             and len(times) > 1
             and (times[-1] - times[0]) / (len(times) - 1) > MILLISECONDS
         ):
-            times, notes = times / 1000, [*notes, f"{shown(names[series.time], 40)} has no unit; read as ms"]
+            times, notes = times / 1000, [*notes, f"{printable(names[series.time], 40)} has no unit; read as ms"]
         whole = volume is not None and np.isfinite(volume[[0, -1]]).all()
         btps = None if conditions == "atps" else 1.0
         blows.append(
-            RawBlow(name, quantity, values[part], None, times, btps, volume if whole else None, shown(names[value], 40))
+            RawBlow(
+                name, quantity, values[part], None, times, btps, volume if whole else None, printable(names[value], 40)
+            )
         )
     return blows, notes
 
@@ -308,8 +312,8 @@ def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         cell = str(column.iloc[bad[0]])
-        message = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
-        raise SpiroError(f"{where}: {shown(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
+        message = printable(cell) if QUOTABLE_CELL.fullmatch(cell[:100]) else "text"
+        raise SpiroError(f"{where}: {printable(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
     return values
 
 

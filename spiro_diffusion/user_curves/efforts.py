@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.physiology import manoeuvre, spirometry
 from spiro_diffusion.physiology.manoeuvre import ForcedExpiration
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
@@ -90,7 +90,7 @@ def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) 
         raise SpiroError(f"{where}: holds no samples")
     records = []
     for blow in blows:
-        place = f"{where}: curve {shown(blow.name)}" if blow.name else where
+        place = f"{where}: curve {printable(blow.name)}" if blow.name else where
         flow, period = _flow(blow, _factor(blow, btps, where), place)
         records.append(Record(blow.name, place, flow, period))
     return records
@@ -108,7 +108,9 @@ def to_efforts(
     moved = [_moved(record) for record in records]
     for blow, record, breathed in zip(blows, records, moved, strict=True):
         if breathed < SMALLEST_L and max(moved) >= SMALLEST_L:
-            notes.append(f"curve {shown(record.name)} is left out: {breathed:.3g} L breathed are no forced expiration")
+            notes.append(
+                f"curve {printable(record.name)} is left out: {breathed:.3g} L breathed are no forced expiration"
+            )
             continue
         _check_unit(record, blow, breathed)
         expirations = manoeuvre.forced_expirations(record.flow, record.period_s, where=record.place)
@@ -187,7 +189,7 @@ def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64]
     numbers["volume_l"] = None if blow.volume is None else blow.volume[[0, -1]]
     for name, values in numbers.items():
         if values is not None and not np.abs(values).max(initial=0.0) < ABSURD:
-            raise SpiroError(f"{where}: {shown(name, 40)} holds numbers beyond any lung's")
+            raise SpiroError(f"{where}: {printable(name, 40)} holds numbers beyond any lung's")
     times, period = _clock(blow, where)
     value = blow.values * factor
     even = blow_is_even(times)
@@ -285,7 +287,7 @@ def _moved(record: Record) -> float:
 def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
     """Raises SpiroError where so little moves (L) that the unit must be larger."""
     if moved < SMALLEST_L:
-        column = shown(blow.column or blow.quantity, 40)
+        column = printable(blow.column or blow.quantity, 40)
         unit = "litres" if blow.quantity == "volume" else "litres a second"
         raise SpiroError(f"{record.place}: {moved:.3g} L breathed are no forced expiration; {column} is in {unit}")
 
@@ -293,7 +295,7 @@ def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
 def _check_size(expiration: ForcedExpiration, blow: RawBlow, where: str) -> None:
     """Raises SpiroError where no lung breathes out so fast, so much or so long."""
     fvc, peak = (float(getattr(expiration.indices, name)[0]) for name in ("fvc", "pef"))
-    seconds, column = len(expiration.flow) * expiration.period_s, shown(blow.column or blow.quantity, 40)
+    seconds, column = len(expiration.flow) * expiration.period_s, printable(blow.column or blow.quantity, 40)
     if peak > FASTEST_L_S or fvc > LARGEST_L:
         raise SpiroError(
             f"{where}: flow peaks at {peak:.4g} L/s and {fvc:.4g} L are breathed out, more than a lung can; "

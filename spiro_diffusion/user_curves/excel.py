@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.dialect import MOST_COLUMNS, PREAMBLE_LINES, UNIT_LINES
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.user_curves.delimited import EXPECTED, blows_of, score
@@ -60,7 +60,7 @@ def _damage_reported(where: str) -> Iterator[None]:
     try:
         yield
     except (SyntaxError, *_DAMAGED) as error:  # ElementTree's ParseError is a SyntaxError
-        raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
+        raise SpiroError(f"{where}: is a damaged workbook ({printable(error, 80)})") from None
 
 
 def _rows(sheet: Iterable[tuple], where: str) -> tuple[str, list[tuple]]:

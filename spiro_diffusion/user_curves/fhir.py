@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import write_json
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, Quantity, RawBlow, UserCurves
@@ -43,7 +43,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     except RecursionError:
         raise SpiroError(f"{source.where}: its JSON is nested too deep") from None
     except ValueError as error:
-        raise SpiroError(f"{source.where}: is damaged JSON ({shown(error, 80)})") from None
+        raise SpiroError(f"{source.where}: is damaged JSON ({printable(error, 80)})") from None
     observations = _observations(resource)
     if len(observations) > MOST_OBSERVATIONS:
         raise SpiroError(f"{source.where}: holds {len(observations)} Observations; give at most {MOST_OBSERVATIONS}")
@@ -55,7 +55,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     if not blows:
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else ""
         what = f"a FHIR {kind} without SampledData of flow or volume" if isinstance(kind, str) and kind else "JSON"
-        raise SpiroError(f"{source.where}: is {shown(what)}; of JSON, FHIR Observations with SampledData are read")
+        raise SpiroError(f"{source.where}: is {printable(what)}; of JSON, FHIR Observations with SampledData are read")
     return blows, []
 
 
@@ -105,7 +105,7 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
     quantity: Quantity = "flow" if unit[0] == "flow" else "volume"
     where = f"{where}: Observation {place}"
     if sampled.get("dimensions", 1) != 1:
-        raise SpiroError(f"{where}: SampledData of {shown(sampled['dimensions'], 20)} dimensions; expected 1")
+        raise SpiroError(f"{where}: SampledData of {printable(sampled['dimensions'], 20)} dimensions; expected 1")
     if sampled.get("offsets"):
         raise SpiroError(f"{where}: its samples lie at offsets of their own (R5); give the curve as CSV with times")
     factor, zero = _number(sampled, "factor", 1.0, where), _number(origin, "value", 0.0, where)
@@ -116,7 +116,7 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
 def _number(holder: dict[str, Any], key: str, default: float, where: str) -> float:
     value = holder.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise SpiroError(f"{where}: {key} is {shown(value, 20)}; expected a number")
+        raise SpiroError(f"{where}: {key} is {printable(value, 20)}; expected a number")
     return float(value)
 
 

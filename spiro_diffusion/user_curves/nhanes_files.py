@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.dataset import raw_curves
 from spiro_diffusion.formats import dialect, sniff, spxraw
 from spiro_diffusion.formats.sniff import Kind
@@ -136,7 +136,7 @@ def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise SpiroError(f"{path}: no column {missing[0]}; NHANES's curves are SPXRAW, with SPAFACT, the BTPS factor")
     if len(set(names)) < len(names):
-        raise SpiroError(f"{path}: two columns are named {shown(max(names, key=names.count))}; keep one")
+        raise SpiroError(f"{path}: two columns are named {printable(max(names, key=names.count))}; keep one")
     options: dict[str, Any] = {"sep": found.separator, "encoding": found.encoding, "skiprows": found.begin}
     return dialect.rows(path, str(path), **options, header=None, names=names, dtype=str)
 
@@ -176,7 +176,7 @@ def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> 
         texts = table.columns[[kind.kind == "O" for kind in table.dtypes]]
         return table.astype(dict.fromkeys(texts, object))  # texts are decoded now, not where they are first shown
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = shown(" ".join(str(error).split()), 80)
+        reason = printable(" ".join(str(error).split()), 80)
         raise SpiroError(f"{path}: is a damaged Parquet table ({reason}); make it again") from None
 
 
