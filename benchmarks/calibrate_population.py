@@ -118,9 +118,9 @@ def main(folder: Path) -> None:
     }
     content["values"], scores = {}, {}
     for name, value in pd.DataFrame(values, index=people.index).items():
-        known = value.notna()
-        content["values"][name], e = fit(value[known], people[known], AGES, with_height=True)
-        scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (known.sum() + 1)), index=value.index[known])
+        defined = value.notna()
+        content["values"][name], e = fit(value[defined], people[defined], AGES, with_height=True)
+        scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (defined.sum() + 1)), index=value.index[defined])
     bent = pd.DataFrame(scores)
     bow = bent["ratio"] ** 2 - 1
     content["bends"] = bent.mul(bow, axis=0).mean().to_numpy() / 2

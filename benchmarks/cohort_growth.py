@@ -40,7 +40,7 @@ class Stored:
         self.made_from: dict[str, Any] = {"data": "stored", "participants": 0, "curves": len(rows)}
         self.made_from |= {"age": [6.0, 79.0], "height": [100.0, 210.0]}
 
-    def session_facts(self, efforts: pd.DataFrame, seed: int, known: NDArray | None) -> Facts:
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known_best: NDArray | None) -> Facts:
         """Facts of stored efforts; what is known is not asked."""
         rng = np.random.default_rng(seed)
         logs = self.logs[rng.integers(len(self.logs), size=len(efforts))]

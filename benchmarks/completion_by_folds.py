@@ -69,23 +69,23 @@ def _corrected(models: list[Reconstructor], efforts: Recorded, fold: NDArray) ->
     cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
     for used, judged in _halves(len(fold)):
         # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
-        known = [
+        corrected_models = [
             m.calibrated(calibration.fit([_of(case, used) for case in of_model]))
             for m, of_model in zip(models, cases, strict=True)
         ]
         for number, at_s in enumerate(CUTS_S):
-            corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
+            corrected[number].append(_gathered(corrected_models, efforts.some(judged), fold[judged], at_s))
     return [_joined(parts) for parts in corrected]
 
 
 def _rivals(efforts: Recorded, fold: NDArray, folder: Path) -> dict[str, list[Completed]]:
     """What rivals make of all efforts, each by those who learned from the simulated people of its fold."""
     names = range(fit_lung_shapes.FOLDS)
-    known = [loop_rivals.known(folder / str(one)) for one in names]
+    baseline_data = [loop_rivals.baseline_data(folder / str(one)) for one in names]
     found: dict[str, list[Completed]] = {name: [] for name in loop_rivals.LEARNED}
     for at_s in CUTS_S:
         by_fold = [np.flatnonzero(fold == one) for one in names]
-        parts = [loop_rivals.learned(known[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
+        parts = [loop_rivals.learned(baseline_data[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
         for name, cuts in found.items():
             by_fold_cases = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
             cuts.append(_joined(by_fold_cases))

@@ -189,10 +189,10 @@ def main() -> None:
     if not options.table:
         repository = prepared(options.folder)
         stages = killing.stages(repository)
-        known = options.folder / "seconds.json"
-        if not known.is_file():
-            known.write_text(json.dumps({name: timed(repository, stage) for name, stage in stages.items()}))
-        seconds = json.loads(known.read_text())
+        durations = options.folder / "seconds.json"
+        if not durations.is_file():
+            durations.write_text(json.dumps({name: timed(repository, stage) for name, stage in stages.items()}))
+        seconds = json.loads(durations.read_text())
         rng, done = random.Random(options.seed), 0
         with record.open("a") as file, tqdm(total=options.kills, unit="kill") as bar:
             while done < options.kills:

@@ -13,7 +13,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.evaluation import completion_learners, interruptions
-from spiro_diffusion.evaluation.completion_baselines import Efforts, Known, features_of, seen_volume
+from spiro_diffusion.evaluation.completion_baselines import BaselineData, Efforts, features_of, seen_volume
 from spiro_diffusion.evaluation.conditional import crps
 from spiro_diffusion.evaluation.interruptions import Case
 from spiro_diffusion.evaluation.learners import ridge
@@ -31,20 +31,20 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # of the ridge regression, on features o
 LEARNED = ("boosted_quantiles", "nearest_lungs")
 
 
-def known(folder: Path) -> Known:
+def baseline_data(folder: Path) -> BaselineData:
     """The full efforts of a run in `folder` that its reconstructor learned from and was chosen by."""
     table = read_table(folder / "data/curves.parquet")
     flow = load_rows(folder / "data/signals_L512.npy", len(table), (time_grid.N_SAMPLES,))
     full = examples.full(table, flow)
     parts = (rows[full[rows]] for rows in (rows_of_part(table, part) for part in ("train", "choosing")))
-    return Known(*(Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True)) for rows in parts))
+    return BaselineData(*(Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True)) for rows in parts))
 
 
-def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int) -> dict[str, Completed]:
+def learned(data: BaselineData, efforts: Recorded, at_s: float, draws: int, seed: int) -> dict[str, Completed]:
     """What each of LEARNED makes of the efforts that last longer than `at_s`."""
     rng = np.random.default_rng(seed)
     cut = interruptions.cut(efforts.signals, efforts.people, at_s)
-    others = [interruptions.cut(some.signals, some.people, at_s) for some in known]
+    others = [interruptions.cut(some.signals, some.people, at_s) for some in data]
     shares = [rng.random(len(case.rows)) for case in others]
     rests = [REST_S[0] * (REST_S[1] / REST_S[0]) ** share for share in shares]
     y, to_check = (_wanted(case, at_s + rest) for case, rest in zip(others, rests, strict=True))

@@ -33,7 +33,7 @@ def targets_table(record: Record) -> list[str]:
         worst_figure = worst.reason or ""
         if worst.value is not None:
             worst_figure = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
-        passed = f"{target.passed} of {len(target.known)}"
+        passed = f"{target.passed} of {len(target.computed)}"
         verdict, level = READ_VERDICTS[target.verdict], ALL_LEVELS[target.level]
         lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {worst_figure} |")
     return lines
@@ -105,10 +105,10 @@ def _said(figure: dict[str, Any], form: str, scale: float = 1) -> str:
 
 def _ratio(*figures: dict[str, Any]) -> str:
     """The largest of those known, with its interval."""
-    known = [figure for figure in figures if figure["value"] is not None]
-    if not known:
+    defined = [figure for figure in figures if figure["value"] is not None]
+    if not defined:
         return "–"
-    worst = max(known, key=lambda figure: figure["value"])
+    worst = max(defined, key=lambda figure: figure["value"])
     return f"{worst['value']:.2f} ({worst['low']:.2f} to {worst['high']:.2f})"
 
 

@@ -58,7 +58,7 @@ class World(NamedTuple):
     efforts: Efforts
     facts: facts_training.Examples
     clean: Tensor  # (n, TOKENS, r) latents
-    known: Tensor  # (n, c + 9) conditions and facts
+    conditions: Tensor  # (n, c + 9) conditions and facts
 
     @classmethod
     def read(cls, data: Path, models: Path, facts_alone: bool) -> "World":
@@ -73,8 +73,10 @@ class World(NamedTuple):
             latents = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
             for part, tokens in pieces(latents, efforts.rows):
                 clean[part] = model.standardise(torch.from_numpy(tokens))
-        known = torch.from_numpy(conditioning.encode(efforts.table))
-        return cls(model, params, efforts, facts, clean, torch.cat([known, model.facts.as_conditions(logs)], dim=1))
+        conditions = torch.from_numpy(conditioning.encode(efforts.table))
+        return cls(
+            model, params, efforts, facts, clean, torch.cat([conditions, model.facts.as_conditions(logs)], dim=1)
+        )
 
     @property
     def person(self) -> NDArray[np.int64]:
@@ -128,7 +130,7 @@ def losses(world: World, plan: Plan) -> list[Floats]:
         if plan.facts_alone:
             return [_of_facts(world, model.eval())]
         weights = loop.equal_people(world.efforts.table["seqn"].to_numpy()[choosing.numpy()])
-        examples = Examples(world.clean, world.known, choosing, weights)
+        examples = Examples(world.clean, world.conditions, choosing, weights)
         task = DenoisingTask(model.denoiser, examples, model.config.noise, changes[1], params.seed)
         fitted = loop.fit(task, recipes[1], train, place, f"shadow_{plan.number}_curves", "once")
         model.denoiser.load_state_dict(fitted.weights)
@@ -149,11 +151,11 @@ def _plain(recipe: loop.Recipe) -> loop.Recipe:
 def _of_facts(world: World, model: CLDM) -> Floats:
     """Of each person's whole set."""
     facts, people = world.facts, torch.arange(len(world.facts.set_rows))
-    known = world.facts.known[facts.set_rows].clone()
+    conditions = world.facts.conditions[facts.set_rows].clone()
     for hidden in ("best", "grade"):
-        known[..., conditioning.NAMES.index(hidden)] = torch.nan
+        conditions[..., conditioning.NAMES.index(hidden)] = torch.nan
     best = torch.full_like(facts.best, torch.nan)
-    told = index_diffusion.together(known, facts.place[facts.set_rows], best, facts.role)
+    told = index_diffusion.together(conditions, facts.place[facts.set_rows], best, facts.role)
     present = (facts.role > 0).float()
     total = np.zeros(len(people))
     for generator, level in _levels("facts"):
@@ -172,7 +174,7 @@ def _of_curves(world: World, model: CLDM) -> Floats:
         noise = torch.randn(world.clean.shape, generator=generator)
         for rows in torch.arange(len(world.clean)).split(512):
             sigma = torch.full((len(rows),), math.exp(level))
-            found = denoising_loss(denoiser, world.clean[rows], world.known[rows], sigma, noise[rows])
+            found = denoising_loss(denoiser, world.clean[rows], world.conditions[rows], sigma, noise[rows])
             total[rows.numpy()] += found.double().numpy()
     return np.bincount(world.person, total) / np.bincount(world.person)
 
@@ -194,8 +196,8 @@ def scores(found: Floats, inside: NDArray[np.bool_]) -> Floats:
         loss, seen = found[others], inside[others]
         with np.errstate(invalid="ignore"):
             middle = [np.where(side, loss, 0).sum(0) / side.sum(0) for side in (seen, ~seen)]
-        known = np.isfinite(middle).all(0)
-        left = (loss - np.where(seen, *middle))[:, known]
+        defined = np.isfinite(middle).all(0)
+        left = (loss - np.where(seen, *middle))[:, defined]
         variance = (left**2).sum() / (left.size - 2 * left.shape[1])
         widths = [variance * (1 + 1 / np.maximum(side.sum(0), 1)) for side in (seen, ~seen)]
         first, second = (
@@ -211,8 +213,8 @@ def success(score: Floats, inside: NDArray[np.bool_], rng: np.random.Generator) 
     aucs, found = [], []
     for people in draws:
         of_people, member = score[:, people], inside[:, people]
-        known = np.isfinite(of_people)
-        members, others = of_people[known & member], np.sort(of_people[known & ~member])
+        defined = np.isfinite(of_people)
+        members, others = of_people[defined & member], np.sort(of_people[defined & ~member])
         below = np.searchsorted(others, members, "left") + np.searchsorted(others, members, "right")
         aucs.append(below.mean() / (2 * len(others)))
         found.append((members > np.quantile(others, 1 - FALSE)).mean())

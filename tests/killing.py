@@ -48,9 +48,9 @@ def stages(repository: Repository) -> dict[str, Stage]:
 def forget(repository: Repository, stage: Stage) -> None:
     """Make DVC's lock file not know the stage, as before its first run."""
     lock = repository.folder / "dvc.lock" if ":" not in stage.address else repository.folder / "baselines/dvc.lock"
-    known = yaml.safe_load(lock.read_text())
-    del known["stages"][stage.name]
-    lock.write_text(yaml.safe_dump(known, sort_keys=False))
+    locked = yaml.safe_load(lock.read_text())
+    del locked["stages"][stage.name]
+    lock.write_text(yaml.safe_dump(locked, sort_keys=False))
 
 
 def locks(repository: Repository) -> dict[str, str]:

@@ -179,8 +179,8 @@ def _with_a_leaf(value: Any, rng: Rng) -> Any:
 
 def damaged(sample: Sample, rng: Rng) -> bytes:
     """The file after one kind of damage, or two."""
-    known = of_text if sample.reader in ("curves", "people") else of_checkpoint
-    data = known(sample.data, rng) if rng.random() < 0.7 else of_bytes(sample.data, rng)
+    mutate = of_text if sample.reader in ("curves", "people") else of_checkpoint
+    data = mutate(sample.data, rng) if rng.random() < 0.7 else of_bytes(sample.data, rng)
     return of_bytes(data, rng) if rng.random() < 0.1 else data
 
 
@@ -219,8 +219,8 @@ def _people(path: Path) -> NDArray:
     check_range(table, TRAINED)
     codes = conditioning.encode(table)
     _hold(codes.shape == (len(table), len(conditioning.NAMES)), "a row a person")
-    known = [conditioning.NAMES.index(name) for name in REQUIRED]
-    _hold(np.isfinite(codes[:, known]).all(), "age, height and sex are known")
+    required = [conditioning.NAMES.index(name) for name in REQUIRED]
+    _hold(np.isfinite(codes[:, required]).all(), "age, height and sex are known")
     return table[["age", "height", "sex"]].to_numpy(float).ravel()
 
 

@@ -483,11 +483,11 @@ def test_curves_in_the_format_of_nhanes_as_csv(spiro: Spiro) -> None:
 
 def test_curves_of_nhanes_find_their_people_beside_them(spiro: Spiro, data: Path) -> None:
     """The table that `repair` wrote, with DEMO and BMX beside: indices and z-scores are those of the pipeline."""
-    known = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
-    seqn = known.index[known["best"].to_numpy()][0][0]
+    table = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
+    seqn = table.index[table["best"].to_numpy()][0][0]
     said = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
     curves = pd.DataFrame(said["curves"]).set_index(["seqn", "test_type", "curve_number"])
-    mine = known.loc[curves.index.intersection(known.index)]
+    mine = table.loc[curves.index.intersection(table.index)]
     assert len(mine) > 1
     for name in ("fev1", "fvc", "pef"):
         np.testing.assert_allclose(curves.loc[mine.index, name], mine[name], atol=2e-3)
@@ -678,6 +678,6 @@ def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, mo
 
 def test_options_for_conditions_are_those_that_the_model_knows() -> None:
     """What the model may be told and a user may say differ by the participant's best, which `--any-effort` decides."""
-    known = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
+    expected = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
     said = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
-    assert said - {"bmi"} == set(known)  # which gives a weight
+    assert said - {"bmi"} == set(expected)  # which gives a weight

@@ -115,18 +115,18 @@ def test_visits_vary_as_is_published() -> None:
 def test_a_retest_is_of_the_same_lung(generator: SpiroGenerator, data: Path) -> None:
     """The best values that a retest is drawn for are those of the first visit, moved little."""
     curves = populations.read_participants(data)
-    known: list[Any] = []
+    calls: list[Any] = []
     drawn = populations.draw_sessions
 
     def noted(*given: Any) -> Drawn:
         found = drawn(*given)
-        known.append((given[3] if len(given) > 3 else None, populations.reached(found.table)))
+        calls.append((given[3] if len(given) > 3 else None, populations.reached(found.table)))
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(populations, "draw_sessions", noted)
         (visits,) = populations.draw_visits(generator._generator, curves, 10, 2, seed=3)
-    (nothing, first), (asked, second), _ = known
+    (nothing, first), (asked, second), _ = calls
     assert nothing is None
     apart = np.abs(np.log(asked / first))[:, [0, 1]]
     assert 0 < apart.max() < 0.25
@@ -355,9 +355,9 @@ def test_ro_crate_is_valid_and_describes_every_file(made: Path) -> None:
     for name, entity in described.items():
         assert entity["contentSize"] == str((made / name).stat().st_size)
     graph = json.loads((made / folder.CRATE).read_text())["@graph"]
-    known = {entity["@id"] for entity in graph} | {"https://w3id.org/ro/crate/1.1"}
+    declared = {entity["@id"] for entity in graph} | {"https://w3id.org/ro/crate/1.1"}
     used = {value["@id"] for entity in graph for value in entity.values() if isinstance(value, dict)}
-    assert used <= known, "what is pointed at is described"
+    assert used <= declared, "what is pointed at is described"
 
 
 LOADERS = {

@@ -103,7 +103,7 @@ def test_every_path_of_a_command_is_declared(name: str) -> None:
     for entry in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
         listed += list(entry) if isinstance(entry, dict) else [entry]
     for path in paths:
-        assert any(known == path or known.startswith(f"{path}/") for known in listed), path
+        assert any(declared == path or declared.startswith(f"{path}/") for declared in listed), path
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -296,8 +296,8 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
     judges = completion_baselines.Efforts(signals[rows], table.iloc[rows].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
-    known = completion_baselines.Known(trained, trained)
-    cases = completion.judge(model, judges, known, draws=10, resamples=100, seed=0, trees=5)
+    baseline_data = completion_baselines.BaselineData(trained, trained)
+    cases = completion.judge(model, judges, baseline_data, draws=10, resamples=100, seed=0, trees=5)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {

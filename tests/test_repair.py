@@ -182,8 +182,8 @@ def test_the_first_release_of_demo_g_is_known(tmp_path: Path) -> None:
     table = table.assign(SEQN=62161.0 + np.arange(9756), SDDSRVYR=7.0, RIDEXAGY=2.0)
     xport.write(out := io.BytesIO(), "DEMO_G", table)
     assert len(out.getvalue()) == first.size
-    known = first._replace(sha256=hashlib.sha256(out.getvalue()).hexdigest()[:8])
-    file = dataclasses.replace(codebook.FILES["DEMO_G"], releases=(current, known))
+    first_release = first._replace(sha256=hashlib.sha256(out.getvalue()).hexdigest()[:8])
+    file = dataclasses.replace(codebook.FILES["DEMO_G"], releases=(current, first_release))
     (tmp_path / "x.xpt").write_bytes(out.getvalue())
     report = repair_file(tmp_path / "x.xpt", file, tmp_path / "t.parquet", published=True)
     assert report["release"] == "superseded"

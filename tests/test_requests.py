@@ -24,7 +24,7 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.generation import conditional_draws, known_values, personal_conditions, requested_curves, requests
 from spiro_diffusion.generation.conditional_draws import Budget, Found
 from spiro_diffusion.generation.conditions import CONDITIONS
-from spiro_diffusion.generation.known_values import Known
+from spiro_diffusion.generation.known_values import KnownValue
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import load_cldm, save_cldm
@@ -85,9 +85,9 @@ def measured(signals: np.ndarray) -> list[Indices]:
 def test_a_value_a_share_of_predicted_or_a_z_score_exact_or_a_range(
     said: Any, low: float, high: float, unit: str
 ) -> None:
-    known = known_values.parse("fev1", said)
-    assert (known.low, known.high, known.unit) == (low, high, unit)
-    assert known_values.parse("fev1", str(known)) == known
+    parsed = known_values.parse("fev1", said)
+    assert (parsed.low, parsed.high, parsed.unit) == (low, high, unit)
+    assert known_values.parse("fev1", str(parsed)) == parsed
 
 
 def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
@@ -98,8 +98,8 @@ def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
         "fef2575": reference.gli_2012("fef2575", 45, 175, 1, 1),
     }
     for name, lms in expected.items():
-        for known, value in ((Known(80, 80, "percent"), 0.8 * lms.m), (Known(-1, -1, "z"), lms.value(-1))):
-            assert known_values.box(name, [known], people, {}).exact[0] == pytest.approx(float(value))
+        for given, value in ((KnownValue(80, 80, "percent"), 0.8 * lms.m), (KnownValue(-1, -1, "z"), lms.value(-1))):
+            assert known_values.box(name, [given], people, {}).exact[0] == pytest.approx(float(value))
 
 
 @pytest.mark.parametrize(

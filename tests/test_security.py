@@ -96,8 +96,8 @@ def test_the_lock_pins_every_package_by_hash_and_torch_by_version() -> None:
 
 
 def test_a_pin_can_be_added_changed_and_taken_out() -> None:
-    known = LOCK["pins"]("# head\nPy_YAML==6.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nnumpy==2.4.6\n")
-    assert known == {"py-yaml": "6.0", "numpy": "2.4.6"}
-    assert LOCK["changed"](known, ["numpy==2.5.0", "boto3==1.0", "py.yaml-"]) == {"boto3": "1.0", "numpy": "2.5.0"}
+    pinned = LOCK["pins"]("# head\nPy_YAML==6.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nnumpy==2.4.6\n")
+    assert pinned == {"py-yaml": "6.0", "numpy": "2.4.6"}
+    assert LOCK["changed"](pinned, ["numpy==2.5.0", "boto3==1.0", "py.yaml-"]) == {"boto3": "1.0", "numpy": "2.5.0"}
     with pytest.raises(ValueError, match="pins no version"):
         LOCK["pins"]("numpy>=2\n")

@@ -172,8 +172,8 @@ def test_outside_a_references_people_there_is_nothing(tmp_path: Path) -> None:
     unnamed = interpret(session(tmp_path, GOOD, person=MAN._replace(group=None)))
     assert unnamed.values["pef"].reference is None, "Hankinson 1999 has no equation for all people"
     assert unnamed.values["fef2575"].reference == ("GLI 2012", "other", False)
-    known = interpret(session(tmp_path, GOOD))
-    assert known.values["pef"].reference == ("Hankinson 1999", "caucasian", True)
+    read = interpret(session(tmp_path, GOOD))
+    assert read.values["pef"].reference == ("Hankinson 1999", "caucasian", True)
     asian = interpret(session(tmp_path, GOOD, person=MAN._replace(group="northeast_asian")), equations="gli_2012")
     assert asian.values["fev1"].reference == ("GLI 2012", "northeast_asian", False)
     with pytest.raises(SpiroError, match="z-scores are given for 3 to 95"):

@@ -110,10 +110,10 @@ def drawn_session(curves: Curves) -> DrawnSession:
         raise SpiroError("there is no session to show")
     person, efforts = curves.people.iloc[0], _efforts(curves)
     age, height, sex = float(person["age"]), float(person["height"]), int(person["sex"])
-    known = {name: reference.gli_global(name, age, height, sex) for name in GLI}
-    rows = [_row(name, efforts, known.get(name), age) for name in TABLE_INDICES]
+    references = {name: reference.gli_global(name, age, height, sex) for name in GLI}
+    rows = [_row(name, efforts, references.get(name), age) for name in TABLE_INDICES]
     best = {phase: {row.name: row.best[phase] for row in rows if phase in row.best} for phase in PHASES.values()}
-    fev1, fvc = (float(known[name].lln) for name in REPEATED)
+    fev1, fvc = (float(references[name].lln) for name in REPEATED)
     return DrawnSession(
         subject=drawn_curves.describe(person),
         efforts=efforts,
@@ -163,7 +163,7 @@ def _efforts(curves: Curves) -> pd.DataFrame:
     )
 
 
-def _row(name: str, efforts: pd.DataFrame, known: LMS | None, age: float) -> Row:
+def _row(name: str, efforts: pd.DataFrame, equations: LMS | None, age: float) -> Row:
     best: dict[Phase, Best] = {}
     gap: dict[Phase, float] = {}
     for phase in PHASES.values():
@@ -172,17 +172,17 @@ def _row(name: str, efforts: pd.DataFrame, known: LMS | None, age: float) -> Row
             continue
         first, second = ([*some[name].nlargest(2), np.nan][:2]) if name != "ratio" else (np.nan, np.nan)
         value = some["fev1"].max() / some["fvc"].max() if name == "ratio" else first
-        z, percent = (float(known.z(value)), float(known.percent(value))) if known else (None, None)
+        z, percent = (float(equations.z(value)), float(equations.percent(value))) if equations else (None, None)
         best[phase] = Best(float(value), None, z, percent)
         if name in REPEATED and np.isfinite(second):
             gap[phase] = float(first - second)
     change = None
     if len(best) > 1:
         before, later = best["pre"].value, best["post"].value
-        of_predicted = 100 * (later - before) / float(known.m) if known else None
+        of_predicted = 100 * (later - before) / float(equations.m) if equations else None
         change = Change(later - before, 100 * (later / before - 1), of_predicted)
     largest = max((found.value for found in best.values()), default=0.0)
-    lln = float(known.lln) if known else None
+    lln = float(equations.lln) if equations else None
     return Row(name, INDICES[name], lln, best, gap, float(ats_ers.repeatability(largest, age)), change)
 
 

@@ -66,7 +66,7 @@ def _session(first: Request) -> list[Component]:
 
 def _patient() -> list[Component]:
     patterns = {EITHER: "as they come"} | {key: f"{words[:1].upper()}{words[1:]}" for key, words in PATTERNS.items()}
-    known = [
+    fields = [
         labelled(
             f"{label(INDICES[name])}{f' ({INDICES[name].unit})' if INDICES[name].unit else ''}",
             dcc.Input("", type="text", id=CONTROLS[name], debounce=True, maxLength=requests.LONGEST_KNOWN),
@@ -77,7 +77,7 @@ def _patient() -> list[Component]:
     return [
         _chosen("pattern", "Pattern", patterns, EITHER),
         html.Details(
-            [html.Summary("Known values"), html.P(hint, className="hint"), html.Div(known, className="known")]
+            [html.Summary("Known values"), html.P(hint, className="hint"), html.Div(fields, className="known")]
         ),
         html.P("What is rare is searched for, and takes longer.", className="hint"),
     ]

@@ -255,8 +255,8 @@ def session_read(sent: Sent) -> Session:
     """
     btps = requests.btps(sent.btps)
     parts = {name: _curves(file["contents"], file["name"], btps) for name, file in sent.files.items() if file}
-    known = requests.person(sent.person)
-    person = Subject(known["age"], known["height"], known["sex"], sent.group or None)
+    given = requests.person(sent.person)
+    person = Subject(given["age"], given["height"], given["sex"], sent.group or None)
     if "file" not in parts:
         raise SpiroError("these are the blows after the drug; choose those before it too")
     return session_of(parts["file"], person, post=parts.get("post"))

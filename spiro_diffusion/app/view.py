@@ -230,17 +230,17 @@ def _judged(effort: Effort, person: pd.Series) -> pd.Series:
 
 
 def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: pd.Series) -> Row:
-    name, known = column.name, column.name in Z_SCORES
-    limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if known else None
+    name, has_limits = column.name, column.name in Z_SCORES
+    limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if has_limits else None
     return Row(
         name=name,
         index=column.written,
         generated=_percentiles(table[name]),
-        z=_percentiles(table[f"{name}_z"]) if known else None,
+        z=_percentiles(table[f"{name}_z"]) if has_limits else None,
         median=float(limits.m) if limits else None,
         lln=float(limits.lln) if limits else None,
         user=float(judged[name]) if judged is not None else None,
-        user_z=float(judged[f"{name}_z"]) if judged is not None and known else None,
+        user_z=float(judged[f"{name}_z"]) if judged is not None and has_limits else None,
     )
 
 

@@ -228,9 +228,9 @@ def of_case(case: Case, drawn: dict[str, NDArray]) -> Row:
 
 
 def _of_index(truth: NDArray, drawn: NDArray, case: Case) -> Row:
-    known = np.isfinite(truth)
-    good = known & np.isfinite(drawn).all(axis=1)
-    left_out = figure(1 - good.sum() / max(known.sum(), 1))
+    defined = np.isfinite(truth)
+    good = defined & np.isfinite(drawn).all(axis=1)
+    left_out = figure(1 - good.sum() / max(defined.sum(), 1))
     if good.sum() < MIN_PEOPLE:  # of each participant there is one effort
         return dict.fromkeys(FIGURES, too_few(int(good.sum()))) | {"undetermined": left_out}
     people = Resamples(case.people["seqn"][good], RESAMPLES, np.random.default_rng(SEED))

@@ -50,10 +50,10 @@ class Reading:
         """Whose session it is; None where nothing is said of them."""
         from spiro_diffusion.sessions import Person  # noqa: PLC0415 (pandas)
 
-        known = subject.person("a session needs")
-        if known is None:
+        given = subject.person("a session needs")
+        if given is None:
             return None
-        return Person(known.age, known.height, str(known.sex), self.group)  # type: ignore[arg-type]
+        return Person(given.age, given.height, str(given.sex), self.group)  # type: ignore[arg-type]
 
     def of_survey(self, curves: "UserCurves") -> "Person | None":
         """The one participant of NHANES's whose blows they are, where age, height and sex are known."""

@@ -119,11 +119,11 @@ class Means:
     def add(self, table: pd.DataFrame, weights: NDArray | None = None) -> None:
         """Add people: a table of `figures`, and a weight each, 1 where none are given."""
         values = table.to_numpy(float)
-        known = np.isfinite(values)
-        weighted = known * (np.ones(len(table)) if weights is None else np.asarray(weights, float))[:, None]
-        values = np.where(known, values, 0.0)
+        present = np.isfinite(values)
+        weighted = present * (np.ones(len(table)) if weights is None else np.asarray(weights, float))[:, None]
+        values = np.where(present, values, 0.0)
         sums = {
-            "n": known.sum(0),
+            "n": present.sum(0),
             "weight": weighted.sum(0),
             "first": (weighted * values).sum(0),
             "second": (weighted * values**2).sum(0),

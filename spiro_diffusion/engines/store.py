@@ -53,12 +53,12 @@ def located(models: str | Path = DEFAULT) -> Path:
         return _unpacked(path)
     if text in (DEFAULT, PACKAGED_NAME) and holds_model(PACKAGED):
         return PACKAGED
-    known = registry()
-    if text in known:
-        return _fetched(*known[text])
+    entries = registry()
+    if text in entries:
+        return _fetched(*entries[text])
     if text == DEFAULT or path.suffix or len(path.parts) > 1:
         return path  # who opens it says what is missing
-    raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(known)}")
+    raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(entries)}")
 
 
 def holds_model(folder: Path) -> bool:
@@ -83,8 +83,8 @@ def registry() -> dict[str, Entry]:
         ) from None
 
 
-def _names(known: dict[str, Entry]) -> str:
-    return ", ".join((PACKAGED_NAME, *known)) + ("" if known else f" (set {REGISTRY} to a JSON file for more)")
+def _names(entries: dict[str, Entry]) -> str:
+    return ", ".join((PACKAGED_NAME, *entries)) + ("" if entries else f" (set {REGISTRY} to a JSON file for more)")
 
 
 def _cache() -> Path:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
+from spiro_diffusion.evaluation.completion_baselines import Baseline, BaselineData, Drawn, Efforts
 from spiro_diffusion.evaluation.completion_learners import BASELINES, MOST_TREES, baselines
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
@@ -44,7 +44,7 @@ EXAMPLE_PERCENTILES = (5, 25, 75, 95)
 def judge(
     model: Reconstructor,
     held_out: Efforts,
-    known: Known,
+    baseline_data: BaselineData,
     *,
     draws: int,
     resamples: int,
@@ -54,7 +54,7 @@ def judge(
     """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
     people = Resamples(held_out.people["seqn"], resamples, np.random.default_rng(seed))
     cases = _cases(held_out, seed)
-    of_baselines = drawn_by(baselines(trees), cases, known, draws, seed)
+    of_baselines = drawn_by(baselines(trees), cases, baseline_data, draws, seed)
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, of_baselines, strict=True)):
         truth = _indices(case.truth)
@@ -65,14 +65,14 @@ def judge(
 
 
 def drawn_by(
-    of_baselines: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
+    of_baselines: dict[str, Baseline], cases: list[Case], baseline_data: BaselineData, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
     """Draws of each baseline for each case, computed on all cores."""
     pairs = [(number, name) for number in range(len(cases)) for name in of_baselines]
 
     def drawn(i: int) -> Drawn:
         number, name = pairs[i]
-        return of_baselines[name](cases[number], known, draws, seed + number)
+        return of_baselines[name](cases[number], baseline_data, draws, seed + number)
 
     found = dict(zip(pairs, in_processes(drawn, len(pairs)), strict=True))
     return [{name: found[number, name] for name in of_baselines} for number in range(len(cases))]
@@ -96,7 +96,7 @@ def given_others(
     for number, case in enumerate(_cases(some, seed)):
         truth, restricted = _indices(case.truth), people.restricted(case.rows)
         without, given = (
-            draw_plain(model, case, draws, seed + number, known) for known in (None, others.at(has[case.rows]))
+            draw_plain(model, case, draws, seed + number, siblings) for siblings in (None, others.at(has[case.rows]))
         )
         result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
@@ -181,16 +181,16 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
             found[f"{name}_{index}_coverage_90"] = generated[index]["coverage_90"]["value"]
             for ratio in ("error_ratio", "crps_ratio"):
                 ratios = [case[name][index][ratio]["value"] for name in BASELINES]
-                known = [r for r in ratios if r is not None]
-                found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
+                defined = [r for r in ratios if r is not None]
+                found[f"{name}_{index}_{ratio}_worst"] = max(defined) if defined else None
         found[f"{name}_fvc_width_90_ml"] = _ml(generated["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
             of_baselines = [
                 case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
             ]
-            known = [bias for bias in of_baselines if bias is not None]
-            found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
+            defined = [bias for bias in of_baselines if bias is not None]
+            found[f"{name}_ratio_bias_{group}_least_rival"] = min(defined, key=abs) if defined else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():

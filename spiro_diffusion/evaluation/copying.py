@@ -59,8 +59,10 @@ class Cloud:
             d = np.sqrt(squared_distances(points[rows], self.points)).astype(np.float32)
             by_person = np.minimum.reduceat(d, self.starts, axis=1)
             person = np.searchsorted(self.people, seqn[rows])
-            known = (person < len(self.people)) & (self.people[np.minimum(person, len(self.people) - 1)] == seqn[rows])
-            at = np.flatnonzero(known)
+            in_training = (person < len(self.people)) & (
+                self.people[np.minimum(person, len(self.people) - 1)] == seqn[rows]
+            )
+            at = np.flatnonzero(in_training)
             by_person[at, person[at]] = np.inf
             ends = np.append(self.starts[1:], len(self.points))
             for row in at:
@@ -152,7 +154,7 @@ def _nearest_share(
     rank = np.argsort(distance, axis=1)
     order, distance = np.take_along_axis(order, rank, axis=1), np.take_along_axis(distance, rank, axis=1)
     nearer = np.stack([np.searchsorted(np.sort(t), d) for t, d in zip(to_train, distance, strict=True)])
-    known = np.isin(candidate.people, held_out.people)[candidate.person]  # the own person is among the held-out
+    in_held_out = np.isin(candidate.people, held_out.people)[candidate.person]  # the own person is among the held-out
     available = np.isfinite(to_train).sum(axis=1)
     rows = np.arange(len(order))
     share = np.empty(len(candidate.weights))
@@ -160,7 +162,7 @@ def _nearest_share(
         there = drawn[order]
         first = there.argmax(axis=1)
         person_drawn = drawn[np.searchsorted(held_out.people, candidate.people).clip(max=len(held_out.people) - 1)]
-        size = drawn.sum() - (known & person_drawn[candidate.person])
+        size = drawn.sum() - (in_held_out & person_drawn[candidate.person])
         m = nearer[rows, first]
         missed = _log_choose(available - m, size) - _log_choose(available, size)
         near = 1 - np.where(m > available - size, 0.0, np.exp(missed))

@@ -312,8 +312,8 @@ def _copying(view: _View) -> Node:
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
-        known = copying.Points(shapes.of_measured(members), member_groups)
-        tree["membership_distance_auc"] = copying.distance_membership(generated, known, held_out)
+        member_points = copying.Points(shapes.of_measured(members), member_groups)
+        tree["membership_distance_auc"] = copying.distance_membership(generated, member_points, held_out)
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")
     if view.candidate.losses is None:

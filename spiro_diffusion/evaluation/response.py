@@ -27,7 +27,7 @@ LEAST_SHARE, LEAST_L = 0.12, 0.2  # of a response (ATS/ERS 2005)
 OBSTRUCTED = 0.7  # FEV1/FVC below it (GOLD)
 Drawer = Callable[
     [pd.DataFrame, int, NDArray[np.float64]], pd.DataFrame
-]  # (efforts, seed, known) -> table with indices
+]  # (efforts, seed, known_best) -> table with indices
 
 
 def sd_of(column: str) -> Statistic:
@@ -118,10 +118,10 @@ def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed
     efforts = efforts[efforts["person"].isin(participants.index)].reset_index(drop=True)
     requested = efforts[["person", "place", "test_type", "age", "height", "sex"]]
     order = pd.unique(requested["person"])
-    known = np.full((len(order), len(BEST)), np.nan)
+    known_best = np.full((len(order), len(BEST)), np.nan)
     for name in ("fev1", "fvc"):
-        known[:, BEST.index(name)] = participants[f"{name}_before"].reindex(order)
-    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [participants]
+        known_best[:, BEST.index(name)] = participants[f"{name}_before"].reindex(order)
+    drawn = [of_people(draw(requested, seed + i, known_best)) for i in range(draws)] if len(order) else [participants]
     generated = pd.concat(drawn)
     people = Resamples(participants.index, resamples, np.random.default_rng([seed, 5]))
     return beside((participants, people), (generated, people.of(generated.index)), FIGURES)

@@ -60,10 +60,10 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
     rows, tested = usable(train.indices["fvc"]), usable(test.indices["fvc"])
     y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(tested, test.indices["fvc"], 1.0))
     measured = len(np.unique(train.seqn[rows]))
-    known, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
+    training_labels, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
     cases = min(
         len(np.unique(seqn[label == value]))
-        for seqn, label in ((train.seqn, known), (test.seqn, truth))
+        for seqn, label in ((train.seqn, training_labels), (test.seqn, truth))
         for value in (0, 1)
     )
     sides = [truth == value for value in (1, 0)]
@@ -77,8 +77,8 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
             reason = f"{cases} participants with or without obstruction, fewer than {MIN_PEOPLE}"
             scores.reasons[f"auc_{model}"] = missing(reason)
         else:
-            labelled = ~np.isnan(known)
-            score = _predict(model, x[labelled], known[labelled], new, seed, classify=True)
+            labelled = ~np.isnan(training_labels)
+            score = _predict(model, x[labelled], training_labels[labelled], new, seed, classify=True)
             scores.found[f"auc_{model}"] = _auc(score, sides, resamples)
     return scores
 

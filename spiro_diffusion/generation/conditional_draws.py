@@ -42,8 +42,8 @@ class Facts(Protocol):
 class Drawer(Protocol):
     """What draws efforts in two steps."""
 
-    def draw_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
-        """Facts of efforts; those with the same `person` are of one lung. `known` (people, 5), as they come: the
+    def draw_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
+        """Facts of efforts; those with the same `person` are of one lung. `known_best` (people, 5), as they come: the
         best FEV1, FVC (L), FEV1/FVC, PEF, FEF25-75 (L/s), NaN unknown."""
 
     def draw_curves(self, efforts: pd.DataFrame, logs: Floats, seed: int) -> NDArray[np.float32]:

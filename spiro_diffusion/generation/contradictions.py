@@ -6,14 +6,22 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.generation.known_values import EXACT_SHARE, LEAST_PERCENT, SEEN_Z, Box, Known, expected, z_scores
+from spiro_diffusion.generation.known_values import (
+    EXACT_SHARE,
+    LEAST_PERCENT,
+    SEEN_Z,
+    Box,
+    KnownValue,
+    expected,
+    z_scores,
+)
 from spiro_diffusion.physiology.patterns import ADULT_AGE, DEFINITIONS, Label
 
 Ends = Mapping[str, tuple[float, float]]  # by name, lowest and highest of one person, in L, L/s or as a ratio
 
 
 def reason(
-    known: Mapping[str, Known], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
+    known: Mapping[str, KnownValue], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
 ) -> str | None:
     """Why a request for a person cannot be met, None where it can: the person's age, then the first contradiction.
 
@@ -24,7 +32,7 @@ def reason(
     return _order(known, ends) or _with_pattern(known, pattern, limits) or _ratio(ends, limits)
 
 
-def _order(known: Mapping[str, Known], ends: Ends) -> str | None:
+def _order(known: Mapping[str, KnownValue], ends: Ends) -> str | None:
     """Indices of which one is never above the other."""
     for small, large, why in (
         ("fev1", "fvc", "the first second is a part of it"),
@@ -37,7 +45,7 @@ def _order(known: Mapping[str, Known], ends: Ends) -> str | None:
     return None
 
 
-def _with_pattern(known: Mapping[str, Known], pattern: Label | None, limits: Ends) -> str | None:
+def _with_pattern(known: Mapping[str, KnownValue], pattern: Label | None, limits: Ends) -> str | None:
     """An index of which the pattern leaves nothing."""
     for name, (low, high) in limits.items():
         if pattern is not None and low > high:
@@ -68,7 +76,7 @@ def _interval_text(low: float, high: float) -> str:
 
 
 def beyond_seen(
-    known: Sequence[Mapping[str, Known]], boxes: Mapping[str, Box], people: pd.DataFrame, invalid: dict[int, str]
+    known: Sequence[Mapping[str, KnownValue]], boxes: Mapping[str, Box], people: pd.DataFrame, invalid: dict[int, str]
 ) -> None:
     """`invalid` gets, by row, values so far from what is expected that none was seen."""
     given = {name: box for name, box in boxes.items() if box.given.any()}

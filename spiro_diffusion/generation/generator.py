@@ -115,15 +115,15 @@ class Generator:
         request = Request(
             len(people), draws, seed, sampler or defaults.sampler, steps or defaults.steps, guidance, size
         )
-        known, features = _tensors(people)
+        conditions, features = _tensors(people)
         if distributed.world() > 1:
             distributed.from_first_text(json.dumps(request))
-            distributed.from_first(known)
+            distributed.from_first(conditions)
             distributed.from_first(features)
         out = np.empty((request.total, N_SAMPLES), np.float32)
         bar = tqdm(total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False)
         with self.runtime.applied(), bar:
-            for part, flow in zip(request.parts, self._flows(request, known, features), strict=True):
+            for part, flow in zip(request.parts, self._flows(request, conditions, features), strict=True):
                 out[part] = _finite(flow)
                 bar.update(part.stop - part.start)
         return out.reshape(len(people), draws, N_SAMPLES)
@@ -133,9 +133,9 @@ class Generator:
         with self.runtime.applied():
             while text := distributed.from_first_text():
                 request = Request(*json.loads(text))
-                known = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
+                conditions = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
                 features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
-                for _ in self._flows(request, known, features):
+                for _ in self._flows(request, conditions, features):
                     pass  # each is sent to the first process
 
     def sample_given(
@@ -154,7 +154,10 @@ class Generator:
         Raises SpiroError where the weights draw what is not finite.
         """
         device, defaults = self.runtime.device, self.cldm.config.sampling
-        known, facts_of_rows = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        conditions, facts_of_rows = (
+            torch.from_numpy(conditioning.encode(people)),
+            torch.from_numpy(logs.astype(np.float32)),
+        )
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.runtime.applied(), torch.inference_mode():
@@ -164,7 +167,7 @@ class Generator:
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
                     noise = self._of_lungs(noise, shared[part], seed)
-                out[part] = _finite(finish(known[part].to(device), facts, noise).cpu())
+                out[part] = _finite(finish(conditions[part].to(device), facts, noise).cpu())
         return out
 
     def _of_lungs(self, noise: Tensor, lungs: np.ndarray, seed: int) -> Tensor:
@@ -175,10 +178,10 @@ class Generator:
         common = common[torch.from_numpy(lungs - first).to(noise.device)]
         return math.sqrt(1 - sampling.lung_share) * noise + math.sqrt(sampling.lung_share) * common
 
-    def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
+    def _flows(self, request: Request, conditions: Tensor, features: Tensor) -> Iterator[Tensor]:
         """Signals (n, bins) of each part of a request, in order, on the CPU; nothing in processes that help."""
         device = self.runtime.device
-        known, features = known.to(device), features.to(device)
+        conditions, features = conditions.to(device), features.to(device)
         options = request.sampler, request.steps, request.guidance
         if options not in self._finishers:
             function = self._finisher(*options)
@@ -191,7 +194,7 @@ class Generator:
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
             noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
             function = captured if n == request.batch else plain  # the rest of a batch does not come again
-            return function(known[rows], features[rows], *noise)["flow"].cpu()
+            return function(conditions[rows], features[rows], *noise)["flow"].cpu()
 
         return distributed.in_order(request.parts, draw, (N_SAMPLES,))
 
@@ -202,10 +205,10 @@ class Generator:
         model, draw = self.cldm, self.facts_drawer(guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
-        def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
-            drawn = draw(index_diffusion.alone(known), fact_noise)[:, 0]
-            logs, known = model.facts.restore(drawn, features), index_diffusion.with_grades(known, drawn)
-            return {"flow": _void(finish_tokens(known, logs, token_noise), logs)}
+        def finish(conditions: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
+            drawn = draw(index_diffusion.alone(conditions), fact_noise)[:, 0]
+            logs, conditions = model.facts.restore(drawn, features), index_diffusion.with_grades(conditions, drawn)
+            return {"flow": _void(finish_tokens(conditions, logs, token_noise), logs)}
 
         return finish
 
@@ -220,8 +223,8 @@ class Generator:
         draw = self._drawer(model.denoiser, sampler, levels, guidance)
         narrower = self.vqvae.narrower()
 
-        def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
-            conditions = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
+        def finish(given: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
+            conditions = torch.cat([given, model.facts.as_conditions(logs)], dim=1)
             with self.runtime.autocast():
                 drawn = draw(conditions, noise)
             tokens = model.restore(drawn.float())
@@ -243,9 +246,9 @@ class Generator:
         levels (steps + 1,)."""
         sigmas = levels.to(self.runtime.device)
 
-        def draw(known: Tensor, start: Tensor) -> Tensor:
-            tokens = denoiser.network.conditions(known)
-            blank = denoiser.network.conditions(_blank(known)) if guidance != 1.0 else None
+        def draw(conditions: Tensor, start: Tensor) -> Tensor:
+            tokens = denoiser.network.conditions(conditions)
+            blank = denoiser.network.conditions(_blank(conditions)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
@@ -276,32 +279,32 @@ class Generator:
         """Denoising loss (n,) of curves and of their facts over eight fixed noise levels each, for membership
         inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
         device, model, block = self.runtime.device, self.cldm, self.cldm.config.sampling.noise_block
-        known, features = (t.to(device) for t in _tensors(people))
+        encoded, features = (t.to(device) for t in _tensors(people))
         logs = torch.from_numpy(effort_facts.read(people)).float().to(device)
         out = []
         with self.runtime.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
                 logs_of_part, at = logs[part], (seed, part.start)
-                grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
+                grades = index_diffusion.bits(encoded[part, _GRADE].nan_to_num(0)).to(device)
                 facts = torch.cat([model.facts.standardise(logs_of_part, features[part]), grades], dim=1)[:, None]
-                conditions = index_diffusion.alone(known[part])
+                conditions = index_diffusion.alone(encoded[part])
                 losses = self._loss(model.facts.denoiser, facts, conditions, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
-                both = torch.cat([known[part], model.facts.as_conditions(logs_of_part)], dim=1)
+                both = torch.cat([encoded[part], model.facts.as_conditions(logs_of_part)], dim=1)
                 with self.runtime.autocast():
                     losses += self._loss(model.denoiser, clean, both, *at, LEVELS)
                 out.append(torch.where(logs_of_part.isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
 
     def _loss(
-        self, denoiser: Denoiser, clean: Tensor, known: Tensor, seed: int, first: int, levels: tuple[float, ...]
+        self, denoiser: Denoiser, clean: Tensor, conditions: Tensor, seed: int, first: int, levels: tuple[float, ...]
     ) -> Tensor:
         """Mean loss (B,) over noise levels (log sigma) of rows first ... of all."""
         losses = torch.zeros(len(clean), device=clean.device)
         for i, level in enumerate(levels):
             noise = self.noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
             sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
-            losses += denoising_loss(denoiser, clean, known, sigma, noise)
+            losses += denoising_loss(denoiser, clean, conditions, sigma, noise)
         return losses / len(levels)
 
     def _flow(self, signals: np.ndarray) -> Tensor:
@@ -323,11 +326,11 @@ def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(conditioning.encode(people)), torch.from_numpy(mean_surface.features(people)).float()
 
 
-def _blank(known: Tensor) -> Tensor:
+def _blank(conditions: Tensor) -> Tensor:
     """Conditions of which nothing is known; the roles in a set (B, E, k) still are."""
-    blank = torch.full_like(known, torch.nan)
-    if known.ndim == 3:
-        blank[..., -1] = known[..., -1]
+    blank = torch.full_like(conditions, torch.nan)
+    if conditions.ndim == 3:
+        blank[..., -1] = conditions[..., -1]
     return blank
 
 

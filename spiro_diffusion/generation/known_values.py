@@ -47,7 +47,7 @@ EXPECTED = "expected as 2.5, 2.2:2.8, 80%, 70%:80%, z-1.7 or z-2:z-1"
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownValue:
     """What is known of an index: `low` to `high`, both included, in `unit`; the same twice where it is exact."""
 
     low: float
@@ -97,12 +97,12 @@ class Box(NamedTuple):
         return ~self.given | ((value >= self.low - near) & (value <= self.high + near))
 
 
-def parse(name: str, given: Given | Known) -> Known:
+def parse(name: str, given: Given | KnownValue) -> KnownValue:
     """What is known of an index, of text, a number, or a pair of either (None: open).
 
     Raises SpiroError where it is none of the forms, is upside down, or no lung has it.
     """
-    if isinstance(given, Known):
+    if isinstance(given, KnownValue):
         return _possible(name, given)
     if isinstance(given, str):
         ends: Sequence[str | float | None] = given.split(":")
@@ -120,7 +120,7 @@ def parse(name: str, given: Given | Known) -> Known:
         )
     low = -math.inf if read[0] is None else read[0][0]
     high = math.inf if read[-1] is None else read[-1][0]
-    return _possible(name, Known(low, high, units.pop()))
+    return _possible(name, KnownValue(low, high, units.pop()))
 
 
 def _open(end: str | float | None) -> bool:
@@ -136,7 +136,7 @@ def _end(name: str, end: str | float | None) -> tuple[float, Unit]:
     raise SpiroError(f"{name} is {printable(end)}; {EXPECTED}")
 
 
-def _possible(name: str, known: Known) -> Known:
+def _possible(name: str, known: KnownValue) -> KnownValue:
     label = INDICES[name].label
     if known.low > known.high:
         raise SpiroError(f"{name} is {known}; the range is upside down: give the lower end first")
@@ -162,13 +162,13 @@ def expected(name: str, people: pd.DataFrame) -> LMS:
     if name in ("fev1", "fvc", "ratio"):
         return reference.gli_global(name, age, height, sex)
     ethnicity = people["ethnicity"] if "ethnicity" in people else pd.Series(np.nan, index=people.index)
-    known = pd.to_numeric(ethnicity, errors="coerce").fillna(5).to_numpy(np.int64)
+    group = pd.to_numeric(ethnicity, errors="coerce").fillna(5).to_numpy(np.int64)
     if name == "fef2575":
-        return reference.gli_2012(name, age, height, sex, reference.GLI_GROUP_OF_RIDRETH1[known - 1])
-    return reference.hankinson(name, age, height, sex, reference.HANKINSON_GROUP_OF_RIDRETH1[known - 1])
+        return reference.gli_2012(name, age, height, sex, reference.GLI_GROUP_OF_RIDRETH1[group - 1])
+    return reference.hankinson(name, age, height, sex, reference.HANKINSON_GROUP_OF_RIDRETH1[group - 1])
 
 
-def box(name: str, known: Sequence[Known | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
+def box(name: str, known: Sequence[KnownValue | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
     """What is known of an index of n people, in L, L/s or as a ratio.
 
     `invalid` gets, by row, why a percent or z-score is undefined: the equations do not cover such a person.

@@ -46,8 +46,8 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
 
     Raises SpiroError where no participant with a weight lies within them.
     """
-    known = np.all([curves[name].between(*trained[name]) for name in JITTER], axis=0)
-    efforts = curves[known & (curves["mec_weight"] > 0)].sort_values("seqn", kind="stable", ignore_index=True)
+    in_range = np.all([curves[name].between(*trained[name]) for name in JITTER], axis=0)
+    efforts = curves[in_range & (curves["mec_weight"] > 0)].sort_values("seqn", kind="stable", ignore_index=True)
     if efforts.empty:
         raise SpiroError("no participant with a survey weight is within the ages and heights that the model knows")
     participants = efforts.groupby("seqn", sort=True).agg({"mec_weight": "first", "age": "size"})

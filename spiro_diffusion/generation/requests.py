@@ -14,7 +14,7 @@ import pandas as pd
 from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.generation import contradictions, known_values, personal_conditions
 from spiro_diffusion.generation.conditions import CONDITIONS
-from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
+from spiro_diffusion.generation.known_values import NAMES, Box, KnownValue, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
 from spiro_diffusion.physiology import effort_kinds, patterns
 from spiro_diffusion.physiology.effort_kinds import Kind
@@ -29,7 +29,7 @@ MOST_LISTED = 5  # rows whose reason is said; of the others it says how many
 class Request:
     """The request for one patient's curves."""
 
-    known: Mapping[str, Known] = field(default_factory=dict)  # by NAMES
+    known: Mapping[str, KnownValue] = field(default_factory=dict)  # by NAMES
     pattern: Label | None = None
     effort: Kind | None = None
 
@@ -170,7 +170,7 @@ def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -
         rows = np.array([row for row, r in enumerate(requests) if r.pattern == label])
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
-                ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
+                ends = [KnownValue(bound.low, bound.high, bound.unit)] * len(rows)
                 box = known_values.box(name, ends, people.iloc[rows], {})
                 low[rows] = box.low
                 # the upper end is excluded

@@ -172,7 +172,7 @@ def _read(
         cells, out[name] = out[name], _numbers(out[name])
         for missing in np.flatnonzero(out[name].isna()):
             invalid.setdefault(int(missing), _no_number(name, cells, int(missing)))
-    known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
+    accepted: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
     every = np.broadcast_to(any_effort, len(out))
     for condition in CONDITIONS:
         name = condition.name
@@ -182,8 +182,8 @@ def _read(
         given = list(out[name]) if name in out else [None] * len(out)
         filled = [default if pd.isna(cell) else cell for cell, default in zip(given, fallbacks, strict=True)]
         out[name] = pd.Series(filled, dtype=object)
-        known[name] = {value.lower(): value for value in condition.values}
-    for name, words in known.items():
+        accepted[name] = {value.lower(): value for value in condition.values}
+    for name, words in accepted.items():
         expected = ", ".join(SEX_CODES if name == "sex" else words.values())
         read = []
         for row, cell in enumerate(out[name]):

@@ -292,35 +292,35 @@ def roles(present: Tensor) -> Tensor:
     return torch.cat([first, present * float(EFFORT)], dim=1)
 
 
-def alone(known: Tensor) -> Tensor:
+def alone(conditions: Tensor) -> Tensor:
     """Conditions (B, c) of efforts, each a set of one of which nothing else is known: (B, 1, k)."""
-    unknown = torch.full((len(known), 1 + len(BEST)), torch.nan, dtype=known.dtype, device=known.device)
-    role = torch.full((len(known), 1), float(ALONE), dtype=known.dtype, device=known.device)
-    return torch.cat([known, unknown, role], dim=1)[:, None]
+    unknown = torch.full((len(conditions), 1 + len(BEST)), torch.nan, dtype=conditions.dtype, device=conditions.device)
+    role = torch.full((len(conditions), 1), float(ALONE), dtype=conditions.dtype, device=conditions.device)
+    return torch.cat([conditions, unknown, role], dim=1)[:, None]
 
 
-def together(known: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor:
+def together(of_efforts: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor:
     """Conditions (P, TOKENS, k) of sets.
 
     Args:
-        known: (P, EFFORTS, c) of the efforts, at an empty slot those of any effort of the person; place: (P, EFFORTS);
-            best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
+        of_efforts: (P, EFFORTS, c) of the efforts, at an empty slot those of any effort of the person; place:
+            (P, EFFORTS); best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
     """
-    members = known[:, :1].expand(-1, 2, -1)
-    conditions = torch.cat([members, known], dim=1)
+    members = of_efforts[:, :1].expand(-1, 2, -1)
+    conditions = torch.cat([members, of_efforts], dim=1)
     places = torch.cat([torch.full_like(place[:, :2], torch.nan), place], dim=1)
     return torch.cat([conditions, places[..., None], best[:, None].expand(-1, TOKENS, -1), role[..., None]], dim=2)
 
 
-def with_grades(known: Tensor, drawn: Tensor) -> Tensor:
+def with_grades(conditions: Tensor, drawn: Tensor) -> Tensor:
     """Conditions (B, c) with the grades of drawn efforts (B, CHANNELS) where they say none."""
     place = conditioning.NAMES.index("grade")
-    given_grade = known[:, place]
+    given_grade = conditions[:, place]
     return torch.cat(
         [
-            known[:, :place],
+            conditions[:, :place],
             torch.where(torch.isnan(given_grade), grades(drawn), given_grade)[:, None],
-            known[:, place + 1 :],
+            conditions[:, place + 1 :],
         ],
         dim=1,
     )

@@ -95,7 +95,7 @@ def evaluate(
     table = table if part == "test" else table[table["split"] != "test"]  # trials exclude the test participants
     responded = response.judge(
         table,
-        lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
+        lambda efforts, seed, known_best: draw_facts(generator, efforts, seed, known_best).table,
         draws=RESPONSE_DRAWS,
         resamples=params.resamples,
         seed=params.seed,

@@ -14,7 +14,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part, rows_of_part
 from spiro_diffusion.evaluation import completion, figures
-from spiro_diffusion.evaluation.completion_baselines import Efforts, Known
+from spiro_diffusion.evaluation.completion_baselines import BaselineData, Efforts
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
@@ -63,13 +63,15 @@ def reconstruct(
         )
     judged = Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True))
     others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, rows)))
-    known = Known(*(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing)))
+    baseline_data = BaselineData(
+        *(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing))
+    )
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"resamples": params.resamples}
     about = {"source": source, "efforts": len(rows), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,
-        "cases": completion.judge(model, judged, known, trees=params.trees, **drawn),
+        "cases": completion.judge(model, judged, baseline_data, trees=params.trees, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
         "natural": completion.natural(

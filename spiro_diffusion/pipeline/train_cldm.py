@@ -151,7 +151,7 @@ def train_cldm(
             clean[part] = model.standardise(torch.from_numpy(tokens)).to(compute.device)
         model.to(compute.device)
 
-        known = torch.from_numpy(conditioning.encode(efforts.table)).to(compute.device)
+        conditions = torch.from_numpy(conditioning.encode(efforts.table)).to(compute.device)
         choosing = torch.from_numpy(efforts.choosing).to(compute.device)
         weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(compute.device)
         train = torch.from_numpy(efforts.train).to(compute.device)
@@ -165,7 +165,7 @@ def train_cldm(
         model.facts.denoiser.load_state_dict(fitted.weights)
         log.close()
 
-        examples = Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
+        examples = Examples(clean, torch.cat([conditions, fact_conditions], dim=1), choosing, weights)
         _fit_latents(model, params, examples, train, compute, run, metrics)
         source = artifacts.read_json(manifest)["source"]
         trained = efforts.table.iloc[efforts.train]

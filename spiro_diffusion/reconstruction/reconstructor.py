@@ -34,7 +34,7 @@ LATEST_JOIN_S = 1.2  # of a trusted part after a bad onset
 Bools = NDArray[np.bool_]
 
 
-class Known(NamedTuple):
+class Context(NamedTuple):
     """Conditions of N efforts: `mean_surface.features` (N, 12) of the person, and their best other efforts."""
 
     surfaces: Floats
@@ -179,9 +179,9 @@ class Reconstructor:
         rows = np.repeat(np.arange(len(signals)), draws)
         people = people.iloc[rows].reset_index(drop=True)
         others = (Others.none(len(signals)) if others is None else others).at(rows)
-        known = Known(mean_surface.features(people), others)
+        context = Context(mean_surface.features(people), others)
         increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
-        return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
+        return Paths(*self._hidden(increments, trusted[rows], context, rng), people)
 
     def diffused(self, paths: Paths, seed: int) -> Paths:
         """The same, with a path between the knots that the diffusion draws.
@@ -201,14 +201,14 @@ class Reconstructor:
     def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int) -> Floats:
         """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""
         logs = effort_facts.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
-        known = np.flatnonzero(np.isfinite(logs).all(axis=1))
+        with_facts = np.flatnonzero(np.isfinite(logs).all(axis=1))
         drawn = np.zeros_like(increments)
-        if len(known):
-            drawn[known] = self.generator.sample_given(people.iloc[known], logs[known], seed)
+        if len(with_facts):
+            drawn[with_facts] = self.generator.sample_given(people.iloc[with_facts], logs[with_facts], seed)
         return time_grid.volume(np.maximum(drawn, 0))
 
     def _hidden(
-        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
+        self, increments: Floats, hold: Bools, context: Context, rng: np.random.Generator
     ) -> tuple[Floats, list[Filled]]:
         """The hidden stretches of N efforts, drawn one after the other, each conditioned on those before it.
 
@@ -220,39 +220,39 @@ class Reconstructor:
         """
         found = []
         if (hold.argmax(axis=1) > ZERO_EDGE).any():
-            increments, hold, filled = self._onset(increments, hold, known, rng)
+            increments, hold, filled = self._onset(increments, hold, context, rng)
             found.append(filled)
             increments = filled.plain(increments)
         for begin, end in zip(*(edges.T for edges in _gaps(hold)), strict=True):
-            found.append(self._gap(_volume(increments), begin, end, known, rng))
+            found.append(self._gap(_volume(increments), begin, end, context, rng))
             increments = found[-1].plain(increments)
         if not hold[:, -1].all():
-            found.append(self._tail(_volume(increments), last_edge(hold), known, rng))
+            found.append(self._tail(_volume(increments), last_edge(hold), context, rng))
             increments = found[-1].plain(increments)
         return increments, found
 
-    def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: np.random.Generator) -> Filled:
+    def _gap(self, v: Floats, begin: Places, end: Places, context: Context, rng: np.random.Generator) -> Filled:
         close = np.maximum(end, begin + 1)
-        seen = segments.gap_features(v, begin, close, known.surfaces)
-        given = sibling_efforts.gap_features(known.others, v, begin, close)
+        seen = segments.gap_features(v, begin, close, context.surfaces)
+        given = sibling_efforts.gap_features(context.others, v, begin, close)
         numbers = self._numbers(Segment.GAP, np.column_stack([seen, given]), rng)
         bins = np.arange(time_grid.N_SAMPLES)
         covers = (bins >= begin[:, None]) & (bins < end[:, None])
         stretch = segments.gap_stretch(numbers, v, begin, close)
         return Filled(end > begin, stretch, _flow_before(v, begin), _flow_after(v, end), covers)
 
-    def _tail(self, v: Floats, cut: Places, known: Known, rng: np.random.Generator) -> Filled:
+    def _tail(self, v: Floats, cut: Places, context: Context, rng: np.random.Generator) -> Filled:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
-        seen = segments.tail_features(v, place, known.surfaces)
-        features = np.column_stack([seen, sibling_efforts.tail_features(known.others, v, place)])
+        seen = segments.tail_features(v, place, context.surfaces)
+        features = np.column_stack([seen, sibling_efforts.tail_features(context.others, v, place)])
         numbers = self._numbers(Segment.TAIL, features, rng)
-        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, known.others)
+        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, context.others)
         covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
         stretch = segments.tail_stretch(numbers, v, place)
         return Filled(rows, stretch, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
-        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
+        self, increments: Floats, hold: Bools, context: Context, rng: np.random.Generator
     ) -> tuple[Floats, Bools, Filled]:
         """A full onset that breathes out the same volume; what follows moves to when it would have come.
 
@@ -260,8 +260,8 @@ class Reconstructor:
         """
         v, rows = _volume(increments), hold.argmax(axis=1) > ZERO_EDGE
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
-        seen = segments.onset_features(v, join, last_edge(hold), known.surfaces)
-        given = sibling_efforts.onset_features(known.others, v, join)
+        seen = segments.onset_features(v, join, last_edge(hold), context.surfaces)
+        given = sibling_efforts.onset_features(context.others, v, join)
         numbers = self._numbers(Segment.ONSET, np.column_stack([seen, given]), rng)
         stretch = segments.onset_stretch(numbers, v, join)
         new = np.abs(time_grid.EDGES_S - stretch.times[:, -1:]).argmin(axis=1)

@@ -49,8 +49,8 @@ def siblings(curves: pd.DataFrame, rows: Places) -> Places:
     """Rows (n, m) of the other acceptable efforts of whoever made each of `rows` (n,), in the same part of the test
     (before or after the bronchodilator: the lung differs); NONE where there are fewer. Never the effort itself."""
     session = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-    known = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
-    good = np.flatnonzero(known)
+    eligible = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
+    good = np.flatnonzero(eligible)
     good = good[np.argsort(session[good], kind="stable")]
     begin, end = (np.searchsorted(session[good], session[rows], side=side) for side in ("left", "right"))
     place = begin[:, None] + np.arange((end - begin).max(initial=1))

@@ -30,8 +30,8 @@ def bland_altman(plot_data: Mapping[str, NDArray]) -> Figure:
 
 
 def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None:
-    known = ~np.isnan(ours - theirs)
-    mean, difference = (ours[known] + theirs[known]) / 2, ours[known] - theirs[known]
+    both = ~np.isnan(ours - theirs)
+    mean, difference = (ours[both] + theirs[both]) / 2, ours[both] - theirs[both]
     figures = agreement.bland_altman(ours, theirs)
     label, unit = INDICES[name].label, INDICES[name].unit
     note = f"n = {figures['n']:,}"

@@ -186,7 +186,7 @@ def _target(target: Judged) -> dict[str, Any]:
         "shown": None if worst.value is None else write(worst, registry.line_at(target.worst).form),
         "what": _what(target.worst),
         "met": target.passed,
-        "of": len(target.known),
+        "of": len(target.computed),
         "reasons": sorted({f.figure.reason for f in target.figures if f.figure.reason}),
     }
 

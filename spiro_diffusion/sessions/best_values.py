@@ -116,8 +116,8 @@ def _known(source: Reference, found: LMS) -> tuple[Reference, LMS] | None:
 
 
 def _values(session: Session, name: str, convention: Convention, equations: Equations) -> Values:
-    known = expected(name, session.person, equations)
-    source, lms = known or (None, None)
+    equation = expected(name, session.person, equations)
+    source, lms = equation or (None, None)
     best = {phase: found for phase in session.phases if (found := _best(session, phase, name, convention, lms))}
     median = float(lms.m) if lms else None
     change = None
@@ -157,5 +157,5 @@ def _chosen(blows: list[Blow], name: str, convention: Convention) -> Blow | None
 
 
 def _largest(blows: list[Blow], name: str, counted: str) -> Blow | None:
-    known = [blow for blow in blows if getattr(blow, counted) and np.isfinite(blow.indices[name])]
-    return max(known, key=lambda blow: blow.indices[name], default=None)
+    counting = [blow for blow in blows if getattr(blow, counted) and np.isfinite(blow.indices[name])]
+    return max(counting, key=lambda blow: blow.indices[name], default=None)

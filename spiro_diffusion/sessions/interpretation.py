@@ -163,10 +163,10 @@ def visit_change(session: Session, values: dict[str, Values], equations: Equatio
         unit = LOWEST_FEV1[person.sex]
         return VisitChange(None, (previous.fev1 / unit, best.value / unit))
     then: Person = person._replace(age=previous.age, height=previous.height or person.height)
-    known = best_values.expected("fev1", then, equations)
-    if known is None or best.z is None:
+    equation = best_values.expected("fev1", then, equations)
+    if equation is None or best.z is None:
         return None
-    return VisitChange(change_score(float(known[1].z(previous.fev1)), best.z, previous.age, person.age), None)
+    return VisitChange(change_score(float(equation[1].z(previous.fev1)), best.z, previous.age, person.age), None)
 
 
 def change_score(z_then: float, z_now: float, age_then: float, age_now: float) -> float:

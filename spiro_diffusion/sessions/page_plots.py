@@ -63,12 +63,12 @@ class Scales(NamedTuple):
 def scales(contents: Contents, width: float, height: float) -> Scales:
     """The scales of both plots, which have `width` mm between them and `height` mm each."""
     volumes = [blow.volume for blow in contents.blows]
-    known = {row.name: row for row in contents.rows}
-    litres = _greatest([*volumes, *_limits(known.get("fvc")), *_completed(contents)], LEAST_L)
+    rows = {row.name: row for row in contents.rows}
+    litres = _greatest([*volumes, *_limits(rows.get("fvc")), *_completed(contents)], LEAST_L)
     lowest = min((float(v.min(initial=0.0)) for v in volumes), default=0.0)
     left = -np.ceil(-lowest) if lowest < -0.2 else 0.0
     flows = [smooth(blow.flow) for blow in contents.blows]
-    top = _greatest([*flows, *_limits(known.get("pef"))], LEAST_FLOW)
+    top = _greatest([*flows, *_limits(rows.get("pef"))], LEAST_FLOW)
     top = FLOW_A_LITRE * np.ceil(top / FLOW_A_LITRE)
     least = min((float(flow.min(initial=0.0)) for flow in flows), default=0.0)
     bottom = -FLOW_A_LITRE * np.ceil(-least / FLOW_A_LITRE) if least < -0.3 else 0.0
@@ -112,12 +112,12 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]
         ax.plot(blow.volume, smooth(blow.flow), **_line(blow))
     ax.axhline(0, color=style.INK, lw=0.6, zorder=1)
     _frame(ax, scale.litres, scale.flow, (texts["volume"], texts["flow"]), (1.0, FLOW_A_LITRE))
-    known = {row.name: row for row in contents.rows}
-    if row := known.get("pef"):
+    rows = {row.name: row for row in contents.rows}
+    if row := rows.get("pef"):
         _mark(ax, row, "y", 0.0)
-    if row := known.get("fvc"):
+    if row := rows.get("fvc"):
         _mark(ax, row, "x", 0.0)
-        middle = known.get("fef2575")
+        middle = rows.get("fef2575")
         if middle and middle.predicted and row.predicted:
             quarter = np.array([0.25, 0.75]) * row.predicted
             ax.plot(quarter, [middle.predicted] * 2, color=PREDICTED, lw=0.9, ls=(0, (4, 2)), zorder=6)
@@ -137,11 +137,11 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str,
             ax.plot(completed.time, completed.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
         ax.plot(blow.time[plotted], blow.volume[plotted], **_line(blow))
     _frame(ax, scale.seconds, scale.volume, (texts["time"], texts["volume"]), (1.0, 1.0))
-    known = {row.name: row for row in contents.rows}
-    if row := known.get("fev1"):
+    rows = {row.name: row for row in contents.rows}
+    if row := rows.get("fev1"):
         ax.axvline(1.0, color=style.GRID, lw=0.6, zorder=0)
         _mark(ax, row, "y", 1.0)
-    if row := known.get("fvc"):
+    if row := rows.get("fvc"):
         _mark(ax, row, "y", scale.seconds[1])
 
 

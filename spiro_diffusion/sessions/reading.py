@@ -166,9 +166,9 @@ def _check_post(curves: UserCurves, post: UserCurves) -> None:
             f"the file of the blows after the bronchodilator calls one {printable(before[0], 40)}; are the two files "
             "exchanged?"
         )
-    known = [flow.tobytes() for flow in curves.curves()]
+    flows_before = [flow.tobytes() for flow in curves.curves()]
     for name, flow in zip(post.names, post.curves(), strict=True):
-        if flow.tobytes() in known:
+        if flow.tobytes() in flows_before:
             raise SpiroError(f"blow {printable(name, 40)} is in both files; give the blows before and those after it")
 
 
@@ -261,10 +261,10 @@ def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
 
 
 def _indices(row: pd.Series) -> dict[str, float]:
-    known = {name: float(row[name]) for name in INDICES if name in row}
+    values = {name: float(row[name]) for name in INDICES if name in row}
     with np.errstate(invalid="ignore", divide="ignore"):
-        known["ratio"] = float(np.float64(known["fev1"]) / known["fvc"])
-    return known
+        values["ratio"] = float(np.float64(values["fev1"]) / values["fvc"])
+    return values
 
 
 def _no_blows(blows: list[Blow]) -> list[str]:

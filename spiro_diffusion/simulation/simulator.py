@@ -390,8 +390,8 @@ def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
     }
     if cycle == "G":
         table["RIDRETH3"] = ethnicity
-    known = people["examined"] & (people["age"] < (20 if cycle == "G" else 80))
-    table[CYCLES[cycle].exam_months] = people["months"].where(known)
+    has_months = people["examined"] & (people["age"] < (20 if cycle == "G" else 80))
+    table[CYCLES[cycle].exam_months] = people["months"].where(has_months)
     table["WTINT2YR"] = weight
     table["WTMEC2YR"] = np.where(people["examined"], weight * 1.04, 0)
     table["SDMVPSU"] = rng.integers(1, 3, n)

@@ -66,8 +66,8 @@ def score(names: list[str]) -> int:
     if any(SEVERAL_CELLS.fullmatch(name) for name in names):
         return 0
     found = [column_names.parse(name).quantity for name in names] if len(names) < HEAD else []
-    known = "time" in found and ("flow" in found or "volume" in found)
-    return sum(quantity is not None for quantity in found) if known else 0
+    readable = "time" in found and ("flow" in found or "volume" in found)
+    return sum(quantity is not None for quantity in found) if readable else 0
 
 
 def _refuse(source: Source) -> NoReturn:

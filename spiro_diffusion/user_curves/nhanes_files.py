@@ -107,8 +107,8 @@ def _from_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise SpiroError(f"{path}: holds no curves")
     table["SPAFACT"] = numbers(table["SPAFACT"], "SPAFACT", str(path))
     _check_factor(table["SPAFACT"].to_numpy(np.float64), path)
-    known = "SPXPTS" in table
-    given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if known else texts.str.strip(", ").str.count(",") + 1
+    has_lengths = "SPXPTS" in table
+    given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if has_lengths else texts.str.strip(", ").str.count(",") + 1
     encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
     try:
         parsed = spxraw.curves(encoded, np.asarray(given, dtype=np.float64))

@@ -86,9 +86,9 @@ def _blows(source: Source) -> tuple[list[RawBlow], list[str]]:
 
     Raises SpiroError where none does.
     """
-    for known in FORMATS:
-        if known.recognises(source):
-            return known.read(source)
+    for reader in FORMATS:
+        if reader.recognises(source):
+            return reader.read(source)
     raise SpiroError(
         f"{source.where}: is {source.kind}, not a readable CSV table or another format of curves (docs/formats.md)"
     )

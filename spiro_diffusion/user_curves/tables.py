@@ -58,11 +58,11 @@ def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
     if "age" not in about:
         return table
     people = about[list(Person._fields)]
-    known = people.notna().all(axis=1).to_numpy()
-    if known.any():
+    complete = people.notna().all(axis=1).to_numpy()
+    if complete.any():
         session = about.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-        judged = _judged_table(record[known], people[known], session[known])
-        table = table.join(judged.drop(columns=list(table)).set_index(table.index[known]))
+        judged = _judged_table(record[complete], people[complete], session[complete])
+        table = table.join(judged.drop(columns=list(table)).set_index(table.index[complete]))
     return table
 
 
