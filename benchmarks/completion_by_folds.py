@@ -55,7 +55,7 @@ def main(loops: Path, participants: int, folder: Path, figures: Path | None) -> 
     }
     for words, cases in tables.items():
         print(f"{words}:")
-        _say(cases)
+        _print_figures(cases)
     if figures:
         found = {
             words: {"cuts": [_figures(*cut) for cut in zip(CUTS_S, c, strict=True)]} for words, c in tables.items()
@@ -147,7 +147,7 @@ def _figures(at_s: float, found: Completed) -> dict[str, float]:
     return {"cut_s": at_s, **{name: round(float(value), 4) for name, value in validation.figures(found).items()}}
 
 
-def _say(cases: list[Completed]) -> None:
+def _print_figures(cases: list[Completed]) -> None:
     for at_s, found in zip(CUTS_S, cases, strict=True):
         total = validation.figures(found)
         errors = np.abs(np.median(found.drawn, axis=1) - found.recorded)

@@ -46,8 +46,8 @@ def main() -> None:
 
     def logs(cycle: str | None) -> dict[str, NDArray[np.float64]]:
         """Mean over the draws (people,) of the logarithm of each index."""
-        told = asked if cycle is None else asked.assign(cycle=cycle)
-        flow = generator.sample(told, options.draws, SEED, progress=False)
+        of_cycle = asked if cycle is None else asked.assign(cycle=cycle)
+        flow = generator.sample(of_cycle, options.draws, SEED, progress=False)
         found = time_grid.indices_of_signals(flow.reshape(-1, flow.shape[-1]))
         values = {name: getattr(found, name).reshape(len(people), -1) for name in JUDGED}
         return {name: np.nanmean(np.log(np.where(one > 0, one, np.nan)), axis=1) for name, one in values.items()}

@@ -92,8 +92,8 @@ def lessons(folder: Path, cldm: CLDM, params: Params, compute: Runtime) -> Lesso
     taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
     train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
     clean = [cldm.standardise(latents[part].float().to(compute.device)) for part in batches(len(table), STANDARDISED)]
-    told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
-    conditions = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), told], dim=1)
+    fact_conditions = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
+    conditions = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), fact_conditions], dim=1)
     change = params.augmentation(len(effort_facts.NAMES)).to(compute.device)
     weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(compute.device)
     examples = Examples(torch.cat(clean), conditions, choosing.to(compute.device), weights)

@@ -25,11 +25,11 @@ def section(loops: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for words, table in loops["tables"].items():
         lines.append("| " + " | ".join([words, *(_cell(cut) for cut in table)]) + " |")
-    said = (
+    summary = (
         "Median error and its bias (mL) of the volume where the record ends; share of the 90 % intervals that hold it, "
         "with the exact 95 % interval; mean interval score (mL)."
     )
-    return "\n".join([TITLE, "", *loops["about"], "", said, "", *lines, "", *loops["limits"], ""])
+    return "\n".join([TITLE, "", *loops["about"], "", summary, "", *lines, "", *loops["limits"], ""])
 
 
 def with_section(page: str, loops: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ class Bench:
             task: training.Task = PlainVQVAETask(PlainVQVAE().to(self.device), self.flow.to(self.device), rows[:1])
             return training._Loop(task, recipe, rows, self.runtime.exact())
         if what == "origin's U-Net":
-            conditions = told(self.people).to(self.device)
+            conditions = conditions_of(self.people).to(self.device)
             task = NoiseTask(
                 PlainUNet().to(self.device), self.tokens.to(self.device), conditions, rows[:1], self.schedule
             )
@@ -171,7 +171,7 @@ class Bench:
         return self.row(part, ORIGIN, torch.float32, batch, curves, seconds, work)
 
     def training(self) -> Iterator[Row]:
-        conditions, batch, free = told(self.people), origin_loops.BATCH, FREE_BATCH[self.kind]
+        conditions, batch, free = conditions_of(self.people), origin_loops.BATCH, FREE_BATCH[self.kind]
         yield self.trained_as_origin("train VQ-VAE", origin_loops.vqvae(PlainVQVAE().to(self.device), self.flow))
         for who, size in ((OURS, batch), (OURS_FREE, free)):
             yield self.trained("train VQ-VAE", who, "origin's VQ-VAE", size)
@@ -201,7 +201,7 @@ class Bench:
 
     def sampling(self) -> Iterator[Row]:
         n, steps = DDPM_TIMED[self.kind]
-        conditions = told(made_people(n)).to(self.device)
+        conditions = conditions_of(made_people(n)).to(self.device)
         step = roofline.work(lambda: origin_loops.denoise(self.plain_unet, conditions, self.schedule, 1))
         parts = self.timed(lambda: origin_loops.denoise(self.plain_unet, conditions, self.schedule, steps))
         whole, share = [s * DDPM_STEPS / steps for s in parts], DDPM_STEPS / n
@@ -306,8 +306,8 @@ def made_people(n: int) -> pd.DataFrame:
     return pd.DataFrame(numbers | {"grade": "A", "test_type": "Pre", "best": True})
 
 
-def told(people: pd.DataFrame) -> Tensor:
-    """What the origin's U-Net is told, (n, 3)."""
+def conditions_of(people: pd.DataFrame) -> Tensor:
+    """The conditions of the origin's U-Net, (n, 3)."""
     return torch.from_numpy(conditioning.encode(people)[:, :3])
 
 

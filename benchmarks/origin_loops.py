@@ -51,11 +51,11 @@ def vqvae(model: PlainVQVAE, flow: Tensor) -> Trainer:
 def unet(model: PlainUNet, tokens: Tensor, conditions: Tensor, schedule: Schedule) -> Trainer:
     """Training of the U-Net on tokens (n, 64, 128) of people (n, 3)."""
 
-    def loss(clean: Tensor, told: Tensor) -> Tensor:
+    def loss(clean: Tensor, conditions: Tensor) -> Tensor:
         step = torch.randint(len(schedule.beta), (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
         kept = schedule.kept[step][:, None, None]
-        return F.mse_loss(model(kept.sqrt() * clean + (1 - kept).sqrt() * noise, step, told), noise)
+        return F.mse_loss(model(kept.sqrt() * clean + (1 - kept).sqrt() * noise, step, conditions), noise)
 
     return Trainer(model, loss, tokens, conditions)
 

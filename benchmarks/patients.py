@@ -34,11 +34,11 @@ KNOWN: tuple[dict[str, Any], ...] = (
 BTPS = 1.1
 
 
-def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n: int) -> dict:
+def row(generator: TorchEngine, person: dict[str, Any], request: dict[str, Any], n: int) -> dict:
     """One request: draws found, tried, seconds, and the shares that meet it after a counter of its own."""
-    line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(said)}
+    line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(request)}
     try:
-        kept, required = requests.accept(pd.DataFrame([person]), generator.made_from, said)
+        kept, required = requests.accept(pd.DataFrame([person]), generator.made_from, request)
     except SpiroError as error:
         return line | {"refused": str(error)[:60]}
     assert required is not None
@@ -76,8 +76,8 @@ def main() -> None:
     asked = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
     rows = []
     for person in PEOPLE:
-        for said in asked:
-            rows.append(row(generator, person, said, options.n))
+        for request in asked:
+            rows.append(row(generator, person, request, options.n))
             print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string())
 

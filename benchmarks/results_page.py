@@ -234,7 +234,7 @@ def seeds_section(folders: list[Path]) -> list[str]:
 def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, folders: list[Path]) -> str:
     """The page as Markdown; `folders`: of the run, and of those with other seeds."""
     data, counts = record.data, targets.counts(record.targets)
-    said = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
+    verdicts = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
     reconstruction = [
         f"| {line.label} | {cells.write(at(record.generator, line.path), line.form).text} |"
         for line in registry.round_trip_table()
@@ -252,7 +252,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, f
             f"Machine: {about['machine']}. Commit {about['commit']}.",
             *([about["note"]] if about["note"] else []),
             "",
-            f"Of {len(record.targets)} targets: {said}. What each figure is: [evaluation.md](evaluation.md).",
+            f"Of {len(record.targets)} targets: {verdicts}. What each figure is: [evaluation.md](evaluation.md).",
             "",
             *targets_table(record),
             "",

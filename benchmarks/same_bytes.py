@@ -45,8 +45,10 @@ def changes(options: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
         {"runtime": {"device": options.device}},
         more,
     ]
-    said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
-    return said + options.set
+    settings = [
+        f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()
+    ]
+    return settings + options.set
 
 
 def trained(options: argparse.Namespace, name: str, last: str = "train_cldm", **more: dict[str, Any]) -> Path:
@@ -121,8 +123,8 @@ def same_on_processor(options: argparse.Namespace) -> bool:
         others["the committed dvc.lock"] = committed
     same = True
     for other, lock in others.items():
-        theirs = hashes(lock)
-        differ = [path for path in made if made[path] != theirs.get(path)]
+        in_lock = hashes(lock)
+        differ = [path for path in made if made[path] != in_lock.get(path)]
         print(f"{len(made) - len(differ)} of {len(made)} as {other}{': not ' if differ else ''}{', '.join(differ)}")
         same &= not differ
     return same

@@ -140,14 +140,14 @@ class Measuring:
         row["processes"] = distributed.world()
         with self.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        said = f"{row['curves_per_s']:>10,.0f} curves/s" if "curves_per_s" in row else row["error"]
+        result = f"{row['curves_per_s']:>10,.0f} curves/s" if "curves_per_s" in row else row["error"]
         print(
-            f"{row['processes']} | {row['part']:>7} | {row['batch']:>5} | {row['way']:<13} | {said}",
+            f"{row['processes']} | {row['part']:>7} | {row['batch']:>5} | {row['way']:<13} | {result}",
             file=sys.stderr,
             flush=True,
         )
 
-    def told(self, about: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
+    def recorded(self, about: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
         """Write a figure, or in a line why there is none."""
         try:
             found = measure()
@@ -161,7 +161,7 @@ class Measuring:
 
     def trained(self, part: str, way: str, batch: int) -> None:
         """One figure of training."""
-        self.told({"part": part, "way": way, "batch": batch}, lambda: self._trained(part, way, batch))
+        self.recorded({"part": part, "way": way, "batch": batch}, lambda: self._trained(part, way, batch))
 
     def _trained(self, part: str, way: str, batch: int) -> dict[str, Any]:
         began, bench, curves = time.perf_counter(), self.bench, batch * self.size.steps
@@ -202,7 +202,7 @@ class Measuring:
             seconds = roofline.times(draw, self.runtime.device, self.size.runs)
             return {"curves_per_s": n / statistics.median(seconds), "seconds": seconds}
 
-        self.told({"part": "draw", "way": "drawing", "batch": self.size.draws}, measure)
+        self.recorded({"part": "draw", "way": "drawing", "batch": self.size.draws}, measure)
         distributed.dismiss()
 
     def all(self, ways: list[str]) -> None:
@@ -267,10 +267,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for (part, way, processes, batch), row in sorted(rates.items(), key=lambda item: (item[0][0], item[0][1])):
         alone = rates.get((part, way, 1, batch if part == "draw" else small), {}).get("curves_per_s")
-        said = f"{row['curves_per_s']:,.0f}" if "curves_per_s" in row else row["error"]
+        result = f"{row['curves_per_s']:,.0f}" if "curves_per_s" in row else row["error"]
         ratio = f"{row['curves_per_s'] / alone:.2f}" if alone and "curves_per_s" in row else ""
         loss = f"{row['loss']:.5g}" if "loss" in row else ""
-        lines.append(f"| {part} | {way} | {processes} | {batch} | {said} | {ratio} | {loss} |")
+        lines.append(f"| {part} | {way} | {processes} | {batch} | {result} | {ratio} | {loss} |")
     return "\n".join(lines)
 
 

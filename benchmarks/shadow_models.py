@@ -155,13 +155,15 @@ def _of_facts(world: World, model: CLDM) -> Floats:
     for hidden in ("best", "grade"):
         conditions[..., conditioning.NAMES.index(hidden)] = torch.nan
     best = torch.full_like(facts.best, torch.nan)
-    told = index_diffusion.together(conditions, facts.place[facts.set_rows], best, facts.role)
+    set_conditions = index_diffusion.together(conditions, facts.place[facts.set_rows], best, facts.role)
     present = (facts.role > 0).float()
     total = np.zeros(len(people))
     for generator, level in _levels("facts"):
         noise = torch.randn(facts.sets.shape, generator=generator) * present[..., None]
         sigma = torch.full((len(people),), math.exp(level))
-        total += denoising_loss(model.facts.denoiser, facts.sets, told, sigma, noise, present).double().numpy()
+        total += (
+            denoising_loss(model.facts.denoiser, facts.sets, set_conditions, sigma, noise, present).double().numpy()
+        )
     return total
 
 

@@ -43,8 +43,8 @@ def seconds(arguments: list[str]) -> float:
 def loads_torch(arguments: list[str]) -> bool:
     """Whether the command loads PyTorch, as Python's own list of imports tells."""
     command = [sys.executable, "-X", "importtime", *PROGRAM, *arguments]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    return any(line.rpartition("|")[2].strip() == "torch" for line in said.splitlines())
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return any(line.rpartition("|")[2].strip() == "torch" for line in log.splitlines())
 
 
 def main() -> None:

@@ -56,10 +56,10 @@ def epoch(way: dict[str, str]) -> tuple[float, float]:
     others = {key: value for key, value in os.environ.items() if key not in {*portable.CHOSEN, "OMP_NUM_THREADS"}}
     environment = others | portable.KERNELS | way
     try:
-        said = subprocess.check_output([sys.executable, "-c", EPOCH], env=environment, text=True, timeout=LIMIT_S)
+        output = subprocess.check_output([sys.executable, "-c", EPOCH], env=environment, text=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         return float("inf"), float("inf")
-    first, second = map(float, said.split())
+    first, second = map(float, output.split())
     return first, second
 
 

@@ -88,7 +88,7 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("asked", "message"),
     [
         ({}, "no column age, height, sex"),
         ({"people": MAN, "age": 45}, "not both"),
@@ -101,8 +101,8 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
         ({"people": MAN | {"draw": 3}}, "'draw' is a name of the output"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, asked: dict, says: str) -> None:
-    with pytest.raises(SpiroError, match=says):
+def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, asked: dict, message: str) -> None:
+    with pytest.raises(SpiroError, match=message):
         generator.generate(**asked)
 
 

@@ -159,7 +159,7 @@ def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"age": None}, "age is None; expected a number"),
         ({"age": "<b>45"}, "age is <b>45"),
@@ -182,8 +182,8 @@ def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
         ({"sex": "other"}, "sex is other"),
     ],
 )
-def test_what_no_control_can_say_is_refused(drawer: Drawer, change: dict, says: str) -> None:
-    with pytest.raises(SpiroError, match=says):
+def test_what_no_control_can_say_is_refused(drawer: Drawer, change: dict, message: str) -> None:
+    with pytest.raises(SpiroError, match=message):
         drawer(Request.checked(**CONTROLS | change))
 
 
@@ -281,7 +281,7 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: use
 
 
 @pytest.mark.parametrize(
-    ("change", "mask", "says"),
+    ("change", "mask", "message"),
     [
         ({}, "<b>2", "mask: '<b>2' is no span"),
         ({}, "5:6", "mask: nothing is trusted"),
@@ -292,12 +292,12 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: use
     ],
 )
 def test_what_cannot_be_made_whole_is_refused_in_one_line(
-    mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, says: str
+    mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, message: str
 ) -> None:
     (card,) = reconstruct.completion_cards(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
     assert line.className == "alert"
-    assert says in line.children
+    assert message in line.children
     assert "\n" not in line.children
 
 
@@ -324,7 +324,7 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("data:text/csv;base64,????", "did not arrive whole"),
         (upload("a,<script>alert(1)</script>\n1,2\n"), r"columns are a, <script>alert\(1\)</script>"),
@@ -335,8 +335,8 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
         (upload(pd.concat([blow(seconds=3).assign(curve=i) for i in range(21)]).to_csv()), "holds 21 curves"),
     ],
 )
-def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> None:
-    with pytest.raises(SpiroError, match=says) as caught:
+def test_what_holds_no_curves_is_refused_by_name(content: str, message: str) -> None:
+    with pytest.raises(SpiroError, match=message) as caught:
         user_effort.read_upload(content, "n" * 500 + ".csv")
     assert len(str(caught.value)) < 600
 
@@ -353,9 +353,9 @@ def test_a_file_that_does_not_say_btps_asks_for_it_on_the_page(drawer: Drawer) -
         assert stored is not None
         volumes.append(sum(stored[0]["flow"]))
     assert volumes[1] == pytest.approx(1.1 * volumes[0], rel=1e-3)
-    for wrong, says in ((11, "the factor to BTPS is 11; expected 0.95"), ("<b>", "is <b>; expected a number")):
+    for wrong, message in ((11, "the factor to BTPS is 11; expected 0.95"), ("<b>", "is <b>; expected a number")):
         *_, (refusal,) = uploads.read(sent, wrong)
-        assert says in str(refusal.children)
+        assert message in str(refusal.children)
 
 
 # Who may ask

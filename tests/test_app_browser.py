@@ -187,14 +187,14 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
         large=b"0" * (user_effort.MOST_BYTES + 10),
         good=blow(),
     )
-    says = {
+    messages = {
         "columns": f"columns are pressure, {HTML}; expected time_s",
         "units": "volume_l is in L, not mL or L/min",
         "sampling": "a sample each 0.1 s is too few",
         "picture": "not a readable CSV table",
         "large": "large.csv: is larger than 4 MB",
     }
-    for name, words in says.items():
+    for name, words in messages.items():
         give(page, bad[name])
         page.wait_for_selector(f"aside .alert:has-text({words!r})")
         # the one before may still be there for a moment, on a machine that is busy

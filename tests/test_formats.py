@@ -204,10 +204,10 @@ def test_times_may_be_of_a_clock_that_began_long_ago() -> None:
 def test_milliseconds_and_what_has_no_unit_are_said() -> None:
     rows = "\n".join(f"{1000 * t:.0f},{f:.5f}" for t, f in zip(TIME, FLOW, strict=True))
     written = read_bytes("Time (ms),Flow (L/s)\n" + rows)
-    told = read_bytes("Time,Flow\n" + rows)
+    without_units = read_bytes("Time,Flow\n" + rows)
     assert written.notes == []
-    assert told.notes == ["Flow has no unit; read as L/s", "Time has no unit; read as ms"]
-    np.testing.assert_allclose(written.flow, told.flow)
+    assert without_units.notes == ["Flow has no unit; read as L/s", "Time has no unit; read as ms"]
+    np.testing.assert_allclose(written.flow, without_units.flow)
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_blows_of_field_3066_become_the_training_data_of_the_pipeline(
             row[f"3066-0.{i}"] = f"blow{i + 1},{(np.cumsum(volume != 0) > 0).sum()},{','.join(map(str, volume))}"
         rows.append(row)
         person = body.loc[seqn]
-        told = {"sex": 2 - person["RIAGENDR"], "age": person["RIDAGEYR"], "height": person["BMXHT"]}
-        people.append({"eid": number, **told, "weight": person["BMXWT"]})
+        person_columns = {"sex": 2 - person["RIAGENDR"], "age": person["RIDAGEYR"], "height": person["BMXHT"]}
+        people.append({"eid": number, **person_columns, "weight": person["BMXWT"]})
     rows[3]["3066-0.0"] = "blow1,3,0,0,nothing"
     pd.DataFrame(rows).to_csv("blows.csv", index=False)
     pd.DataFrame(people).to_csv("people.csv", index=False)

@@ -111,11 +111,11 @@ def people() -> pd.DataFrame:
 
 def test_conditions_left_out_are_unknown() -> None:
     encoded = conditioning.encode(people())
-    told = [
+    given = [
         [n for n, hidden in zip(conditioning.NAMES, row, strict=True) if not hidden]
         for row in np.isnan(encoded).tolist()
     ]
-    assert told == [["age", "height", "sex", "grade"], ["age", "height", "sex"]]
+    assert given == [["age", "height", "sex", "grade"], ["age", "height", "sex"]]
 
 
 def test_a_category_nobody_knows_is_refused() -> None:

@@ -110,11 +110,11 @@ def test_what_is_known_stays_and_the_rest_is_drawn(generator: Generator) -> None
     assert best.index.tolist() == size.groupby(allowed["person"]).idxmax().tolist()
     known_best = np.full((2, 5), np.nan)
     known_best[0, 0] = 1.5
-    told = draw_facts(generator, table, 1, known_best).logs
+    conditioned = draw_facts(generator, table, 1, known_best).logs
     assert draw_facts(generator, table, 1, known_best).table[:4].query("grade != 'D'")["fev1"].max() == pytest.approx(
         1.5
     )
-    np.testing.assert_allclose(told[4:, 0], np.log(drawn.table["fev1"].to_numpy()[4:]), atol=1e-4)
+    np.testing.assert_allclose(conditioned[4:, 0], np.log(drawn.table["fev1"].to_numpy()[4:]), atol=1e-4)
 
 
 def test_more_efforts_than_a_session_holds_are_refused(generator: Generator) -> None:

@@ -63,14 +63,14 @@ def test_about_half_of_the_examples_are_shown_some_of_the_others(table: pd.DataF
 
 def test_what_is_told_knows_nothing_of_what_the_effort_itself_hides() -> None:
     v, other = (time_grid.volume(time_grid.to_grid(flow[None], np.array([0.2]))) for flow in (blow(), MORE))
-    told, cut = Others(other, np.array([1])), np.array([250])
+    others, cut = Others(other, np.array([1])), np.array([250])
     before_cut = np.minimum(v, v[:, cut[0], None])
-    features = sibling_efforts.tail_features(told, v, cut)
-    np.testing.assert_array_equal(features, sibling_efforts.tail_features(told, before_cut, cut))
+    features = sibling_efforts.tail_features(others, v, cut)
+    np.testing.assert_array_equal(features, sibling_efforts.tail_features(others, before_cut, cut))
     end = segments.end_edge(np.diff(other, axis=1))
     np.testing.assert_allclose(features[:, :7], segments.tail_numbers(other, cut, end))
     late = np.pad(v, ((0, 0), (10, 0)), mode="edge")[:, :513]  # the same volume at the join, which comes later
-    early, later = (sibling_efforts.onset_features(told, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
+    early, later = (sibling_efforts.onset_features(others, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
     np.testing.assert_allclose(early, later)
 
 
@@ -87,11 +87,11 @@ def test_nothing_is_told_where_there_is_none(table: pd.DataFrame, data: Path) ->
 
 def test_what_is_drawn_without_the_optional_features_does_not_suffer_for_them() -> None:
     generator = torch.Generator().manual_seed(0)
-    x, told = torch.randn(4000, 2, generator=generator), torch.randn(4000, 1, generator=generator)
+    x, optional = torch.randn(4000, 2, generator=generator), torch.randn(4000, 1, generator=generator)
     there = (torch.rand(4000, 1, generator=generator) < 0.5).float()
-    y = x[:, :1] + 0.5 * told + 0.05 * torch.randn(4000, 1, generator=generator)
+    y = x[:, :1] + 0.5 * optional + 0.05 * torch.randn(4000, 1, generator=generator)
     model = Density(DensityConfig(4, 1, optional=2, width=8, components=1))
-    model.fit_scales(torch.cat([x, told * there, there], dim=1), y)
+    model.fit_scales(torch.cat([x, optional * there, there], dim=1), y)
     at = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, 1.0]])
     mean, sd = model._start(at, model._given(at))
     assert mean[:, 0].tolist() == pytest.approx([1.0, 2.0], abs=0.1)

@@ -282,11 +282,11 @@ def test_a_density_is_told_what_is_unusual_at_the_same_first_feature() -> None:
     )  # all but a hundredth is the first one's
     model = Density(DensityConfig(2, 1, width=8, components=1))
     model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, residual[:, None])))
-    told = model.standardised(features)[:, 1]
+    unusual = model.standardised(features)[:, 1]
     for low in (-0.9, 0.0, 0.6):
         some = (first > low) & (first < low + 0.3)
-        assert np.corrcoef(told[some], residual[some])[0, 1] > 0.8
-        assert 0.6 < told[some].std() < 1.4
+        assert np.corrcoef(unusual[some], residual[some])[0, 1] > 0.8
+        assert 0.6 < unusual[some].std() < 1.4
 
 
 def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Reconstructor, data: Path) -> None:
@@ -500,9 +500,9 @@ def test_what_is_said_of_a_file_is_of_the_curve_that_is_reconstructed(
     begun = pd.read_csv(write(tmp_path / "mine.csv", np.concatenate([np.full(60, 0.02), blow()[:220]])))
     plain = pd.read_csv(write(tmp_path / "mine.csv", blow()[:220]))
     pd.concat([begun.assign(curve="a"), plain.assign(curve="b")]).to_csv(tmp_path / "both.csv", index=False)
-    for name, told in {"a": True, "b": False}.items():
+    for name, is_noted in {"a": True, "b": False}.items():
         _, _, err = spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder), "--curve", name, "-n", "2")
-        assert ("note: curve a: " in err) is told
+        assert ("note: curve a: " in err) is is_noted
 
 
 def test_models_without_a_reconstructor_say_so(models: Path) -> None:

@@ -195,9 +195,9 @@ def test_names_in_a_zip_are_shown_short_and_without_control_characters(tmp_path:
     with zipfile.ZipFile(out, "w") as archive:
         for i in range(300):
             archive.writestr(f"{i}\x1b[31m" + "n" * 20_000, b"x")
-    told = refusal(BMX, out.getvalue(), tmp_path)
-    assert told.isprintable()
-    assert len(told.removeprefix(str(tmp_path))) < 300
+    line = refusal(BMX, out.getvalue(), tmp_path)
+    assert line.isprintable()
+    assert len(line.removeprefix(str(tmp_path))) < 300
 
 
 def test_zeros_may_pad_the_last_record_and_names_may_be_small(tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ REFUSED = {
 @pytest.mark.parametrize("damage", REFUSED)
 def test_damage_is_refused_with_one_line(damage: str, tmp_path: Path) -> None:
     change, message = REFUSED[damage]
-    told = refusal(BMX, change(BMX.data), tmp_path)
-    assert pd.Series([told]).str.contains(message).item(), told
+    line = refusal(BMX, change(BMX.data), tmp_path)
+    assert pd.Series([line]).str.contains(message).item(), line
 
 
 @pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", "C:\\x", "\\x"])
@@ -347,8 +347,8 @@ def test_a_participant_that_comes_twice_is_refused(tmp_path: Path) -> None:
     seqn = table["SEQN"].to_numpy()
     table["SEQN"] = np.where(np.arange(len(table)) == 7, seqn[6], seqn)
     pyreadstat.write_xport(table, tmp_path / "x.xpt", file_format_version=5)
-    told = refusal(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
-    assert f"holds SEQN {seqn[6]:.0f} 2 times (rows 6 and 7)" in told
+    line = refusal(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
+    assert f"holds SEQN {seqn[6]:.0f} 2 times (rows 6 and 7)" in line
 
 
 def as_arrays(table: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
@@ -639,8 +639,8 @@ def test_no_folder_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_the_damaged_files_that_people_met_are_told(name: str, message: str, tmp_path: Path) -> None:
-    told = refusal(BMX, (SHARED / "damaged" / name).read_bytes(), tmp_path)
-    assert pd.Series([told]).str.contains(message).item(), told
+    line = refusal(BMX, (SHARED / "damaged" / name).read_bytes(), tmp_path)
+    assert pd.Series([line]).str.contains(message).item(), line
 
 
 @real_files

@@ -103,7 +103,7 @@ def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "person", "says"),
+    ("said", "person", "message"),
     [
         ({"fev1": "x"}, {}, "fev1 is x; expected as 2.5"),
         ({"fev1": "2,5"}, {}, "fev1 is 2,5; expected"),
@@ -137,10 +137,10 @@ def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
     ],
 )
 def test_an_impossible_wish_is_refused_in_a_line_that_says_why(
-    said: dict[str, Any], person: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+    said: dict[str, Any], person: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditioning, "NAMES", ("age", "height", "sex", "weight", "ethnicity", "cycle"))
-    with pytest.raises(SpiroError, match=says) as refused:
+    with pytest.raises(SpiroError, match=message) as refused:
         requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
     assert "\n" not in str(refused.value)
 
@@ -199,9 +199,9 @@ def test_every_curve_carries_the_label_that_was_asked_for(label: str) -> None:
     assert set(person["test_type"]) == {"Bron" if label.startswith("gold") else "Pre"}
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_an_exact_value_is_met_within_10_ml_or_1_percent_of_a_counted_curve(told: bool) -> None:
-    for read in measured(found({"fev1": 2.5, "fvc": "z-1"}, lungs=Lungs(told)).signals):
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_an_exact_value_is_met_within_10_ml_or_1_percent_of_a_counted_curve(conditioned: bool) -> None:
+    for read in measured(found({"fev1": 2.5, "fvc": "z-1"}, lungs=Lungs(conditioned)).signals):
         fvc = float(reference.gli_global("fvc", 45, 175, 1).value(-1))
         assert (np.abs(read.fev1 - 2.5) <= 0.025 + 1e-3).all()  # another counter than the one that was asked, 1 mL off
         assert (np.abs(read.fvc - fvc) <= 0.01 * fvc + 1e-3).all()
@@ -218,10 +218,10 @@ def test_a_range_is_met_and_what_lies_in_it_is_not_moved() -> None:
 
 
 def test_a_generator_that_is_told_what_is_known_draws_less() -> None:
-    blind, told = Lungs(), Lungs(told=True)
-    for lungs in (blind, told):
+    blind, conditioned = Lungs(), Lungs(conditioned=True)
+    for lungs in (blind, conditioned):
         assert found({"fev1": 2.5, "fvc": 4.0}, lungs=lungs).counts[0] == 40
-    assert told.facts_drawn < blind.facts_drawn / 20
+    assert conditioned.facts_drawn < blind.facts_drawn / 20
 
 
 def test_a_seed_gives_the_same_curves_and_another_others() -> None:

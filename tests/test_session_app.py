@@ -78,8 +78,8 @@ def test_the_page_shows_who_decided_and_why(drawer: Drawer) -> None:
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_line(drawer: Drawer, data: bytes, choices: dict, said: str) -> None:
-    told = session.report_frame(drawer, sent(data), CHOICES | {"counting": []} | choices)
-    assert said in str(told)
+    frame = session.report_frame(drawer, sent(data), CHOICES | {"counting": []} | choices)
+    assert said in str(frame)
     nothing, alerts = session.saved(drawer, sent(data), CHOICES | {"counting": []} | choices, "pdf")
     assert said in str(alerts)
     assert "filename" not in str(nothing)

@@ -87,8 +87,8 @@ def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytes
     curves = json.loads(capsys.readouterr().out)["curves"]
     assert [curve["effort"] for curve in curves] == [1, 2, 3, 4, 1, 2]
     assert len(pd.read_csv(tmp_path / "session_indices.csv")) == 6
-    told = pd.read_csv(out)[["test_type", "effort"]].drop_duplicates()
-    assert told.to_numpy().tolist() == [["Pre", 1], ["Pre", 2], ["Pre", 3], ["Pre", 4], ["Bron", 1], ["Bron", 2]]
+    efforts = pd.read_csv(out)[["test_type", "effort"]].drop_duplicates()
+    assert efforts.to_numpy().tolist() == [["Pre", 1], ["Pre", 2], ["Pre", 3], ["Pre", 4], ["Bron", 1], ["Bron", 2]]
     with_arrays = [*command, "--out", str(tmp_path / "arrays.npz")]
     assert main(with_arrays) == 0
     with np.load(tmp_path / "arrays.npz") as arrays:

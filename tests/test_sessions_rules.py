@@ -121,8 +121,8 @@ def _z(name: str, person: Person, value: float) -> float:
     return float(equation[1].z(value)) if equation else math.nan
 
 
-def told(read: Read, phase: Phase) -> dict[str, str]:
-    """What the library says of the same."""
+def reported(read: Read, phase: Phase) -> dict[str, str]:
+    """The same, as the library reports it."""
     found = read.found
     grades, finding = found.session.grades[phase], found.findings[phase]
     result = {"grade fev1": grades.fev1, "grade fvc": grades.fvc}
@@ -141,7 +141,7 @@ def test_sessions_are_graded_and_classified_as_the_rules_are_counted(sessions: l
     differing = []
     for read in sessions:
         for phase in read.found.session.phases:
-            ours, theirs = told(read, phase), counted(read, phase)
+            ours, theirs = reported(read, phase), counted(read, phase)
             seen.update([theirs["pattern"], f"FEV1 {theirs['grade fev1']}", f"FVC {theirs['grade fvc']}"])
             if ours != theirs:
                 differing.append((read.found.session.person, phase, ours, theirs))

@@ -144,19 +144,19 @@ def test_a_name_of_the_registry(web: Web, archive: Path, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("members", "says"),
+    ("members", "message"),
     [
         ({"readme.txt": b""}, "holds no model"),
         ({"a/sampler.json": b"{}", "b/facts.onnx": b""}, "lie in several folders"),
         ({"../sampler.json": b"{}"}, "lie in several folders"),
     ],
 )
-def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], says: str) -> None:
+def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
     path = tmp_path / "other.zip"
     with zipfile.ZipFile(path, "w") as opened:
         for name, content in members.items():
             opened.writestr(name, content)
-    with pytest.raises(SpiroError, match=says):
+    with pytest.raises(SpiroError, match=message):
         store.located(path)
     assert not (tmp_path / "sampler.json").exists()
 

@@ -137,16 +137,16 @@ def loop_band(loops: list[Line], last: float) -> Band:
 def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> CurvePlot:
     ends = spirometry.end_of_flow(curves.flow)
     loops = [loop(flow[:end].astype(np.float64)) for flow, end in zip(curves.flow, ends, strict=True) if end]
-    mine = loop(effort.flow) if effort else None
-    every = [*loops, mine] if mine else loops
+    user = loop(effort.flow) if effort else None
+    every = [*loops, user] if user else loops
     right = max(fvc, *(float(line.x.max()) for line in every))
     top = max(float(line.y.max()) for line in every)
-    bottom = min(0.0, float(mine.y.min())) if mine else 0.0
+    bottom = min(0.0, float(user.y.min())) if user else 0.0
     ceiling = beyond(top, 1.0)
     return CurvePlot(
         lines=[thin_loop(line, curves.time) for line in loops[:LINES]],
         band=loop_band(loops, right),
-        user=mine,
+        user=user,
         limits=[loop_limit(fvc, ceiling)],
         x=(0.0, beyond(right, 0.5)),
         y=(math.floor(bottom) if bottom < -0.3 else 0.0, ceiling),
@@ -157,19 +157,19 @@ def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: flo
     kept = thinned(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
     ends = spirometry.end_of_flow(curves.flow)
-    mine = None
+    user = None
     if effort:
         axis = np.arange(len(effort.flow) + 1) * spirometry.SAMPLE_PERIOD_S - _time_zero(effort)
         in_range = (axis >= -BEFORE_S) & (axis <= PLOTTED_S)
-        mine = Line(axis[in_range], spirometry.volume(effort.flow[None])[0][in_range])
-    top = max(fvc, float(volume.max()), float(mine.y.max()) if mine else 0.0)
+        user = Line(axis[in_range], spirometry.volume(effort.flow[None])[0][in_range])
+    top = max(fvc, float(volume.max()), float(user.y.max()) if user else 0.0)
     return CurvePlot(
         lines=[
             Line(time[kept <= end][::2], row[kept <= end][::2])
             for row, end in zip(volume[:LINES], ends[:LINES], strict=True)
         ],
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
-        user=mine,
+        user=user,
         limits=spirogram_limits(fev1, fvc),
         x=(-BEFORE_S, PLOTTED_S),
         y=(0.0, beyond(top, 0.5)),

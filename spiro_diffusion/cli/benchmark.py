@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import Output
 from spiro_diffusion.cli.program import command, group
-from spiro_diffusion.cli.screen import print_json, print_table, tell, wrote
+from spiro_diffusion.cli.screen import print_json, print_line, print_table, wrote
 
 DATA = Path("data")
 Data = Annotated[Path, typer.Option(help="Folder `data` of the pipeline.")]
@@ -83,5 +83,5 @@ def score(
     )
     print_table(f"{task.value} ({about}; 95 % intervals by participant)", *tables.on_screen(found))
     for note in found.notes:
-        tell(note)
+        print_line(note)
     wrote(files)

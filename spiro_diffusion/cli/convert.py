@@ -7,7 +7,7 @@ import typer
 
 from spiro_diffusion.cli.options import Btps, Force
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import say, wrote
+from spiro_diffusion.cli.screen import print_error, wrote
 from spiro_diffusion.core.errors import SpiroError
 
 ENDINGS = {".csv": "csv", ".txt": "ukb", ".json": "fhir"}
@@ -31,5 +31,5 @@ def convert(
     found = read(file, btps=btps, seqn=seqn, people=False)
     WRITERS[ENDINGS[out.suffix.lower()]](out, found)
     for note in found.notes:
-        say(f"note: {note}")
+        print_error(f"note: {note}")
     wrote([out])

@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Requests, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_indices, print_json, print_line, print_table, records, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def generate(
         return
     first = ["person", "draw"] if efforts.session is None else ["draw", "effort", "test_type", "grade"]
     print_indices(indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", first)
-    tell(f"the model was trained on {trained_on(generator.made_from)}; not for diagnosis")
+    print_line(f"the model was trained on {trained_on(generator.made_from)}; not for diagnosis")
     wrote(paths)
 
 
@@ -171,9 +171,9 @@ def cohort(
         return
     rows = card.shares(written.participants, drawn.means)
     print_table("people by best values", ("", "participants, weighted", "drawn"), rows)
-    tell(f"{people} people, {drawn.efforts} efforts in {drawn.seconds:.1f} s: {rate:.2f} s per 1,000 efforts")
+    print_line(f"{people} people, {drawn.efforts} efforts in {drawn.seconds:.1f} s: {rate:.2f} s per 1,000 efforts")
     wrote([out / folder.CARD])
-    tell(f"and {len(written.files) - 1} files beside it")
+    print_line(f"and {len(written.files) - 1} files beside it")
 
 
 @command("spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
@@ -197,6 +197,6 @@ def export(
         return
     wrote(files)
     if difference is None:
-        tell("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
+        print_line("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
     else:
-        tell(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")
+        print_line(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")

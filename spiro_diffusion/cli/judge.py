@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Folder, Force, Models
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_figures, print_json, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_figures, print_json, print_line, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import EVALUATED
@@ -38,15 +38,15 @@ def info(
     if as_json:
         print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return
-    tell(f"spiro {VERSION}")
-    tell(f"trained on {trained_on(made_from)}")
-    tell("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
+    print_line(f"spiro {VERSION}")
+    print_line(f"trained on {trained_on(made_from)}")
+    print_line("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
     if figures:
         print_figures(figures, summary)
     else:
-        tell(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
+        print_line(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
     for limit in LIMITS:
-        tell(f"- {limit}")
+        print_line(f"- {limit}")
 
 
 @command("spiro card --metrics metrics/evaluate; spiro card --hub spiro-diffusion")
@@ -116,7 +116,7 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
         print_json({"report": str(page) if there else None, "figures": figures})
         return
     print_figures(figures, summary)
-    tell(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
+    print_line(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
 @command("spiro verify; spiro verify --remote beside; spiro verify --tolerance")
@@ -143,8 +143,8 @@ def verify(
         print_json(counts | {"files": [dataclasses.asdict(s) for s in found if s.state != "whole"]})
     else:
         for s in bad:
-            tell(f"{s.state}: {s.path}: {s.where}: {s.file}")
-        tell(", ".join(f"{n} {state}" for state, n in counts.items()))
+            print_line(f"{s.state}: {s.path}: {s.where}: {s.file}")
+        print_line(", ".join(f"{n} {state}" for state, n in counts.items()))
     if bad:
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         remedy = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
@@ -158,12 +158,12 @@ def _verify_figures(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
-        tell(f"{'figure':<10}{'committed':>10}{'here':>10}{'may differ by':>15}")
+        print_line(f"{'figure':<10}{'committed':>10}{'here':>10}{'may differ by':>15}")
         for figure in found.figures:
             numbers = "".join(f"{_number(n):>{w}}" for n, w in ((figure.committed, 10), (figure.here, 10)))
             print(f"{figure.name:<10}{numbers}{_number(figure.allowed):>15}  {figure.state}")
         if not found.of("beyond"):
-            tell(found.sentence)
+            print_line(found.sentence)
     if found.of("beyond"):
         raise SpiroError(found.sentence)
 

@@ -7,7 +7,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Calibration, Models
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import tell
+from spiro_diffusion.cli.screen import print_line
 from spiro_diffusion.core.errors import SpiroError
 
 
@@ -26,6 +26,6 @@ def page(
     from spiro_diffusion.app.requests import Drawer  # noqa: PLC0415
 
     server = open_server(Drawer(SpiroGenerator.from_checkpoint(models, calibration=calibration)), port)
-    tell(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    print_line(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
     with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -8,7 +8,16 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Btps, Calibration, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
+from spiro_diffusion.cli.screen import (
+    print_error,
+    print_indices,
+    print_json,
+    print_line,
+    print_table,
+    records,
+    warn,
+    wrote,
+)
 from spiro_diffusion.cli.session import Reading, Sheet, as_json, print_session
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
@@ -77,7 +86,7 @@ def indices(
     if session is not None:
         print_session(session)
     for note in notes:
-        say(f"note: {note}")
+        print_error(f"note: {note}")
     wrote(files)
 
 
@@ -199,9 +208,9 @@ def reconstruct(
         print_json({"files": [str(f) for f in paths], "seed": draws.seed, **found.to_dict()})
         return
     for note in found.notes:
-        say(f"note: {note}")
+        print_error(f"note: {note}")
     _print_summary(found, f"{efforts.file}: {draws.draws} draws of the full effort (volumes L, flows L/s)")
-    tell(found.sentence)
+    print_line(found.sentence)
     wrote(paths)
 
 
@@ -228,7 +237,7 @@ def _calibrate(folder: Path, models: str, btps: float | None, output: Output) ->
     rows = [(f"{at:g}", str(n), f"{shift:+.2f}", f"{by:.2f}") for at, n, shift, by in zip(*columns, strict=True)]
     print_table(f"{folder}: how the 90 % intervals were corrected", header, rows)
     wrote(paths)
-    tell(f"use it: spiro reconstruct mine.csv --age 45 --height 175 --sex male --calibration {file}")
+    print_line(f"use it: spiro reconstruct mine.csv --age 45 --height 175 --sex male --calibration {file}")
 
 
 @command("spiro validate LOOPS")

@@ -23,17 +23,17 @@ PROVISIONAL = "provisional"  # instead of no: an FVC that waits for an effort th
 HEADS = {"acceptable": "ok", "session": "grade"}  # of pairs, FEV1's and FVC's
 
 
-def say(line: str) -> None:
+def print_error(line: str) -> None:
     """One line on stderr."""
     typer.echo(f"spiro: {clean(line)}", err=True)
 
 
 def warn(line: str) -> None:
     """A warning on stderr."""
-    say(f"warning: {line}")
+    print_error(f"warning: {line}")
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """One line on stdout."""
     typer.echo(clean(line))
 
@@ -46,7 +46,7 @@ def clean(line: str) -> str:
 def wrote(files: Sequence[Path]) -> None:
     """Say which files were written."""
     for file in files:
-        tell(f"wrote {file}")
+        print_line(f"wrote {file}")
 
 
 def print_json(content: Any) -> None:
@@ -73,7 +73,7 @@ def print_figures(figures: dict[str, float | None], summary: Path) -> None:
     counts = [
         f"{v:.0f} {label}" for word, label in READ_VERDICTS.items() if (v := figures.get(f"targets_{word}")) is not None
     ]
-    tell(f"targets: {', '.join(counts)} (of {summary})")
+    print_line(f"targets: {', '.join(counts)} (of {summary})")
 
 
 def print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:

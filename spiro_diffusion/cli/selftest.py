@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import tell, wrote
+from spiro_diffusion.cli.screen import print_line, wrote
 from spiro_diffusion.core.errors import SpiroError
 
 
@@ -51,6 +51,6 @@ def selftest(
     if page is not None:
         wrote([page])
     elif printed != text:
-        tell("every measurement: --page FILE writes the whole report")
+        print_line("every measurement: --page FILE writes the whole report")
     if failed:
         raise SpiroError("beyond a limit; see the table")

@@ -10,7 +10,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Btps, Models, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_table, say, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_error, print_line, print_table, warn, wrote
 from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES, SEXES
 
@@ -160,7 +160,7 @@ class Sheet:
 
         folder = store.located(self.models)
         if choice.completes(folder) is None:
-            say(f"note: blows that were stopped are not completed: no {folder / RECONSTRUCTOR}")
+            print_error(f"note: blows that were stopped are not completed: no {folder / RECONSTRUCTOR}")
             return {}
         from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
@@ -191,14 +191,14 @@ def print_session(read: "Interpretation") -> None:
             f"{label} grade {grade}" + ("" if gap is None else f" (best two {1000 * gap:.0f} mL apart)")
             for label, grade, gap in (("FEV1", grades.fev1, gaps.fev1), ("FVC", grades.fvc, gaps.fvc))
         )
-        tell(f"{heads[phase][0]}: {described}")
+        print_line(f"{heads[phase][0]}: {described}")
     for one in read.session.blows:
         if one.decision is not None:
             verb = "counts" if one.decision.counts else "does not count"
-            tell(f"blow {one.number} ({one.name}) {verb}, as decided. {one.decision.why}".strip())
+            print_line(f"blow {one.number} ({one.name}) {verb}, as decided. {one.decision.why}".strip())
     for sentence in read.sentences():
-        tell(sentence)
-    tell(method(read))
+        print_line(sentence)
+    print_line(method(read))
 
 
 def method(read: "Interpretation") -> str:
@@ -266,8 +266,8 @@ def sessions(
         made = whole.Pages(f".{pages}", f"{sheet.language}, {sheet.paper}", sheet.write)
     found = whole.read_folder(folder, people, out, btps=btps, pages=made)
     for name, why in found.failed:
-        say(f"{printable(name, 60)}: {why}")
-    tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
+        print_error(f"{printable(name, 60)}: {why}")
+    print_line(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
     wrote([out / TABLE])
     if found.failed:
         raise SpiroError(f"{len(found.failed)} of {found.people} sessions could not be read; see above")

@@ -184,10 +184,10 @@ def leave(line: str = "", status: int = 1) -> None:
 
 def leave_on_errors() -> None:
     """Let an uncaught error end the process at once, after it was printed."""
-    tell: Callable[..., object] = sys.excepthook
+    excepthook: Callable[..., object] = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
-        tell(kind, error, trace)
+        excepthook(kind, error, trace)
         leave(status=130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook

@@ -61,16 +61,18 @@ def with_published(table: pd.DataFrame, best_values: pd.DataFrame) -> dict[str, 
     )
     pre = table[(table["test_type"] == "Pre") & table["seqn"].isin(best.index[discrepant])]
     reasons = [
-        _reason(ours, theirs, pre[pre["seqn"] == ours.Index])
-        for ours, theirs in zip(best[discrepant].itertuples(), published_best[discrepant].itertuples(), strict=True)
+        _reason(computed, published_row, pre[pre["seqn"] == computed.Index])
+        for computed, published_row in zip(
+            best[discrepant].itertuples(), published_best[discrepant].itertuples(), strict=True
+        )
     ]
     counts = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
     return {"participants": len(best), "indices": figures, "outliers": {"participants": len(reasons), **counts}}
 
 
-def bland_altman(ours: NDArray, theirs: NDArray) -> dict[str, float | int]:
+def bland_altman(computed: NDArray, published_values: NDArray) -> dict[str, float | int]:
     """Bias, SD, limits of agreement and median absolute difference, ours less theirs; pairs with a NaN left out."""
-    difference = (ours - theirs)[~np.isnan(ours - theirs)]
+    difference = (computed - published_values)[~np.isnan(computed - published_values)]
     if len(difference) < 2:
         return {"n": len(difference)}
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))

@@ -37,9 +37,9 @@ class OnnxEngine:
         self.made_from: dict[str, Any] = self.sampler.info["made_from"]
         self._warnings: list[str] = list(self.sampler.info["warnings"])
         facts = self.sampler.facts
-        theirs = self.sampler.names, facts["names"], facts["known_best"]
-        ours = conditioning.NAMES, effort_facts.NAMES, BEST
-        if [*map(tuple, theirs)] != [*ours] or not np.array_equal(self.sampler.edges_s, time_grid.EDGES_S):
+        exported = self.sampler.names, facts["names"], facts["known_best"]
+        expected = conditioning.NAMES, effort_facts.NAMES, BEST
+        if [*map(tuple, exported)] != [*expected] or not np.array_equal(self.sampler.edges_s, time_grid.EDGES_S):
             raise SpiroError(f"{folder}: was exported by another version of spiro-diffusion; export it again")
 
     def sample(

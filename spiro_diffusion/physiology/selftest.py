@@ -79,10 +79,10 @@ class Result:
 
     def beyond(self) -> list[str]:
         """The limits that are not held, as "ISO 26782: FEV1"."""
-        ours = LIMITS["ours"] | ({"pef": PEF_AT_10_MS} if self.period_s >= SAMPLE_PERIOD_S else {})
+        project_limits = LIMITS["ours"] | ({"pef": PEF_AT_10_MS} if self.period_s >= SAMPLE_PERIOD_S else {})
         return [
             f"{source}: {INDICES[index].label}"
-            for source, limits in (LIMITS | {"ours": ours}).items()
+            for source, limits in (LIMITS | {"ours": project_limits}).items()
             for index, limit in limits.items()
             if index in self.reference and not limit.holds(self.error(index), self.reference[index])
         ]

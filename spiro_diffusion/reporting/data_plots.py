@@ -29,10 +29,10 @@ def bland_altman(plot_data: Mapping[str, NDArray]) -> Figure:
     return figure
 
 
-def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None:
-    both = ~np.isnan(ours - theirs)
-    mean, difference = (ours[both] + theirs[both]) / 2, ours[both] - theirs[both]
-    figures = agreement.bland_altman(ours, theirs)
+def _bland_altman(axes: Axes, computed: NDArray, published_values: NDArray, name: str) -> None:
+    both = ~np.isnan(computed - published_values)
+    mean, difference = (computed[both] + published_values[both]) / 2, computed[both] - published_values[both]
+    figures = agreement.bland_altman(computed, published_values)
     label, unit = INDICES[name].label, INDICES[name].unit
     note = f"n = {figures['n']:,}"
     axes.set(xlabel=f"mean of the two ({unit})", ylabel=f"difference ({unit})")

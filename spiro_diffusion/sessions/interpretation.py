@@ -12,7 +12,7 @@ from spiro_diffusion.physiology.reference import Z_LLN
 from spiro_diffusion.sessions import best_values
 from spiro_diffusion.sessions.best_values import Change, Convention, Equations, Repeatability, Values
 from spiro_diffusion.sessions.records import ADULT_AGE, Person, Phase, Session
-from spiro_diffusion.sessions.sentences import Language, Statement, say
+from spiro_diffusion.sessions.sentences import Language, Statement, worded
 
 Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
 PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences say them
@@ -90,7 +90,7 @@ class Interpretation:
 
     def sentences(self, language: Language = "en") -> list[str]:
         """What it means, in plain words."""
-        return [say(statement, language) for statement in self.statements]
+        return [worded(statement, language) for statement in self.statements]
 
 
 def interpret(

@@ -191,10 +191,10 @@ _TABLE: dict[str, tuple[str, str, str]] = {
 }
 
 
-def say(statement: Statement, language: Language) -> str:
-    """The sentence.
+def worded(statement: Statement, language: Language) -> str:
+    """A statement as a sentence of a language.
 
-    Raises SpiroError where it is not said in the language.
+    Raises SpiroError for an unknown language.
     """
     if language not in LANGUAGES:
         raise SpiroError(f"language is {printable(str(language), 20)}; expected one of {', '.join(LANGUAGES)}")

@@ -53,7 +53,11 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
     files_of = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
     if any(files_of.values()):
-        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in files_of.items() if theirs}
+        found = {
+            name: _joined([_read(file, btps) for file in person_files])
+            for name, person_files in files_of.items()
+            if person_files
+        }
     else:
         found = _in_one_file(files, names, btps)
     if not found:
@@ -76,7 +80,7 @@ def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dic
         whose = [curve.split(" (")[0] for curve in curves.names]
         rows = {name: [i for i, one in enumerate(whose) if one == name] for name in names}
         if any(rows.values()):
-            return {name: _some(curves, theirs) for name, theirs in rows.items() if theirs}
+            return {name: _some(curves, person_rows) for name, person_rows in rows.items() if person_rows}
     return {}
 
 
