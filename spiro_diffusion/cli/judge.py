@@ -20,10 +20,12 @@ COMPLETIONS = Path("metrics/reconstruct/judge.json")  # of a folder of the pipel
 @command("spiro info --json")
 def info(
     models: Models = MODELS,
-    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate/summary.json beside models.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="File of figures. Default: metrics/evaluate/summary.json beside models.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the model was trained on, how good it is, and what it must not be used for."""
+    """Training data, figures and limits of use of the model."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
     from spiro_diffusion.engines import choice, store  # noqa: PLC0415
     from spiro_diffusion.generation import model_figures  # noqa: PLC0415
@@ -52,8 +54,10 @@ def info(
 @command("spiro card --metrics metrics/evaluate; spiro card --hub spiro-diffusion")
 def card(
     models: Models = MODELS,
-    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Folder of figures. Default: metrics/evaluate beside the models.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown file. Default: card.md beside the models.")] = None,
     hub: Annotated[
         Path | None, typer.Option(help="A folder to publish instead: card, weights, their licence, checksums.")
     ] = None,
@@ -99,13 +103,13 @@ def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = Fa
     whole = (folder / COMPLETIONS).is_file()  # the pages of both judges are one stage
     for stage in ("evaluate", "report") if whole else ("evaluate",):
         if run.run_one(stage, folder):
-            raise typer.Exit(1)  # the stage has said why
+            raise typer.Exit(1)  # the stage has printed the reason
     report(folder, as_json)
 
 
 @command("spiro report --json")
 def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
-    """Where the report of an evaluation is, and its headline figures."""
+    """Path of the evaluation report, and its headline figures."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
 
     summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
@@ -121,10 +125,12 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
 
 @command("spiro verify; spiro verify --remote beside; spiro verify --tolerance")
 def verify(
-    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    remote: Annotated[str | None, typer.Option(help="Check this DVC remote, not the local cache and files.")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete damaged files, for dvc pull or push to restore.")
+    ] = False,
     tolerance: Annotated[
-        bool, typer.Option("--tolerance", help="Compare figures with the committed ones instead, within luck.")
+        bool, typer.Option("--tolerance", help="Compare figures with the committed ones, within their random error.")
     ] = False,
     folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
     as_json: AsJson = False,

@@ -13,11 +13,11 @@ from spiro_diffusion.core.errors import SpiroError
 
 @command("spiro app --port 8050", name="app")
 def page(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = 8050,
     models: Models = MODELS,
     calibration: Calibration = None,
 ) -> None:
-    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    """Serve the app to the browser of this computer: curves for a subject, with your own effort beside them."""
     try:
         from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
     except ModuleNotFoundError as error:

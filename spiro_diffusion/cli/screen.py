@@ -44,7 +44,7 @@ def clean(line: str) -> str:
 
 
 def wrote(files: Sequence[Path]) -> None:
-    """Say which files were written."""
+    """Print which files were written."""
     for file in files:
         print_line(f"wrote {file}")
 

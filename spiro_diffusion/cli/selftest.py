@@ -20,14 +20,14 @@ def selftest(
         typer.Option(help="A CSV of a syringe's strokes, as `spiro indices` reads it.", show_default=False),
     ] = None,
     volume: Annotated[float, typer.Option(help="The syringe's volume, L.", min=0.5, max=10)] = 3.0,
-    btps: Annotated[float, typer.Option(help="The BTPS factor that the strokes hold already.", min=0.9, max=1.2)] = 1.0,
+    btps: Annotated[float, typer.Option(help="BTPS factor already applied to the strokes.", min=0.9, max=1.2)] = 1.0,
     page: Annotated[
         Path | None, typer.Option(help="Write the whole report here (Markdown).", show_default=False)
     ] = None,
 ) -> None:
-    """Measure known waveforms and say by how much each index is off; exit 1 beyond a limit.
+    """Compute the indices of known waveforms and print the error of each; exit status 1 beyond a limit.
 
-    Without a folder or a syringe: built-in waveforms with closed formulas.
+    Default: built-in waveforms with closed-form indices.
     """
     from spiro_diffusion import user_curves  # noqa: PLC0415
     from spiro_diffusion.core.artifacts import atomic  # noqa: PLC0415
