@@ -326,7 +326,7 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("data:text/csv;base64,????", "did not arrive whole"),
+        ("data:text/csv;base64,????", "did not arrive completely"),
         (upload("a,<script>alert(1)</script>\n1,2\n"), r"columns are a, <script>alert\(1\)</script>"),
         (upload(",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n"), "c7 and 4992 more"),
         (upload(b"\x89PNG\r\n\x1a\n\x00\xff\xfe"), "not a readable CSV"),

@@ -290,7 +290,7 @@ def test_other_forms_of_generated_curves_are_told_from_nhanes_own(spiro: Spiro) 
     pd.DataFrame({"time_s": [0.0]}).to_parquet("mine.parquet")
     np.savez("mine.npz", flow_l_s=np.zeros(9))
     for name in ("mine.parquet", "mine.npz"):
-        refused(spiro("indices", name), name, "curves of your own as CSV")
+        refused(spiro("indices", name), name, "other curves as CSV")
     Path("half.parquet").write_bytes(Path("mine.parquet").read_bytes()[:200])
     refused(spiro("indices", "half.parquet"), "half.parquet", "not a Parquet table")
 

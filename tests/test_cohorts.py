@@ -235,7 +235,7 @@ def test_nothing_but_a_population_is_written_over(
         with pytest.raises(SpiroError, match=words):
             generator.write_cohort(tmp_path / name, 2, data=data, force=True)
     generator.write_cohort(tmp_path / "lungs", 2, data=data)
-    with pytest.raises(SpiroError, match="is there already; give another name, or --force"):
+    with pytest.raises(SpiroError, match="exists already; give another name, or --force"):
         generator.write_cohort(tmp_path / "lungs", 3, data=data)
     generator.write_cohort(tmp_path / "lungs", 3, data=data, force=True)
     assert len(pd.read_parquet(tmp_path / "lungs/people.parquet")) == 3
@@ -300,7 +300,7 @@ def test_the_card_says_what_it_is(made: Path, written: Written, data: Path) -> N
         "PRISm, ages 18 and more: FEV1/FVC >= 0.70 and FEV1 < 80 % predicted by GLI Global",
         "Retests are not trained: NHANES examined each participant once",
         "10.1183/09031936.05.00035205",
-        "The model's own figures are not known",
+        "The figures of the model are not known",
     ):
         assert words in text, words
     mean = written.participants.table()["mean"]["ratio_6_79"]
@@ -399,4 +399,4 @@ def test_the_command_says_what_it_drew(
     assert said["seconds_per_1000_efforts"] > 0
     assert str(tmp_path / "b" / folder.SUMS) in said["files"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err

@@ -303,7 +303,9 @@ def test_a_bulk_export_has_a_resource_a_line() -> None:
 def test_units_in_words_are_read_and_samples_at_offsets_of_their_own_refused() -> None:
     words = held_files.fhir().replace('"code": "L/s"', '"unit": "litres per second"')
     assert expired(read_bytes(words)) == pytest.approx([FVC], abs=5e-3)
-    assert "lie at offsets" in refusal(held_files.fhir().replace('"dimensions"', '"offsets": "0 10 30", "dimensions"'))
+    assert "at individual offsets" in refusal(
+        held_files.fhir().replace('"dimensions"', '"offsets": "0 10 30", "dimensions"')
+    )
 
 
 def test_a_damaged_parquet_table_is_read_or_refused_in_a_line() -> None:
@@ -425,5 +427,5 @@ def test_inspirations_that_are_of_no_one_expiration_are_left_out_and_told() -> N
 
 def test_settings_of_blanks_take_no_time() -> None:
     blanks = " " * 60_000
-    assert "says no interval" in refusal(f"a{blanks}\n[Data]\nVT\n1\n2\n", 1.0)
+    assert "has no interval" in refusal(f"a{blanks}\n[Data]\nVT\n1\n2\n", 1.0)
     assert expired(read_bytes("\n" * 60_000 + held_files.waveform(), 1.0)) == pytest.approx([FVC], abs=0.005)

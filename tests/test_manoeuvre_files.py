@@ -201,7 +201,7 @@ def test_a_file_is_converted_and_read_again(tmp_path: Path, capsys: pytest.Captu
     again = read_file(out, btps=1.0)
     assert again.flow.sum() * 0.01 == pytest.approx(blow().sum() * 0.01, abs=2e-3)
     assert main(["convert", str(tmp_path / "mine.csv"), str(out)]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "mine.csv"), str(tmp_path / "made.pdf")]) == 1
     assert "expected .csv, .txt, .json" in capsys.readouterr().err
 

@@ -118,7 +118,7 @@ def test_what_is_known_stays_and_the_rest_is_drawn(generator: Generator) -> None
 
 
 def test_more_efforts_than_a_session_holds_are_refused(generator: Generator) -> None:
-    with pytest.raises(SpiroError, match="more than 8 efforts before or after the bronchodilator; ask for fewer"):
+    with pytest.raises(SpiroError, match="more than 8 efforts before or after the bronchodilator; request fewer"):
         draw_facts(generator, efforts(9), seed=0)
 
 

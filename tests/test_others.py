@@ -146,7 +146,7 @@ def test_the_command_takes_another_file_or_the_rest_of_its_own(
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (blow(), "given already"),
+        (blow(), "the same curve again"),
         (np.zeros(300), "no expiration"),
         (MORE / 10, "other units"),
         (np.full(300, np.nan), "finite"),

@@ -417,7 +417,7 @@ def test_each_row_of_a_table_may_ask_for_something_else(generator: SpiroGenerato
 def test_rows_that_ask_for_what_cannot_be_are_listed_or_left_out(generator: SpiroGenerator) -> None:
     people = asking(3, known_fev1=["2.5", "z-9", None], known_fvc=[2.0, None, 4.0])
     with pytest.raises(
-        SpiroError, match=r"2 of 3 rows ask for what cannot be: row 1: fev1 2.5 is above .* \| row 2: fev1"
+        SpiroError, match=r"2 of 3 rows have contradictory requests: row 1: fev1 2.5 is above .* \| row 2: fev1"
     ):
         generator.generate(people, n=1)
     heard: list[str] = []

@@ -116,7 +116,7 @@ def test_an_address_is_fetched_once_and_held_to_its_hash(web: Web, archive: Path
 
 def test_a_fetch_that_broke_off_goes_on(web: Web, archive: Path) -> None:
     web.content, web.breaks_after = archive.read_bytes(), 80_000
-    with pytest.raises(SpiroError, match=r"cannot be fetched .* what came is kept"):
+    with pytest.raises(SpiroError, match=r"cannot be fetched .* what arrived is kept"):
         store.located(web.address)
     assert store.holds_model(store.located(web.address))
     assert web.ranges == ["", f"bytes={store.CHUNK}-"]
@@ -147,8 +147,8 @@ def test_a_name_of_the_registry(web: Web, archive: Path, tmp_path: Path, monkeyp
     ("members", "message"),
     [
         ({"readme.txt": b""}, "holds no model"),
-        ({"a/sampler.json": b"{}", "b/facts.onnx": b""}, "lie in several folders"),
-        ({"../sampler.json": b"{}"}, "lie in several folders"),
+        ({"a/sampler.json": b"{}", "b/facts.onnx": b""}, "are in several folders"),
+        ({"../sampler.json": b"{}"}, "are in several folders"),
     ],
 )
 def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:

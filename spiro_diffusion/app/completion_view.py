@@ -17,7 +17,7 @@ AXIS_END_S = (4.0, 12.0)  # the time axis ends a second after the longest draw, 
 COLUMNS = {"As recorded": "recorded", "Median": "median"}
 INTERVALS = (50, 90)  # %
 NOTE = (
-    "As recorded: of the effort as it is, faults and all. Median, 50 % and 90 % interval: of the reconstructed full "
+    "As recorded: the effort with its faults. Median, 50 % and 90 % interval: of the reconstructed full "
     "efforts. Volumes and flows at BTPS."
 )
 

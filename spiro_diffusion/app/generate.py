@@ -191,7 +191,7 @@ def judged(seen: View) -> list[Component]:
     fev1, fvc = ("acceptable" if found[f"acceptable_{name}"] else "not acceptable" for name in ("fev1", "fvc"))
     if found["provisional_fvc"]:
         fvc = "provisional until another effort repeats it, since it has no plateau"
-    words = f"Your effort by ATS/ERS 2019, as far as a curve tells: FEV₁ {fev1}, FVC {fvc}."
+    words = f"Your effort by ATS/ERS 2019, as far as a curve alone shows it: FEV₁ {fev1}, FVC {fvc}."
     inspired = [
         f"{INDICES[name].label} {found[name]:.2f} {INDICES[name].unit}"
         for name in INSPIRED

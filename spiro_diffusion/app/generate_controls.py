@@ -47,7 +47,10 @@ def _single(first: Request) -> list[Component]:
     return [
         slider(CONTROLS["n"], "Number of curves", requests.N, first.n, 8),
         slider(CONTROLS["guidance"], "Guidance", requests.GUIDANCE, first.guidance, 0.25),
-        html.P("1 keeps the spread of the population; more overstates what age, height and sex say.", className="hint"),
+        html.P(
+            "1 keeps the spread of the population; larger values exaggerate the effect of age, height and sex.",
+            className="hint",
+        ),
         _chosen("effort", "Kind of effort", efforts, first.effort),
     ]
 
@@ -73,13 +76,13 @@ def _patient() -> list[Component]:
         )
         for name in NAMES
     ]
-    hint = "A value (2.5), a range (2.2:2.8), percent of predicted (80%) or a z-score (z-1.7). Empty: whatever comes."
+    hint = "A value (2.5), a range (2.2:2.8), percent of predicted (80%) or a z-score (z-1.7). Empty: not fixed."
     return [
         _chosen("pattern", "Pattern", patterns, EITHER),
         html.Details(
             [html.Summary("Known values"), html.P(hint, className="hint"), html.Div(fields, className="known")]
         ),
-        html.P("What is rare is searched for, and takes longer.", className="hint"),
+        html.P("Rare combinations take longer.", className="hint"),
     ]
 
 

@@ -27,8 +27,8 @@ ABSENT = (
     "repro; then start this page again."
 )
 FIRST = (
-    "Choose a file with an effort that was cut short, coughed into or badly begun. Shown are what is wrong with it, "
-    "the full efforts that fit what was measured well, and their prediction intervals. Not for diagnosis."
+    "Choose a file with an effort that was cut short, interrupted by a cough or badly started. The page shows its "
+    "faults, the full efforts that fit what was measured well, and their prediction intervals. Not for diagnosis."
 )
 
 

@@ -73,7 +73,7 @@ def layout(drawer: Drawer) -> Component:
         labelled("Sheet", dcc.RadioItems(PAPERS, "a4", id=f"{KEY}-paper", inline=True)),
     ]
     if drawer.generator.reconstructor_file is not None:
-        choice = dcc.Checklist({"yes": "Complete blows that were stopped"}, [], id=f"{KEY}-complete")
+        choice = dcc.Checklist({"yes": "Complete interrupted blows"}, [], id=f"{KEY}-complete")
         items.append(choice)
     else:
         items.append(dcc.Store(id=f"{KEY}-complete", data=[]))
@@ -237,7 +237,7 @@ def report_frame(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Co
 def saved(drawer: Drawer, sent: Sent, choices: dict[str, Any], kind: str) -> tuple[Any, list]:
     """What is downloaded, or why nothing is."""
     if not any(sent.files.values()):
-        return no_update, [alert("There is no session yet: choose its blows")]
+        return no_update, [alert("There is no session yet: choose its efforts")]
     try:
         contents = _contents(drawer, sent, choices)
         paper, _ = page.checked(Path(f"a.{kind}"), contents.language, str(choices["paper"]))

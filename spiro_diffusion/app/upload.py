@@ -34,7 +34,7 @@ def layout(key: str) -> list[Component]:
         ),
         labelled("Factor to BTPS", dcc.Input(type="number", id=f"{key}-btps", **factor)),
         html.P(
-            "Where the file does not say it: 1 if at BTPS, else about 1.1, as the spirometer noted.", className="hint"
+            "If the file does not state it: 1 if at BTPS, else about 1.1, as the spirometer noted.", className="hint"
         ),
         html.Button("Remove", id=f"{key}-user-remove", className="user-remove"),
         dcc.Store(id=f"{key}-file"),

@@ -42,7 +42,7 @@ def read_upload(contents: str, file: str, btps: float | None = None) -> UserCurv
     try:
         content = base64.b64decode(contents.partition(",")[2], validate=True)
     except (binascii.Error, ValueError):
-        raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
+        raise SpiroError(f"{file}: did not arrive completely; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
     curves = read(io.BytesIO(content), file, btps=btps)

@@ -16,7 +16,7 @@ Data = Annotated[Path, typer.Option(help="Folder `data` of the pipeline.")]
 
 benchmark = group(
     "benchmark",
-    "Judge curves of any origin as ours are judged: docs/benchmark.md.",
+    "Evaluate curves of any generator by this project's protocol: docs/benchmark.md.",
     "spiro benchmark prepare --data data --out task",
 )
 

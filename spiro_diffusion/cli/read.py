@@ -100,7 +100,9 @@ class Efforts:
     curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None
     others: Annotated[
         Path | None,
-        typer.Option(help="Other efforts of the person, likewise; the same file: its curves but the one named."),
+        typer.Option(
+            help="Other efforts of the person, as a file; if it is the same file, all curves but the named one."
+        ),
     ] = None
     btps: Btps = None
 
@@ -187,7 +189,7 @@ def reconstruct(
 
     if device.calibrate is not None:
         if efforts.file is not None:
-            raise SpiroError("--calibrate FOLDER stands alone; then complete efforts with --calibration")
+            raise SpiroError("--calibrate FOLDER takes no effort; complete efforts afterwards with --calibration")
         _calibrate(device.calibrate, draws.models, efforts.btps, output)
         return
     person = subject.person(needs := "a reconstruction needs")

@@ -59,7 +59,7 @@ def card(about: About, made: Made, drawn: Drawn, participants: Means, judged: Ma
             model, empty where it was not judged.
     """
     real, synthetic = participants.table(), drawn.means.table()
-    figures = [f"The model's own figures are not known: `{EVALUATED}` is not beside the data."]
+    figures = [f"The figures of the model are not known: `{EVALUATED}` is not beside the data."]
     if judged:
         heading = "What the judge found of the model, on participants that training never saw:"
         figures = [heading, model_card.headline(judged)]

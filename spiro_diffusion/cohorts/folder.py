@@ -86,7 +86,7 @@ def check(folder: Path, force: bool, replaceable: Sequence[str] = FILES, what: s
     if others:
         raise SpiroError(f"{folder}: holds {others[0]!r}, which is not of a {what}; give another name")
     if any(folder.iterdir()) and not force:
-        raise SpiroError(f"{folder}: is there already; give another name, or --force to write over it")
+        raise SpiroError(f"{folder}: exists already; give another name, or --force to overwrite it")
 
 
 @contextlib.contextmanager
@@ -133,7 +133,7 @@ def _file(folder: Path, file: Path) -> File:
 
 def _described(drawn: Drawn, made_from: dict[str, Any]) -> str:
     return (
-        f"{drawn.efforts} forced expirations of {drawn.people} people who do not exist, drawn by a generative model "
+        f"{drawn.efforts} forced expirations of {drawn.people} synthetic people, drawn by a generative model "
         f"that was trained on {trained_on(made_from)}. For research; not for diagnosis."
     )
 

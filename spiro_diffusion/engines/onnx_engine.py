@@ -99,7 +99,7 @@ class OnnxEngine:
         sets = EffortSets.of(efforts, "person")
         if int(sets.present.sum()) < len(efforts):
             raise SpiroError(
-                f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer"
+                f"a person has more than {PLACES} efforts before or after the bronchodilator; request fewer"
             )
         conditions, features = self._conditions(efforts)
         best = np.full((len(sets.rows), len(BEST)), np.nan) if known_best is None else completed(known_best)

@@ -119,7 +119,7 @@ def _archive(address: str, expected_hash: str) -> Path:
         _download(address, part)
     except (requests.RequestException, OSError) as error:
         raise SpiroError(
-            f"{address}: cannot be fetched ({_reason(error)}); what came is kept, and the next call goes on"
+            f"{address}: cannot be fetched ({_reason(error)}); what arrived is kept, and the next call continues"
         ) from None
     found = sha256(part)
     if expected_hash and found != expected_hash:
@@ -196,7 +196,7 @@ def _extract(opened: zipfile.ZipFile, to: Path, archive: Path) -> None:
         raise SpiroError(f"{archive}: unpacks to more than {LARGEST:,} bytes")
     places = {str(PurePosixPath(info.filename).parent) for info in files}
     if len(places) > 1 or any(".." in place for place in places):
-        raise SpiroError(f"{archive}: its files lie in several folders; a model's lie in one")
+        raise SpiroError(f"{archive}: its files are in several folders; those of a model are in one")
     for info in files:
         with opened.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
             shutil.copyfileobj(source, file)

@@ -49,14 +49,14 @@ def parse(text: str, where: str, name: str = "") -> WaveformFile:
     if mark is None:
         raise SpiroError(f"{where}: has no line [Data]")
     if DATA.search(text, mark.end()):
-        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each as a file of its own")
+        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each in a separate file")
     lines = [line.strip() for line in text[mark.end() :].splitlines() if line.strip()]
     named = next((i for i, line in enumerate(lines) if re.match(r"[+-]?[.,\d]", line)), len(lines))
     heads = "\n".join(lines[:named])
     settings = f"{text[: mark.start()]}\n{heads}"
     found = KIND.search(heads) or KIND.search(settings) or KIND.search(name.replace("_", " "))
     if found is None:
-        raise SpiroError(f"{where}: [Data] is said to be neither VT (volume) nor FT (flow); add it")
+        raise SpiroError(f"{where}: [Data] is neither VT (volume) nor FT (flow); add the type")
     kind: Literal["VT", "FT"] = "VT" if found[1].upper() == "VT" else "FT"
     table = _values(lines[named:], where)
     times = table[:, 0] if table.shape[1] > 1 else None
@@ -110,4 +110,4 @@ def _period(settings: str, where: str) -> float:
                 size >= SLOWEST_S and not re.search(r"\bs\b|\bsec|second", words)
             )
             return size / 1000 if milliseconds else size
-    raise SpiroError(f"{where}: says no interval and no rate; add `Interval (ms)=10` before [Data]")
+    raise SpiroError(f"{where}: has no interval and no rate; add `Interval (ms)=10` before [Data]")

@@ -34,7 +34,7 @@ def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> lis
         if path.exists() and not path.is_file():
             raise SpiroError(f"{path}: is a device, not a file; name a file")
         if path.exists() and not force:
-            raise SpiroError(f"{path}: is there already; give another name, or --force to write over it")
+            raise SpiroError(f"{path}: exists already; give another name, or --force to overwrite it")
     return [path for path, _ in requested]
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 EVALUATED = Path("metrics/evaluate")  # beside the folder of the models, as in dvc.yaml: the judge's figures
 LIMITS = (
-    "Not for diagnosis: no curve stands for a patient, and none may decide on one.",
+    "Not for diagnosis: no curve represents a patient, and none may be used for decisions on patients.",
     "Draws no curve beyond the trained ages and heights; near their ends it saw few curves.",
-    "A completion of an interrupted effort says what is likely, not what was measured, and is no diagnosis.",
+    "A completion of an interrupted effort shows what is likely, not what was measured, and is no diagnosis.",
     "Knows age, height and sex, and weight, ethnicity and cycle where they are given, no smoking or disease: it draws "
     "the population's mixture of conditions that are not given.",
     "A pattern on request is values beyond published limits, no disease; what few training people carry is marked.",

@@ -87,7 +87,7 @@ def _marks(
                 )
     if counts is None and any(request.pattern or request.effort for request in required.requests):
         note_of_label["", ""] = (
-            f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
+            f"the checkpoint does not record whether at least {FEWEST} training people meet the request"
         )
     return marks, list(note_of_label.values())
 
@@ -104,4 +104,4 @@ def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:
             f"{found.counts[row]} of {n} for {whose} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
         )
     more = f" and {len(short) - MOST_LISTED} others" if len(short) > MOST_LISTED else ""
-    return f"found {', '.join(texts)}{more}: what is asked for is rare in the model; ask for less, or for a wider range"
+    return f"found {', '.join(texts)}{more}: the request is rare in the model; request less, or a wider range"

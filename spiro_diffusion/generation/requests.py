@@ -157,7 +157,7 @@ def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[s
     texts = [f"row {row + 1}: {why}" for row, why in sorted(reasons.items())]
     if len(texts) > MOST_LISTED:
         texts = [*texts[:MOST_LISTED], f"and {len(texts) - MOST_LISTED} others"]
-    text = f"{len(reasons)} of {rows} rows ask for what cannot be: {' | '.join(texts)}"
+    text = f"{len(reasons)} of {rows} rows have contradictory requests: {' | '.join(texts)}"
     if not skip_invalid or len(reasons) == rows:
         raise SpiroError(f"people: {text}; correct them, or leave them out (--skip-invalid)")
     return [f"left out: {text}"]

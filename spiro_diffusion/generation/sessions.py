@@ -35,7 +35,7 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known_bes
     """
     sets = EffortSets.of(efforts, "person")
     if int(sets.present.sum()) < len(efforts):
-        raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
+        raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; request fewer")
     runtime, facts = generator.runtime, generator.cldm.facts
     features = torch.from_numpy(mean_surface.features(efforts)).float().to(runtime.device)
     present = torch.from_numpy(sets.present).to(runtime.device)

@@ -277,7 +277,7 @@ def _end_of(rest: bytes, padding: int, count: int, count_known: bool, found: Fin
     blanks = len(rest) - len(rest.lstrip(BLANK))
     behind = rest[padding:]
     if behind.startswith(b"HEADER RECORD"):
-        raise SpiroError("holds more than one table; give each as a file of its own")
+        raise SpiroError("holds more than one table; give each in a separate file")
     if blanks == len(rest) == padding:
         return
     if len(rest) == padding and not rest.strip(b"\0"):  # less than a record, and so less than a row

@@ -31,7 +31,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
 SAME = 5e-3  # relative width below which an index counts as measured
 LARGEST_PEAK_RATIO = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
-LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
+LIMIT = "Not for diagnosis: a reconstruction shows what is likely, not what was measured."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,8 +99,11 @@ class Recovered:
     def sentence(self) -> str:
         """What is wrong and how sure the reconstruction is, in plain words."""
         if self.trusted.all():
-            return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
-        what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
+            return f"No fault was found: the effort is kept as recorded. {LIMIT}"
+        what = (
+            "; ".join(f"{f.kind} ({f.reason})" for f in self.faults)
+            or "part of the effort is not trusted, as requested"
+        )
         table, remarks = self.summary(), []
         for name in ("fvc", "fev1", "fef2575"):
             row, (label, unit, *_) = table.loc[name], INDICES[name]
@@ -245,7 +248,7 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
         if not np.isfinite(index.t0[0]):
             raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be determined")
         if any(_same(other, one) for one in given):
-            raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
+            raise SpiroError(f"{place}: is the same curve again; give another effort")
         if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
                 f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: "

@@ -316,7 +316,7 @@ def check_trusted(trusted: Bools) -> None:
     if first > LATEST_JOIN_S:
         raise SpiroError(
             f"mask: nothing before {first:.2f} s is trusted; an onset can be restored up to {LATEST_JOIN_S:g} s, "
-            "later too little is known of the blow"
+            "later too little of the effort is known"
         )
     if seen < LEAST_SEEN_S - 1e-6:
         raise SpiroError(f"mask: {seen:.2f} s of the expiration are trusted; at least {LEAST_SEEN_S:g} s are needed")

@@ -71,7 +71,8 @@ def session_of(
     if post is not None:
         if "post" in phases:
             raise SpiroError(
-                "the first file holds blows after the bronchodilator itself; give all in one file, or none"
+                "the first file already holds blows after the bronchodilator; give all in one file, or only those "
+                "before it in the first"
             )
         _check_post(curves, post)
         phases += ["post"] * len(post.names)
@@ -163,7 +164,7 @@ def _check_post(curves: UserCurves, post: UserCurves) -> None:
     """Raises SpiroError where the blows after the bronchodilator are blows before it."""
     if before := [name for name, kind in _labelled(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
         raise SpiroError(
-            f"the file of the blows after the bronchodilator calls one {printable(before[0], 40)}; are the two files "
+            f"the file of the blows after the bronchodilator names one {printable(before[0], 40)}; are the two files "
             "exchanged?"
         )
     flows_before = [flow.tobytes() for flow in curves.curves()]

@@ -173,7 +173,7 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
     factor = blow.btps if blow.btps is not None else given
     if factor is None:
         raise SpiroError(
-            f"{where}: does not say whether it is at BTPS; say so with --btps 1 (on the page: factor to BTPS), or give "
+            f"{where}: does not state whether it is at BTPS; give --btps 1 if it is (on the page: factor to BTPS), or "
             "the factor from ATPS to BTPS that the spirometer noted, about 1.1"
         )
     low, high = BTPS_RANGE

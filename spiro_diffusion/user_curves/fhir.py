@@ -107,7 +107,7 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
     if sampled.get("dimensions", 1) != 1:
         raise SpiroError(f"{where}: SampledData of {printable(sampled['dimensions'], 20)} dimensions; expected 1")
     if sampled.get("offsets"):
-        raise SpiroError(f"{where}: its samples lie at offsets of their own (R5); give the curve as CSV with times")
+        raise SpiroError(f"{where}: its samples are at individual offsets (R5); give the curve as CSV with times")
     factor, zero = _number(sampled, "factor", 1.0, where), _number(origin, "value", 0.0, where)
     values = (zero + factor * _samples(sampled.get("data"), where)) * unit[1]
     return [RawBlow(str(place), quantity, values, _period(sampled, where), btps=btps, column=written[:20])]
@@ -137,7 +137,7 @@ def _period(sampled: dict[str, Any], where: str) -> float:
         return _number(sampled, "period", 0.0, where) / 1000
     unit = sampled.get("intervalUnit")
     if "interval" not in sampled or not isinstance(unit, str) or unit not in SECONDS:
-        raise SpiroError(f"{where}: says neither period (R4) nor interval with intervalUnit s or ms (R5)")
+        raise SpiroError(f"{where}: has neither period (R4) nor interval with intervalUnit s or ms (R5)")
     return _number(sampled, "interval", 0.0, where) * SECONDS[unit]
 
 

@@ -21,7 +21,7 @@ from spiro_diffusion.user_curves.delimited import numbers
 from spiro_diffusion.user_curves.efforts import UserCurves, distinct_names
 from spiro_diffusion.user_curves.source import Source
 
-CSV_ADVICE = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
+CSV_ADVICE = "give other curves as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm

@@ -49,7 +49,7 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     names = [_plain(cell) for cell in table[column]]
     if len({*names}) < len(names):
         row = next(i for i, name in enumerate(names, 1) if name in names[: i - 1])
-        raise SpiroError(f"{folder / TABLE}: the {column} of row {row} stands twice; one row a person")
+        raise SpiroError(f"{folder / TABLE}: the {column} of row {row} occurs twice; give one row for each person")
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
     files_of = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
     if any(files_of.values()):
