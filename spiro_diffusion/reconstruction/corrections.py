@@ -10,7 +10,7 @@ from spiro_diffusion.reconstruction.dissimilarity import Limits
 
 
 class Corrections(NamedTuple):
-    """What people whom the densities of tails have not seen say of them."""
+    """Corrections of the intervals of tails, fitted to people outside the training data of the densities."""
 
     alone: Calibration  # of an effort of which nothing else is known
     given: Calibration  # of one beside other efforts of the person
@@ -19,5 +19,5 @@ class Corrections(NamedTuple):
 
     @classmethod
     def none(cls) -> "Corrections":
-        """Of densities that were not validated."""
+        """The corrections of densities that were not validated."""
         return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))

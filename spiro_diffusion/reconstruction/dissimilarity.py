@@ -1,9 +1,9 @@
 """Dissimilarity of an interrupted effort to the efforts that the densities were trained on.
 
-The score is the mean square of what is seen of the effort, on axes on which the training efforts vary alike (a
-Mahalanobis distance with a small ridge, over the number of features). Efforts of people whom the densities have
-not seen give the score that 99 of 100 of them stay below, and the factor by which the intervals of the most dissimilar
-tenth of them had to be widened to hold.
+The score is the mean square of the features of the measured part, on axes on which the training efforts have equal
+variance (a Mahalanobis distance with a small ridge, over the number of features). Efforts of people outside the
+training data give the score below which 99 of 100 of them lie, and the factor by which the intervals of the most
+dissimilar tenth had to be widened to contain the true values.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ FARTHEST = 20.0  # SDs: larger values are clipped
 
 @dataclass(frozen=True)
 class Limits:
-    """The score that is usual at each of some cuts; without any, no effort is dissimilar."""
+    """The largest usual score at each of some cuts; with empty limits, no effort is dissimilar."""
 
     cut_s: list[float]  # s after time zero
     score: list[float]
@@ -70,7 +70,7 @@ def scores(standardised: Floats, axes: Floats) -> Floats:
 
 
 def limits(cases: Sequence[Case], found: Sequence[Floats], calibration: Calibration) -> Limits:
-    """The limits by people whom the densities have not seen: `cases` as of `calibration.fit`, with scores `found`."""
+    """The limits from people outside the training data: `cases` as for `calibration.fit`, with scores `found`."""
     usual, unlike = [], []
     for (at, true, quantiles, person), of_cut in zip(cases, found, strict=True):
         if len(np.unique(person)) < LEAST_PEOPLE:

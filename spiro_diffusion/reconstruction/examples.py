@@ -21,7 +21,7 @@ CHUNK = 2048  # efforts at a time
 
 
 class Examples(NamedTuple):
-    """n examples of one segment; `rows` (n,) are those of the table they were made from."""
+    """n examples of one segment; `rows` (n,) are the rows of the table that they were made from."""
 
     features: NDArray[np.float32]
     numbers: NDArray[np.float32]
@@ -29,7 +29,8 @@ class Examples(NamedTuple):
 
 
 def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
-    """Which efforts are full: grade A, well begun, to a plateau, without a cough, a sudden end or another breath.
+    """Which efforts are full: grade A, a good start, an end at a plateau, without a cough, a sudden end or a second
+    breath.
 
     Args:
         signals: (n, bins) L/s, rows as in the table.
@@ -45,17 +46,18 @@ def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
 
 
 def _late_rise(v: Floats) -> Floats:
-    """How far (n,) L/s the flow comes back after the first second, as `faults` detects another breath."""
+    """The rise (n,) of flow in L/s after the first second, by which `faults` detects a second breath."""
     times = np.broadcast_to(np.arange(1.0, LATEST_S, 0.1), (len(v), round((LATEST_S - 1.0) / 0.1)))
     flow = (volume_at(v, times + faults.BREATH_S) - volume_at(v, times)) / faults.BREATH_S
     return np.asarray((flow - np.minimum.accumulate(flow, axis=1)).max(axis=1), dtype=np.float64)
 
 
 def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, seed: int) -> dict[Segment, Examples]:
-    """`each` examples of every segment of the full efforts `rows` of the table.
+    """Make `each` examples of every segment of the full efforts `rows` of the table.
 
     Args:
-        signals: (all, bins) L/s. seed: places what is hidden, and chooses which other efforts are shown.
+        signals: (all, bins) L/s.
+        seed: decides the hidden parts, and the other efforts that are given as a condition.
     """
     rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     family = sibling_efforts.siblings(curves, rows)

@@ -1,8 +1,8 @@
 """Monotone volume paths through given points, and curves bent to follow them.
 
-A drawn curve seldom passes exactly the volumes that were measured or drawn beside it. `bend` maps its volume by a
-smooth monotone function, so that it does: flow is multiplied by that function's slope, which has no step, and the
-curve's own texture stays.
+A drawn curve seldom passes exactly through volumes that were measured or drawn independently of it. `bend` maps its
+volume by a smooth monotone function so that it does: flow is multiplied by the slope of that function, which is
+continuous, and the fine structure of the curve is kept.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def volume_at(v: Floats, times: Floats) -> Floats:
 
 
 def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Floats:
-    """Monotone cubic pieces through rising points, (n, m) at `at` (n, m); held constant beyond both ends.
+    """Monotone cubic pieces through rising points, evaluated at `at` (n, m): (n, m); constant beyond both ends.
 
     Args:
         x, y: (n, k), both rising. first, last: (n,), given slopes at the ends.

@@ -1,11 +1,12 @@
 """Complete interrupted efforts: draw the missing segments given the measured part and the person.
 
-1. Small conditional densities (`mixture_density`) draw how much air was still to come, for how long, and where its
-   volume passes a few knots; likewise of gaps and of onsets (`segments`). They may be given another effort of the
-   person (`sibling_efforts`).
-2. The trained diffusion draws a whole curve for the facts (FEV1, FVC, PEF, ...) that follow from these and from what
-   was measured.
-3. That curve takes the hidden place, its volume bent to pass what was drawn (`monotone`); what is trusted stays.
+1. Small conditional densities (`mixture_density`) draw the remaining volume, its duration, and the times at which it
+   passes a few knots; likewise for gaps and for onsets (`segments`). Another effort of the person can be given as a
+   condition (`sibling_efforts`).
+2. The trained diffusion draws a whole curve given the facts (FEV1, FVC, PEF, ...) that follow from these and from the
+   measured part.
+3. That curve fills the hidden segment, its volume bent to pass through the drawn points (`monotone`); the trusted part
+   is kept.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ class Context(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """One hidden stretch of N efforts (`rows` (N,) where there is one), and what was drawn for it."""
+    """One hidden stretch of N efforts (`rows` (N,) that have one), and its drawn points."""
 
     rows: Bools
     stretch: Stretch
@@ -51,11 +52,11 @@ class Filled(NamedTuple):
     bins: Bools  # (N, bins) that it covers
 
     def plain(self, increments: Floats) -> Floats:
-        """Increments (N, bins) with a plain path in its place."""
+        """Increments (N, bins) with a plain path in the stretch."""
         return self._with(increments, monotone.plain(*self.stretch, self.first, self.last))
 
     def bent(self, increments: Floats, volumes: Floats) -> Floats:
-        """Increments with drawn curves, volumes (N, edges), bent into its place."""
+        """Increments with drawn curves, volumes (N, edges), bent into the stretch."""
         return self._with(increments, monotone.bend(volumes, *self.stretch, self.first, self.last))
 
     def some(self, rows: Places) -> "Filled":
@@ -73,8 +74,8 @@ class Filled(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """N efforts whose hidden stretches are drawn and filled in on plain paths: `increments` (N, bins) L a bin, the
-    stretches, and a row of `people` each."""
+    """N efforts whose hidden stretches are drawn and filled in with plain paths: `increments` (N, bins) L a bin, the
+    stretches, and a row of `people` for each."""
 
     increments: Floats
     hidden: list[Filled]
@@ -83,7 +84,7 @@ class Paths(NamedTuple):
     def flow(self) -> NDArray[np.float32]:
         """The efforts (N, bins) in L/s.
 
-        Raises SpiroError where the weights drew what is not finite.
+        Raises SpiroError if the weights drew values that are not finite.
         """
         result = (self.increments / time_grid.WIDTHS_S).astype(np.float32)
         if not np.isfinite(result).all():
@@ -113,8 +114,8 @@ class CurveDrawer(Protocol):
 class Reconstructor:
     """The trained densities and the generator that they work with.
 
-    `made_from`: what they were trained on, as in the generator. `corrections`: what other people say of their tails.
-    `measured_on`: whose efforts these are of, where they are a user's.
+    `made_from`: their training data, as of the generator. `corrections`: of the intervals of tails, from people outside
+    the training data. `measured_on`: the people of the user's calibration, if there is one.
     """
 
     def __init__(
@@ -129,12 +130,13 @@ class Reconstructor:
         self.corrections, self.measured_on = corrections or Corrections.none(), measured_on
 
     def calibrated(self, calibration: Calibration, measured_on: str | None = None) -> "Reconstructor":
-        """The same with another correction of tails: of other people, as `measured_on` says, or of none."""
+        """The same with another correction of tails: that of the people in `measured_on`, or none."""
         corrections = self.corrections._replace(alone=calibration, given=calibration)
         return Reconstructor(self.densities, self.generator, self.made_from, corrections, measured_on)
 
     def unlike(self, signals: NDArray, trusted: Bools, people: pd.DataFrame) -> Bools:
-        """Which of n efforts, arguments as of `fill`, lie far from all that the densities of tails learned from."""
+        """Which of n efforts, arguments as for `fill`, are dissimilar to the training efforts of the densities of
+        tails."""
         cut = last_edge(trusted)
         rows = np.flatnonzero(cut < time_grid.N_SAMPLES)
         trusted_volumes = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
@@ -153,7 +155,7 @@ class Reconstructor:
         *,
         others: Others | None = None,
     ) -> NDArray[np.float32]:
-        """Full efforts (n, draws, bins) in L/s for interrupted ones, arguments as of `plain` and `diffused`."""
+        """Complete interrupted efforts: (n, draws, bins) in L/s, arguments as for `plain` and `diffused`."""
         found = self.diffused(self.plain(signals, trusted, people, draws, seed, others=others), seed)
         return found.flow().reshape(len(signals), draws, time_grid.N_SAMPLES)
 
@@ -254,9 +256,9 @@ class Reconstructor:
     def _onset(
         self, increments: Floats, hold: Bools, context: Context, rng: np.random.Generator
     ) -> tuple[Floats, Bools, Filled]:
-        """A full onset that breathes out the same volume; what follows moves to when it would have come.
+        """Draw a full onset of the same volume; the part after it moves to the time at which it would have come.
 
-        Returns increments and what is trusted after the move, and the onset.
+        Returns increments and the trusted bins after the move, and the onset.
         """
         v, rows = _volume(increments), hold.argmax(axis=1) > ZERO_EDGE
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
@@ -287,7 +289,7 @@ class Reconstructor:
         return self.densities[segment].draw(features, 1, rng)[:, 0]
 
     def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
-        """Drawn volumes to come (n,), the first number of tails, as other people correct them."""
+        """Drawn remaining volumes (n,), the first number of tails, after the correction."""
         density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
         quantiles = density.quantiles(features, LEVELS)
         far = self._unlike(features[:, : -density.optional], cut)
@@ -298,15 +300,15 @@ class Reconstructor:
         return np.where(others.among > 0, given, alone)
 
     def _unlike(self, seen: Floats, cut: Places) -> Bools:
-        """Whether what is seen of efforts, (n, f) features of their tails, is far from the training's."""
+        """Whether features (n, f) of the measured part are dissimilar to those of the training efforts."""
         found = dissimilarity.scores(self.densities[Segment.TAIL].standardised(seen), self.corrections.axes)
         return self.corrections.limits.passed(found, time_grid.EDGES_S[cut])
 
 
 def check_trusted(trusted: Bools) -> None:
-    """Whether a mask (bins,) leaves enough of an effort to reconstruct it from.
+    """Check that a mask (bins,) leaves enough of an effort to reconstruct it.
 
-    Raises SpiroError that says what is missing.
+    Raises SpiroError that names what is missing.
     """
     if not trusted.any():
         raise SpiroError("mask: nothing is trusted; give the spans that are, in s from time zero, as 0:2.0")
@@ -323,7 +325,7 @@ def check_trusted(trusted: Bools) -> None:
 
 
 def _volume(increments: Floats) -> Floats:
-    """Volume (N, edges) at the edges, never falling: what was breathed out."""
+    """Expired volume (N, edges) at the edges, never falling."""
     v = np.zeros((len(increments), time_grid.N_SAMPLES + 1))
     np.cumsum(increments, axis=1, out=v[:, 1:])
     return np.maximum.accumulate(v, axis=1)
@@ -346,7 +348,7 @@ def _gaps(hold: Bools) -> tuple[Places, Places]:
 
 
 def _flow_before(v: Floats, edge: Places) -> Floats:
-    """Flow (N,) in L/s with which the trusted part ends at an edge, carried on from the 100 ms before."""
+    """Flow (N,) in L/s at the edge where a trusted part ends, extrapolated from the last 100 ms."""
     return _carried(v, edge, -JOIN_S)
 
 

@@ -1,6 +1,6 @@
-"""The page of a session, as PDF or HTML.
+"""The report of a session on one page, as PDF or HTML.
 
-After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
+Modelled on the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
 ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 """
 
@@ -44,14 +44,14 @@ def write(
     paper: str = "a4",
     completed: Mapping[int, Interval] | None = None,
 ) -> None:
-    """Write the page of a session, by the ending of `path` as PDF or HTML, whole or not at all.
+    """Write the report of a session as PDF or HTML, by the ending of `path`; no file is left on failure.
 
     Args:
         language: en, zh or de. paper: a4 or letter.
-        completed: blows that were stopped, by their number, as `complete` makes them.
+        completed: completions of interrupted blows by their number, see `complete`.
 
-    Raises SpiroError for another ending, language or sheet, for Chinese as PDF where no font has its letters, and
-    where the file cannot be written.
+    Raises SpiroError for another ending, language or paper size, for Chinese as PDF if no font contains its characters,
+    and if the file cannot be written.
     """
     path = Path(path)
     size, used_language = checked(path, language, paper)
@@ -60,7 +60,7 @@ def write(
 
 
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
-    """Sheet and language, before anything is read.
+    """Check paper size and language before anything is read.
 
     Raises SpiroError as `write` does, except for errors of writing.
     """
@@ -78,10 +78,10 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
 def complete(
     session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
 ) -> dict[int, Interval]:
-    """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
-    a blow that a person rejected.
+    """Complete the interrupted blows of a session, by their number, given the other blows of the phase. Blows that the
+    user rejected are left out.
 
-    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason why a blow could not be completed.
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason if a blow cannot be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}
@@ -103,7 +103,7 @@ def complete(
 
 
 def interval(result: "Recovered") -> Interval:
-    """A completion as the page draws it."""
+    """A completion as the report plots it."""
     last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
     kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
     low, median, high = np.percentile(result.volume[:, kept], PERCENTILES, axis=0)
@@ -115,7 +115,7 @@ def interval(result: "Recovered") -> Interval:
 def contents_of(
     read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
 ) -> Contents:
-    """What stands on the page."""
+    """The contents of the report."""
     texts, session = words(language), read.session
     made = completed or {}
     return Contents(

@@ -71,7 +71,7 @@ class _Blow(NamedTuple):
 
 
 def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
-    """Write the page as HTML, whole or not at all; `size` is of the sheet on which it prints."""
+    """Write the report as HTML; no file is left on failure; `size` is the paper size for printing."""
     write_text(path, render(contents, size))
 
 
@@ -140,7 +140,7 @@ def _svg(body: str, width: int, label: str = "", kind: str = "zscale") -> Markup
 
 
 def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
-    """The z-score scale of an index as a drawing; nothing where it has no z-score."""
+    """The z-score scale of an index as a drawing; empty without a z-score."""
     marks = [
         (phase, best.z)
         for phase, best in ((phase, row.best.get(phase)) for phase in ("post", "pre"))
@@ -163,7 +163,7 @@ def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
 
 
 def _ticks(contents: Contents) -> Markup:
-    """The z-scores at which the zones end; -2.5 and -1.645 lie close together."""
+    """The z-scores of the zones' limits; -2.5 and -1.645 are close together."""
     texts = [
         f'<text x="{_x(z):.1f}" y="11" text-anchor="{anchor}">{contents.number(z, decimals)}</text>'
         for z, decimals, anchor in ((-4.0, 0, "middle"), (-2.5, 1, "middle"), (-1.645, 3, "start"))
@@ -173,7 +173,7 @@ def _ticks(contents: Contents) -> Markup:
 
 
 def _zones(contents: Contents, texts: dict[str, str]) -> Markup:
-    """What the greys and the marks mean."""
+    """Explanation of the zones and the marks."""
     names = ("severe", "moderate", "mild", "normal")
     marks = [
         (f'<rect x="1" y="2" width="14" height="10" fill="{grey}" {EDGE}/>', texts[name])
@@ -184,7 +184,7 @@ def _zones(contents: Contents, texts: dict[str, str]) -> Markup:
 
 
 def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
-    """What the lines and marks of the plots mean."""
+    """Legend of the plots."""
     lines = {
         "pre": f'stroke="{page_plots.COLOURS["pre"]}"',
         "post": f'stroke="{page_plots.COLOURS["post"]}" stroke-dasharray="6 2"',
@@ -226,7 +226,7 @@ def _scales(contents: Contents) -> page_plots.Scales:
 
 
 def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
-    """Both plots as drawings within the page, at the scales that the paper has."""
+    """Both plots as inline drawings, at the scales of the printed page."""
     scale = _scales(contents)
     drawings = (
         (page_plots.draw_loop, scale.loop, (texts["flow"], texts["volume"])),
@@ -249,7 +249,7 @@ def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
 
 
 def _inlined(svg: str, label: str) -> Markup:
-    """A drawing of Matplotlib's as a part of a page: its declarations and the addresses in them left out."""
+    """A Matplotlib SVG for inclusion in HTML, without declarations and namespace addresses."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")

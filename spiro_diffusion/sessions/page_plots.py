@@ -61,7 +61,7 @@ class Scales(NamedTuple):
 
 
 def scales(contents: Contents, width: float, height: float) -> Scales:
-    """The scales of both plots, which have `width` mm between them and `height` mm each."""
+    """The scales of both plots, which share `width` mm and have `height` mm each."""
     volumes = [blow.volume for blow in contents.blows]
     rows = {row.name: row for row in contents.rows}
     litres = _greatest([*volumes, *_limits(rows.get("fvc")), *_completed(contents)], LEAST_L)
@@ -104,7 +104,7 @@ def _completed(contents: Contents) -> list[Floats]:
 
 
 def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
-    """Flow against volume of all blows, with what is predicted of FVC, PEF and FEF25-75."""
+    """Plot flow against volume of all blows, with the predicted FVC, PEF and FEF25-75."""
     for blow in _from_behind(contents):
         if blow.completed:
             volume = np.maximum.accumulate(blow.completed.median)
@@ -126,7 +126,7 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]
 
 
 def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
-    """Volume against time of all blows, with what is predicted of FEV1 and FVC."""
+    """Plot volume against time of all blows, with the predicted FEV1 and FVC."""
     for blow in _from_behind(contents):
         plotted = blow.time >= -BEFORE_S
         if blow.completed:
@@ -146,13 +146,13 @@ def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str,
 
 
 def _from_behind(contents: Contents) -> list[PageBlow]:
-    """The blows, those that do not count behind the others, the best before all."""
+    """The blows in drawing order: those that do not count first, the best last."""
     best = {found.blow for row in contents.rows for found in row.best.values()}
     return sorted(contents.blows, key=lambda s: (s.blow.counts, s.blow.number in best, s.blow.phase == "pre"))
 
 
 def _line(blow: PageBlow) -> dict[str, Any]:
-    """How a blow is drawn: after the drug dashed, what does not count thin and dotted."""
+    """Line style of a blow: dashed after the bronchodilator, thin and dotted if it does not count."""
     if not blow.blow.counts:
         return {"color": REJECTED, "lw": 1.0, "ls": ":", "zorder": 3}
     return {"color": COLOURS[blow.blow.phase], "lw": 0.9, "ls": DASHES[blow.blow.phase], "zorder": 4}

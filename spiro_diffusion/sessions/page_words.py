@@ -142,9 +142,9 @@ _TABLE: dict[str, tuple[str, str, str]] = {
 
 
 def words(language: str) -> dict[str, str]:
-    """The words in a language.
+    """The texts in a language.
 
-    Raises SpiroError where the page is not made in it.
+    Raises SpiroError for an unknown language.
     """
     if language not in LANGUAGES:
         raise SpiroError(f"the page is not made in {printable(language, 20)}; choose one of {', '.join(LANGUAGES)}")

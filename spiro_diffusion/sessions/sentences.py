@@ -13,7 +13,7 @@ COMMAS = ("de",)  # languages with a decimal comma
 
 
 class Statement(NamedTuple):
-    """A sentence by its key, and the words and numbers in it."""
+    """A sentence by its key, with the words and numbers that it contains."""
 
     key: str
     values: Mapping[str, str | float]
@@ -218,7 +218,7 @@ def _indices(names: str, place: int) -> str:
 
 
 class _Number:
-    """A number that is printed with the language's decimal mark, and as a dash where there is none."""
+    """A number printed with the decimal mark of the language, as a dash if it is not finite."""
 
     def __init__(self, value: float, comma: bool) -> None:
         self.value, self.comma = value, comma
