@@ -31,7 +31,7 @@ class Reference(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best value of an index in a phase; `blow`: its number, None for FEV1/FVC; None for what no reference gives."""
+    """The best value of an index in a phase; None if no reference covers it. `blow`: its number, None for FEV1/FVC."""
 
     value: float
     blow: int | None

@@ -78,7 +78,7 @@ class Contents:
         return tuple(phase for phase in PHASES if any(listed.blow.phase == phase for listed in self.blows))
 
     def number(self, value: float | None, decimals: int, sign: bool = False) -> str:
-        """A number in the format of the language, with a minus sign as wide as a digit, and a dash for a missing value."""
+        """A number in the format of the language, with a minus sign as wide as a digit; a dash if it is missing."""
         if value is None or not np.isfinite(value):
             return "–"
         text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
