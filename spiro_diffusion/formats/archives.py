@@ -29,7 +29,7 @@ class Content(NamedTuple):
 
     @property
     def what(self) -> str:
-        """What it is, in words; an HTML page with its title."""
+        """The type of the file in words; an HTML page with its title."""
         title = page_title(self.stream.peek(HEAD)[:HEAD]) if self.kind is Kind.HTML else ""
         kind = f"{self.kind} ({title!r})" if title else str(self.kind)
         return " in ".join([kind, *reversed(self.around)])
@@ -37,10 +37,10 @@ class Content(NamedTuple):
 
 @contextlib.contextmanager
 def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
-    """Open a file, or the one table in the archives that it is.
+    """Open a file, or the one table in it if it is an archive.
 
-    Raises SpiroError for an archive that is damaged, holds no or several tables, names a member outside of
-    the folder it would be unpacked in, or unpacks beyond `largest` bytes.
+    Raises SpiroError for an archive that is damaged, contains no table or several, names a member outside of the folder
+    it would be unpacked in, or unpacks beyond `largest` bytes.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -56,7 +56,7 @@ def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
 
 @contextlib.contextmanager
 def _damage_reported() -> Iterator[None]:
-    """What zipfile and gzip raise at damaged archives, which is much, as one line."""
+    """Turn the various exceptions of zipfile and gzip for damaged archives into one line."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
@@ -83,7 +83,7 @@ def _unwrapped(
 
 
 def _seekable(stream: "io.BufferedReader[Any]", stack: contextlib.ExitStack) -> IO[bytes]:
-    """A zip has to be seekable: one that lies in an archive is unpacked into a temporary file."""
+    """A seekable stream, which a zip needs: a zip within an archive is unpacked into a temporary file."""
     if stream.seekable():
         return stream
     file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, closed with the stack
@@ -93,7 +93,7 @@ def _seekable(stream: "io.BufferedReader[Any]", stack: contextlib.ExitStack) -> 
 
 
 def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
-    """The one member that holds a table (or an archive)."""
+    """The one member that is a table (or an archive)."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
         name = member.filename
@@ -118,7 +118,7 @@ def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that refuses to give more than `largest` bytes, whatever its archive announced."""
+    """A stream that refuses to give more than `largest` bytes, whatever size its archive states."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, largest: int) -> None:
         self.stream, self.left, self.largest = stream, largest, largest

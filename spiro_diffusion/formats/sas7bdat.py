@@ -233,7 +233,7 @@ class _Page(NamedTuple):
 
 
 class _Description(NamedTuple):
-    """What the subheaders say of the rows."""
+    """The description of the rows by the subheaders."""
 
     rows: int
     row_width: int  # bytes
@@ -391,7 +391,7 @@ def _pointers(page: _Page, layout: Layout) -> Iterator[_Pointer]:
 
 
 def _described(subheaders: dict[int, list[bytes]], layout: Layout, size: int) -> _Description:
-    """What the subheaders of a file of `size` bytes of pages say, held against each other."""
+    """The description by the subheaders of a file of `size` bytes of pages, checked for consistency."""
     word = layout.word
     for code, name in {ROW_SIZE: "row size", COLUMN_SIZE: "column size", TEXT: "text"}.items():
         if code not in subheaders or len(subheaders[code][0]) < SHORTEST[code] * word:

@@ -8,7 +8,7 @@ SAS7BDAT_MAGIC = bytes.fromhex("000000000000000000000000c2ea8160b31411cfbd920800
 
 
 class Kind(StrEnum):
-    """What a file can turn out to be; the value names it to a user."""
+    """The type of a file; the value names it in messages."""
 
     EMPTY = "empty"
     ZEROS = "nothing but zero bytes"
@@ -116,6 +116,6 @@ def _kind_of_text(head: bytes) -> Kind:
 
 
 def page_title(head: bytes) -> str:
-    """The title of an HTML page, or nothing."""
+    """The title of an HTML page, or ""."""
     found = re.search(rb"<title>\s*(.{1,80}?)\s*</title>", head, re.IGNORECASE | re.DOTALL)
     return " ".join(found.group(1).decode("utf-8", "replace").split()) if found else ""

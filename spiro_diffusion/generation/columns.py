@@ -1,6 +1,6 @@
 """Columns of a table of indices: name, label, unit, decimals, and how each is computed.
 
-A column added here is in `spiro indices`, `spiro generate`, their files and the page.
+A column added to COLUMNS appears in `spiro indices`, `spiro generate`, their files and the app.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Z_SCORES = ("fev1", "fvc", "ratio")  # GLI Global has no others
 
 
 class Column(NamedTuple):
-    """An index of a table; `on_screen`: also where room is short, on the command line's screen."""
+    """An index of a table; `on_screen`: also in the short table of the command line."""
 
     name: str
     written: Index

@@ -18,10 +18,10 @@ LONGEST_NAME = 255 - len("...part") - 2 * TOKEN_BYTES  # bytes; a file is writte
 
 
 def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> list[Path]:
-    """The files that are to be written, of paths and the endings they may have; a path may be None.
+    """Check output files, given as paths with the endings they may have; a path may be None. Returns the paths.
 
-    Raises SpiroError where one has another ending, is there already and `force` is not given, is no place for a file,
-    or its name is too long.
+    Raises SpiroError if one has another ending, exists and `force` is not given, cannot be a file, or has too long a
+    name.
     """
     requested = [(path, endings) for path, endings in files if path is not None]
     for path, endings in requested:
@@ -39,18 +39,18 @@ def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> lis
 
 
 def indices_path(out: Path) -> Path:
-    """Where the table of indices goes, beside the curves."""
+    """The path of the table of indices that goes with the curves."""
     return out.with_name(f"{out.stem}_indices.csv")
 
 
 def write_curves(
     path: Path, curves: Curves, progress: bool = False, *, wide: bool = False, grid: Grid = "10ms"
 ) -> None:
-    """Write curves by the file's ending: a CSV or Parquet table as `Curves.to_pandas` gives it, or NPZ arrays.
+    """Write curves by the file's ending: a CSV or Parquet table as of `Curves.to_pandas`, or NPZ arrays.
 
-    NPZ has time_s (T,), flow_l_s and volume_l (N, T), person and draw (N,), on the 512-sample grid edges_s (513,),
-    and the columns of the subjects (n,): those that were given as they were, then the conditions drawn for, texts
-    with "" for what is unknown.
+    NPZ has time_s (T,), flow_l_s and volume_l (N, T), person and draw (N,), on the 512-sample grid edges_s (513,), and
+    the columns of the subjects (n,): first the given ones as they were, then the conditions of the draws; texts are ""
+    where unknown.
     """
     with atomic(path) as part:
         if path.suffix.lower() == ".npz":

@@ -54,7 +54,7 @@ def draw_sessions(engine: Engine, efforts: pd.DataFrame, seed: int, known_best: 
 
 
 class SessionEfforts:
-    """The generator in two steps, as `conditional_draws.Drawer` says: the efforts of one person are drawn together."""
+    """The generator in two steps, as a `conditional_draws.Drawer`: the efforts of one person are drawn together."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -71,8 +71,8 @@ class SessionEfforts:
 class SingleEfforts(SessionEfforts):
     """Each row is an effort of another lung, with all of its conditions, as `Engine.sample` draws it.
 
-    Known values condition the network on a person's best effort, whose values are nearly always the session's best,
-    and on no other: those are found among draws that are not conditioned on them.
+    Known values condition the network for a person's best effort only, whose values are nearly always the best of the
+    session: other efforts with known values are found among draws that are not conditioned on them.
     """
 
     def draw_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:

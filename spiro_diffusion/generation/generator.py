@@ -1,4 +1,4 @@
-"""The trained generator: subjects in, curves out."""
+"""The trained generator: draws flow signals for subjects."""
 
 import json
 import math
@@ -35,7 +35,7 @@ _GRADE = conditioning.NAMES.index("grade")
 
 
 class Request(NamedTuple):
-    """What processes that sample together draw."""
+    """The request that processes which sample together draw."""
 
     people: int
     draws: int  # for each
@@ -69,8 +69,7 @@ class Generator:
     def from_checkpoints(cls, vqvae: Path, cldm: Path, runtime: Runtime) -> Self:
         """Load both models.
 
-        Raises SpiroError where one is missing or damaged, or the diffusion was trained on the latents of
-        another VQ-VAE.
+        Raises SpiroError if one is missing or damaged, or the diffusion was trained on the latents of another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
         autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is computed
@@ -100,13 +99,13 @@ class Generator:
         batch: int | None = None,
         progress: bool = True,
     ) -> np.ndarray:
-        """Signals float32 (people, draws, bins), L/s: what passes the mouth, before any counter.
+        """Draw signals float32 (people, draws, bins), L/s: flow at the mouth, before any counter.
 
-        A row's draws depend on the seed and its place in the table, not on the batch size. The sampler and its steps
-        are those of the checkpoint where none are given. `guidance` 1 samples the conditional distribution; more
-        overstates what the conditions say.
+        The draws of a row depend on the seed and its place in the table, not on the batch size. By default, the sampler
+        and its steps are those of the checkpoint. `guidance` 1 samples the conditional distribution; larger values
+        exaggerate the effect of the conditions.
 
-        Raises SpiroError where the sampler is none, or the weights draw what is not finite.
+        Raises SpiroError for an unknown sampler, or if the weights draw values that are not finite.
         """
         defaults = self.cldm.config.sampling
         if sampler not in (None, *SAMPLERS):
@@ -129,7 +128,7 @@ class Generator:
         return out.reshape(len(people), draws, N_SAMPLES)
 
     def help(self) -> None:
-        """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
+        """Draw a share of what the first process samples, until it announces the end (`distributed.dismiss`)."""
         with self.runtime.applied():
             while text := distributed.from_first_text():
                 request = Request(*json.loads(text))
@@ -146,12 +145,12 @@ class Generator:
         *,
         lungs: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        """Draw signals float32 (n, bins), L/s, of efforts with given facts: one curve for each row of `people` and of
         `logs` (n, 9), in the order of `effort_facts.NAMES`. Rows with the same number in `lungs` (n,) are efforts of
-        one lung and share most of their noise, so that their curves have the same shape (`Sampling.lung_share`); each
-        alone is distributed as without.
+        one lung and share most of their noise, so that their curves have the same shape (`Sampling.lung_share`); the
+        distribution of each single curve is unchanged.
 
-        Raises SpiroError where the weights draw what is not finite.
+        Raises SpiroError if the weights draw values that are not finite.
         """
         device, defaults = self.runtime.device, self.cldm.config.sampling
         conditions, facts_of_rows = (
@@ -327,7 +326,7 @@ def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
 
 
 def _blank(conditions: Tensor) -> Tensor:
-    """Conditions of which nothing is known; the roles in a set (B, E, k) still are."""
+    """Unknown conditions in all places; the roles in a set (B, E, k) are kept."""
     blank = torch.full_like(conditions, torch.nan)
     if conditions.ndim == 3:
         blank[..., -1] = conditions[..., -1]
@@ -343,7 +342,7 @@ def _void(flow: Tensor, drawn: Tensor) -> Tensor:
 def _finite(flow: Tensor) -> np.ndarray:
     """Flow as an array.
 
-    Raises SpiroError where it is not finite.
+    Raises SpiroError if it is not finite.
     """
     if not flow.isfinite().all():
         raise SpiroError("the weights of the models draw flow that is not finite; fetch them again, or train again")

@@ -1,4 +1,4 @@
-"""Intended use of the model: what it was trained on, and what it must not be used for."""
+"""Intended use of the model: its training data, and uses that are excluded."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ LIMITS = (
 
 
 def trained_on(made_from: Mapping[str, Any]) -> str:
-    """In words, what a model was trained on."""
+    """The training data of a model, in words."""
     source = made_from["data"]
     simulated = " (no people: every curve was simulated)" if source == "simulated" else ""
     return f"{made_from['curves']} curves of {made_from['participants']} participants, source '{source}'{simulated}"

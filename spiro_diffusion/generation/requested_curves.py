@@ -22,7 +22,7 @@ MOST_LISTED = 5  # people of whom a message says how many curves they have
 
 
 def notes(people: pd.DataFrame) -> list[str]:
-    """What is said where efforts after a bronchodilator are drawn."""
+    """Remarks if efforts after a bronchodilator are drawn."""
     return [AFTER] if (people["test_type"] == "Bron").any() else []
 
 
@@ -37,12 +37,12 @@ def curves(
     tell: Callable[[str], object],
     progress: bool = False,
 ) -> Curves:
-    """So many curves or sessions for each person that meet the request, fewer where the search budget is spent;
-    `tell` is called with a warning that says for whom, and what is extrapolation. `given` of the curves has the columns
-    pattern, effort and extrapolation too, as far as they are requested; of sessions the kind of effort is
+    """Draw a number of curves or sessions for each person that meet the request; fewer if the search budget is spent.
+    `tell` is called with a warning that names the people concerned, and what is extrapolation. `given` of the curves
+    has the columns pattern, effort and extrapolation too, if they are requested; for sessions the kind of effort is
     `asked_effort`.
 
-    Raises SpiroError where none was found.
+    Raises SpiroError if none was found.
     """
     marks, warnings = _marks(kept, required, made_from)
     for warning in warnings:
@@ -68,8 +68,8 @@ def curves(
 def _marks(
     kept: Accepted, required: Requirements, made_from: Mapping[str, Any]
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not requested or
-    not known; and what is said of it."""
+    """For each person the pattern, the kind of effort and whether they are extrapolation, None if not requested or
+    unknown; and remarks."""
     table = kept.table
     groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))
     counts, note_of_label = made_from.get("labels") or None, {}
@@ -93,7 +93,7 @@ def _marks(
 
 
 def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:
-    """What is said of people with fewer than `n` curves; "" where there are none."""
+    """A remark on people with fewer than `n` curves; "" if there are none."""
     short = np.flatnonzero(found.counts < n)
     if not len(short):
         return ""

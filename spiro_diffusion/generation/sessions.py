@@ -22,16 +22,16 @@ KNOWN = [len(conditioning.NAMES) + 1 + BEST.index(name) for name in NAMES[:REACH
 
 
 def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known_best: Floats | None = None) -> Facts:
-    """Facts and grades of efforts; those of one person are of one lung.
+    """Draw facts and grades of efforts; those of one person are of one lung.
 
     Args:
-        efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
-            what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
+        efforts: a row for each effort: person, place (from 1, its order in the session), test_type, age, height,
+            sex, and other known values of `conditioning.CONDITIONS`; a given grade is kept.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
         known_best: (people, 5) `effort_sets.BEST` of the session, in the people's order of appearance; NaN where
-            unknown. The session reaches known FEV1, FVC and PEF; its draws are conditioned on the others.
+            unknown. Known FEV1, FVC and PEF are those of the session; the draws are conditioned on the others.
 
-    Raises SpiroError where a person has more efforts than a session holds.
+    Raises SpiroError if a person has more efforts than a session can have.
     """
     sets = EffortSets.of(efforts, "person")
     if int(sets.present.sum()) < len(efforts):

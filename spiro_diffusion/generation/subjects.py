@@ -42,11 +42,11 @@ class Accepted(NamedTuple):
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """A table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
+    """Read a table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
 
-    Other columns are kept as they are.
+    Other columns are kept unchanged.
 
-    Raises SpiroError where the file cannot be read or lacks a column.
+    Raises SpiroError if the file cannot be read or lacks a column.
     """
     try:
         with path.open("rb") as file:
@@ -74,10 +74,10 @@ def read_people(path: Path) -> pd.DataFrame:
 
 
 def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: Any) -> pd.DataFrame:
-    """A table of people from a table, from a mapping of column to values (a list, or one for all), or from one
+    """A table of people from a table, from a mapping of column to values (a list, or one value for all), or from one
     `person` by keywords: age (years), height (cm), sex.
 
-    Raises SpiroError where both or neither are given, or a column is missing.
+    Raises SpiroError if both or neither are given, or a column is missing.
     """
     given = {name: value for name, value in person.items() if value is not None}
     if people is not None and given:
@@ -107,7 +107,7 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _numbers(cells: pd.Series) -> np.ndarray:
-    """Cells as float64 (n,), NaN for what is no finite number."""
+    """Cells as float64 (n,), NaN if not a finite number."""
     if cells.dtype == bool:
         cells = cells.astype(str)
     try:
@@ -124,11 +124,11 @@ def _no_number(name: str, cells: pd.Series, row: int) -> tuple[str, str]:
 def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
     """The table with age and height as numbers, sex as 1 or 2, and the conditions of the effort to draw.
 
-    The effort is the best acceptable one before the bronchodilator, grade A, where the table's own cells and
-    `defaults` say nothing else; `any_effort` leaves grade and best open. No effort of grade D, and none after the
-    bronchodilator, is such a best.
+    By default (cells of the table, then `defaults`), the effort is the best acceptable one before the bronchodilator,
+    of grade A; `any_effort` leaves grade and best open. An effort of grade D, or after the bronchodilator, is never a
+    best one.
 
-    Raises SpiroError that lists the rows with a cell that is none of its known values.
+    Raises SpiroError that lists the rows with an unknown value.
     """
     table, invalid = _read(people, any_effort, defaults)
     _refuse(invalid, len(table))
@@ -143,8 +143,8 @@ def accepted(
     any_effort: bool | np.ndarray = False,
     **defaults: str | None,
 ) -> Accepted:
-    """The subjects of a table that a model can draw, of which `trained` says the ages and heights. `any_effort` may
-    be of each row (n,).
+    """The subjects of a table within the range of the model, whose ages and heights are in `trained`. `any_effort` may
+    be given for each row (n,).
 
     Raises SpiroError that lists the invalid rows, unless `skip_invalid` leaves them out and others are left.
     """
@@ -165,7 +165,7 @@ def accepted(
 def _read(
     people: pd.DataFrame, any_effort: bool | np.ndarray, defaults: Mapping[str, str | None]
 ) -> tuple[pd.DataFrame, Invalid]:
-    """The table as `conditioned` makes it, as far as its cells are valid."""
+    """The table in the form of `conditioned`, where its cells are valid."""
     out = people.reset_index(drop=True).copy()  # in one piece: of hundreds of columns pandas would warn
     invalid: Invalid = {}
     for name in UNITS:
@@ -201,7 +201,7 @@ def _read(
 def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> None:
     """Raises SpiroError that lists the subjects beyond some ages (years) and heights (cm).
 
-    `trained` holds `age` and `height`, each [lowest, highest]; `of` says in the message whose they are.
+    `trained` has `age` and `height`, each [lowest, highest]; `of` names the range in the message.
     """
     _refuse(_beyond(people, trained, of), len(people))
 
@@ -221,7 +221,7 @@ def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invali
 
 
 def _in_inches(people: pd.DataFrame) -> np.ndarray:
-    """Whether each height (n,) is far too small for the age and sex, and a usual one in inches."""
+    """Whether each height (n,) is far too small for the age and sex in cm, and usual in inches."""
     age, height = (people[name].to_numpy(np.float64) for name in UNITS)
     low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(np.float64))
     inches = height * OTHER_HEIGHTS["inches"][2]
@@ -229,7 +229,7 @@ def _in_inches(people: pd.DataFrame) -> np.ndarray:
 
 
 def _hint(height: float) -> str:
-    """The unit that a height, which cannot be in cm, is likely in."""
+    """The likely unit of a height that cannot be in cm."""
     for unit, (least, most, cm) in OTHER_HEIGHTS.items():
         if least < height < most:
             return f"; give centimetres, not {unit} ({height:g} {unit} are {height * cm:.0f} cm)"
@@ -243,7 +243,7 @@ def _refuse(invalid: Invalid, rows: int) -> None:
 
 
 def _listed(invalid: Invalid, rows: int) -> str:
-    """All invalid rows in one line, those of the same kind together."""
+    """All invalid rows in one line, grouped by the reason."""
     kinds: dict[tuple[str, str], list[int]] = {}
     for row in sorted(invalid):
         kinds.setdefault(invalid[row], []).append(row + 1)
@@ -255,7 +255,7 @@ def _listed(invalid: Invalid, rows: int) -> str:
 
 
 def _rows(numbered: list[int]) -> str:
-    """Numbers of rows in words, neighbours as a range."""
+    """Numbers of rows in words, consecutive ones as a range."""
     parts = np.split(numbered, np.flatnonzero(np.diff(numbered) > 1) + 1)
     texts = [f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
     return f"row{'s' if len(numbered) > 1 else ''} {printable(', '.join(texts), 100)}"
@@ -278,7 +278,7 @@ def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
 
 
 def unmet_heights(people: pd.DataFrame) -> list[str]:
-    """A warning on subjects of a height that the survey hardly met at their age (its own ages alone)."""
+    """A warning on subjects of a height that is very rare in the survey at their age (for ages of the survey only)."""
     age, height = (people[name].to_numpy(np.float64) for name in UNITS)
     low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(int))
     surveyed = (age >= POPULATION.height.ages[0]) & (age <= POPULATION.height.ages[-1] + 1)

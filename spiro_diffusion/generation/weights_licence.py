@@ -18,7 +18,7 @@ The program that draws from them is licensed under Apache-2.0. Simulated; not fo
 
 
 def check(made_from: Mapping[str, Any], models: Path) -> None:
-    """Raises SpiroError where weights were trained on anything but simulated people."""
+    """Raises SpiroError if weights were trained on anything but simulated people."""
     if made_from["data"] != SHIPPED:
         raise SpiroError(
             f"{models}: was trained on {made_from['data']}; only models of simulated people are given away"

@@ -35,7 +35,7 @@ QUOTABLE_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Series:
-    """The columns of one blow, or of several where a column or blank lines separate them: positions in a row."""
+    """The columns of one blow, or of several that a column or blank lines separate: positions in a row."""
 
     label: str
     time: int
@@ -44,13 +44,13 @@ class Series:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a text in columns, and notes.
+    """Read the blows of a text in columns, and notes.
 
-    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by columns of their own
-    (`Flow 1`, `Flow 2`), or by blank lines. Where flow and volume are both there flow is read, and has to give that
-    volume. A unit that is written, in the name or below it, is obeyed.
+    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by separate columns (`Flow
+    1`, `Flow 2`), or by blank lines. If both flow and volume are present, flow is read, and must agree with the volume.
+    A unit in the name, or below it, is applied.
 
-    Raises SpiroError that says what is wrong with columns or numbers.
+    Raises SpiroError that names the problem with columns or numbers.
     """
     found = sniff(source.head, score)
     if found is None:
@@ -99,13 +99,13 @@ def _names_above_numbers(head: bytes) -> list[str]:
 
 
 def _count_of_numbers(row: list[str]) -> int:
-    """The cells of a row in which all that is not empty is a number, else 0."""
+    """The number of cells of a row in which all non-empty cells are numbers, else 0."""
     filled = [cell for cell in row if cell]
     return len(row) if filled and all(map(dialect.is_number, filled)) else 0
 
 
 def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
-    """The rows below the names as they are, columns by their places; blank lines are rows of nothing."""
+    """The rows below the names, columns by position; blank lines are rows of missing values."""
     if source.path and source.path.stat().st_size > LARGEST:
         raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
     with source.opened() as file:
@@ -130,9 +130,9 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
 def blows_of(
     table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str, before: str = ""
 ) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a table whose columns are places; `names` are the columns' names and the units below them.
+    """Blows of a table with columns by position; `names` are the columns' names and the units below them.
 
-    `before` is the text above the rows: where it says ATPS, and nothing says BTPS, the factor is not known.
+    `before` is the text above the rows: if it states ATPS, and nothing states BTPS, the factor is unknown.
     """
     columns = _numbered([_column(name, below, where) for name, below in names])
     if {word.lower() for word in re.findall(r"\b[AB]TPS\b", before)} == {"atps"}:
@@ -165,7 +165,7 @@ def blows_of(
 
 
 def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
-    """The columns, those of several blows side by side under the same names (time, flow, time, flow) distinguished."""
+    """The columns; those of several blows side by side under the same names (time, flow, time, flow) are numbered."""
     used = [i for i, column in enumerate(columns) if column.quantity in ("time", "flow", "volume")]
     kinds = [(columns[i].quantity, columns[i].label) for i in used]
     size = len({*kinds})
@@ -178,9 +178,9 @@ def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
 
 
 def _column(name: str, below: str, where: str) -> ColumnName:
-    """What a name says together with the unit below it.
+    """The meaning of a name together with the unit below it.
 
-    Raises SpiroError where that unit is not known.
+    Raises SpiroError if that unit is unknown.
     """
     column, below = column_names.parse(name), below.strip("()[]{}<> \t")
     if not column.quantity or column.unit is not None or not below:
@@ -225,7 +225,7 @@ def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: 
 
 
 def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The rows but those that say the names again, as files do that hold a table a blow."""
+    """The rows without those that repeat the names, as in files with a table for each blow."""
     again = np.zeros(len(table), bool)
     for i, name in enumerate(names):
         if table[i].dtype.kind not in "fiu":
@@ -248,7 +248,7 @@ def _groups(
 
 
 def _as_names(cells: pd.Series) -> pd.Series:
-    """Names as written: a column of whole numbers that blank lines made floats has no decimals."""
+    """Names as written: whole numbers that became floats because of blank lines are written without decimals."""
     if cells.dtype.kind == "f" and (cells.dropna() % 1 == 0).all() and cells.abs().max() < 1e15:
         return cells.fillna(-1).astype(np.int64).astype(str)
     return cells.astype(str)

@@ -1,6 +1,6 @@
-"""Turn raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
+"""Turn the raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
 
-Units, length and sampling are checked. The flow of each 10 ms is for plots and for what takes no other period.
+Units, length and sampling are checked. Flow at 10 ms is for plots and for computations that need this period.
 """
 
 from collections import Counter
@@ -39,7 +39,8 @@ UNITS: dict[Quantity, str] = {"flow": "L/s", "volume": "L"}
 
 @dataclass(frozen=True)
 class RawBlow:
-    """One blow as a file holds it, at its own rate, expiration positive; perhaps with inspirations around it."""
+    """One blow as read from a file, at its own rate, expiration positive; inspirations before and after it may be
+    included."""
 
     name: str  # "" where the file holds one blow and no name
     quantity: Quantity
@@ -53,9 +54,9 @@ class RawBlow:
 
 @dataclass(frozen=True)
 class UserCurves:
-    """n efforts: their names (n,), flow (n, T) in L/s at BTPS of each 10 ms, samples (n,) of each, what their records
-    show at their own rate (n rows, see `manoeuvre.table`), what was done to them, and of NHANES's a table of n rows
-    about them (see `nhanes_files`)."""
+    """n efforts: their names (n,), flow (n, T) in L/s at BTPS every 10 ms, number of samples (n,) of each, values of
+    their records at their own rate (n rows, see `manoeuvre.table`), notes on the reading, and for NHANES a table of
+    n rows about them (see `nhanes_files`)."""
 
     names: list[str]
     flow: NDArray[np.float64]
@@ -65,7 +66,7 @@ class UserCurves:
     about: pd.DataFrame | None = None
 
     def curves(self) -> list[NDArray[np.float64]]:
-        """Flow (T,) of each effort, the record and no more."""
+        """Flow (T,) of each effort, without padding."""
         return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
 
 
@@ -79,12 +80,12 @@ class Record(NamedTuple):
 
 
 def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) -> list[Record]:
-    """Flow of each raw blow, all that its file holds of it; `where` names the file in errors.
+    """Flow of each raw blow, the whole record; `where` names the file in errors.
 
-    `btps` is the factor to BTPS of a file that does not say its own: 1 where it is at BTPS already. A record of an
-    uneven clock is brought to 10 ms, volume being kept.
+    `btps` is the factor to BTPS for a file that does not state it: 1 for data at BTPS. A record with uneven sampling is
+    resampled to 10 ms, volume being kept.
 
-    Raises SpiroError that says what is wrong with the sampling, or that the factor is not known.
+    Raises SpiroError that names the problem with the sampling, or if the factor is unknown.
     """
     if not blows:
         raise SpiroError(f"{where}: holds no samples")
@@ -99,9 +100,9 @@ def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) 
 def to_efforts(
     blows: Sequence[RawBlow], where: str, btps: float | None = None, notes: Sequence[str] = ()
 ) -> UserCurves:
-    """The forced expirations in raw blows; arguments as `to_records` takes them.
+    """The forced expirations in raw blows; arguments as for `to_records`.
 
-    Raises SpiroError as `to_records` does, and where there is no forced expiration, or in another unit.
+    Raises SpiroError as `to_records` does, and if there is no forced expiration or the unit must be another.
     """
     names, found, notes = [], [], list(notes)
     records = to_records(blows, where, btps)
@@ -137,7 +138,7 @@ def _is_usual(period: float) -> bool:
 
 
 def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]) -> list[str]:
-    """What was left out of the records, and their warnings."""
+    """Notes on the parts of records that were left out, and their warnings."""
     remarked = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
     remarked = [(name, words) for name, words in remarked if words]
     if len(remarked) <= MOST_LISTED:
@@ -149,7 +150,7 @@ def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]
 
 
 def distinct_names(names: Iterable[str]) -> Iterator[str]:
-    """The names, no two alike and none empty."""
+    """The names, made distinct and non-empty."""
     taken: Counter[str] = Counter()
     for i, given in enumerate(names):
         first = name = given or str(i + 1)
@@ -161,7 +162,7 @@ def distinct_names(names: Iterable[str]) -> Iterator[str]:
 
 
 def _about_periods(periods: list[float]) -> Iterator[str]:
-    """Of those other than 10 ms, in ms."""
+    """A note on sampling periods other than 10 ms."""
     if periods:
         remarks = ", ".join(f"{p:g}" for p in periods)
         yield f"sampled each {remarks} ms: indices are read at that rate, plots and reconstructions at 10 ms"
@@ -209,7 +210,7 @@ def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64]
 
 
 def blow_is_even(times: NDArray) -> bool:
-    """Whether times lie on an even axis, but for the last digits."""
+    """Whether times lie on an even axis, up to rounding."""
     return bool(np.ptp(np.diff(times)) < SAME_PERIOD_S)
 
 
@@ -234,7 +235,7 @@ def _clock(blow: RawBlow, where: str) -> tuple[NDArray[np.float64], float]:
 
 
 def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.float64], float]:
-    """The even axis that times were taken on, perhaps rounded since; else, of an uneven clock, the times themselves."""
+    """The even axis that times were rounded from; for an uneven clock, the times themselves."""
     period = float(times[-1] - times[0]) / (len(times) - 1)
     even = np.linspace(times[0], times[-1], len(times))
     off = np.abs(times - even)
@@ -255,7 +256,7 @@ def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.floa
 
 
 def _rate_behind(times: NDArray, period: float) -> float | None:
-    """The usual rate (Hz) whose even times, rounded to the decimals of these, are these; if there is one."""
+    """The usual rate (Hz) whose even times, rounded to the decimals of these, equal these; None if there is none."""
     decimals = next((d for d in range(4) if np.allclose(times, np.round(times, d), atol=1e-9)), None)
     if decimals is None:
         return None
@@ -270,7 +271,7 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
 
 
 def _check_volume(summed: float, volume: NDArray, where: str) -> None:
-    """Raises SpiroError where flow, summed up (L), is not the volume (n,) that the file says beside it."""
+    """Raises SpiroError if flow, summed up (L), is not the volume (n,) of the file."""
     remarks = float(volume[-1] - volume[0])
     if abs(summed - remarks) > DISAGREE_L + DISAGREE_SHARE * abs(remarks):
         raise SpiroError(
@@ -280,12 +281,12 @@ def _check_volume(summed: float, volume: NDArray, where: str) -> None:
 
 
 def _moved(record: Record) -> float:
-    """The volume (L) between the emptiest and the fullest moment of a record."""
+    """The volume (L) between the lowest and the highest point of a record."""
     return float(np.ptp(spirometry.volume(record.flow[None], record.period_s)))
 
 
 def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
-    """Raises SpiroError where so little moves (L) that the unit must be larger."""
+    """Raises SpiroError if the volume (L) is so small that the unit must be larger."""
     if moved < SMALLEST_L:
         column = printable(blow.column or blow.quantity, 40)
         unit = "litres" if blow.quantity == "volume" else "litres a second"
@@ -293,7 +294,7 @@ def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
 
 
 def _check_size(expiration: ForcedExpiration, blow: RawBlow, where: str) -> None:
-    """Raises SpiroError where no lung breathes out so fast, so much or so long."""
+    """Raises SpiroError if flow, volume or duration are beyond any lung's."""
     fvc, peak = (float(getattr(expiration.indices, name)[0]) for name in ("fvc", "pef"))
     seconds, column = len(expiration.flow) * expiration.period_s, printable(blow.column or blow.quantity, 40)
     if peak > FASTEST_L_S or fvc > LARGEST_L:

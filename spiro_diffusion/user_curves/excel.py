@@ -32,9 +32,9 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a workbook, columns as in delimited text.
+    """Read the blows of a workbook, columns as in delimited text.
 
-    Raises SpiroError where it is damaged, unpacks beyond MOST_UNPACKED bytes, or no sheet has such columns.
+    Raises SpiroError if it is damaged, unpacks beyond MOST_UNPACKED bytes, or no sheet has such columns.
     """
     with source.opened() as file:
         with zipfile.ZipFile(file) as archive:
@@ -56,7 +56,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
 @contextlib.contextmanager
 def _damage_reported(where: str) -> Iterator[None]:
-    """What openpyxl raises at damaged workbooks, which is much, as one line."""
+    """Turn the various exceptions of openpyxl for damaged workbooks into one line."""
     try:
         yield
     except (SyntaxError, *_DAMAGED) as error:  # ElementTree's ParseError is a SyntaxError

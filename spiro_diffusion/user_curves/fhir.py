@@ -34,9 +34,9 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of all Observations with SampledData of flow or volume, named by their place in the file.
+    """Read the blows of all Observations with SampledData of flow or volume, named by their position in the file.
 
-    Raises SpiroError where the JSON is no such resource, or a sample is missing.
+    Raises SpiroError if the JSON is no such resource, or a sample is missing.
     """
     try:
         resource = _resource(source.read())
@@ -88,14 +88,14 @@ def _observations(resource: Any) -> list[dict[str, Any]]:
 
 
 def _btps(observation: dict[str, Any], part: dict[str, Any]) -> float | None:
-    """1 where a text of the code, method or notes says BTPS, else None."""
+    """1 if a text of the code, method or notes states BTPS, else None."""
     message = json.dumps([x.get(key) for x in (observation, part) for key in ("code", "method", "note")])
     words = set(re.findall(r"\b(?:BTPS|ATPS)\b", message))
     return 1.0 if words == {"BTPS"} else None
 
 
 def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -> list[RawBlow]:
-    """The blow of one SampledData; none where its unit is no flow or volume."""
+    """The blow of one SampledData; None if its unit is no flow or volume."""
     origin = sampled.get("origin") if isinstance(sampled.get("origin"), dict) else {}
     assert isinstance(origin, dict)
     written = next((str(origin[key]) for key in ("code", "unit") if origin.get(key)), "")

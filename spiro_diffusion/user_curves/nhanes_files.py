@@ -41,14 +41,14 @@ def _names(head: bytes) -> list[str]:
 
 
 def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCurves:
-    """The curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from DEMO
-    and BMX.
+    """Read the curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from
+    DEMO and BMX.
 
-    Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
-    have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number,
-    effort_grade (the file's own), and age (completed years), sex and height (cm) where DEMO and BMX are known.
+    Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may have
+    SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number, effort_grade
+    (that of the file), and age (completed years), sex and height (cm) if DEMO and BMX are known.
 
-    Raises SpiroError that says what is wrong with the file, or that the participant is not in it.
+    Raises SpiroError that names the problem with the file, or if the participant is not in it.
     """
     with source.on_disk() as path:
         try:
@@ -169,7 +169,7 @@ def _sas_or_parquet(path: Path, file: codebook.File, columns: list[str]) -> pd.D
 
 
 def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Columns of a Parquet table, perhaps a damaged one: what Arrow raises at those is much, and here one line."""
+    """Columns of a Parquet table; the various exceptions of Arrow for damaged files become one line."""
     try:
         table = raw_curves.read_table(path, columns, optional)
         table = table[[*columns, *(name for name in optional if name in table)]]  # one may have become the index
@@ -181,7 +181,7 @@ def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> 
 
 
 def _check_curves(table: pd.DataFrame, path: Path) -> None:
-    """Raises SpiroError where a table that `repair` may not have written holds anything but curves of SPXRAW."""
+    """Raises SpiroError if a table that `repair` may not have written contains anything but curves of SPXRAW."""
     raw = table["SPXRAW"]
     if not raw.map(lambda cell: isinstance(cell, np.ndarray) and cell.dtype.kind == "i" and cell.size > 0).all():
         raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {CSV_ADVICE}")
@@ -191,7 +191,7 @@ def _check_curves(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_factor(factor: NDArray[np.float64], path: Path) -> None:
-    """Raises SpiroError where a factor (n,) from ATPS to BTPS is none."""
+    """Raises SpiroError if a factor (n,) from ATPS to BTPS is invalid."""
     low, high = BTPS_RANGE
     outside = np.flatnonzero((factor < low) | (factor > high))
     if len(outside):
@@ -202,7 +202,7 @@ def _check_factor(factor: NDArray[np.float64], path: Path) -> None:
 
 
 def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
-    """Age, sex and height by SEQN from DEMO and BMX beside a file of SPXRAW, or None and why not."""
+    """Age, sex and height by SEQN from DEMO and BMX in the folder of a file of SPXRAW, or None and the reason."""
     cycle = _cycle(path)
     if cycle is None:
         return None, "age, height and sex are not known: the file's name has no cycle, as SPXRAW_G has"
@@ -217,7 +217,8 @@ def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
 
 
 def _table_beside(folder: Path, file: codebook.File) -> Path | None:
-    """The file of that name whose content is a table: codebook pages lie there too. The CDC's own comes first."""
+    """The file of that name whose content is a table (codebook pages may be in the folder too). That of the CDC comes
+    first."""
     named = [p for p in sorted(folder.iterdir()) if p.name.split(".")[0].upper() == file.name and p.is_file()]
     for path in sorted(named, key=lambda p: p.name.lower() != file.filename):
         with path.open("rb") as opened:
@@ -254,6 +255,6 @@ def _table_of_people(path: Path, file: codebook.File, columns: dict[str, str]) -
 
 
 def _cycle(path: Path) -> str | None:
-    """The cycle that a file's name says, E, F or G."""
+    """The cycle by the name of a file, E, F or G."""
     found = re.fullmatch(r"SPXRAW_([EFG])", path.name.split(".")[0].upper())
     return found[1] if found else None

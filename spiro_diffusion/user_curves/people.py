@@ -23,7 +23,7 @@ MOST_BYTES = 256 << 20  # that a compressed file may hold
 
 
 class PeopleCurves(NamedTuple):
-    """The n people of whom there are curves, the rows of their table, and each one's efforts."""
+    """The n people with curves, the rows of their table, and the efforts of each."""
 
     people: pd.DataFrame
     curves: list[UserCurves]
@@ -31,13 +31,13 @@ class PeopleCurves(NamedTuple):
 
 
 def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
-    """The people of FOLDER/people.csv and their curves.
+    """Read the people of FOLDER/people.csv and their curves.
 
-    The table has age (years), height (cm), sex, and a column `person` (or `curve`, `file`, `id`, `name`). A person's
-    curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
-    (a `.gz` of text too), in any format of docs/formats.md.
+    The table has age (years), height (cm), sex, and a column `person` (or `curve`, `file`, `id`, `name`). The curves of
+    a person are in a file of that name, with any ending, or under that name in the one other file of curves of the
+    folder (a text may be `.gz`), in any format of docs/formats.md.
 
-    Raises SpiroError, which names no patient, where there is no table, or no curve of anyone in it, or a file of curves
+    Raises SpiroError, which names no patient, if there is no table, no curve of anyone in it, or a file of curves
     cannot be read.
     """
     if not folder.is_dir():
@@ -69,7 +69,7 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
 
 
 def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dict[str, UserCurves]:
-    """The curves of these people in the first file that holds any; notes and other tables may lie beside it."""
+    """The curves of these people in the first file with any; the folder may contain notes or tables too."""
     for file in files:
         try:
             curves = _read(file, btps)
@@ -85,7 +85,7 @@ def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dic
 
 
 def _read(file: Path, btps: float | None) -> UserCurves:
-    """The curves of a file; of a table with a column `person` and none `curve`, the person's name is the curve's."""
+    """The curves of a file; in a table with a column `person` and no `curve`, curves are named by the person."""
     data = _unpacked(file) if file.suffix == ".gz" else None
     with file.open("rb") as opened:
         first = data.split(b"\n", 1)[0] if data is not None else opened.readline(MOST_HEAD)

@@ -17,7 +17,7 @@ GLI_RANGE = {"age": (3.0, 95.0), "height": (60.0, 230.0)}  # years (Bowerman 202
 
 
 class Person(NamedTuple):
-    """Whose efforts they are."""
+    """The person of the efforts."""
 
     age: float  # years
     height: float  # cm
@@ -41,10 +41,10 @@ def person_table(curves: UserCurves, person: Person | None, phases: Sequence[str
 
 
 def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
-    """As `person_table`, of NHANES's efforts, whose `about` has seqn and test_type, and age, height and sex where they
-    are known. The efforts of a participant before, and those after the bronchodilator, are a session each.
+    """As `person_table`, for efforts of NHANES, whose `about` has seqn and test_type, and age, height and sex if they
+    are known. The efforts of a participant before the bronchodilator, and those after it, are a session each.
 
-    Raises SpiroError where a person is given for several participants.
+    Raises SpiroError if one person is given for several participants.
     """
     about, record = curves.about, curves.record
     assert about is not None  # NHANES's
@@ -67,7 +67,7 @@ def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
 
 
 def doubts(person: Person) -> list[str]:
-    """What is to be said of a height that hardly goes with the age, as where months were given for years."""
+    """Remarks on a height that is implausible for the age, as when months were given for years."""
     return [f"check age and height: {remark}" for remark in unmet_heights(conditioned(pd.DataFrame([person])))]
 
 
@@ -83,6 +83,6 @@ def _judged_table(record: pd.DataFrame, people: pd.DataFrame, session: NDArray) 
 
 
 def _with_inspired(table: pd.DataFrame, record: pd.DataFrame) -> pd.DataFrame:
-    """The table with those of INSPIRED that a record has."""
+    """The table with the columns of INSPIRED that a record has."""
     there = [name for name in INSPIRED if name in record and record[name].notna().any()]
     return table.join(record[there])
