@@ -1,4 +1,4 @@
-"""View of a completed effort: plots, the faults found, and the rows of its indices."""
+"""View of a completed effort: plots, detected faults, and the rows of its indices."""
 
 import math
 
@@ -23,7 +23,7 @@ NOTE = (
 
 
 def loop_plot(recovered: Recovered) -> CurvePlot:
-    """Flow against volume: percentiles of the draws, and what was recorded, trusted or not."""
+    """Flow against volume: percentiles of the draws, and the recorded curve with its untrusted parts."""
     ends = spirometry.end_of_flow(recovered.flow)
     loops = [loop(flow[:end]) for flow, end in zip(recovered.flow, ends, strict=True) if end]
     end = _end(recovered)
@@ -43,7 +43,7 @@ def loop_plot(recovered: Recovered) -> CurvePlot:
 
 
 def spirogram_plot(recovered: Recovered) -> CurvePlot:
-    """Volume against time: percentiles of the draws, and what was recorded, trusted or not."""
+    """Volume against time: percentiles of the draws, and the recorded curve with its untrusted parts."""
     longest = float(np.nanmax(recovered.indices["fet"], initial=0.0))
     last = min(max(math.ceil(longest + 1), AXIS_END_S[0]), AXIS_END_S[1])
     end = _end(recovered)
@@ -64,7 +64,7 @@ def spirogram_plot(recovered: Recovered) -> CurvePlot:
 
 
 def found(fault: Fault) -> str:
-    """A fault in words: kind, from when to when, reason."""
+    """A fault in words: kind, begin and end, reason."""
     begin = "" if math.isinf(fault.begin) else f"from {max(fault.begin, 0.0):.2f} s"
     end = "" if math.isinf(fault.end) else f"to {fault.end:.2f} s"
     when = " ".join(filter(None, (begin, end)))
@@ -72,7 +72,7 @@ def found(fault: Fault) -> str:
 
 
 def table(recovered: Recovered) -> html.Table:
-    """A row an index: as recorded, median of the draws, their intervals."""
+    """A row for each index: as recorded, median of the draws, their intervals."""
     names = ["Index", *COLUMNS, *(f"{share} % interval" for share in INTERVALS)]
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
     rows = []
@@ -91,12 +91,12 @@ def _end(recovered: Recovered) -> int:
 
 
 def _where(line: Line, there: NDArray[np.bool_]) -> Line:
-    """A line with gaps where it is not there."""
+    """A line with gaps outside a mask."""
     return Line(np.where(there, line.x, np.nan), np.where(there, line.y, np.nan))
 
 
 def _joined(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """One sample more at each side, so that the line meets its neighbour."""
+    """One sample more at each side, so that the line joins its neighbour."""
     wide = there.copy()
     wide[:-1] |= there[1:]
     wide[1:] |= there[:-1]

@@ -67,7 +67,7 @@ class Plot(NamedTuple):
 @dataclass(frozen=True)
 class Row:
     """An index of the session: GLI Global's lower limit, the best value of each phase, best less second best before and
-    after with the limit (L) of ATS/ERS, and the change. None where there is none.
+    after the bronchodilator with the limit (L) of ATS/ERS, and the change. None where undefined.
     """
 
     name: str
@@ -100,11 +100,11 @@ class DrawnSession:
 
 
 def drawn_session(curves: Curves) -> DrawnSession:
-    """What to show of one session, as `SpiroGenerator.sessions` draws it.
+    """The view of one session, as drawn by `SpiroGenerator.sessions`.
 
     Efforts of grade A, B and C give its best values, before and after the bronchodilator.
 
-    Raises SpiroError where the curves are no session.
+    Raises SpiroError if the curves are no session.
     """
     if curves.efforts is None or not len(curves):
         raise SpiroError("there is no session to show")
@@ -125,11 +125,11 @@ def drawn_session(curves: Curves) -> DrawnSession:
 
 
 def as_recorded(curves: Curves) -> pd.DataFrame:
-    """Curves of a session as a file that `spiro indices` reads: curve (pre 1, post 1), time_s, flow_l_s.
+    """Curves of a session as a file for `spiro indices`: curve (pre 1, post 1), time_s, flow_l_s.
 
     Each from its first flow above STILL_LPS to its end.
 
-    Raises SpiroError where the curves are no session.
+    Raises SpiroError if the curves are no session.
     """
     efforts, parts = curves.efforts, []
     if efforts is None:
@@ -187,7 +187,7 @@ def _row(name: str, efforts: pd.DataFrame, equations: LMS | None, age: float) ->
 
 
 def _patterns(best: dict[str, Best], phase: Phase, person: tuple[float, float, int]) -> list[Label]:
-    """The one of `patterns.PARTITION` that best values have, then PRISm or a GOLD grade where they have it."""
+    """The one of `patterns.PARTITION` to which the best values belong, then PRISm or a GOLD grade if they apply."""
     fev1_z, fvc_z, ratio_z = (np.float64(best[name].z or 0.0) for name in GLI)
     first = str(patterns.pattern_of(fev1_z, fvc_z, ratio_z))
     fev1, fvc = best["fev1"].value, best["fvc"].value
@@ -202,7 +202,7 @@ def _patterns(best: dict[str, Best], phase: Phase, person: tuple[float, float, i
 
 
 def _strokes(lines: list[Line], efforts: pd.DataFrame) -> list[Stroke]:
-    """The best ones last, over the others."""
+    """All efforts, the best ones last."""
     every = [
         Stroke(line, phase, int(number), bool(best))
         for line, phase, number, best in zip(lines, efforts["phase"], efforts["number"], efforts["best"], strict=True)

@@ -43,7 +43,7 @@ def tables(session: DrawnSession) -> list[Component]:
 
 
 def sentences(session: DrawnSession) -> list[Component]:
-    """The patterns of the best values, and whether they answered to the bronchodilator."""
+    """The patterns of the best values, and the response to the bronchodilator."""
     several = (session.efforts["phase"] == "post").any()
     remarks = []
     for phase in session.efforts["phase"].unique():
@@ -59,7 +59,7 @@ def sentences(session: DrawnSession) -> list[Component]:
 
 
 def _best_values(session: DrawnSession) -> html.Table:
-    """A column an index, as the table of the efforts has them."""
+    """A column for each index, as in the table of the efforts."""
     rows, phases = session.rows, list(session.efforts["phase"].unique())
     several = len(phases) > 1
     body = [_line("Lower limit of normal", [_cell(number(row.lln, row.index.decimals)) for row in rows])]
@@ -77,7 +77,7 @@ def _line(title: str, cells: list[html.Td]) -> html.Tr:
 
 
 def _cell(text: str, *small: str, look: str = "") -> html.Td:
-    """A value, and what stands small below it."""
+    """A value, with a small remark below it."""
     below = [part for words in small for part in (html.Br(), html.Small(words))]
     return html.Td([text, *below], className=look)
 

@@ -81,7 +81,7 @@ def _with_both(figure: go.Figure, plot: CurvePlot | Plot) -> go.Figure:
 
 
 def _efforts(plot: Plot, hover: str) -> go.Figure:
-    """A trace an effort: the best of each phase strong, the others light."""
+    """A trace for each effort: the best of each phase strong, the others light."""
     figure = go.Figure()
     for stroke in plot.strokes:
         opacity, width = BEST if stroke.best else OTHERS
@@ -126,7 +126,7 @@ def _figure(plot: CurvePlot, hover: str) -> go.Figure:
 
 
 def _finish(figure: go.Figure, plot: CurvePlot | Plot, x: str, y: str) -> None:
-    """Limits, axes and looks."""
+    """Limits, axes and layout."""
     for limit in plot.limits:
         dashed = {"color": INK, "width": 1.5, "dash": "5px,3px"}
         figure.add_scatter(x=limit.x, y=limit.y, line=dashed, hoverinfo="skip")
@@ -161,7 +161,7 @@ def _joined(lines: list[Line]) -> Line:
 
 
 def _name(figure: go.Figure, limit: Limit, **options: Any) -> None:
-    """The words of a limit at its end, or as `options` of the annotation say."""
+    """The label of a limit at its end, or as in `options` of the annotation."""
     place = {"x": limit.x[1], "y": limit.y[1], "text": limit.words}
     look = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": style.transparent(PAPER, 0.7)}
     figure.add_annotation(**place | look | options)

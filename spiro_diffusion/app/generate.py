@@ -48,7 +48,7 @@ AFTER = {
 
 
 class Sent(NamedTuple):
-    """What a browser sent: the controls' values, the user's efforts as it kept them, and which of them is meant."""
+    """The data sent by a browser: the controls' values, the user's efforts as it kept them, and the selected one."""
 
     controls: dict[str, Any]
     stored: Any
@@ -56,13 +56,13 @@ class Sent(NamedTuple):
 
 
 def layout(drawer: Drawer) -> Component:
-    """Controls beside plots and table; on a phone one under the other."""
+    """Controls beside plots and table; stacked on a phone."""
     columns = html.Div([generate_controls.layout(drawer.generator.made_from), _results()], className="columns")
     return html.Div([generate_controls.choice(), columns], id=f"{KEY}-panel", className="draws-efforts")
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
-    """Register what the controls do."""
+    """Register the callbacks of the controls."""
 
     def sent(kind: type[Input | State]) -> dict[str, Any]:
         return {
@@ -114,7 +114,7 @@ PANEL = Panel(KEY, "Curves for a person", layout, connect)
 def outputs(drawer: Drawer, sent: Sent) -> dict[str, Any]:
     """The plots, tables and texts of a request, by OUTPUTS.
 
-    Raises SpiroError where it cannot be drawn.
+    Raises SpiroError if it cannot be drawn.
     """
     drawn, seen = _seen(drawer, sent)
     warnings: list[Component] = [note(warning) for warning in drawn.warnings]
@@ -141,7 +141,7 @@ def outputs(drawer: Drawer, sent: Sent) -> dict[str, Any]:
 
 
 def saved(drawer: Drawer, sent: Sent, what: str) -> Any:
-    """What is downloaded: curves, indices or the picture.
+    """The download: curves, indices or the picture.
 
     Raises SpiroError as `outputs` does.
     """
@@ -184,7 +184,7 @@ def _results() -> Component:
 
 
 def judged(seen: View) -> list[Component]:
-    """Whether the user's effort is acceptable, and what was breathed in around it."""
+    """Whether the user's effort is acceptable, and the inspired volume around it."""
     found = seen.user
     if found is None:
         return []

@@ -22,7 +22,7 @@ OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of what is shown 
 
 
 def choice() -> Component:
-    """Whether single efforts are drawn or a session."""
+    """The choice between single efforts and a session."""
     draws = dcc.RadioItems(requests.DRAWS, "efforts", id=CONTROLS["draw"], inline=True)
     return card([labelled("Draw", draws)], id=f"{KEY}-choice")
 
@@ -87,5 +87,5 @@ def _patient() -> list[Component]:
 
 
 def _chosen(name: str, title: str, words: Mapping[str, str], value: str) -> Component:
-    """A list, by its control's name."""
+    """A drop-down list, by its control's name."""
     return labelled(title, dcc.Dropdown(dict(words), value, id=CONTROLS[name], clearable=False, searchable=False))

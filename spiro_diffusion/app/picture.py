@@ -1,4 +1,4 @@
-"""A view as a downloadable picture: both plots, the lower limits of normal and the model that drew it."""
+"""A view as a downloadable picture: both plots, the lower limits of normal and the model."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ DPI = 180
 
 
 def generated(view: View, source: str) -> bytes:
-    """A PNG of 1,980 by 990 pixels; `source` says below what the model was trained on."""
+    """A PNG of 1,980 by 990 pixels; `source`, the training data of the model, is printed below."""
     with mpl.rc_context(style.STYLE):
         canvas = Figure(figsize=(11, 5.5), layout="constrained")
         axes = canvas.subplots(1, 2)
@@ -74,7 +74,7 @@ def _draw_efforts(ax: Axes, plot: Plot) -> None:
 
 
 def _finish(axes: Sequence[Axes], loop: CurvePlot | Plot, spirogram: CurvePlot | Plot) -> None:
-    """Limits, labels and the shape of flow against volume beside volume against time."""
+    """Limits, labels and the aspect ratio of flow against volume."""
     labels = ("volume (L)", "flow (L/s)"), ("time (s)", "volume (L)")
     for ax, plot, (x, y) in zip(axes, (loop, spirogram), labels, strict=True):
         for limit in plot.limits:

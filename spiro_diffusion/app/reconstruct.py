@@ -33,7 +33,7 @@ FIRST = (
 
 
 def layout(drawer: Drawer) -> Component:
-    """Controls beside what was found; without a reconstructor, one line."""
+    """Controls beside the results; one line if there is no reconstructor."""
     if drawer.generator.reconstructor_file is None:
         return html.P(ABSENT, className="note")
     mask: Any = {"placeholder": "0:2.0", "maxLength": LONGEST_MASK, "debounce": True, "autoComplete": "off"}
@@ -53,7 +53,7 @@ def layout(drawer: Drawer) -> Component:
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
-    """Register what the controls do."""
+    """Register the callbacks of the controls."""
     if drawer.generator.reconstructor_file is None:
         return
     upload.connect(app, KEY)
@@ -92,7 +92,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
 
 
 def completion_cards(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
-    """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
+    """The results for an effort: the faults, plots and table, or the reason why there are none."""
     try:
         return _results(_reconstruction(drawer, effort, person, mask))
     except SpiroError as error:
@@ -108,7 +108,7 @@ def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask
 
 
 def _file(drawer: Drawer, reconstruction: Reconstruction, button: str) -> Any:
-    """What is downloaded: bands by time, indices, or the picture."""
+    """The download: bands by time, indices, or the picture."""
     result = reconstruction.recovered
     if button.endswith("picture"):
         return dcc.send_bytes(

@@ -44,7 +44,7 @@ class Band(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A lower limit of normal: in words, and the straight line that shows it, from and to `x` and `y`."""
+    """A lower limit of normal: its label, and its straight line, from and to `x` and `y`."""
 
     words: str
     x: tuple[float, float]
@@ -52,8 +52,8 @@ class Limit(NamedTuple):
 
 
 class CurvePlot(NamedTuple):
-    """One plot: some of the generated curves, the band of all, the user's curve, GLI Global's limits, the ends of both
-    axes; of the user's curve what is not trusted.
+    """One plot: some of the generated curves, the band of all, the user's curve and its untrusted part, GLI Global's
+    limits, and the ends of both axes.
     """
 
     lines: list[Line]
@@ -68,7 +68,7 @@ class CurvePlot(NamedTuple):
 @dataclass(frozen=True)
 class Row:
     """An index: 5th, 50th and 95th percentile of the curves and of their z-scores, GLI Global's median and lower limit
-    of normal, the user's value and z-score. None where there is none, NaN where it is not determined.
+    of normal, the user's value and z-score. None where undefined, NaN where undetermined.
     """
 
     name: str
@@ -102,9 +102,9 @@ class View:
 
 
 def view(curves: Curves, effort: Effort | None = None) -> View:
-    """What to show of some curves of one person, and of a user's effort as if it were that person's.
+    """The view of curves of one person, and of a user's effort, evaluated as an effort of that person.
 
-    Raises SpiroError where GLI Global has no values for such a person.
+    Raises SpiroError if GLI Global has no values for such a person.
     """
     person = curves.people.iloc[0]
     table = curves.indices()
@@ -128,7 +128,7 @@ def loop(flow: Floats) -> Line:
 
 
 def loop_band(loops: list[Line], last: float) -> Band:
-    """Percentiles of flow at each expired volume up to `last` (L); a curve that has ended flows at 0."""
+    """Percentiles of flow at each expired volume up to `last` (L); flow is 0 after the end of a curve."""
     at = np.arange(0.0, last, VOLUME_STEP_L)
     flows = [np.interp(at, np.maximum.accumulate(x), y, right=0.0) for x, y in loops]
     return Band(at, np.percentile(flows, PERCENTILES, axis=0))
@@ -189,7 +189,7 @@ def loop_limit(fvc: float, ceiling: float) -> Limit:
 
 
 def spirogram_limits(fev1: float, fvc: float) -> list[Limit]:
-    """Those of FEV1 and of FVC (L), at the times at which they are read."""
+    """The lower limits of FEV1 and FVC (L), at the times at which they are read."""
     return [
         Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
         Limit(_words("fvc", fvc), (PLOTTED_S / 2, PLOTTED_S), (fvc, fvc)),
@@ -202,20 +202,20 @@ def _words(name: str, lln: float) -> str:
 
 
 def thin_loop(line: Line, time: Floats) -> Line:
-    """A loop with a sample each 10 ms, from the begin of `time`, as it is drawn."""
+    """A loop with a sample every 10 ms, from the begin of `time`, for plotting."""
     kept = thinned(time)
     kept = kept[kept < len(line.x)]
     return Line(line.x[kept], line.y[kept])
 
 
 def thinned(time: Floats) -> NDArray[np.int64]:
-    """Samples of the 10 ms axis that lines are drawn through."""
+    """Samples of the 10 ms axis that are plotted."""
     fine = int((time < FINE_S).sum())
     return np.concatenate([np.arange(fine), np.arange(fine, int((time <= PLOTTED_S).sum()), COARSE)])
 
 
 def beyond(value: float, step: float) -> float:
-    """The next multiple of `step` that leaves some room."""
+    """The next multiple of `step` above a value, with a margin."""
     return step * math.ceil((value + 0.2 * step) / step)
 
 
@@ -245,6 +245,6 @@ def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: 
 
 
 def _percentiles(values: pd.Series) -> tuple[float, float, float]:
-    """5th, 50th and 95th percentile of those that are determined; NaN where none is."""
+    """5th, 50th and 95th percentile of the determined values; NaN if there are none."""
     low, middle, high = values.quantile([0.05, 0.5, 0.95])
     return float(low), float(middle), float(high)

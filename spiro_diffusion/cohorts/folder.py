@@ -25,7 +25,7 @@ FILES = (parts.EFFORTS, parts.PEOPLE, CARD, CROISSANT, CRATE, LICENSE, CITATION,
 
 
 class Written(NamedTuple):
-    """A population that was drawn, and how it compares with the participants it was drawn after."""
+    """The files of a population, and its comparison with the participants that it is modelled on."""
 
     files: list[Path]
     drawn: Drawn
@@ -48,11 +48,11 @@ def write_cohort(
     force: bool = False,
     progress: bool = False,
 ) -> Written:
-    """Draw people after the participants `curves` of the pipeline's `data`, and write a folder ready to publish:
-    `efforts/` and people.parquet (`columns`), a data card, Croissant and RO-Crate metadata, a licence, a citation and
-    the SHA-256 of all others. The same seed gives the same tables.
+    """Draw people modelled on the participants `curves` of the pipeline's `data`, and write a folder ready to publish:
+    `efforts/` and people.parquet (`columns`), a data card, Croissant and RO-Crate metadata, a licence, a citation
+    and the SHA-256 of all other files. The same seed gives the same tables.
 
-    Raises SpiroError where the folder is there already and not `force`, is not of a population, or takes no files.
+    Raises SpiroError if the folder exists and not `force`, is no population, or cannot be written.
     """
     check(folder, force)
     with appearing(folder) as part:
@@ -73,7 +73,7 @@ def write_cohort(
 
 
 def check(folder: Path, force: bool, replaceable: Sequence[str] = FILES, what: str = "population") -> None:
-    """Raises SpiroError where no population, or another folder that holds these files, can be written there."""
+    """Raises SpiroError if no population, or another folder with these files, can be written there."""
     if folder.suffix in (".parquet", ".csv", ".npz"):
         raise SpiroError(f"{folder}: a {what} is a folder of several files; name a folder, as {folder.stem}")
     if folder.name in ("", ".."):
@@ -91,7 +91,7 @@ def check(folder: Path, force: bool, replaceable: Sequence[str] = FILES, what: s
 
 @contextlib.contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the name `folder` when the block ends well, and else goes."""
+    """Yield an empty folder that is renamed to `folder` if the block succeeds, and deleted if not."""
     lock = folder.with_name(f".{folder.name}.lock.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def _sync(file: Path) -> None:
-    """Bring a file or folder to the disk; Windows opens no folder, and writes its entries itself."""
+    """Flush a file or folder to the disk; Windows cannot open folders, and flushes their entries itself."""
     if os.name == "nt" and file.is_dir():
         return
     descriptor = os.open(file, os.O_RDWR if file.is_file() else os.O_RDONLY)
@@ -139,6 +139,6 @@ def _described(drawn: Drawn, made_from: dict[str, Any]) -> str:
 
 
 def _judged(data: Path) -> dict[str, float | None]:
-    """The judge's summary beside the folder of the data, as in dvc.yaml; nothing where it is not there."""
+    """The evaluation summary beside the folder of the data, as in dvc.yaml; empty if there is none."""
     summary = data.parent / EVALUATED / "summary.json"
     return read_json(summary) if summary.is_file() else {}

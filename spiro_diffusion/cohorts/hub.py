@@ -33,14 +33,15 @@ spiro generate --models . --age 45 --height 175 --sex male -n 20 --out curves.cs
 
 
 def write_hub(folder: Path, models: Path, metrics: Path, force: bool = False) -> list[Path]:
-    """Write a folder that a model hub, a release or an archive takes as it is; its files.
+    """Write a folder that can be published on a model hub, in a release or in an archive. Returns its files.
 
     Args:
-        models: the checkpoints. metrics: what the judge left, `metrics/evaluate`.
+        models: the checkpoints.
+        metrics: the folder of the evaluation, `metrics/evaluate`.
 
     Raises:
-        SpiroError: the model was trained on anything but simulated people or was not judged, or the folder is there
-            already and not `force`, or holds other files.
+        SpiroError: the model was trained on anything but simulated people or was not evaluated, or the folder
+            exists and not `force`, or contains other files.
     """
     made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
     weights_licence.check(made_from, models)

@@ -13,8 +13,8 @@ COVERED = (0.65, 0.92)  # of the 80 % intervals
 
 
 def warning(models: Path) -> list[str]:
-    """What the judge's figures of the model in a folder say against it; nothing where they are good, absent or of
-    another model.
+    """Warnings on a model in a folder that missed evaluation targets; none if it met them, or if its figures are absent
+    or those of another model.
 
     Reads metrics/evaluate beside the folder: `data.models` of judge.json is the SHA-256 of cldm.safetensors.
     """

@@ -1,7 +1,7 @@
 """Optional conditions of a subject beside age, height and sex: weight, ethnicity and NHANES cycle.
 
-In training they are hidden for a share of curves, so that nothing changes for who does not give them. In a table of
-people they are columns; a model without that condition keeps its column as any other.
+In training they are hidden for a share of curves, so that they remain optional. In a table of people they are columns;
+for a model without such a condition its column is one of the other columns that are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +29,11 @@ WORDS = {
 
 
 def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
-    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model takes them, NaN or None where
-    unknown; `defaults` go for all whose own cell is empty. `bmi` (kg/m2) gives a weight by the height. `cycles`:
-    those that the model was trained on, none where that is not known.
+    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) in the form of the model, NaN or None where
+    unknown; `defaults` are for all rows whose cell is empty. `bmi` (kg/m2) gives the weight by the height. `cycles`:
+    those of the training data, empty if unknown.
 
-    Raises SpiroError where a value is none, or the model does not have the condition.
+    Raises SpiroError if a value is invalid, or the model does not have the condition.
     """
     table = table.drop(columns=[n for n in NAMES if n in table]).assign(
         **{
@@ -72,7 +72,7 @@ def _cells(table: pd.DataFrame, name: str, common: object) -> pd.Series:
 
 
 def _read(table: pd.DataFrame, name: str, function: Callable[[str], Any]) -> Any:
-    """A column (n,) through a function of its text; NaN, or None of texts, where a cell is blank."""
+    """Apply a function to the text of each cell of a column (n,); NaN, or None for texts, where a cell is blank."""
     if name not in table:
         return np.full(len(table), np.nan)
     read = []
