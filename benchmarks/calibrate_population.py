@@ -81,11 +81,11 @@ def main(folder: Path) -> None:
     names = {"RIDAGEYR": "age", "RIAGENDR": "sex", "RIDRETH3": "ethnicity", "BMXHT": "height", "BMXWT": "weight"}
     people = people.rename(columns=names)
     band = np.digitize(people["age"], AGE_BANDS) - 1
-    blown = people["SPXNFVC"].notna()
+    tested = people["SPXNFVC"].notna()
     content: dict[str, Any] = {
         "age_bands": np.array(AGE_BANDS),
         "age_band_shares": np.bincount(band) / len(people),
-        "blown_shares": np.bincount(band, blown) / np.bincount(band),
+        "blown_shares": np.bincount(band, tested) / np.bincount(band),
         "ethnicities": np.array(ETHNICITIES),
         "ethnicity_shares": people["ethnicity"].value_counts(normalize=True)[ETHNICITIES].to_numpy(),
         "spread_ages": np.array(SPREAD_AGES),

@@ -56,9 +56,9 @@ def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.Dat
     return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
 
 
-def flow_of(blown: pd.DataFrame) -> np.ndarray:
+def flow_of(curve_table: pd.DataFrame) -> np.ndarray:
     """Flow in L/s of each 10 ms of a volume."""
-    return np.diff(blown["volume_l"], append=blown["volume_l"].iloc[-1]) / 0.01
+    return np.diff(curve_table["volume_l"], append=curve_table["volume_l"].iloc[-1]) / 0.01
 
 
 def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:

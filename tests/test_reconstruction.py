@@ -404,7 +404,7 @@ def test_two_exponentials_find_two_exponentials() -> None:
     case = cut(signals, people, 2.0)
     filled = completion_baselines.two_exponentials(case)
     assert time_grid.volume(filled)[0, -1] == pytest.approx(time_grid.volume(signals)[0, -1], abs=0.04)
-    value = completion_baselines.held_value(case)
+    value = completion_baselines.last_value(case)
     assert time_grid.volume(value)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
 
 

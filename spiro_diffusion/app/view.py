@@ -225,8 +225,8 @@ def _time_zero(effort: Effort) -> float:
 
 
 def _judged(effort: Effort, person: pd.Series) -> pd.Series:
-    whose = Person(person["age"], person["height"], int(person["sex"]))
-    return person_table(effort.session, whose).iloc[effort.number]
+    drawn_person = Person(person["age"], person["height"], int(person["sex"]))
+    return person_table(effort.session, drawn_person).iloc[effort.number]
 
 
 def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: pd.Series) -> Row:

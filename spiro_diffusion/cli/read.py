@@ -66,10 +66,10 @@ def indices(
     about = found.about
     if about is not None:
         table = about.join(people_table(found, person))
-    whose = reading.person(subject) or reading.of_survey(found)
-    if whose is None and (reading.requested() or results.report):
+    subject_of_session = reading.person(subject) or reading.of_survey(found)
+    if subject_of_session is None and (reading.requested() or results.report):
         raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
-    session = None if whose is None else reading.interpret(found, whose, btps)
+    session = None if subject_of_session is None else reading.interpret(found, subject_of_session, btps)
     if about is None:
         table = person_table(found, person, phases_of(found))
         table.insert(0, "curve", found.names)

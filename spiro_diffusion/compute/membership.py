@@ -116,13 +116,13 @@ class Watch:
         self.spoken = dict.fromkeys(others, 0)
         self.last_contact = dict.fromkeys(others, time.monotonic())
         self.over = threading.Event()
-        for work in (self._speak, self._look):
+        for work in (self._send, self._look):
             threading.Thread(target=work, name=f"watch {work.__name__}", daemon=True).start()
 
     def _add(self, rank: int, number: int) -> int:
         return self.store.add(f"spiro/spoken/{rank}", number)
 
-    def _speak(self) -> None:
+    def _send(self) -> None:
         while not self.over.wait(self.every_s):
             try:
                 self._add(self.member.rank, 1)

@@ -38,7 +38,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     """
     while True:
         with open(path, "a", opener=not_following) as file:
-            if not _held(file.fileno()):
+            if not _locked(file.fileno()):
                 raise SpiroError(refusal)
             if not _names(path, file.fileno()):  # the last holder has renamed or removed it since
                 continue
@@ -46,7 +46,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
             return
 
 
-def _held(descriptor: int) -> bool:
+def _locked(descriptor: int) -> bool:
     """Take the lock of an open file, unless another process holds it."""
     try:
         if sys.platform == "win32":

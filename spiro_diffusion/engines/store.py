@@ -144,10 +144,10 @@ def _download(address: str, part: Path) -> None:
         if have and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it was whole
         response.raise_for_status()
-        goes_on = response.status_code == requests.codes.partial_content
-        size = have if goes_on else 0
+        resumed = response.status_code == requests.codes.partial_content
+        size = have if resumed else 0
         expected = int(response.headers.get("Content-Length", -size)) + size
-        with part.open("ab" if goes_on else "wb") as file:
+        with part.open("ab" if resumed else "wb") as file:
             for block in response.iter_content(CHUNK):
                 size += file.write(block)
                 if size > LARGEST:

@@ -56,7 +56,7 @@ Baseline = Callable[[Case, BaselineData, int, int], Drawn]
 # Rules and fits, which give a curve
 
 
-def held_value(case: Case) -> NDArray:
+def last_value(case: Case) -> NDArray:
     """Nothing more is breathed out; in a gap the flow stays what it was."""
     place = np.where(case.trusted, np.arange(time_grid.N_SAMPLES), 0)
     last = np.take_along_axis(case.signals, np.maximum.accumulate(place, axis=1), axis=1)
@@ -177,7 +177,7 @@ def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
 
 
 RULES: dict[str, Baseline] = {
-    "last_value": functools.partial(_by_rule, held_value),
+    "last_value": functools.partial(_by_rule, last_value),
     "exponential": functools.partial(_by_rule, exponential),
     "two_exponentials": functools.partial(_by_rule, two_exponentials),
     "neighbours": neighbours,

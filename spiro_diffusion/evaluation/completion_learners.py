@@ -21,7 +21,7 @@ from spiro_diffusion.evaluation.completion_baselines import (
     Drawn,
     as_volumes,
     features_of,
-    held_value,
+    last_value,
     regression_targets,
     seen_volume,
 )
@@ -103,7 +103,7 @@ def _coordinates(trained: Case, *others: Case) -> list[Floats]:
     cases = (trained, *others)
     seen = [np.log(seen_volume(case)) for case in cases]
     curves = [
-        time_grid.volume(held_value(case)) / np.exp(size)[:, None] for case, size in zip(cases, seen, strict=True)
+        time_grid.volume(last_value(case)) / np.exp(size)[:, None] for case, size in zip(cases, seen, strict=True)
     ]
     middle = curves[0].mean(axis=0)
     axes = np.linalg.svd(curves[0] - middle, full_matrices=False)[2][:COMPONENTS].T

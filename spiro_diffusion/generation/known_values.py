@@ -189,8 +189,8 @@ def box(name: str, known: Sequence[KnownValue | None], people: pd.DataFrame, inv
 
 
 def _without_reference(name: str, person: pd.Series) -> str:
-    whose = f"{person['age']:g} years and {person['height']:g} cm"
-    return f"{EQUATIONS[name]} has no {INDICES[name].label} for {whose}; give {name} as a value"
+    described = f"{person['age']:g} years and {person['height']:g} cm"
+    return f"{EQUATIONS[name]} has no {INDICES[name].label} for {described}; give {name} as a value"
 
 
 def _values(ends: Floats, unit: Unit, lms: LMS) -> Floats:

@@ -99,9 +99,9 @@ def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:
         return ""
     texts = []
     for row in short[:MOST_LISTED]:
-        whose = drawn_curves.describe(kept.table.iloc[row]) if len(kept.table) == 1 else f"row {kept.rows[row] + 1}"
+        person = drawn_curves.describe(kept.table.iloc[row]) if len(kept.table) == 1 else f"row {kept.rows[row] + 1}"
         texts.append(
-            f"{found.counts[row]} of {n} for {whose} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
+            f"{found.counts[row]} of {n} for {person} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
         )
     more = f" and {len(short) - MOST_LISTED} others" if len(short) > MOST_LISTED else ""
     return f"found {', '.join(texts)}{more}: the request is rare in the model; request less, or a wider range"

@@ -269,9 +269,9 @@ def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
         values = people[name].to_numpy(np.float64)
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
-            whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
+            begin = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
             warnings.append(
-                f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+                f"{begin} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return warnings

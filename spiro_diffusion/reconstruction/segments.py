@@ -59,9 +59,9 @@ def edge_at(time: float) -> int:
     return int(np.searchsorted(time_grid.EDGES_S, time - 1e-9))
 
 
-def cut_at(signals: NDArray, time: float, goes_on_s: float = 0.15) -> Places:
+def cut_at(signals: NDArray, time: float, least_rest_s: float = 0.15) -> Places:
     """Rows (m,) of efforts (n, bins) that last long enough after a time (s) to be cut there."""
-    return np.flatnonzero(time_grid.EDGES_S[end_edge(signals)] > time + goes_on_s)
+    return np.flatnonzero(time_grid.EDGES_S[end_edge(signals)] > time + least_rest_s)
 
 
 def last_edge(marked: NDArray[np.bool_]) -> Places:

@@ -335,7 +335,7 @@ LOW = "↓"  # behind a z-score below the lower limit of normal
 
 
 def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> float:
-    shown_columns = columns(contents, texts)
+    table_columns = columns(contents, texts)
     paper.rule(y, weight=0.8)
     top = y + mm(SMALL) + 0.6
     paper.text(MARGIN, top, texts["best values"], BODY, bold=True)
@@ -343,7 +343,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
     for group, right in groups if "post" in contents.phases else groups[:1]:
         paper.text(MARGIN + right, top, texts[group], SMALL, bold=True, ha="right")
     foot = top + 3.6
-    for column in shown_columns:
+    for column in table_columns:
         paper.text(MARGIN + column.right, foot, column.head, SMALL - 0.5, soft=True, ha="right")
     _scale_head(paper, contents, top, foot)
     y = foot + 1.2
@@ -353,7 +353,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
         label = index.label + (f" ({index.unit})" if index.unit else "")
         foot = y + 3.6
         paper.text(MARGIN, foot, label, BODY, bold=row.name in ("fev1", "fvc", "ratio"))
-        for column in shown_columns:
+        for column in table_columns:
             low = column.cell.endswith("z") and is_low(
                 row.best.get("post") if column.cell == "post z" else row.best.get("pre")
             )

@@ -150,8 +150,8 @@ def blows_of(
         read_blows, message = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
         blows += read_blows
         notes += message
-    whose = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
-    people = rows[whose[0]].nunique() if whose else 1
+    person_columns = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
+    people = rows[person_columns[0]].nunique() if person_columns else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
     if any(names[key][0].strip().lower() == OF_SESSION[0] and {*TEST_TYPES} <= {*rows[key]} for key in keys):

@@ -77,8 +77,8 @@ def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dic
             if len(files) == 1:
                 raise
             continue
-        whose = [curve.split(" (")[0] for curve in curves.names]
-        rows = {name: [i for i, one in enumerate(whose) if one == name] for name in names}
+        curve_persons = [curve.split(" (")[0] for curve in curves.names]
+        rows = {name: [i for i, one in enumerate(curve_persons) if one == name] for name in names}
         if any(rows.values()):
             return {name: _some(curves, person_rows) for name, person_rows in rows.items() if person_rows}
     return {}
