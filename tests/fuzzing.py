@@ -138,9 +138,9 @@ def content(name: str) -> tuple[bytes, Callable[[bytes], bytes]]:
     return held_files.made(name), bytes
 
 
-def hold_line(said: str) -> None:
-    if len(said) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", said):
-        raise Failed(f"no short line: {said[:300]!r}")
+def hold_line(message: str) -> None:
+    if len(message) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", message):
+        raise Failed(f"no short line: {message[:300]!r}")
 
 
 def hold_records(records: list[Record], sound: Record, hurt: Edited, settings: bool) -> None:

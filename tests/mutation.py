@@ -193,9 +193,9 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
     try:
         READERS[sample.reader](path)
     except SpiroError as error:
-        said = str(error)
-        if len(said) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", said):
-            raise Failed(f"no short line: {said[:300]!r}") from error
+        output = str(error)
+        if len(output) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", output):
+            raise Failed(f"no short line: {output[:300]!r}") from error
         return "refused"
     return "read"
 

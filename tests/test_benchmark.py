@@ -161,7 +161,7 @@ def test_without_a_record_sessions_stand_beside_what_needs_no_generator(
 def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source, tmp_path: Path) -> None:
     requested, good = protocol.sessions(source), blow(source, True)
     n, first = len(requested), requested["id"].iloc[0]
-    for change, said in (
+    for change, message in (
         ({"grade": None}, "has no array grade, only flow_l_s, id"),
         ({"grade": np.array(["F"] * n)}, "grade F; expected one of A, B, C, D"),
         ({"grade": np.array(["A"] * (n - 1))}, f"({n - 1},); expected one for each id"),
@@ -173,7 +173,7 @@ def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source,
     ):
         arrays = {name: values for name, values in (good | change).items() if values is not None}
         write_npz(tmp_path / "theirs.npz", arrays)
-        with pytest.raises(SpiroError, match=re.escape(said)) as caught:
+        with pytest.raises(SpiroError, match=re.escape(message)) as caught:
             submission.read_sessions(tmp_path / "theirs.npz", requested)
         assert "\n" not in str(caught.value)
     again = {"person": requested["person"].to_numpy(), "test_type": requested["test_type"].to_numpy(str)}
@@ -268,9 +268,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_malformed_file_is_refused_in_a_line(kind: str, tmp_path: Path) -> None:
-    arrays, said = BROKEN[kind]
+    arrays, output = BROKEN[kind]
     write_npz(tmp_path / "theirs.npz", {name: np.asarray(values) for name, values in arrays.items()})
-    with pytest.raises(SpiroError, match=re.escape(said)) as caught:
+    with pytest.raises(SpiroError, match=re.escape(output)) as caught:
         submission.read_curves(tmp_path / "theirs.npz", IDS)
     assert "\n" not in str(caught.value)
     assert "theirs.npz" in str(caught.value)
@@ -287,9 +287,9 @@ def test_completions_may_be_volumes_alone(tmp_path: Path) -> None:
     found = submission.read_completions(tmp_path / "theirs.npz", IDS)
     assert isinstance(found, dict)
     assert found["fvc"][:, 0].tolist() == [1, 2, 3]
-    for fvc, said in ((np.full((3, 20), 4100), "give L at BTPS"), (np.ones(3), "expected (3, draws)")):
+    for fvc, message in ((np.full((3, 20), 4100), "give L at BTPS"), (np.ones(3), "expected (3, draws)")):
         write_npz(tmp_path / "theirs.npz", {"id": np.array(IDS), "fvc": fvc})
-        with pytest.raises(SpiroError, match=re.escape(said)):
+        with pytest.raises(SpiroError, match=re.escape(message)):
             submission.read_completions(tmp_path / "theirs.npz", IDS)
 
 
@@ -383,7 +383,7 @@ def test_the_command_line_ends_in_a_line(
 ) -> None:
     data_of = ["--data", str(folder / "data")]
     theirs = ["benchmark", "score", "--task", "generation", "--curves", "missing.npz", *data_of]
-    for arguments, said in (
+    for arguments, message in (
         (theirs, "missing.npz: no such file"),
         ([*theirs, "--name", "floor"], "choose another"),
         ([*theirs[:5], str(folder / "perfect.npz"), *data_of, "--name", "PCA"], "choose another"),
@@ -392,7 +392,7 @@ def test_the_command_line_ends_in_a_line(
     ):
         assert main(arguments) == 1
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert error.count("\n") == 1
 
 

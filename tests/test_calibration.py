@@ -161,8 +161,8 @@ def test_intervals_are_corrected_for_a_laboratory_and_kept_for_later(
 ) -> None:
     folder = tmp_path / "laboratory"
     shutil.copytree(loops, folder)
-    said = spiro("reconstruct", "--calibrate", str(folder))
-    assert "calibration.json" in said
+    output = spiro("reconstruct", "--calibrate", str(folder))
+    assert "calibration.json" in output
     kept = json.loads((folder / "calibration.json").read_text())
     assert kept["people"] == 24
     assert len(kept["calibration"]["cut_s"]) >= 3
@@ -218,9 +218,9 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     few = tmp_path / "few"
     shutil.copytree(loops, few)
     pd.read_csv(loops / "people.csv").head(12).to_csv(few / "people.csv", index=False)
-    said = refused(capsys, "reconstruct", "--calibrate", str(few))
-    assert "12 people" in said
-    assert "at least 20" in said
+    output = refused(capsys, "reconstruct", "--calibrate", str(few))
+    assert "12 people" in output
+    assert "at least 20" in output
     assert not (few / "calibration.json").exists()
     (few / "people.csv").unlink()
     assert "people.csv: no such file" in refused(capsys, "validate", str(few))
@@ -253,11 +253,11 @@ def test_who_is_left_out_is_said(loops: Path, model: api.SpiroGenerator, tmp_pat
     table.loc[3, "height"] = 229.0
     table.to_csv(folder / "people.csv", index=False)
     (folder / "p7.csv").unlink()
-    said: list[str] = []
-    assert model.calibrate(folder, tell=said.append).people == 22
-    assert any("1 of 24 people have no curve" in line for line in said)
-    assert any("height is 229" in line for line in said)
-    assert "p7" not in " ".join(said), "names and numbers of people are not repeated"
+    output: list[str] = []
+    assert model.calibrate(folder, tell=output.append).people == 22
+    assert any("1 of 24 people have no curve" in line for line in output)
+    assert any("height is 229" in line for line in output)
+    assert "p7" not in " ".join(output), "names and numbers of people are not repeated"
 
 
 def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path, tmp_path: Path) -> None:

@@ -111,10 +111,10 @@ def test_any_effort_leaves_grade_and_best_open() -> None:
 
 def test_json_holds_indices_and_files(spiro: Spiro) -> None:
     status, out, _ = spiro("generate", *MAN, "-n", "2", "--json", "--out", "c.csv")
-    said = json.loads(out)
+    result = json.loads(out)
     assert status == 0
-    assert said["files"] == ["c.csv", "c_indices.csv"]
-    assert [c["draw"] for c in said["curves"]] == [0, 1]
+    assert result["files"] == ["c.csv", "c_indices.csv"]
+    assert [c["draw"] for c in result["curves"]] == [0, 1]
 
 
 def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
@@ -195,10 +195,10 @@ def test_indices_of_a_known_curve(spiro: Spiro) -> None:
 @pytest.mark.parametrize("period", [0.001, 0.005, 0.02])
 def test_other_periods_are_read_as_they_are_and_it_says_so(spiro: Spiro, period: float) -> None:
     blow(period).to_csv("mine.csv", index=False)
-    said = json.loads(spiro("indices", "mine.csv", "--json")[1])
-    assert f"sampled each {1000 * period:g} ms: indices are read at that rate" in said["notes"][0]
-    assert said["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
-    assert said["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
+    result = json.loads(spiro("indices", "mine.csv", "--json")[1])
+    assert f"sampled each {1000 * period:g} ms: indices are read at that rate" in result["notes"][0]
+    assert result["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
+    assert result["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
 
 
 def test_several_curves_of_different_length_in_flow(spiro: Spiro) -> None:
@@ -432,8 +432,8 @@ def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
     assert status == 0
     for words in ("1.07", "targets: 5 met", "report: run/metrics/evaluate/report.html"):
         assert words in out
-    said = json.loads(spiro("report", "--folder", "run", "--json")[1])
-    assert said == {
+    result = json.loads(spiro("report", "--folder", "run", "--json")[1])
+    assert result == {
         "report": "run/metrics/evaluate/report.html",
         "figures": {"best_fev1_residual_sd_ratio": 1.07, "targets_met": 5.0},
     }
@@ -485,15 +485,15 @@ def test_curves_of_nhanes_find_their_people_beside_them(spiro: Spiro, data: Path
     """The table that `repair` wrote, with DEMO and BMX beside: indices and z-scores are those of the pipeline."""
     table = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
     seqn = table.index[table["best"].to_numpy()][0][0]
-    said = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
-    curves = pd.DataFrame(said["curves"]).set_index(["seqn", "test_type", "curve_number"])
+    result = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
+    curves = pd.DataFrame(result["curves"]).set_index(["seqn", "test_type", "curve_number"])
     mine = table.loc[curves.index.intersection(table.index)]
     assert len(mine) > 1
     for name in ("fev1", "fvc", "pef"):
         np.testing.assert_allclose(curves.loc[mine.index, name], mine[name], atol=2e-3)
     assert curves["fev1_z"].notna().all()
     assert set(curves["session_fvc"]) <= set("ABCDEFU")
-    assert said["session"]["grades"]["pre"]["fvc"] in set(curves["session_fvc"])  # read as a session too
+    assert result["session"]["grades"]["pre"]["fvc"] in set(curves["session_fvc"])  # read as a session too
 
 
 @pytest.mark.parametrize(
@@ -586,15 +586,15 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     shutil.copytree(models, copied)
     command = ["generate", *MAN, "-n", "1", "--models", str(copied)]
 
-    def said() -> str:
+    def warned() -> str:
         assert main(command) == 0
         return capsys.readouterr().err
 
-    assert said() == "", "without figures nothing is said"
+    assert warned() == "", "without figures nothing is said"
     judged(copied, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
-    assert said() == "", "nor of a good model"
+    assert warned() == "", "nor of a good model"
     judged(copied, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
-    line = said()
+    line = warned()
     assert line.count("\n") == 1
     assert "AUC 0.99" in line
     assert "80 % intervals hold 0 % (FEV1)" in line
@@ -605,7 +605,7 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
         main([*other, "--models", str(copied)])  # neither reconstructor nor data are there: that is said afterwards
         assert "AUC 0.99" in capsys.readouterr().err, other[0]
     (copied.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
-    assert said() == "", "nor by another model's figures"
+    assert warned() == "", "nor by another model's figures"
 
 
 @pytest.mark.parametrize("name", ["[pre]", "[/x]", "[bold]b[/bold]", "a\x1b[31mred", "bell\x07", "\x1b]0;title\x07"])
@@ -679,5 +679,5 @@ def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, mo
 def test_options_for_conditions_are_those_that_the_model_knows() -> None:
     """What the model may be told and a user may say differ by the participant's best, which `--any-effort` decides."""
     expected = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
-    said = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
-    assert said - {"bmi"} == set(expected)  # which gives a weight
+    listed = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
+    assert listed - {"bmi"} == set(expected)  # which gives a weight

@@ -394,9 +394,9 @@ def test_the_command_says_what_it_drew(
     for words in ("FEV1/FVC < 0.70, ages 20 to 79", "s per 1,000 efforts", "wrote", "and 7 files beside it"):
         assert words in out
     assert main([*command, "--out", str(tmp_path / "b"), "--retests", "1", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["retests"] == 1
-    assert said["seconds_per_1000_efforts"] > 0
-    assert str(tmp_path / "b" / folder.SUMS) in said["files"]
+    result = json.loads(capsys.readouterr().out)
+    assert result["retests"] == 1
+    assert result["seconds_per_1000_efforts"] > 0
+    assert str(tmp_path / "b" / folder.SUMS) in result["files"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 1
     assert "exists already" in capsys.readouterr().err

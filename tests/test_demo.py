@@ -70,7 +70,7 @@ def without_model(folder: Path) -> Path:
 class Quiet(SimpleHTTPRequestHandler):
     """A plain web server: no headers but the type and the length."""
 
-    def log_message(self, *said: object) -> None:
+    def log_message(self, *given: object) -> None:
         pass
 
 
@@ -162,8 +162,8 @@ def test_a_reader_draws_a_session_on_a_phone_and_on_a_desk(page: Any, generator:
     z = page.locator("tr:has-text('z-score') td").first.inner_text().replace("−", "-")
     assert float(z) == pytest.approx(acceptable["fev1_z"].max(), abs=0.0051)
     words = page.locator("#demo").inner_text()
-    for said in ("not for diagnosis", "9 curves of 3 participants", "every curve was simulated", "ten minutes"):
-        assert said in words
+    for message in ("not for diagnosis", "9 curves of 3 participants", "every curve was simulated", "ten minutes"):
+        assert message in words
     assert "--sex male -n 1 --session 6 --after 2 --seed 1" in words
     for width, height in ((390, 844), (1440, 900)):
         page.set_viewport_size({"width": width, "height": height})

@@ -175,10 +175,10 @@ def would_run(repository: Repository, file: str, old: str, new: str) -> list[str
     assert old in before
     path.write_text(before.replace(old, new, 1))
     try:
-        said = yaml.safe_load(repository("dvc", "status", "--json", *dependencies.PIPELINES).splitlines()[0])
+        result = yaml.safe_load(repository("dvc", "status", "--json", *dependencies.PIPELINES).splitlines()[0])
     finally:
         path.write_text(before)
-    return [name.rpartition(":")[2] for name in said]
+    return [name.rpartition(":")[2] for name in result]
 
 
 PAGES = ["report", "baselines_report"]

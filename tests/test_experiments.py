@@ -41,14 +41,16 @@ def trials(done: Repository, tmp_path_factory: pytest.TempPathFactory) -> Reposi
 def sweep(trials: Repository) -> dict[str, dict[str, str]]:
     """The page's sweep, run by two workers; its rows of `dvc exp show` by learning rate."""
     queue, start, status, _ = block("dvc exp run --queue")
-    said = trials(*shlex.split(queue), END)
-    assert said.count("Queued experiment") == 2
+    output = trials(*shlex.split(queue), END)
+    assert output.count("Queued experiment") == 2
     with (trials.folder / ".scratch.log").open("w") as log:
         trials("sh", "-c", f"{start} > {shlex.quote(log.name)} 2>&1")  # the workers outlive the command
     end = time.monotonic() + 300
-    while (said := trials(*shlex.split(status))).count("Success") < 2:
-        assert "Failed" not in said, trials("sh", "-c", "dvc queue logs $(dvc queue status | awk '/Failed/{print $1}')")
-        assert time.monotonic() < end, said
+    while (output := trials(*shlex.split(status))).count("Success") < 2:
+        assert "Failed" not in output, trials(
+            "sh", "-c", "dvc queue logs $(dvc queue status | awk '/Failed/{print $1}')"
+        )
+        assert time.monotonic() < end, output
         time.sleep(1)
     Path(log.name).unlink()
     return {row["train_cldm.lr"]: row for row in runs(trials).values()}
@@ -57,8 +59,8 @@ def sweep(trials: Repository) -> dict[str, dict[str, str]]:
 def test_an_experiment_in_the_workspace_replaces_its_models_and_there_is_a_way_back(trials: Repository) -> None:
     (command,) = [c for c in block("dvc exp run --temp") if "--temp" not in c]
     before, model = trials.lock(), (trials.folder / "models/cldm.safetensors").read_bytes()
-    said = trials(*shlex.split(command), "-n", "here", END)
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    output = trials(*shlex.split(command), "-n", "here", END)
+    assert re.findall(r"Running stage '(\w+)'", output) == ["train_cldm"]
     assert (trials.folder / "models/cldm.safetensors").read_bytes() != model
     assert trials.repro(END) == []
     assert runs(trials)["here"]["train_cldm.seed"] == "3"
@@ -72,8 +74,8 @@ def test_an_experiment_in_the_workspace_replaces_its_models_and_there_is_a_way_b
 def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_was(trials: Repository) -> None:
     (command,) = [c for c in block("dvc exp run --temp") if "--temp" in c]
     before = trials.lock()
-    said = trials(*shlex.split(command), "-n", "aside", END)
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    output = trials(*shlex.split(command), "-n", "aside", END)
+    assert re.findall(r"Running stage '(\w+)'", output) == ["train_cldm"]
     assert trials("git", "status", "--porcelain") == ""
     assert trials.lock() == before
     assert runs(trials)["aside"]["train_cldm.seed"] == "2"

@@ -127,8 +127,8 @@ def test_the_core_draws_without_the_heavy_packages(both: tuple[SpiroGenerator, S
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = json.loads(spiro("generate", "-n", "3", "--out", "c.csv", "--plot", "c.png", "--json"))
-    assert len(said["curves"]) == 3
+    result = json.loads(spiro("generate", "-n", "3", "--out", "c.csv", "--plot", "c.png", "--json"))
+    assert len(result["curves"]) == 3
     assert (tmp_path / "c.png").is_file()
     spiro("reconstruct", "c.csv", "--curve", "0/1", "--mask", "0:1.0", "-n", "10")
     refused = run("export")

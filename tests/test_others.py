@@ -128,15 +128,15 @@ def test_the_command_takes_another_file_or_the_rest_of_its_own(
     both = pd.concat([pd.read_csv(f).assign(curve=n) for f, n in ((one, "a"), (rest, "b"))])
     both.to_csv(tmp_path / "both.csv", index=False)
     common = ("--models", str(reconstructing), "-n", "10", "--json")
-    said = [
+    result = [
         json.loads(spiro(capsys, str(file), *more, *common)[1])
         for file, more in (
             (one, ("--others", str(rest))),
             (tmp_path / "both.csv", ("--curve", "a", "--others", str(tmp_path / "both.csv"))),
         )
     ]
-    assert said[0]["others"] == said[1]["others"] == 1
-    assert said[0]["indices"] == said[1]["indices"]
+    assert result[0]["others"] == result[1]["others"] == 1
+    assert result[0]["indices"] == result[1]["indices"]
     status, _, err = spiro(capsys, str(one), "--others", str(one), *common)
     assert status == 1
     assert "holds no curve but the one to reconstruct" in err

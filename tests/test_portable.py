@@ -34,20 +34,20 @@ def settled(folder: Path, params: str, **environment: str) -> tuple[dict[str, st
 
 
 def test_a_stage_starts_anew_with_the_settings_and_its_arguments(tmp_path: Path) -> None:
-    settings, arguments, said = settled(tmp_path, "runtime: {}")
+    settings, arguments, output = settled(tmp_path, "runtime: {}")
     assert settings.items() >= (portable.KERNELS | portable.WAITS).items()
     assert arguments[1:] == ["--out", "a b"]
-    assert said == ""
+    assert output == ""
 
 
 def test_variables_of_the_user_are_named_and_not_used_but_in_the_fast_mode(tmp_path: Path) -> None:
     variables = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
-    settings, _, said = settled(tmp_path, "runtime: {portable: true}", **variables)
+    settings, _, output = settled(tmp_path, "runtime: {portable: true}", **variables)
     assert settings["MKL_CBWR"] == "COMPATIBLE"
-    assert said.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
+    assert output.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
     assert "OMP_WAIT_POLICY" not in settings, "how threads wait was chosen"
-    settings, _, said = settled(tmp_path, "runtime: {portable: false}", **variables)
-    assert (settings["MKL_CBWR"], said) == ("AVX2", "")
+    settings, _, output = settled(tmp_path, "runtime: {portable: false}", **variables)
+    assert (settings["MKL_CBWR"], output) == ("AVX2", "")
     assert "ATEN_CPU_CAPABILITY" not in settings
 
 
@@ -60,8 +60,8 @@ def test_fast_results_are_stored_nowhere_and_a_portable_run_redoes_them(fresh: R
     stages, lock = ["download", "repair", "align"], fresh.folder / "dvc.lock"
     cache = fresh.folder / ".dvc" / "cache"
     fast = ["python", "-m", "spiro_diffusion.pipeline.fast"]
-    said = fresh(*fast, "align")
-    assert "A fast run: the last digits of its outputs" in said
+    output = fresh(*fast, "align")
+    assert "A fast run: the last digits of its outputs" in output
     assert (fresh.folder / "data/aligned.parquet").exists()
     assert not lock.exists()
     assert not list(cache.glob("runs/*"))
@@ -76,8 +76,8 @@ def test_fast_results_are_stored_nowhere_and_a_portable_run_redoes_them(fresh: R
 
 def test_dvc_alone_does_not_run_a_fast_stage(fresh: Repository) -> None:
     fresh.set({"runtime": {"portable": False}})
-    said = fresh("dvc", "repro", "download", fails=True)
-    assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in said
+    output = fresh("dvc", "repro", "download", fails=True)
+    assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in output
     fresh.set({"runtime": {"portable": "no"}})
     assert "runtime.portable is 'no'; expected bool" in fresh("dvc", "repro", "download", fails=True)
 

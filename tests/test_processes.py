@@ -34,9 +34,9 @@ def test_a_judge_of_several_processes_gives_the_same_figures(monkeypatch: pytest
 
 
 def test_answers_come_in_order_from_other_processes() -> None:
-    said = list(in_processes(lambda i: (i, os.getpid()), 6))
-    assert [i for i, _ in said] == list(range(6))
-    assert os.getpid() not in {pid for _, pid in said}
+    output = list(in_processes(lambda i: (i, os.getpid()), 6))
+    assert [i for i, _ in output] == list(range(6))
+    assert os.getpid() not in {pid for _, pid in output}
 
 
 def test_an_error_in_a_process_is_the_same_error_here() -> None:

@@ -76,9 +76,9 @@ def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
 def test_dvc_commands(done: Repository, tmp_path: Path) -> None:
     here = Repository.copy(done, tmp_path / "here")
     for command in commands(EXPERIMENTS, "dvc repro baselines"):
-        said = here(*shlex.split(command))
+        output = here(*shlex.split(command))
         if command.startswith(("dvc exp show", "dvc metrics show")):
-            assert max(map(len, said.splitlines())) <= 120, command
+            assert max(map(len, output.splitlines())) <= 120, command
     summary = json.loads((here.folder / "metrics/baselines/summary.json").read_text())
     assert set(summary) == {"generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe"}
     assert here.repro("baselines/dvc.yaml") == []
@@ -190,8 +190,8 @@ def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
     line = next(c for c in commands(NHANES, "dvc exp run -S download.source=path") if "path/to/folder" in c)
-    said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "filter")  # then as with other files
-    assert "Running stage 'download'" in said
+    output = done(*shlex.split(line.replace("path/to/folder", str(folder))), "filter")  # then as with other files
+    assert "Running stage 'download'" in output
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")
     full = next(c for c in commands(NHANES, "make full") if "SOURCE" in c)
@@ -205,8 +205,8 @@ def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
-    said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "--last", "resample")
-    assert "== resample" in said
+    output = done(*shlex.split(line.replace("path/to/folder", str(folder))), "--last", "resample")
+    assert "== resample" in output
     assert (done.folder / "runs/full/data/signals_L512.npy").is_file()
     shutil.rmtree(done.folder / "runs")
 

@@ -425,8 +425,8 @@ def write(path: Path, flow: np.ndarray, period: float = 0.01) -> Path:
 
 def spiro(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     status = cli.main(["reconstruct", *arguments, "--age", "45", "--height", "175", "--sex", "male"])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_the_command_says_what_is_wrong_and_how_sure_it_is(
@@ -434,15 +434,15 @@ def test_the_command_says_what_is_wrong_and_how_sure_it_is(
 ) -> None:
     file, out, plot = write(tmp_path / "mine.csv", blow()[:220]), tmp_path / "bands.csv", tmp_path / "bands.png"
     options = ("--models", str(folder), "-n", "20")
-    status, said, _ = spiro(capsys, str(file), *options, "--out", str(out), "--plot", str(plot))
+    status, output, _ = spiro(capsys, str(file), *options, "--out", str(out), "--plot", str(plot))
     assert status == 0
-    assert "Early end" in said
-    assert "90 % probability" in said.replace("\n", " ")
+    assert "Early end" in output
+    assert "90 % probability" in output.replace("\n", " ")
     bands = pd.read_csv(out)
     assert (bands["volume_l_p5"] <= bands["volume_l_p95"] + 1e-6).all()
     assert plot.read_bytes().startswith(b"\x89PNG")
-    status, said, _ = spiro(capsys, str(file), *options, "--mask", "0:1.5", "--json")
-    found = json.loads(said)
+    status, output, _ = spiro(capsys, str(file), *options, "--mask", "0:1.5", "--json")
+    found = json.loads(output)
     assert status == 0
     assert found["faults"] == []
     assert found["trusted_s"] == [[-0.5, pytest.approx(1.5, abs=0.02)]]

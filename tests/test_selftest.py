@@ -102,7 +102,7 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Interval=2 ms\n[Data]\n" + "1.0\n" * 30, "neither VT"),
         ("FT\n[Data]\n" + "1.0\n" * 30, "no interval and no rate"),
@@ -112,9 +112,9 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
         ("FT\n[Data]\n" + "0;1\n" * 30, "do not rise evenly"),
     ],
 )
-def test_a_waveform_that_cannot_be_read_is_refused_in_a_line(text: str, said: str, tmp_path: Path) -> None:
+def test_a_waveform_that_cannot_be_read_is_refused_in_a_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text(text)
-    with pytest.raises(SpiroError, match=said) as caught:
+    with pytest.raises(SpiroError, match=message) as caught:
         checks.read_waveform(tmp_path / "bad.txt")
     assert str(tmp_path / "bad.txt") in str(caught.value)
 

@@ -163,12 +163,12 @@ def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[st
 
 def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\3\4")
-    for models, said in (
+    for models, message in (
         (web.address.replace("model.zip", "missing.zip"), r"missing.zip: cannot be fetched \(status 404\)"),
         ("http://127.0.0.1:9/model.zip", "no answer"),
         ("cut.zip", r"not a sound \.zip"),
     ):
-        with pytest.raises(SpiroError, match=said) as caught:
+        with pytest.raises(SpiroError, match=message) as caught:
             store.located(models)
         assert "\n" not in str(caught.value)
         assert not [path for path in cache.rglob("*") if path.is_file()]
