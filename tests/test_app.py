@@ -270,7 +270,7 @@ def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effo
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
         assert words in output
     masked = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
-    assert "Part of the effort is not trusted, as asked" in masked
+    assert "Part of the effort is not trusted, as requested" in masked
     assert "Early end" not in masked
     assert "within 2 years" in text_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
 

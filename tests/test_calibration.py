@@ -243,7 +243,7 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     Path("other.json").write_text("{}")
     assert "is no calibration" in refused(capsys, *with_other)
     assert "name the file" in refused(capsys, "reconstruct", *MAN)
-    assert "stands alone" in refused(capsys, "reconstruct", "mine.csv", *MAN, "--calibrate", str(loops))
+    assert "takes no effort" in refused(capsys, "reconstruct", "mine.csv", *MAN, "--calibrate", str(loops))
 
 
 def test_who_is_left_out_is_said(loops: Path, model: api.SpiroGenerator, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
     with pytest.raises(SpiroError, match="holds no curve of the people"):
         people.read_folder(tmp_path)
     table.assign(person="p1").to_csv(tmp_path / "people.csv", index=False)
-    with pytest.raises(SpiroError, match="person of row 2 stands twice"):
+    with pytest.raises(SpiroError, match="person of row 2 occurs twice"):
         people.read_folder(tmp_path)
 
 

@@ -299,7 +299,7 @@ def test_a_label_that_few_training_people_carry_is_marked_as_extrapolation() -> 
     assert heard == ["cough is extrapolation: 19 men of the training people carry it"]
     assert not drawn({"effort": "cough"}, heard.append, 3, counts, sex="f").indices()["extrapolation"].any()
     assert "extrapolation" not in drawn({"effort": "cough"}, heard.append, 3, None).indices()
-    assert "does not say whether at least 20" in heard[-1]
+    assert "does not record whether at least 20" in heard[-1]
 
 
 def test_the_training_people_are_counted_by_their_best_values(data: Path) -> None:
