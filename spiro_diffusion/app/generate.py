@@ -101,7 +101,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
         prevent_initial_call=True,
     )
     def save(clicks: Any, **values: Any) -> tuple[Any, list]:
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         try:
             return saved(drawer, Sent(**values), str(ctx.triggered_id).removeprefix(f"{KEY}-save-")), []
         except SpiroError as error:

@@ -18,7 +18,7 @@ from spiro_diffusion.generation.known_values import NAMES
 KEY = "generate"
 CONTROL_NAMES = ("draw", "n", "guidance", "effort", "before", "after", "spoiled", "pattern", *NAMES, "seed")
 CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in CONTROL_NAMES}
-OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of what is shown for one kind of draw alone
+OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of components for one kind of draw only
 
 
 def choice() -> Component:

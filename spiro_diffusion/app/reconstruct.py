@@ -82,7 +82,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
     )
     def save(clicks: Any, person: dict[str, Any], mask: Any, stored: Any, number: Any) -> tuple[Any, list]:
         effort = user_effort.effort(stored, number)
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         if effort is None:
             return no_update, []
         try:

@@ -33,7 +33,7 @@ N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
 LINES = 32  # single curves that are drawn: more hide the bands
-RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and an answer in a second or two
+RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and drawn in a second or two
 KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 

@@ -159,7 +159,7 @@ def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
         prevent_initial_call=True,
     )
     def save(clicks: Any, made: dict[str, Any], **choices: Any) -> tuple[Any, list]:
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         return saved(drawer, Sent(**made), choices, str(ctx.triggered_id).rpartition("-")[2])
 
 
@@ -186,7 +186,7 @@ def _chosen(kind: type[Input | State], of_complete: str) -> dict[str, Any]:
 PANEL = Panel(KEY, "A session and its page", layout, connect)
 
 
-# --- what the callbacks answer --------------------------------------------------------------------------------------
+# --- results of the callbacks ---------------------------------------------------------------------------------------
 
 
 def offered(sent: Sent, value: list[str], rules: dict[str, Any] | None) -> tuple[list, list, Any, str, list]:

@@ -22,7 +22,7 @@ from spiro_diffusion.user_curves.tables import Person, person_table
 Floats = NDArray[np.floating]
 
 PERCENTILES = (5, 25, 50, 75, 95)
-PLOTTED_S = 12.0  # of a curve against time: later volume hardly changes
+PLOTTED_S = 12.0  # of a curve against time: volume changes little after that
 BEFORE_S = 0.5  # shown before time zero
 VOLUME_STEP_L = 0.02  # of the band of flow against volume
 FINE_S, COARSE = 1.0, 10  # lines keep each 10 ms until FINE_S after time zero, each 100 ms (4 pixels) after

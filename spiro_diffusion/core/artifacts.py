@@ -189,7 +189,7 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
     """Yield a writable memory map of an .npy file that takes the name `path` when the block ends."""
     with atomic(path) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk says so here; met through the map, it would kill the process
+        if hasattr(os, "posix_fallocate"):  # reports a full disk here; met through the map, it would kill the process
             with part.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         yield array

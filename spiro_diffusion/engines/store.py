@@ -57,7 +57,7 @@ def located(models: str | Path = DEFAULT) -> Path:
     if text in entries:
         return _fetched(*entries[text])
     if text == DEFAULT or path.suffix or len(path.parts) > 1:
-        return path  # who opens it says what is missing
+        return path  # the function that opens it reports what is missing
     raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(entries)}")
 
 

@@ -34,7 +34,7 @@ class Dialect:
     names: list[str]
     begin: int  # line of the first row
     units: list[str]  # below the names, "" where there are none
-    mixed: bool = False  # points and commas both stand in numbers
+    mixed: bool = False  # points and commas both occur in numbers
 
 
 def decoded(head: bytes) -> Iterator[tuple[str, str]]:

@@ -105,7 +105,7 @@ def _kind_of_text(head: bytes) -> Kind:
     even, odd = (head[first:200:2].strip(b"\0") for first in (0, 1))
     if len(head) > 16 and bool(even) != bool(odd):  # zeros in every other place, not in all
         return Kind.UTF16
-    if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
+    if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape occur in names
         return Kind.UNKNOWN
     if start.startswith(b"<"):
         return Kind.XML

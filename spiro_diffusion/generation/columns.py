@@ -53,7 +53,7 @@ def indices_table(found: Indices | pd.DataFrame, age: Any = None, height: Any = 
 
     With age (years), height (cm) and sex (1 or 2), one each or (n,), also GLI Global z-scores: fev1_z, fvc_z, ratio_z.
     """
-    with np.errstate(invalid="ignore"):  # what is breathed in has no ratio and no z-score: NaN
+    with np.errstate(invalid="ignore"):  # inspired volumes have no ratio and no z-score: NaN
         table = pd.DataFrame({column.name: np.asarray(column.compute(found)) for column in COLUMNS})
         if age is not None:
             for name in Z_SCORES:

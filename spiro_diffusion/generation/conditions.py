@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
-Given = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
+Given = str | float | tuple[str | float | None, str | float | None]  # a known value as given by the user
 
 
 DRUG = "two puffs, at least ten minutes"  # of albuterol, as NHANES 2011-2012 gave it

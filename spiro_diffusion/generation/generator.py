@@ -72,7 +72,7 @@ class Generator:
         Raises SpiroError if one is missing or damaged, or the diffusion was trained on the latents of another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
-        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is computed
+        autoencoder = load_vqvae(vqvae)  # reports a damaged file before its hash is computed
         if made_from["vqvae"] != artifacts.sha256(vqvae):
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
         return cls(autoencoder, model, made_from, runtime)
@@ -192,7 +192,7 @@ class Generator:
             rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
             noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
-            function = captured if n == request.batch else plain  # the rest of a batch does not come again
+            function = captured if n == request.batch else plain  # the rest of a batch is not drawn again
             return function(conditions[rows], features[rows], *noise)["flow"].cpu()
 
         return distributed.in_order(request.parts, draw, (N_SAMPLES,))

@@ -18,7 +18,7 @@ NAMES = ("weight", "bmi", "ethnicity", "cycle")  # keywords, options and columns
 WEIGHT_KG, BMI = (
     (10.0, 250.0),
     (10.0, 90.0),
-)  # kg, kg/m2: wider than anybody of NHANES 2011-2012
+)  # kg, kg/m2: wider than the range of NHANES 2011-2012
 WORDS = {
     **{str(code): code for code in ETHNICITIES},
     **{f"{code}.0": code for code in ETHNICITIES},

@@ -17,7 +17,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
 from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
-# SD, years and cm: no subject equals a participant, and the population is hardly wider
+# SD, years and cm: no subject equals a participant, and the population is only slightly wider
 JITTER = {"age": 0.5, "height": 1.0}
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]

@@ -18,7 +18,7 @@ from spiro_diffusion.generation.session_curves import Size, of_effort
 from spiro_diffusion.generation.subjects import Accepted
 
 AFTER = f"drawn after a bronchodilator: {DRUG}, as NHANES 2011-2012 gave albuterol"
-MOST_LISTED = 5  # people of whom a message says how many curves they have
+MOST_LISTED = 5  # people listed in a message with their number of curves
 
 
 def notes(people: pd.DataFrame) -> list[str]:

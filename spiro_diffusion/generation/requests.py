@@ -22,7 +22,7 @@ from spiro_diffusion.physiology.patterns import DEFINITIONS, Label
 
 WORDS = (*NAMES, "pattern", "effort")  # keywords
 COLUMNS = {**{f"known_{name}": name for name in NAMES}, "pattern": "pattern", "effort": "effort"}  # and keyword
-MOST_LISTED = 5  # rows whose reason is said; of the others it says how many
+MOST_LISTED = 5  # rows listed with their reason; the others are counted
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": (0, 3, 100), "feet": (3, 8, 30.48), "inches": (8, 90, 2.54), "millimetres": (600, 2300, 0.1)}
 # from, to, and centimetres of one: heights that do not occur, or not at that age and sex
-FAR = 0.8  # of the lowest usual height: who is smaller and of a usual height in inches was given in inches
+FAR = 0.8  # of the lowest usual height: a smaller one that is usual in inches was given in inches
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
 
-Invalid = dict[int, tuple[str, str]]  # by a row's number from 0: what a cell says, what was expected
+Invalid = dict[int, tuple[str, str]]  # by row from 0: the content of a cell, and what was expected
 
 
 class Accepted(NamedTuple):
@@ -37,7 +37,7 @@ class Accepted(NamedTuple):
 
     table: pd.DataFrame  # as `conditioned` makes it
     given: pd.DataFrame  # their rows as they were given, but for the conditions drawn for
-    warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
+    warnings: list[str]  # on rows left out, and on subjects rare in the training data
     rows: list[int]  # of the table as it was given, from 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from spiro_diffusion.core.errors import SpiroError
 
-SHIPPED = "simulated"  # the only source whose weights are given away: those of others may not be ours to give
+SHIPPED = "simulated"  # the only source whose weights may be distributed: those of other data may be restricted
 NAME = "CC-BY-4.0"
 TERMS = f"""The weights in this folder were trained by spiro-diffusion, on simulated people alone.
 

@@ -14,7 +14,7 @@ class Corrections(NamedTuple):
 
     alone: Calibration  # of an effort of which nothing else is known
     given: Calibration  # of one beside other efforts of the person
-    limits: Limits  # of what is like the training
+    limits: Limits  # for efforts similar to the training efforts
     axes: NDArray[np.float64]  # (f, f) on which that is measured, see `dissimilarity`; (0, 0) where it is not
 
     @classmethod

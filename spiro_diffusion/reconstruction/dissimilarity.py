@@ -28,7 +28,7 @@ from spiro_diffusion.reconstruction.calibration import (
 Floats = NDArray[np.float64]
 
 USUAL_SHARE = 0.99  # of people whose efforts count as like those of the training
-MOST_UNLIKE = 0.1  # of people, by whom the wider intervals are measured
+MOST_UNLIKE = 0.1  # of people, on whom the wider intervals are measured
 RIDGE = 0.01  # of the variance of a standardised feature
 FARTHEST = 20.0  # SDs: larger values are clipped
 

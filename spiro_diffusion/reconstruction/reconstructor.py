@@ -26,7 +26,7 @@ from spiro_diffusion.reconstruction.segments import Floats, Places, Segment, Str
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 if TYPE_CHECKING:
-    from spiro_diffusion.models.mixtures import Mixtures  # loads SciPy, which who draws curves does without
+    from spiro_diffusion.models.mixtures import Mixtures  # loads SciPy, which drawing curves does not need
 
 ZERO_EDGE = time_grid.LEAD_SAMPLES  # edge of the grid at time zero
 JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0.02 L/s

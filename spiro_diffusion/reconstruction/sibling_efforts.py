@@ -20,7 +20,7 @@ from spiro_diffusion.reconstruction.segments import LEAST_L, Floats, Places
 GIVEN_SHARE = 0.5  # share of the examples that are shown other efforts, where there are any
 COMPARED = 5  # numbers beside those of the segment
 NONE = -1  # in a table of rows: no such effort
-PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given, and is not used
+PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: a placeholder where no effort is given; not used
 
 
 class Others(NamedTuple):

@@ -22,8 +22,8 @@ class _Cut(NamedTuple):
     """n efforts cut at one time."""
 
     at: float  # s after time zero
-    seen: Floats  # (n, f), what is seen of each
-    others: Floats  # (n, g), what the best other effort of the person says
+    seen: Floats  # (n, f), features of the measured part
+    others: Floats  # (n, g), features of the best other effort of the person
     has_others: NDArray[np.bool_]
     true: Floats  # (n,), the first number of the tail that came
     person: NDArray

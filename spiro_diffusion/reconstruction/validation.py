@@ -35,7 +35,7 @@ class Recorded(NamedTuple):
     people: pd.DataFrame  # n rows as `subjects.conditioned` makes them
     signals: NDArray[np.float32]  # (n, bins) L/s
     end_s: Floats  # (n,) s after time zero, at which the record ends
-    notes: list[str]  # what was read, and who was left out
+    notes: list[str]  # remarks on the reading, and on people left out
 
     def some(self, rows: NDArray) -> "Recorded":
         """Those of some people."""

@@ -15,7 +15,7 @@ from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.plotting.style import ALERT, GENERATED, REAL, SOFT, ZERO
 from spiro_diffusion.reporting.sources import Source
 
-PLOTTED_S = 12.0  # of a curve: later volume hardly changes
+PLOTTED_S = 12.0  # of a curve: volume changes little after that
 PEOPLE = {"male": "men and boys", "female": "women and girls"}
 AXES = {"age": "age (years)", "height": "height (cm)"}
 

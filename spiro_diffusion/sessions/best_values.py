@@ -18,7 +18,7 @@ Equations = Literal["gli_global", "gli_2012"]  # for FEV1, FVC and FEV1/FVC
 EQUATIONS: tuple[Equations, ...] = ("gli_global", "gli_2012")
 CONVENTIONS: tuple[Convention, ...] = ("ats_ers_2019", "nhanes")
 INDICES = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
-SMALL = "fev075"  # stands beside FEV1 up to six years
+SMALL = "fev075"  # reported with FEV1 up to six years
 FEWEST = 2  # blows that can repeat each other
 
 

@@ -15,7 +15,7 @@ from spiro_diffusion.sessions.records import ADULT_AGE, Person, Phase, Session
 from spiro_diffusion.sessions.sentences import Language, Statement, worded
 
 Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
-PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences say them
+PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, in the words of the sentences
     "normal": "normal",
     "obstruction": "obstruction",
     "possible-restriction": "restriction",
@@ -26,7 +26,7 @@ PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences sa
 Severity = Literal["none", "mild", "moderate", "severe"]
 Edition = Literal["2022", "2005"]
 Withheld = Literal["no fev1", "no fvc", "short fvc", "no reference"]
-MILD_TO, MODERATE_TO = -2.5, -4.0  # z; beyond lies severe
+MILD_TO, MODERATE_TO = -2.5, -4.0  # z-scores; severe beyond the last
 LOW_GRADES = ("D", "E", "F", "U")
 RESPONSE_2022 = 10.0  # % of predicted, more than it
 RESPONSE_2005_PERCENT, RESPONSE_2005_L = 12.0, 0.200  # of before, and L; as much at least

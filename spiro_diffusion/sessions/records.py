@@ -30,7 +30,7 @@ class Person(NamedTuple):
     height: float  # cm
     sex: Sex
     group: Group | None = None
-    name: str = ""  # as the page shall call them
+    name: str = ""  # the name on the report
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Previous(NamedTuple):
 
     fev1: float  # L
     age: float  # years
-    height: float | None = None  # cm; needed of who is below ADULT_AGE now
+    height: float | None = None  # cm; needed for a person below ADULT_AGE
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _MODIFIERS = """expiratory expired exp forced air rate exspiratorischer exspirat
 expiratorio in en the of no nr number id name column elapsed"""
 MODIFIERS = frozenset(_MODIFIERS.split())
 CONDITIONS = ("btps", "atps")
-# Of a column that was calculated, not blown: it is no blow.
+# Of a calculated column, such as a predicted curve: it is no blow.
 _CALCULATED = """predicted pred reference ref soll sollwert norm normal lln uln theoretical théorique teórico teorico
 previsto verwacht должное 预计 预测 預計 予測 예측"""
 NOT_MEASURED = frozenset(_CALCULATED.split())

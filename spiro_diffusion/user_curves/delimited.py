@@ -261,7 +261,7 @@ def _blows_of_series(
     assert value is not None  # a series has one of them
     quantity: Quantity = "flow" if series.flow is not None else "volume"
     used = rows[[series.time, value]]
-    if series.label:  # columns of their own end where their blow ends
+    if series.label:  # separate columns end where their blow ends
         last = np.flatnonzero(rows[value].notna().to_numpy())
         used, group = used.iloc[: last[-1] + 1 if len(last) else 0], group[: last[-1] + 1 if len(last) else 0]
     time = numbers(used[series.time], names[series.time], where) * (columns[series.time].unit or 1.0)

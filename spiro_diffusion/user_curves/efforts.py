@@ -47,7 +47,7 @@ class RawBlow:
     values: NDArray[np.float64]  # (n,) L/s, each the mean from its time to the next; or L
     period: float | None = None  # s between samples
     times: NDArray[np.float64] | None = None  # (n,) s, where the file gives times instead
-    btps: float | None = 1.0  # factor that brings the values to BTPS; None where the file does not say
+    btps: float | None = 1.0  # factor that brings the values to BTPS; None if the file does not state it
     volume: NDArray[np.float64] | None = None  # (n,) L beside flow, which has to agree with it
     column: str = ""  # what the file calls the values
 
@@ -264,7 +264,7 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
         if abs(rate * period - 1) > 0.02:
             break
         off = times - np.arange(len(times)) / rate
-        steps = 10**decimals / rate  # where they are whole, nothing was rounded: what is off is a lost sample
+        steps = 10**decimals / rate  # if whole, no time was rounded: a deviation is a lost sample
         if np.ptp(off) <= (SAME_PERIOD_S if steps >= 1 and steps % 1 == 0 else 10.0**-decimals * (1 + 1e-6)):
             return rate
     return None

@@ -11,7 +11,7 @@ from spiro_diffusion.user_curves.efforts import RawBlow
 AGREES = 0.015  # relative: values read so have to give the FVC
 LEAST_DIFFERENCE = 0.01  # relative: readings that differ by less cannot be distinguished
 
-Reading = TypeVar("Reading")  # what the user is asked for: a factor to BTPS, a period
+Reading = TypeVar("Reading")  # the quantity requested from the user: a factor to BTPS, a period
 
 
 def expired(flow: NDArray, period: float) -> float:

@@ -17,7 +17,7 @@ from spiro_diffusion.user_curves.efforts import UserCurves
 from spiro_diffusion.user_curves.reader import read
 
 TABLE = "people.csv"
-NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which says whose curves are whose
+NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which names the person of the curves
 MOST_HEAD = 4096  # bytes of a line of names
 MOST_BYTES = 256 << 20  # that a compressed file may hold
 
