@@ -42,11 +42,11 @@ def main() -> None:
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.configure(runtime.RuntimeParams(threads=1)))
     table = pd.read_parquet(options.data / "curves.parquet")
     people = table[table["best"] & table[[*JUDGED]].gt(0).all(axis=1)].reset_index(drop=True)
-    asked = people[[*conditioning.USUAL]]
+    requested = people[[*conditioning.USUAL]]
 
     def logs(cycle: str | None) -> dict[str, NDArray[np.float64]]:
         """Mean over the draws (people,) of the logarithm of each index."""
-        of_cycle = asked if cycle is None else asked.assign(cycle=cycle)
+        of_cycle = requested if cycle is None else requested.assign(cycle=cycle)
         flow = generator.sample(of_cycle, options.draws, SEED, progress=False)
         found = time_grid.indices_of_signals(flow.reshape(-1, flow.shape[-1]))
         values = {name: getattr(found, name).reshape(len(people), -1) for name in JUDGED}

@@ -123,8 +123,11 @@ def main() -> None:
     for label, made_requests, key in (("by pattern", by_pattern, "pattern"), ("by range of FEV1", by_range, "fev1")):
         began = time.perf_counter()
         found = joined(drawn(generator, people.iloc[first["row"]].reset_index(drop=True), made_requests, 4))
-        asked = pd.Series([str(one.get(key)) for one in made_requests]).value_counts()
-        print(f"{label}: {', '.join(f'{k} {v}' for k, v in asked.items())}; found {len(found)} of {len(made_requests)}")
+        requested = pd.Series([str(one.get(key)) for one in made_requests]).value_counts()
+        print(
+            f"{label}: {', '.join(f'{k} {v}' for k, v in requested.items())}; "
+            f"found {len(found)} of {len(made_requests)}"
+        )
         print(f"  {time.perf_counter() - began:.0f} s", flush=True)
         print("\n".join(compare(free[1], found)), flush=True)
 

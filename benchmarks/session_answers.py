@@ -46,11 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args()
-    drawer = Drawer(SpiroGenerator.from_checkpoint(asked.models))
+    options = parser.parse_args()
+    drawer = Drawer(SpiroGenerator.from_checkpoint(options.models))
     for name, change in REQUESTS.items():
         taken = []
-        for seed in range(asked.times + 1):
+        for seed in range(options.times + 1):
             try:
                 taken.append(answer(drawer, FIRST | change | {"seed": seed}))
             except SpiroError as error:

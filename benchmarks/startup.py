@@ -52,18 +52,18 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--most", type=float, help="s, the longest median of `spiro generate`")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     failed = []
     print("| command | median, s | least, s | loads PyTorch |\n| --- | ---: | ---: | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for name, arguments in commands(asked.models, Path(folder)).items():
-            times = [seconds(arguments) for _ in range(asked.runs)]
+        for name, arguments in commands(options.models, Path(folder)).items():
+            times = [seconds(arguments) for _ in range(options.runs)]
             torch = loads_torch(arguments)
             median = statistics.median(times)
             print(f"| `{name}` | {median:.2f} | {min(times):.2f} | {'yes' if torch else 'no'} |")
             if torch and name in LIGHT:
                 failed.append(f"{name} loads PyTorch")
-            if asked.most and name == "spiro generate" and median > asked.most:
+            if options.most and name == "spiro generate" and median > options.most:
                 failed.append(f"{name} takes {median:.2f} s")
     if failed:
         sys.exit("; ".join(failed))

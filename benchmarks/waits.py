@@ -68,12 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3, help="of each way")
     parser.add_argument("--beside", type=int, nargs="+", default=[0, 1], help="busy processes")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print("| busy processes beside it | threads wait | epoch, s | step, s | load |\n| --- | --- | ---: | ---: | ---: |")
-    for beside in asked.beside:
+    for beside in options.beside:
         load = os.getloadavg()[0]
         with busy(beside):
-            turns = [{name: epoch(way) for name, way in WAYS.items()} for _ in range(asked.epochs)]
+            turns = [{name: epoch(way) for name, way in WAYS.items()} for _ in range(options.epochs)]
         for name in WAYS:
             whole, step = (min(turn[name][i] for turn in turns) for i in (0, 1))
             print(f"| {beside} | {name} | {whole:.1f} | {step:.3f} | {load:.1f} |", flush=True)

@@ -88,7 +88,7 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         ({}, "no column age, height, sex"),
         ({"people": MAN, "age": 45}, "not both"),
@@ -101,9 +101,9 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
         ({"people": MAN | {"draw": 3}}, "'draw' is a name of the output"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, asked: dict, message: str) -> None:
+def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, requested: dict, message: str) -> None:
     with pytest.raises(SpiroError, match=message):
-        generator.generate(**asked)
+        generator.generate(**requested)
 
 
 def test_the_data_alone_raw_and_on_the_grid(data: Path) -> None:

@@ -151,11 +151,11 @@ def test_the_table_has_the_users_columns_only_with_a_curve_of_theirs(drawer: Dra
 
 
 def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
-    asked = Request.checked(**CONTROLS)
-    assert drawer(asked).curves is drawer(Request.checked(**CONTROLS)).curves
+    requested = Request.checked(**CONTROLS)
+    assert drawer(requested).curves is drawer(Request.checked(**CONTROLS)).curves
     other = drawer(Request.checked(**CONTROLS | {"seed": 4}))
-    assert not np.array_equal(other.curves.signals, drawer(asked).curves.signals)
-    assert asked.name == "male_45y_175cm_best_seed3"
+    assert not np.array_equal(other.curves.signals, drawer(requested).curves.signals)
+    assert requested.name == "male_45y_175cm_best_seed3"
 
 
 @pytest.mark.parametrize(
@@ -344,9 +344,9 @@ def test_what_holds_no_curves_is_refused_by_name(content: str, message: str) -> 
 def test_a_file_that_does_not_say_btps_asks_for_it_on_the_page(drawer: Drawer) -> None:
     assert '"id": "generate-btps"' in words(page.make(drawer))
     sent = {"contents": upload(held_files.uk_biobank()), "name": "blow.txt"}
-    nothing, *_, (asked,) = uploads.read(sent, None)
+    nothing, *_, (request,) = uploads.read(sent, None)
     assert nothing is None
-    assert "on the page: factor to BTPS" in str(asked.children)
+    assert "on the page: factor to BTPS" in str(request.children)
     volumes = []
     for factor in (1, 1.1):
         stored, *_ = uploads.read(sent, factor)

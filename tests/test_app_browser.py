@@ -29,9 +29,9 @@ class Noting(Drawer):
         super().__init__(generator)
         self.asked: list[Request] = []
 
-    def __call__(self, asked: Request) -> Drawn:
-        self.asked.append(asked)
-        return super().__call__(asked)
+    def __call__(self, requested: Request) -> Drawn:
+        self.asked.append(requested)
+        return super().__call__(requested)
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +90,17 @@ def test_each_control_asks_for_what_it_says(page: Any, drawer: Noting) -> None:
     assert page.locator("#generate-subject").inner_text() == "32 curves: male, 45 y, 175 cm"
     lln = cell(page, "FVC", 2)
 
-    asked = FIRST
+    requested = FIRST
 
     def asks(**change: Any) -> None:
         """The page soon asks for what it asked for before, with a change."""
-        nonlocal asked
-        asked = replace(asked, **change)
+        nonlocal requested
+        requested = replace(requested, **change)
         for _ in range(100):
-            if drawer.asked[-1] == asked:
+            if drawer.asked[-1] == requested:
                 break
             page.wait_for_timeout(50)
-        assert drawer.asked[-1] == asked
+        assert drawer.asked[-1] == requested
 
     names = {"age": "Age (years)", "height": "Height (cm)", "n": "Number of curves", "guidance": "Guidance"}
     for name, value in (("age", 60), ("height", 180), ("n", 16), ("guidance", 2.0)):
@@ -266,7 +266,7 @@ def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: A
     ]
     assert panel.locator("table").count() == page.locator("img[src=x]").count() == 0
     trusts("0:0.4")
-    panel.get_by_text("Part of the effort is not trusted, as asked").wait_for()
+    panel.get_by_text("Part of the effort is not trusted, as requested").wait_for()
     assert panel.locator(".alert").count() == panel.locator(".note").count() == 0
     panel.get_by_role("button", name="Remove").click()
     panel.get_by_text("Choose a file with").wait_for()

@@ -63,9 +63,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Drawn]:
     flow = np.zeros(512, np.float32)
     flow[40:300] = np.linspace(8, 0.05, 260)
 
-    def blows(_: object, asked: pd.DataFrame, __: int, ___: object = None) -> Drawn:
-        table = asked.assign(grade="A", best=asked["place"] == 1, fev1=3.0, fvc=4.0, pef=8.0, fef2575=3.0)
-        return Drawn(table, np.tile(flow, (len(asked), 1)))
+    def blows(_: object, requested: pd.DataFrame, __: int, ___: object = None) -> Drawn:
+        table = requested.assign(grade="A", best=requested["place"] == 1, fev1=3.0, fvc=4.0, pef=8.0, fef2575=3.0)
+        return Drawn(table, np.tile(flow, (len(requested), 1)))
 
     monkeypatch.setattr(populations, "draw_sessions", blows)
     return blows
@@ -126,11 +126,11 @@ def test_a_retest_is_of_the_same_lung(generator: SpiroGenerator, data: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(populations, "draw_sessions", noted)
         (visits,) = populations.draw_visits(generator._generator, curves, 10, 2, seed=3)
-    (nothing, first), (asked, second), _ = calls
+    (nothing, first), (requested, second), _ = calls
     assert nothing is None
-    apart = np.abs(np.log(asked / first))[:, [0, 1]]
+    apart = np.abs(np.log(requested / first))[:, [0, 1]]
     assert 0 < apart.max() < 0.25
-    np.testing.assert_allclose(second[:, :2].max(0), asked[:, :2].max(0), rtol=0.2)
+    np.testing.assert_allclose(second[:, :2].max(0), requested[:, :2].max(0), rtol=0.2)
     assert visits.table["session"].max() == 3
 
 

@@ -81,8 +81,8 @@ def test_no_page_shows_a_line_that_should_have_been_replaced(site: Path) -> None
 
 def test_the_search_works_from_the_disk(site: Path) -> None:
     with browser() as started, started.new_context() as context, context.new_page() as page:
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
         page.goto((site / "examples" / "generate_a_population.html").as_uri())
         page.click("input.md-search__input")
         page.keyboard.type("codebook")
@@ -91,7 +91,7 @@ def test_the_search_works_from_the_disk(site: Path) -> None:
         assert (found.get_attribute("href") or "").startswith("file://")
         found.click()
         page.wait_for_url(re.compile(r"^file://(?!.*generate_a_population)"))
-        assert {address.split(":")[0] for address in asked} <= {"file", "about", "blob", "data"}
+        assert {address.split(":")[0] for address in requested} <= {"file", "about", "blob", "data"}
 
 
 def test_every_file_that_a_page_names_is_there() -> None:

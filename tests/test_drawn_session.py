@@ -115,18 +115,18 @@ def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> 
 
 
 def test_what_is_asked_of_the_patient_reaches_the_generator(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+    requested: list[dict[str, Any]] = []
     draw = SpiroGenerator.sessions
 
     def noted(self: SpiroGenerator, **output: Any) -> Curves:
-        asked.append(output)
+        requested.append(output)
         names = ("age", "height", "sex", "seed", "n", "efforts", "after", "tell")
         return draw(self, **{name: output[name] for name in names})
 
     monkeypatch.setattr(SpiroGenerator, "sessions", noted)
     sent = CONTROLS | {"before": 3, "after": 2, "pattern": "gold-2", "spoiled": "cough", "fev1": " 60%:70% ", "pef": ""}
     drawer(Request.checked(**sent))
-    (output,) = asked
+    (output,) = requested
     assert (output["efforts"], output["after"], output["n"]) == (3, 2, 1)
     assert (output["pattern"], output["effort"], output["fev1"]) == ("gold-2", "cough", "60%:70%")
     assert "pef" not in output

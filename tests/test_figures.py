@@ -287,13 +287,13 @@ def test_with_several_efforts_a_person_the_balls_are_those_of_scikit_learn_witho
         for side in sides
     )
 
-    def inside(points: np.ndarray, person: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def inside(points: np.ndarray, person: np.ndarray, requested: np.ndarray) -> np.ndarray:
         """Which points (n, 1) have which of those asked (m) in their ball: (n, m)."""
         radius = np.empty(len(points))
         for others, members in LeaveOneGroupOut().split(points, groups=person):
             search = NearestNeighbors(n_neighbors=two_sample.NEIGHBOURS).fit(points[others])
             radius[members] = search.kneighbors(points[members])[0][:, -1]
-        return np.linalg.norm(points[:, None] - asked, axis=2) <= radius[:, None]
+        return np.linalg.norm(points[:, None] - requested, axis=2) <= radius[:, None]
 
     of_real, of_new = inside(real, sides[0].person, new), inside(new, sides[1].person, real)
     truth = {

@@ -131,8 +131,8 @@ def test_dropout_and_jitter_touch_what_they_should() -> None:
     )
     seldom = 1 - 0.9 * 0.5 * 2 / 3  # of weight, ethnicity and cycle, which few say
     for name, share in hidden.items():
-        asked = name in ("grade", "test_type", "best")
-        expected = 0.28 if asked else seldom if name in ("weight", "ethnicity", "cycle") else 0.1
+        requested = name in ("grade", "test_type", "best")
+        expected = 0.28 if requested else seldom if name in ("weight", "ethnicity", "cycle") else 0.1
         assert share == pytest.approx(expected, abs=0.02), name
     together = torch.isnan(drawn[:, [conditioning.NAMES.index(n) for n in ("weight", "ethnicity", "cycle")]])
     assert together.all(1).float().mean().item() == pytest.approx(0.1 + 0.9 * (0.5 + 0.5 / 27), abs=0.02)

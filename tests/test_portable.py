@@ -105,9 +105,9 @@ def differing(one: dict[Path, bytes], other: dict[Path, bytes]) -> list[str]:
 
 def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
     """No digit that the processor decides reaches a file."""
-    asked = ["--set", "download.participants=60", "--last", "resample"]
+    requested = ["--set", "download.participants=60", "--last", "resample"]
     limits: dict[str, dict[str, str]] = {"all": {}, "few": LIMITED}
-    made = [ran(tmp_path / name, asked, [], {portable.FAST: "1"} | limit) for name, limit in limits.items()]
+    made = [ran(tmp_path / name, requested, [], {portable.FAST: "1"} | limit) for name, limit in limits.items()]
     assert Path("data/signals_L512.npy") in made[0]
     assert differing(*made) == []
 
@@ -116,12 +116,12 @@ def test_a_stage_bound_to_one_core_makes_the_same_bytes(tmp_path: Path) -> None:
     """Two threads take turns on it: the sums are split as on two cores."""
     tiny = TINY["train_vqvae"] | {"epochs": 2, "warmup_epochs": 1, "validate_every": 1}
     changes = ["download.participants=60", *(f"train_vqvae.{key}={value}" for key, value in tiny.items())]
-    asked = [word for change in changes for word in ("--set", change)]
-    ran(tmp_path / "one", [*asked, "--last", "resample"], [], {})
+    requested = [word for change in changes for word in ("--set", change)]
+    ran(tmp_path / "one", [*requested, "--last", "resample"], [], {})
     shutil.copytree(tmp_path / "one", tmp_path / "all")
-    asked += ["--first", "train_vqvae", "--last", "train_vqvae"]
+    requested += ["--first", "train_vqvae", "--last", "train_vqvae"]
     cores: dict[str, list[str]] = {"one": ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))], "all": []}
-    made = [ran(tmp_path / name, asked, bound, {}) for name, bound in cores.items()]
+    made = [ran(tmp_path / name, requested, bound, {}) for name, bound in cores.items()]
     assert Path("models/vqvae.safetensors") in made[0]
     assert differing(*made) == []
 

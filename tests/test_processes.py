@@ -24,11 +24,11 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_judge_of_several_processes_gives_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     real = world.real(held_out=40, each=2, seed=3)
-    asked = {"floor": candidates.floor(real, 5, 0), "trip": candidates.round_trip(real, 0)}
+    requested = {"floor": candidates.floor(real, 5, 0), "trip": candidates.round_trip(real, 0)}
     options: dict[str, Any] = {"resamples": 100, "questions": {"trip": ("spread", "physics")}}
-    one = judge.judge_all(asked, real, **options)
+    one = judge.judge_all(requested, real, **options)
     monkeypatch.setattr(judge, "PROCESSES_FROM", 0)
-    several = judge.judge_all(asked, real, **options)
+    several = judge.judge_all(requested, real, **options)
     assert several == one
     assert set(one["trip"]) == {"spread", "physics"}
 

@@ -75,8 +75,8 @@ def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
     if torch.cuda.is_available():
         x = torch.ones(1, device="cuda")
         cases: tuple[tuple[Literal["off", "auto"], bool], ...] = (("off", False), ("auto", True))
-        for asked, usable in cases:
-            with configure(RuntimeParams(device="cuda", kernels=asked)).applied():
+        for requested, usable in cases:
+            with configure(RuntimeParams(device="cuda", kernels=requested)).applied():
                 assert kernels.usable(x) == usable
 
 
