@@ -44,9 +44,9 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def changed(known: dict[str, str], changes: list[str]) -> dict[str, str]:
+def changed(pinned: dict[str, str], changes: list[str]) -> dict[str, str]:
     """Pins with `NAME==VERSION` put in and `NAME-` taken out; ValueError where a change is neither."""
-    result = dict(known)
+    result = dict(pinned)
     for change in changes:
         if change.endswith("-"):
             del result[normal(change[:-1])]
@@ -57,8 +57,8 @@ def changed(known: dict[str, str], changes: list[str]) -> dict[str, str]:
 
 def main(changes: list[str]) -> None:
     """Both files."""
-    known = pins(LOCK.read_text()) | (pins(TORCH.read_text()) if TORCH.is_file() else {})
-    wanted = changed(known, changes)
+    pinned = pins(LOCK.read_text()) | (pins(TORCH.read_text()) if TORCH.is_file() else {})
+    wanted = changed(pinned, changes)
     TORCH.write_text(f"{HEAD[TORCH]}{APART}=={wanted.pop(APART)}\n")
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "pins.in", Path(folder) / "pins.lock"

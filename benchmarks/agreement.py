@@ -49,14 +49,18 @@ def unet_losses(compute: Runtime) -> np.ndarray:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     denoiser = Denoiser(UNet(NETWORK)).to(compute.device)
-    alike, own = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
-    clean = (alike + 0.1 * own).to(compute.device)  # what is alike is soon learned
-    known = torch.zeros((CURVES, len(CONDITIONS) + len(NAMES)), device=compute.device)
-    zeros = torch.zeros(known.shape[1], device=compute.device)
+    alike, distinct = (torch.randn((n, 64, NETWORK.channels), generator=generator) for n in (1, CURVES))
+    clean = (alike + 0.1 * distinct).to(compute.device)  # what is alike is soon learned
+    conditions = torch.zeros((CURVES, len(CONDITIONS) + len(NAMES)), device=compute.device)
+    zeros = torch.zeros(conditions.shape[1], device=compute.device)
     rows = torch.arange(CURVES, device=compute.device)
     weights = torch.ones(1, device=compute.device)
     task = DenoisingTask(
-        denoiser, Examples(clean, known, rows[:1], weights), Noise(), Augmentation(zeros, zeros, zeros.bool(), 0.1), 1
+        denoiser,
+        Examples(clean, conditions, rows[:1], weights),
+        Noise(),
+        Augmentation(zeros, zeros, zeros.bool(), 0.1),
+        1,
     )
     return _losses(training._Loop(task, RECIPE, rows, compute))
 

@@ -81,11 +81,11 @@ def main(folder: Path) -> None:
     names = {"RIDAGEYR": "age", "RIAGENDR": "sex", "RIDRETH3": "ethnicity", "BMXHT": "height", "BMXWT": "weight"}
     people = people.rename(columns=names)
     band = np.digitize(people["age"], AGE_BANDS) - 1
-    blown = people["SPXNFVC"].notna()
+    tested = people["SPXNFVC"].notna()
     content: dict[str, Any] = {
         "age_bands": np.array(AGE_BANDS),
         "age_band_shares": np.bincount(band) / len(people),
-        "blown_shares": np.bincount(band, blown) / np.bincount(band),
+        "blown_shares": np.bincount(band, tested) / np.bincount(band),
         "ethnicities": np.array(ETHNICITIES),
         "ethnicity_shares": people["ethnicity"].value_counts(normalize=True)[ETHNICITIES].to_numpy(),
         "spread_ages": np.array(SPREAD_AGES),
@@ -118,9 +118,9 @@ def main(folder: Path) -> None:
     }
     content["values"], scores = {}, {}
     for name, value in pd.DataFrame(values, index=people.index).items():
-        known = value.notna()
-        content["values"][name], e = fit(value[known], people[known], AGES, with_height=True)
-        scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (known.sum() + 1)), index=value.index[known])
+        defined = value.notna()
+        content["values"][name], e = fit(value[defined], people[defined], AGES, with_height=True)
+        scores[name] = pd.Series(norm.ppf(pd.Series(e).rank() / (defined.sum() + 1)), index=value.index[defined])
     bent = pd.DataFrame(scores)
     bow = bent["ratio"] ** 2 - 1
     content["bends"] = bent.mul(bow, axis=0).mean().to_numpy() / 2

@@ -40,7 +40,7 @@ class Stored:
         self.made_from: dict[str, Any] = {"data": "stored", "participants": 0, "curves": len(rows)}
         self.made_from |= {"age": [6.0, 79.0], "height": [100.0, 210.0]}
 
-    def session_facts(self, efforts: pd.DataFrame, seed: int, known: NDArray | None) -> Facts:
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known_best: NDArray | None) -> Facts:
         """Facts of stored efforts; what is known is not asked."""
         rng = np.random.default_rng(seed)
         logs = self.logs[rng.integers(len(self.logs), size=len(efforts))]
@@ -77,8 +77,16 @@ def main() -> None:
     print("| efforts | s | peak memory (MB) | GB |\n| --- | --- | --- | --- |", flush=True)
     for efforts in options.efforts:
         with tempfile.TemporaryDirectory() as folder:
-            own = ["--data", str(options.data), "--efforts", str(efforts), "--to", str(options.to or folder), "--one"]
-            subprocess.run([sys.executable, "-m", "benchmarks.cohort_growth", *own], check=True)
+            arguments = [
+                "--data",
+                str(options.data),
+                "--efforts",
+                str(efforts),
+                "--to",
+                str(options.to or folder),
+                "--one",
+            ]
+            subprocess.run([sys.executable, "-m", "benchmarks.cohort_growth", *arguments], check=True)
 
 
 if __name__ == "__main__":

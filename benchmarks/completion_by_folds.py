@@ -49,11 +49,13 @@ def main(loops: Path, participants: int, folder: Path, figures: Path | None) -> 
         "simulated people, facts without the judged fifth": [_gathered(models, efforts, fold, at_s) for at_s in CUTS_S],
         "the same, corrected by half of these people, judged on the other half": _corrected(models, efforts, fold),
         **_rivals(efforts, fold, folder),
-        "ridge regression of these people, each left out once": [loop_rivals.own_ridge(efforts, at) for at in CUTS_S],
+        "ridge regression of these people, each left out once": [
+            loop_rivals.ridge_of_cohort(efforts, at) for at in CUTS_S
+        ],
     }
     for words, cases in tables.items():
         print(f"{words}:")
-        _say(cases)
+        _print_figures(cases)
     if figures:
         found = {
             words: {"cuts": [_figures(*cut) for cut in zip(CUTS_S, c, strict=True)]} for words, c in tables.items()
@@ -67,26 +69,26 @@ def _corrected(models: list[Reconstructor], efforts: Recorded, fold: NDArray) ->
     cases = [validation.cases(model, efforts, DRAWS, 0) for model in models]
     for used, judged in _halves(len(fold)):
         # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
-        known = [
-            m.calibrated(calibration.fit([_of(case, used) for case in own]))
-            for m, own in zip(models, cases, strict=True)
+        corrected_models = [
+            m.calibrated(calibration.fit([_of(case, used) for case in of_model]))
+            for m, of_model in zip(models, cases, strict=True)
         ]
         for number, at_s in enumerate(CUTS_S):
-            corrected[number].append(_gathered(known, efforts.some(judged), fold[judged], at_s))
+            corrected[number].append(_gathered(corrected_models, efforts.some(judged), fold[judged], at_s))
     return [_joined(parts) for parts in corrected]
 
 
 def _rivals(efforts: Recorded, fold: NDArray, folder: Path) -> dict[str, list[Completed]]:
     """What rivals make of all efforts, each by those who learned from the simulated people of its fold."""
     names = range(fit_lung_shapes.FOLDS)
-    known = [loop_rivals.known(folder / str(one)) for one in names]
+    baseline_data = [loop_rivals.baseline_data(folder / str(one)) for one in names]
     found: dict[str, list[Completed]] = {name: [] for name in loop_rivals.LEARNED}
     for at_s in CUTS_S:
         by_fold = [np.flatnonzero(fold == one) for one in names]
-        parts = [loop_rivals.learned(known[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
+        parts = [loop_rivals.learned(baseline_data[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
         for name, cuts in found.items():
-            own = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
-            cuts.append(_joined(own))
+            by_fold_cases = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
+            cuts.append(_joined(by_fold_cases))
     return {f"{name.replace('_', ' ')}, of the same simulated people": cuts for name, cuts in found.items()}
 
 
@@ -145,18 +147,18 @@ def _figures(at_s: float, found: Completed) -> dict[str, float]:
     return {"cut_s": at_s, **{name: round(float(value), 4) for name, value in validation.figures(found).items()}}
 
 
-def _say(cases: list[Completed]) -> None:
+def _print_figures(cases: list[Completed]) -> None:
     for at_s, found in zip(CUTS_S, cases, strict=True):
-        own = validation.figures(found)
+        total = validation.figures(found)
         errors = np.abs(np.median(found.drawn, axis=1) - found.recorded)
         rng = np.random.default_rng(0)
         medians = [np.median(rng.choice(errors, len(errors))) for _ in range(1000)]
         low, high = 1000 * np.quantile(medians, [0.025, 0.975])
         print(
-            f"{at_s:g} s: {own['efforts']} efforts; error {own['error_ml']:.0f} mL ({low:.0f} to {high:.0f}), bias "
-            f"{own['bias_ml']:+.0f}; 90 % holds {100 * own['holds']:.0f} % ({100 * own['holds_from']:.0f} to "
-            f"{100 * own['holds_to']:.0f}); width {own['width_ml']:.0f}, "
-            f"interval score {own['interval_score_ml']:.0f} mL",
+            f"{at_s:g} s: {total['efforts']} efforts; error {total['error_ml']:.0f} mL ({low:.0f} to {high:.0f}), bias "
+            f"{total['bias_ml']:+.0f}; 90 % holds {100 * total['holds']:.0f} % ({100 * total['holds_from']:.0f} to "
+            f"{100 * total['holds_to']:.0f}); width {total['width_ml']:.0f}, "
+            f"interval score {total['interval_score_ml']:.0f} mL",
             flush=True,
         )
 

@@ -42,12 +42,12 @@ def main() -> None:
     generator = Generator.from_checkpoints(vqvae, cldm, runtime.configure(runtime.RuntimeParams(threads=1)))
     table = pd.read_parquet(options.data / "curves.parquet")
     people = table[table["best"] & table[[*JUDGED]].gt(0).all(axis=1)].reset_index(drop=True)
-    asked = people[[*conditioning.USUAL]]
+    requested = people[[*conditioning.USUAL]]
 
     def logs(cycle: str | None) -> dict[str, NDArray[np.float64]]:
         """Mean over the draws (people,) of the logarithm of each index."""
-        told = asked if cycle is None else asked.assign(cycle=cycle)
-        flow = generator.sample(told, options.draws, SEED, progress=False)
+        of_cycle = requested if cycle is None else requested.assign(cycle=cycle)
+        flow = generator.sample(of_cycle, options.draws, SEED, progress=False)
         found = time_grid.indices_of_signals(flow.reshape(-1, flow.shape[-1]))
         values = {name: getattr(found, name).reshape(len(people), -1) for name in JUDGED}
         return {name: np.nanmean(np.log(np.where(one > 0, one, np.nan)), axis=1) for name, one in values.items()}
@@ -60,8 +60,8 @@ def main() -> None:
         rows = (people["cycle"] == cycle).to_numpy()
         for name in JUDGED:
             real = np.log(people[name].to_numpy(float))
-            own, mixed = drawn[cycle][name] - real, drawn[None][name] - real
-            cells = [mean(own[rows & train]), mean(own[rows & ~train]), mean(mixed[rows])]
+            of_cycle, mixed = drawn[cycle][name] - real, drawn[None][name] - real
+            cells = [mean(of_cycle[rows & train]), mean(of_cycle[rows & ~train]), mean(mixed[rows])]
             many = f"{(rows & train).sum()} + {(rows & ~train).sum()}"
             print(f"| {cycle} | {many} | {name} | {people[name][rows].mean():.2f} | {' | '.join(cells)} |")
     for first, second in (("E", "G"), ("F", "G")):

@@ -86,17 +86,17 @@ class Lessons(NamedTuple):
 def lessons(folder: Path, cldm: CLDM, params: Params, compute: Runtime) -> Lessons:
     """Curves of a run as its diffusion was trained on them (`pipeline.train_cldm`)."""
     table = read_table(folder / "data" / "curves.parquet")
-    held = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS), half=True))
+    latents = torch.from_numpy(load_rows(folder / "data" / "latents.npy", len(table), (TOKENS, CHANNELS), half=True))
     logs = effort_facts.read(table)
     determined = np.isfinite(logs).all(axis=1)
     taught = (rows_of_part(table, "train"), rows_of_part(table, "choosing"))
     train, choosing = (torch.from_numpy(rows[determined[rows]]) for rows in taught)
-    clean = [cldm.standardise(held[part].float().to(compute.device)) for part in batches(len(table), STANDARDISED)]
-    told = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
-    known = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), told], dim=1)
+    clean = [cldm.standardise(latents[part].float().to(compute.device)) for part in batches(len(table), STANDARDISED)]
+    fact_conditions = cldm.facts.as_conditions(torch.from_numpy(logs).float().to(compute.device))
+    conditions = torch.cat([torch.from_numpy(conditioning.encode(table)).to(compute.device), fact_conditions], dim=1)
     change = params.augmentation(len(effort_facts.NAMES)).to(compute.device)
     weights = loop.equal_people(table["seqn"].to_numpy()[choosing.numpy()]).to(compute.device)
-    examples = Examples(torch.cat(clean), known, choosing.to(compute.device), weights)
+    examples = Examples(torch.cat(clean), conditions, choosing.to(compute.device), weights)
     return Lessons(examples, change, train.to(compute.device))
 
 
@@ -127,8 +127,8 @@ def judged(way: Way, real: Real, draws: int, resamples: int, seed: int) -> dict[
     def sampler(people: pd.DataFrame, n: int, at_seed: int) -> np.ndarray:
         return way.generator.sample(people, n, at_seed, sampler=way.sampler, steps=way.steps, progress=False)
 
-    candidate = Candidate(*measured.draw(sampler, real.held.people, draws, seed, way.name, 0))
-    return _figures(candidate, real, resamples, seed, way.name) | {"curves/s": _speed(way, real.held.people)}
+    candidate = Candidate(*measured.draw(sampler, real.held_out.people, draws, seed, way.name, 0))
+    return _figures(candidate, real, resamples, seed, way.name) | {"curves/s": _speed(way, real.held_out.people)}
 
 
 def _figures(candidate: Candidate, real: Real, resamples: int, seed: int, name: str) -> dict[str, Any]:
@@ -204,32 +204,36 @@ def compared(options: argparse.Namespace) -> None:
         seed=seed,
     )
     files = {name: folder / "models" / f"{name}.safetensors" for name in ("vqvae", "cldm")}
-    own = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
-    if own.cldm.config.sampling.sampler == "euler":
+    teacher = Generator.from_checkpoints(files["vqvae"], files["cldm"], compute)
+    if teacher.cldm.config.sampling.sampler == "euler":
         raise SpiroError(f"{files['cldm']}: is a student; train with student_epochs=0 and 12 steps")
-    learned = lessons(folder, own.cldm, params, compute)
+    learned = lessons(folder, teacher.cldm, params, compute)
     run = loop.fingerprint(recipe, [files["cldm"]], Path(__file__))
-    ways = [Way(f"trained, {steps} levels", own, "dpmpp_2m", steps) for steps in options.teacher]
+    ways = [Way(f"trained, {steps} levels", teacher, "dpmpp_2m", steps) for steps in options.teacher]
     seconds = {}
     for jumps in options.evaluations:
         began = time.monotonic()
-        student = distilled(own.cldm, jumps, learned, recipe, run, compute)
+        student = distilled(teacher.cldm, jumps, learned, recipe, run, compute)
         seconds[jumps] = round(time.monotonic() - began, 1)
-        ways.append(Way(f"student, {jumps}", Generator(own.vqvae, student, own.made_from, compute), "euler", jumps))
+        ways.append(
+            Way(f"student, {jumps}", Generator(teacher.vqvae, student, teacher.made_from, compute), "euler", jumps)
+        )
         if jumps > 1:  # what its levels alone are worth
-            plain = copy.deepcopy(own.cldm)
+            plain = copy.deepcopy(teacher.cldm)
             plain.config = student.config
             name = f"trained, the student's {jumps} levels"
-            ways.append(Way(name, Generator(own.vqvae, plain, own.made_from, compute), "dpmpp_2m", jumps))
+            ways.append(Way(name, Generator(teacher.vqvae, plain, teacher.made_from, compute), "dpmpp_2m", jumps))
     del learned
 
-    held = folder / "data"
-    real = data.load_real(held / "signals_L512.npy", held / "curves.parquet", held / "repaired", "reporting", seed)
+    inputs = folder / "data"
+    real = data.load_real(
+        inputs / "signals_L512.npy", inputs / "curves.parquet", inputs / "repaired", "reporting", seed
+    )
     rows = [_figures(candidates.floor(real, options.draws, seed), real, options.resamples, seed, "floor")]
     for way in ways:
         rows.append(judged(way, real, options.draws, options.resamples, seed))
         print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
-    judges = {"participants": int(real.held.people["seqn"].nunique()), "curves": len(real.held.people)}
+    judges = {"participants": int(real.held_out.people["seqn"].nunique()), "curves": len(real.held_out.people)}
     device = torch.cuda.get_device_name() if compute.device.type == "cuda" else "cpu"
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("out", "folder")}
     artifacts.write_json(

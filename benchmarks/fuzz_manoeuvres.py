@@ -66,19 +66,19 @@ def record(rng: Rng, period: float) -> NDArray[np.float64]:
 def check(flow: NDArray[np.float64], period: float) -> None:
     """Raises AssertionError where an index is outside what the record can hold."""
     for found in manoeuvre.forced_expirations(flow, period):
-        i, held = found.indices, np.abs(np.diff(np.cumsum(np.concatenate([[0], flow])))).sum() * period
+        i, moved = found.indices, np.abs(np.diff(np.cumsum(np.concatenate([[0], flow])))).sum() * period
         seconds = len(flow) * period
         volumes = [float(getattr(i, name)[0]) for name in ("fev05", "fev075", "fev1", "fev3", "fev6", "fvc")]
         assert np.isfinite(volumes).all(), volumes
         assert volumes == sorted(volumes), volumes
-        slack = 1e-9 * held
-        assert 0 <= i.fvc[0] <= held + slack, (i.fvc[0], held)
-        assert -held - slack <= i.bev[0] <= i.fvc[0] + slack, i.bev[0]
+        slack = 1e-9 * moved
+        assert 0 <= i.fvc[0] <= moved + slack, (i.fvc[0], moved)
+        assert -moved - slack <= i.bev[0] <= i.fvc[0] + slack, i.bev[0]
         assert 0 < i.pef[0] <= np.abs(flow).max() * (1 + 1e-9), i.pef[0]
         assert 0 <= found.begin_s <= seconds, found.begin_s
         assert len(found.flow) * period <= seconds + 1e-9
         assert not found.fivc_l < 0, found.fivc_l
-        assert not found.fivc_l > held + slack, found.fivc_l
+        assert not found.fivc_l > moved + slack, found.fivc_l
         assert not found.pif_l_s > np.abs(flow).max() * (1 + 1e-9), found.pif_l_s
         assert not found.hesitation_s > seconds, found.hesitation_s
         assert i.fet[0] <= seconds - i.t0[0] + 1e-9, i.fet[0]
@@ -88,7 +88,7 @@ def check(flow: NDArray[np.float64], period: float) -> None:
 
 def fuzz(records: int, seed: int) -> int:
     """Check some records; how many held an expiration, the others ending in a line."""
-    held = 0
+    blows = 0
     for number in range(records):
         rng = np.random.default_rng([seed, number])
         period = float(rng.choice(PERIODS))
@@ -97,7 +97,7 @@ def fuzz(records: int, seed: int) -> int:
         try:
             with np.errstate(all="ignore"):
                 check(flow, period)
-            held += 1
+            blows += 1
         except SpiroError as error:
             if "\n" in str(error):
                 raise AssertionError(f"record {number} of seed {seed}: {error}") from error
@@ -105,7 +105,7 @@ def fuzz(records: int, seed: int) -> int:
             print(f"record {number} of seed {seed}")
             raise
         assert time.monotonic() - begun < LONGEST_S, f"record {number} of seed {seed} takes too long"
-    return held
+    return blows
 
 
 if __name__ == "__main__":

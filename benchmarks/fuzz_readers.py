@@ -48,20 +48,20 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
     wide = corruption.sas7bdat_sample(40, 6, sas7bdat.Layout(wide=True, little=False))
     for sample in (*corruption.samples(), wide):
         found[f"repair {sample.name}"] = sample.data, functools.partial(_repaired, sample, folder)
-    for i, held in enumerate(mutation.samples(folder / "sound")):
-        if held.reader != "curves":
-            found[f"{held.reader} {i}"] = held.data, functools.partial(_mutated, held, folder)
+    for i, original in enumerate(mutation.samples(folder / "sound")):
+        if original.reader != "curves":
+            found[f"{original.reader} {i}"] = original.data, functools.partial(_mutated, original, folder)
     return found
 
 
-def _mutated(held: Any, folder: Path, hurt: Any) -> str:
+def _mutated(original: Any, folder: Path, hurt: Any) -> str:
     import fuzzing  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
-    outcome, read = mutation.judge(held, hurt.data, folder / "a"), mutation.READERS[held.reader]
+    outcome, read = mutation.judge(original, hurt.data, folder / "a"), mutation.READERS[original.reader]
     # A checkpoint has no checksum: a byte lost and one put in elsewhere shift the weights between (docs/reliability).
-    if outcome == "read" and (held.reader == "people" or hurt.edits == 1):
-        (folder / "unhurt").write_bytes(held.data)
+    if outcome == "read" and (original.reader == "people" or hurt.edits == 1):
+        (folder / "unhurt").write_bytes(original.data)
         fuzzing.hold_numbers(read(folder / "a"), read(folder / "unhurt"), hurt)
     return outcome
 
@@ -89,8 +89,8 @@ def fuzz(name: str, examples: int, seed: int) -> None:
         judge(fuzzing.edited(sound, []))  # what readers load once is the program's own
         warnings.simplefilter("error")  # they would be lines on the screen
         with Path("/proc/self/status").open() as status:
-            held = next(int(line.split()[1]) for line in status if line.startswith("VmData")) << 10
-        resource.setrlimit(resource.RLIMIT_DATA, (held + (MOST_MB << 20), resource.RLIM_INFINITY))
+            used = next(int(line.split()[1]) for line in status if line.startswith("VmData")) << 10
+        resource.setrlimit(resource.RLIMIT_DATA, (used + (MOST_MB << 20), resource.RLIM_INFINITY))
 
         @hypothesis.seed(seed)
         @hypothesis.settings(

@@ -37,8 +37,8 @@ def best_efforts(people: pd.DataFrame, shapes: LungShapes, rng: Rng) -> tuple[Fl
     ratio = expiration.log_emptied((people["fev1"] / people["fvc"]).to_numpy())
     log_pef = np.log((people["pef"] / people["fvc"]).to_numpy()) - shapes.flutter.peak
     early, late = _lung_volumes(people, rng)
-    known = np.stack([ratio, log_pef, early, late], axis=1)
-    knots = knots_at(np.concatenate([known, shapes.efforts.drawn(known, rng)], axis=1))
+    predictors = np.stack([ratio, log_pef, early, late], axis=1)
+    knots = knots_at(np.concatenate([predictors, shapes.efforts.drawn(predictors, rng)], axis=1))
     shape = shapes.drawn(knots, rng)
     seed = int(rng.integers(2**63))
     pef = knots.pef
@@ -71,12 +71,14 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
     names = list(POPULATION.values)
     given, required = [names.index(name) for name in values], [names.index(name) for name in ("early", "late")]
     bow = scores["ratio"] ** 2 - 1
-    known = np.stack(list(scores.values()), axis=1) - np.outer(bow, POPULATION.bends[given])
+    given_scores = np.stack(list(scores.values()), axis=1) - np.outer(bow, POPULATION.bends[given])
     joint = POPULATION.covariances
     weights = np.linalg.solve(joint[np.ix_(given, given)], joint[np.ix_(given, required)])
     root = np.linalg.cholesky(joint[np.ix_(required, required)] - joint[np.ix_(required, given)] @ weights)
-    own = np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T  # farther out scores are not normal jointly
-    drawn = known @ weights + own + np.outer(bow, POPULATION.bends[required])
+    residuals = (
+        np.clip(rng.standard_normal((len(people), 2)), -2, 2) @ root.T
+    )  # farther out scores are not normal jointly
+    drawn = given_scores @ weights + residuals + np.outer(bow, POPULATION.bends[required])
     early, late = drawn.T
     models = POPULATION.values
     return POPULATION.drawn(models["early"], people, early), POPULATION.drawn(models["late"], people, late)
@@ -84,6 +86,6 @@ def _lung_volumes(people: pd.DataFrame, rng: Rng) -> tuple[Floats, Floats]:
 
 def _score(model: Marginal, people: pd.DataFrame, value: Floats) -> Floats:
     """The normal score of a value: the inverse of `Population.drawn`."""
-    middle = POPULATION.drawn(model, people, np.zeros(len(people)), own=0)
+    middle = POPULATION.drawn(model, people, np.zeros(len(people)), spread=0)
     e = (value - middle) / np.interp(people["age"], POPULATION.spread_ages, model.spread)
     return np.interp(e, model.quantiles, ndtri(POPULATION.probabilities))

@@ -99,8 +99,8 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
         began = time.monotonic()
         with killing.started(repository, repro(*_file(stage)), log) as dvc:
             status = dvc.wait()
-        found["again_s"], said = round(time.monotonic() - began, 2), log.read_text()
-    ran = [line.split("'")[1].rpartition(":")[2] for line in said.splitlines() if line.startswith("Running stage")]
+        found["again_s"], output = round(time.monotonic() - began, 2), log.read_text()
+    ran = [line.split("'")[1].rpartition(":")[2] for line in output.splitlines() if line.startswith("Running stage")]
     same = killing.locks(repository) == lock and killing.contents(repository, stage) == whole
     wrong = {
         "half-written": bool(found["half_written"]),
@@ -111,7 +111,7 @@ def kill(repository: Repository, stage: Stage, seconds: float, rng: random.Rando
         "a second writer": found.get("refused", found["begun"]) != found["begun"],
     }
     found["wrong"] = [name for name, is_so in wrong.items() if is_so]
-    return found | ({"said": said[-3000:]} if found["wrong"] else {})
+    return found | ({"said": output[-3000:]} if found["wrong"] else {})
 
 
 def _left(repository: Repository, stage: Stage, whole: dict[str, bytes]) -> dict[str, Any]:
@@ -189,10 +189,10 @@ def main() -> None:
     if not options.table:
         repository = prepared(options.folder)
         stages = killing.stages(repository)
-        known = options.folder / "seconds.json"
-        if not known.is_file():
-            known.write_text(json.dumps({name: timed(repository, stage) for name, stage in stages.items()}))
-        seconds = json.loads(known.read_text())
+        durations = options.folder / "seconds.json"
+        if not durations.is_file():
+            durations.write_text(json.dumps({name: timed(repository, stage) for name, stage in stages.items()}))
+        seconds = json.loads(durations.read_text())
         rng, done = random.Random(options.seed), 0
         with record.open("a") as file, tqdm(total=options.kills, unit="kill") as bar:
             while done < options.kills:

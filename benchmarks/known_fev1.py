@@ -38,18 +38,18 @@ def best_efforts(data: Path) -> pd.DataFrame:
     return best[(best[["fev1", *JUDGED]] > 0).all(axis=1)].reset_index(drop=True)
 
 
-def gaussian(train: pd.DataFrame, held: pd.DataFrame, name: str, rng: np.random.Generator) -> NDArray[np.float64]:
+def gaussian(train: pd.DataFrame, held_out: pd.DataFrame, name: str, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws (n, GAUSSIAN_DRAWS) of an index of the held-out people, given their FEV1."""
-    x, own = (np.column_stack([mean_surface.features(t), np.log(t["fev1"])]) for t in (train, held))
+    x, x_held_out = (np.column_stack([mean_surface.features(t), np.log(t["fev1"])]) for t in (train, held_out))
     log = np.log(train[name].to_numpy())
     coefficients = np.linalg.lstsq(x, log, rcond=None)[0]
     sd = (log - x @ coefficients).std(ddof=x.shape[1])
-    return np.exp((own @ coefficients)[:, None] + sd * rng.standard_normal((len(held), GAUSSIAN_DRAWS)))
+    return np.exp((x_held_out @ coefficients)[:, None] + sd * rng.standard_normal((len(held_out), GAUSSIAN_DRAWS)))
 
 
-def drawn(generator: TorchEngine, held: pd.DataFrame, n: int) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
+def drawn(generator: TorchEngine, held_out: pd.DataFrame, n: int) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
     """Rows of the people for whom all `n` curves were found, and their indices (m, n)."""
-    people = held[["age", "height", "sex"]].assign(known_fev1=held["fev1"].astype(object))
+    people = held_out[["age", "height", "sex"]].assign(known_fev1=held_out["fev1"].astype(object))
     kept, wanted = requests.accept(people, generator.made_from, {}, skip_invalid=True)
     assert wanted is not None
     efforts = kept.table.assign(person=np.arange(len(kept.table)), place=np.nan)
@@ -63,23 +63,23 @@ def drawn(generator: TorchEngine, held: pd.DataFrame, n: int) -> tuple[NDArray[n
 
 def judge(generator: TorchEngine, table: pd.DataFrame, part: Any, n: int) -> dict[str, Any]:
     """For each index CRPS beside the Gaussian's, and coverage."""
-    held = table.iloc[rows_of_part(table, part)].reset_index(drop=True)
+    held_out = table.iloc[rows_of_part(table, part)].reset_index(drop=True)
     train = table.iloc[rows_of_part(table, "train")]
     rng = np.random.default_rng(0)
     began = time.perf_counter()
-    rows, own = drawn(generator, held, n)
-    result: dict[str, Any] = {"part": part, "people": len(held), "drawn": len(rows), "draws": n}
+    rows, draws = drawn(generator, held_out, n)
+    result: dict[str, Any] = {"part": part, "people": len(held_out), "drawn": len(rows), "draws": n}
     result |= {"seconds": round(time.perf_counter() - began, 1)}
-    resamples = Resamples(held["seqn"].to_numpy()[rows], RESAMPLES, rng)
+    resamples = Resamples(held_out["seqn"].to_numpy()[rows], RESAMPLES, rng)
     weights = np.ones(len(rows))
     for name in JUDGED:
-        observed, rival = held[name].to_numpy()[rows], gaussian(train, held.iloc[rows], name, rng)
-        scores = crps_ratio(observed, own[name], rival, weights, resamples)
-        held_by = calibration(observed, own[name], weights, resamples)
+        observed, rival = held_out[name].to_numpy()[rows], gaussian(train, held_out.iloc[rows], name, rng)
+        scores = crps_ratio(observed, draws[name], rival, weights, resamples)
+        covered_by = calibration(observed, draws[name], weights, resamples)
         assert isinstance(scores, dict)
-        assert isinstance(held_by, dict)
-        held_by.pop("pit")
-        result[name] = to_json({**held_by, "gaussian_crps": scores["rival"], "ratio": scores["ratio"]})
+        assert isinstance(covered_by, dict)
+        covered_by.pop("pit")
+        result[name] = to_json({**covered_by, "gaussian_crps": scores["rival"], "ratio": scores["ratio"]})
     return result
 
 

@@ -13,7 +13,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import rows_of_part
 from spiro_diffusion.evaluation import completion_learners, interruptions
-from spiro_diffusion.evaluation.completion_baselines import Efforts, Known, features_of, seen_volume
+from spiro_diffusion.evaluation.completion_baselines import BaselineData, Efforts, features_of, seen_volume
 from spiro_diffusion.evaluation.conditional import crps
 from spiro_diffusion.evaluation.interruptions import Case
 from spiro_diffusion.evaluation.learners import ridge
@@ -31,25 +31,25 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # of the ridge regression, on features o
 LEARNED = ("boosted_quantiles", "nearest_lungs")
 
 
-def known(folder: Path) -> Known:
+def baseline_data(folder: Path) -> BaselineData:
     """The full efforts of a run in `folder` that its reconstructor learned from and was chosen by."""
     table = read_table(folder / "data/curves.parquet")
     flow = load_rows(folder / "data/signals_L512.npy", len(table), (time_grid.N_SAMPLES,))
     full = examples.full(table, flow)
     parts = (rows[full[rows]] for rows in (rows_of_part(table, part) for part in ("train", "choosing")))
-    return Known(*(Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True)) for rows in parts))
+    return BaselineData(*(Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True)) for rows in parts))
 
 
-def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int) -> dict[str, Completed]:
+def learned(data: BaselineData, efforts: Recorded, at_s: float, draws: int, seed: int) -> dict[str, Completed]:
     """What each of LEARNED makes of the efforts that last longer than `at_s`."""
     rng = np.random.default_rng(seed)
-    own = interruptions.cut(efforts.signals, efforts.people, at_s)
-    others = [interruptions.cut(some.signals, some.people, at_s) for some in known]
+    cut = interruptions.cut(efforts.signals, efforts.people, at_s)
+    others = [interruptions.cut(some.signals, some.people, at_s) for some in data]
     shares = [rng.random(len(case.rows)) for case in others]
     rests = [REST_S[0] * (REST_S[1] / REST_S[0]) ** share for share in shares]
     y, to_check = (_wanted(case, at_s + rest) for case, rest in zip(others, rests, strict=True))
-    rests.append(efforts.end_s[own.rows] - at_s)
-    cases = [*others, own]
+    rests.append(efforts.end_s[cut.rows] - at_s)
+    cases = [*others, cut]
     seen = (features_of(case) for case in cases)
     x, check, new = (np.column_stack([one, np.log(rest)]) for one, rest in zip(seen, rests, strict=True))
     quantiles = [completion_learners._quantile(q, (x, y), (check, to_check), new) for q in completion_learners.LEVELS]
@@ -61,10 +61,10 @@ def learned(known: Known, efforts: Recorded, at_s: float, draws: int, seed: int)
     best = completion_learners.NEIGHBOURS[int(np.argmin([crps(to_check, one).mean() for one in tried]))]
     nearest = completion_learners._local(x, y, new, best, draws, rng)
     found = zip(LEARNED, (boosted, nearest), strict=True)
-    return {name: _completed(own, efforts, drawn) for name, drawn in found}
+    return {name: _completed(cut, efforts, drawn) for name, drawn in found}
 
 
-def own_ridge(efforts: Recorded, at_s: float) -> Completed:
+def ridge_of_cohort(efforts: Recorded, at_s: float) -> Completed:
     """A ridge regression fitted to the same people, each left out once, moved by its errors on the others; of some
     penalties the one with the least error."""
     case = interruptions.cut(efforts.signals, efforts.people, at_s)
@@ -89,5 +89,5 @@ def _wanted(case: Case, end_s: Floats) -> Floats:
 def _completed(case: Case, efforts: Recorded, drawn: Floats) -> Completed:
     seen, ends = seen_volume(case), efforts.end_s[case.rows]
     recorded = np.exp(_wanted(case, ends)) * seen - LEAST_L + seen
-    held = seen[:, None] + np.maximum(np.exp(drawn) * seen[:, None] - LEAST_L, 0)
-    return Completed(case.rows, held, recorded, seen)
+    volumes = seen[:, None] + np.maximum(np.exp(drawn) * seen[:, None] - LEAST_L, 0)
+    return Completed(case.rows, volumes, recorded, seen)

@@ -15,7 +15,7 @@ from spiro_diffusion.core import artifacts
 
 FIGURES, PAGE = Path("metrics/loops.json"), Path("docs/results.md")
 TITLE = "## Recorded efforts"
-SHOWN = ("error_ml", "bias_ml", "interval_score_ml")
+COLUMNS = ("error_ml", "bias_ml", "interval_score_ml")
 
 
 def section(loops: dict[str, Any]) -> str:
@@ -25,11 +25,11 @@ def section(loops: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for words, table in loops["tables"].items():
         lines.append("| " + " | ".join([words, *(_cell(cut) for cut in table)]) + " |")
-    said = (
+    summary = (
         "Median error and its bias (mL) of the volume where the record ends; share of the 90 % intervals that hold it, "
         "with the exact 95 % interval; mean interval score (mL)."
     )
-    return "\n".join([TITLE, "", *loops["about"], "", said, "", *lines, "", *loops["limits"], ""])
+    return "\n".join([TITLE, "", *loops["about"], "", summary, "", *lines, "", *loops["limits"], ""])
 
 
 def with_section(page: str, loops: dict[str, Any]) -> str:
@@ -42,7 +42,7 @@ def with_section(page: str, loops: dict[str, Any]) -> str:
 
 
 def _cell(cut: dict[str, Any]) -> str:
-    error, bias, score = (cut[name] for name in SHOWN)
+    error, bias, score = (cut[name] for name in COLUMNS)
     holds = " to ".join(f"{100 * cut[name]:.0f}" for name in ("holds_from", "holds_to"))
     return f"{error:.0f}, {bias:+.0f}; {100 * cut['holds']:.0f} % ({holds}); {score:.0f}"
 

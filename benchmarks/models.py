@@ -132,8 +132,10 @@ class Bench:
             task: training.Task = PlainVQVAETask(PlainVQVAE().to(self.device), self.flow.to(self.device), rows[:1])
             return training._Loop(task, recipe, rows, self.runtime.exact())
         if what == "origin's U-Net":
-            known = told(self.people).to(self.device)
-            task = NoiseTask(PlainUNet().to(self.device), self.tokens.to(self.device), known, rows[:1], self.schedule)
+            conditions = conditions_of(self.people).to(self.device)
+            task = NoiseTask(
+                PlainUNet().to(self.device), self.tokens.to(self.device), conditions, rows[:1], self.schedule
+            )
             return training._Loop(task, recipe, rows, self.runtime)
         if what == "VQ-VAE":
             flow = self.flow.to(self.device)
@@ -169,13 +171,13 @@ class Bench:
         return self.row(part, ORIGIN, torch.float32, batch, curves, seconds, work)
 
     def training(self) -> Iterator[Row]:
-        known, batch, free = told(self.people), origin_loops.BATCH, FREE_BATCH[self.kind]
+        conditions, batch, free = conditions_of(self.people), origin_loops.BATCH, FREE_BATCH[self.kind]
         yield self.trained_as_origin("train VQ-VAE", origin_loops.vqvae(PlainVQVAE().to(self.device), self.flow))
         for who, size in ((OURS, batch), (OURS_FREE, free)):
             yield self.trained("train VQ-VAE", who, "origin's VQ-VAE", size)
         yield self.trained("train VQ-VAE", DEFAULT, "VQ-VAE", self.vqvae_params.batch)
         unet = PlainUNet().to(self.device)
-        yield self.trained_as_origin("train U-Net", origin_loops.unet(unet, self.tokens, known, self.schedule))
+        yield self.trained_as_origin("train U-Net", origin_loops.unet(unet, self.tokens, conditions, self.schedule))
         for who, size in ((OURS, batch), (OURS_FREE, free)):
             yield self.trained("train U-Net", who, "origin's U-Net", size)
         yield self.trained("train U-Net", DEFAULT, "U-Net", self.cldm_params.batch)
@@ -199,9 +201,9 @@ class Bench:
 
     def sampling(self) -> Iterator[Row]:
         n, steps = DDPM_TIMED[self.kind]
-        known = told(made_people(n)).to(self.device)
-        step = roofline.work(lambda: origin_loops.denoise(self.plain_unet, known, self.schedule, 1))
-        parts = self.timed(lambda: origin_loops.denoise(self.plain_unet, known, self.schedule, steps))
+        conditions = conditions_of(made_people(n)).to(self.device)
+        step = roofline.work(lambda: origin_loops.denoise(self.plain_unet, conditions, self.schedule, 1))
+        parts = self.timed(lambda: origin_loops.denoise(self.plain_unet, conditions, self.schedule, steps))
         whole, share = [s * DDPM_STEPS / steps for s in parts], DDPM_STEPS / n
         work = Work(round(step.flops * share), round(step.bytes * share))
         yield self.row("sample", ORIGIN, torch.float32, n, n, whole, work)
@@ -213,8 +215,8 @@ class Bench:
 
     def one_batch(self, n: int) -> Callable[[], Any]:
         """Finishing n curves without a graph."""
-        own = self.cldm.config.sampling
-        finish = self.generator._finisher(own.sampler, own.steps, 1.0)
+        defaults = self.cldm.config.sampling
+        finish = self.generator._finisher(defaults.sampler, defaults.steps, 1.0)
         shapes = (
             (len(conditioning.NAMES),),
             (len(self.cldm.facts.coefficients),),
@@ -283,9 +285,9 @@ def unet_task(denoiser: Any, bench: Bench, n: int) -> DenoisingTask:
     device, params = bench.device, bench.cldm_params
     generator = torch.Generator(device).manual_seed(0)
     clean = torch.randn((n, TOKENS, bench.channels), generator=generator, device=device)
-    known = torch.zeros((n, len(conditioning.NAMES) + len(effort_facts.NAMES)), device=device)
+    conditions = torch.zeros((n, len(conditioning.NAMES) + len(effort_facts.NAMES)), device=device)
     change = params.augmentation(len(effort_facts.NAMES)).to(device)
-    examples = Examples(clean, known, torch.arange(1, device=device), torch.ones(1, device=device))
+    examples = Examples(clean, conditions, torch.arange(1, device=device), torch.ones(1, device=device))
     return DenoisingTask(denoiser, examples, params.model(bench.channels).noise, change, 1)
 
 
@@ -304,8 +306,8 @@ def made_people(n: int) -> pd.DataFrame:
     return pd.DataFrame(numbers | {"grade": "A", "test_type": "Pre", "best": True})
 
 
-def told(people: pd.DataFrame) -> Tensor:
-    """What the origin's U-Net is told, (n, 3)."""
+def conditions_of(people: pd.DataFrame) -> Tensor:
+    """The conditions of the origin's U-Net, (n, 3)."""
     return torch.from_numpy(conditioning.encode(people)[:, :3])
 
 
@@ -406,11 +408,11 @@ def main() -> None:
     parser.add_argument("--into", type=Path, metavar="PAGE", help="with --show: put them into a page that has marks")
     options = parser.parse_args()
     if options.show:
-        shown = artifacts.read_json(options.show)
+        speeds = artifacts.read_json(options.show)
         if options.into is None:
-            print(speed_tables.tables(shown))
+            print(speed_tables.tables(speeds))
         else:
-            speed_tables.insert(options.into, shown)
+            speed_tables.insert(options.into, speeds)
         return
     began = time.monotonic()
     try:

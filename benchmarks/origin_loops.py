@@ -48,16 +48,16 @@ def vqvae(model: PlainVQVAE, flow: Tensor) -> Trainer:
     return Trainer(model, model.loss, flow)
 
 
-def unet(model: PlainUNet, tokens: Tensor, known: Tensor, schedule: Schedule) -> Trainer:
+def unet(model: PlainUNet, tokens: Tensor, conditions: Tensor, schedule: Schedule) -> Trainer:
     """Training of the U-Net on tokens (n, 64, 128) of people (n, 3)."""
 
-    def loss(clean: Tensor, told: Tensor) -> Tensor:
+    def loss(clean: Tensor, conditions: Tensor) -> Tensor:
         step = torch.randint(len(schedule.beta), (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
         kept = schedule.kept[step][:, None, None]
-        return F.mse_loss(model(kept.sqrt() * clean + (1 - kept).sqrt() * noise, step, told), noise)
+        return F.mse_loss(model(kept.sqrt() * clean + (1 - kept).sqrt() * noise, step, conditions), noise)
 
-    return Trainer(model, loss, tokens, known)
+    return Trainer(model, loss, tokens, conditions)
 
 
 @torch.no_grad()
@@ -69,12 +69,12 @@ def encode(model: PlainVQVAE, flow: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def denoise(model: PlainUNet, known: Tensor, schedule: Schedule, steps: int) -> Tensor:
+def denoise(model: PlainUNet, conditions: Tensor, schedule: Schedule, steps: int) -> Tensor:
     """Tokens (n, 64, 128) after the first `steps` of a DDPM's steps, which all cost the same."""
     beta, kept = schedule
-    x = torch.randn(len(known), TOKENS, CHANNELS, device=known.device)
+    x = torch.randn(len(conditions), TOKENS, CHANNELS, device=conditions.device)
     for i in list(reversed(range(len(beta))))[:steps]:
-        noise = model(x, torch.full((len(known),), i, device=known.device), known)
+        noise = model(x, torch.full((len(conditions),), i, device=conditions.device), conditions)
         x = (x - beta[i] / (1 - kept[i]).sqrt() * noise) / (1 - beta[i]).sqrt()
         if i:
             x = x + beta[i].sqrt() * torch.randn_like(x)

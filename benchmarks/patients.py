@@ -34,11 +34,11 @@ KNOWN: tuple[dict[str, Any], ...] = (
 BTPS = 1.1
 
 
-def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n: int) -> dict:
+def row(generator: TorchEngine, person: dict[str, Any], request: dict[str, Any], n: int) -> dict:
     """One request: draws found, tried, seconds, and the shares that meet it after a counter of its own."""
-    line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(said)}
+    line: dict[str, Any] = {"person": f"{person['sex'][0]}{person['age']}", "asked": str(request)}
     try:
-        kept, required = requests.accept(pd.DataFrame([person]), generator.made_from, said)
+        kept, required = requests.accept(pd.DataFrame([person]), generator.made_from, request)
     except SpiroError as error:
         return line | {"refused": str(error)[:60]}
     assert required is not None
@@ -56,11 +56,11 @@ def row(generator: TorchEngine, person: dict[str, Any], said: dict[str, Any], n:
     values = {name: getattr(read, name) for name in MAXIMA} | {"ratio": read.fev1 / read.fvc}
     for name, box in required.known.items():
         ok &= box.take(np.zeros(len(flow), dtype=np.int64)).holds(values[name], name)
-    asked, table = required.requests[0], kept.table.iloc[0]
-    if asked.pattern:
-        ok &= patterns.carries(asked.pattern, read.fev1, read.fvc, table["age"], table["height"], table["sex"])
-    if asked.effort:
-        ok &= effort_kinds.carries(asked.effort, read, table["age"])
+    requested, table = required.requests[0], kept.table.iloc[0]
+    if requested.pattern:
+        ok &= patterns.carries(requested.pattern, read.fev1, read.fvc, table["age"], table["height"], table["sex"])
+    if requested.effort:
+        ok &= effort_kinds.carries(requested.effort, read, table["age"])
     return line | {"met": round(float(ok.mean()), 3)}
 
 
@@ -73,11 +73,11 @@ def main() -> None:
     options = parser.parse_args()
     generator = open_torch(options.models, options.device)
     labels: list[dict[str, Any]] = [{"pattern": label} for label in patterns.LABELS]
-    asked = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
+    requested = [*KNOWN, *labels, *({"effort": kind} for kind in effort_kinds.KINDS)]
     rows = []
     for person in PEOPLE:
-        for said in asked:
-            rows.append(row(generator, person, said, options.n))
+        for request in requested:
+            rows.append(row(generator, person, request, options.n))
             print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string())
 

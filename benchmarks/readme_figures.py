@@ -23,7 +23,7 @@ class Row(NamedTuple):
     english: str
     chinese: str
     best: str
-    shown: Callable[[float], str]
+    formatted: Callable[[float], str]
 
 
 def _percent(value: float) -> str:
@@ -66,22 +66,24 @@ def table(root: Path, chinese: bool = False) -> str:
     trained = (judged["training_participants"], judged["training_curves"], judged["participants"])
     if chinese:
         head = "| 指标 | 理想值 | 默认运行 | 全尺寸 |"
-        said = (
+        sentence = (
             "默认运行：{:,} 名模拟受试者的 {:,} 条曲线。全尺寸：按 NHANES 校准的替代数据，不是 NHANES；\n"
             "用 {:,} 名受试者的 {:,} 条曲线训练，用 {} 名留出的受试者检验。"
         )
     else:
         head = "| figure | ideal | default run | full size |"
-        said = (
+        sentence = (
             "Default run: {:,} simulated participants, {:,} curves. Full size: a stand-in calibrated to NHANES, not\n"
             "NHANES itself; trained on {:,} participants with {:,} curves, judged on {} held-out participants."
         )
     rows = []
     for row in ROWS:
         words, best = (row.chinese, row.best.replace("low", "低")) if chinese else (row.english, row.best)
-        rows.append(f"| {words} | {best} | {row.shown(main[row.figure])} | {row.shown(full(root, row.figure))} |")
+        rows.append(
+            f"| {words} | {best} | {row.formatted(main[row.figure])} | {row.formatted(full(root, row.figure))} |"
+        )
     return "\n".join(
-        [head, "| --- | --- | --- | --- |", *rows, "", said.format(simulated, main["curves"], *trained), ""]
+        [head, "| --- | --- | --- | --- |", *rows, "", sentence.format(simulated, main["curves"], *trained), ""]
     )
 
 

@@ -42,9 +42,11 @@ def read(signals: NDArray) -> pd.DataFrame:
     return found.to_pandas().assign(ratio=found.fev1 / found.fvc)[[*INDICES]]
 
 
-def drawn(generator: TorchEngine, people: pd.DataFrame, said: list[dict[str, Any]], seed: int) -> pd.DataFrame:
+def drawn(
+    generator: TorchEngine, people: pd.DataFrame, requests_of_people: list[dict[str, Any]], seed: int
+) -> pd.DataFrame:
     """A curve for each row of `people` that meets what is said of it: `row` and INDICES."""
-    required = requests.requirements([Request.of(one) for one in said], people, {})
+    required = requests.requirements([Request.of(one) for one in requests_of_people], people, {})
     efforts = people.assign(person=np.arange(len(people)), place=np.nan)
     found = conditional_draws.draw(SingleEfforts(generator), efforts, required, 1, seed, progress=True)
     return read(found.signals).assign(row=found.efforts["person"].to_numpy())
@@ -59,8 +61,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
     """Lines on two sets of curves: `person`, INDICES, age, height and sex."""
     sides = Resamples(first["person"], RESAMPLES, np.random.default_rng(0))
     both = sides, sides.of(second["person"])
-    told = [*INDICES, "age", "height", "sex"]
-    tables = [side[told].to_numpy(float) for side in (first, second)]
+    columns = [*INDICES, "age", "height", "sex"]
+    tables = [side[columns].to_numpy(float) for side in (first, second)]
     auc = two_sample.classifier_auc(tables[0], tables[1], both, two_sample.trees, np.random.default_rng(1))
     low, high = auc.interval or (np.nan, np.nan)
     lines = [f"  AUC {auc.value:.3f} ({low:.3f} to {high:.3f}), {len(first)} and {len(second)} curves"]
@@ -97,8 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     generator = open_torch(options.models, options.device)
     table = pd.read_parquet(options.data / "curves.parquet")
-    held = table.iloc[rows_of_part(table, options.part)]
-    best = held[held["best"]].drop_duplicates("seqn")[["age", "height", "sex"]].reset_index(drop=True)
+    part_table = table.iloc[rows_of_part(table, options.part)]
+    best = part_table[part_table["best"]].drop_duplicates("seqn")[["age", "height", "sex"]].reset_index(drop=True)
     kept, _ = requests.accept(best, generator.made_from, {})
     people = kept.table.loc[kept.table.index.repeat(options.n)]
     owner, people = people.index.to_numpy(), people.reset_index(drop=True)
@@ -118,11 +120,14 @@ def main() -> None:
     predicted = gli_global("fev1", *args).percent(first["fev1"].to_numpy())
     by_pattern = [{"pattern": patterns.PARTITION[int(row.argmax())]} if row.any() else {} for row in carried.to_numpy()]
     by_range = [{"fev1": RANGES[i]} for i in np.digitize(predicted, ENDS)]
-    for label, said, key in (("by pattern", by_pattern, "pattern"), ("by range of FEV1", by_range, "fev1")):
+    for label, made_requests, key in (("by pattern", by_pattern, "pattern"), ("by range of FEV1", by_range, "fev1")):
         began = time.perf_counter()
-        found = joined(drawn(generator, people.iloc[first["row"]].reset_index(drop=True), said, 4))
-        asked = pd.Series([str(one.get(key)) for one in said]).value_counts()
-        print(f"{label}: {', '.join(f'{k} {v}' for k, v in asked.items())}; found {len(found)} of {len(said)}")
+        found = joined(drawn(generator, people.iloc[first["row"]].reset_index(drop=True), made_requests, 4))
+        requested = pd.Series([str(one.get(key)) for one in made_requests]).value_counts()
+        print(
+            f"{label}: {', '.join(f'{k} {v}' for k, v in requested.items())}; "
+            f"found {len(found)} of {len(made_requests)}"
+        )
         print(f"  {time.perf_counter() - began:.0f} s", flush=True)
         print("\n".join(compare(free[1], found)), flush=True)
 

@@ -42,8 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commits", type=int, default=100)
     parser.add_argument("--before", default="HEAD", help="the last commit that counts")
-    asked = parser.parse_args()
-    changed = changes(asked.before, asked.commits)
+    options = parser.parse_args()
+    changed = changes(options.before, options.commits)
     print(
         f"| stage, over {len(changed)} commits | exact lists | as dvc.yaml names them | entries |\n| --- "
         + "| ---: " * 3

@@ -30,12 +30,12 @@ def targets_table(record: Record) -> list[str]:
     lines = ["| target | level | verdict | figures that pass | worst figure |", "| --- | --- | --- | --- | --- |"]
     for target in record.targets:
         worst = target.decisive
-        shown = worst.reason or ""
+        worst_figure = worst.reason or ""
         if worst.value is not None:
-            shown = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
-        passed = f"{target.passed} of {len(target.known)}"
+            worst_figure = f"{target.worst}: {cells.write(worst, registry.line_at(target.worst).form).text}"
+        passed = f"{target.passed} of {len(target.computed)}"
         verdict, level = READ_VERDICTS[target.verdict], ALL_LEVELS[target.level]
-        lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {shown} |")
+        lines.append(f"| {target.text} | {level} | **{verdict}** | {passed} | {worst_figure} |")
     return lines
 
 
@@ -68,11 +68,11 @@ def interrupted_table(judged: dict[str, Any]) -> list[str]:
     head += ["FEV1/FVC bias, obstructed", *(BASELINES[name] for name in baselines), "CRPS over the best baseline's"]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for name, case in judged["cases"].items():
-        own, fvc = case["generator"], case["generator"]["fvc"]
+        model, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
             _interruption(name),
             _said(fvc["error"], ".1f", 1000),
-            _said(own["fef2575"]["error"], ".3f"),
+            _said(model["fef2575"]["error"], ".3f"),
             f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
             _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
             *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in baselines),
@@ -105,10 +105,10 @@ def _said(figure: dict[str, Any], form: str, scale: float = 1) -> str:
 
 def _ratio(*figures: dict[str, Any]) -> str:
     """The largest of those known, with its interval."""
-    known = [figure for figure in figures if figure["value"] is not None]
-    if not known:
+    defined = [figure for figure in figures if figure["value"] is not None]
+    if not defined:
         return "–"
-    worst = max(known, key=lambda figure: figure["value"])
+    worst = max(defined, key=lambda figure: figure["value"])
     return f"{worst['value']:.2f} ({worst['low']:.2f} to {worst['high']:.2f})"
 
 
@@ -234,7 +234,7 @@ def seeds_section(folders: list[Path]) -> list[str]:
 def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, folders: list[Path]) -> str:
     """The page as Markdown; `folders`: of the run, and of those with other seeds."""
     data, counts = record.data, targets.counts(record.targets)
-    said = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
+    verdicts = ", ".join(f"{counts[v]} {words}" for v, words in READ_VERDICTS.items())
     reconstruction = [
         f"| {line.label} | {cells.write(at(record.generator, line.path), line.form).text} |"
         for line in registry.round_trip_table()
@@ -252,7 +252,7 @@ def page(record: Record, about: dict[str, Any], judged: dict[str, Any] | None, f
             f"Machine: {about['machine']}. Commit {about['commit']}.",
             *([about["note"]] if about["note"] else []),
             "",
-            f"Of {len(record.targets)} targets: {said}. What each figure is: [evaluation.md](evaluation.md).",
+            f"Of {len(record.targets)} targets: {verdicts}. What each figure is: [evaluation.md](evaluation.md).",
             "",
             *targets_table(record),
             "",

@@ -99,6 +99,6 @@ def ceilings(device: torch.device, dtype: torch.dtype, runs: int) -> Ceilings:
     return Ceilings(2 * n**3 / product, 2 * copied / copy)
 
 
-def share(asked: Work, seconds: float, machine: Ceilings) -> float:
+def share(requested: Work, seconds: float, machine: Ceilings) -> float:
     """Share of the limit that was reached: the least time that the machine allows, over the time it took."""
-    return max(asked.flops / machine.flops, asked.bytes / machine.bandwidth) / seconds
+    return max(requested.flops / machine.flops, requested.bytes / machine.bandwidth) / seconds

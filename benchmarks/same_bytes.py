@@ -45,8 +45,10 @@ def changes(options: argparse.Namespace, **more: dict[str, Any]) -> list[str]:
         {"runtime": {"device": options.device}},
         more,
     ]
-    said = [f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()]
-    return said + options.set
+    settings = [
+        f"{name}.{key}={value}" for part in sections for name, keys in part.items() for key, value in keys.items()
+    ]
+    return settings + options.set
 
 
 def trained(options: argparse.Namespace, name: str, last: str = "train_cldm", **more: dict[str, Any]) -> Path:
@@ -79,8 +81,8 @@ def spread(options: argparse.Namespace) -> None:
     """Print each headline figure over the seeds."""
     found: dict[str, list[float]] = {}
     for seed in options.seeds:
-        own = {"train_vqvae": {"seed": seed}, "train_cldm": {"seed": seed}, "evaluate": {"split": "validation"}}
-        folder = trained(options, f"seed{seed}", "evaluate", **own)
+        changed = {"train_vqvae": {"seed": seed}, "train_cldm": {"seed": seed}, "evaluate": {"split": "validation"}}
+        folder = trained(options, f"seed{seed}", "evaluate", **changed)
         for key, value in artifacts.read_json(folder / "metrics/evaluate/summary.json").items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 found.setdefault(key, []).append(value)
@@ -106,10 +108,10 @@ def same_on_processor(options: argparse.Namespace) -> bool:
         (folder / "dvc.lock").unlink()
     through = [] if name == "real" else [str(ROOT / "tests" / "cpuid_as"), name]
     command = [*through, sys.executable, "-m", "dvc", "repro", "--quiet"]
-    own = {"PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {"PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     began = time.monotonic()
     with (options.folder / f"{name}.log").open("w") as log:
-        done = subprocess.run(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log, check=False)
+        done = subprocess.run(command, cwd=folder, env=os.environ | environment, stdout=log, stderr=log, check=False)
     if done.returncode:
         sys.exit(f"{name}: dvc repro ended with {done.returncode}; see {log.name}")
     print(f"{name}: {time.monotonic() - began:.0f} s at {commit[:7]}\n\n| output | hash |\n| --- | --- |")
@@ -121,8 +123,8 @@ def same_on_processor(options: argparse.Namespace) -> bool:
         others["the committed dvc.lock"] = committed
     same = True
     for other, lock in others.items():
-        theirs = hashes(lock)
-        differ = [path for path in made if made[path] != theirs.get(path)]
+        in_lock = hashes(lock)
+        differ = [path for path in made if made[path] != in_lock.get(path)]
         print(f"{len(made) - len(differ)} of {len(made)} as {other}{': not ' if differ else ''}{', '.join(differ)}")
         same &= not differ
     return same

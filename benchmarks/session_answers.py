@@ -37,8 +37,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 def answer(drawer: Drawer, controls: dict[str, Any]) -> tuple[float, float]:
     """s from what a browser sends to what it is sent, by the clock and of the processor."""
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    shown = generate.shown(drawer, generate.Sent(controls, None, None))
-    json.dumps(shown, cls=PlotlyJSONEncoder)
+    response = generate.outputs(drawer, generate.Sent(controls, None, None))
+    json.dumps(response, cls=PlotlyJSONEncoder)
     return time.perf_counter() - begin, time.process_time() - begin_cpu
 
 
@@ -46,11 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args()
-    drawer = Drawer(SpiroGenerator.from_checkpoint(asked.models))
+    options = parser.parse_args()
+    drawer = Drawer(SpiroGenerator.from_checkpoint(options.models))
     for name, change in REQUESTS.items():
         taken = []
-        for seed in range(asked.times + 1):
+        for seed in range(options.times + 1):
             try:
                 taken.append(answer(drawer, FIRST | change | {"seed": seed}))
             except SpiroError as error:

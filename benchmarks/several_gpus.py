@@ -83,9 +83,9 @@ class Whole(nn.Module):
 class ByTools(training._Loop):
     """The engine whose step is shared out by DistributedDataParallel instead of by `distributed`."""
 
-    def __init__(self, own: training._Loop, way: str) -> None:
+    def __init__(self, inner: training._Loop, way: str) -> None:
         # as kept tools need them: gradients are theirs to place
-        super().__init__(own.task, own.recipe, own.rows, dataclasses.replace(own.runtime, graphs=False))
+        super().__init__(inner.task, inner.recipe, inner.rows, dataclasses.replace(inner.runtime, graphs=False))
         self.way = way
         self.net: nn.Module | None = None
         self.device = self.runtime.device
@@ -140,14 +140,14 @@ class Measuring:
         row["processes"] = distributed.world()
         with self.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        said = f"{row['curves_per_s']:>10,.0f} curves/s" if "curves_per_s" in row else row["error"]
+        result = f"{row['curves_per_s']:>10,.0f} curves/s" if "curves_per_s" in row else row["error"]
         print(
-            f"{row['processes']} | {row['part']:>7} | {row['batch']:>5} | {row['way']:<13} | {said}",
+            f"{row['processes']} | {row['part']:>7} | {row['batch']:>5} | {row['way']:<13} | {result}",
             file=sys.stderr,
             flush=True,
         )
 
-    def told(self, about: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
+    def recorded(self, about: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
         """Write a figure, or in a line why there is none."""
         try:
             found = measure()
@@ -161,7 +161,7 @@ class Measuring:
 
     def trained(self, part: str, way: str, batch: int) -> None:
         """One figure of training."""
-        self.told({"part": part, "way": way, "batch": batch}, lambda: self._trained(part, way, batch))
+        self.recorded({"part": part, "way": way, "batch": batch}, lambda: self._trained(part, way, batch))
 
     def _trained(self, part: str, way: str, batch: int) -> dict[str, Any]:
         began, bench, curves = time.perf_counter(), self.bench, batch * self.size.steps
@@ -202,12 +202,12 @@ class Measuring:
             seconds = roofline.times(draw, self.runtime.device, self.size.runs)
             return {"curves_per_s": n / statistics.median(seconds), "seconds": seconds}
 
-        self.told({"part": "draw", "way": "drawing", "batch": self.size.draws}, measure)
+        self.recorded({"part": "draw", "way": "drawing", "batch": self.size.draws}, measure)
         distributed.dismiss()
 
     def all(self, ways: list[str]) -> None:
-        own = [way for way in OURS if way in ways]
-        for way in own:
+        in_order = [way for way in OURS if way in ways]
+        for way in in_order:
             for part in PARTS:
                 for batch in self.size.batches:
                     self.trained(part, way, batch)
@@ -241,8 +241,8 @@ def worker(options: argparse.Namespace) -> None:
 def launched(options: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:
     """One torchrun; what went wrong, if anything."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    own = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
-    command = [sys.executable, *torchrun, *own, *(["--tiny"] if options.tiny else [])]
+    worker = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
+    command = [sys.executable, *torchrun, *worker, *(["--tiny"] if options.tiny else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -267,10 +267,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for (part, way, processes, batch), row in sorted(rates.items(), key=lambda item: (item[0][0], item[0][1])):
         alone = rates.get((part, way, 1, batch if part == "draw" else small), {}).get("curves_per_s")
-        said = f"{row['curves_per_s']:,.0f}" if "curves_per_s" in row else row["error"]
+        result = f"{row['curves_per_s']:,.0f}" if "curves_per_s" in row else row["error"]
         ratio = f"{row['curves_per_s'] / alone:.2f}" if alone and "curves_per_s" in row else ""
         loss = f"{row['loss']:.5g}" if "loss" in row else ""
-        lines.append(f"| {part} | {way} | {processes} | {batch} | {said} | {ratio} | {loss} |")
+        lines.append(f"| {part} | {way} | {processes} | {batch} | {result} | {ratio} | {loss} |")
     return "\n".join(lines)
 
 

@@ -58,7 +58,7 @@ class World(NamedTuple):
     efforts: Efforts
     facts: facts_training.Examples
     clean: Tensor  # (n, TOKENS, r) latents
-    known: Tensor  # (n, c + 9) conditions and facts
+    conditions: Tensor  # (n, c + 9) conditions and facts
 
     @classmethod
     def read(cls, data: Path, models: Path, facts_alone: bool) -> "World":
@@ -70,11 +70,13 @@ class World(NamedTuple):
         facts = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels))
         if not facts_alone:
-            held = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
-            for part, tokens in pieces(held, efforts.rows):
+            latents = load_rows(data / "latents.npy", total, (TOKENS, CHANNELS))
+            for part, tokens in pieces(latents, efforts.rows):
                 clean[part] = model.standardise(torch.from_numpy(tokens))
-        known = torch.from_numpy(conditioning.encode(efforts.table))
-        return cls(model, params, efforts, facts, clean, torch.cat([known, model.facts.as_conditions(logs)], dim=1))
+        conditions = torch.from_numpy(conditioning.encode(efforts.table))
+        return cls(
+            model, params, efforts, facts, clean, torch.cat([conditions, model.facts.as_conditions(logs)], dim=1)
+        )
 
     @property
     def person(self) -> NDArray[np.int64]:
@@ -120,15 +122,15 @@ def losses(world: World, plan: Plan) -> list[Floats]:
                 module.dropout = 0.0
     place = runtime.configure(runtime.RuntimeParams(device="cpu", threads=1))
     with place.applied():
-        own = facts_training.FactsTask(
+        facts_task = facts_training.FactsTask(
             model.facts, world.facts, choosing, model.config.facts_noise, changes[0], params.seed
         )
-        fitted = loop.fit(own, recipes[0], train, place.exact(), f"shadow_{plan.number}_facts", "once")
+        fitted = loop.fit(facts_task, recipes[0], train, place.exact(), f"shadow_{plan.number}_facts", "once")
         model.facts.denoiser.load_state_dict(fitted.weights)
         if plan.facts_alone:
             return [_of_facts(world, model.eval())]
         weights = loop.equal_people(world.efforts.table["seqn"].to_numpy()[choosing.numpy()])
-        examples = Examples(world.clean, world.known, choosing, weights)
+        examples = Examples(world.clean, world.conditions, choosing, weights)
         task = DenoisingTask(model.denoiser, examples, model.config.noise, changes[1], params.seed)
         fitted = loop.fit(task, recipes[1], train, place, f"shadow_{plan.number}_curves", "once")
         model.denoiser.load_state_dict(fitted.weights)
@@ -149,17 +151,19 @@ def _plain(recipe: loop.Recipe) -> loop.Recipe:
 def _of_facts(world: World, model: CLDM) -> Floats:
     """Of each person's whole set."""
     facts, people = world.facts, torch.arange(len(world.facts.set_rows))
-    known = world.facts.known[facts.set_rows].clone()
+    conditions = world.facts.conditions[facts.set_rows].clone()
     for hidden in ("best", "grade"):
-        known[..., conditioning.NAMES.index(hidden)] = torch.nan
+        conditions[..., conditioning.NAMES.index(hidden)] = torch.nan
     best = torch.full_like(facts.best, torch.nan)
-    told = index_diffusion.together(known, facts.place[facts.set_rows], best, facts.role)
+    set_conditions = index_diffusion.together(conditions, facts.place[facts.set_rows], best, facts.role)
     present = (facts.role > 0).float()
     total = np.zeros(len(people))
     for generator, level in _levels("facts"):
         noise = torch.randn(facts.sets.shape, generator=generator) * present[..., None]
         sigma = torch.full((len(people),), math.exp(level))
-        total += denoising_loss(model.facts.denoiser, facts.sets, told, sigma, noise, present).double().numpy()
+        total += (
+            denoising_loss(model.facts.denoiser, facts.sets, set_conditions, sigma, noise, present).double().numpy()
+        )
     return total
 
 
@@ -172,7 +176,7 @@ def _of_curves(world: World, model: CLDM) -> Floats:
         noise = torch.randn(world.clean.shape, generator=generator)
         for rows in torch.arange(len(world.clean)).split(512):
             sigma = torch.full((len(rows),), math.exp(level))
-            found = denoising_loss(denoiser, world.clean[rows], world.known[rows], sigma, noise[rows])
+            found = denoising_loss(denoiser, world.clean[rows], world.conditions[rows], sigma, noise[rows])
             total[rows.numpy()] += found.double().numpy()
     return np.bincount(world.person, total) / np.bincount(world.person)
 
@@ -194,8 +198,8 @@ def scores(found: Floats, inside: NDArray[np.bool_]) -> Floats:
         loss, seen = found[others], inside[others]
         with np.errstate(invalid="ignore"):
             middle = [np.where(side, loss, 0).sum(0) / side.sum(0) for side in (seen, ~seen)]
-        known = np.isfinite(middle).all(0)
-        left = (loss - np.where(seen, *middle))[:, known]
+        defined = np.isfinite(middle).all(0)
+        left = (loss - np.where(seen, *middle))[:, defined]
         variance = (left**2).sum() / (left.size - 2 * left.shape[1])
         widths = [variance * (1 + 1 / np.maximum(side.sum(0), 1)) for side in (seen, ~seen)]
         first, second = (
@@ -210,9 +214,9 @@ def success(score: Floats, inside: NDArray[np.bool_], rng: np.random.Generator) 
     draws = [np.arange(score.shape[1]), *rng.integers(score.shape[1], size=(RESAMPLES, score.shape[1]))]
     aucs, found = [], []
     for people in draws:
-        own, member = score[:, people], inside[:, people]
-        known = np.isfinite(own)
-        members, others = own[known & member], np.sort(own[known & ~member])
+        of_people, member = score[:, people], inside[:, people]
+        defined = np.isfinite(of_people)
+        members, others = of_people[defined & member], np.sort(of_people[defined & ~member])
         below = np.searchsorted(others, members, "left") + np.searchsorted(others, members, "right")
         aucs.append(below.mean() / (2 * len(others)))
         found.append((members > np.quantile(others, 1 - FALSE)).mean())

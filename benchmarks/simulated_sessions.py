@@ -67,8 +67,8 @@ def main(loops: Path, participants: int, figures: Path | None) -> None:
     print(f"{len(real)} recorded sessions of {real['seqn'].nunique()} people")
     print(f"AUC {mean:.3f}, SD over {DRAWS} draws {sd:.3f}")
     print(table.to_string())
-    held = int((table["difference"].abs() <= table["half_width"]).sum())
-    print(f"{held} of {len(table)} intervals hold 0")
+    holding = int((table["difference"].abs() <= table["half_width"]).sum())
+    print(f"{holding} of {len(table)} intervals hold 0")
     if figures:
         rows = table.reset_index().astype(object).to_dict(orient="records")
         artifacts.write_json(figures, {"auc": round(mean, 4), "auc_sd": round(sd, 4), "draws": DRAWS, "figures": rows})
@@ -161,8 +161,8 @@ def compared(real: pd.DataFrame, draws: list[pd.DataFrame]) -> pd.DataFrame:
     rows = {}
     for one in FIGURES:
         recorded_values = one.form.scale * one.statistic(real, resamples)
-        own = [one.statistic(d, Resamples(d["seqn"], 0, np.random.default_rng(0)))[0] for d in draws]
-        made = one.form.scale * np.array(own)
+        values = [one.statistic(d, Resamples(d["seqn"], 0, np.random.default_rng(0)))[0] for d in draws]
+        made = one.form.scale * np.array(values)
         half = reach * np.hypot(np.std(recorded_values[1:]), np.std(made))
         rows[f"{one.label} ({one.form.unit})".replace(" ()", "")] = {
             "recorded": recorded_values[0],

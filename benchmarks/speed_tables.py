@@ -29,11 +29,11 @@ def targets(kind: str, rows: list[dict[str, Any]], over: dict[str, float]) -> li
         for part in trained
         for who, factor in factors.items()
     ]
-    ours = {r["part"]: r for r in rows if r["who"] == DEFAULT}
-    finished = {"target": 20_000.0 if kind == "cuda" else 100.0, "reached": ours["sample"]["curves_per_s"]}
+    default = {r["part"]: r for r in rows if r["who"] == DEFAULT}
+    finished = {"target": 20_000.0 if kind == "cuda" else 100.0, "reached": default["sample"]["curves_per_s"]}
     found.append({"what": "finished curves/s", **finished})
     if kind == "cuda":
-        reached = ours["train U-Net"]["share_of_limit"]
+        reached = default["train U-Net"]["share_of_limit"]
         found.append({"what": "share of the limit, training our U-Net", "target": 0.35, "reached": reached})
     return found
 
@@ -72,9 +72,9 @@ def tables(result: dict[str, Any]) -> str:
     for part, found in result["growth"].items():
         for i, p in enumerate(found["points"]):
             last = i == len(found["points"]) - 1 and "time_exponent" in found
-            said = f"{found['time_exponent']:.2f}, {found['memory_exponent']:.2f}" if last else ""
+            exponents = f"{found['time_exponent']:.2f}, {found['memory_exponent']:.2f}" if last else ""
             seconds = statistics.median(p["seconds"])
-            lines.append(f"| {part} | {p['curves']:,} | {seconds:.3f} | {p['peak_bytes'] / 1e6:,.0f} | {said} |")
+            lines.append(f"| {part} | {p['curves']:,} | {seconds:.3f} | {p['peak_bytes'] / 1e6:,.0f} | {exponents} |")
     for name, kernels in result.get("profile", {}).items():
         lines += ["", f"| {name} | calls | us | share |", "| --- | ---: | ---: | ---: |"]
         lines += [f"| {k['kernel']} | {k['calls']} | {k['us']:.0f} | {k['share']:.1%} |" for k in kernels]

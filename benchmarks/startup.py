@@ -43,8 +43,8 @@ def seconds(arguments: list[str]) -> float:
 def loads_torch(arguments: list[str]) -> bool:
     """Whether the command loads PyTorch, as Python's own list of imports tells."""
     command = [sys.executable, "-X", "importtime", *PROGRAM, *arguments]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    return any(line.rpartition("|")[2].strip() == "torch" for line in said.splitlines())
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return any(line.rpartition("|")[2].strip() == "torch" for line in log.splitlines())
 
 
 def main() -> None:
@@ -52,18 +52,18 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--most", type=float, help="s, the longest median of `spiro generate`")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     failed = []
     print("| command | median, s | least, s | loads PyTorch |\n| --- | ---: | ---: | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for name, arguments in commands(asked.models, Path(folder)).items():
-            times = [seconds(arguments) for _ in range(asked.runs)]
+        for name, arguments in commands(options.models, Path(folder)).items():
+            times = [seconds(arguments) for _ in range(options.runs)]
             torch = loads_torch(arguments)
             median = statistics.median(times)
             print(f"| `{name}` | {median:.2f} | {min(times):.2f} | {'yes' if torch else 'no'} |")
             if torch and name in LIGHT:
                 failed.append(f"{name} loads PyTorch")
-            if asked.most and name == "spiro generate" and median > asked.most:
+            if options.most and name == "spiro generate" and median > options.most:
                 failed.append(f"{name} takes {median:.2f} s")
     if failed:
         sys.exit("; ".join(failed))

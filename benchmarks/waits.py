@@ -56,10 +56,10 @@ def epoch(way: dict[str, str]) -> tuple[float, float]:
     others = {key: value for key, value in os.environ.items() if key not in {*portable.CHOSEN, "OMP_NUM_THREADS"}}
     environment = others | portable.KERNELS | way
     try:
-        said = subprocess.check_output([sys.executable, "-c", EPOCH], env=environment, text=True, timeout=LIMIT_S)
+        output = subprocess.check_output([sys.executable, "-c", EPOCH], env=environment, text=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         return float("inf"), float("inf")
-    first, second = map(float, said.split())
+    first, second = map(float, output.split())
     return first, second
 
 
@@ -68,12 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3, help="of each way")
     parser.add_argument("--beside", type=int, nargs="+", default=[0, 1], help="busy processes")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print("| busy processes beside it | threads wait | epoch, s | step, s | load |\n| --- | --- | ---: | ---: | ---: |")
-    for beside in asked.beside:
+    for beside in options.beside:
         load = os.getloadavg()[0]
         with busy(beside):
-            turns = [{name: epoch(way) for name, way in WAYS.items()} for _ in range(asked.epochs)]
+            turns = [{name: epoch(way) for name, way in WAYS.items()} for _ in range(options.epochs)]
         for name in WAYS:
             whole, step = (min(turn[name][i] for turn in turns) for i in (0, 1))
             print(f"| {beside} | {name} | {whole:.1f} | {step:.3f} | {load:.1f} |", flush=True)

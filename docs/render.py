@@ -47,11 +47,11 @@ def page(script: Path) -> str:
             parts.append(cell.source)
             continue
         parts.append(f"```python\n{cell.source}\n```")
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
             exec(compile(cell.source, script.name, "exec"), names)
-        if said.getvalue().strip():
-            parts.append(f"```text\n{said.getvalue().rstrip()}\n```")
+        if printed.getvalue().strip():
+            parts.append(f"```text\n{printed.getvalue().rstrip()}\n```")
     title, _, rest = "\n\n".join(parts).partition("\n")
     note = f"*Written by `docs/render.py` from [{script.name}]({script.name}), run on the default simulated data.*"
     return f"{title}\n\n{note}\n{rest}\n"

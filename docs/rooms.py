@@ -80,12 +80,12 @@ def arrows(names: Sequence[str], needs: Mapping[str, Set[str]]) -> list[tuple[st
 
 def picture(root: Path) -> str:
     """The packages from top to bottom with what they hold, and an arc from each to those that it builds on, as SVG."""
-    said = {}
+    descriptions = {}
     for room in ROOMS:
         file = root / PACKAGE / room / "__init__.py"
-        said[room] = _first_line(file if file.is_file() else file.parent.with_suffix(".py"))
+        descriptions[room] = _first_line(file if file.is_file() else file.parent.with_suffix(".py"))
     title = "Packages of spiro_diffusion; an arc leads from a package up to one that it imports"
-    return _drawn(title, said, room_imports(module_imports(root)))
+    return _drawn(title, descriptions, room_imports(module_imports(root)))
 
 
 def stage_inputs(root: Path) -> dict[str, set[str]]:
@@ -108,9 +108,9 @@ def _within(one: Path, other: Path) -> bool:
 def stages_picture(root: Path) -> str:
     """The stages from top to bottom with what they do, and an arc from each to those whose files it reads, as SVG."""
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    said = {name: str(stage["desc"]) for name, stage in stages.items()}
+    descriptions = {name: str(stage["desc"]) for name, stage in stages.items()}
     title = "Stages of the pipeline; an arc leads from a stage up to one whose files it reads"
-    return _drawn(title, said, stage_inputs(root))
+    return _drawn(title, descriptions, stage_inputs(root))
 
 
 def _first_line(file: Path) -> str:
@@ -118,8 +118,8 @@ def _first_line(file: Path) -> str:
     return text.partition("\n")[0].rstrip(".")
 
 
-def _drawn(title: str, said: Mapping[str, str], needs: Mapping[str, Set[str]]) -> str:
-    names = list(said)
+def _drawn(title: str, descriptions: Mapping[str, str], needs: Mapping[str, Set[str]]) -> str:
+    names = list(descriptions)
     y = {name: TOP + ROW * number for number, name in enumerate(names)}
     width, height = ARCS + STEP * len(names) + 30, TOP + ROW * len(names)
     lines = [
@@ -130,7 +130,7 @@ def _drawn(title: str, said: Mapping[str, str], needs: Mapping[str, Set[str]]) -
         '<path d="M0 0L6 3L0 6z" fill="#4a6fa5"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
-    for name, words in said.items():
+    for name, words in descriptions.items():
         text = escape(words)
         squeezed = ' textLength="510" lengthAdjust="spacingAndGlyphs"' if len(text) > 88 else ""
         lines += [

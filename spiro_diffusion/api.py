@@ -10,7 +10,7 @@
     read = interpret(read_session("visit.csv", Person(age=45, height=175, sex="male")))
     read.findings["pre"].pattern, read.sentences()
 
-What the command line draws it draws through here.
+The command line draws its curves through this module.
 """
 
 import dataclasses
@@ -72,10 +72,11 @@ LARGEST_SEED = 2**63 - 1
 
 
 class SpiroGenerator:
-    """The trained generator: people in, curves out. Not for diagnosis.
+    """The trained generator of spirometry curves, conditioned on age, height and sex. Not for diagnosis.
 
-    `made_from` says what it was trained on: `data` (the source), `participants`, `curves`, `age` and `height`
-    (lowest and highest, years and cm). `warnings` says what its judge's figures say against it, warned of at each use.
+    `made_from` describes its training data: `data` (the source), `participants`, `curves`, `age` and `height`
+    (lowest and highest, years and cm). `warnings` lists the evaluation targets that the model missed; each use warns
+    of them.
     """
 
     def __init__(self, generator: FullEngine, folder: Path | None = None, calibration: Path | None = None) -> None:
@@ -88,16 +89,20 @@ class SpiroGenerator:
     def from_checkpoint(
         cls, folder: str | Path = store.DEFAULT, device: str = "auto", calibration: str | Path | None = None
     ) -> "SpiroGenerator":
-        """Load a model: a folder with its checkpoints or with what `spiro export` wrote, a .zip of one, an http(s)
-        address of such a .zip (with `#sha256=…` checked), or a name of the registry; by default the folder `models`,
-        or the model that the wheel carries. `device` of checkpoints is auto, cpu or cuda.
+        """Load a model.
 
-        `calibration`: a file that `calibrate` made, for the spirometer and people whose efforts are completed.
+        Drawing uses one thread of the CPU whatever PyTorch's settings, so that results are the same to the last digit
+        on any number of cores.
 
-        Draws on one thread of the CPU, whatever PyTorch is set to: the same digits on any number of cores.
+        Args:
+            folder: a folder with the checkpoints or with the files of `spiro export`; a .zip of such a folder; the
+                http(s) address of such a .zip (`#sha256=…` is verified); or a name of the registry. By default the
+                folder `models`, or else the model that the wheel contains.
+            device: auto, cpu or cuda; for checkpoints only.
+            calibration: a file made by `calibrate`, for the spirometer and population whose efforts are completed.
 
-        Raises SpiroError where a file is missing or damaged, the two do not belong together, or the device is not
-        there.
+        Raises SpiroError if a file is missing or damaged, the two checkpoints do not belong together, or the device is
+        not available.
         """
         folder, calibrated = store.located(folder), None if calibration is None else Path(calibration)
         found = cls(open_engine(folder, device), folder, calibrated)
@@ -120,26 +125,28 @@ class SpiroGenerator:
     ) -> Curves:
         """Draw `n` curves for each person: best acceptable efforts before a bronchodilator, unless others are chosen.
 
-        What is known of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be requested
-        (docs/patients.md): curves are drawn until `n` meet it, or the search budget is spent, of which a warning tells.
+        Known values of a patient (FEV1, FVC, FEV1/FVC, PEF, FEF25-75), a pattern or a kind of effort can be requested
+        (docs/patients.md): curves are drawn until `n` meet the request; if the search budget is spent first, a warning
+        reports how many were found.
 
         Args:
             people: a table or a mapping with age (years), height (cm) and sex (male or female, or 1 or 2),
                 optionally grade, test_type, weight, bmi, ethnicity, cycle and requests (known_fev1, known_fvc,
                 known_ratio, known_pef, known_fef2575, pattern, effort); other columns are kept.
             seed: the same seed and people give the same curves.
-            any_effort: any effort, not a person's best.
+            any_effort: draw any effort, not a person's best.
             skip_invalid: leave out invalid rows of `people`, with a warning.
-            guidance: 1 draws the spread of the population; more overstates what age, height and sex say, and costs
-                twice the time.
-            progress: show a bar.
-            tell: is called with each warning: on a model that missed its targets, on people rare in its training data.
-            subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; A unless
-                given), `test_type` (Pre, or Bron for after the bronchodilator; Pre) and the others of
-                `conditions.Patient`, for all rows whose own cell is empty.
+            guidance: 1 draws the spread of the population; larger values exaggerate the effect of age, height and sex,
+                and take twice the time.
+            progress: show a progress bar.
+            tell: called with each warning: that the model missed targets, or that a subject is rare in its training
+                data.
+            subject: one person's `age`, `height` and `sex` instead of `people`; `grade` (A, B, C or D; default A),
+                `test_type` (Pre, or Bron for after the bronchodilator; default Pre) and the other keys of
+                `conditions.Patient`, for all rows whose cell is empty.
 
-        Raises SpiroError where rows are invalid, beyond the trained ages and heights or request the impossible, or the
-        curves are too many at once.
+        Raises SpiroError if rows are invalid, beyond the trained ages and heights or contradictory in their requests,
+        or if too many curves are requested at once.
         """
         given: dict[str, Any] = dict(subject)
         table = as_table(people, **{name: given.pop(name, None) for name in REQUIRED})
@@ -176,16 +183,16 @@ class SpiroGenerator:
     ) -> Curves:
         """Draw `n` lungs for each person, and a session of each: efforts of one lung, with their grades.
 
-        A known value is the session's best, a pattern is of its best values, and of a kind of effort a session has at
-        least one.
+        A known value is the best of the session, a pattern is that of its best values, and a requested kind of effort
+        occurs at least once in each session.
 
         Args:
-            people: as of `generate`, or one person's `age`, `height` and `sex` by keywords, with `weight`, `bmi`,
+            people: as for `generate`, or one person's `age`, `height` and `sex` as keywords, with `weight`, `bmi`,
                 `ethnicity`, `cycle` and requests (fev1, fvc, ratio, pef, fef2575, pattern, effort).
-            efforts: of each session, from 1 to 8.
-            after: efforts after a bronchodilator (two puffs, at least ten minutes), from 0 to 8.
+            efforts: number of efforts of each session, 1 to 8.
+            after: number of efforts after a bronchodilator (two puffs, at least ten minutes later), 0 to 8.
 
-        Raises SpiroError where rows are invalid or beyond the trained ages and heights, or too many efforts are
+        Raises SpiroError if rows are invalid or beyond the trained ages and heights, or if too many efforts are
         requested.
         """
         given: dict[str, Any] = dict(person)
@@ -209,7 +216,7 @@ class SpiroGenerator:
 
     @property
     def reconstructor_file(self) -> Path | None:
-        """The checkpoint that `reconstruct` needs, where it is there."""
+        """The checkpoint that `reconstruct` needs; None if it is missing."""
         return choice.completes(self._folder) if self._folder else None
 
     def reconstruct(
@@ -227,14 +234,15 @@ class SpiroGenerator:
         """Complete an interrupted or faulty effort `flow` (T,), L/s of each 10 ms at BTPS.
 
         Args:
-            mask: what is trusted, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; without it the faults that are
-                found decide.
-            others: other efforts of the same person, flow as above or as `user_curves.read` gives them.
-            n: reconstructions drawn. notes: kept in the result, on what was done to the curve before.
+            mask: the trusted parts, s from time zero, as `0:2.0` or `0:0.6,1.1:2.0`; by default all but the detected
+                faults.
+            others: other efforts of the same person: flow as above, or the result of `user_curves.read`.
+            n: number of reconstructions.
+            notes: remarks on the reading of the curve, which the result keeps.
             subject: `age` (years), `height` (cm) and `sex` of the person.
 
-        Raises SpiroError where the folder holds no reconstructor, the person is beyond the trained ages and heights,
-        too little of the effort is trusted, or another effort is no other expiration of theirs.
+        Raises SpiroError if the folder contains no reconstructor, the person is beyond the trained ages and heights,
+        too little of the effort is trusted, or one of `others` is the same effort or no forced expiration.
         """
         _check("n", n, 1, MOST_RECONSTRUCTIONS)
         _check("seed", seed, 0, LARGEST_SEED)
@@ -246,9 +254,9 @@ class SpiroGenerator:
 
     @property
     def reconstructor(self) -> Reconstructor:
-        """What completes efforts, loaded when it is first used.
+        """The model that completes efforts, loaded when it is first used.
 
-        Raises SpiroError where the folder holds none, or the calibration is of another one.
+        Raises SpiroError if the folder contains none, or the calibration belongs to another one.
         """
         if self._reconstructor is None:
             model = self._generator.reconstructor(self._checkpoint.parent)
@@ -272,14 +280,15 @@ class SpiroGenerator:
         n: int = 200,
         tell: Callable[[str], object] = warnings.warn,
     ) -> pd.DataFrame:
-        """How well the recorded efforts of a folder of people are completed, a row a cut; see `validation.table`.
+        """Validate completions on recorded efforts: a row for each time of interruption, see `validation.table`.
 
         Args:
             folder: curves and people.csv, see `user_curves.people`.
-            btps: the factor to BTPS of files that do not say their own. n: completions of each effort.
-            tell: is called with each warning: on a model that missed its targets, on people who are left out.
+            btps: the factor to BTPS for files that do not state it.
+            n: completions of each effort.
+            tell: called with each warning: that the model missed targets, or that people are left out.
 
-        Raises SpiroError where there are no such efforts of anybody within the trained ages and heights.
+        Raises SpiroError if there are no usable efforts of people within the trained ages and heights.
         """
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415 (scipy.stats: a second)
 
@@ -290,13 +299,12 @@ class SpiroGenerator:
     def calibrate(
         self, folder: str | Path, *, btps: float | None = None, tell: Callable[[str], object] = warnings.warn
     ) -> UserCalibration:
-        """Measure how far completions are off on recorded efforts of your own people.
+        """Calibrate the intervals of completions to recorded efforts of another spirometer or population.
 
-        Written to a file, `from_checkpoint` takes it.
+        Arguments as for `validate`; the best effort of each person counts. Write the result to a file to give it to
+        `from_checkpoint`.
 
-        Arguments as of `validate`; the best effort of each person counts.
-
-        Raises SpiroError as `validate` does, and where they are fewer than 20.
+        Raises SpiroError as `validate` does, and for fewer than 20 people.
         """
         from spiro_diffusion.reconstruction import validation  # noqa: PLC0415
 
@@ -319,11 +327,11 @@ class SpiroGenerator:
         progress: bool = False,
         given: pd.DataFrame | None = None,
     ) -> Curves:
-        """`n` curves for each row of a table as `subjects.conditioned` makes it: age, height, sex (1 or 2), grade,
-        test_type and best, None where unknown. Nothing is checked.
+        """Draw `n` curves for each row of a table in the form of `subjects.conditioned`: age, height, sex (1 or 2),
+        grade, test_type and best, None where unknown. The table is not checked.
 
-        `batch`: curves in the network at once; without it, what suits the device. `given`: the rows as a user gave
-        them, which the curves keep.
+        `batch`: curves in the network at once; by default a number that suits the device. `given`: the rows as the
+        user gave them, which the curves keep.
         """
         signals = self._generator.sample(table, n, seed, guidance=guidance, batch=batch, progress=progress)
         return drawn_curves.from_signals(signals, table, given)
@@ -345,20 +353,24 @@ class SpiroGenerator:
         progress: bool = False,
         tell: Callable[[str], object] = warnings.warn,
     ) -> "Written":
-        """Write a synthetic population, drawn after the participants of the pipeline's `data`, as a folder ready to
-        publish (docs/datasets.md); its files, and shares and means beside the participants'.
+        """Write a synthetic population, modelled on the participants of the pipeline's `data`, as a folder ready to
+        publish (docs/datasets.md).
 
         Args:
-            retests: further visits of each person; their variation is published, not trained (`populations`).
-            force: overwrite an existing population. tell: is called with a warning on a model that missed its targets.
+            retests: further visits of each person; their variation is taken from publications (`populations`).
+            force: overwrite an existing population.
+            tell: called with a warning if the model missed targets.
 
-        Raises SpiroError where `data` has no curves.parquet, or the folder is there already or cannot be written.
+        Returns:
+            the files written, and shares and means of the population beside those of the participants.
+
+        Raises SpiroError if `data` has no curves.parquet, or the folder exists or cannot be written.
         """
         _check("people", people, 1, np.inf)
         _check("retests", retests, 0, MOST_RETESTS)
         _check("seed", seed, 0, LARGEST_SEED)
         self._warn(tell)
-        from spiro_diffusion.cohorts import folder as cohorts  # noqa: PLC0415 (only for who draws a population)
+        from spiro_diffusion.cohorts import folder as cohorts  # noqa: PLC0415 (needed for populations only)
         from spiro_diffusion.generation import populations  # noqa: PLC0415
 
         curves, size = populations.read_participants(Path(data)), cohorts.Size(people, retests)
@@ -367,19 +379,24 @@ class SpiroGenerator:
 
     def export(self, folder: str | Path, *, tell: Callable[[str], object] = warnings.warn) -> list[Path]:
         """Write the generator as ONNX networks, `sampler.json` and `sample.py`, which draws the same curves with
-        numpy and onnxruntime alone; the files written. Files that are there are written over. `tell` gets a warning on
-        a bad model.
+        numpy and onnxruntime alone. Existing files are overwritten.
 
-        Raises SpiroError where the package onnx is not installed.
+        Args:
+            tell: called with a warning if the model missed targets.
+
+        Returns:
+            the files written.
+
+        Raises SpiroError if the package onnx is not installed.
         """
         self._warn(tell)
-        from spiro_diffusion.engines import onnx_export  # noqa: PLC0415 (only for who exports)
+        from spiro_diffusion.engines import onnx_export  # noqa: PLC0415 (needed for exports only)
 
         return onnx_export.export(self._torch, Path(folder), self.warnings, self.reconstructor_file)
 
     def export_difference(self, folder: str | Path) -> float | None:
-        """Largest difference in flow (L/s) between curves drawn here and by the export in `folder`; None where
-        onnxruntime is not installed."""
+        """Largest difference in flow (L/s) between curves drawn by this generator and by the export in `folder`; None
+        if onnxruntime is not installed."""
         from spiro_diffusion.engines import onnx_export  # noqa: PLC0415
 
         return onnx_export.largest_difference(self._torch, Path(folder))
@@ -388,7 +405,7 @@ class SpiroGenerator:
     def _torch(self) -> "TorchEngine":
         """The generator in PyTorch.
 
-        Raises SpiroError where it was opened from an export.
+        Raises SpiroError if the generator was loaded from an export.
         """
         from spiro_diffusion.engines.torch_engine import TorchEngine  # noqa: PLC0415 (torch)
 
@@ -412,10 +429,11 @@ class Data:
         return len(self.table)
 
     def flow(self, size: int = raw.BATCH) -> Iterator[raw.Batch]:
-        """The raw curves, up to `size` at a time: `rows` of the table, `flow` (m, T) in L/s at BTPS of each 10 ms,
-        0 after `points` (m,), `counts` (m, T) in mL at ATPS.
+        """The raw curves, up to `size` at a time: `rows` of the table; `flow` (m, T), L/s at BTPS in steps of 10 ms,
+        0 after `points` (m,); `counts` (m, T), mL at ATPS.
 
-        Memory does not grow with the table. Raises SpiroError where the raw curves are missing or others.
+        Memory does not grow with the table. Raises SpiroError if the raw curves are missing or are not those of the
+        table.
         """
         return raw.batches(self.repaired, self.table, "read", size)
 
@@ -426,9 +444,9 @@ def _check(name: str, value: float, least: float, most: float) -> None:
 
 
 def load_curves(split: Split | None = None, folder: str | Path = "data") -> Data:
-    """The curves that the pipeline made in `folder`, of one split (train, validation, test) or all.
+    """The curves that the pipeline made in `folder`, of one split (train, validation, test) or of all.
 
-    Raises SpiroError where there are none, or `split` is no split.
+    Raises SpiroError if there are none, or for an unknown split.
     """
     folder = Path(folder)
     table = raw.read_table(folder / "curves.parquet")

@@ -43,21 +43,21 @@ def browser() -> "Iterator[Browser]":
 def watched(context: "BrowserContext") -> "Iterator[Page]":
     """A page. When it is left, every request it made went to 127.0.0.1, and no script had complained."""
     page = context.new_page()
-    asked: list[str] = []
-    said: list[str] = []
+    requested: list[str] = []
+    output: list[str] = []
 
     def dismissed(dialog: Dialog) -> None:
-        said.append(f"dialog: {dialog.message}")
+        output.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda socket: asked.append(socket.url))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("websocket", lambda socket: requested.append(socket.url))
+    page.on("pageerror", lambda error: output.append(str(error)))
+    page.on("console", lambda message: output.append(message.text) if message.type == "error" else None)
     page.on("dialog", dismissed)
     yield page
     page.close()
-    network = [url for url in asked if urlsplit(url).scheme not in ("data", "blob")]
+    network = [url for url in requested if urlsplit(url).scheme not in ("data", "blob")]
     assert len(network) > 5, "the page asked for next to nothing: was it watched?"
     assert {urlsplit(url).hostname for url in network} == {"127.0.0.1"}
-    assert said == []
+    assert output == []

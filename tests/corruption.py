@@ -328,7 +328,7 @@ def damaged(sample: Sample, kind: str, rng: Rng) -> bytes:
 
 # --- judge ----------------------------------------------------------------------------------------------------
 
-EXACT, MENDED, REFUSED, TOLD, ALTERED, FAILED = OUTCOMES = (
+EXACT, MENDED, REFUSED, WARNED, ALTERED, FAILED = OUTCOMES = (
     "exact, nothing to repair",
     "exact, repaired",
     "refused",
@@ -355,8 +355,8 @@ def judge(sample: Sample, data: bytes, folder: Path, known: bool = True, touched
     try:
         report = repair_file(path, file, out, published=known)
     except SpiroError as error:
-        told = str(error).startswith(str(path)) and "\n" not in str(error)
-        return Verdict(REFUSED if told else FAILED, str(error))
+        one_line = str(error).startswith(str(path)) and "\n" not in str(error)
+        return Verdict(REFUSED if one_line else FAILED, str(error))
     found = pq.read_table(out).to_pandas()
     if found.shape != sample.table.shape or list(found.columns) != list(sample.table.columns):
         return Verdict(FAILED, f"{found.shape} instead of {sample.table.shape}, {report}")
@@ -364,7 +364,7 @@ def judge(sample: Sample, data: bytes, folder: Path, known: bool = True, touched
     if wrong.size:
         in_place = set(wrong) <= (_touched(sample, data) if touched is None else touched)
         seen = any("no release that is known" in warning for warning in report["warnings"])
-        outcome = TOLD if seen else FAILED if file.releases else ALTERED
+        outcome = WARNED if seen else FAILED if file.releases else ALTERED
         return Verdict(outcome if in_place else FAILED, f"cells {wrong[:5]}, {report}")
     return Verdict(MENDED if report["mended"] else EXACT, "; ".join(report["mended"]))
 

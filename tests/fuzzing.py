@@ -21,7 +21,7 @@ from spiro_diffusion.user_curves import read, read_records
 from spiro_diffusion.user_curves.efforts import Record
 
 LONGEST_LINE = 600  # characters that people still read
-TOLD = ("inspirations left out", "trials that are no forced expirations", "are not at BTPS")  # and so not silent
+NOTED = ("inspirations left out", "trials that are no forced expirations", "are not at BTPS")  # and so not silent
 WITHOUT_VALUES = ("parquet",)  # no checksum, and values of two bytes: those behind one put in are all others
 FEWEST_BYTES = 2  # of a value: a digit and what ends it
 AROUND = 4  # values that an edit touches beside those in it: the cut ones, and of volumes the two flows of each
@@ -123,7 +123,7 @@ def judge(name: str, hurt: Edited) -> str:
         raise Failed("flow that is not finite, or curves of one name")
     if name in WITHOUT_VALUES:
         return "read"
-    if any(word in note for note in curves.notes for word in TOLD):
+    if any(word in note for note in curves.notes for word in NOTED):
         return "read"
     mark = held_files.SETTINGS.get(name, "").encode()
     settings = bool(mark) and _first_difference(data, sound) < sound.find(mark) + len(mark)
@@ -138,9 +138,9 @@ def content(name: str) -> tuple[bytes, Callable[[bytes], bytes]]:
     return held_files.made(name), bytes
 
 
-def hold_line(said: str) -> None:
-    if len(said) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", said):
-        raise Failed(f"no short line: {said[:300]!r}")
+def hold_line(message: str) -> None:
+    if len(message) > LONGEST_LINE or re.search(r"[\x00-\x1f\x7f]", message):
+        raise Failed(f"no short line: {message[:300]!r}")
 
 
 def hold_records(records: list[Record], sound: Record, hurt: Edited, settings: bool) -> None:

@@ -84,23 +84,23 @@ def measure(persons: pd.DataFrame, each: int, seed: int) -> tuple[measured.Measu
     """What real people blow: their efforts after the counter, and as signals."""
     rng = np.random.default_rng(seed)
     table = efforts(persons, each)
-    own = (rng.standard_normal((len(persons), 3)) * PERSON_SD).repeat(each, axis=0)
-    flow = time_grid.to_10ms(signals(table, own + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
+    of_person = (rng.standard_normal((len(persons), 3)) * PERSON_SD).repeat(each, axis=0)
+    flow = time_grid.to_10ms(signals(table, of_person + rng.standard_normal((len(table), 3)) * EFFORT_SD, rng))
     counts = counter.count(flow, table["btps"].to_numpy(), rng)
     found = spirometry.indices(counter.flow(counts, table["btps"].to_numpy()))
     curves = measured.real(table.assign(t0=found.t0), counts)
     return curves, time_grid.to_grid(counter.flow(counts, table["btps"].to_numpy()), found.t0)
 
 
-def real(held: int = 150, each: int = 3, seed: int = 0) -> Real:
+def real(held_out: int = 150, each: int = 3, seed: int = 0) -> Real:
     """Held-out people and five times as many training people."""
-    judges, _ = measure(people(held, seed), each, seed)
-    train, shapes = measure(people(5 * held, seed + 1, first=100_000), each, seed + 1)
+    judges, _ = measure(people(held_out, seed), each, seed)
+    train, shapes = measure(people(5 * held_out, seed + 1, first=100_000), each, seed + 1)
     person = train.people["seqn"].to_numpy() - 100_000
     return Real(
-        held=judges,
-        members=train.take(person < held),
-        others=train.take((person >= held) & (person < 2 * held)),
+        held_out=judges,
+        members=train.take(person < held_out),
+        others=train.take((person >= held_out) & (person < 2 * held_out)),
         train=train.people,
         train_indices={k: train.indices[k] for k in (*JUDGED, "ratio")},
         train_signals=shapes,
@@ -114,10 +114,10 @@ def numbers(**counts: int) -> np.ndarray:
     return np.concatenate([many[split == name][:count] for name, count in counts.items()])
 
 
-def write_files(folder: Path, held: int, train: int, validation: int = 0) -> None:
-    """The world as the pipeline's files: signals, table of curves, raw counts; `held` are the test participants."""
-    everybody = people(held + train + validation, 5)
-    everybody["seqn"] = numbers(test=held, train=train, validation=validation)
+def write_files(folder: Path, held_out: int, train: int, validation: int = 0) -> None:
+    """The world as the pipeline's files: signals, table of curves, raw counts; `held_out` are the test participants."""
+    everybody = people(held_out + train + validation, 5)
+    everybody["seqn"] = numbers(test=held_out, train=train, validation=validation)
     curves, shapes = measure(everybody, 3, 5)
     table = curves.people.assign(raw_row=np.arange(len(curves)), points=time_grid.N_10MS)
     table = table.assign(**curves.indices)  # time zero, too: the counts are cut to the window

@@ -48,9 +48,9 @@ def stages(repository: Repository) -> dict[str, Stage]:
 def forget(repository: Repository, stage: Stage) -> None:
     """Make DVC's lock file not know the stage, as before its first run."""
     lock = repository.folder / "dvc.lock" if ":" not in stage.address else repository.folder / "baselines/dvc.lock"
-    known = yaml.safe_load(lock.read_text())
-    del known["stages"][stage.name]
-    lock.write_text(yaml.safe_dump(known, sort_keys=False))
+    locked = yaml.safe_load(lock.read_text())
+    del locked["stages"][stage.name]
+    lock.write_text(yaml.safe_dump(locked, sort_keys=False))
 
 
 def locks(repository: Repository) -> dict[str, str]:
@@ -63,12 +63,12 @@ def locks(repository: Repository) -> dict[str, str]:
 def contents(repository: Repository, stage: Stage) -> dict[str, bytes]:
     """The files under their final names of a stage, whole."""
     files = [file for out in stage.outs for top in [repository.folder / out] for file in (top, *top.rglob("*"))]
-    held = {}
+    found = {}
     for file in files:
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             if not file.name.endswith(".part"):
-                held[file.relative_to(repository.folder).as_posix()] = file.read_bytes()
-    return held
+                found[file.relative_to(repository.folder).as_posix()] = file.read_bytes()
+    return found
 
 
 def digest(contents: dict[str, bytes]) -> dict[str, str]:
@@ -121,8 +121,8 @@ def seen(repository: Repository, stage: Stage) -> tuple[tuple[str, int, int], ..
 
 
 def environment(repository: Repository) -> dict[str, str]:
-    own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": own, "PYTHONPATH": str(repository.folder), "OMP_NUM_THREADS": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(repository.folder), "OMP_NUM_THREADS": "1"}
 
 
 @contextlib.contextmanager

@@ -22,11 +22,11 @@ class Lungs:
     """Draws as `conditional_draws.Drawer` says. What is known it ignores, unless `told`: then the first of the
     known values of FEV1 and FVC are those of all efforts, nearly."""
 
-    def __init__(self, told: bool = False, faithful: float = 0.004) -> None:
-        self.told, self.faithful = told, faithful  # SD of log of a curve's size around its facts
+    def __init__(self, conditioned: bool = False, faithful: float = 0.004) -> None:
+        self.conditioned, self.faithful = conditioned, faithful  # SD of log of a curve's size around its facts
         self.facts_drawn = self.curves_drawn = 0
 
-    def draw_facts(self, efforts: pd.DataFrame, seed: int, known: NDArray | None) -> Facts:
+    def draw_facts(self, efforts: pd.DataFrame, seed: int, known_best: NDArray | None) -> Facts:
         rng = np.random.default_rng(seed)
         person = efforts["person"].to_numpy()
         age, height, sex = (efforts[name].to_numpy(float) for name in ("age", "height", "sex"))
@@ -37,9 +37,13 @@ class Lungs:
         fvc = fvc * np.exp(rng.normal(0, WITHIN, len(fvc))) * np.where(after, 1.01, 1)
         ratio = np.where(after, np.minimum(ratio * 1.04, 0.97), ratio)
         fev1 = ratio * fvc
-        if self.told and known is not None:
-            fev1 = np.where(np.isnan(known[person, 0]), fev1, known[person, 0] * np.exp(rng.normal(0, 0.01, len(fvc))))
-            fvc = np.where(np.isnan(known[person, 1]), fvc, known[person, 1] * np.exp(rng.normal(0, 0.01, len(fvc))))
+        if self.conditioned and known_best is not None:
+            fev1 = np.where(
+                np.isnan(known_best[person, 0]), fev1, known_best[person, 0] * np.exp(rng.normal(0, 0.01, len(fvc)))
+            )
+            fvc = np.where(
+                np.isnan(known_best[person, 1]), fvc, known_best[person, 1] * np.exp(rng.normal(0, 0.01, len(fvc)))
+            )
             fvc = np.maximum(fvc, fev1 / 0.97)
         drawn = pd.Series(rng.choice(list("ABCD"), len(fvc)))
         table = efforts.assign(grade=efforts["grade"].fillna(drawn) if "grade" in efforts else drawn)

@@ -76,24 +76,24 @@ def samples(folder: Path) -> list[Sample]:
 
 def of_bytes(data: bytes, rng: Rng) -> bytes:
     """Some bytes changed, lost, put in or said twice; or the end lost."""
-    held = bytearray(data)
+    mutated = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
-        at = int(rng.integers(0, len(held) + 1))
+        at = int(rng.integers(0, len(mutated) + 1))
         some = int(rng.choice([1, 2, 8, 100, 5000]))
         kind = rng.integers(0, 6)
-        if kind == 0 and at < len(held):
-            held[at] ^= 1 << int(rng.integers(0, 8))
+        if kind == 0 and at < len(mutated):
+            mutated[at] ^= 1 << int(rng.integers(0, 8))
         elif kind == 1:
-            del held[at : at + some]
+            del mutated[at : at + some]
         elif kind == 2:
-            held[at:at] = rng.bytes(some)
+            mutated[at:at] = rng.bytes(some)
         elif kind == 3:
-            held[at:at] = held[at : at + some] * int(rng.integers(1, 4))
+            mutated[at:at] = mutated[at : at + some] * int(rng.integers(1, 4))
         elif kind == 4:
-            held[at : at + some] = bytes([int(rng.choice([0, 255, 10, 34, 44]))]) * some
+            mutated[at : at + some] = bytes([int(rng.choice([0, 255, 10, 34, 44]))]) * some
         else:
-            del held[at:]
-    return bytes(held)
+            del mutated[at:]
+    return bytes(mutated)
 
 
 def of_text(data: bytes, rng: Rng) -> bytes:
@@ -179,8 +179,8 @@ def _with_a_leaf(value: Any, rng: Rng) -> Any:
 
 def damaged(sample: Sample, rng: Rng) -> bytes:
     """The file after one kind of damage, or two."""
-    known = of_text if sample.reader in ("curves", "people") else of_checkpoint
-    data = known(sample.data, rng) if rng.random() < 0.7 else of_bytes(sample.data, rng)
+    mutate = of_text if sample.reader in ("curves", "people") else of_checkpoint
+    data = mutate(sample.data, rng) if rng.random() < 0.7 else of_bytes(sample.data, rng)
     return of_bytes(data, rng) if rng.random() < 0.1 else data
 
 
@@ -193,23 +193,23 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
     try:
         READERS[sample.reader](path)
     except SpiroError as error:
-        said = str(error)
-        if len(said) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", said):
-            raise Failed(f"no short line: {said[:300]!r}") from error
+        output = str(error)
+        if len(output) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", output):
+            raise Failed(f"no short line: {output[:300]!r}") from error
         return "refused"
     return "read"
 
 
 def _curves(path: Path) -> NDArray:
-    own = read(path)
-    _hold(len(own.names) == len(own.flow) == len(own.points) > 0, "as many names as curves")
-    _hold(len(set(own.names)) == len(own.names), "names are told apart")
-    _hold(np.isfinite(own.flow).all(), "flow is finite")
-    _hold(((own.points >= 0) & (own.points <= own.flow.shape[1])).all(), "curves end in the array")
-    volume = own.flow.cumsum(1) * 0.01
+    curves = read(path)
+    _hold(len(curves.names) == len(curves.flow) == len(curves.points) > 0, "as many names as curves")
+    _hold(len(set(curves.names)) == len(curves.names), "names are told apart")
+    _hold(np.isfinite(curves.flow).all(), "flow is finite")
+    _hold(((curves.points >= 0) & (curves.points <= curves.flow.shape[1])).all(), "curves end in the array")
+    volume = curves.flow.cumsum(1) * 0.01
     _hold(volume.max() < 13, "no lung holds more")
-    spirometry.indices(own.flow[:50], own.points[:50])
-    return np.concatenate(own.curves())
+    spirometry.indices(curves.flow[:50], curves.points[:50])
+    return np.concatenate(curves.curves())
 
 
 def _people(path: Path) -> NDArray:
@@ -219,8 +219,8 @@ def _people(path: Path) -> NDArray:
     check_range(table, TRAINED)
     codes = conditioning.encode(table)
     _hold(codes.shape == (len(table), len(conditioning.NAMES)), "a row a person")
-    known = [conditioning.NAMES.index(name) for name in REQUIRED]
-    _hold(np.isfinite(codes[:, known]).all(), "age, height and sex are known")
+    required = [conditioning.NAMES.index(name) for name in REQUIRED]
+    _hold(np.isfinite(codes[:, required]).all(), "age, height and sex are known")
     return table[["age", "height", "sex"]].to_numpy(float).ravel()
 
 

@@ -106,7 +106,7 @@ class Repository:
         return Repository.at(folder)
 
     def __call__(self, *command: str, fails: bool = False, **environment: str) -> str:
-        own = {
+        defaults = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
             "OMP_NUM_THREADS": "1",
@@ -117,7 +117,7 @@ class Repository:
         done = subprocess.run(  # noqa: PLW1510 (checked below, with its output)
             command,
             cwd=self.folder,
-            env=os.environ | identity | own | self.environment | environment,
+            env=os.environ | identity | defaults | self.environment | environment,
             capture_output=True,
             text=True,
         )

@@ -91,7 +91,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(command: list[str], port: int, log: Path, seconds: float = 30) -> Iterator[None]:
     """A server from when it answers on `port` until it has ended."""
-    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=said, cwd=log.parent) as server:
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent) as server:
         try:
             end = time.monotonic() + seconds
             while True:

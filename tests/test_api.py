@@ -56,10 +56,10 @@ def test_tables_are_long_or_wide_on_either_grid(curves: Curves) -> None:
     assert (len(long), len(wide)) == (3 * 2048, 3)
     np.testing.assert_array_equal(wide.filter(like="t_").to_numpy().ravel(), long["flow_l_s"])
     assert list(wide)[:6] == ["person", "draw", "age", "height", "sex", "t_-0.50"]
-    own = curves.to_pandas(wide=True, grid="512").filter(like="t_")
-    assert own.shape == (3, 512)
-    np.testing.assert_allclose(own, curves.signals, atol=1e-4)
-    np.testing.assert_allclose(np.array([float(str(name)[2:]) for name in own]), time_grid.EDGES_S[:-1], atol=1e-4)
+    samples = curves.to_pandas(wide=True, grid="512").filter(like="t_")
+    assert samples.shape == (3, 512)
+    np.testing.assert_allclose(samples, curves.signals, atol=1e-4)
+    np.testing.assert_allclose(np.array([float(str(name)[2:]) for name in samples]), time_grid.EDGES_S[:-1], atol=1e-4)
 
 
 def test_indices_and_a_picture(curves: Curves, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("requested", "message"),
     [
         ({}, "no column age, height, sex"),
         ({"people": MAN, "age": 45}, "not both"),
@@ -101,9 +101,9 @@ def test_near_the_ends_of_what_was_trained_it_warns(generator: SpiroGenerator) -
         ({"people": MAN | {"draw": 3}}, "'draw' is a name of the output"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, asked: dict, says: str) -> None:
-    with pytest.raises(SpiroError, match=says):
-        generator.generate(**asked)
+def test_what_cannot_be_drawn_is_refused(generator: SpiroGenerator, requested: dict, message: str) -> None:
+    with pytest.raises(SpiroError, match=message):
+        generator.generate(**requested)
 
 
 def test_the_data_alone_raw_and_on_the_grid(data: Path) -> None:

@@ -139,8 +139,8 @@ def test_the_picture_is_a_png_of_its_size(seen: View) -> None:
 
 
 def test_the_table_has_the_users_columns_only_with_a_curve_of_theirs(drawer: Drawer, seen: View) -> None:
-    def cells(shown: html.Table) -> int:
-        return len(shown.children[0].children.children)
+    def cells(table: html.Table) -> int:
+        return len(table.children[0].children.children)
 
     assert cells(table(seen)) == 6
     assert cells(table(view(drawer(Request.checked(**CONTROLS)).curves))) == 4
@@ -151,15 +151,15 @@ def test_the_table_has_the_users_columns_only_with_a_curve_of_theirs(drawer: Dra
 
 
 def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
-    asked = Request.checked(**CONTROLS)
-    assert drawer(asked).curves is drawer(Request.checked(**CONTROLS)).curves
+    requested = Request.checked(**CONTROLS)
+    assert drawer(requested).curves is drawer(Request.checked(**CONTROLS)).curves
     other = drawer(Request.checked(**CONTROLS | {"seed": 4}))
-    assert not np.array_equal(other.curves.signals, drawer(asked).curves.signals)
-    assert asked.name == "male_45y_175cm_best_seed3"
+    assert not np.array_equal(other.curves.signals, drawer(requested).curves.signals)
+    assert requested.name == "male_45y_175cm_best_seed3"
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"age": None}, "age is None; expected a number"),
         ({"age": "<b>45"}, "age is <b>45"),
@@ -182,8 +182,8 @@ def test_what_was_drawn_is_remembered(drawer: Drawer) -> None:
         ({"sex": "other"}, "sex is other"),
     ],
 )
-def test_what_no_control_can_say_is_refused(drawer: Drawer, change: dict, says: str) -> None:
-    with pytest.raises(SpiroError, match=says):
+def test_what_no_control_can_say_is_refused(drawer: Drawer, change: dict, message: str) -> None:
+    with pytest.raises(SpiroError, match=message):
         drawer(Request.checked(**CONTROLS | change))
 
 
@@ -218,20 +218,20 @@ def cut(effort: user_effort.Effort) -> user_effort.Effort:
     return alone(effort.flow[:80])
 
 
-def shown_of(components: Any) -> str:
+def text_of(components: Any) -> str:
     return json.dumps(components, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
 def test_the_trusted_part_is_drawn_as_recorded_and_the_rest_apart_from_it(stopped: Recovered) -> None:
-    for shown in (completion_view.shown_spirogram(stopped), completion_view.shown_loop(stopped)):
-        assert shown.user is not None
-        assert shown.untrusted is not None
-        trusted, doubted = np.isfinite(shown.user.y), np.isfinite(shown.untrusted.y)
+    for plot in (completion_view.spirogram_plot(stopped), completion_view.loop_plot(stopped)):
+        assert plot.user is not None
+        assert plot.untrusted is not None
+        trusted, doubted = np.isfinite(plot.user.y), np.isfinite(plot.untrusted.y)
         assert trusted.any()
         assert doubted.any()
         assert (trusted | doubted).all(), "what was recorded is shown whole"
         assert (trusted & doubted).sum() <= 1, "they meet and do not run side by side"
-    spirogram = completion_view.shown_spirogram(stopped)
+    spirogram = completion_view.spirogram_plot(stopped)
     begin = stopped.faults[0].begin
     assert spirogram.user is not None
     assert np.nanmax(spirogram.user.x) == pytest.approx(begin, abs=0.03)
@@ -250,11 +250,11 @@ def test_faults_are_told_with_their_time_and_reason(stopped: Recovered) -> None:
 
 
 def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> None:
-    shown = completion_view.table(stopped)
-    assert [cell.children for cell in shown.children[0].children.children] == [
+    table = completion_view.table(stopped)
+    assert [cell.children for cell in table.children[0].children.children] == [
         "Index", "As recorded", "Median", "50 % interval", "90 % interval",
     ]  # fmt: skip
-    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in shown.children[1].children}
+    rows = {row.children[0].children[0]: [c.children for c in row.children[1:]] for row in table.children[1].children}
     fvc = stopped.summary().loc["fvc"]
     assert rows["FVC"] == [
         f"{fvc['recorded']:.2f}",
@@ -266,22 +266,22 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
 
 
 def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
+    output = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
-        assert words in said
-    masked = shown_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
-    assert "Part of the effort is not trusted, as asked" in masked
+        assert words in output
+    masked = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
+    assert "Part of the effort is not trusted, as requested" in masked
     assert "Early end" not in masked
-    assert "within 2 years" in shown_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
+    assert "within 2 years" in text_of(reconstruct.completion_cards(mending, cut(effort), WHO | {"age": 7}, None))
 
 
 def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: user_effort.Effort) -> None:
-    said = shown_of(reconstruct.completion_cards(mending, effort, WHO, None))
-    assert "No fault was found" in said
+    output = text_of(reconstruct.completion_cards(mending, effort, WHO, None))
+    assert "No fault was found" in output
 
 
 @pytest.mark.parametrize(
-    ("change", "mask", "says"),
+    ("change", "mask", "message"),
     [
         ({}, "<b>2", "mask: '<b>2' is no span"),
         ({}, "5:6", "mask: nothing is trusted"),
@@ -292,20 +292,20 @@ def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: use
     ],
 )
 def test_what_cannot_be_made_whole_is_refused_in_one_line(
-    mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, says: str
+    mending: Drawer, effort: user_effort.Effort, change: dict, mask: Any, message: str
 ) -> None:
     (card,) = reconstruct.completion_cards(mending, cut(effort), WHO | change, mask)
     (line,) = card.children
     assert line.className == "alert"
-    assert says in line.children
+    assert message in line.children
     assert "\n" not in line.children
 
 
 def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(drawer: Drawer) -> None:
-    said = words(page.make(drawer))
-    assert "dvc pull train_reconstructor" in said
-    assert "reconstruct-upload" not in said
-    assert "generate-upload" in said
+    output = words(page.make(drawer))
+    assert "dvc pull train_reconstructor" in output
+    assert "reconstruct-upload" not in output
+    assert "generate-upload" in output
 
 
 # What is taken
@@ -324,9 +324,9 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        ("data:text/csv;base64,????", "did not arrive whole"),
+        ("data:text/csv;base64,????", "did not arrive completely"),
         (upload("a,<script>alert(1)</script>\n1,2\n"), r"columns are a, <script>alert\(1\)</script>"),
         (upload(",".join(f"c{i}" for i in range(5000)) + "\n" + "0," * 4999 + "0\n"), "c7 and 4992 more"),
         (upload(b"\x89PNG\r\n\x1a\n\x00\xff\xfe"), "not a readable CSV"),
@@ -335,8 +335,8 @@ def test_an_upload_comes_back_from_the_browser_as_it_was() -> None:
         (upload(pd.concat([blow(seconds=3).assign(curve=i) for i in range(21)]).to_csv()), "holds 21 curves"),
     ],
 )
-def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> None:
-    with pytest.raises(SpiroError, match=says) as caught:
+def test_what_holds_no_curves_is_refused_by_name(content: str, message: str) -> None:
+    with pytest.raises(SpiroError, match=message) as caught:
         user_effort.read_upload(content, "n" * 500 + ".csv")
     assert len(str(caught.value)) < 600
 
@@ -344,18 +344,18 @@ def test_what_holds_no_curves_is_refused_by_name(content: str, says: str) -> Non
 def test_a_file_that_does_not_say_btps_asks_for_it_on_the_page(drawer: Drawer) -> None:
     assert '"id": "generate-btps"' in words(page.make(drawer))
     sent = {"contents": upload(held_files.uk_biobank()), "name": "blow.txt"}
-    nothing, *_, (asked,) = uploads.read(sent, None)
+    nothing, *_, (request,) = uploads.read(sent, None)
     assert nothing is None
-    assert "on the page: factor to BTPS" in str(asked.children)
+    assert "on the page: factor to BTPS" in str(request.children)
     volumes = []
     for factor in (1, 1.1):
         stored, *_ = uploads.read(sent, factor)
         assert stored is not None
         volumes.append(sum(stored[0]["flow"]))
     assert volumes[1] == pytest.approx(1.1 * volumes[0], rel=1e-3)
-    for wrong, says in ((11, "the factor to BTPS is 11; expected 0.95"), ("<b>", "is <b>; expected a number")):
+    for wrong, message in ((11, "the factor to BTPS is 11; expected 0.95"), ("<b>", "is <b>; expected a number")):
         *_, (refusal,) = uploads.read(sent, wrong)
-        assert says in str(refusal.children)
+        assert message in str(refusal.children)
 
 
 # Who may ask
@@ -460,4 +460,4 @@ def test_a_bad_model_is_told_beside_its_curves(reconstructing: Path) -> None:
     generator.warnings = ["the figures of this model are bad"]
     bad = Drawer(generator)
     assert bad(Request.checked(**CONTROLS)).warnings == generator.warnings
-    assert "figures of this model are bad" in shown_of(page.make(bad).layout)
+    assert "figures of this model are bad" in text_of(page.make(bad).layout)

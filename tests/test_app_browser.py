@@ -29,9 +29,9 @@ class Noting(Drawer):
         super().__init__(generator)
         self.asked: list[Request] = []
 
-    def __call__(self, asked: Request) -> Drawn:
-        self.asked.append(asked)
-        return super().__call__(asked)
+    def __call__(self, requested: Request) -> Drawn:
+        self.asked.append(requested)
+        return super().__call__(requested)
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +90,17 @@ def test_each_control_asks_for_what_it_says(page: Any, drawer: Noting) -> None:
     assert page.locator("#generate-subject").inner_text() == "32 curves: male, 45 y, 175 cm"
     lln = cell(page, "FVC", 2)
 
-    asked = FIRST
+    requested = FIRST
 
     def asks(**change: Any) -> None:
         """The page soon asks for what it asked for before, with a change."""
-        nonlocal asked
-        asked = replace(asked, **change)
+        nonlocal requested
+        requested = replace(requested, **change)
         for _ in range(100):
-            if drawer.asked[-1] == asked:
+            if drawer.asked[-1] == requested:
                 break
             page.wait_for_timeout(50)
-        assert drawer.asked[-1] == asked
+        assert drawer.asked[-1] == requested
 
     names = {"age": "Age (years)", "height": "Height (cm)", "n": "Number of curves", "guidance": "Guidance"}
     for name, value in (("age", 60), ("height", 180), ("n", 16), ("guidance", 2.0)):
@@ -187,14 +187,14 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
         large=b"0" * (user_effort.MOST_BYTES + 10),
         good=blow(),
     )
-    says = {
+    messages = {
         "columns": f"columns are pressure, {HTML}; expected time_s",
         "units": "volume_l is in L, not mL or L/min",
         "sampling": "a sample each 0.1 s is too few",
         "picture": "not a readable CSV table",
         "large": "large.csv: is larger than 4 MB",
     }
-    for name, words in says.items():
+    for name, words in messages.items():
         give(page, bad[name])
         page.wait_for_selector(f"aside .alert:has-text({words!r})")
         # the one before may still be there for a moment, on a machine that is busy
@@ -251,9 +251,9 @@ def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: A
     fvc = panel.locator(".recovered tbody tr:nth-child(2) td").all_inner_texts()
     assert float(fvc[0]) == pytest.approx(4 * (1 - np.exp(-0.59 / 0.5)), abs=0.02)
     assert float(fvc[1]) > float(fvc[0])
-    said = panel.locator(".said").inner_text()
-    assert "90 % probability" in said
-    assert "Not for diagnosis" in said
+    output = panel.locator(".said").inner_text()
+    assert "90 % probability" in output
+    assert "Not for diagnosis" in output
 
     def trusts(mask: str) -> None:
         page.locator("#reconstruct-mask").fill(mask)
@@ -266,7 +266,7 @@ def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: A
     ]
     assert panel.locator("table").count() == page.locator("img[src=x]").count() == 0
     trusts("0:0.4")
-    panel.get_by_text("Part of the effort is not trusted, as asked").wait_for()
+    panel.get_by_text("Part of the effort is not trusted, as requested").wait_for()
     assert panel.locator(".alert").count() == panel.locator(".note").count() == 0
     panel.get_by_role("button", name="Remove").click()
     panel.get_by_text("Choose a file with").wait_for()
@@ -325,8 +325,8 @@ def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(
     sheet = tmp_path / "book.xlsx"
     sheet.write_bytes(b"PK\x03\x04 a workbook")
     bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
-    said = "columns are a"
-    for path, words in ((bad, said), (str(sheet), "book.xlsx: is a damaged archive"), (bad, said)):
+    output = "columns are a"
+    for path, words in ((bad, output), (str(sheet), "book.xlsx: is a damaged archive"), (bad, output)):
         give(page, path)
         page.wait_for_selector(f"#generate .alert:has-text({words!r})")
         assert page.locator("#generate .alert").count() == 1
@@ -353,9 +353,9 @@ def test_a_reconstruction_is_saved_as_it_is_shown(page: Any, tmp_path: Path) -> 
         saved[what] = tmp_path / waiting.value.suggested_filename
         waiting.value.save_as(saved[what])
     assert {"time_s", "volume_l_p50", "trusted"} <= set(pd.read_csv(saved["Curves CSV"]))
-    shown = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
+    cell = panel.locator(".recovered tbody tr:nth-child(2) td").nth(1).inner_text()
     median = pd.read_csv(saved["Indices CSV"]).set_index("index")["median"]
-    assert f"{median['fvc']:.2f}" == shown
+    assert f"{median['fvc']:.2f}" == cell
     assert saved["Picture PNG"].read_bytes().startswith(b"\x89PNG")
 
 

@@ -43,7 +43,7 @@ def few_resamples() -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Path:
     """A folder of the pipeline: `data` of a world with known laws, `metrics` with the record of its judge."""
     root = tmp_path_factory.mktemp("benchmark")
-    world.write_files(root / "data", held=40, train=170, validation=40)
+    world.write_files(root / "data", held_out=40, train=170, validation=40)
     write_json(root / "data/raw/manifest.json", {"source": "simulated", "files": {}})
     source = Source.of(root / "data")
     real = data.load_real(source.signals, source.curves, source.repaired, source.part, protocol.SEED)
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, few_resamples: None) -> Pat
     Record(about, floor, floor, {}, {"PCA": floor}, []).write(root / "metrics/evaluate")
     others = {"generator": real.members, "independent efforts": real.members}
     reference_surface = real.reference_surface(best=False)
-    session_judge.judge(real.held, others, reference_surface, resamples=RESAMPLES, seed=1).write(
+    session_judge.judge(real.held_out, others, reference_surface, resamples=RESAMPLES, seed=1).write(
         root / "metrics/evaluate"
     )
     return root
@@ -92,8 +92,8 @@ def blow(source: Source, lungs: bool) -> dict[str, np.ndarray]:
     """The arrays of a submission of sessions: of one lung each, or every effort of another; grades as they were."""
     requested, rng = protocol.sessions(source), np.random.default_rng(4)
     people = requested["person"].to_numpy() if lungs else np.arange(len(requested))
-    own = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
-    flow = world.signals(requested, own + rng.standard_normal((len(requested), 3)) * world.EFFORT_SD, rng)
+    of_person = rng.standard_normal((people.max() + 1, 3))[people] * world.PERSON_SD
+    flow = world.signals(requested, of_person + rng.standard_normal((len(requested), 3)) * world.EFFORT_SD, rng)
     return {"id": requested["id"].to_numpy(str), "grade": requested["grade"].to_numpy(str), "flow_l_s": flow}
 
 
@@ -141,9 +141,9 @@ def test_sessions_of_one_lung_pass_and_those_of_strangers_are_found_out(
     low, high = lungs["auc"].interval or (1, 0)
     assert low - 0.02 < 0.5 < high + 0.02
     assert (strangers["auc"].value or 0) > 0.8
-    held = found["lungs"].rows["held-out participants"]["figures.fev1_cv.candidate"].value or 0
-    assert lungs["figures.fev1_cv.candidate"].value == pytest.approx(held, rel=0.3)
-    assert (strangers["figures.fev1_cv.candidate"].value or 0) > 2 * held
+    held_out = found["lungs"].rows["held-out participants"]["figures.fev1_cv.candidate"].value or 0
+    assert lungs["figures.fev1_cv.candidate"].value == pytest.approx(held_out, rel=0.3)
+    assert (strangers["figures.fev1_cv.candidate"].value or 0) > 2 * held_out
     assert (lungs["holds"].value or 0) > (strangers["holds"].value or 99) + 5
     assert (lungs["copies.nearest_share"].low or 1) < 0.5
 
@@ -161,7 +161,7 @@ def test_without_a_record_sessions_stand_beside_what_needs_no_generator(
 def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source, tmp_path: Path) -> None:
     requested, good = protocol.sessions(source), blow(source, True)
     n, first = len(requested), requested["id"].iloc[0]
-    for change, said in (
+    for change, message in (
         ({"grade": None}, "has no array grade, only flow_l_s, id"),
         ({"grade": np.array(["F"] * n)}, "grade F; expected one of A, B, C, D"),
         ({"grade": np.array(["A"] * (n - 1))}, f"({n - 1},); expected one for each id"),
@@ -173,7 +173,7 @@ def test_a_malformed_submission_of_sessions_is_refused_in_a_line(source: Source,
     ):
         arrays = {name: values for name, values in (good | change).items() if values is not None}
         write_npz(tmp_path / "theirs.npz", arrays)
-        with pytest.raises(SpiroError, match=re.escape(said)) as caught:
+        with pytest.raises(SpiroError, match=re.escape(message)) as caught:
             submission.read_sessions(tmp_path / "theirs.npz", requested)
         assert "\n" not in str(caught.value)
     again = {"person": requested["person"].to_numpy(), "test_type": requested["test_type"].to_numpy(str)}
@@ -268,9 +268,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_malformed_file_is_refused_in_a_line(kind: str, tmp_path: Path) -> None:
-    arrays, said = BROKEN[kind]
+    arrays, output = BROKEN[kind]
     write_npz(tmp_path / "theirs.npz", {name: np.asarray(values) for name, values in arrays.items()})
-    with pytest.raises(SpiroError, match=re.escape(said)) as caught:
+    with pytest.raises(SpiroError, match=re.escape(output)) as caught:
         submission.read_curves(tmp_path / "theirs.npz", IDS)
     assert "\n" not in str(caught.value)
     assert "theirs.npz" in str(caught.value)
@@ -287,9 +287,9 @@ def test_completions_may_be_volumes_alone(tmp_path: Path) -> None:
     found = submission.read_completions(tmp_path / "theirs.npz", IDS)
     assert isinstance(found, dict)
     assert found["fvc"][:, 0].tolist() == [1, 2, 3]
-    for fvc, said in ((np.full((3, 20), 4100), "give L at BTPS"), (np.ones(3), "expected (3, draws)")):
+    for fvc, message in ((np.full((3, 20), 4100), "give L at BTPS"), (np.ones(3), "expected (3, draws)")):
         write_npz(tmp_path / "theirs.npz", {"id": np.array(IDS), "fvc": fvc})
-        with pytest.raises(SpiroError, match=re.escape(said)):
+        with pytest.raises(SpiroError, match=re.escape(message)):
             submission.read_completions(tmp_path / "theirs.npz", IDS)
 
 
@@ -383,7 +383,7 @@ def test_the_command_line_ends_in_a_line(
 ) -> None:
     data_of = ["--data", str(folder / "data")]
     theirs = ["benchmark", "score", "--task", "generation", "--curves", "missing.npz", *data_of]
-    for arguments, said in (
+    for arguments, message in (
         (theirs, "missing.npz: no such file"),
         ([*theirs, "--name", "floor"], "choose another"),
         ([*theirs[:5], str(folder / "perfect.npz"), *data_of, "--name", "PCA"], "choose another"),
@@ -392,12 +392,12 @@ def test_the_command_line_ends_in_a_line(
     ):
         assert main(arguments) == 1
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert error.count("\n") == 1
 
 
 def test_nobody_is_in_two_parts(source: Source, task: Path) -> None:
     parts = pd.read_csv(task / "splits.csv")
-    held = pd.read_parquet(source.curves)
-    requested = set(held.iloc[splits.rows_of_part(held, "test")]["seqn"])
+    table = pd.read_parquet(source.curves)
+    requested = set(table.iloc[splits.rows_of_part(table, "test")]["seqn"])
     assert requested == set(parts.loc[parts["part"] == "test", "seqn"])

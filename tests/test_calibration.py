@@ -44,13 +44,13 @@ def test_a_correction_moves_and_widens_intervals_until_they_hold_new_people() ->
 
 def test_small_groups_hold_nine_in_ten_on_average_too() -> None:
     """The promise of split conformal prediction, on 300 groups of 20."""
-    rng, held = np.random.default_rng(1), []
+    rng, coverages = np.random.default_rng(1), []
     for _ in range(300):
         fitted = calibration.fit([cases(rng, 20, off=-0.5, spread=1.5)])
         _, true, quantiles, _ = cases(rng, 200, off=-0.5, spread=1.5)
         low, _, high = fitted.interval(quantiles, np.ones(len(true))).T
-        held.append(((low <= true) & (true <= high)).mean())
-    assert 0.89 < np.mean(held) < 0.93
+        coverages.append(((low <= true) & (true <= high)).mean())
+    assert 0.89 < np.mean(coverages) < 0.93
 
 
 def test_ten_efforts_of_one_person_count_as_one() -> None:
@@ -151,9 +151,9 @@ def test_one_table_of_all_blows_is_read_too_even_compressed(loops: Path, tmp_pat
     names = pd.read_csv(loops / "people.csv")["person"]
     parts = [pd.read_csv(loops / f"{name}.csv").query("curve == 0").assign(person=name) for name in names]
     pd.concat(parts).drop(columns="curve").to_csv(tmp_path / "all.csv.gz", index=False)
-    read, own = people.read_folder(tmp_path), people.read_folder(loops)
+    read, separate = people.read_folder(tmp_path), people.read_folder(loops)
     assert [list(curves.names) for curves in read.curves] == [[name] for name in names]
-    assert read.curves[3].record["fvc"][0] == pytest.approx(own.curves[3].record["fvc"][0], abs=1e-6)
+    assert read.curves[3].record["fvc"][0] == pytest.approx(separate.curves[3].record["fvc"][0], abs=1e-6)
 
 
 def test_intervals_are_corrected_for_a_laboratory_and_kept_for_later(
@@ -161,19 +161,19 @@ def test_intervals_are_corrected_for_a_laboratory_and_kept_for_later(
 ) -> None:
     folder = tmp_path / "laboratory"
     shutil.copytree(loops, folder)
-    said = spiro("reconstruct", "--calibrate", str(folder))
-    assert "calibration.json" in said
+    output = spiro("reconstruct", "--calibrate", str(folder))
+    assert "calibration.json" in output
     kept = json.loads((folder / "calibration.json").read_text())
     assert kept["people"] == 24
     assert len(kept["calibration"]["cut_s"]) >= 3
     blow(4.5, 0.5, 2.0).to_csv(tmp_path / "mine.csv", index=False)
-    plain, own = (
+    plain, corrected = (
         json.loads(spiro("reconstruct", str(tmp_path / "mine.csv"), *MAN, "--json", *how))
         for how in ([], ["--calibration", str(folder / "calibration.json")])
     )
     assert "simulated people of the training" in plain["sentence"]
-    assert "the efforts of 24 people of your own" in own["sentence"]
-    assert own["indices"]["fvc"] != plain["indices"]["fvc"]
+    assert "the efforts of 24 people of your own" in corrected["sentence"]
+    assert corrected["indices"]["fvc"] != plain["indices"]["fvc"]
     again = spiro("validate", str(folder), "--calibration", str(folder / "calibration.json"), "-n", "50", "--json")
     cuts = json.loads(again)["cuts"]
     assert [cut["cut_s"] for cut in cuts] == [1.0, 2.0, 3.0]
@@ -218,9 +218,9 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     few = tmp_path / "few"
     shutil.copytree(loops, few)
     pd.read_csv(loops / "people.csv").head(12).to_csv(few / "people.csv", index=False)
-    said = refused(capsys, "reconstruct", "--calibrate", str(few))
-    assert "12 people" in said
-    assert "at least 20" in said
+    output = refused(capsys, "reconstruct", "--calibrate", str(few))
+    assert "12 people" in output
+    assert "at least 20" in output
     assert not (few / "calibration.json").exists()
     (few / "people.csv").unlink()
     assert "people.csv: no such file" in refused(capsys, "validate", str(few))
@@ -243,7 +243,7 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     Path("other.json").write_text("{}")
     assert "is no calibration" in refused(capsys, *with_other)
     assert "name the file" in refused(capsys, "reconstruct", *MAN)
-    assert "stands alone" in refused(capsys, "reconstruct", "mine.csv", *MAN, "--calibrate", str(loops))
+    assert "takes no effort" in refused(capsys, "reconstruct", "mine.csv", *MAN, "--calibrate", str(loops))
 
 
 def test_who_is_left_out_is_said(loops: Path, model: api.SpiroGenerator, tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ def test_who_is_left_out_is_said(loops: Path, model: api.SpiroGenerator, tmp_pat
     table.loc[3, "height"] = 229.0
     table.to_csv(folder / "people.csv", index=False)
     (folder / "p7.csv").unlink()
-    said: list[str] = []
-    assert model.calibrate(folder, tell=said.append).people == 22
-    assert any("1 of 24 people have no curve" in line for line in said)
-    assert any("height is 229" in line for line in said)
-    assert "p7" not in " ".join(said), "names and numbers of people are not repeated"
+    output: list[str] = []
+    assert model.calibrate(folder, tell=output.append).people == 22
+    assert any("1 of 24 people have no curve" in line for line in output)
+    assert any("height is 229" in line for line in output)
+    assert "p7" not in " ".join(output), "names and numbers of people are not repeated"
 
 
 def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_folder_whose_curves_are_of_nobody_in_the_table_is_refused(loops: Path
     with pytest.raises(SpiroError, match="holds no curve of the people"):
         people.read_folder(tmp_path)
     table.assign(person="p1").to_csv(tmp_path / "people.csv", index=False)
-    with pytest.raises(SpiroError, match="person of row 2 stands twice"):
+    with pytest.raises(SpiroError, match="person of row 2 occurs twice"):
         people.read_folder(tmp_path)
 
 

@@ -35,9 +35,9 @@ DATA = {
 def judged(folder: Path, **data: Any) -> Path:
     """What the stage evaluate leaves: figures of one target, the spread by sex, and two groups."""
     indices = ("fev1", "fvc", "pef", "fef2575")
-    known = {"over_floor": {"value": 1.9}, "beyond": {"value": 1.0}}
+    with_value = {"over_floor": {"value": 1.9}, "beyond": {"value": 1.0}}
     unknown = {"value": None, "reason": "3 participants"}
-    groups = {"female_6_12": known, "male_6_12": {"over_floor": unknown, "beyond": unknown}}
+    groups = {"female_6_12": with_value, "male_6_12": {"over_floor": unknown, "beyond": unknown}}
     kinds = {"sex_age": dict.fromkeys(indices, groups), "ethnicity": unknown, "obstruction": unknown}
     generator = {"groups": {"best": {"unweighted": kinds}}}
     missed = {"path": "two_sample.best.fine.auc", "value": 0.93, "low": 0.9, "high": 0.95, "verdict": "missed"}
@@ -50,13 +50,13 @@ def judged(folder: Path, **data: Any) -> Path:
     targets = [
         {
             "name": name,
-            "figures": own,
+            "figures": figures,
             "level": "best",
             "text": text,
-            "verdict": own[0]["verdict"],
-            "worst": own[0]["path"],
+            "verdict": figures[0]["verdict"],
+            "worst": figures[0]["path"],
         }
-        for name, text, own in (
+        for name, text, figures in (
             ("auc_fine", "fine: at most 0.70", [missed]),
             ("residual_sd", "residual SD", spread),
         )

@@ -60,13 +60,13 @@ def test_the_bytes_do_not_depend_on_the_name_or_the_process(tmp_path: Path) -> N
 def test_damaged_foreign_and_missing_files_are_refused_in_words(tmp_path: Path) -> None:
     file = saved(tmp_path)
     whole = file.read_bytes()
-    for wrong, said in [
+    for wrong, message in [
         (whole[:-3], "not a readable checkpoint"),
         (b"<!DOCTYPE html>", "not a readable checkpoint"),
         (b"", "not a readable checkpoint"),
     ]:
         file.write_bytes(wrong)
-        with pytest.raises(SpiroError, match=said):
+        with pytest.raises(SpiroError, match=message):
             load_checkpoint(file, "toy")
     file.write_bytes(whole)
     with pytest.raises(SpiroError, match=r"is no 'cldm' checkpoint of this project \(found: toy"):
@@ -129,17 +129,23 @@ OTHER_CODE: list[tuple[ModuleType, str, Any, str, str]] = [  # module, its const
         "reconstructor",
         r"corrections\.farthest is 20\.0 in the file and 9\.0 in this code",
     ),
-    (mixture_density, "SHOWN", 5.0, "reconstructor", r"density\.shown is 4\.0 in the file and 5\.0 in this code"),
+    (
+        mixture_density,
+        "FEATURE_LIMIT_SD",
+        5.0,
+        "reconstructor",
+        r"density\.shown is 4\.0 in the file and 5\.0 in this code",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("module", "name", "value", "file", "said"), OTHER_CODE)
+@pytest.mark.parametrize(("module", "name", "value", "file", "message"), OTHER_CODE)
 def test_code_with_other_constants_refuses_a_checkpoint(
     module: ModuleType,
     name: str,
     value: Any,
     file: str,
-    said: str,
+    message: str,
     reconstructing: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,7 +157,7 @@ def test_code_with_other_constants_refuses_a_checkpoint(
     }
     load[file](reconstructing / f"{file}.safetensors")
     monkeypatch.setattr(module, name, value)
-    with pytest.raises(SpiroError, match=said) as refused:
+    with pytest.raises(SpiroError, match=message) as refused:
         load[file](reconstructing / f"{file}.safetensors")
     assert len(str(refused.value)) < 400
     assert "train again" in str(refused.value)
@@ -217,9 +223,9 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "curves.csv"
     person = ["--age", "45", "--height", "175", "--sex", "male"]
     assert main(["generate", "--models", str(folder), *person, "-n", "2", "--out", str(out)]) == 1
-    said = capsys.readouterr().err.strip()
-    assert "draw flow that is not finite" in said
-    assert "\n" not in said
+    output = capsys.readouterr().err.strip()
+    assert "draw flow that is not finite" in output
+    assert "\n" not in output
     assert not out.exists()
 
 
@@ -232,8 +238,8 @@ def test_the_weights_of_1e38_that_drew_curves_of_nan_are_refused(
     tensors, config = load_checkpoint(case / "vqvae.safetensors", "vqvae")
     save_vqvae(tmp_path / "vqvae.safetensors", VQVAEConfig(**config["network"]), tensors)
     tensors, config = load_checkpoint(case / "cldm.safetensors", "cldm")
-    own = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(effort_facts.NAMES)}
-    unet = UNetConfig(**config["network"] | own)
+    lists_and_facts = {"multipliers": tuple(config["network"]["multipliers"]), "facts": len(effort_facts.NAMES)}
+    unet = UNetConfig(**config["network"] | lists_and_facts)
     facts, noise = index_diffusion.FactsConfig(**config["facts"]), Noise(**config["noise"])
     whole = CLDMConfig(unet, noise, facts, Noise(**config["facts_noise"]))
     weights = CLDM(whole).state_dict()

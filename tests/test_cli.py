@@ -56,9 +56,9 @@ def blow(period: float = 0.01, seconds: float = 8.0, fvc: float = 4.0) -> pd.Dat
     return pd.DataFrame({"time_s": time, "volume_l": fvc * (1 - np.exp(-np.maximum(time - 0.2, 0) / 0.5))})
 
 
-def flow_of(blown: pd.DataFrame) -> np.ndarray:
+def flow_of(curve_table: pd.DataFrame) -> np.ndarray:
     """Flow in L/s of each 10 ms of a volume."""
-    return np.diff(blown["volume_l"], append=blown["volume_l"].iloc[-1]) / 0.01
+    return np.diff(curve_table["volume_l"], append=curve_table["volume_l"].iloc[-1]) / 0.01
 
 
 def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:
@@ -68,12 +68,12 @@ def test_the_same_curves_come_as_csv_parquet_and_npz(spiro: Spiro) -> None:
     long = pd.read_csv("c.csv")
     assert list(long) == ["person", "draw", "time_s", "flow_l_s", "volume_l"]
     pd.testing.assert_frame_equal(long, pd.read_parquet("c.parquet"))
-    held = np.load("c.npz", allow_pickle=False)
-    assert held["flow_l_s"].shape == held["volume_l"].shape == (3, 2048)
-    np.testing.assert_allclose(held["flow_l_s"].ravel(), long["flow_l_s"], atol=1e-4)
-    np.testing.assert_allclose(np.diff(held["volume_l"]), held["flow_l_s"][:, :-1] * 0.01, atol=1e-5)
-    assert held["time_s"][[0, 50]].tolist() == [-0.5, 0.0]
-    assert (held["person"].tolist(), held["age"].tolist(), held["grade"].tolist()) == ([0, 0, 0], [45.0], ["A"])
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert arrays["flow_l_s"].shape == arrays["volume_l"].shape == (3, 2048)
+    np.testing.assert_allclose(arrays["flow_l_s"].ravel(), long["flow_l_s"], atol=1e-4)
+    np.testing.assert_allclose(np.diff(arrays["volume_l"]), arrays["flow_l_s"][:, :-1] * 0.01, atol=1e-5)
+    assert arrays["time_s"][[0, 50]].tolist() == [-0.5, 0.0]
+    assert (arrays["person"].tolist(), arrays["age"].tolist(), arrays["grade"].tolist()) == ([0, 0, 0], [45.0], ["A"])
     table = pd.read_csv("c_indices.csv")
     assert {"person", "draw", "fev1", "fvc", "ratio", "pef", "fef2575", "fev1_z", "fvc_z", "ratio_z"} <= set(table)
 
@@ -93,13 +93,13 @@ def test_a_table_of_people_may_say_which_effort(spiro: Spiro) -> None:
         "id,Age,height,sex,grade,test_type\nx,30,180,m,,\ny,8,130,Female,d,\nz,60,160,2,B,Bron\n"
     )
     assert spiro("generate", "--people", "people.csv", "-n", "2", "--out", "c.npz")[0] == 0
-    held = np.load("c.npz", allow_pickle=False)
-    assert held["person"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert held["id"].tolist() == ["x", "y", "z"]
-    assert held["sex"].tolist() == ["m", "Female", "2"]
-    assert held["grade"].tolist() == ["A", "D", "B"]
-    assert held["test_type"].tolist() == ["Pre", "Pre", "Bron"]
-    assert held["best"].tolist() == ["True", "False", "False"]
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert arrays["person"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert arrays["id"].tolist() == ["x", "y", "z"]
+    assert arrays["sex"].tolist() == ["m", "Female", "2"]
+    assert arrays["grade"].tolist() == ["A", "D", "B"]
+    assert arrays["test_type"].tolist() == ["Pre", "Pre", "Bron"]
+    assert arrays["best"].tolist() == ["True", "False", "False"]
 
 
 def test_any_effort_leaves_grade_and_best_open() -> None:
@@ -111,10 +111,10 @@ def test_any_effort_leaves_grade_and_best_open() -> None:
 
 def test_json_holds_indices_and_files(spiro: Spiro) -> None:
     status, out, _ = spiro("generate", *MAN, "-n", "2", "--json", "--out", "c.csv")
-    said = json.loads(out)
+    result = json.loads(out)
     assert status == 0
-    assert said["files"] == ["c.csv", "c_indices.csv"]
-    assert [c["draw"] for c in said["curves"]] == [0, 1]
+    assert result["files"] == ["c.csv", "c_indices.csv"]
+    assert [c["draw"] for c in result["curves"]] == [0, 1]
 
 
 def test_near_the_ends_of_what_was_trained_it_warns(spiro: Spiro) -> None:
@@ -195,10 +195,10 @@ def test_indices_of_a_known_curve(spiro: Spiro) -> None:
 @pytest.mark.parametrize("period", [0.001, 0.005, 0.02])
 def test_other_periods_are_read_as_they_are_and_it_says_so(spiro: Spiro, period: float) -> None:
     blow(period).to_csv("mine.csv", index=False)
-    said = json.loads(spiro("indices", "mine.csv", "--json")[1])
-    assert f"sampled each {1000 * period:g} ms: indices are read at that rate" in said["notes"][0]
-    assert said["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
-    assert said["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
+    result = json.loads(spiro("indices", "mine.csv", "--json")[1])
+    assert f"sampled each {1000 * period:g} ms: indices are read at that rate" in result["notes"][0]
+    assert result["curves"][0]["fev1"] == pytest.approx(4.0 * (1 - np.exp(-2)), abs=0.02)
+    assert result["curves"][0]["fvc"] == pytest.approx(4.0, abs=0.002)
 
 
 def test_several_curves_of_different_length_in_flow(spiro: Spiro) -> None:
@@ -290,7 +290,7 @@ def test_other_forms_of_generated_curves_are_told_from_nhanes_own(spiro: Spiro) 
     pd.DataFrame({"time_s": [0.0]}).to_parquet("mine.parquet")
     np.savez("mine.npz", flow_l_s=np.zeros(9))
     for name in ("mine.parquet", "mine.npz"):
-        refused(spiro("indices", name), name, "curves of your own as CSV")
+        refused(spiro("indices", name), name, "other curves as CSV")
     Path("half.parquet").write_bytes(Path("mine.parquet").read_bytes()[:200])
     refused(spiro("indices", "half.parquet"), "half.parquet", "not a Parquet table")
 
@@ -361,11 +361,11 @@ def test_the_512_samples_come_with_their_edges(spiro: Spiro) -> None:
     command = ["generate", *MAN, "-n", "2", "--grid", "512"]
     for name in ("c.npz", "c.csv"):
         assert spiro(*command, "--out", name, "--force")[0] == 0
-    held = np.load("c.npz", allow_pickle=False)
-    assert (held["flow_l_s"].shape, held["edges_s"].shape) == ((2, 512), (513,))
-    expired = (held["flow_l_s"] * np.diff(held["edges_s"])).cumsum(axis=1)
-    np.testing.assert_allclose(held["volume_l"][:, 1:], expired[:, :-1], atol=1e-4)
-    np.testing.assert_allclose(pd.read_csv("c.csv")["time_s"][:512], held["edges_s"][:-1], atol=1e-4)
+    arrays = np.load("c.npz", allow_pickle=False)
+    assert (arrays["flow_l_s"].shape, arrays["edges_s"].shape) == ((2, 512), (513,))
+    expired = (arrays["flow_l_s"] * np.diff(arrays["edges_s"])).cumsum(axis=1)
+    np.testing.assert_allclose(arrays["volume_l"][:, 1:], expired[:, :-1], atol=1e-4)
+    np.testing.assert_allclose(pd.read_csv("c.csv")["time_s"][:512], arrays["edges_s"][:-1], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -432,8 +432,8 @@ def test_report_says_where_it_is_and_its_headline(spiro: Spiro) -> None:
     assert status == 0
     for words in ("1.07", "targets: 5 met", "report: run/metrics/evaluate/report.html"):
         assert words in out
-    said = json.loads(spiro("report", "--folder", "run", "--json")[1])
-    assert said == {
+    result = json.loads(spiro("report", "--folder", "run", "--json")[1])
+    assert result == {
         "report": "run/metrics/evaluate/report.html",
         "figures": {"best_fev1_residual_sd_ratio": 1.07, "targets_met": 5.0},
     }
@@ -483,17 +483,17 @@ def test_curves_in_the_format_of_nhanes_as_csv(spiro: Spiro) -> None:
 
 def test_curves_of_nhanes_find_their_people_beside_them(spiro: Spiro, data: Path) -> None:
     """The table that `repair` wrote, with DEMO and BMX beside: indices and z-scores are those of the pipeline."""
-    known = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
-    seqn = known.index[known["best"].to_numpy()][0][0]
-    said = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
-    curves = pd.DataFrame(said["curves"]).set_index(["seqn", "test_type", "curve_number"])
-    mine = known.loc[curves.index.intersection(known.index)]
+    table = pd.read_parquet(data / "curves.parquet").set_index(["seqn", "test_type", "curve_number"])
+    seqn = table.index[table["best"].to_numpy()][0][0]
+    result = json.loads(spiro("indices", str(data / "repaired/SPXRAW_G.parquet"), "--seqn", str(seqn), "--json")[1])
+    curves = pd.DataFrame(result["curves"]).set_index(["seqn", "test_type", "curve_number"])
+    mine = table.loc[curves.index.intersection(table.index)]
     assert len(mine) > 1
     for name in ("fev1", "fvc", "pef"):
         np.testing.assert_allclose(curves.loc[mine.index, name], mine[name], atol=2e-3)
     assert curves["fev1_z"].notna().all()
     assert set(curves["session_fvc"]) <= set("ABCDEFU")
-    assert said["session"]["grades"]["pre"]["fvc"] in set(curves["session_fvc"])  # read as a session too
+    assert result["session"]["grades"]["pre"]["fvc"] in set(curves["session_fvc"])  # read as a session too
 
 
 @pytest.mark.parametrize(
@@ -582,19 +582,19 @@ def test_a_height_that_nobody_has_at_that_age_is_warned_of(spiro: Spiro, age: st
 def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = tmp_path / "run/models"
-    shutil.copytree(models, own)
-    command = ["generate", *MAN, "-n", "1", "--models", str(own)]
+    copied = tmp_path / "run/models"
+    shutil.copytree(models, copied)
+    command = ["generate", *MAN, "-n", "1", "--models", str(copied)]
 
-    def said() -> str:
+    def warned() -> str:
         assert main(command) == 0
         return capsys.readouterr().err
 
-    assert said() == "", "without figures nothing is said"
-    judged(own, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
-    assert said() == "", "nor of a good model"
-    judged(own, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
-    line = said()
+    assert warned() == "", "without figures nothing is said"
+    judged(copied, best_auc_clinical=0.55, best_fev1_coverage_80=0.8)
+    assert warned() == "", "nor of a good model"
+    judged(copied, best_auc_clinical=0.99, best_fev1_coverage_80=0.0)
+    line = warned()
     assert line.count("\n") == 1
     assert "AUC 0.99" in line
     assert "80 % intervals hold 0 % (FEV1)" in line
@@ -602,10 +602,10 @@ def test_a_model_whose_own_figures_are_bad_says_so_at_each_use(
     reconstruct = ["reconstruct", str(tmp_path / "mine.csv"), *MAN, "-n", "2"]
     cohort = ["cohort", "-n", "1", "--out", str(tmp_path / "cohort"), "--data", str(tmp_path)]
     for other in (reconstruct, ["export", "--out", str(tmp_path / "onnx")], cohort, ["info"]):
-        main([*other, "--models", str(own)])  # neither reconstructor nor data are there: that is said afterwards
+        main([*other, "--models", str(copied)])  # neither reconstructor nor data are there: that is said afterwards
         assert "AUC 0.99" in capsys.readouterr().err, other[0]
-    (own.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
-    assert said() == "", "nor by another model's figures"
+    (copied.parent / "metrics/evaluate/judge.json").write_text('{"data": {"models": "another"}}')
+    assert warned() == "", "nor by another model's figures"
 
 
 @pytest.mark.parametrize("name", ["[pre]", "[/x]", "[bold]b[/bold]", "a\x1b[31mred", "bell\x07", "\x1b]0;title\x07"])
@@ -678,6 +678,6 @@ def test_a_column_of_the_table_of_indices_is_added_in_one_place(spiro: Spiro, mo
 
 def test_options_for_conditions_are_those_that_the_model_knows() -> None:
     """What the model may be told and a user may say differ by the participant's best, which `--any-effort` decides."""
-    known = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
-    said = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
-    assert said - {"bmi"} == set(known)  # which gives a weight
+    expected = [name for name in conditioning.NAMES if name not in ("age", "height", "sex", "best")]
+    listed = {condition.name for condition in CONDITIONS} | set(personal_conditions.NAMES)
+    assert listed - {"bmi"} == set(expected)  # which gives a weight

@@ -63,9 +63,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Drawn]:
     flow = np.zeros(512, np.float32)
     flow[40:300] = np.linspace(8, 0.05, 260)
 
-    def blows(_: object, asked: pd.DataFrame, __: int, ___: object = None) -> Drawn:
-        table = asked.assign(grade="A", best=asked["place"] == 1, fev1=3.0, fvc=4.0, pef=8.0, fef2575=3.0)
-        return Drawn(table, np.tile(flow, (len(asked), 1)))
+    def blows(_: object, requested: pd.DataFrame, __: int, ___: object = None) -> Drawn:
+        table = requested.assign(grade="A", best=requested["place"] == 1, fev1=3.0, fvc=4.0, pef=8.0, fef2575=3.0)
+        return Drawn(table, np.tile(flow, (len(requested), 1)))
 
     monkeypatch.setattr(populations, "draw_sessions", blows)
     return blows
@@ -81,9 +81,9 @@ def test_each_person_is_one_lung_with_visits(efforts: pd.DataFrame, people: pd.D
     assert set(efforts.loc[efforts["best"], "test_type"]) == {"Pre"}
     for _, visit in efforts.groupby(["person", "session", "test_type"]):
         assert visit["effort"].tolist() == list(range(1, len(visit) + 1))
-    held = efforts[efforts["session"] == 1].groupby("person")["test_type"].value_counts().unstack(fill_value=0)
-    assert held["Pre"].tolist() == people["efforts_before"].tolist()
-    after = held["Bron"] if "Bron" in held else held["Pre"] * 0
+    counts = efforts[efforts["session"] == 1].groupby("person")["test_type"].value_counts().unstack(fill_value=0)
+    assert counts["Pre"].tolist() == people["efforts_before"].tolist()
+    after = counts["Bron"] if "Bron" in counts else counts["Pre"] * 0
     assert after.tolist() == people["efforts_after"].tolist()
     real = pd.read_parquet(data / "curves.parquet").groupby(["seqn", "test_type"]).size().clip(upper=PLACES)
     assert set(people["efforts_before"]) <= set(real.xs("Pre", level="test_type"))
@@ -115,22 +115,22 @@ def test_visits_vary_as_is_published() -> None:
 def test_a_retest_is_of_the_same_lung(generator: SpiroGenerator, data: Path) -> None:
     """The best values that a retest is drawn for are those of the first visit, moved little."""
     curves = populations.read_participants(data)
-    known: list[Any] = []
+    calls: list[Any] = []
     drawn = populations.draw_sessions
 
     def noted(*given: Any) -> Drawn:
         found = drawn(*given)
-        known.append((given[3] if len(given) > 3 else None, populations.reached(found.table)))
+        calls.append((given[3] if len(given) > 3 else None, populations.reached(found.table)))
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(populations, "draw_sessions", noted)
         (visits,) = populations.draw_visits(generator._generator, curves, 10, 2, seed=3)
-    (nothing, first), (asked, second), _ = known
+    (nothing, first), (requested, second), _ = calls
     assert nothing is None
-    apart = np.abs(np.log(asked / first))[:, [0, 1]]
+    apart = np.abs(np.log(requested / first))[:, [0, 1]]
     assert 0 < apart.max() < 0.25
-    np.testing.assert_allclose(second[:, :2].max(0), asked[:, :2].max(0), rtol=0.2)
+    np.testing.assert_allclose(second[:, :2].max(0), requested[:, :2].max(0), rtol=0.2)
     assert visits.table["session"].max() == 3
 
 
@@ -172,12 +172,12 @@ def test_memory_does_not_grow_with_the_people(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is held when a batch is drawn is what was held when the second one was: the curves of one batch."""
-    held: list[int] = []
+    traced: list[int] = []
     alive: list[weakref.ref] = []
     most: list[int] = []
 
     def watched(*given: Any) -> Drawn:
-        held.append(tracemalloc.get_traced_memory()[0])
+        traced.append(tracemalloc.get_traced_memory()[0])
         drawn = stand_in(*given)
         alive.append(weakref.ref(drawn.signals))
         most.append(sum(signals() is not None for signals in alive))
@@ -194,9 +194,9 @@ def test_memory_does_not_grow_with_the_people(
     finally:
         tracemalloc.stop()
     size = sum(flow.nbytes for flow in pd.read_parquet(tmp_path / "lungs/efforts")["flow_l_s"])
-    assert len(held) == 8
+    assert len(traced) == 8
     assert max(most) <= 2
-    assert np.mean(held[-2:]) - np.mean(held[1:3]) < 0.5 * size, "all curves are twice that: 20 s each, not trimmed"
+    assert np.mean(traced[-2:]) - np.mean(traced[1:3]) < 0.5 * size, "all curves are twice that: 20 s each, not trimmed"
 
 
 def test_interrupted_nothing_looks_complete(
@@ -235,7 +235,7 @@ def test_nothing_but_a_population_is_written_over(
         with pytest.raises(SpiroError, match=words):
             generator.write_cohort(tmp_path / name, 2, data=data, force=True)
     generator.write_cohort(tmp_path / "lungs", 2, data=data)
-    with pytest.raises(SpiroError, match="is there already; give another name, or --force"):
+    with pytest.raises(SpiroError, match="exists already; give another name, or --force"):
         generator.write_cohort(tmp_path / "lungs", 3, data=data)
     generator.write_cohort(tmp_path / "lungs", 3, data=data, force=True)
     assert len(pd.read_parquet(tmp_path / "lungs/people.parquet")) == 3
@@ -300,15 +300,15 @@ def test_the_card_says_what_it_is(made: Path, written: Written, data: Path) -> N
         "PRISm, ages 18 and more: FEV1/FVC >= 0.70 and FEV1 < 80 % predicted by GLI Global",
         "Retests are not trained: NHANES examined each participant once",
         "10.1183/09031936.05.00035205",
-        "The model's own figures are not known",
+        "The figures of the model are not known",
     ):
         assert words in text, words
-    shown = written.participants.table()["mean"]["ratio_6_79"]
-    assert f"| 11.3 % | {100 * shown:.1f} % |" in text
+    mean = written.participants.table()["mean"]["ratio_6_79"]
+    assert f"| 11.3 % | {100 * mean:.1f} % |" in text
     names = {"efforts": columns.EFFORTS, "people.parquet": columns.PEOPLE}
-    for name, held in names.items():
+    for name, described in names.items():
         schema = pyarrow.dataset.dataset(made / name, format="parquet").schema
-        assert schema.names == [column.name for column in held]
+        assert schema.names == [column.name for column in described]
     for column in (*columns.EFFORTS, *columns.PEOPLE):
         assert f"| `{column.name}` | {column.kind} | {column.unit} |" in text
 
@@ -333,12 +333,12 @@ def test_checksums_licence_and_citation(made: Path) -> None:
 
 def test_croissant_is_valid_and_reads_the_records(made: Path, efforts: pd.DataFrame) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed")
-    held = mlcroissant.Dataset(jsonld=made / folder.CROISSANT)
-    assert list(held.metadata.issues.errors) == []
-    assert list(held.metadata.issues.warnings) == []
-    records = list(held.records("people"))
+    dataset = mlcroissant.Dataset(jsonld=made / folder.CROISSANT)
+    assert list(dataset.metadata.issues.errors) == []
+    assert list(dataset.metadata.issues.warnings) == []
+    records = list(dataset.records("people"))
     assert [record["people/person"] for record in records] == list(range(PEOPLE))
-    effort = next(iter(held.records("efforts")))
+    effort = next(iter(dataset.records("efforts")))
     np.testing.assert_array_equal(effort["efforts/flow_l_s"], efforts["flow_l_s"].iloc[0])
     assert effort["efforts/fev1"] == efforts["fev1"].iloc[0]
 
@@ -355,9 +355,9 @@ def test_ro_crate_is_valid_and_describes_every_file(made: Path) -> None:
     for name, entity in described.items():
         assert entity["contentSize"] == str((made / name).stat().st_size)
     graph = json.loads((made / folder.CRATE).read_text())["@graph"]
-    known = {entity["@id"] for entity in graph} | {"https://w3id.org/ro/crate/1.1"}
+    declared = {entity["@id"] for entity in graph} | {"https://w3id.org/ro/crate/1.1"}
     used = {value["@id"] for entity in graph for value in entity.values() if isinstance(value, dict)}
-    assert used <= known, "what is pointed at is described"
+    assert used <= declared, "what is pointed at is described"
 
 
 LOADERS = {
@@ -394,9 +394,9 @@ def test_the_command_says_what_it_drew(
     for words in ("FEV1/FVC < 0.70, ages 20 to 79", "s per 1,000 efforts", "wrote", "and 7 files beside it"):
         assert words in out
     assert main([*command, "--out", str(tmp_path / "b"), "--retests", "1", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["retests"] == 1
-    assert said["seconds_per_1000_efforts"] > 0
-    assert str(tmp_path / "b" / folder.SUMS) in said["files"]
+    result = json.loads(capsys.readouterr().out)
+    assert result["retests"] == 1
+    assert result["seconds_per_1000_efforts"] > 0
+    assert str(tmp_path / "b" / folder.SUMS) in result["files"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err

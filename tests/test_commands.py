@@ -82,17 +82,17 @@ def test_every_command_of_a_page_is_run_or_named(page: str) -> None:
 
 
 def test_the_list_has_no_command_that_no_page_shows() -> None:
-    shown = [line for page in PAGES for block in blocks(page) for line in lines(block)]
-    assert [start for start in ELSEWHERE if not any(line.startswith(start) for line in shown)] == []
+    documented = [line for page in PAGES for block in blocks(page) for line in lines(block)]
+    assert [start for start in ELSEWHERE if not any(line.startswith(start) for line in documented)] == []
 
 
 def efforts(people: int, seed: int) -> Iterator[tuple[int, pd.DataFrame]]:
     """The blows of simulated participants: seqn, and curve (1, 2 ..., after the bronchodilator post 1 ...), time_s,
     flow_l_s."""
     raw: Any = simulate("G", people, seed)["SPXRAW"]
-    for seqn, blown in raw.groupby("SEQN"):
+    for seqn, efforts in raw.groupby("SEQN"):
         parts = []
-        for number, row in enumerate(blown.itertuples(), 1):
+        for number, row in enumerate(efforts.itertuples(), 1):
             flow = counter.flow(np.asarray(row.SPXRAW)[None], float(row.SPAFACT))[0]
             name = f"{number}" if row.SPATTYPE == "Pre" else f"post {number}"
             time_s = 0.01 * np.arange(len(flow))
@@ -132,10 +132,10 @@ def laboratory(folder: Path, drawn: list[tuple[int, pd.DataFrame]]) -> None:
     table = pd.read_parquet(ROOT / "data/curves.parquet")  # for ages and heights that go with each other
     person = table[table["age"] >= 18].drop_duplicates("seqn").reset_index(drop=True)
     rows = []
-    whole = [(seqn, blown[blown["grade"] == "A"]) for seqn, blown in drawn if (blown["grade"] == "A").any()]
-    for place, (seqn, blown) in enumerate(whole):
+    whole = [(seqn, efforts[efforts["grade"] == "A"]) for seqn, efforts in drawn if (efforts["grade"] == "A").any()]
+    for place, (seqn, efforts) in enumerate(whole):
         name = f"P{seqn}"
-        blown[["curve", "time_s", "flow_l_s"]].to_csv(folder / f"{name}.csv", index=False)
+        efforts[["curve", "time_s", "flow_l_s"]].to_csv(folder / f"{name}.csv", index=False)
         rows.append({"person": name, **person.loc[place, ["age", "height", "sex"]].to_dict()})
     pd.DataFrame(rows).to_csv(folder / "people.csv", index=False)
 

@@ -15,11 +15,11 @@ def figure(value: float | None, spread: float = 0.01) -> dict[str, float | None]
     return {"value": None} if value is None else {"value": value, "low": value - spread, "high": value + spread}
 
 
-def case(own: float | None, theirs: float | None, coverage: float) -> dict[str, Any]:
+def case(error: float | None, theirs: float | None, coverage: float) -> dict[str, Any]:
     """Figures of one case: errors of FVC in L, of the generator and of every baseline."""
     indices = {
         name: {
-            index: {"error": figure(own if name == "generator" else theirs), "crps": figure(0.01)}
+            index: {"error": figure(error if name == "generator" else theirs), "crps": figure(0.01)}
             | {f"coverage_{n}": figure(coverage, 0.05) for n in (90, 50)}
             for index in ("fvc", "fef2575")
         }

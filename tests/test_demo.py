@@ -70,7 +70,7 @@ def without_model(folder: Path) -> Path:
 class Quiet(SimpleHTTPRequestHandler):
     """A plain web server: no headers but the type and the length."""
 
-    def log_message(self, *said: object) -> None:
+    def log_message(self, *given: object) -> None:
         pass
 
 
@@ -105,26 +105,26 @@ def page(context: Any, site: Path) -> Iterator[Any]:
 @pytest.mark.parametrize(("n", "seed"), [(20, 5), (70, 2**33 + 1)])  # within a block of noise, and beyond one
 def test_a_seed_gives_the_curves_of_spiro_generate(page: Any, generator: SpiroGenerator, n: int, seed: int) -> None:
     drawn = np.array(page.evaluate("([...asked]) => demo.draw(...asked)", [MAN, n, seed]))
-    own = generator.generate(age=45, height=175, sex="male", n=n, seed=seed).signals
-    assert np.abs(own).max() > 0.1
-    np.testing.assert_allclose(drawn, own, atol=1e-3, rtol=0)
+    generated = generator.generate(age=45, height=175, sex="male", n=n, seed=seed).signals
+    assert np.abs(generated).max() > 0.1
+    np.testing.assert_allclose(drawn, generated, atol=1e-3, rtol=0)
 
 
 def test_a_seed_gives_the_sessions_of_spiro_generate(page: Any, generator: SpiroGenerator) -> None:
     woman = {"age": 61, "height": 163, "sex": 2}
     drawn = page.evaluate("([...asked]) => demo.sessions(...asked)", [woman, 3, 6, 2, 7])
-    own = generator.sessions(age=61, height=163, sex="female", n=3, efforts=6, after=2, seed=7, tell=str)
-    keys = own.keys
+    generated = generator.sessions(age=61, height=163, sex="female", n=3, efforts=6, after=2, seed=7, tell=str)
+    keys = generated.keys
     assert [effort["lung"] for effort in drawn] == list(keys["draw"])
     assert [effort["place"] for effort in drawn] == list(keys["effort"])
     assert ["Bron" if effort["after"] else "Pre" for effort in drawn] == list(keys["test_type"])
     assert ["ABCD"[effort["grade"]] for effort in drawn] == list(keys["grade"])
-    np.testing.assert_allclose([effort["signal"] for effort in drawn], own.signals, atol=1e-3, rtol=0)
+    np.testing.assert_allclose([effort["signal"] for effort in drawn], generated.signals, atol=1e-3, rtol=0)
 
 
 def test_who_is_beyond_the_trained_ages_is_refused(page: Any) -> None:
-    asked = "([...asked]) => demo.draw(...asked).catch((error) => error.message)"
-    assert page.evaluate(asked, [MAN | {"age": 80}, 1, 0]) == "age beyond 6 to 79, on which the model was trained"
+    requested = "([...asked]) => demo.draw(...asked).catch((error) => error.message)"
+    assert page.evaluate(requested, [MAN | {"age": 80}, 1, 0]) == "age beyond 6 to 79, on which the model was trained"
 
 
 def test_indices_are_those_of_the_ruler(page: Any, data: Path) -> None:
@@ -140,20 +140,20 @@ def test_indices_are_those_of_the_ruler(page: Any, data: Path) -> None:
         }""",
         [signals.tolist(), time_grid.EDGES_S.tolist()],
     )
-    own = time_grid.indices_of_signals(signals)
-    assert [found is None for found in measured] == list(np.isnan(own.fvc))
-    there = np.flatnonzero(np.isfinite(own.fvc))
+    expected = time_grid.indices_of_signals(signals)
+    assert [found is None for found in measured] == list(np.isnan(expected.fvc))
+    there = np.flatnonzero(np.isfinite(expected.fvc))
     assert len(there) > 100
     for name, within in {"fev1": 0.005, "fvc": 0.005, "pef": 0.02, "t0": 0.001}.items():
         found = [measured[row][name] for row in there]
-        np.testing.assert_allclose(found, getattr(own, name)[there], atol=within, rtol=0, err_msg=name)
+        np.testing.assert_allclose(found, getattr(expected, name)[there], atol=within, rtol=0, err_msg=name)
 
 
 def test_a_reader_draws_a_session_on_a_phone_and_on_a_desk(page: Any, generator: SpiroGenerator) -> None:
     page.get_by_role("button", name="Draw another").click()  # seed 1
     page.locator("#demo table").wait_for()
-    own = generator.sessions(age=45, height=175, sex="male", n=1, efforts=6, after=2, seed=1, tell=str)
-    found = own.indices()
+    generated = generator.sessions(age=45, height=175, sex="male", n=1, efforts=6, after=2, seed=1, tell=str)
+    found = generated.indices()
     rows = [row.locator("td").all_inner_texts() for row in page.locator("tr[data-effort]").all()]
     assert [row[0] for row in rows] == list(found["grade"])
     for column, name, within in ((1, "fev1", 0.0051), (2, "fvc", 0.0051), (4, "pef", 0.051)):  # half a digit shown
@@ -162,8 +162,8 @@ def test_a_reader_draws_a_session_on_a_phone_and_on_a_desk(page: Any, generator:
     z = page.locator("tr:has-text('z-score') td").first.inner_text().replace("−", "-")
     assert float(z) == pytest.approx(acceptable["fev1_z"].max(), abs=0.0051)
     words = page.locator("#demo").inner_text()
-    for said in ("not for diagnosis", "9 curves of 3 participants", "every curve was simulated", "ten minutes"):
-        assert said in words
+    for message in ("not for diagnosis", "9 curves of 3 participants", "every curve was simulated", "ten minutes"):
+        assert message in words
     assert "--sex male -n 1 --session 6 --after 2 --seed 1" in words
     for width, height in ((390, 844), (1440, 900)):
         page.set_viewport_size({"width": width, "height": height})

@@ -109,8 +109,8 @@ def test_latents_stored_as_half_are_the_same_rounded(curves: Path, models: Path,
     assert len(half[0]) < 0.51 * len(whole[0])
     latents = np.load(tmp_path / "float32/latents.npy")
     shape = latents.shape[1:]
-    held = load_rows(tmp_path / "float16/latents.npy", len(latents), shape, half=True)
-    (_, read), *_ = pieces(held, np.arange(len(latents)))
+    rows = load_rows(tmp_path / "float16/latents.npy", len(latents), shape, half=True)
+    (_, read), *_ = pieces(rows, np.arange(len(latents)))
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, latents.astype(np.float16)[: len(read)])
     np.testing.assert_allclose(read, latents[: len(read)], rtol=1e-3, atol=1e-4)

@@ -42,9 +42,9 @@ class Loaded(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
-        if tag in LOADS and said.get("rel") not in IGNORED_RELATIONS:
-            self.found.append(said.get(LOADS[tag]) or "")
+        output = dict(attrs)
+        if tag in LOADS and output.get("rel") not in IGNORED_RELATIONS:
+            self.found.append(output.get(LOADS[tag]) or "")
 
 
 def loaded(page: Path) -> list[str]:
@@ -57,9 +57,9 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 15
     for page in pages:
-        own = loaded(page)
-        assert any(address.endswith(".js") for address in own), page
-        for address in own:
+        addresses = loaded(page)
+        assert any(address.endswith(".js") for address in addresses), page
+        for address in addresses:
             assert not re.match(r"(https?:)?//", address), (page.name, address)
             if not address.startswith(("data:", "#")):
                 base = site if address.startswith("/") else page.parent
@@ -81,8 +81,8 @@ def test_no_page_shows_a_line_that_should_have_been_replaced(site: Path) -> None
 
 def test_the_search_works_from_the_disk(site: Path) -> None:
     with browser() as started, started.new_context() as context, context.new_page() as page:
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
         page.goto((site / "examples" / "generate_a_population.html").as_uri())
         page.click("input.md-search__input")
         page.keyboard.type("codebook")
@@ -91,7 +91,7 @@ def test_the_search_works_from_the_disk(site: Path) -> None:
         assert (found.get_attribute("href") or "").startswith("file://")
         found.click()
         page.wait_for_url(re.compile(r"^file://(?!.*generate_a_population)"))
-        assert {address.split(":")[0] for address in asked} <= {"file", "about", "blob", "data"}
+        assert {address.split(":")[0] for address in requested} <= {"file", "about", "blob", "data"}
 
 
 def test_every_file_that_a_page_names_is_there() -> None:
@@ -158,8 +158,8 @@ def test_every_command_has_a_line_in_the_page_of_the_command_line() -> None:
     sources = [file.read_text() for file in (ROOT / "spiro_diffusion" / "cli").glob("*.py")]
     commands = set(re.findall(r'^@command\("spiro (\w+)', "\n".join(sources), flags=re.M))
     assert len(commands) > 8
-    said = set(re.findall(r"^\| `spiro (\w+)` ", (ROOT / "docs" / "command_line.md").read_text(), flags=re.M))
-    assert commands <= said
+    output = set(re.findall(r"^\| `spiro (\w+)` ", (ROOT / "docs" / "command_line.md").read_text(), flags=re.M))
+    assert commands <= output
 
 
 def test_the_section_on_recorded_efforts_shows_the_stored_figures() -> None:

@@ -195,9 +195,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: object) -> s
 def test_bad_parameters_end_the_stage_with_one_line(
     changed: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = run(tmp_path, monkeypatch, **changed)
-    assert message in told
-    assert "\n" not in told
+    message_of_stage = run(tmp_path, monkeypatch, **changed)
+    assert message in message_of_stage
+    assert "\n" not in message_of_stage
 
 
 # --- what is known --------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ def drawer(models: Path) -> Drawer:
     return Drawer(SpiroGenerator.from_checkpoint(models))
 
 
-def shown(drawer: Drawer, **change: Any) -> dict[str, Any]:
-    return generate.shown(drawer, generate.Sent(CONTROLS | change, None, None))
+def outputs(drawer: Drawer, **change: Any) -> dict[str, Any]:
+    return generate.outputs(drawer, generate.Sent(CONTROLS | change, None, None))
 
 
 def words(components: Any) -> str:
@@ -75,16 +75,16 @@ def test_the_change_is_of_the_best_values_and_the_response_of_predicted(seen: Dr
     median = float(reference.gli_global("fev1", 45, 175, 1).m)
     assert change.percent_predicted == pytest.approx(100 * rise / median, abs=0.3)
     assert seen.responded == ["fev1"]
-    said = words(drawn_session_table.sentences(seen))
-    assert "Before the bronchodilator: obstruction." in said
-    assert "After the bronchodilator: obstruction, GOLD 2." in said
-    assert "A response in FEV₁ by ERS/ATS 2022" in said
+    output = words(drawn_session_table.sentences(seen))
+    assert "Before the bronchodilator: obstruction." in output
+    assert "After the bronchodilator: obstruction, GOLD 2." in output
+    assert "A response in FEV₁ by ERS/ATS 2022" in output
 
 
 def test_the_tables_say_grade_change_and_what_does_not_repeat(seen: DrawnSession) -> None:
-    said = words(drawn_session_table.tables(seen))
+    output = words(drawn_session_table.tables(seen))
     for text in ("two puffs, at least ten minutes", "beyond 150 mL", "within 150 mL", "+200 mL", "% pred."):
-        assert text in said
+        assert text in output
     best, _, efforts = drawn_session_table.tables(seen)
     assert len(efforts.children[1].children) == 5 + 2  # the efforts, and a line above those of each phase
     titles = [line.children[0].children for line in best.children[1].children]
@@ -101,7 +101,7 @@ def test_where_no_effort_is_good_there_are_no_best_values() -> None:
 
 
 def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> None:
-    answer = shown(drawer, after=3)
+    answer = outputs(drawer, after=3)
     for plot in (answer["loop"], answer["spirogram"]):
         efforts = [trace for trace in plot.data if trace.line.dash is None]
         assert len(efforts) == 8 + 3
@@ -110,26 +110,26 @@ def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> 
         assert widths == sorted(widths)
     assert answer["subject"] == "Simulated session of 11 efforts: male, 45 y, 175 cm"
     assert "two puffs, at least ten minutes" in words(answer["notes"])
-    assert "nobody blew these efforts" in answer["hint"]
+    assert "no person made them" in answer["hint"]
     assert "Not for diagnosis" in answer["hint"]
 
 
 def test_what_is_asked_of_the_patient_reaches_the_generator(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+    requested: list[dict[str, Any]] = []
     draw = SpiroGenerator.sessions
 
-    def noted(self: SpiroGenerator, **said: Any) -> Curves:
-        asked.append(said)
+    def noted(self: SpiroGenerator, **output: Any) -> Curves:
+        requested.append(output)
         names = ("age", "height", "sex", "seed", "n", "efforts", "after", "tell")
-        return draw(self, **{name: said[name] for name in names})
+        return draw(self, **{name: output[name] for name in names})
 
     monkeypatch.setattr(SpiroGenerator, "sessions", noted)
     sent = CONTROLS | {"before": 3, "after": 2, "pattern": "gold-2", "spoiled": "cough", "fev1": " 60%:70% ", "pef": ""}
     drawer(Request.checked(**sent))
-    (said,) = asked
-    assert (said["efforts"], said["after"], said["n"]) == (3, 2, 1)
-    assert (said["pattern"], said["effort"], said["fev1"]) == ("gold-2", "cough", "60%:70%")
-    assert "pef" not in said
+    (output,) = requested
+    assert (output["efforts"], output["after"], output["n"]) == (3, 2, 1)
+    assert (output["pattern"], output["effort"], output["fev1"]) == ("gold-2", "cough", "60%:70%")
+    assert "pef" not in output
     assert Request.checked(**sent).name == "male_45y_175cm_session_gold-2_seed0"
 
 

@@ -103,7 +103,7 @@ def test_every_path_of_a_command_is_declared(name: str) -> None:
     for entry in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
         listed += list(entry) if isinstance(entry, dict) else [entry]
     for path in paths:
-        assert any(known == path or known.startswith(f"{path}/") for known in listed), path
+        assert any(declared == path or declared.startswith(f"{path}/") for declared in listed), path
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -175,10 +175,10 @@ def would_run(repository: Repository, file: str, old: str, new: str) -> list[str
     assert old in before
     path.write_text(before.replace(old, new, 1))
     try:
-        said = yaml.safe_load(repository("dvc", "status", "--json", *dependencies.PIPELINES).splitlines()[0])
+        result = yaml.safe_load(repository("dvc", "status", "--json", *dependencies.PIPELINES).splitlines()[0])
     finally:
         path.write_text(before)
-    return [name.rpartition(":")[2] for name in said]
+    return [name.rpartition(":")[2] for name in result]
 
 
 PAGES = ["report", "baselines_report"]

@@ -67,7 +67,7 @@ def drawn_sessions(generator: PerfectGenerator, efforts: pd.DataFrame, seed: int
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a pipeline that has run up to train_cldm, but for the models."""
     folder = tmp_path_factory.mktemp("pipeline")
-    world.write_files(folder, held=40, train=170, validation=40)
+    world.write_files(folder, held_out=40, train=170, validation=40)
     (folder / "cldm.safetensors").write_bytes(b"weights")  # whose hash the record names
     write_json(folder / "manifest.json", {"source": "simulated", "files": {}})
     return folder
@@ -195,9 +195,9 @@ def test_simulated_curves_are_nowhere_called_real(out: Path) -> None:
         re.sub(r"<style>.*?</style>|base64,[^\"]*", "", (out / "evaluate/report.html").read_text(), flags=re.S)
     )
     assert not re.search(r"\breal\b", page, flags=re.I)
-    record, shown = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
+    record, plot_data = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
     words = {}
-    for name, picture in report.judged_pictures(record, shown, {}).items():
+    for name, picture in report.judged_pictures(record, plot_data, {}).items():
         texts = [t.get_text() for t in picture().findobj(Text) if isinstance(t, Text)]
         assert not re.search(r"\breal\b", " ".join(texts), flags=re.I), name
         words[name] = texts

@@ -41,14 +41,16 @@ def trials(done: Repository, tmp_path_factory: pytest.TempPathFactory) -> Reposi
 def sweep(trials: Repository) -> dict[str, dict[str, str]]:
     """The page's sweep, run by two workers; its rows of `dvc exp show` by learning rate."""
     queue, start, status, _ = block("dvc exp run --queue")
-    said = trials(*shlex.split(queue), END)
-    assert said.count("Queued experiment") == 2
+    output = trials(*shlex.split(queue), END)
+    assert output.count("Queued experiment") == 2
     with (trials.folder / ".scratch.log").open("w") as log:
         trials("sh", "-c", f"{start} > {shlex.quote(log.name)} 2>&1")  # the workers outlive the command
     end = time.monotonic() + 300
-    while (said := trials(*shlex.split(status))).count("Success") < 2:
-        assert "Failed" not in said, trials("sh", "-c", "dvc queue logs $(dvc queue status | awk '/Failed/{print $1}')")
-        assert time.monotonic() < end, said
+    while (output := trials(*shlex.split(status))).count("Success") < 2:
+        assert "Failed" not in output, trials(
+            "sh", "-c", "dvc queue logs $(dvc queue status | awk '/Failed/{print $1}')"
+        )
+        assert time.monotonic() < end, output
         time.sleep(1)
     Path(log.name).unlink()
     return {row["train_cldm.lr"]: row for row in runs(trials).values()}
@@ -57,8 +59,8 @@ def sweep(trials: Repository) -> dict[str, dict[str, str]]:
 def test_an_experiment_in_the_workspace_replaces_its_models_and_there_is_a_way_back(trials: Repository) -> None:
     (command,) = [c for c in block("dvc exp run --temp") if "--temp" not in c]
     before, model = trials.lock(), (trials.folder / "models/cldm.safetensors").read_bytes()
-    said = trials(*shlex.split(command), "-n", "here", END)
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    output = trials(*shlex.split(command), "-n", "here", END)
+    assert re.findall(r"Running stage '(\w+)'", output) == ["train_cldm"]
     assert (trials.folder / "models/cldm.safetensors").read_bytes() != model
     assert trials.repro(END) == []
     assert runs(trials)["here"]["train_cldm.seed"] == "3"
@@ -72,8 +74,8 @@ def test_an_experiment_in_the_workspace_replaces_its_models_and_there_is_a_way_b
 def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_was(trials: Repository) -> None:
     (command,) = [c for c in block("dvc exp run --temp") if "--temp" in c]
     before = trials.lock()
-    said = trials(*shlex.split(command), "-n", "aside", END)
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train_cldm"]
+    output = trials(*shlex.split(command), "-n", "aside", END)
+    assert re.findall(r"Running stage '(\w+)'", output) == ["train_cldm"]
     assert trials("git", "status", "--porcelain") == ""
     assert trials.lock() == before
     assert runs(trials)["aside"]["train_cldm.seed"] == "2"
@@ -85,10 +87,10 @@ def test_a_sweep_waits_in_a_queue_and_runs_two_at_a_time(trials: Repository, swe
     models = [yaml.safe_load(lock)["stages"][END]["outs"] for lock in locks]
     assert models[0] != models[1], "each has a model of its own"
     (show,) = [c for c in block("dvc exp run --queue") if c.startswith("dvc exp show")]
-    shown = trials(*shlex.split(show))
-    columns = [cell.strip() for cell in shown.splitlines()[0].strip("|").split("|")]
+    table = trials(*shlex.split(show))
+    columns = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
     assert columns == ["Experiment", "auc", "cover", "crps", "train_cldm.lr"]
-    assert {"0.0001", "0.0003"} <= {line.strip("| ").split("|")[-1].strip() for line in shown.splitlines()}
+    assert {"0.0001", "0.0003"} <= {line.strip("| ").split("|")[-1].strip() for line in table.splitlines()}
     assert trials("git", "status", "--porcelain") == ""
 
 
@@ -126,9 +128,9 @@ def test_metrics_and_plots_are_plain_dvc(trials: Repository) -> None:
 
 def test_the_headline_figures_fit_a_terminal_without_a_line_of_failure(trials: Repository) -> None:
     """The baselines have never run here."""
-    shown = trials("dvc", "metrics", "show").splitlines()
-    assert len(shown) == 2
-    assert max(map(len, shown)) <= 120
+    printed = trials("dvc", "metrics", "show").splitlines()
+    assert len(printed) == 2
+    assert max(map(len, printed)) <= 120
     others = [name for name in runs(trials) if name not in ("aside", "main", "master")]
     trials("dvc", "exp", "remove", *others)  # what is left differs in one parameter
     (show,) = re.findall(r"`(dvc exp show --only-changed [^`]+)`", PAGE)

@@ -30,10 +30,10 @@ def cldm() -> CLDM:
 
 def task(cldm: CLDM, jumps: int) -> few_steps.JumpTask:
     generator = torch.Generator().manual_seed(1)
-    clean, known = torch.randn((ROWS, 64, 4), generator=generator), torch.randn((ROWS, KNOWN), generator=generator)
-    known[:, len(NUMBERS) : len(CONDITIONS)] = 0.0  # categories
+    clean, conditions = torch.randn((ROWS, 64, 4), generator=generator), torch.randn((ROWS, KNOWN), generator=generator)
+    conditions[:, len(NUMBERS) : len(CONDITIONS)] = 0.0  # categories
     none, rows = torch.zeros(KNOWN), torch.arange(ROWS)
-    examples = Examples(clean, known, rows, torch.ones(ROWS) / ROWS)
+    examples = Examples(clean, conditions, rows, torch.ones(ROWS) / ROWS)
     rest = examples, Augmentation(none, none, none.bool(), 0.0), 1
     return few_steps.JumpTask(cldm.denoiser, jumps, cldm.config.noise, *rest)
 

@@ -242,9 +242,9 @@ def test_a_group_of_four_has_no_distance() -> None:
 
 def test_the_nearest_share_is_that_of_all_choices_of_training_people() -> None:
     rng = np.random.default_rng(0)
-    train, held, new = rng.normal(size=(40, 3)), rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
+    train, held_out, new = rng.normal(size=(40, 3)), rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
     cloud = copying.Cloud.of(train, np.arange(1000, 1040))
-    others = copying.Points(held.astype(np.float32), Resamples(np.arange(500, 512), 200, rng))
+    others = copying.Points(held_out.astype(np.float32), Resamples(np.arange(500, 512), 200, rng))
     ours = value(
         copying.copies(copying.Points(new.astype(np.float32), everybody(30)), cloud, others, np.array([1.0])),
         "nearest_share",
@@ -253,8 +253,8 @@ def test_the_nearest_share_is_that_of_all_choices_of_training_people() -> None:
     def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
 
-    to_train, to_held = distance(new, train), distance(new, held).min(axis=1)
-    shares = [(to_train[:, rng.permutation(40)[:12]].min(axis=1) < to_held).mean() for _ in range(4000)]
+    to_train, to_held_out = distance(new, train), distance(new, held_out).min(axis=1)
+    shares = [(to_train[:, rng.permutation(40)[:12]].min(axis=1) < to_held_out).mean() for _ in range(4000)]
     assert ours == pytest.approx(np.mean(shares), abs=0.01)
 
 
@@ -287,13 +287,13 @@ def test_with_several_efforts_a_person_the_balls_are_those_of_scikit_learn_witho
         for side in sides
     )
 
-    def inside(points: np.ndarray, person: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def inside(points: np.ndarray, person: np.ndarray, requested: np.ndarray) -> np.ndarray:
         """Which points (n, 1) have which of those asked (m) in their ball: (n, m)."""
         radius = np.empty(len(points))
-        for others, own in LeaveOneGroupOut().split(points, groups=person):
+        for others, members in LeaveOneGroupOut().split(points, groups=person):
             search = NearestNeighbors(n_neighbors=two_sample.NEIGHBOURS).fit(points[others])
-            radius[own] = search.kneighbors(points[own])[0][:, -1]
-        return np.linalg.norm(points[:, None] - asked, axis=2) <= radius[:, None]
+            radius[members] = search.kneighbors(points[members])[0][:, -1]
+        return np.linalg.norm(points[:, None] - requested, axis=2) <= radius[:, None]
 
     of_real, of_new = inside(real, sides[0].person, new), inside(new, sides[1].person, real)
     truth = {

@@ -43,15 +43,15 @@ def test_blows_of_field_3066_become_the_training_data_of_the_pipeline(
             row[f"3066-0.{i}"] = f"blow{i + 1},{(np.cumsum(volume != 0) > 0).sum()},{','.join(map(str, volume))}"
         rows.append(row)
         person = body.loc[seqn]
-        told = {"sex": 2 - person["RIAGENDR"], "age": person["RIDAGEYR"], "height": person["BMXHT"]}
-        people.append({"eid": number, **told, "weight": person["BMXWT"]})
+        person_columns = {"sex": 2 - person["RIAGENDR"], "age": person["RIDAGEYR"], "height": person["BMXHT"]}
+        people.append({"eid": number, **person_columns, "weight": person["BMXWT"]})
     rows[3]["3066-0.0"] = "blow1,3,0,0,nothing"
     pd.DataFrame(rows).to_csv("blows.csv", index=False)
     pd.DataFrame(people).to_csv("people.csv", index=False)
     (script,) = blocks(BIOBANK, "python")
     exec(script, {})
-    said = capsys.readouterr().out
-    assert re.search(r"\d+ blows of 30 people; left out: ", said), said
+    output = capsys.readouterr().out
+    assert re.search(r"\d+ blows of 30 people; left out: ", output), output
 
     params = ROOT / "params.yaml"
     download.download(download.Params("ukb", ["G"], 1, 0), raw=tmp_path / "raw")
@@ -119,9 +119,9 @@ def test_every_command_of_the_page_runs(here: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     (script,) = blocks(HOWTO, "python")
     exec(script, {})
-    said = capsys.readouterr().out.split()
-    assert float(said[said.index("slow_start") + 1]) == 1
-    assert float(said[said.index("best") + 1]) < 0.5
+    output = capsys.readouterr().out.split()
+    assert float(output[output.index("slow_start") + 1]) == 1
+    assert float(output[output.index("best") + 1]) < 0.5
 
 
 def test_every_page_that_is_named_is_there_with_its_heading() -> None:

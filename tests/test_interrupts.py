@@ -82,15 +82,15 @@ def interrupted(folder: Path, *command: str, at: str | None) -> tuple[int, str]:
         else:
             assert any(at in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
-        said = process.stdout.read()
-    return process.returncode, said
+        output = process.stdout.read()
+    return process.returncode, output
 
 
 def test_ctrl_c_of_make_repro_is_one_line_and_the_next_run_goes_on(project: Path) -> None:
     (project / "seconds").write_text("60")
-    status, said = interrupted(project, "make", "-o", ".venv/ready", "repro", at="toy begins")
+    status, output = interrupted(project, "make", "-o", ".venv/ready", "repro", at="toy begins")
     assert status
-    (line,) = [line for line in said.splitlines() if not line.startswith("make: ***") and line]
+    (line,) = [line for line in output.splitlines() if not line.startswith("make: ***") and line]
     assert line.startswith("dvc: interrupted; finished stages are kept")
     assert "`make repro`" in line
     (project / "seconds").write_text("0")
@@ -100,9 +100,9 @@ def test_ctrl_c_of_make_repro_is_one_line_and_the_next_run_goes_on(project: Path
 
 def test_ctrl_c_of_plain_dvc_is_a_line_of_the_stage_and_one_of_dvc(project: Path) -> None:
     (project / "seconds").write_text("60")
-    _, said = interrupted(project, "dvc", "repro", at="toy begins")
-    own, theirs = said.strip().splitlines()
-    assert own.startswith("toy: interrupted; finished stages are kept")
+    _, output = interrupted(project, "dvc", "repro", at="toy begins")
+    of_stage, theirs = output.strip().splitlines()
+    assert of_stage.startswith("toy: interrupted; finished stages are kept")
     assert theirs.startswith("ERROR: failed to reproduce 'toy'")
 
 
@@ -125,15 +125,15 @@ def test_make_repro_ends_with_three_next_steps(project: Path) -> None:
 
 def test_ctrl_c_before_any_stage_is_one_line(project: Path) -> None:
     (project / "seconds").write_text("60")
-    _, said = interrupted(project, *REPRO, at=None)
-    (line,) = said.splitlines()
+    _, output = interrupted(project, *REPRO, at=None)
+    (line,) = output.splitlines()
     assert line.split(": ")[1].startswith("interrupted; finished stages are kept")
 
 
 def test_ctrl_c_of_a_stage_that_loads_its_libraries_is_one_line() -> None:
-    status, said = interrupted(ROOT, "python", "-m", "stages.train_cldm", at=None)
+    status, output = interrupted(ROOT, "python", "-m", "stages.train_cldm", at=None)
     assert status == -signal.SIGINT
-    (line,) = said.splitlines()
+    (line,) = output.splitlines()
     assert line.startswith("train_cldm: interrupted; ")
 
 

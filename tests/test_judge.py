@@ -23,7 +23,7 @@ SPREAD = ("spread", "calibration", "groups")
 
 @pytest.fixture(scope="module")
 def real() -> Real:
-    return world.real(held=150, each=3, seed=2)
+    return world.real(held_out=150, each=3, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +56,12 @@ def missed(tree: Tree, floor: Tree, level: str = "every") -> set[str]:
 
 
 def test_real_training_curves_score_as_real(floor: Tree) -> None:
-    held = []  # 95 % intervals that hold what they should
+    holding = []  # 95 % intervals that hold what they should
     for level in ("every", "best"):
         for index in JUDGED:
-            held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.residual_sd_ratio"), 1))
-            held.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.mean_shift"), 0))
-            held.append(interval_holds(at(floor, f"calibration.{level}.unweighted.{index}.coverage_80"), 0.8))
+            holding.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.residual_sd_ratio"), 1))
+            holding.append(interval_holds(at(floor, f"spread.{level}.unweighted.{index}.mean_shift"), 0))
+            holding.append(interval_holds(at(floor, f"calibration.{level}.unweighted.{index}.coverage_80"), 0.8))
         assert at(floor, f"groups.{level}.unweighted.sex_age_beyond").value == 0
         for kind in ("clinical", "detailed", "fine", "whole"):
             assert at(floor, f"two_sample.{level}.{kind}.auc").value < 0.58
@@ -70,7 +70,7 @@ def test_real_training_curves_score_as_real(floor: Tree) -> None:
         assert interval_holds(at(floor, f"copying.{level}.nearest_share"), 0.5)
         assert interval_holds(at(floor, f"copying.{level}.nearer_than_held"), 0.5)
         assert interval_holds(at(floor, f"physics.{level}.unweighted.any_difference"), 0)
-    assert np.mean(held) > 0.8
+    assert np.mean(holding) > 0.8
 
 
 def test_new_held_out_people_score_at_the_floor(real: Real, floor: Tree) -> None:
@@ -165,10 +165,10 @@ def test_impossible_curves_are_counted(real: Real) -> None:
 
 def test_a_loss_that_knows_its_training_curves_gives_members_away(real: Real) -> None:
     rng = np.random.default_rng(0)
-    curves, losses = real.held, (rng.normal(0.9, 0.2, len(real.members)), rng.normal(1.1, 0.2, len(real.held)))
-    told = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
-    assert node(told, "copying.every.membership_loss_auc").low > 0.6
-    blind = (rng.normal(size=len(real.members)), rng.normal(size=len(real.held)))
+    curves, losses = real.held_out, (rng.normal(0.9, 0.2, len(real.members)), rng.normal(1.1, 0.2, len(real.held_out)))
+    member_tree = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
+    assert node(member_tree, "copying.every.membership_loss_auc").low > 0.6
+    blind = (rng.normal(size=len(real.members)), rng.normal(size=len(real.held_out)))
     tree = judged(real, candidates.Candidate(curves, losses=blind), ("copying",))
     assert interval_holds(node(tree, "copying.every.membership_loss_auc"), 0.5)
 
@@ -184,7 +184,7 @@ def test_indices_without_curves_leave_figures_open_with_a_reason(real: Real, flo
 
 
 def test_four_people_are_too_few_and_the_judge_says_so() -> None:
-    real = world.real(held=4)
+    real = world.real(held_out=4)
     tree = judged(real, candidates.of_sampler(world.perfect, real, DRAWS, 0, "test"))
     found = dict(leaves(tree))
     assert all(isinstance(f, Figure) and f.value is None and "4 participants" in f.reason for f in found.values())
@@ -196,7 +196,7 @@ def test_a_diverged_generator_ends_with_one_line(real: Real) -> None:
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
-    trees = [of(world.real(held=30), world.perfect) for _ in range(2)]
+    trees = [of(world.real(held_out=30), world.perfect) for _ in range(2)]
     assert trees[0] == trees[1]
 
 

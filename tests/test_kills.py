@@ -75,8 +75,8 @@ def test_a_killed_training_goes_on_from_its_state_and_ends_with_the_same_bytes(
         process.kill()
     assert name in [state.parent.name for state in killing.states(whole)]
     assert killing.half_written(killing.contents(whole, stage), before) == []
-    said = run(whole, stage, tmp_path / "log")
-    (first,) = re.findall(rf"{name}:\s+\d+%[^|]*\|[^|]*\| (\d+)/", said)[:1]
+    output = run(whole, stage, tmp_path / "log")
+    (first,) = re.findall(rf"{name}:\s+\d+%[^|]*\|[^|]*\| (\d+)/", output)[:1]
     assert int(first) > 1, "it did not begin anew"
     assert killing.contents(whole, stage) == before
     assert killing.states(whole) == [], "a finished stage leaves no state behind"
@@ -105,9 +105,9 @@ def test_where_dvc_alone_was_killed_its_stage_goes_on_and_a_second_run_is_refuse
         process.send_signal(signal.SIGSTOP)
         dvc.kill()
         dvc.wait()  # a process that nobody has waited for counts as alive
-        said = whole("dvc", "repro", "--no-run-cache", fails=True)
-        assert f"resample: {killing.REFUSED}; wait for it or end it" in said
-        assert "Traceback" not in said
+        output = whole("dvc", "repro", "--no-run-cache", fails=True)
+        assert f"resample: {killing.REFUSED}; wait for it or end it" in output
+        assert "Traceback" not in output
         process.send_signal(signal.SIGCONT)
         wait(lambda: not killing.alive(process), lambda: True)
     assert whole.repro("--no-run-cache") == ["resample"]

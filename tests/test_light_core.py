@@ -57,12 +57,12 @@ def test_sessions_are_those_of_pytorch(both: tuple[SpiroGenerator, SpiroGenerato
 def test_facts_with_known_values_are_those_of_pytorch(both: tuple[SpiroGenerator, SpiroGenerator]) -> None:
     efforts = pd.DataFrame({"age": 45.0, "height": 175.0, "sex": 1, "test_type": "Pre", "grade": "A", "best": True},
                            index=range(5))  # fmt: skip
-    known = np.full((5, 5), np.nan)
-    known[:, 0] = 3.1
-    one, other = (g._generator.effort_facts(efforts, 7, known).logs for g in both)
+    known_best = np.full((5, 5), np.nan)
+    known_best[:, 0] = 3.1
+    one, other = (g._generator.effort_facts(efforts, 7, known_best).logs for g in both)
     assert np.abs(one - other).max() < 1e-4
-    own = efforts.drop(columns=["grade", "best"]).assign(person=[0, 0, 0, 1, 1], place=[1, 2, 3, 1, 2])
-    one, other = (g._generator.session_facts(own, 7, known[:2]).logs for g in both)
+    given = efforts.drop(columns=["grade", "best"]).assign(person=[0, 0, 0, 1, 1], place=[1, 2, 3, 1, 2])
+    one, other = (g._generator.session_facts(given, 7, known_best[:2]).logs for g in both)
     assert np.abs(one - other).max() < 1e-4
 
 
@@ -127,8 +127,8 @@ def test_the_core_draws_without_the_heavy_packages(both: tuple[SpiroGenerator, S
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = json.loads(spiro("generate", "-n", "3", "--out", "c.csv", "--plot", "c.png", "--json"))
-    assert len(said["curves"]) == 3
+    result = json.loads(spiro("generate", "-n", "3", "--out", "c.csv", "--plot", "c.png", "--json"))
+    assert len(result["curves"]) == 3
     assert (tmp_path / "c.png").is_file()
     spiro("reconstruct", "c.csv", "--curve", "0/1", "--mask", "0:1.0", "-n", "10")
     refused = run("export")

@@ -33,10 +33,10 @@ def whole(done: Repository) -> Iterator[Repository]:
     done("dvc", "checkout", "--quiet", "--force", *MAIN)
 
 
-def line(said: str, of: str) -> str:
+def line(message: str, of: str) -> str:
     """The one line in which a stage ended."""
-    assert "Traceback" not in said, said
-    (found,) = [line for line in said.splitlines() if line.startswith(f"{of}: ") and "%|" not in line]  # no bar
+    assert "Traceback" not in message, message
+    (found,) = [line for line in message.splitlines() if line.startswith(f"{of}: ") and "%|" not in line]  # no bar
     return found
 
 
@@ -59,9 +59,9 @@ def test_a_full_disk_ends_a_stage_in_one_line_and_leaves_no_part(
     before = killing.contents(done, killing.stages(done)[stage])
     with killing.started(done, [sys.executable, *words], tmp_path / "log") as process:
         assert process.wait(120) == 1, (tmp_path / "log").read_text()
-    said = line((tmp_path / "log").read_text(), stage)
-    assert said.endswith("No space left on device"), said
-    assert str(disk) in said
+    output = line((tmp_path / "log").read_text(), stage)
+    assert output.endswith("No space left on device"), output
+    assert str(disk) in output
     assert not [p for p in disk.rglob("*") if p.name.endswith(".part") and p.is_file()]
     assert killing.contents(done, killing.stages(done)[stage]) == before
     for state in killing.states(done):
@@ -82,9 +82,9 @@ def _cache_fails(repository: Repository, disk: Path, why: str) -> None:
     stage, before = killing.stages(repository)["resample"], killing.locks(repository)
     killing.forget(repository, stage)
     repository("dvc", "config", "--local", "cache.dir", str(disk))
-    said = repository("dvc", "repro", "--no-run-cache", "-s", "resample", fails=True)
-    assert "Traceback" not in said
-    assert [line for line in said.splitlines() if line.startswith("ERROR:") and why in line], said
+    output = repository("dvc", "repro", "--no-run-cache", "-s", "resample", fails=True)
+    assert "Traceback" not in output
+    assert [line for line in output.splitlines() if line.startswith("ERROR:") and why in line], output
     repository("dvc", "config", "--local", "--unset", "cache.dir")
     assert repository.repro("--no-run-cache") == ["resample"]
     assert killing.locks(repository) == before

@@ -108,7 +108,7 @@ def test_the_rate_is_the_record_s_own(period: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flow", "period", "said"),
+    ("flow", "period", "message"),
     [
         (np.zeros(500), 0.01, "no forced expiration"),
         (np.zeros((3, 5)), 0.01, "shape"),
@@ -118,8 +118,8 @@ def test_the_rate_is_the_record_s_own(period: float) -> None:
         (np.full(400, 0.01), 0.01, "no forced expiration"),
     ],
 )
-def test_what_is_no_record_ends_in_a_line(flow: np.ndarray, period: float, said: str) -> None:
-    with pytest.raises(SpiroError, match=said) as caught:
+def test_what_is_no_record_ends_in_a_line(flow: np.ndarray, period: float, message: str) -> None:
+    with pytest.raises(SpiroError, match=message) as caught:
         forced_expirations(flow, period, where="mine.csv")
     assert str(caught.value).startswith("mine.csv: ")
     assert "\n" not in str(caught.value)

@@ -127,13 +127,13 @@ def test_a_first_effort_without_a_plateau_is_provisional_until_another_repeats_i
 def test_the_page_judges_an_effort_within_its_session_and_shows_what_was_breathed_in() -> None:
     person = Person(7, 125, "female")
     loop = np.concatenate([unfinished(1.92), breath_in(1.8)])
-    for flows, said in (([loop], "FVC provisional"), ([loop, unfinished(1.9)], "FVC acceptable")):
+    for flows, message in (([loop], "FVC provisional"), ([loop, unfinished(1.9)], "FVC acceptable")):
         session = to_efforts([RawBlow(str(i), "flow", f, 0.01) for i, f in enumerate(flows)], "mine.csv")
         kept = user_effort.effort(json.loads(json.dumps(user_effort.to_store(session))), 0)
         assert kept is not None
         row = person_table(kept.session, person).iloc[kept.number]
         (words,) = generate.judged(View("", 0, None, None, [], row))  # type: ignore[arg-type]
-        assert said in words.children
+        assert message in words.children
         assert "FIVC 1.80 L, PIF 1.41 L/s" in words.children
 
 
@@ -195,19 +195,19 @@ def test_a_file_is_converted_and_read_again(tmp_path: Path, capsys: pytest.Captu
     rows.to_csv(tmp_path / "mine.csv", index=False)
     out = tmp_path / f"made.{ending}"
     assert main(["convert", str(tmp_path / "mine.csv"), str(out)]) == 0
-    said = capsys.readouterr()
-    assert f"wrote {out}" in said.out
-    assert "left out" in said.err
+    output = capsys.readouterr()
+    assert f"wrote {out}" in output.out
+    assert "left out" in output.err
     again = read_file(out, btps=1.0)
     assert again.flow.sum() * 0.01 == pytest.approx(blow().sum() * 0.01, abs=2e-3)
     assert main(["convert", str(tmp_path / "mine.csv"), str(out)]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "mine.csv"), str(tmp_path / "made.pdf")]) == 1
     assert "expected .csv, .txt, .json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("age", "height", "said"),
+    ("age", "height", "message"),
     [
         ("27", "69", "not inches (69 inches are 175 cm)"),
         ("27", "1.75", "not metres (1.75 metres are 175 cm)"),
@@ -217,13 +217,13 @@ def test_a_file_is_converted_and_read_again(tmp_path: Path, capsys: pytest.Captu
     ],
 )
 def test_a_height_in_another_unit_is_caught(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], age: str, height: str, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], age: str, height: str, message: str
 ) -> None:
     pd.DataFrame({"time_s": np.arange(900) * 0.01, "flow_l_s": blow()}).to_csv(tmp_path / "mine.csv", index=False)
     arguments = ["indices", str(tmp_path / "mine.csv"), "--age", age, "--height", height, "--sex", "male"]
     assert main(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert "skip-invalid" not in line
 
 

@@ -68,7 +68,7 @@ def test_nobody_at_the_master_address(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     described(monkeypatch, MASTER_PORT=str(port))
     began = time.monotonic()
-    with pytest.raises(SpiroError, match=f"process 1 of 2 found nobody at 127.0.0.1:{port} .* within 1 s"):
+    with pytest.raises(SpiroError, match=f"process 1 of 2 found no process at 127.0.0.1:{port} .* within 1 s"):
         membership.meet(Member(1, 2, 1, "127.0.0.1", port), patience_s=0.5)
     assert time.monotonic() - began < 10
 
@@ -186,10 +186,10 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", SCENES)
 def test_one_that_stops_or_ends_ends_the_run(scenes: Path, name: str) -> None:
     status, seconds = (scenes / f"{name}.status").read_text().split()
-    told = (scenes / f"{name}.{1 - int(name[-1])}").read_text()
-    assert SCENES[name].format(pid=(scenes / f"{name}.pid").read_text()) in told
-    assert len(told.splitlines()) == 1, told
-    assert "run it again" in told
+    printed = (scenes / f"{name}.{1 - int(name[-1])}").read_text()
+    assert SCENES[name].format(pid=(scenes / f"{name}.pid").read_text()) in printed
+    assert len(printed.splitlines()) == 1, printed
+    assert "run it again" in printed
     assert status == "1"
     assert float(seconds) < 10, "its patience was 2 s"
 

@@ -110,11 +110,12 @@ def people() -> pd.DataFrame:
 
 
 def test_conditions_left_out_are_unknown() -> None:
-    known = conditioning.encode(people())
-    told = [
-        [n for n, hidden in zip(conditioning.NAMES, row, strict=True) if not hidden] for row in np.isnan(known).tolist()
+    encoded = conditioning.encode(people())
+    given = [
+        [n for n, hidden in zip(conditioning.NAMES, row, strict=True) if not hidden]
+        for row in np.isnan(encoded).tolist()
     ]
-    assert told == [["age", "height", "sex", "grade"], ["age", "height", "sex"]]
+    assert given == [["age", "height", "sex", "grade"], ["age", "height", "sex"]]
 
 
 def test_a_category_nobody_knows_is_refused() -> None:
@@ -130,8 +131,8 @@ def test_dropout_and_jitter_touch_what_they_should() -> None:
     )
     seldom = 1 - 0.9 * 0.5 * 2 / 3  # of weight, ethnicity and cycle, which few say
     for name, share in hidden.items():
-        asked = name in ("grade", "test_type", "best")
-        expected = 0.28 if asked else seldom if name in ("weight", "ethnicity", "cycle") else 0.1
+        requested = name in ("grade", "test_type", "best")
+        expected = 0.28 if requested else seldom if name in ("weight", "ethnicity", "cycle") else 0.1
         assert share == pytest.approx(expected, abs=0.02), name
     together = torch.isnan(drawn[:, [conditioning.NAMES.index(n) for n in ("weight", "ethnicity", "cycle")]])
     assert together.all(1).float().mean().item() == pytest.approx(0.1 + 0.9 * (0.5 + 0.5 / 27), abs=0.02)
@@ -144,12 +145,12 @@ def test_the_network_sees_its_conditions_and_its_noise_level() -> None:
     network = UNet(TINY_UNET)
     for parameter in network.parameters():  # branches start at zero: move them
         torch.nn.init.normal_(parameter, std=0.1)
-    x, known = torch.randn(1, 64, 8), torch.from_numpy(conditioning.encode(people()))[:1]
-    here = network(x, torch.zeros(1), known)
+    x, conditions = torch.randn(1, 64, 8), torch.from_numpy(conditioning.encode(people()))[:1]
+    here = network(x, torch.zeros(1), conditions)
     assert here.shape == x.shape
-    assert not torch.allclose(here, network(x, torch.ones(1), known), atol=1e-3)
-    for i in torch.isfinite(known[0]).nonzero()[:, 0]:
-        other = known.clone()
+    assert not torch.allclose(here, network(x, torch.ones(1), conditions), atol=1e-3)
+    for i in torch.isfinite(conditions[0]).nonzero()[:, 0]:
+        other = conditions.clone()
         other[0, i] = torch.nan
         assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)
 
@@ -159,10 +160,10 @@ def test_a_network_that_knows_nothing_has_loss_one_at_every_noise_level() -> Non
     torch.manual_seed(0)
     denoiser = Denoiser(UNet(TINY_UNET))  # its last layer starts at zero
     clean, noise = torch.randn(2, 500, 64, 8)
-    known = torch.full((500, len(conditioning.NAMES)), torch.nan)
+    conditions = torch.full((500, len(conditioning.NAMES)), torch.nan)
     for level in (0.05, 1.0, 20.0):
         with torch.no_grad():
-            loss = denoising_loss(denoiser, clean, known, torch.full((500,), level), noise).mean()
+            loss = denoising_loss(denoiser, clean, conditions, torch.full((500,), level), noise).mean()
         assert loss.item() == pytest.approx(1.0, abs=0.01)
 
 
@@ -238,11 +239,14 @@ def test_an_untrained_network_draws_facts_around_the_surface() -> None:
     people, logs = facts_of_a_world(4000)
     model = index_diffusion.Facts(index_diffusion.FactsConfig(width=16, blocks=1)).eval()
     model.fit_scales(logs, people)
-    known, features = torch.from_numpy(conditioning.encode(people)), torch.tensor(mean_surface.features(people)).float()
+    conditions, features = (
+        torch.from_numpy(conditioning.encode(people)),
+        torch.tensor(mean_surface.features(people)).float(),
+    )
     sigmas = karras_sigmas(40, index_diffusion.NOISE_MINIMUM, index_diffusion.NOISE_MAXIMUM)
     start = torch.randn(4000, 1, effort_facts.CHANNELS, generator=generator()) * sigmas[0]
     with torch.no_grad():
-        alone = index_diffusion.alone(known)
+        alone = index_diffusion.alone(conditions)
         drawn = heun(lambda x, sigma: model.denoiser(x, sigma.expand(len(x)), alone), start, sigmas)[:, 0]
     left = model.restore(drawn, features) - features @ model.coefficients
     assert torch.allclose(left.std(0) / model.residual_sd, torch.ones(len(effort_facts.NAMES)), atol=0.04)
@@ -261,10 +265,10 @@ def test_a_network_told_the_facts_sees_each_of_them() -> None:
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     first = len(conditioning.NAMES)
-    x, known = torch.randn(1, 64, 8), torch.zeros(1, first + 3)
-    here = network(x, torch.zeros(1), known)
+    x, conditions = torch.randn(1, 64, 8), torch.zeros(1, first + 3)
+    here = network(x, torch.zeros(1), conditions)
     for i in range(first, first + 3):
-        other = known.clone()
+        other = conditions.clone()
         other[0, i] = 1.0
         assert not torch.allclose(here, network(x, torch.zeros(1), other), atol=1e-5)
 

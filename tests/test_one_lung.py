@@ -50,11 +50,11 @@ def test_each_effort_has_a_seat_by_its_order_before_and_after_the_bronchodilator
     found = EffortSets.of(table, "person")
     people = pd.unique(table["person"])
     for person, rows, there in zip(people, found.rows, found.present, strict=True):
-        own = table.iloc[rows[there]]
-        assert set(own["person"]) == {person}
-        assert own["test_type"].tolist() == ["Pre"] * [2, 3][person] + ["Bron"]
+        of_person = table.iloc[rows[there]]
+        assert set(of_person["person"]) == {person}
+        assert of_person["test_type"].tolist() == ["Pre"] * [2, 3][person] + ["Bron"]
         assert there[[0, PLACES]].all()
-        assert own["place"].tolist() == [*range(1, [2, 3][person] + 1), 1]
+        assert of_person["place"].tolist() == [*range(1, [2, 3][person] + 1), 1]
     assert people[found.person].tolist() == table["person"].tolist()
 
 
@@ -77,16 +77,16 @@ def test_empty_seats_decide_nothing() -> None:
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     network.eval()
-    x, known = torch.randn(1, 5, CHANNELS), torch.randn(1, 5, len(conditioning.NAMES) + 7)
-    known[..., conditioning.NAMES.index("sex") :] = 0.0
-    known[..., -1] = torch.tensor([2.0, 4.0, 4.0, 0.0, 0.0])
-    here = network(x, torch.zeros(1), known)[:, :3]
+    x, conditions = torch.randn(1, 5, CHANNELS), torch.randn(1, 5, len(conditioning.NAMES) + 7)
+    conditions[..., conditioning.NAMES.index("sex") :] = 0.0
+    conditions[..., -1] = torch.tensor([2.0, 4.0, 4.0, 0.0, 0.0])
+    here = network(x, torch.zeros(1), conditions)[:, :3]
     other = x.clone()
     other[:, 3:] = 9.0
-    torch.testing.assert_close(network(other, torch.zeros(1), known)[:, :3], here)
-    torch.testing.assert_close(network(x[:, :3], torch.zeros(1), known[:, :3]), here)
+    torch.testing.assert_close(network(other, torch.zeros(1), conditions)[:, :3], here)
+    torch.testing.assert_close(network(x[:, :3], torch.zeros(1), conditions[:, :3]), here)
     other[:, 1] = 3.0
-    assert not torch.allclose(network(other, torch.zeros(1), known)[:, :1], here[:, :1]), "efforts see each other"
+    assert not torch.allclose(network(other, torch.zeros(1), conditions)[:, :1], here[:, :1]), "efforts see each other"
 
 
 def test_a_persons_efforts_do_not_depend_on_the_batch(generator: Generator) -> None:
@@ -108,15 +108,17 @@ def test_what_is_known_stays_and_the_rest_is_drawn(generator: Generator) -> None
     allowed = drawn.table[drawn.table["grade"] != "D"]
     size = allowed["fev1"] + allowed["fvc"]
     assert best.index.tolist() == size.groupby(allowed["person"]).idxmax().tolist()
-    known = np.full((2, 5), np.nan)
-    known[0, 0] = 1.5
-    told = draw_facts(generator, table, 1, known).logs
-    assert draw_facts(generator, table, 1, known).table[:4].query("grade != 'D'")["fev1"].max() == pytest.approx(1.5)
-    np.testing.assert_allclose(told[4:, 0], np.log(drawn.table["fev1"].to_numpy()[4:]), atol=1e-4)
+    known_best = np.full((2, 5), np.nan)
+    known_best[0, 0] = 1.5
+    conditioned = draw_facts(generator, table, 1, known_best).logs
+    assert draw_facts(generator, table, 1, known_best).table[:4].query("grade != 'D'")["fev1"].max() == pytest.approx(
+        1.5
+    )
+    np.testing.assert_allclose(conditioned[4:, 0], np.log(drawn.table["fev1"].to_numpy()[4:]), atol=1e-4)
 
 
 def test_more_efforts_than_a_session_holds_are_refused(generator: Generator) -> None:
-    with pytest.raises(SpiroError, match="more than 8 efforts before or after the bronchodilator; ask for fewer"):
+    with pytest.raises(SpiroError, match="more than 8 efforts before or after the bronchodilator; request fewer"):
         draw_facts(generator, efforts(9), seed=0)
 
 
@@ -171,26 +173,26 @@ def test_training_learns_what_a_person_s_efforts_share() -> None:
         optimizer.step()
     facts.eval()
     assert task.validate()["score"] < before["score"]
-    known = task._set(
+    conditions = task._set(
         torch.arange(200), torch.zeros(()), torch.full((), torch.nan), torch.full((1,), torch.nan)
     ).clone()
     sigmas = karras_sigmas(24, 0.005, 40.0)
-    start = torch.randn((200, TOKENS, CHANNELS), generator=generator) * sigmas[0] * (known[..., -1:] > 0)
+    start = torch.randn((200, TOKENS, CHANNELS), generator=generator) * sigmas[0] * (conditions[..., -1:] > 0)
     present = torch.zeros((200, EFFORTS), dtype=torch.bool)
     present[:, :4] = True
 
-    def draw(known: torch.Tensor) -> torch.Tensor:
+    def draw(conditions: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), known), start, sigmas)
+            drawn = heun(lambda x, sigma: facts.denoiser(x, sigma.expand(len(x)), conditions), start, sigmas)
         return facts.of_set(drawn, present)[:, :4, :4]
 
-    drawn = draw(known)
+    drawn = draw(conditions)
     total, within = drawn.var(dim=(0, 1)), drawn.var(dim=1).mean(0)
     assert (total > 0.4).all()
     assert (within / total < 0.25).all(), "of untrained draws it is 1"
     small, large = (drawn[torch.arange(200) % 3 == i].mean((0, 1)) for i in (0, 2))
     assert (large - small > 0.6).all(), "1.5 residual SD in the world"
-    known[..., conditioning.NAMES.index("cycle")] = torch.nan
-    mixed = draw(known)
+    conditions[..., conditioning.NAMES.index("cycle")] = torch.nan
+    mixed = draw(conditions)
     small, large = (mixed[torch.arange(200) % 3 == i].mean((0, 1)) for i in (0, 2))
     assert ((large - small).abs() < 0.4).all()

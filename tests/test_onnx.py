@@ -104,9 +104,9 @@ def test_the_command_writes_a_folder_once_and_says_how_near_it_is(
 ) -> None:
     command = ["export", "--models", str(models), "--out", str(tmp_path / "onnx")]
     assert main([*command, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [Path(f).name for f in said["files"]] == list(onnx_export.FILES)
-    assert said["largest_difference_l_s"] < 1e-4
+    result = json.loads(capsys.readouterr().out)
+    assert [Path(f).name for f in result["files"]] == list(onnx_export.FILES)
+    assert result["largest_difference_l_s"] < 1e-4
     (tmp_path / "onnx" / "sample.py").write_text("mine")
     assert main(command) == 1
     assert "--force" in capsys.readouterr().err

@@ -42,8 +42,8 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
     assert there.any()
     assert not (found == rows[:, None]).any()
     for column in ("seqn", "test_type"):
-        own = np.broadcast_to(table[column].to_numpy()[:, None], found.shape)
-        assert (table[column].to_numpy()[found][there] == own[there]).all()
+        expected = np.broadcast_to(table[column].to_numpy()[:, None], found.shape)
+        assert (table[column].to_numpy()[found][there] == expected[there]).all()
     assert table["acceptable"].to_numpy()[found[there]].all()
     row, among = sibling_efforts.best(table, found)
     size = (table["fev1"] + table["fvc"]).to_numpy()
@@ -54,23 +54,23 @@ def test_an_effort_is_never_its_own_other_and_its_others_are_of_the_same_person_
 
 def test_about_half_of_the_examples_are_shown_some_of_the_others(table: pd.DataFrame) -> None:
     found = np.tile(sibling_efforts.siblings(table, np.arange(len(table))), (20, 1))
-    shown = sibling_efforts.some(found, np.random.default_rng(0))
-    assert ((shown == found) | (shown == NONE)).all()
-    possible, number = (found != NONE).sum(axis=1), (shown != NONE).sum(axis=1)
-    assert (number[possible > 0] > 0).mean() == pytest.approx(sibling_efforts.SHOWN, abs=0.05)
+    chosen = sibling_efforts.some(found, np.random.default_rng(0))
+    assert ((chosen == found) | (chosen == NONE)).all()
+    possible, number = (found != NONE).sum(axis=1), (chosen != NONE).sum(axis=1)
+    assert (number[possible > 0] > 0).mean() == pytest.approx(sibling_efforts.GIVEN_SHARE, abs=0.05)
     assert set(number[possible == 3]) == {0, 1, 2, 3}
 
 
 def test_what_is_told_knows_nothing_of_what_the_effort_itself_hides() -> None:
     v, other = (time_grid.volume(time_grid.to_grid(flow[None], np.array([0.2]))) for flow in (blow(), MORE))
-    told, cut = Others(other, np.array([1])), np.array([250])
-    held = np.minimum(v, v[:, cut[0], None])
-    features = sibling_efforts.tail_features(told, v, cut)
-    np.testing.assert_array_equal(features, sibling_efforts.tail_features(told, held, cut))
+    others, cut = Others(other, np.array([1])), np.array([250])
+    before_cut = np.minimum(v, v[:, cut[0], None])
+    features = sibling_efforts.tail_features(others, v, cut)
+    np.testing.assert_array_equal(features, sibling_efforts.tail_features(others, before_cut, cut))
     end = segments.end_edge(np.diff(other, axis=1))
     np.testing.assert_allclose(features[:, :7], segments.tail_numbers(other, cut, end))
     late = np.pad(v, ((0, 0), (10, 0)), mode="edge")[:, :513]  # the same volume at the join, which comes later
-    early, later = (sibling_efforts.onset_features(told, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
+    early, later = (sibling_efforts.onset_features(others, x, np.array([p])) for x, p in ((v, 70), (late, 80)))
     np.testing.assert_allclose(early, later)
 
 
@@ -87,11 +87,11 @@ def test_nothing_is_told_where_there_is_none(table: pd.DataFrame, data: Path) ->
 
 def test_what_is_drawn_without_the_optional_features_does_not_suffer_for_them() -> None:
     generator = torch.Generator().manual_seed(0)
-    x, told = torch.randn(4000, 2, generator=generator), torch.randn(4000, 1, generator=generator)
+    x, optional = torch.randn(4000, 2, generator=generator), torch.randn(4000, 1, generator=generator)
     there = (torch.rand(4000, 1, generator=generator) < 0.5).float()
-    y = x[:, :1] + 0.5 * told + 0.05 * torch.randn(4000, 1, generator=generator)
+    y = x[:, :1] + 0.5 * optional + 0.05 * torch.randn(4000, 1, generator=generator)
     model = Density(DensityConfig(4, 1, optional=2, width=8, components=1))
-    model.fit_scales(torch.cat([x, told * there, there], dim=1), y)
+    model.fit_scales(torch.cat([x, optional * there, there], dim=1), y)
     at = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, 1.0]])
     mean, sd = model._start(at, model._given(at))
     assert mean[:, 0].tolist() == pytest.approx([1.0, 2.0], abs=0.1)
@@ -128,15 +128,15 @@ def test_the_command_takes_another_file_or_the_rest_of_its_own(
     both = pd.concat([pd.read_csv(f).assign(curve=n) for f, n in ((one, "a"), (rest, "b"))])
     both.to_csv(tmp_path / "both.csv", index=False)
     common = ("--models", str(reconstructing), "-n", "10", "--json")
-    said = [
+    result = [
         json.loads(spiro(capsys, str(file), *more, *common)[1])
         for file, more in (
             (one, ("--others", str(rest))),
             (tmp_path / "both.csv", ("--curve", "a", "--others", str(tmp_path / "both.csv"))),
         )
     ]
-    assert said[0]["others"] == said[1]["others"] == 1
-    assert said[0]["indices"] == said[1]["indices"]
+    assert result[0]["others"] == result[1]["others"] == 1
+    assert result[0]["indices"] == result[1]["indices"]
     status, _, err = spiro(capsys, str(one), "--others", str(one), *common)
     assert status == 1
     assert "holds no curve but the one to reconstruct" in err
@@ -146,7 +146,7 @@ def test_the_command_takes_another_file_or_the_rest_of_its_own(
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (blow(), "given already"),
+        (blow(), "the same curve again"),
         (np.zeros(300), "no expiration"),
         (MORE / 10, "other units"),
         (np.full(300, np.nan), "finite"),

@@ -55,9 +55,9 @@ def test_a_change_back_is_served_from_the_cache(done: Repository) -> None:
 def test_a_mistyped_parameter_ends_in_one_line_and_leaves_what_was_made(done: Repository) -> None:
     before = done.lock()
     done.set({"train_cldm": {"lr": "fast"}})
-    said = done("dvc", "repro", fails=True)
-    assert "train_cldm: params.yaml: train_cldm.lr is 'fast'; expected float" in said
-    assert "Traceback" not in said
+    output = done("dvc", "repro", fails=True)
+    assert "train_cldm: params.yaml: train_cldm.lr is 'fast'; expected float" in output
+    assert "Traceback" not in output
     done("git", "checkout", "--quiet", "params.yaml")
     assert done.lock() == before
     assert done.repro() == []
@@ -65,8 +65,8 @@ def test_a_mistyped_parameter_ends_in_one_line_and_leaves_what_was_made(done: Re
 
 def test_an_experiment_varies_one_parameter(done: Repository, tmp_path: Path) -> None:
     here = Repository.copy(done, tmp_path / "here")
-    said = here("dvc", "exp", "run", "-S", "evaluate.guidance=1.25")
-    assert re.findall(r"Running stage '(\w+)'", said) == ["evaluate", "report"]
+    output = here("dvc", "exp", "run", "-S", "evaluate.guidance=1.25")
+    assert re.findall(r"Running stage '(\w+)'", output) == ["evaluate", "report"]
     assert "1.25" in here("dvc", "exp", "show", "--csv")
 
 
@@ -77,9 +77,9 @@ def test_latents_of_another_vqvae_are_refused(done: Repository) -> None:
     other.write_bytes(whole[:-4] + b"\0\0\0\0")
     command = [sys.executable, *stage[1:]]
     command[command.index("--vqvae") + 1] = "other.safetensors"
-    said = done(*command, fails=True)
+    output = done(*command, fails=True)
     assert (
-        said.strip()
+        output.strip()
         .splitlines()[-1]
         .startswith("evaluate: models/cldm.safetensors: was trained on the latents of another")
     )
@@ -87,8 +87,8 @@ def test_latents_of_another_vqvae_are_refused(done: Repository) -> None:
     stage = yaml.safe_load((done.folder / "dvc.yaml").read_text())["stages"]["train_cldm"]["cmd"].split()
     command = [sys.executable, *stage[1:]]
     command[command.index("--latents") + 1] = "few.npy"
-    said = done(*command, fails=True)
-    assert "few.npy: holds float32 (3, 64, 128), expected float32" in said.strip().splitlines()[-1]
+    output = done(*command, fails=True)
+    assert "few.npy: holds float32 (3, 64, 128), expected float32" in output.strip().splitlines()[-1]
 
 
 def test_two_fresh_folders_make_the_same_bytes(done: Repository, tmp_path: Path) -> None:

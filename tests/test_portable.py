@@ -28,27 +28,27 @@ def settled(folder: Path, params: str, **environment: str) -> tuple[dict[str, st
         text=True,
         check=True,
     )
-    held, arguments, has_numpy = json.loads(done.stdout)
+    settings, arguments, has_numpy = json.loads(done.stdout)
     assert not has_numpy, "the settings come before NumPy"
-    return held, arguments, done.stderr
+    return settings, arguments, done.stderr
 
 
 def test_a_stage_starts_anew_with_the_settings_and_its_arguments(tmp_path: Path) -> None:
-    held, arguments, said = settled(tmp_path, "runtime: {}")
-    assert held.items() >= (portable.KERNELS | portable.WAITS).items()
+    settings, arguments, output = settled(tmp_path, "runtime: {}")
+    assert settings.items() >= (portable.KERNELS | portable.WAITS).items()
     assert arguments[1:] == ["--out", "a b"]
-    assert said == ""
+    assert output == ""
 
 
 def test_variables_of_the_user_are_named_and_not_used_but_in_the_fast_mode(tmp_path: Path) -> None:
-    own = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
-    held, _, said = settled(tmp_path, "runtime: {portable: true}", **own)
-    assert held["MKL_CBWR"] == "COMPATIBLE"
-    assert said.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
-    assert "OMP_WAIT_POLICY" not in held, "how threads wait was chosen"
-    held, _, said = settled(tmp_path, "runtime: {portable: false}", **own)
-    assert (held["MKL_CBWR"], said) == ("AVX2", "")
-    assert "ATEN_CPU_CAPABILITY" not in held
+    variables = {"MKL_CBWR": "AVX2", "GOMP_SPINCOUNT": "7"}
+    settings, _, output = settled(tmp_path, "runtime: {portable: true}", **variables)
+    assert settings["MKL_CBWR"] == "COMPATIBLE"
+    assert output.splitlines() == ["toy: not used: MKL_CBWR=AVX2; a portable run sets its own"]
+    assert "OMP_WAIT_POLICY" not in settings, "how threads wait was chosen"
+    settings, _, output = settled(tmp_path, "runtime: {portable: false}", **variables)
+    assert (settings["MKL_CBWR"], output) == ("AVX2", "")
+    assert "ATEN_CPU_CAPABILITY" not in settings
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_fast_results_are_stored_nowhere_and_a_portable_run_redoes_them(fresh: R
     stages, lock = ["download", "repair", "align"], fresh.folder / "dvc.lock"
     cache = fresh.folder / ".dvc" / "cache"
     fast = ["python", "-m", "spiro_diffusion.pipeline.fast"]
-    said = fresh(*fast, "align")
-    assert "A fast run: the last digits of its outputs" in said
+    output = fresh(*fast, "align")
+    assert "A fast run: the last digits of its outputs" in output
     assert (fresh.folder / "data/aligned.parquet").exists()
     assert not lock.exists()
     assert not list(cache.glob("runs/*"))
@@ -76,8 +76,8 @@ def test_fast_results_are_stored_nowhere_and_a_portable_run_redoes_them(fresh: R
 
 def test_dvc_alone_does_not_run_a_fast_stage(fresh: Repository) -> None:
     fresh.set({"runtime": {"portable": False}})
-    said = fresh("dvc", "repro", "download", fails=True)
-    assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in said
+    output = fresh("dvc", "repro", "download", fails=True)
+    assert "download: params.yaml: runtime.portable is false, and DVC would store fast results as portable" in output
     fresh.set({"runtime": {"portable": "no"}})
     assert "runtime.portable is 'no'; expected bool" in fresh("dvc", "repro", "download", fails=True)
 
@@ -92,8 +92,8 @@ LIMITED = {  # to what every x86-64 processor has
 def ran(folder: Path, arguments: list[str], through: list[str], environment: dict[str, str]) -> dict[Path, bytes]:
     """What `pipeline.run`, started through another program or by itself, has made in the folder, by path."""
     command = [*through, sys.executable, "-m", "spiro_diffusion.pipeline.run", *arguments, "--folder", str(folder)]
-    own = {"PYTHONPATH": str(ROOT)} | environment
-    subprocess.run(command, cwd=ROOT, env=os.environ | own, capture_output=True, check=True)
+    variables = {"PYTHONPATH": str(ROOT)} | environment
+    subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, check=True)
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "times.json"]
     return {file.relative_to(folder): file.read_bytes() for file in files}
 
@@ -105,9 +105,9 @@ def differing(one: dict[Path, bytes], other: dict[Path, bytes]) -> list[str]:
 
 def test_the_data_half_needs_no_setting(tmp_path: Path) -> None:
     """No digit that the processor decides reaches a file."""
-    asked = ["--set", "download.participants=60", "--last", "resample"]
+    requested = ["--set", "download.participants=60", "--last", "resample"]
     limits: dict[str, dict[str, str]] = {"all": {}, "few": LIMITED}
-    made = [ran(tmp_path / name, asked, [], {portable.FAST: "1"} | limit) for name, limit in limits.items()]
+    made = [ran(tmp_path / name, requested, [], {portable.FAST: "1"} | limit) for name, limit in limits.items()]
     assert Path("data/signals_L512.npy") in made[0]
     assert differing(*made) == []
 
@@ -116,12 +116,12 @@ def test_a_stage_bound_to_one_core_makes_the_same_bytes(tmp_path: Path) -> None:
     """Two threads take turns on it: the sums are split as on two cores."""
     tiny = TINY["train_vqvae"] | {"epochs": 2, "warmup_epochs": 1, "validate_every": 1}
     changes = ["download.participants=60", *(f"train_vqvae.{key}={value}" for key, value in tiny.items())]
-    asked = [word for change in changes for word in ("--set", change)]
-    ran(tmp_path / "one", [*asked, "--last", "resample"], [], {})
+    requested = [word for change in changes for word in ("--set", change)]
+    ran(tmp_path / "one", [*requested, "--last", "resample"], [], {})
     shutil.copytree(tmp_path / "one", tmp_path / "all")
-    asked += ["--first", "train_vqvae", "--last", "train_vqvae"]
+    requested += ["--first", "train_vqvae", "--last", "train_vqvae"]
     cores: dict[str, list[str]] = {"one": ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))], "all": []}
-    made = [ran(tmp_path / name, asked, bound, {}) for name, bound in cores.items()]
+    made = [ran(tmp_path / name, requested, bound, {}) for name, bound in cores.items()]
     assert Path("models/vqvae.safetensors") in made[0]
     assert differing(*made) == []
 
@@ -170,11 +170,11 @@ def test_the_pipeline_makes_the_same_bytes_on_a_core_of_an_intel_and_on_all_of_a
     """tests/cpuid.c answers CPUID for another processor; what this one lacks it cannot add."""
     cores = sorted(os.sched_getaffinity(0))
     locks = []
-    for processor, own in zip(IMITATED, (cores[:1], cores), strict=True):
+    for processor, bound_cores in zip(IMITATED, (cores[:1], cores), strict=True):
         repository = Repository(tmp_path / processor)
         repository.set({"runtime": {"threads": 2}})
-        bound = ["taskset", "--cpu-list", ",".join(map(str, own))]
-        repository(*bound, imitate, processor, "dvc", "repro", OMP_NUM_THREADS=str(len(own)))
+        bound = ["taskset", "--cpu-list", ",".join(map(str, bound_cores))]
+        repository(*bound, imitate, processor, "dvc", "repro", OMP_NUM_THREADS=str(len(bound_cores)))
         locks.append(repository.lock())
     assert list(locks[0]) == MAIN
     assert locks[0] == locks[1]

@@ -23,20 +23,20 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_judge_of_several_processes_gives_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = world.real(held=40, each=2, seed=3)
-    asked = {"floor": candidates.floor(real, 5, 0), "trip": candidates.round_trip(real, 0)}
+    real = world.real(held_out=40, each=2, seed=3)
+    requested = {"floor": candidates.floor(real, 5, 0), "trip": candidates.round_trip(real, 0)}
     options: dict[str, Any] = {"resamples": 100, "questions": {"trip": ("spread", "physics")}}
-    one = judge.judge_all(asked, real, **options)
+    one = judge.judge_all(requested, real, **options)
     monkeypatch.setattr(judge, "PROCESSES_FROM", 0)
-    several = judge.judge_all(asked, real, **options)
+    several = judge.judge_all(requested, real, **options)
     assert several == one
     assert set(one["trip"]) == {"spread", "physics"}
 
 
 def test_answers_come_in_order_from_other_processes() -> None:
-    said = list(in_processes(lambda i: (i, os.getpid()), 6))
-    assert [i for i, _ in said] == list(range(6))
-    assert os.getpid() not in {pid for _, pid in said}
+    output = list(in_processes(lambda i: (i, os.getpid()), 6))
+    assert [i for i, _ in output] == list(range(6))
+    assert os.getpid() not in {pid for _, pid in output}
 
 
 def test_an_error_in_a_process_is_the_same_error_here() -> None:

@@ -43,7 +43,7 @@ def test_damaged_and_hostile_files_are_read_rightly_or_refused_in_a_line(samples
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("age,height,sex,AGE\n45,175,male,50\n", "two columns are named age; keep one"),
         ("age,height,sex\n45,175,male,9\n", "not a readable CSV table"),
@@ -53,12 +53,12 @@ def test_damaged_and_hostile_files_are_read_rightly_or_refused_in_a_line(samples
         (f"age,height,sex\n{'9' * 400},175,male\n", "in row 1; expected a number"),
     ],
 )
-def test_what_a_user_may_write_into_a_table_of_people(tmp_path: Path, text: str, said: str) -> None:
+def test_what_a_user_may_write_into_a_table_of_people(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "people.csv"
     file.write_text(text)
     with pytest.raises(SpiroError) as error:
         conditioned(read_people(file))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("head", ["", "age,height,sex\n45,175,male\n"])
@@ -104,7 +104,7 @@ def altered(data: bytes, **network: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"width": 4096}, "does not fit the network that its config describes"),  # 0.4 GB, if it were made
         ({"width": 10**9}, "network: width is 1e+09; expected 1 to 4096"),
@@ -115,14 +115,14 @@ def altered(data: bytes, **network: object) -> bytes:
     ],
 )
 def test_a_checkpoint_that_lies_about_its_network_is_refused(
-    samples: list[Sample], tmp_path: Path, change: dict[str, object], said: str
+    samples: list[Sample], tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     (sound,) = [sample.data for sample in samples if sample.reader == "vqvae"]
     file = tmp_path / "a.safetensors"
     file.write_bytes(altered(sound, **change))
     with pytest.raises(SpiroError) as error:
         load_vqvae(file)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_diffusion_model_that_does_not_say_what_it_was_trained_on_is_refused(

@@ -29,9 +29,9 @@ CLI, EXPERIMENTS, INSTALL, NHANES, REMOTES = (
 
 def test_the_readme_is_two_screens_and_its_commands_are_those_of_the_pages() -> None:
     assert len(README.splitlines()) <= 110
-    first, shown = (lines(block) for block in blocks("README.md"))
+    first, second = (lines(block) for block in blocks("README.md"))
     assert first == ["make repro", "make test"]
-    assert set(shown) <= set(commands(CLI, "spiro info"))
+    assert set(second) <= set(commands(CLI, "spiro info"))
     (python,) = blocks("README.md", "python")
     (longer,) = blocks("docs/reference/index.md", "python")
     code = [line.partition("  #")[0] for line in python.splitlines() if line and "import" not in line]
@@ -76,9 +76,9 @@ def test_the_graph_is_the_one_that_dvc_draws(done: Repository) -> None:
 def test_dvc_commands(done: Repository, tmp_path: Path) -> None:
     here = Repository.copy(done, tmp_path / "here")
     for command in commands(EXPERIMENTS, "dvc repro baselines"):
-        said = here(*shlex.split(command))
+        output = here(*shlex.split(command))
         if command.startswith(("dvc exp show", "dvc metrics show")):
-            assert max(map(len, said.splitlines())) <= 120, command
+            assert max(map(len, output.splitlines())) <= 120, command
     summary = json.loads((here.folder / "metrics/baselines/summary.json").read_text())
     assert set(summary) == {"generator", "PCA", "neighbours", "GLI and Hankinson", "origin's recipe"}
     assert here.repro("baselines/dvc.yaml") == []
@@ -114,7 +114,7 @@ def first_page(folder: Path, command: list[str]) -> str:
             assert served.stdout is not None
             address = served.stdout.readline().split()[0]
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address) as answer:
-                shown = answer.read().decode()
+                page = answer.read().decode()
         finally:
             served.send_signal(signal.SIGINT)
             try:
@@ -122,7 +122,7 @@ def first_page(folder: Path, command: list[str]) -> str:
             finally:
                 served.kill()
         assert ended == 0
-    return shown
+    return page
 
 
 def test_commands_of_the_trained_model(done: Repository) -> None:
@@ -176,11 +176,11 @@ def test_the_python_block_runs_as_it_stands(
     (tmp_path / "models").symlink_to(models)
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
-    held: dict[str, Any] = {}
-    exec(block, held)
-    assert held["curves"].flow.shape == held["curves"].volume.shape == (20, 2048)
-    assert held["data"].signals.shape == (len(held["data"].table), 512)
-    assert len(capsys.readouterr().out.splitlines()) == -(-len(held["data"]) // 1024)
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    assert namespace["curves"].flow.shape == namespace["curves"].volume.shape == (20, 2048)
+    assert namespace["data"].signals.shape == (len(namespace["data"].table), 512)
+    assert len(capsys.readouterr().out.splitlines()) == -(-len(namespace["data"]) // 1024)
     assert (tmp_path / "curves.png").is_file()
 
 
@@ -190,8 +190,8 @@ def test_commands_on_files_of_ones_own(done: Repository, tmp_path: Path) -> None
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
     line = next(c for c in commands(NHANES, "dvc exp run -S download.source=path") if "path/to/folder" in c)
-    said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "filter")  # then as with other files
-    assert "Running stage 'download'" in said
+    output = done(*shlex.split(line.replace("path/to/folder", str(folder))), "filter")  # then as with other files
+    assert "Running stage 'download'" in output
     done("git", "checkout", "--quiet", ".")
     done("dvc", "checkout", "--quiet")
     full = next(c for c in commands(NHANES, "make full") if "SOURCE" in c)
@@ -205,8 +205,8 @@ def test_the_command_without_dvc(done: Repository, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     shutil.copytree(done.folder / "data/raw", folder)
     (folder / "manifest.json").unlink()
-    said = done(*shlex.split(line.replace("path/to/folder", str(folder))), "--last", "resample")
-    assert "== resample" in said
+    output = done(*shlex.split(line.replace("path/to/folder", str(folder))), "--last", "resample")
+    assert "== resample" in output
     assert (done.folder / "runs/full/data/signals_L512.npy").is_file()
     shutil.rmtree(done.folder / "runs")
 

@@ -276,26 +276,28 @@ def test_a_density_learns_a_law_and_knows_its_spread() -> None:
 
 def test_a_density_is_told_what_is_unusual_at_the_same_first_feature() -> None:
     rng = np.random.default_rng(0)
-    first, own = rng.uniform(-1, 1, 6000), rng.normal(size=6000)
-    features = np.column_stack([first, 100 * first**2 + (1.1 + first) * own])  # all but a hundredth is the first one's
+    first, residual = rng.uniform(-1, 1, 6000), rng.normal(size=6000)
+    features = np.column_stack(
+        [first, 100 * first**2 + (1.1 + first) * residual]
+    )  # all but a hundredth is the first one's
     model = Density(DensityConfig(2, 1, width=8, components=1))
-    model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, own[:, None])))
-    told = model.standardised(features)[:, 1]
+    model.fit_scales(*(torch.from_numpy(x.astype(np.float32)) for x in (features, residual[:, None])))
+    unusual = model.standardised(features)[:, 1]
     for low in (-0.9, 0.0, 0.6):
         some = (first > low) & (first < low + 0.3)
-        assert np.corrcoef(told[some], own[some])[0, 1] > 0.8
-        assert 0.6 < told[some].std() < 1.4
+        assert np.corrcoef(unusual[some], residual[some])[0, 1] > 0.8
+        assert 0.6 < unusual[some].std() < 1.4
 
 
 def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Reconstructor, data: Path) -> None:
     table, signals = pd.read_parquet(data / "curves.parquet"), np.load(data / "signals_L512.npy")
     full = examples.full(table, signals)
-    held = np.flatnonzero(full & table["best"].to_numpy(bool))
-    judges = completion_baselines.Efforts(signals[held], table.iloc[held].reset_index(drop=True))
+    rows = np.flatnonzero(full & table["best"].to_numpy(bool))
+    judges = completion_baselines.Efforts(signals[rows], table.iloc[rows].reset_index(drop=True))
     rest = np.flatnonzero(full & ~table["best"].to_numpy(bool))
     trained = completion_baselines.Efforts(signals[rest], table.iloc[rest].reset_index(drop=True))
-    known = completion_baselines.Known(trained, trained)
-    cases = completion.judge(model, judges, known, draws=10, resamples=100, seed=0, trees=5)
+    baseline_data = completion_baselines.BaselineData(trained, trained)
+    cases = completion.judge(model, judges, baseline_data, draws=10, resamples=100, seed=0, trees=5)
     assert list(cases) == ["cut_1", "cut_2", "cut_3", "cut_4", "cough"]
     for case in cases.values():
         assert set(case) == {
@@ -314,9 +316,9 @@ def test_the_judge_answers_every_question_and_the_baselines_fill_alike(model: Re
             assert score.low <= score.value <= score.high
         assert case["generator"]["fvc"]["interval_score"].value > case["generator"]["fvc"]["crps"].value
     everyone = cases["cut_1"]["cells"]["all"]
-    assert everyone["people"] == len(held)
+    assert everyone["people"] == len(rows)
     assert everyone["from"] < everyone["holds"] <= everyone["to"]
-    others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
+    others = Others.of(signals, *sibling_efforts.best(table, sibling_efforts.siblings(table, rows)))
     compared = completion.given_others(model, judges, others, draws=10, resamples=100, seed=0)
     assert list(compared["cases"]) == list(cases)
     natural = completion.natural(model, signals, table, draws=10, resamples=100, seed=0)
@@ -402,8 +404,8 @@ def test_two_exponentials_find_two_exponentials() -> None:
     case = cut(signals, people, 2.0)
     filled = completion_baselines.two_exponentials(case)
     assert time_grid.volume(filled)[0, -1] == pytest.approx(time_grid.volume(signals)[0, -1], abs=0.04)
-    held = completion_baselines.held_value(case)
-    assert time_grid.volume(held)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
+    value = completion_baselines.last_value(case)
+    assert time_grid.volume(value)[0, -1] == pytest.approx(time_grid.volume(case.signals)[0, -1])
 
 
 def test_a_cough_put_in_spoils_only_what_is_not_trusted() -> None:
@@ -423,8 +425,8 @@ def write(path: Path, flow: np.ndarray, period: float = 0.01) -> Path:
 
 def spiro(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     status = cli.main(["reconstruct", *arguments, "--age", "45", "--height", "175", "--sex", "male"])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_the_command_says_what_is_wrong_and_how_sure_it_is(
@@ -432,15 +434,15 @@ def test_the_command_says_what_is_wrong_and_how_sure_it_is(
 ) -> None:
     file, out, plot = write(tmp_path / "mine.csv", blow()[:220]), tmp_path / "bands.csv", tmp_path / "bands.png"
     options = ("--models", str(folder), "-n", "20")
-    status, said, _ = spiro(capsys, str(file), *options, "--out", str(out), "--plot", str(plot))
+    status, output, _ = spiro(capsys, str(file), *options, "--out", str(out), "--plot", str(plot))
     assert status == 0
-    assert "Early end" in said
-    assert "90 % probability" in said.replace("\n", " ")
+    assert "Early end" in output
+    assert "90 % probability" in output.replace("\n", " ")
     bands = pd.read_csv(out)
     assert (bands["volume_l_p5"] <= bands["volume_l_p95"] + 1e-6).all()
     assert plot.read_bytes().startswith(b"\x89PNG")
-    status, said, _ = spiro(capsys, str(file), *options, "--mask", "0:1.5", "--json")
-    found = json.loads(said)
+    status, output, _ = spiro(capsys, str(file), *options, "--mask", "0:1.5", "--json")
+    found = json.loads(output)
     assert status == 0
     assert found["faults"] == []
     assert found["trusted_s"] == [[-0.5, pytest.approx(1.5, abs=0.02)]]
@@ -498,9 +500,9 @@ def test_what_is_said_of_a_file_is_of_the_curve_that_is_reconstructed(
     begun = pd.read_csv(write(tmp_path / "mine.csv", np.concatenate([np.full(60, 0.02), blow()[:220]])))
     plain = pd.read_csv(write(tmp_path / "mine.csv", blow()[:220]))
     pd.concat([begun.assign(curve="a"), plain.assign(curve="b")]).to_csv(tmp_path / "both.csv", index=False)
-    for name, told in {"a": True, "b": False}.items():
+    for name, is_noted in {"a": True, "b": False}.items():
         _, _, err = spiro(capsys, str(tmp_path / "both.csv"), "--models", str(folder), "--curve", name, "-n", "2")
-        assert ("note: curve a: " in err) is told
+        assert ("note: curve a: " in err) is is_noted
 
 
 def test_models_without_a_reconstructor_say_so(models: Path) -> None:

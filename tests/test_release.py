@@ -222,9 +222,9 @@ def test_the_old_runner_names_the_new_one() -> None:
 def test_a_checkpoint_of_0_1_is_named_as_one(tmp_path: Path) -> None:
     models = tiny.models(tmp_path / "models")
     file = models / "cldm.safetensors"
-    with safe_open(file, framework="pt") as held:
-        tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (no dictionary)
-        head = held.metadata()["spiro"]
+    with safe_open(file, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no dictionary)
+        head = opened.metadata()["spiro"]
     old = re.sub(r'"constants": \{', '"other": {', head)
     save_file(tensors, file, metadata={"spiro": old})
     with pytest.raises(SpiroError, match=r"a checkpoint of spiro-diffusion 0\.1, .*make repro.* \(docs/moving\.md\)"):

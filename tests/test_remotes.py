@@ -204,9 +204,9 @@ def test_a_pull_that_is_cut_fails_and_the_next_one_mends_it(
     assert remote.wire
     size = len(remote.read(oid(machine_a, MODELS[0])))
     remote.wire.cut(after=size // 2)
-    said = b("dvc", "pull", MODELS[0], fails=True, AWS_MAX_ATTEMPTS="1")  # else S3's client tries for half a minute
+    output = b("dvc", "pull", MODELS[0], fails=True, AWS_MAX_ATTEMPTS="1")  # else S3's client tries for half a minute
     assert remote.wire.broken
-    assert "ERROR" in said
+    assert "ERROR" in output
     assert not (b.folder / MODELS[0]).exists()
     assert whole(b) == 0
     remote.wire.mend()
@@ -222,27 +222,29 @@ def test_a_damaged_object_in_the_remote_is_noticed_named_and_mended(
     remote = remotes(kind)
     b = machine_b(remote)
     remote.write(oid(b, MODELS[1]), damage(remote.read(oid(b, MODELS[1]))))
-    said = b("dvc", "pull", "train_vqvae", fails=True)
-    assert MODELS[1] in said
+    output = b("dvc", "pull", "train_vqvae", fails=True)
+    assert MODELS[1] in output
     assert not (b.folder / MODELS[1]).exists()
-    said = b("spiro", "verify", "--remote", remote.name, "--remove", fails=True)
-    assert f"damaged: {MODELS[1]}: {remote.name}: " in said
+    output = b("spiro", "verify", "--remote", remote.name, "--remove", fails=True)
+    assert f"damaged: {MODELS[1]}: {remote.name}: " in output
     machine_a("dvc", "push", "-r", remote.name)
     b("dvc", "pull", "train_vqvae")
     assert md5((b.folder / MODELS[1]).read_bytes()).hexdigest() == oid(b, MODELS[1])
     assert " 0 damaged" in b("spiro", "verify", "--remote", remote.name)
 
 
-@pytest.mark.parametrize(("kind", "said"), [("ssh", "Permission denied"), ("s3", "Unable to locate credentials")])
-def test_without_credentials_a_pull_says_so(remotes: Any, machine_b: Any, tmp_path: Path, kind: str, said: str) -> None:
+@pytest.mark.parametrize(("kind", "message"), [("ssh", "Permission denied"), ("s3", "Unable to locate credentials")])
+def test_without_credentials_a_pull_says_so(
+    remotes: Any, machine_b: Any, tmp_path: Path, kind: str, message: str
+) -> None:
     remote = remotes(kind)
     b = machine_b(remote, joined=False)
     b("dvc", "config", "--local", "core.remote", remote.name)
     nobody = {"HOME": str(tmp_path), "SSH_AUTH_SOCK": "", "AWS_EC2_METADATA_DISABLED": "true"}
     failed = b("dvc", "pull", "train_vqvae", fails=True, **nobody)
-    assert said in failed
+    assert message in failed
     assert "Traceback" not in failed
-    assert said in b("spiro", "verify", "--remote", remote.name, fails=True, **nobody)
+    assert message in b("spiro", "verify", "--remote", remote.name, fails=True, **nobody)
     remote.join(b)
     b("dvc", "pull", "train_vqvae", **nobody)
     assert (b.folder / MODELS[1]).is_file()
@@ -263,11 +265,11 @@ def test_a_damaged_object_in_the_cache_is_named_and_mended_by_the_next_pull(remo
         file.unlink()
     b("dvc", "checkout")
     assert "up to date" in b("dvc", "status", "dvc.yaml"), "if DVC sees it now, docs/remotes.md can say so"
-    said = b("spiro", "verify", fails=True)
+    output = b("spiro", "verify", fails=True)
     for file in spoiled:
-        assert f"damaged: {file.relative_to(b.folder)}: cache: " in said
-        assert f"damaged: {file.relative_to(b.folder)}: workspace: " in said
-    assert "`spiro verify --remove`, then `dvc pull`" in said
+        assert f"damaged: {file.relative_to(b.folder)}: cache: " in output
+        assert f"damaged: {file.relative_to(b.folder)}: workspace: " in output
+    assert "`spiro verify --remove`, then `dvc pull`" in output
     b("spiro", "verify", "--remove", fails=True)
     b("dvc", "pull")
     assert [md5(file.read_bytes()).hexdigest() for file in spoiled] == hashes
@@ -319,9 +321,9 @@ def test_a_clone_takes_the_models_from_a_web_server_without_an_account(machine_a
         assert not (b.folder / MODELS[1]).exists()
         assert f"damaged: {MODELS[1]}: web: " in b("spiro", "verify", "--remote", "web", fails=True)
         assert "web: a web server is only read" in b("spiro", "verify", "--remote", "web", "--remove", fails=True)
-    said = b("python", "-m", "spiro_diffusion.pipeline.run_dvc", "pull", MODELS[1], fails=True)
-    assert f"remote web: {address}/files/md5 does not answer; see the network" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    output = b("python", "-m", "spiro_diffusion.pipeline.run_dvc", "pull", MODELS[1], fails=True)
+    assert f"remote web: {address}/files/md5 does not answer; see the network" in output.splitlines()[-1]
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("kind", ["ssh", "s3"])

@@ -158,12 +158,12 @@ def test_exchanged_names_of_another_cycle_are_refused_by_their_labels(tmp_path: 
 def test_halves_that_changed_places_are_refused_in_the_cdcs_files_and_told_of_in_others(tmp_path: Path) -> None:
     middle, end = (BMX.header + 208 * rows for rows in (20, 40))
     data = BMX.data[: BMX.header] + BMX.data[middle:end] + BMX.data[BMX.header : middle] + BMX.data[end:]
-    said = "but the CDC's files are sorted by SEQN: some rows may have changed places; fetch it again"
-    assert said in refusal(BMX, data, tmp_path)
+    output = "but the CDC's files are sorted by SEQN: some rows may have changed places; fetch it again"
+    assert output in refusal(BMX, data, tmp_path)
     (tmp_path / "raw.bin").write_bytes(data)
     (warning,) = repair_file(tmp_path / "raw.bin", BMX.file, tmp_path / "t.parquet")["warnings"]
     assert warning.startswith("row 20: SEQN ")
-    assert warning.endswith(said)
+    assert warning.endswith(output)
 
 
 def test_an_xport_file_larger_than_any_of_the_cdcs_is_refused_at_once(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_the_first_release_of_demo_g_is_known(tmp_path: Path) -> None:
     table = table.assign(SEQN=62161.0 + np.arange(9756), SDDSRVYR=7.0, RIDEXAGY=2.0)
     xport.write(out := io.BytesIO(), "DEMO_G", table)
     assert len(out.getvalue()) == first.size
-    known = first._replace(sha256=hashlib.sha256(out.getvalue()).hexdigest()[:8])
-    file = dataclasses.replace(codebook.FILES["DEMO_G"], releases=(current, known))
+    first_release = first._replace(sha256=hashlib.sha256(out.getvalue()).hexdigest()[:8])
+    file = dataclasses.replace(codebook.FILES["DEMO_G"], releases=(current, first_release))
     (tmp_path / "x.xpt").write_bytes(out.getvalue())
     report = repair_file(tmp_path / "x.xpt", file, tmp_path / "t.parquet", published=True)
     assert report["release"] == "superseded"
@@ -195,9 +195,9 @@ def test_names_in_a_zip_are_shown_short_and_without_control_characters(tmp_path:
     with zipfile.ZipFile(out, "w") as archive:
         for i in range(300):
             archive.writestr(f"{i}\x1b[31m" + "n" * 20_000, b"x")
-    told = refusal(BMX, out.getvalue(), tmp_path)
-    assert told.isprintable()
-    assert len(told.removeprefix(str(tmp_path))) < 300
+    line = refusal(BMX, out.getvalue(), tmp_path)
+    assert line.isprintable()
+    assert len(line.removeprefix(str(tmp_path))) < 300
 
 
 def test_zeros_may_pad_the_last_record_and_names_may_be_small(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ REFUSED = {
     "xz": (lambda d: b"\xfd7zXZ\0" + d, "is xz.*unpack it first"),
     "noise": (lambda d: np.random.default_rng(0).bytes(5000), "is of no known kind"),
     "header only": (lambda d: d[: BMX.header], "holds a header and no rows"),
-    "truncated in the header": (lambda d: d[:1500], "number of columns cannot be told"),
+    "truncated in the header": (lambda d: d[:1500], "number of columns cannot be determined"),
     "truncated in a record": (lambda d: d[: BMX.header + 1000], "holds 4 rows, 40 are expected"),
     "cut in the last row": (lambda d: d[:-100], "holds 39 rows, 40 are expected"),
     "a row lost": (lambda d: d[: BMX.header + 416] + d[BMX.header + 624 :], "holds 39 rows"),
@@ -304,8 +304,8 @@ REFUSED = {
 @pytest.mark.parametrize("damage", REFUSED)
 def test_damage_is_refused_with_one_line(damage: str, tmp_path: Path) -> None:
     change, message = REFUSED[damage]
-    told = refusal(BMX, change(BMX.data), tmp_path)
-    assert pd.Series([told]).str.contains(message).item(), told
+    line = refusal(BMX, change(BMX.data), tmp_path)
+    assert pd.Series([line]).str.contains(message).item(), line
 
 
 @pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", "C:\\x", "\\x"])
@@ -347,8 +347,8 @@ def test_a_participant_that_comes_twice_is_refused(tmp_path: Path) -> None:
     seqn = table["SEQN"].to_numpy()
     table["SEQN"] = np.where(np.arange(len(table)) == 7, seqn[6], seqn)
     pyreadstat.write_xport(table, tmp_path / "x.xpt", file_format_version=5)
-    told = refusal(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
-    assert f"holds SEQN {seqn[6]:.0f} 2 times (rows 6 and 7)" in told
+    line = refusal(BMX, (tmp_path / "x.xpt").read_bytes(), tmp_path)
+    assert f"holds SEQN {seqn[6]:.0f} 2 times (rows 6 and 7)" in line
 
 
 def as_arrays(table: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
@@ -639,8 +639,8 @@ def test_no_folder_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_the_damaged_files_that_people_met_are_told(name: str, message: str, tmp_path: Path) -> None:
-    told = refusal(BMX, (SHARED / "damaged" / name).read_bytes(), tmp_path)
-    assert pd.Series([told]).str.contains(message).item(), told
+    line = refusal(BMX, (SHARED / "damaged" / name).read_bytes(), tmp_path)
+    assert pd.Series([line]).str.contains(message).item(), line
 
 
 @real_files

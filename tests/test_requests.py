@@ -24,7 +24,7 @@ from spiro_diffusion.dataset.label_counts import COLUMNS, label_counts
 from spiro_diffusion.generation import conditional_draws, known_values, personal_conditions, requested_curves, requests
 from spiro_diffusion.generation.conditional_draws import Budget, Found
 from spiro_diffusion.generation.conditions import CONDITIONS
-from spiro_diffusion.generation.known_values import Known
+from spiro_diffusion.generation.known_values import KnownValue
 from spiro_diffusion.models import conditioning
 from spiro_diffusion.models.header import MadeFrom
 from spiro_diffusion.models.latent_diffusion import load_cldm, save_cldm
@@ -38,9 +38,9 @@ RARE = {"fev1": "z-4.6", "ratio": "z1.5:z1.6"}
 HUNDRED = dict.fromkeys(("men", "women", "boys", "girls"), 100)
 
 
-def found(said: dict[str, Any], n: int = 40, seed: int = 0, lungs: Lungs | None = None, **other: Any) -> Found:
+def found(message: dict[str, Any], n: int = 40, seed: int = 0, lungs: Lungs | None = None, **other: Any) -> Found:
     """Draws of one person."""
-    kept, required = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, said)
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, message)
     if required is None:
         required = requests.requirements([requests.Request()], kept.table, {})
     efforts = kept.table.assign(person=0, place=np.nan)
@@ -66,7 +66,7 @@ def measured(signals: np.ndarray) -> list[Indices]:
 
 
 @pytest.mark.parametrize(
-    ("said", "low", "high", "unit"),
+    ("given", "low", "high", "unit"),
     [
         ("2.5", 2.5, 2.5, "value"),
         (2.5, 2.5, 2.5, "value"),
@@ -83,11 +83,11 @@ def measured(signals: np.ndarray) -> list[Indices]:
     ],
 )
 def test_a_value_a_share_of_predicted_or_a_z_score_exact_or_a_range(
-    said: Any, low: float, high: float, unit: str
+    given: Any, low: float, high: float, unit: str
 ) -> None:
-    known = known_values.parse("fev1", said)
-    assert (known.low, known.high, known.unit) == (low, high, unit)
-    assert known_values.parse("fev1", str(known)) == known
+    parsed = known_values.parse("fev1", given)
+    assert (parsed.low, parsed.high, parsed.unit) == (low, high, unit)
+    assert known_values.parse("fev1", str(parsed)) == parsed
 
 
 def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
@@ -98,12 +98,12 @@ def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
         "fef2575": reference.gli_2012("fef2575", 45, 175, 1, 1),
     }
     for name, lms in expected.items():
-        for known, value in ((Known(80, 80, "percent"), 0.8 * lms.m), (Known(-1, -1, "z"), lms.value(-1))):
-            assert known_values.box(name, [known], people, {}).exact[0] == pytest.approx(float(value))
+        for given, value in ((KnownValue(80, 80, "percent"), 0.8 * lms.m), (KnownValue(-1, -1, "z"), lms.value(-1))):
+            assert known_values.box(name, [given], people, {}).exact[0] == pytest.approx(float(value))
 
 
 @pytest.mark.parametrize(
-    ("said", "person", "says"),
+    ("requested", "person", "message"),
     [
         ({"fev1": "x"}, {}, "fev1 is x; expected as 2.5"),
         ({"fev1": "2,5"}, {}, "fev1 is 2,5; expected"),
@@ -137,11 +137,11 @@ def test_percent_and_z_are_of_the_equations_that_are_named() -> None:
     ],
 )
 def test_an_impossible_wish_is_refused_in_a_line_that_says_why(
-    said: dict[str, Any], person: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+    requested: dict[str, Any], person: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditioning, "NAMES", ("age", "height", "sex", "weight", "ethnicity", "cycle"))
-    with pytest.raises(SpiroError, match=says) as refused:
-        requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
+    with pytest.raises(SpiroError, match=message) as refused:
+        requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, requested)
     assert "\n" not in str(refused.value)
 
 
@@ -185,9 +185,9 @@ def test_limits_belong_to_the_better_side() -> None:
 
 @pytest.mark.parametrize("label", [*patterns.LABELS, *effort_kinds.KINDS])
 def test_every_curve_carries_the_label_that_was_asked_for(label: str) -> None:
-    said = {"pattern" if label in patterns.LABELS else "effort": label}
+    listed = {"pattern" if label in patterns.LABELS else "effort": label}
     n = 8 if label == "gold-4" else 200
-    drawn = found(said, n=n, age=70 if label in ("gold-3", "gold-4") else 45)
+    drawn = found(listed, n=n, age=70 if label in ("gold-3", "gold-4") else 45)
     assert len(drawn.signals) == drawn.counts[0] == n
     person = drawn.efforts
     for read, share in zip(measured(drawn.signals), (1.0, 0.99), strict=True):
@@ -199,9 +199,9 @@ def test_every_curve_carries_the_label_that_was_asked_for(label: str) -> None:
     assert set(person["test_type"]) == {"Bron" if label.startswith("gold") else "Pre"}
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_an_exact_value_is_met_within_10_ml_or_1_percent_of_a_counted_curve(told: bool) -> None:
-    for read in measured(found({"fev1": 2.5, "fvc": "z-1"}, lungs=Lungs(told)).signals):
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_an_exact_value_is_met_within_10_ml_or_1_percent_of_a_counted_curve(conditioned: bool) -> None:
+    for read in measured(found({"fev1": 2.5, "fvc": "z-1"}, lungs=Lungs(conditioned)).signals):
         fvc = float(reference.gli_global("fvc", 45, 175, 1).value(-1))
         assert (np.abs(read.fev1 - 2.5) <= 0.025 + 1e-3).all()  # another counter than the one that was asked, 1 mL off
         assert (np.abs(read.fvc - fvc) <= 0.01 * fvc + 1e-3).all()
@@ -218,15 +218,15 @@ def test_a_range_is_met_and_what_lies_in_it_is_not_moved() -> None:
 
 
 def test_a_generator_that_is_told_what_is_known_draws_less() -> None:
-    blind, told = Lungs(), Lungs(told=True)
-    for lungs in (blind, told):
+    blind, conditioned = Lungs(), Lungs(conditioned=True)
+    for lungs in (blind, conditioned):
         assert found({"fev1": 2.5, "fvc": 4.0}, lungs=lungs).counts[0] == 40
-    assert told.facts_drawn < blind.facts_drawn / 20
+    assert conditioned.facts_drawn < blind.facts_drawn / 20
 
 
 def test_a_seed_gives_the_same_curves_and_another_others() -> None:
-    said = {"pattern": "obstruction", "fev1": "50%:90%"}
-    first, again, other = (found(said, seed=seed).signals for seed in (1, 1, 2))
+    listed = {"pattern": "obstruction", "fev1": "50%:90%"}
+    first, again, other = (found(listed, seed=seed).signals for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -244,10 +244,10 @@ def test_the_population_put_together_from_requests_is_the_one_without() -> None:
     assert ks_2samp(every.fev1 / every.fvc, again.fev1 / again.fvc).pvalue > 0.01
 
 
-def session(said: dict[str, Any], n: int = 10) -> tuple[Found, pd.DataFrame]:
+def session(message: dict[str, Any], n: int = 10) -> tuple[Found, pd.DataFrame]:
     """Sessions of four efforts before and three after the bronchodilator; and their efforts, measured."""
     kept, _ = requests.accept(pd.DataFrame([MAN]), TRAINED, {})
-    required = requests.requirements([requests.Request.of(said)], kept.table, {})
+    required = requests.requirements([requests.Request.of(message)], kept.table, {})
     efforts = kept.table.loc[[0] * 7].assign(person=0, place=[1, 2, 3, 4, 1, 2, 3], grade=None)
     efforts["test_type"] = ["Pre"] * 4 + ["Bron"] * 3
     drawn = conditional_draws.draw(Lungs(), efforts.reset_index(drop=True), required, n, 0)
@@ -268,9 +268,9 @@ def test_of_a_session_the_best_values_count() -> None:
 
 
 def drawn(
-    said: dict[str, Any], tell: Callable[[str], object], n: int = 20, labels: Any = None, **person: Any
+    message: dict[str, Any], tell: Callable[[str], object], n: int = 20, labels: Any = None, **person: Any
 ) -> Curves:
-    kept, required = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, said)
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, message)
     assert required is not None
     return requested_curves.curves(Lungs(), kept, required, {"labels": labels}, each=n, seed=0, tell=tell)
 
@@ -299,7 +299,7 @@ def test_a_label_that_few_training_people_carry_is_marked_as_extrapolation() -> 
     assert heard == ["cough is extrapolation: 19 men of the training people carry it"]
     assert not drawn({"effort": "cough"}, heard.append, 3, counts, sex="f").indices()["extrapolation"].any()
     assert "extrapolation" not in drawn({"effort": "cough"}, heard.append, 3, None).indices()
-    assert "does not say whether at least 20" in heard[-1]
+    assert "does not record whether at least 20" in heard[-1]
 
 
 def test_the_training_people_are_counted_by_their_best_values(data: Path) -> None:
@@ -378,9 +378,9 @@ def test_a_request_for_a_cycle_changes_draws_and_one_that_the_model_has_not_seen
     assert main([*man, "--cycle", "G", "--out", str(tmp_path / "g.csv")]) == 0
     capsys.readouterr()
     assert main([*man, "--cycle", "E", "--out", str(tmp_path / "e.csv")]) == 1
-    said = capsys.readouterr().err
-    assert "cycle is E; this model was trained on F, G alone; leave it out" in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "cycle is E; this model was trained on F, G alone; leave it out" in output
+    assert output.count("\n") == 1
     assert not (tmp_path / "e.csv").exists()
 
 
@@ -417,7 +417,7 @@ def test_each_row_of_a_table_may_ask_for_something_else(generator: SpiroGenerato
 def test_rows_that_ask_for_what_cannot_be_are_listed_or_left_out(generator: SpiroGenerator) -> None:
     people = asking(3, known_fev1=["2.5", "z-9", None], known_fvc=[2.0, None, 4.0])
     with pytest.raises(
-        SpiroError, match=r"2 of 3 rows ask for what cannot be: row 1: fev1 2.5 is above .* \| row 2: fev1"
+        SpiroError, match=r"2 of 3 rows have contradictory requests: row 1: fev1 2.5 is above .* \| row 2: fev1"
     ):
         generator.generate(people, n=1)
     heard: list[str] = []
@@ -443,8 +443,8 @@ def test_the_command_line_draws_patients(
     Path("models").symlink_to(models)
     man = ["generate", "--age", "45", "--height", "175", "--sex", "male", "-n", "4"]
     assert main([*man, "--pattern", "gold-2", "--fev1", "z-3:z-2.5", "--out", "c.csv"]) == 0
-    said = capsys.readouterr().err
-    assert "after a bronchodilator: two puffs, at least ten minutes" in said
+    output = capsys.readouterr().err
+    assert "after a bronchodilator: two puffs, at least ten minutes" in output
     table = pd.read_csv("c_indices.csv")
     assert table["pattern"].tolist() == ["gold-2"] * 4
     assert table["fev1_z"].between(-3, -2.5).all()

@@ -31,16 +31,16 @@ def world(people: int, seed: int, opened: float = 0.08) -> pd.DataFrame:
 def drawn(opened: float = 0.08) -> response.Drawer:
     """Of the same world, with the FEV1 and FVC before that are given."""
 
-    def draw(efforts: pd.DataFrame, seed: int, known: np.ndarray) -> pd.DataFrame:
+    def draw(efforts: pd.DataFrame, seed: int, known_best: np.ndarray) -> pd.DataFrame:
         rng = np.random.default_rng([seed, 7])
         person = pd.factorize(efforts["person"])[0]
         best = efforts["place"].to_numpy() == 1
-        change = np.exp(rng.normal(opened, 0.07, len(known)))[person]
+        change = np.exp(rng.normal(opened, 0.07, len(known_best)))[person]
         after = (efforts["test_type"] == "Bron").to_numpy()
         less = np.where(best, 1.0, 0.97)
-        fev1 = known[person, 0] * np.where(after, change, 1) * less
+        fev1 = known_best[person, 0] * np.where(after, change, 1) * less
         pef = fev1 / np.where(after, change, 1) * 6 / 2.2
-        return efforts.assign(fev1=fev1, fvc=known[person, 1] * less, pef=pef, grade="A")
+        return efforts.assign(fev1=fev1, fvc=known_best[person, 1] * less, pef=pef, grade="A")
 
     return draw
 

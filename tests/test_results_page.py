@@ -18,7 +18,7 @@ ROWS = {  # the row's beginning, the figure's name in summary.json, its form, th
 }
 
 
-def shown(section: str, row: str) -> str:
+def cell_of(section: str, row: str) -> str:
     """The generator's value in a row of a section, without its unit and interval."""
     (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S)
     (value,) = re.findall(rf"^\| {re.escape(row)} \| ([-+\d.]+)", text, flags=re.M)
@@ -31,7 +31,7 @@ def shown(section: str, row: str) -> str:
 def test_a_figure_is_that_of_the_summary(level: str, index: str, row: str) -> None:
     name, form, factor = ROWS[row]
     value = read_json(FULL / "summary.json")[f"{level}_{name.format(index)}"]
-    assert shown(LEVELS[level], row.format(INDICES[index])) == format(factor * value, form)
+    assert cell_of(LEVELS[level], row.format(INDICES[index])) == format(factor * value, form)
 
 
 def test_targets_and_their_verdicts_are_those_of_the_run() -> None:
@@ -43,7 +43,7 @@ def test_targets_and_their_verdicts_are_those_of_the_run() -> None:
 def test_the_page_names_data_machine_and_numbers() -> None:
     about = read_json(FULL / "about.json")
     judged = about["judged"]
-    for said in (about["data"], about["machine"], f"Commit {about['commit']}"):
-        assert said in PAGE
+    for message in (about["data"], about["machine"], f"Commit {about['commit']}"):
+        assert message in PAGE
     assert f"{judged['training_curves']:,} efforts of {judged['training_participants']:,} participants" in PAGE
     assert f"{judged['curves']:,} efforts of {judged['participants']} {judged['split']} participants judge" in PAGE

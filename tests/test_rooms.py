@@ -88,17 +88,19 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 def test_a_function_has_at_most_60_lines_and_8_parameters() -> None:
     long = [name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 60]
     assert long == []
-    own = {"self", "cls"}
+    implicit = {"self", "cls"}
     wide = [
         name
         for name, node in functions()
-        if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - own) > 8
+        if len({a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - implicit) > 8
     ]
     assert wide == []
 
 
 PUBLISHED = {  # names that are keys of files or of the page's controls, or that users type
     ("evaluation/figures.py", "rival"),
+    ("models/unet.py", "own"),  # of tensors in checkpoints
+    ("pipeline/resample.py", "shown"),  # an argument of the stage, in dvc.yaml
     ("app/requests.py", "spoiled"),
     ("sessions/records.py", "who"),
     *((file, "mended") for file in ("formats/repair_log.py", "nhanes/repair.py", "nhanes/xport_repair.py")),
@@ -140,7 +142,7 @@ def prose(page: str) -> str:
 
 
 def test_names_have_none_of_the_excluded_words() -> None:
-    assert {"told", "asked", "rival", "who", "said", "seat"} <= words()
+    assert {"told", "asked", "rival", "who", "said", "seat", "own", "shown"} <= words()
     found = set()
     for folder in ("spiro_diffusion", "stages"):
         for file in sorted((ROOT / folder).rglob("*.py")):

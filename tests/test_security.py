@@ -30,18 +30,18 @@ def dangers(source: str) -> Iterator[str]:
             modules = [node.module or ""]
         yield from (f"{line}: imports {name}" for name in modules if name.partition(".")[0] in PICKLES)
         if isinstance(node, ast.Call):
-            yield from (f"{line}: {said}" for said in _call(node))
+            yield from (f"{line}: {message}" for message in _call(node))
 
 
 def _call(node: ast.Call) -> Iterator[str]:
     name = ast.unparse(node.func)
     keywords = {k.arg: k.value for k in node.keywords}
-    said = {key: value.value for key, value in keywords.items() if isinstance(value, ast.Constant)}
+    listed = {key: value.value for key, value in keywords.items() if isinstance(value, ast.Constant)}
     if name in NAMES or name.rpartition(".")[2] in CALLS or name in ("torch.load", "torch.save", "torch.jit.load"):
         yield name
-    if name in ("np.load", "numpy.load") and said.get("allow_pickle") is not False:
+    if name in ("np.load", "numpy.load") and listed.get("allow_pickle") is not False:
         yield f"{name} without allow_pickle=False"
-    if said.get("allow_pickle") is True or said.get("shell") is True:
+    if listed.get("allow_pickle") is True or listed.get("shell") is True:
         yield f"{name} with allow_pickle or shell"
     if name == "yaml.load" and ast.unparse(keywords.get("Loader", ast.Constant(None))) not in ("_Loader", "SafeLoader"):
         yield "yaml.load with a loader that makes objects"
@@ -69,7 +69,7 @@ def test_the_check_finds_what_it_looks_for(source: str) -> None:
 
 def test_no_code_loads_a_pickle_or_runs_what_a_file_says() -> None:
     assert len(CODE) > 80
-    assert [f"{file.relative_to(ROOT)}:{said}" for file in CODE for said in dangers(file.read_text())] == []
+    assert [f"{file.relative_to(ROOT)}:{message}" for file in CODE for message in dangers(file.read_text())] == []
 
 
 def test_no_secret_is_in_dvcs_configuration() -> None:
@@ -96,8 +96,8 @@ def test_the_lock_pins_every_package_by_hash_and_torch_by_version() -> None:
 
 
 def test_a_pin_can_be_added_changed_and_taken_out() -> None:
-    known = LOCK["pins"]("# head\nPy_YAML==6.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nnumpy==2.4.6\n")
-    assert known == {"py-yaml": "6.0", "numpy": "2.4.6"}
-    assert LOCK["changed"](known, ["numpy==2.5.0", "boto3==1.0", "py.yaml-"]) == {"boto3": "1.0", "numpy": "2.5.0"}
+    pinned = LOCK["pins"]("# head\nPy_YAML==6.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nnumpy==2.4.6\n")
+    assert pinned == {"py-yaml": "6.0", "numpy": "2.4.6"}
+    assert LOCK["changed"](pinned, ["numpy==2.5.0", "boto3==1.0", "py.yaml-"]) == {"boto3": "1.0", "numpy": "2.5.0"}
     with pytest.raises(ValueError, match="pins no version"):
         LOCK["pins"]("numpy>=2\n")

@@ -37,13 +37,15 @@ def test_every_known_waveform_is_within_every_limit_by_every_route() -> None:
     results = checks.known_waveforms()
     assert {result.route for result in results} == set(checks.ROUTES)
     assert [(r.name, r.route, r.beyond()) for r in results if r.beyond()] == []
-    fast = [abs(r.error("pef")) / r.known["pef"] for r in results if r.route == "500 Hz"]
+    fast = [abs(r.error("pef")) / r.reference["pef"] for r in results if r.route == "500 Hz"]
     assert np.median(fast) < 0.005
 
 
 def test_a_wrong_ruler_is_seen() -> None:
     good = checks.known_waveforms()[4]
-    bad = checks.Result(good.name, good.route, good.measured | {"fev1": good.measured["fev1"] + 0.2}, good.known, 0.002)
+    bad = checks.Result(
+        good.name, good.route, good.measured | {"fev1": good.measured["fev1"] + 0.2}, good.reference, 0.002
+    )
     assert bad.beyond() == ["ATS/ERS: FEV1", "ISO 26782: FEV1", "ours: FEV1"]
     assert "+200." in checks.report([bad])
     nan = checks.Result("x", "y", dict.fromkeys(checks.CHECKED, np.nan), {"fvc": 3.0}, 0.002)
@@ -68,7 +70,7 @@ def test_waveforms_of_both_kinds_and_all_units_are_read(
     assert wave.period_s == pytest.approx(0.002)
     assert wave.flow.sum() * wave.period_s == pytest.approx(VOLUME[-1], abs=0.01)
     if "FVC" in header:
-        assert wave.known["fvc"] == pytest.approx(4.0)
+        assert wave.reference["fvc"] == pytest.approx(4.0)
 
 
 def test_decimal_commas_and_a_column_of_times_are_read(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Interval=2 ms\n[Data]\n" + "1.0\n" * 30, "neither VT"),
         ("FT\n[Data]\n" + "1.0\n" * 30, "no interval and no rate"),
@@ -110,9 +112,9 @@ def test_a_folder_of_waveforms_is_measured_and_its_page_written(tmp_path: Path) 
         ("FT\n[Data]\n" + "0;1\n" * 30, "do not rise evenly"),
     ],
 )
-def test_a_waveform_that_cannot_be_read_is_refused_in_a_line(text: str, said: str, tmp_path: Path) -> None:
+def test_a_waveform_that_cannot_be_read_is_refused_in_a_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text(text)
-    with pytest.raises(SpiroError, match=said) as caught:
+    with pytest.raises(SpiroError, match=message) as caught:
         checks.read_waveform(tmp_path / "bad.txt")
     assert str(tmp_path / "bad.txt") in str(caught.value)
 

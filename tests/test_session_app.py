@@ -32,7 +32,7 @@ def sent(data: bytes | None = None, post: bytes | None = None, **other: Any) -> 
 
 def report(drawer: Drawer, given: session.Sent, choices: dict[str, Any]) -> str:
     """The page in its frame."""
-    (frame,) = session.shown(drawer, given, choices)
+    (frame,) = session.report_frame(drawer, given, choices)
     return str(frame.to_plotly_json()["props"]["srcDoc"])
 
 
@@ -43,13 +43,13 @@ def drawer(models: Path) -> Drawer:
 
 def test_the_rules_choose_and_what_was_decided_outlives_a_change_of_the_person() -> None:
     given = sent(session_contents.csv())
-    options, value, rules, look, said = session.offered(given, [], None)
+    options, value, rules, look, output = session.offered(given, [], None)
     names = [option["value"] for option in options]
     assert names == ["pre 1", "pre 2", "pre 3", "pre 4", "post 1", "post 2", "post 3"]
     assert "no end of expiration" in options[3]["label"]
     assert value == names  # the stopped blow counts for FEV1
     assert look != "absent"
-    assert said == []
+    assert output == []
     decided = [name for name in value if name != "pre 1"]
     older = given._replace(person={"age": 60, "height": 174, "sex": "male"})
     assert session.offered(older, decided, rules)[1] == decided
@@ -70,18 +70,18 @@ def test_the_page_shows_who_decided_and_why(drawer: Drawer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "choices", "said"),
+    ("data", "choices", "message"),
     [
         (b"no curve", {}, "no line names columns"),
         (session_contents.csv(), {"language": "xx"}, "choose one of en, zh, de"),
         (session_contents.csv(), {"paper": "a5"}, "expected a4 or letter"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_a_line(drawer: Drawer, data: bytes, choices: dict, said: str) -> None:
-    told = session.shown(drawer, sent(data), CHOICES | {"counting": []} | choices)
-    assert said in str(told)
+def test_what_cannot_be_shown_is_said_in_a_line(drawer: Drawer, data: bytes, choices: dict, message: str) -> None:
+    frame = session.report_frame(drawer, sent(data), CHOICES | {"counting": []} | choices)
+    assert message in str(frame)
     nothing, alerts = session.saved(drawer, sent(data), CHOICES | {"counting": []} | choices, "pdf")
-    assert said in str(alerts)
+    assert message in str(alerts)
     assert "filename" not in str(nothing)
 
 

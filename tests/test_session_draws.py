@@ -29,12 +29,12 @@ def test_a_session_is_efforts_of_one_lung_before_and_after(generator: SpiroGener
     table = curves.indices()
     assert len(curves) == 16
     for lung in (0, 1):
-        own = table[table["draw"] == lung]
-        assert own["test_type"].tolist() == ["Pre"] * 5 + ["Bron"] * 3
-        assert own["effort"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
-        assert own["grade"].isin(list("ABCD")).all()
-        assert own["best"].sum() <= 1
-        assert not own.loc[own["test_type"] == "Bron", "best"].any()
+        of_lung = table[table["draw"] == lung]
+        assert of_lung["test_type"].tolist() == ["Pre"] * 5 + ["Bron"] * 3
+        assert of_lung["effort"].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+        assert of_lung["grade"].isin(list("ABCD")).all()
+        assert of_lung["best"].sum() <= 1
+        assert not of_lung.loc[of_lung["test_type"] == "Bron", "best"].any()
     again = generator.sessions(PERSON, efforts=5, after=3, n=2, seed=1)
     np.testing.assert_array_equal(again.signals, curves.signals)
     assert np.abs(generator.sessions(PERSON, efforts=5, after=3, n=2, seed=2).signals - curves.signals).max() > 1e-3
@@ -87,8 +87,8 @@ def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytes
     curves = json.loads(capsys.readouterr().out)["curves"]
     assert [curve["effort"] for curve in curves] == [1, 2, 3, 4, 1, 2]
     assert len(pd.read_csv(tmp_path / "session_indices.csv")) == 6
-    told = pd.read_csv(out)[["test_type", "effort"]].drop_duplicates()
-    assert told.to_numpy().tolist() == [["Pre", 1], ["Pre", 2], ["Pre", 3], ["Pre", 4], ["Bron", 1], ["Bron", 2]]
+    efforts = pd.read_csv(out)[["test_type", "effort"]].drop_duplicates()
+    assert efforts.to_numpy().tolist() == [["Pre", 1], ["Pre", 2], ["Pre", 3], ["Pre", 4], ["Bron", 1], ["Bron", 2]]
     with_arrays = [*command, "--out", str(tmp_path / "arrays.npz")]
     assert main(with_arrays) == 0
     with np.load(tmp_path / "arrays.npz") as arrays:
@@ -107,6 +107,25 @@ def test_the_file_of_a_session_is_read_back_an_effort_at_a_time(tmp_path: Path) 
     efforts = [pd.DataFrame(blow).assign(person=0, draw=0, test_type=kind, effort=number) for kind, number in kinds]
     path = tmp_path / "session.csv"
     pd.concat(efforts)[["person", "draw", "test_type", "effort", "time_s", "flow_l_s"]].to_csv(path, index=False)
-    own = read(path)
-    assert own.names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
-    assert any("before and after a bronchodilator are in the file" in note for note in own.notes)
+    curves = read(path)
+    assert curves.names == ["0/0/Pre/1", "0/0/Pre/2", "0/0/Bron/1"]
+    assert any("before and after a bronchodilator" in note and "separately" in note for note in curves.notes)
+
+
+def test_efforts_before_and_after_the_bronchodilator_are_graded_separately(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = np.arange(600) * 0.01
+    kinds = [("Pre", 1, 0.6), ("Pre", 2, 0.6), ("Bron", 1, 0.7)]
+    efforts = [
+        pd.DataFrame({"time_s": time, "flow_l_s": 6 * np.minimum(time / 0.08, 1) * np.exp(-time / constant)}).assign(
+            person=0, draw=0, test_type=kind, effort=number
+        )
+        for kind, number, constant in kinds
+    ]
+    path = tmp_path / "session.csv"
+    pd.concat(efforts).to_csv(path, index=False)
+    assert main(["indices", str(path), "--age", "45", "--height", "175", "--sex", "male", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [curve["session_fvc"] for curve in found["curves"]] == ["B", "B", "E"]
+    assert [grades["fvc"] for grades in found["session"]["grades"].values()] == ["B", "E"]

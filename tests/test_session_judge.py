@@ -22,20 +22,20 @@ from spiro_diffusion.evaluation.registry import at
 from spiro_diffusion.evaluation.session_candidates import Session
 from spiro_diffusion.physiology import time_grid
 
-HELD, EACH, RESAMPLES = 70, 4, 200
+PARTICIPANTS, EACH, RESAMPLES = 70, 4, 200
 
 
 @pytest.fixture(scope="module")
 def real() -> Real:
-    return world.real(HELD, EACH)
+    return world.real(PARTICIPANTS, EACH)
 
 
-def lungs(efforts: pd.DataFrame, seed: int, *, own: float = 1.0, effort: float = 1.0) -> Session:
-    """Sessions by the world's laws; `own` and `effort` scale how people, and the efforts of one, differ."""
+def lungs(efforts: pd.DataFrame, seed: int, *, person_sd: float = 1.0, effort: float = 1.0) -> Session:
+    """Sessions by the world's laws; `person_sd` and `effort` scale how people, and the efforts of one, differ."""
     rng = np.random.default_rng(seed)
     person = np.unique(efforts["seqn"], return_inverse=True)[1]
-    own_part = own * (rng.standard_normal((person.max() + 1, 3)) * world.PERSON_SD)[person]
-    deviation = own_part + effort * rng.standard_normal((len(efforts), 3)) * world.EFFORT_SD
+    of_person = person_sd * (rng.standard_normal((person.max() + 1, 3)) * world.PERSON_SD)[person]
+    deviation = of_person + effort * rng.standard_normal((len(efforts), 3)) * world.EFFORT_SD
     return Session(efforts["grade"].to_numpy(), world.signals(efforts, deviation, rng))
 
 
@@ -45,12 +45,12 @@ def strangers(efforts: pd.DataFrame, seed: int) -> Session:
 
 
 def judged(real: Real, *samplers: session_candidates.SessionSampler) -> list[Tree]:
-    people = real.held.people
+    people = real.held_out.people
     curves = {}
     for number, sampler in enumerate(samplers):
         drawn = sampler(session_candidates.efforts_of(people), 7 + number)
         curves[str(number)] = session_candidates.counted(drawn, people, number, time_grid.FINE_BINS)
-    record = session_judge.judge(real.held, curves, real.reference_surface(best=False), resamples=RESAMPLES, seed=1)
+    record = session_judge.judge(real.held_out, curves, real.reference_surface(best=False), resamples=RESAMPLES, seed=1)
     return list(record.candidates.values())
 
 
@@ -109,19 +109,19 @@ def test_half_widths_are_those_of_the_corrected_intervals(trees: dict[str, Tree]
 
 
 def test_floor_and_baselines_stand_beside_the_generator(real: Real) -> None:
-    independent = session_candidates.of_sampler(strangers, real.held.people, 3)
+    independent = session_candidates.of_sampler(strangers, real.held_out.people, 3)
     record = session_judge.judge_generator(real, lungs, independent, resamples=RESAMPLES, seed=1)
     assert list(record.candidates) == ["generator", "floor", *session_judge.BASELINES]
     assert outside(record.candidates["floor"]) == set()
     assert value(record.candidates["independent efforts"], "auc") > 0.9
     assert len(outside(record.candidates["nearest training session"])) <= 1  # other people, a few of them twice
-    assert record.data["sessions"] == HELD
-    assert record.data["efforts"] == HELD * EACH
+    assert record.data["sessions"] == PARTICIPANTS
+    assert record.data["efforts"] == PARTICIPANTS * EACH
 
 
 def test_the_record_comes_back_from_its_file(trees: dict[str, Tree], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("record")
-    record = session_judge.Record({"participants": HELD}, trees)
+    record = session_judge.Record({"participants": PARTICIPANTS}, trees)
     record.write(folder)
     assert session_judge.Record.read(folder) == record
     (folder / session_judge.FILE).write_text('{"data": {}}')
@@ -193,13 +193,13 @@ def test_overlap_of_equal_and_of_halved_flow() -> None:
 
 def test_correlation_is_of_residuals_and_of_pairs() -> None:
     rng = np.random.default_rng(0)
-    people, own, each = 4000, 0.2, 0.1
-    residual = own * rng.standard_normal((people, 1)) + each * rng.standard_normal((people, 3)) + 0.05
+    people, person_sd, each = 4000, 0.2, 0.1
+    residual = person_sd * rng.standard_normal((people, 1)) + each * rng.standard_normal((people, 3)) + 0.05
     square, total = (residual**2).sum(axis=1), residual.sum(axis=1)
     table = pd.DataFrame({"fvc_residual": total / 3, "fvc_square": square / 3, "fvc_product": (total**2 - square) / 6})
     resamples = Resamples(np.arange(people), 50, rng)
     found = session_figures.correlation("fvc")(table, resamples)
-    assert found[0] == pytest.approx(own**2 / (own**2 + each**2), abs=0.02)
+    assert found[0] == pytest.approx(person_sd**2 / (person_sd**2 + each**2), abs=0.02)
 
 
 def test_few_people_give_no_figures() -> None:
@@ -216,14 +216,14 @@ def test_noise_of_one_effort_has_the_training_sessions_size(real: Real) -> None:
     train = real.train.assign(**{name: real.train_indices[name] for name in JUDGED})
     size, speed = session_candidates.noise_of(train)
     assert size == pytest.approx(np.hypot(world.EFFORT_SD[0], 0.013), abs=0.006)  # lesser efforts: 3 % below the best
-    noisy = session_candidates.one_effort_with_noise(real.held, train, 0)
+    noisy = session_candidates.one_effort_with_noise(real.held_out, train, 0)
     spread = pd.Series(np.log(noisy.indices["fvc"])).groupby(noisy.seqn).std()
     assert np.sqrt((spread**2).mean()) == pytest.approx(size, rel=0.15)
     assert speed > 0
 
 
 def test_a_copied_session_is_found_out(real: Real) -> None:
-    people, rng = real.held.people, np.random.default_rng(3)
+    people, rng = real.held_out.people, np.random.default_rng(3)
     copied = session_candidates.nearest_session(people, real.train, real.train_signals, 5)
     fair = session_candidates.of_sampler(lungs, people, 11)
     found = {

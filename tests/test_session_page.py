@@ -32,41 +32,50 @@ def any_font(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_pdf, "CHINESE", (*page_pdf.CHINESE, page_pdf.LATIN))
 
 
-def texts(shown: Contents, size: page_pdf.PaperSize = "a4") -> list[str]:
-    paper = page_pdf.drawn(shown, size, page_pdf.family(shown.language))
+def texts(page_contents: Contents, size: page_pdf.PaperSize = "a4") -> list[str]:
+    paper = page_pdf.drawn(page_contents, size, page_pdf.family(page_contents.language))
     return [text.get_text() for text in paper.ax.texts]
 
 
-def numbers(shown: Contents) -> list[str]:
+def numbers(page_contents: Contents) -> list[str]:
     """What the table of best values, the head and the blows have to show."""
-    said = [value for _, value in shown.head]
-    for row in shown.rows:
-        said += [shown.number(row.lln, 2)] if row.lln else []
+    output = [value for _, value in page_contents.head]
+    for row in page_contents.rows:
+        output += [page_contents.number(row.lln, 2)] if row.lln else []
         for best in row.best.values():
-            said += [shown.number(best.value, 2), shown.number(best.z, 2), shown.number(best.percent, 0)]
+            output += [
+                page_contents.number(best.value, 2),
+                page_contents.number(best.z, 2),
+                page_contents.number(best.percent, 0),
+            ]
         if row.change:
-            said += [shown.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
-    for one in shown.blows:
-        said += [shown.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
-    return said
+            output += [page_contents.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
+    for one in page_contents.blows:
+        output += [page_contents.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
+    return output
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.usefixtures("any_font")
 def test_the_page_holds_each_number_in_each_language(language: Language) -> None:
-    shown = contents(language, note="A remark.")
-    on_paper, page = texts(shown), page_html.render(shown)
+    page_contents = contents(language, note="A remark.")
+    on_paper, page = texts(page_contents), page_html.render(page_contents)
     in_page = re.sub(r"<[^>]+>", "|", page)
-    for number in numbers(shown):
+    for number in numbers(page_contents):
         assert number in on_paper
         assert re.search(rf"[|\s]{re.escape(number)}↓?\*?[|\s]", in_page)
     whole = " ".join(on_paper)
     for word in ("not for diagnosis", "best values", "blows", "method", "pattern", "grades"):
-        said = page_words.words(language)[word]
-        assert said in whole
-        assert said in page
-    for sentence in ("A remark.", "Dr. Example: cough heard", shown.number(3.55, 2), shown.pattern[0][:12]):
+        output = page_words.words(language)[word]
+        assert output in whole
+        assert output in page
+    for sentence in (
+        "A remark.",
+        "Dr. Example: cough heard",
+        page_contents.number(3.55, 2),
+        page_contents.pattern[0][:12],
+    ):
         assert sentence in whole
         assert sentence in page
 
@@ -96,11 +105,11 @@ def test_no_text_of_the_sheet_is_cut_or_lies_over_another(language: Language, si
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_pdf_is_one_sheet_the_same_each_time_and_links_nowhere(size: page_pdf.PaperSize, tmp_path: Path) -> None:
-    shown = contents(more=4)
-    page_pdf.write(tmp_path / "a.pdf", shown, size)
+    page_contents = contents(more=4)
+    page_pdf.write(tmp_path / "a.pdf", page_contents, size)
     data = (tmp_path / "a.pdf").read_bytes()
     if size == "a4":
-        assert data == page_pdf.render(shown, size)
+        assert data == page_pdf.render(page_contents, size)
     assert len(re.findall(rb"/Type /Page\b", data)) == 1
     assert b"/URI" not in data
     width, height = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", data).groups()  # type: ignore[union-attr]
@@ -108,8 +117,8 @@ def test_a_pdf_is_one_sheet_the_same_each_time_and_links_nowhere(size: page_pdf.
 
 
 def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
-    shown = contents()
-    paper = page_pdf.drawn(shown, "a4", [page_pdf.LATIN])
+    page_contents = contents()
+    paper = page_pdf.drawn(page_contents, "a4", [page_pdf.LATIN])
     loop, spirogram = paper.figure.axes[1:]
     for ax, of_y in ((loop, 2.0), (spirogram, 1.0)):
         box = ax.get_window_extent()
@@ -118,18 +127,18 @@ def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
     assert loop.get_window_extent().width / np.ptp(loop.get_xlim()) == pytest.approx(
         spirogram.get_window_extent().height / np.ptp(spirogram.get_ylim())
     )
-    said = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
+    output = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
     litre_mm = loop.get_window_extent().width / np.ptp(loop.get_xlim()) / paper.figure.dpi * 25.4
-    assert said[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
+    assert output[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
 
 
 def test_every_blow_is_drawn_and_a_completed_one_with_its_interval() -> None:
-    shown, figure = contents(), Figure()
+    page_contents, figure = contents(), Figure()
     loop, spirogram = figure.subplots(1, 2)
-    scale = page_plots.scales(shown, 160, 80)
-    said = page_words.words("en")
-    page_plots.draw_loop(loop, shown, scale, said)
-    page_plots.draw_spirogram(spirogram, shown, scale, said)
+    scale = page_plots.scales(page_contents, 160, 80)
+    output = page_words.words("en")
+    page_plots.draw_loop(loop, page_contents, scale, output)
+    page_plots.draw_spirogram(spirogram, page_contents, scale, output)
     for ax in (loop, spirogram):
         styles = [line.get_linestyle() for line in ax.lines if len(line.get_xdata()) > 100]
         assert sorted(styles) == sorted(["-"] * 3 + ["--"] * 3 + [":", "-."])
@@ -153,34 +162,36 @@ def whole(flow: Floats, others: list[Floats] | None = None, **_: object) -> Reco
 
 def test_a_stopped_blow_is_completed_and_never_counts() -> None:
     session = session_contents.session()
-    said: list[str] = []
-    made = page.complete(session, whole, said.append)
+    output: list[str] = []
+    made = page.complete(session, whole, output.append)
     assert list(made) == [session_contents.STOPPED]  # the third has no end either, but a person rejected it
-    assert said == []
+    assert output == []
     assert made[4].fvc == pytest.approx((3.71, 3.8, 3.89), abs=0.01)
     assert (np.diff([made[4].low, made[4].median, made[4].high], axis=0) >= 0).all()
     read = interpret(session)
     assert read.values["fvc"].best["pre"].value == pytest.approx(3.9, abs=0.01)
-    shown = page.contents_of(read, "en", made)
-    assert "completed: FVC 3.80 L (3.71 to 3.89), not counted" in " ".join(texts(shown))
+    page_contents = page.contents_of(read, "en", made)
+    assert "completed: FVC 3.80 L (3.71 to 3.89), not counted" in " ".join(texts(page_contents))
 
     def fails(*_: object, **__: object) -> Recovered:
         raise SpiroError("too little is trusted")
 
-    assert page.complete(session, fails, said.append) == {}
-    assert said == ["blow 4 is not completed: too little is trusted"]
+    assert page.complete(session, fails, output.append) == {}
+    assert output == ["blow 4 is not completed: too little is trusted"]
 
 
 @pytest.mark.parametrize(
-    ("file", "language", "paper", "said"),
+    ("file", "language", "paper", "message"),
     [
         ("a.docx", "en", "a4", "a page is written as .pdf or .html"),
         ("a.pdf", "fr", "a4", "choose one of en, zh, de"),
         ("a.pdf", "en", "a5", "expected a4 or letter"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_anything_is(file: str, language: str, paper: str, said: str) -> None:
-    with pytest.raises(SpiroError, match=re.escape(said)):
+def test_what_cannot_be_written_is_refused_before_anything_is(
+    file: str, language: str, paper: str, message: str
+) -> None:
+    with pytest.raises(SpiroError, match=re.escape(message)):
         page.checked(Path(file), language, paper)
 
 
@@ -192,23 +203,23 @@ def test_one_blow_and_none_that_can_be_used_have_a_page_that_says_so(blows: list
         for i, value in enumerate(session_contents.flow(*spec))
     ]
     data = io.BytesIO("\n".join(["curve,time_s,flow_l_s", *rows]).encode())
-    shown = page.contents_of(interpret(read_session(data, session_contents.PERSON)))
-    said = " ".join(texts(shown))
-    assert ("read it with care" in said) == (len(blows) == 1)
-    assert ("nothing is interpreted" in said) == (len(blows) == 2)
-    assert shown.number(float(LLN["fvc"]), 2) in said
-    assert "nothing is interpreted" in page_html.render(shown) or len(blows) == 1
+    page_contents = page.contents_of(interpret(read_session(data, session_contents.PERSON)))
+    output = " ".join(texts(page_contents))
+    assert ("read it with care" in output) == (len(blows) == 1)
+    assert ("nothing is interpreted" in output) == (len(blows) == 2)
+    assert page_contents.number(float(LLN["fvc"]), 2) in output
+    assert "nothing is interpreted" in page_html.render(page_contents) or len(blows) == 1
 
 
 def test_what_users_wrote_is_text_on_the_page(tmp_path: Path) -> None:
-    shown = contents(note=HOSTILE)
-    page_html.write(tmp_path / "a.html", shown)
+    page_contents = contents(note=HOSTILE)
+    page_html.write(tmp_path / "a.html", page_contents)
     page = (tmp_path / "a.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     without = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
     assert not re.search(r"(https?:)?//\w|url\((?!#)|@import|\bsrc=", without)
-    assert len([text for text in texts(shown) if text.startswith("<script>")]) == 1
+    assert len([text for text in texts(page_contents) if text.startswith("<script>")]) == 1
 
 
 def test_another_language_and_a_missing_font_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,8 +233,8 @@ def test_another_language_and_a_missing_font_are_refused_in_a_line(monkeypatch: 
 
 def test_a_page_prints_on_one_sheet_and_fits_a_phone(tmp_path: Path) -> None:
     with browser() as started:
-        for size, shown in zip(SIZES, (contents("de"), contents("zh", more=6)), strict=True):
-            page_html.write(tmp_path / "a.html", shown, size)
+        for size, page_contents in zip(SIZES, (contents("de"), contents("zh", more=6)), strict=True):
+            page_html.write(tmp_path / "a.html", page_contents, size)
             page = started.new_page(viewport={"width": 390, "height": 800})
             page.goto((tmp_path / "a.html").as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") == 390

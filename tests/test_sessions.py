@@ -105,7 +105,7 @@ def test_a_low_ratio_with_a_normal_fev1_is_said_so(tmp_path: Path) -> None:
     read = interpret(session(tmp_path, {str(i): blow(6.0, 3.5 - 0.01 * i, seconds=15.2) for i in range(3)}))
     assert read.findings["pre"].pattern == "obstruction"
     assert read.findings["pre"].severity == "none"
-    assert any("FEV1 is not low" in said for said in read.sentences())
+    assert any("FEV1 is not low" in message for message in read.sentences())
 
 
 def test_the_bronchodilator_in_one_file_by_names_and_in_two(tmp_path: Path) -> None:
@@ -156,11 +156,11 @@ def test_a_slow_vc_gives_fev1_over_vc(tmp_path: Path) -> None:
 def test_low_quality_qualifies_or_withholds_the_pattern(tmp_path: Path) -> None:
     one = interpret(session(tmp_path, {"1": blow(5.0, 3.8)}))
     assert one.session.grades["pre"] == ("E", "E")
-    assert any("grade E" in said and "repeat" in said for said in one.sentences())
+    assert any("grade E" in message and "repeat" in message for message in one.sentences())
     short = interpret(session(tmp_path, {"1": blow(6.0, 2.4, seconds=1.6)}))
     assert short.session.grades["pre"].fvc == "U"
     assert short.findings["pre"].withheld == "short fvc"
-    assert any("not named" in said for said in short.sentences())
+    assert any("not named" in message for message in short.sentences())
     cut = {"1": blow(5.0, 3.8, seconds=0.5)}
     none = interpret(session(tmp_path, cut))
     assert none.session.grades["pre"] == ("F", "F")
@@ -172,8 +172,8 @@ def test_outside_a_references_people_there_is_nothing(tmp_path: Path) -> None:
     unnamed = interpret(session(tmp_path, GOOD, person=MAN._replace(group=None)))
     assert unnamed.values["pef"].reference is None, "Hankinson 1999 has no equation for all people"
     assert unnamed.values["fef2575"].reference == ("GLI 2012", "other", False)
-    known = interpret(session(tmp_path, GOOD))
-    assert known.values["pef"].reference == ("Hankinson 1999", "caucasian", True)
+    read = interpret(session(tmp_path, GOOD))
+    assert read.values["pef"].reference == ("Hankinson 1999", "caucasian", True)
     asian = interpret(session(tmp_path, GOOD, person=MAN._replace(group="northeast_asian")), equations="gli_2012")
     assert asian.values["fev1"].reference == ("GLI 2012", "northeast_asian", False)
     with pytest.raises(SpiroError, match="z-scores are given for 3 to 95"):
@@ -186,9 +186,9 @@ def test_every_sentence_is_said_in_every_language(tmp_path: Path) -> None:
     blows = {f"pre {i}": blow(3.3, 1.5, seconds=15.2) for i in range(3)}
     read = interpret(session(tmp_path, blows, Visit(slow_vc=4.0, previous=Previous(2.0, 40.0))))
     for language in LANGUAGES:
-        said = read.sentences(language)
-        assert len(said) == len(read.statements)
-        assert not any("{" in sentence for sentence in said)
+        output = read.sentences(language)
+        assert len(output) == len(read.statements)
+        assert not any("{" in sentence for sentence in output)
     assert "0,5 L" in " ".join(read.sentences("de"))
     with pytest.raises(SpiroError, match="language is fr"):
         read.sentences("fr")  # type: ignore[arg-type]
@@ -200,8 +200,8 @@ def test_every_sentence_is_said_in_every_language(tmp_path: Path) -> None:
 
 def spiro(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     status = main([str(word) for word in words])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_indices_prints_the_session_and_json_holds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,11 +212,13 @@ def test_indices_prints_the_session_and_json_holds_it(tmp_path: Path, capsys: py
     for words in ("best values", "FEV1 grade B", "blow 3 (3) does not count, as decided. leak", "GLI Global 2022"):
         assert words in out
     assert "Not for diagnosis" in out
-    held = json.loads(spiro(capsys, "indices", file, *options, "--json", "--report", tmp_path / "p.html")[1])["session"]
+    session = json.loads(spiro(capsys, "indices", file, *options, "--json", "--report", tmp_path / "p.html")[1])[
+        "session"
+    ]
     assert "obstruction" not in (tmp_path / "p.html").read_text()
-    assert held["values"]["fev1"]["best"]["pre"]["blow"] == 2
-    assert held["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
-    assert held["findings"]["pre"]["pattern"] == "normal"
+    assert session["values"]["fev1"]["best"]["pre"]["blow"] == 2
+    assert session["grades"] == {"pre": {"fev1": "B", "fvc": "B"}}
+    assert session["findings"]["pre"]["pattern"] == "normal"
 
 
 @pytest.mark.parametrize(
@@ -255,9 +257,9 @@ def laboratory(folder: Path) -> Path:
 def test_a_folder_goes_on_after_a_bad_file_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab, out = laboratory(tmp_path / "lab"), tmp_path / "out"
     command = ("sessions", lab, lab / "people.csv", "--out", out, "--btps", "1", "--pages", "html")
-    status, said, err = spiro(capsys, *command)
+    status, output, err = spiro(capsys, *command)
     assert status == 1
-    assert "3 sessions read, 0 as before, 2 failed" in said
+    assert "3 sessions read, 0 as before, 2 failed" in output
     assert "p3: " in err
     assert "p4: " in err
     assert err.strip().splitlines()[-1].endswith("2 of 5 sessions could not be read; see above")
@@ -268,8 +270,8 @@ def test_a_folder_goes_on_after_a_bad_file_and_resumes(tmp_path: Path, capsys: p
     assert set(pages) == {"p0.html", "p1.html", "p2.html"}
     (lab / "p3.csv").write_bytes((lab / "p0.csv").read_bytes())
     write(lab / "p4.csv", GOOD)
-    status, said, _ = spiro(capsys, *command)
-    assert (status, "2 sessions read, 3 as before, 0 failed" in said) == (0, True)
+    status, output, _ = spiro(capsys, *command)
+    assert (status, "2 sessions read, 3 as before, 0 failed" in output) == (0, True)
     assert len(pd.read_csv(out / "sessions.csv")) == 5
     assert all((out / "pages" / name).stat().st_mtime_ns == at for name, at in pages.items()), (
         "they were not made again"

@@ -51,7 +51,7 @@ def test_every_command_of_the_page_runs(here: Path, capsys: pytest.CaptureFixtur
     (block,) = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S)
     for command in block.strip().splitlines():
         assert main(shlex.split(command)[1:]) == 0, command
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for expected in (
         "best values",
         "FEV1 grade",
@@ -60,8 +60,8 @@ def test_every_command_of_the_page_runs(here: Path, capsys: pytest.CaptureFixtur
         "FEV1Q",
         "slow VC (5.40 L)",
     ):
-        assert expected in said, expected
-    assert "2 sessions read" in said
+        assert expected in output, expected
+    assert "2 sessions read" in output
     assert len(pd.read_csv("sessions/sessions.csv")) == 2
     table = Path("sessions/sessions.csv").read_bytes()
     assert main(["sessions", "LAB", "people.csv", "--pages", "html"]) == 0
@@ -87,17 +87,17 @@ def test_exchanged_and_doubled_files_are_told(
     here: Path, visit: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said_of(capsys, "after.csv", *MAN)[1].count("no blow before the bronchodilator") == 1
-    status, said = said_of(capsys, "after.csv", "--post", "before.csv", *MAN)
-    assert (status, "holds blows after the bronchodilator itself" in said) == (1, True)
-    status, said = said_of(capsys, "before.csv", "--post", "before.csv", *MAN)
-    assert (status, "is in both files" in said) == (1, True)
+    status, output = said_of(capsys, "after.csv", "--post", "before.csv", *MAN)
+    assert (status, "already holds blows after the bronchodilator" in output) == (1, True)
+    status, output = said_of(capsys, "before.csv", "--post", "before.csv", *MAN)
+    assert (status, "is in both files" in output) == (1, True)
     before = visit[~visit["curve"].str.startswith("post")]
     before.assign(curve="pre " + before["curve"]).to_csv("named.csv", index=False)
-    status, said = said_of(capsys, "before.csv", "--post", "named.csv", *MAN)
-    assert (status, "are the two files exchanged?" in said) == (1, True)
+    status, output = said_of(capsys, "before.csv", "--post", "named.csv", *MAN)
+    assert (status, "are the two files exchanged?" in output) == (1, True)
     before.assign(flow_l_s=0.8 * before["flow_l_s"]).to_csv("lower.csv", index=False)
-    status, said = said_of(capsys, "before.csv", "--post", "lower.csv", *MAN)
-    assert (status, "lower after the bronchodilator, by" in said) == (0, True)
+    status, output = said_of(capsys, "before.csv", "--post", "lower.csv", *MAN)
+    assert (status, "lower after the bronchodilator, by" in output) == (0, True)
 
 
 def test_several_people_are_told(here: Path, visit: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,12 +111,12 @@ def test_several_people_are_told(here: Path, visit: pd.DataFrame, capsys: pytest
 
 def test_who_grows_needs_the_height_of_the_earlier_visit(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     child = ("--age", "12", "--height", "175", "--sex", "male", "--previous")
-    status, said = said_of(capsys, "before.csv", *child, "1.9,11")
-    assert (status, "needs their height then" in said) == (1, True)
-    status, said = said_of(capsys, "before.csv", *child, "1.9,11,168")
+    status, output = said_of(capsys, "before.csv", *child, "1.9,11")
+    assert (status, "needs their height then" in output) == (1, True)
+    status, output = said_of(capsys, "before.csv", *child, "1.9,11,168")
     assert status == 0
-    assert "conditional change score" in said
-    assert "3 months to 5 years apart" not in said
+    assert "conditional change score" in output
+    assert "3 months to 5 years apart" not in output
     assert "3 months to 5 years apart" in said_of(capsys, "before.csv", *child, "1.9,4,110")[1]
 
 
@@ -127,7 +127,7 @@ def test_a_folder_says_what_it_cannot_choose_and_goes_on(here: Path, capsys: pyt
     people.assign(group=["", "", "martian", ""]).to_csv("people.csv", index=False)
     (here / "LAB" / "P3.csv").symlink_to(here / "LAB" / "P2.csv")
     assert main(["sessions", "LAB", "people.csv"]) == 1
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     for expected in ("holds 2 files P1", "group is martian", "names this person again", "3 of 4 sessions"):
-        assert expected in said, expected
+        assert expected in output, expected
     assert pd.read_csv("sessions/sessions.csv")["person"].tolist() == ["P2"]

@@ -117,12 +117,12 @@ def counted(read: Read, phase: Phase) -> dict[str, str]:
 
 
 def _z(name: str, person: Person, value: float) -> float:
-    known = expected(name, person, "gli_global")
-    return float(known[1].z(value)) if known else math.nan
+    equation = expected(name, person, "gli_global")
+    return float(equation[1].z(value)) if equation else math.nan
 
 
-def told(read: Read, phase: Phase) -> dict[str, str]:
-    """What the library says of the same."""
+def reported(read: Read, phase: Phase) -> dict[str, str]:
+    """The same, as the library reports it."""
     found = read.found
     grades, finding = found.session.grades[phase], found.findings[phase]
     result = {"grade fev1": grades.fev1, "grade fvc": grades.fvc}
@@ -141,7 +141,7 @@ def test_sessions_are_graded_and_classified_as_the_rules_are_counted(sessions: l
     differing = []
     for read in sessions:
         for phase in read.found.session.phases:
-            ours, theirs = told(read, phase), counted(read, phase)
+            ours, theirs = reported(read, phase), counted(read, phase)
             seen.update([theirs["pattern"], f"FEV1 {theirs['grade fev1']}", f"FVC {theirs['grade fvc']}"])
             if ours != theirs:
                 differing.append((read.found.session.person, phase, ours, theirs))
@@ -208,11 +208,11 @@ def test_what_is_expected_of_a_person_is_the_published_table(
     ).apply(pd.to_numeric, errors="coerce")
     for row, numbers in zip(people.itertuples(), wanted.to_dict("records"), strict=True):
         age, height, sex, value = (float(getattr(row, column)) for column in ("age", "height", "sex", "value"))
-        known = expected(name, Person(age, height, SEXES[int(sex)], cast("None", group)), "gli_global")
-        if known is None:
+        equation = expected(name, Person(age, height, SEXES[int(sex)], cast("None", group)), "gli_global")
+        if equation is None:
             assert not np.isfinite(numbers["zscore"])
             continue
-        source, lms = known
+        source, lms = equation
         assert source.derived == (name == "pef")
         assert float(lms.z(value)) == pytest.approx(numbers["zscore"], abs=1e-9)
         assert float(lms.lln) == pytest.approx(numbers["lln"], abs=1e-9)

@@ -51,9 +51,9 @@ def test_six_hundred_people_blow_three_thousand_curves() -> None:
 @pytest.mark.parametrize("cycle", ["E", "F", "G"])
 def test_every_cycle_has_its_own_people_and_columns(cycle: str) -> None:
     tables = simulate(cycle, 20, 3)
-    known = codebook.CYCLES[cycle]
+    described = codebook.CYCLES[cycle]
     for table in tables.values():
-        assert table["SEQN"].between(known.first_seqn, known.last_seqn).all()
+        assert table["SEQN"].between(described.first_seqn, described.last_seqn).all()
     assert ("RIDRETH3" in tables["DEMO"]) == (cycle == "G")
     assert ("RIDAGEEX" in tables["DEMO"]) == (cycle != "G")
 
@@ -112,10 +112,10 @@ def test_impossible_numbers_are_refused(cycle: str, people: int) -> None:
 def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = codebook.CYCLES["G"]
-    monkeypatch.setitem(codebook.CYCLES, "G", known._replace(last_seqn=known.first_seqn + 59))  # 41 with curves
-    own, many = simulate("G", 41, 1), simulate("G", 100, 1)
-    for name, table in own.items():
+    described = codebook.CYCLES["G"]
+    monkeypatch.setitem(codebook.CYCLES, "G", described._replace(last_seqn=described.first_seqn + 59))  # 41 with curves
+    few, many = simulate("G", 41, 1), simulate("G", 100, 1)
+    for name, table in few.items():
         pd.testing.assert_frame_equal(many[name][: len(table)], table)
     demo, raw = many["DEMO"]["SEQN"], many["SPXRAW"]["SEQN"]
     assert demo.is_unique
@@ -123,7 +123,7 @@ def test_people_beyond_a_cycle_s_seqn_come_in_blocks_and_go_through_repair(
     assert raw.is_monotonic_increasing
     assert raw.nunique() == 100
     assert set(demo // codebook.SEQN_STEP) == {0, 1, 2}
-    assert (demo % codebook.SEQN_STEP).between(known.first_seqn, known.first_seqn + 59).all()
+    assert (demo % codebook.SEQN_STEP).between(described.first_seqn, described.first_seqn + 59).all()
     assert many["DEMO"]["RIDAGEYR"][:60].tolist() != many["DEMO"]["RIDAGEYR"][60:120].tolist()
 
     download(download_stage.Params("simulated", ["G"], 100, 1), raw=tmp_path / "raw")

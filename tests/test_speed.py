@@ -57,9 +57,9 @@ def test_where_no_graph_can_be_captured_the_function_runs_as_it_is(capsys: pytes
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for _ in range(3):
         assert graph(torch.ones(4, device=device))["twice"].tolist() == [2, 2, 2, 2]
-    said = capsys.readouterr().err
-    assert said.startswith("no CUDA graph (")
-    assert said.count("\n") == 1, "it is said once, in one line"
+    output = capsys.readouterr().err
+    assert output.startswith("no CUDA graph (")
+    assert output.count("\n") == 1, "it is said once, in one line"
 
 
 def test_graphs_are_for_a_gpu_and_can_be_turned_off() -> None:
@@ -75,8 +75,8 @@ def test_fused_kernels_are_for_a_gpu_and_can_be_turned_off() -> None:
     if torch.cuda.is_available():
         x = torch.ones(1, device="cuda")
         cases: tuple[tuple[Literal["off", "auto"], bool], ...] = (("off", False), ("auto", True))
-        for asked, usable in cases:
-            with configure(RuntimeParams(device="cuda", kernels=asked)).applied():
+        for requested, usable in cases:
+            with configure(RuntimeParams(device="cuda", kernels=requested)).applied():
                 assert kernels.usable(x) == usable
 
 

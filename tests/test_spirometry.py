@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spiro_diffusion.physiology import counter, spirometry, time_grid
-from spiro_diffusion.physiology.waveforms import Known, Waveform, all_waveforms, sampled, searched
+from spiro_diffusion.physiology.waveforms import ExactIndices, Waveform, all_waveforms, sampled, searched
 
 BTPS = 1.085
 
@@ -33,44 +33,44 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize(("wave", "known"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
-def test_indices_are_those_of_the_formula(route: str, wave: Waveform, known: Known) -> None:
+@pytest.mark.parametrize(("wave", "exact"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
+def test_indices_are_those_of_the_formula(route: str, wave: Waveform, exact: ExactIndices) -> None:
     found = ROUTES[route](sampled(wave))
     for name in ("fev05", "fev1", "fev6", "fvc"):
-        truth = getattr(known, name)
+        truth = getattr(exact, name)
         allowed = 0.003 if name == "fev05" else 0.002  # means of 10 ms put time zero of a sharp peak 2 ms early
         assert getattr(found, name)[0] == pytest.approx(truth, rel=allowed, abs=0.005), name
-    assert found.pef[0] == pytest.approx(known.pef, rel=0.03)
-    assert found.fef2575[0] == pytest.approx(known.fef2575, rel=0.005)
-    assert found.bev[0] == pytest.approx(known.bev, rel=0.05, abs=0.006)
+    assert found.pef[0] == pytest.approx(exact.pef, rel=0.03)
+    assert found.fef2575[0] == pytest.approx(exact.fef2575, rel=0.005)
+    assert found.bev[0] == pytest.approx(exact.bev, rel=0.05, abs=0.006)
 
 
 @pytest.mark.parametrize("period_s", [0.002, 0.004, 0.005])
-@pytest.mark.parametrize(("wave", "known"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
-def test_a_faster_recorder_sees_more_of_the_peak(period_s: float, wave: Waveform, known: Known) -> None:
+@pytest.mark.parametrize(("wave", "exact"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
+def test_a_faster_recorder_sees_more_of_the_peak(period_s: float, wave: Waveform, exact: ExactIndices) -> None:
     flow = sampled(wave, period_s)
     found = spirometry.indices(flow[None], np.array([len(flow)]), period_s)
-    assert found.pef[0] == pytest.approx(known.pef, rel=0.02)
-    assert found.fev1[0] == pytest.approx(known.fev1, rel=0.002, abs=0.005)
-    within_a_sample = 0.3 * known.pef * period_s  # where flow jumps, as no lung does
-    assert found.bev[0] == pytest.approx(known.bev, rel=0.05, abs=0.005 if known.bev else within_a_sample)
-    assert found.fvc[0] == pytest.approx(known.fvc, abs=1e-6)
+    assert found.pef[0] == pytest.approx(exact.pef, rel=0.02)
+    assert found.fev1[0] == pytest.approx(exact.fev1, rel=0.002, abs=0.005)
+    within_a_sample = 0.3 * exact.pef * period_s  # where flow jumps, as no lung does
+    assert found.bev[0] == pytest.approx(exact.bev, rel=0.05, abs=0.005 if exact.bev else within_a_sample)
+    assert found.fvc[0] == pytest.approx(exact.fvc, abs=1e-6)
 
 
 def test_the_rule_of_2005_moves_time_zero_and_nothing_else() -> None:
-    wave, known = all_waveforms()[9]
+    wave, exact = all_waveforms()[9]
     flow = sampled(wave, 0.002)
     tangent, chord = (spirometry.indices(flow[None], None, 0.002, rule) for rule in ("tangent", "80 ms"))
     assert chord.t0[0] < tangent.t0[0] - 0.002  # a chord over the peak lies below its tangent
-    assert chord.bev[0] < 0.8 * known.bev
+    assert chord.bev[0] < 0.8 * exact.bev
     assert (chord.pef[0], chord.fvc[0]) == (tangent.pef[0], tangent.fvc[0])
 
 
 def test_one_wild_sample_is_not_the_peak() -> None:
-    wave, known = all_waveforms()[7]
+    wave, exact = all_waveforms()[7]
     flow = sampled(wave)
-    flow[150] = 3 * known.pef
-    assert at_10_ms(flow).pef[0] < 1.6 * known.pef  # of 3.0
+    flow[150] = 3 * exact.pef
+    assert at_10_ms(flow).pef[0] < 1.6 * exact.pef  # of 3.0
 
 
 def test_noise_hardly_moves_the_peak() -> None:
@@ -100,23 +100,23 @@ def test_a_later_volume_is_never_less() -> None:
     assert volumes == sorted(volumes)
 
 
-@pytest.mark.parametrize(("wave", "known"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
-def test_time_zero_is_within_five_milliseconds_of_the_formula(wave: Waveform, known: Known) -> None:
-    assert at_10_ms(sampled(wave)).t0[0] == pytest.approx(known.t0, abs=0.005)
+@pytest.mark.parametrize(("wave", "exact"), all_waveforms(), ids=lambda value: getattr(value, "name", ""))
+def test_time_zero_is_within_five_milliseconds_of_the_formula(wave: Waveform, exact: ExactIndices) -> None:
+    assert at_10_ms(sampled(wave)).t0[0] == pytest.approx(exact.t0, abs=0.005)
 
 
 def test_the_closed_forms_and_the_search_agree() -> None:
-    for wave, known in all_waveforms():
-        np.testing.assert_allclose(searched(wave), known, rtol=2e-3, atol=1e-3)
+    for wave, exact in all_waveforms():
+        np.testing.assert_allclose(searched(wave), exact, rtol=2e-3, atol=1e-3)
 
 
 def test_a_linear_rise_has_its_rise_time_and_a_plateau_ends_with_nothing() -> None:
-    wave, known = next((w, k) for w, k in all_waveforms() if w.name.startswith("trapezoid"))  # 0.1 s to the peak
+    wave, exact = next((w, k) for w, k in all_waveforms() if w.name.startswith("trapezoid"))  # 0.1 s to the peak
     found = at_10_ms(sampled(wave))
     assert found.rise_time[0] == pytest.approx(0.08, abs=0.001)  # from 10 to 90 %
-    assert found.pef[0] == pytest.approx(known.pef)
+    assert found.pef[0] == pytest.approx(exact.pef)
     assert found.last_second[0] == pytest.approx(0, abs=1e-9)
-    assert found.fet[0] == pytest.approx(wave.seconds - known.t0, abs=0.002)
+    assert found.fet[0] == pytest.approx(wave.seconds - exact.t0, abs=0.002)
     assert found.cough[0] == pytest.approx(0, abs=1e-9)
 
 

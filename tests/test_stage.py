@@ -44,7 +44,7 @@ def test_an_integer_serves_as_a_float(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (GOOD.replace("epochs", "epoch"), "toy.epoch is not a parameter; known: lr, epochs"),
         (GOOD.replace("epochs: 3, ", ""), "toy.epochs is missing"),
@@ -58,10 +58,10 @@ def test_an_integer_serves_as_a_float(tmp_path: Path) -> None:
         ("toy: {", "not YAML"),
     ],
 )
-def test_a_wrong_section_is_refused(tmp_path: Path, wrong: str, said: str) -> None:
+def test_a_wrong_section_is_refused(tmp_path: Path, wrong: str, message: str) -> None:
     with pytest.raises(SpiroError) as error:
         read(tmp_path, wrong)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "params.yaml" in str(error.value)
 
 

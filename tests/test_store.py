@@ -73,9 +73,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def archive(tmp_path: Path) -> Path:
     """An exported model, as far as the store looks at one."""
     path = tmp_path / "model.zip"
-    with zipfile.ZipFile(path, "w") as held:
-        held.writestr("small/sampler.json", "{}")
-        held.writestr("small/facts.onnx", b"x" * 100_000)
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("small/sampler.json", "{}")
+        opened.writestr("small/facts.onnx", b"x" * 100_000)
     return path
 
 
@@ -116,7 +116,7 @@ def test_an_address_is_fetched_once_and_held_to_its_hash(web: Web, archive: Path
 
 def test_a_fetch_that_broke_off_goes_on(web: Web, archive: Path) -> None:
     web.content, web.breaks_after = archive.read_bytes(), 80_000
-    with pytest.raises(SpiroError, match=r"cannot be fetched .* what came is kept"):
+    with pytest.raises(SpiroError, match=r"cannot be fetched .* what arrived is kept"):
         store.located(web.address)
     assert store.holds_model(store.located(web.address))
     assert web.ranges == ["", f"bytes={store.CHUNK}-"]
@@ -144,31 +144,31 @@ def test_a_name_of_the_registry(web: Web, archive: Path, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("members", "says"),
+    ("members", "message"),
     [
         ({"readme.txt": b""}, "holds no model"),
-        ({"a/sampler.json": b"{}", "b/facts.onnx": b""}, "lie in several folders"),
-        ({"../sampler.json": b"{}"}, "lie in several folders"),
+        ({"a/sampler.json": b"{}", "b/facts.onnx": b""}, "are in several folders"),
+        ({"../sampler.json": b"{}"}, "are in several folders"),
     ],
 )
-def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], says: str) -> None:
+def test_an_archive_that_is_no_model_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
     path = tmp_path / "other.zip"
-    with zipfile.ZipFile(path, "w") as held:
+    with zipfile.ZipFile(path, "w") as opened:
         for name, content in members.items():
-            held.writestr(name, content)
-    with pytest.raises(SpiroError, match=says):
+            opened.writestr(name, content)
+    with pytest.raises(SpiroError, match=message):
         store.located(path)
     assert not (tmp_path / "sampler.json").exists()
 
 
 def test_what_cannot_be_had_is_said_in_a_line(web: Web, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\3\4")
-    for models, said in (
+    for models, message in (
         (web.address.replace("model.zip", "missing.zip"), r"missing.zip: cannot be fetched \(status 404\)"),
         ("http://127.0.0.1:9/model.zip", "no answer"),
         ("cut.zip", r"not a sound \.zip"),
     ):
-        with pytest.raises(SpiroError, match=said) as caught:
+        with pytest.raises(SpiroError, match=message) as caught:
             store.located(models)
         assert "\n" not in str(caught.value)
         assert not [path for path in cache.rglob("*") if path.is_file()]

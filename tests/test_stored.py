@@ -35,17 +35,17 @@ def test_a_clone_without_data_is_not_damaged(clone: Repository, capsys: pytest.C
     assert main(["verify", "--folder", str(clone.folder)]) == 0
     assert capsys.readouterr().out.startswith("0 whole, 0 damaged, ")
     assert main(["verify", "--json", "--folder", str(clone.folder)]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["whole"], said["damaged"]) == (0, 0)
-    assert {file["state"] for file in said["files"]} == {"missing"}
-    assert len(said["files"]) == said["missing"] > 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["whole"], result["damaged"]) == (0, 0)
+    assert {file["state"] for file in result["files"]} == {"missing"}
+    assert len(result["files"]) == result["missing"] > 0
 
 
 def test_what_was_never_pushed_is_named(clone: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--remote", "empty", "--folder", str(clone.folder)]) == 1
-    said = capsys.readouterr()
-    assert "missing: models/vqvae.safetensors: empty: " in said.out
-    assert "`dvc push -r empty` where they are whole" in said.err
+    output = capsys.readouterr()
+    assert "missing: models/vqvae.safetensors: empty: " in output.out
+    assert "`dvc push -r empty` where they are whole" in output.err
 
 
 def test_a_damaged_file_here_is_named_and_left_until_it_is_told_to_go(done: Repository, tmp_path: Path) -> None:

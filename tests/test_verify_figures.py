@@ -33,20 +33,20 @@ def verified(folder: Path, capsys: pytest.CaptureFixture[str], **changed: float 
 
 
 def test_figures_within_luck_agree(committed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, said, _ = verified(committed, capsys, ae_ml=15.6, fine=0.7, copies=0.1)
+    status, output, _ = verified(committed, capsys, ae_ml=15.6, fine=0.7, copies=0.1)
     assert status == 0
-    assert said.splitlines()[-1] == (
+    assert output.splitlines()[-1] == (
         "3 of 3 figures within the spread over 3 seeds of the committed ones; of unknown spread: useful, copies"
     )
 
 
 def test_a_figure_beyond_it_is_named_with_status_1(committed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, said, error = verified(committed, capsys, ae_ml=15.8)
+    status, output, error = verified(committed, capsys, ae_ml=15.8)
     assert (status, error.count("\n")) == (1, 1)
     assert "1 of 3" not in error
     assert "2 of 3 figures within" in error
     assert "beyond it: ae_ml;" in error
-    assert [line.split()[-1] for line in said.splitlines() if line.startswith("ae_ml")] == ["beyond"]
+    assert [line.split()[-1] for line in output.splitlines() if line.startswith("ae_ml")] == ["beyond"]
     assert "beyond it: curves" in verified(committed, capsys, curves=2742)[2], "what has no spread must be equal"
     assert "beyond it: fine" in verified(committed, capsys, fine=None)[2]
 
@@ -63,8 +63,8 @@ def test_more_seeds_allow_less(committed: Path) -> None:
 def test_without_a_commit_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics/spread.json").write_text(json.dumps(SPREAD))
-    status, said, error = verified(tmp_path, capsys)
-    assert (status, said) == (1, "")
+    status, output, error = verified(tmp_path, capsys)
+    assert (status, output) == (1, "")
     assert "no commit of it to compare with" in error
 
 

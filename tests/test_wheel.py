@@ -69,10 +69,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port that another program listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen()
-        yield held.getsockname()[1]
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
 
 
 def test_every_command_is_tried() -> None:
@@ -81,10 +81,10 @@ def test_every_command_is_tried() -> None:
 
 def test_the_wheel_holds_the_data_files_and_no_tests(installed: Path) -> None:
     (wheel,) = installed.parent.glob("*.whl")
-    held = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
+    packed = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
     files = [f for f in (ROOT / "spiro_diffusion").rglob("*.*") if f.suffix != ".pyc"]
-    assert {file.relative_to(ROOT) for file in files} <= held
-    assert not [name for name in held if name.parts[0] in ("tests", "stages", "docs")]
+    assert {file.relative_to(ROOT) for file in files} <= packed
+    assert not [name for name in packed if name.parts[0] in ("tests", "stages", "docs")]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -63,12 +63,12 @@ def reconstructor(folder: Path, models: Path, data: Path) -> Path:
     densities = {}
     torch.manual_seed(0)
     for name, made in examples.examples(signals, table, rows, 12, seed=0).items():
-        given, asked = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
+        given, target = torch.from_numpy(made.features), torch.from_numpy(made.numbers)
         shape = DensityConfig(
-            given.shape[1], asked.shape[1], asked.shape[1] + sibling_efforts.COMPARED, width=16, components=2
+            given.shape[1], target.shape[1], target.shape[1] + sibling_efforts.COMPARED, width=16, components=2
         )
         densities[name] = Density(shape).eval()
-        densities[name].fit_scales(given, asked)
+        densities[name].fit_scales(given, target)
     made_from = MadeFrom.of("simulated", table.iloc[rows])
     save_densities(folder / "reconstructor.safetensors", densities, made_from, Corrections.none())
     return folder

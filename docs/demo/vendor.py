@@ -70,13 +70,15 @@ def norms(youngest: float, oldest: float) -> dict[str, object]:
     ages = np.arange(np.ceil(youngest), np.floor(oldest) + 1)
     found: dict[str, object] = {"ages": ages}
     for name, sex in (("male", 1), ("female", 2)):
-        own: dict[str, object] = {"heights": np.stack(POPULATION.usual_heights(ages, np.full(len(ages), sex)), axis=1)}
+        equations: dict[str, object] = {
+            "heights": np.stack(POPULATION.usual_heights(ages, np.full(len(ages), sex)), axis=1)
+        }
         for index in ("fev1", "fvc", "ratio"):
             sexes = np.full(len(ages), sex)
             at_165, at_180 = (gli_global(index, ages, np.full(len(ages), cm), sexes) for cm in (165, 180))
             power = np.log(at_180.m / at_165.m) / np.log(180 / 165)
-            own[index] = np.stack([at_165.l, at_165.m, at_165.s, power], axis=1)
-        found[name] = own
+            equations[index] = np.stack([at_165.l, at_165.m, at_165.s, power], axis=1)
+        found[name] = equations
     return found
 
 

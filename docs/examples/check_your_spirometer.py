@@ -49,8 +49,8 @@ print(parts[0].iloc[60:64].to_string(index=False))
 # The command is `spiro indices mine.csv --age … --height … --sex …`.
 
 # %%
-own = read("mine.csv")
-table = person_table(own, Person(age, height, sex))
+curves = read("mine.csv")
+table = person_table(curves, Person(age, height, sex))
 print(table[["fev1", "fvc", "ratio", "pef", "fev1_z", "fvc_z", "acceptable_fev1", "acceptable_fvc"]].round(2))
 print("session:", *table[["session_fev1", "session_fvc"]].iloc[0])
 
@@ -69,15 +69,15 @@ for name, unit in (("fev1", "L"), ("fvc", "L"), ("pef", "L/s")):
     print(f"{name}: {table[name][best]:.2f} {unit}, above {100 * share:.0f} % of the drawn curves")
 
 # %%
-t0 = spirometry.indices(own.flow, own.points).t0[best]  # s from the first sample: the drawn curves have it at 0
-time = np.arange(1, own.points[best] + 1) * 0.01 - t0  # of each sample's end, where its volume is reached
-volume = np.cumsum(own.flow[best, : own.points[best]]) * 0.01
+t0 = spirometry.indices(curves.flow, curves.points).t0[best]  # s from the first sample: the drawn curves have it at 0
+time = np.arange(1, curves.points[best] + 1) * 0.01 - t0  # of each sample's end, where its volume is reached
+volume = np.cumsum(curves.flow[best, : curves.points[best]]) * 0.01
 figure = Figure(figsize=(9.6, 3.8), layout="constrained")
 ax = figure.subplots()
-shown = (others.time >= 0) & (others.time < 6)
+plotted = (others.time >= 0) & (others.time < 6)
 for low, high in ((5, 95), (25, 75)):
-    band = np.nanpercentile(others.volume[:, shown], [low, high], axis=0)
-    ax.fill_between(others.time[shown], *band, color="tab:blue", alpha=0.2, label=f"drawn, {low} to {high} %")
+    band = np.nanpercentile(others.volume[:, plotted], [low, high], axis=0)
+    ax.fill_between(others.time[plotted], *band, color="tab:blue", alpha=0.2, label=f"drawn, {low} to {high} %")
 ax.plot(time, volume, color="tab:red", label="own")
 ax.set(xlabel="time (s)", ylabel="volume (L)", xlim=(0, 6))
 ax.legend()

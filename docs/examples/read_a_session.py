@@ -23,8 +23,8 @@ some = data.table[data.table["age"].between(8, 77)]
 best = some.groupby(["seqn", "test_type"])["fev1"].max().unstack().reindex(columns=["Pre", "Bron"])
 rise = best["Bron"] / best["Pre"]  # of the largest FEV1, where there are blows after the bronchodilator
 seqn = int(rise.idxmax() if rise.notna().any() else best.index[0])
-own = data.table[data.table["seqn"] == seqn]
-first = own.iloc[0]
+rows_of_person = data.table[data.table["seqn"] == seqn]
+first = rows_of_person.iloc[0]
 patient = Person(float(first["age"]), float(first["height"]), ("male", "female")[int(first["sex"]) - 1])
 
 parts = []

@@ -165,8 +165,8 @@ def answer(number: int, title: str, found: Interpretation) -> str:
     ]
     kind, pattern = (PATIENTS[title].get(name) for name in ("effort", "pattern"))
     rule = effort_kinds.WORDS[kind] if kind else patterns.DEFINITIONS[pattern].words
-    said = [f"Asked for: {rule}.", f"Faults of the efforts: {'; '.join(faults) or 'none'}.", *found.sentences()]
-    return f"<h3>Patient {number}: {title}</h3>{table(rows)}" + "".join(f"<p>{escape(text)}</p>" for text in said)
+    sentences = [f"Asked for: {rule}.", f"Faults of the efforts: {'; '.join(faults) or 'none'}.", *found.sentences()]
+    return f"<h3>Patient {number}: {title}</h3>{table(rows)}" + "".join(f"<p>{escape(text)}</p>" for text in sentences)
 
 
 TASKS = "Which efforts do you accept, and why not the others? Do they repeat? What is the pattern, and how severe?"

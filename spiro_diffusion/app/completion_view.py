@@ -1,4 +1,4 @@
-"""View of a completed effort: plots, the faults found, and the rows of its indices."""
+"""View of a completed effort: plots, detected faults, and the rows of its indices."""
 
 import math
 
@@ -7,23 +7,23 @@ from dash import html
 from numpy.typing import NDArray
 
 from spiro_diffusion.app.table import number
-from spiro_diffusion.app.view import BEFORE_S, Band, Line, Shown, beyond, label, loop, loop_band, thinned
+from spiro_diffusion.app.view import BEFORE_S, Band, CurvePlot, Line, beyond, label, loop, loop_band, thinned
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology import spirometry
 from spiro_diffusion.physiology.faults import Fault
 from spiro_diffusion.reconstruction.completion import PERCENTILES, Recovered
 
-SHOWN_S = (4.0, 12.0)  # the time axis ends a second after the longest draw, between these
+AXIS_END_S = (4.0, 12.0)  # the time axis ends a second after the longest draw, between these
 COLUMNS = {"As recorded": "recorded", "Median": "median"}
 INTERVALS = (50, 90)  # %
 NOTE = (
-    "As recorded: of the effort as it is, faults and all. Median, 50 % and 90 % interval: of the reconstructed full "
+    "As recorded: the effort with its faults. Median, 50 % and 90 % interval: of the reconstructed full "
     "efforts. Volumes and flows at BTPS."
 )
 
 
-def shown_loop(recovered: Recovered) -> Shown:
-    """Flow against volume: percentiles of the draws, and what was recorded, trusted or not."""
+def loop_plot(recovered: Recovered) -> CurvePlot:
+    """Flow against volume: percentiles of the draws, and the recorded curve with its untrusted parts."""
     ends = spirometry.end_of_flow(recovered.flow)
     loops = [loop(flow[:end]) for flow, end in zip(recovered.flow, ends, strict=True) if end]
     end = _end(recovered)
@@ -31,7 +31,7 @@ def shown_loop(recovered: Recovered) -> Shown:
     right, top = (max(float(values.max()) for values in part) for part in zip(*loops, line, strict=True))
     bottom = math.floor(min(0.0, float(line.y.min())))
     trusted = recovered.trusted[:end]
-    return Shown(
+    return CurvePlot(
         lines=[],
         band=loop_band(loops, right),
         user=_where(line, trusted),
@@ -42,17 +42,17 @@ def shown_loop(recovered: Recovered) -> Shown:
     )
 
 
-def shown_spirogram(recovered: Recovered) -> Shown:
-    """Volume against time: percentiles of the draws, and what was recorded, trusted or not."""
+def spirogram_plot(recovered: Recovered) -> CurvePlot:
+    """Volume against time: percentiles of the draws, and the recorded curve with its untrusted parts."""
     longest = float(np.nanmax(recovered.indices["fet"], initial=0.0))
-    last = min(max(math.ceil(longest + 1), SHOWN_S[0]), SHOWN_S[1])
+    last = min(max(math.ceil(longest + 1), AXIS_END_S[0]), AXIS_END_S[1])
     end = _end(recovered)
     kept = thinned(recovered.time)
     kept = kept[recovered.time[kept] <= last]
     volume = spirometry.volume(recovered.measured[None])[0, :end]
     line = Line(recovered.time[:end], volume)
     trusted = recovered.trusted[:end]
-    return Shown(
+    return CurvePlot(
         lines=[],
         band=Band(recovered.time[kept], np.percentile(recovered.volume[:, kept], PERCENTILES, axis=0)),
         user=_where(line, trusted),
@@ -64,7 +64,7 @@ def shown_spirogram(recovered: Recovered) -> Shown:
 
 
 def found(fault: Fault) -> str:
-    """A fault in words: kind, from when to when, reason."""
+    """A fault in words: kind, begin and end, reason."""
     begin = "" if math.isinf(fault.begin) else f"from {max(fault.begin, 0.0):.2f} s"
     end = "" if math.isinf(fault.end) else f"to {fault.end:.2f} s"
     when = " ".join(filter(None, (begin, end)))
@@ -72,7 +72,7 @@ def found(fault: Fault) -> str:
 
 
 def table(recovered: Recovered) -> html.Table:
-    """A row an index: as recorded, median of the draws, their intervals."""
+    """A row for each index: as recorded, median of the draws, their intervals."""
     names = ["Index", *COLUMNS, *(f"{share} % interval" for share in INTERVALS)]
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
     rows = []
@@ -91,12 +91,12 @@ def _end(recovered: Recovered) -> int:
 
 
 def _where(line: Line, there: NDArray[np.bool_]) -> Line:
-    """A line with gaps where it is not there."""
+    """A line with gaps outside a mask."""
     return Line(np.where(there, line.x, np.nan), np.where(there, line.y, np.nan))
 
 
 def _joined(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """One sample more at each side, so that the line meets its neighbour."""
+    """One sample more at each side, so that the line joins its neighbour."""
     wide = there.copy()
     wide[:-1] |= there[1:]
     wide[1:] |= there[:-1]

@@ -20,18 +20,18 @@ PERSON = {name: f"person-{name}" for name in ("age", "height", "sex")}  # ids of
 
 
 def labelled(title: str, control: Component) -> Component:
-    """A control under its name, which the page's script gives to all that can be focused in it."""
+    """A control under its label, which the page's script assigns to its focusable elements."""
     return html.Div([html.Div(title, className="label"), control], className="control")
 
 
 def slider(key: str, title: str, ends: tuple[float, float], value: float, step: float) -> Component:
-    """A slider with the id `key`, marked at its ends."""
+    """A slider with the id `key`, with marks at its ends."""
     marks = {end: f"{end:g}" for end in ends}
     return labelled(title, dcc.Slider(*ends, step, value=value, marks=marks, id=key))
 
 
 def person(made_from: Mapping[str, Any]) -> Component:
-    """Age, height and sex; what the model was trained on is their range."""
+    """Age, height and sex, within the range of the training data."""
     ends, first = requests.whole(made_from), Request.first(made_from)
     sexes = {sex: sex for sex in SEX_CODES}
     controls = [
@@ -48,18 +48,18 @@ def card(items: Sequence[Component], **properties: Any) -> Component:
 
 
 def headed(title: str | Component, *beside: Component) -> Component:
-    """A title, and what stands beside it."""
+    """A title, and the components beside it."""
     return html.Div([html.H3(title) if isinstance(title, str) else title, *beside], className="over")
 
 
 def plot(title: str, **graph: Any) -> Component:
-    """A plot under its title; `graph` is what dcc.Graph takes."""
+    """A plot under its title; `graph` is passed to dcc.Graph."""
     chart = html.Div(dcc.Graph(config=GRAPH, responsive=True, **graph), className="chart")
     return html.Figure([html.Figcaption(title), chart])
 
 
 def legend(entries: Mapping[str, str]) -> Component:
-    """What the marks of a plot stand for, by the class of their swatch."""
+    """The legend of a plot, by the class of each swatch."""
     items = [
         html.Li([html.Span(className=f"swatch {key}"), text], className=f"of-{key}") for key, text in entries.items()
     ]
@@ -73,15 +73,15 @@ def downloads(key: str, titles: Mapping[str, str]) -> Component:
 
 
 def source(made_from: Mapping[str, Any]) -> str:
-    """What a model was trained on, for the page's head and below its pictures."""
+    """The training data of a model, for the page's head and below its pictures."""
     return f"Trained on {trained_on(made_from)}"
 
 
 def note(text: str) -> Component:
-    """A sentence to be heeded."""
+    """A remark."""
     return html.P(f"{text[:1].upper()}{text[1:]}.", className="note")
 
 
 def alert(text: str) -> Component:
-    """Why nothing is shown, in one line."""
+    """An error in one line."""
     return html.P(text, className="alert", role="alert")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.app.view import (
     BEFORE_S,
-    SHOWN_S,
+    PLOTTED_S,
     Limit,
     Line,
     beyond,
@@ -34,7 +34,7 @@ from spiro_diffusion.sessions.records import Phase
 
 Floats = NDArray[np.floating]
 
-SHOWN = ("fev1", "fvc", "ratio", "pef")
+TABLE_INDICES = ("fev1", "fvc", "ratio", "pef")
 REPEATED = ("fev1", "fvc")  # the indices whose repeatability ATS/ERS requires
 GLI = ("fev1", "fvc", "ratio")
 STILL_LPS = 0.02  # flow below it is none, before an effort begins
@@ -67,7 +67,7 @@ class Plot(NamedTuple):
 @dataclass(frozen=True)
 class Row:
     """An index of the session: GLI Global's lower limit, the best value of each phase, best less second best before and
-    after with the limit (L) of ATS/ERS, and the change. None where there is none.
+    after the bronchodilator with the limit (L) of ATS/ERS, and the change. None where undefined.
     """
 
     name: str
@@ -81,8 +81,8 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class DrawnSession:
-    """A session of a `subject`: `efforts` (phase, number, grade, best, faults, and SHOWN: a row an effort), rows of
-    best values, the patterns of each phase's.
+    """A session of a `subject`: `efforts` (phase, number, grade, best, faults, and TABLE_INDICES: a row an effort),
+    rows of best values, and the patterns of each phase's.
     """
 
     subject: str
@@ -100,20 +100,20 @@ class DrawnSession:
 
 
 def drawn_session(curves: Curves) -> DrawnSession:
-    """What to show of one session, as `SpiroGenerator.sessions` draws it.
+    """The view of one session, as drawn by `SpiroGenerator.sessions`.
 
     Efforts of grade A, B and C give its best values, before and after the bronchodilator.
 
-    Raises SpiroError where the curves are no session.
+    Raises SpiroError if the curves are no session.
     """
     if curves.efforts is None or not len(curves):
         raise SpiroError("there is no session to show")
     person, efforts = curves.people.iloc[0], _efforts(curves)
     age, height, sex = float(person["age"]), float(person["height"]), int(person["sex"])
-    known = {name: reference.gli_global(name, age, height, sex) for name in GLI}
-    rows = [_row(name, efforts, known.get(name), age) for name in SHOWN]
+    references = {name: reference.gli_global(name, age, height, sex) for name in GLI}
+    rows = [_row(name, efforts, references.get(name), age) for name in TABLE_INDICES]
     best = {phase: {row.name: row.best[phase] for row in rows if phase in row.best} for phase in PHASES.values()}
-    fev1, fvc = (float(known[name].lln) for name in REPEATED)
+    fev1, fvc = (float(references[name].lln) for name in REPEATED)
     return DrawnSession(
         subject=drawn_curves.describe(person),
         efforts=efforts,
@@ -125,11 +125,11 @@ def drawn_session(curves: Curves) -> DrawnSession:
 
 
 def as_recorded(curves: Curves) -> pd.DataFrame:
-    """Curves of a session as a file that `spiro indices` reads: curve (pre 1, post 1), time_s, flow_l_s.
+    """Curves of a session as a file for `spiro indices`: curve (pre 1, post 1), time_s, flow_l_s.
 
     Each from its first flow above STILL_LPS to its end.
 
-    Raises SpiroError where the curves are no session.
+    Raises SpiroError if the curves are no session.
     """
     efforts, parts = curves.efforts, []
     if efforts is None:
@@ -158,12 +158,12 @@ def _efforts(curves: Curves) -> pd.DataFrame:
             "counts": counts,
             "best": ats_ers.best_efforts(table["fev1"], table["fvc"], after, counts),
             "faults": faults,
-            **{name: table[name] for name in SHOWN},
+            **{name: table[name] for name in TABLE_INDICES},
         }
     )
 
 
-def _row(name: str, efforts: pd.DataFrame, known: LMS | None, age: float) -> Row:
+def _row(name: str, efforts: pd.DataFrame, equations: LMS | None, age: float) -> Row:
     best: dict[Phase, Best] = {}
     gap: dict[Phase, float] = {}
     for phase in PHASES.values():
@@ -172,37 +172,37 @@ def _row(name: str, efforts: pd.DataFrame, known: LMS | None, age: float) -> Row
             continue
         first, second = ([*some[name].nlargest(2), np.nan][:2]) if name != "ratio" else (np.nan, np.nan)
         value = some["fev1"].max() / some["fvc"].max() if name == "ratio" else first
-        z, percent = (float(known.z(value)), float(known.percent(value))) if known else (None, None)
+        z, percent = (float(equations.z(value)), float(equations.percent(value))) if equations else (None, None)
         best[phase] = Best(float(value), None, z, percent)
         if name in REPEATED and np.isfinite(second):
             gap[phase] = float(first - second)
     change = None
     if len(best) > 1:
         before, later = best["pre"].value, best["post"].value
-        of_predicted = 100 * (later - before) / float(known.m) if known else None
+        of_predicted = 100 * (later - before) / float(equations.m) if equations else None
         change = Change(later - before, 100 * (later / before - 1), of_predicted)
     largest = max((found.value for found in best.values()), default=0.0)
-    lln = float(known.lln) if known else None
+    lln = float(equations.lln) if equations else None
     return Row(name, INDICES[name], lln, best, gap, float(ats_ers.repeatability(largest, age)), change)
 
 
 def _patterns(best: dict[str, Best], phase: Phase, person: tuple[float, float, int]) -> list[Label]:
-    """The one of `patterns.PARTITION` that best values have, then PRISm or a GOLD grade where they have it."""
+    """The one of `patterns.PARTITION` to which the best values belong, then PRISm or a GOLD grade if they apply."""
     fev1_z, fvc_z, ratio_z = (np.float64(best[name].z or 0.0) for name in GLI)
     first = str(patterns.pattern_of(fev1_z, fvc_z, ratio_z))
     fev1, fvc = best["fev1"].value, best["fvc"].value
-    held = [
+    other_labels = [
         label
         for label in patterns.LABELS
         if label not in patterns.PARTITION
         and patterns.DEFINITIONS[label].after <= (phase == "post")
         and bool(patterns.carries(label, fev1, fvc, *person))
     ]
-    return [label for label in patterns.PARTITION if label == first] + held
+    return [label for label in patterns.PARTITION if label == first] + other_labels
 
 
 def _strokes(lines: list[Line], efforts: pd.DataFrame) -> list[Stroke]:
-    """The best ones last, over the others."""
+    """All efforts, the best ones last."""
     every = [
         Stroke(line, phase, int(number), bool(best))
         for line, phase, number, best in zip(lines, efforts["phase"], efforts["number"], efforts["best"], strict=True)
@@ -225,4 +225,4 @@ def _spirograms(curves: Curves, efforts: pd.DataFrame, fev1: float, fvc: float) 
     ends = spirometry.end_of_flow(curves.flow)
     lines = [Line(time[kept <= end], row[kept <= end]) for row, end in zip(volume, ends, strict=True)]
     top = beyond(max(fvc, float(volume.max())), 0.5)
-    return Plot(_strokes(lines, efforts), spirogram_limits(fev1, fvc), (-BEFORE_S, SHOWN_S), (0.0, top))
+    return Plot(_strokes(lines, efforts), spirogram_limits(fev1, fvc), (-BEFORE_S, PLOTTED_S), (0.0, top))

@@ -5,7 +5,7 @@ from typing import Any
 from dash import html
 from dash.development.base_component import Component
 
-from spiro_diffusion.app.drawn_session import SHOWN, DrawnSession, Row
+from spiro_diffusion.app.drawn_session import TABLE_INDICES, DrawnSession, Row
 from spiro_diffusion.app.table import ABSENT, number
 from spiro_diffusion.app.view import label
 from spiro_diffusion.core.vocabulary import INDICES
@@ -29,10 +29,11 @@ PATTERNS: dict[Label, str] = {
     "gold-4": "GOLD 4",
 }
 NOTE = (
-    "Simulated: nobody blew these efforts. Best values are the largest FEV₁, FVC and PEF of the efforts of grade A, B "
-    "or C, perhaps of different efforts; FEV₁/FVC is of both. The grades are of efforts, as NHANES gave them. The best "
-    "effort has the largest FEV₁ + FVC. Faults are by ATS/ERS 2019, as far as a curve tells. LLN and z-scores by GLI "
-    "Global 2022, pattern and response by ERS/ATS 2022. Volumes and flows at BTPS. Not for diagnosis."
+    "Simulated: these efforts are drawn by a model; no person made them. Best values are the largest FEV₁, FVC and PEF "
+    "of the efforts of grade A, B or C, possibly from different efforts; FEV₁/FVC is the ratio of the two largest. "
+    "Efforts are graded as in NHANES. The best effort has the largest FEV₁ + FVC. Faults are by ATS/ERS 2019, as far "
+    "as a curve alone shows them. LLN and z-scores by GLI Global 2022, pattern and response by ERS/ATS 2022. Volumes "
+    "and flows at BTPS. Not for diagnosis."
 )
 
 
@@ -42,7 +43,7 @@ def tables(session: DrawnSession) -> list[Component]:
 
 
 def sentences(session: DrawnSession) -> list[Component]:
-    """The patterns of the best values, and whether they answered to the bronchodilator."""
+    """The patterns of the best values, and the response to the bronchodilator."""
     several = (session.efforts["phase"] == "post").any()
     remarks = []
     for phase in session.efforts["phase"].unique():
@@ -58,7 +59,7 @@ def sentences(session: DrawnSession) -> list[Component]:
 
 
 def _best_values(session: DrawnSession) -> html.Table:
-    """A column an index, as the table of the efforts has them."""
+    """A column for each index, as in the table of the efforts."""
     rows, phases = session.rows, list(session.efforts["phase"].unique())
     several = len(phases) > 1
     body = [_line("Lower limit of normal", [_cell(number(row.lln, row.index.decimals)) for row in rows])]
@@ -76,7 +77,7 @@ def _line(title: str, cells: list[html.Td]) -> html.Tr:
 
 
 def _cell(text: str, *small: str, look: str = "") -> html.Td:
-    """A value, and what stands small below it."""
+    """A value, with a small remark below it."""
     below = [part for words in small for part in (html.Br(), html.Small(words))]
     return html.Td([text, *below], className=look)
 
@@ -111,20 +112,23 @@ def _efforts(session: DrawnSession) -> html.Table:
     several, body = (session.efforts["phase"] == "post").any(), []
     for phase, some in session.efforts.groupby("phase", sort=False):
         if several:
-            title = html.Th(TITLES[phase], colSpan=2 + len(SHOWN), scope="rowgroup")  # type: ignore[index]
+            title = html.Th(TITLES[phase], colSpan=2 + len(TABLE_INDICES), scope="rowgroup")  # type: ignore[index]
             body.append(html.Tr(title, className="group"))
         for _, effort in some.iterrows():
             best = bool(effort["best"])
             words = [*(["best"] if best else []), *([str(effort["faults"])] if effort["faults"] else [])]
             head = html.Th([f"{effort['number']} ", html.Small("; ".join(words))], scope="row")
-            values = [html.Td(number(effort[name], INDICES[name].decimals)) for name in SHOWN]
+            values = [html.Td(number(effort[name], INDICES[name].decimals)) for name in TABLE_INDICES]
             look = f"{phase} best" if best else str(phase)
             body.append(html.Tr([head, html.Td(str(effort["grade"])), *values], className=look))
     return html.Table([_head(["Effort", "Grade"]), html.Tbody(body)], className="indices session-efforts")
 
 
 def _head(first: list[str]) -> html.Thead:
-    titles: list[Any] = [*first, *([label(INDICES[name]), " ", html.Small(INDICES[name].unit)] for name in SHOWN)]
+    titles: list[Any] = [
+        *first,
+        *([label(INDICES[name]), " ", html.Small(INDICES[name].unit)] for name in TABLE_INDICES),
+    ]
     return html.Thead(html.Tr([html.Th(title, scope="col") for title in titles]))
 
 

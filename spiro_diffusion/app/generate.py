@@ -29,7 +29,7 @@ from spiro_diffusion.generation.columns import INSPIRED
 from spiro_diffusion.generation.drawn_curves import counted
 
 DOWNLOADS = {"curves": "Curves CSV", "indices": "Indices CSV", "picture": "Picture PNG"}
-SHOWN = ("loop", "spirogram", "table", "subject", "legend", "hint", "notes")  # with the property that is set
+OUTPUTS = ("loop", "spirogram", "table", "subject", "legend", "hint", "notes")  # with the property that is set
 LEGEND = {
     "line": f"single curves (at most {requests.LINES})",
     "narrow": "25–75 %",
@@ -48,7 +48,7 @@ AFTER = {
 
 
 class Sent(NamedTuple):
-    """What a browser sent: the controls' values, the user's efforts as it kept them, and which of them is meant."""
+    """The data sent by a browser: the controls' values, the user's efforts as it kept them, and the selected one."""
 
     controls: dict[str, Any]
     stored: Any
@@ -56,13 +56,13 @@ class Sent(NamedTuple):
 
 
 def layout(drawer: Drawer) -> Component:
-    """Controls beside plots and table; on a phone one under the other."""
+    """Controls beside plots and table; stacked on a phone."""
     columns = html.Div([generate_controls.layout(drawer.generator.made_from), _results()], className="columns")
     return html.Div([generate_controls.choice(), columns], id=f"{KEY}-panel", className="draws-efforts")
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
-    """Register what the controls do."""
+    """Register the callbacks of the controls."""
 
     def sent(kind: type[Input | State]) -> dict[str, Any]:
         return {
@@ -73,15 +73,15 @@ def connect(app: Dash, drawer: Drawer) -> None:
 
     @app.callback(
         output={
-            name: Output(f"{KEY}-{name}", "figure" if name in ("loop", "spirogram") else "children") for name in SHOWN
+            name: Output(f"{KEY}-{name}", "figure" if name in ("loop", "spirogram") else "children") for name in OUTPUTS
         },
         inputs=sent(Input),
     )
     def show(**values: Any) -> dict[str, Any]:
         try:
-            return shown(drawer, Sent(**values))
+            return outputs(drawer, Sent(**values))
         except SpiroError as error:
-            return dict.fromkeys(SHOWN, no_update) | {"notes": [alert(str(error))]}
+            return dict.fromkeys(OUTPUTS, no_update) | {"notes": [alert(str(error))]}
 
     upload.connect(app, KEY)
     app.clientside_callback(
@@ -101,7 +101,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
         prevent_initial_call=True,
     )
     def save(clicks: Any, **values: Any) -> tuple[Any, list]:
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         try:
             return saved(drawer, Sent(**values), str(ctx.triggered_id).removeprefix(f"{KEY}-save-")), []
         except SpiroError as error:
@@ -111,10 +111,10 @@ def connect(app: Dash, drawer: Drawer) -> None:
 PANEL = Panel(KEY, "Curves for a person", layout, connect)
 
 
-def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
-    """The plots, tables and texts of a request, by SHOWN.
+def outputs(drawer: Drawer, sent: Sent) -> dict[str, Any]:
+    """The plots, tables and texts of a request, by OUTPUTS.
 
-    Raises SpiroError where it cannot be drawn.
+    Raises SpiroError if it cannot be drawn.
     """
     drawn, seen = _seen(drawer, sent)
     warnings: list[Component] = [note(warning) for warning in drawn.warnings]
@@ -141,9 +141,9 @@ def shown(drawer: Drawer, sent: Sent) -> dict[str, Any]:
 
 
 def saved(drawer: Drawer, sent: Sent, what: str) -> Any:
-    """What is downloaded: curves, indices or the picture.
+    """The download: curves, indices or the picture.
 
-    Raises SpiroError as `shown` does.
+    Raises SpiroError as `outputs` does.
     """
     drawn, seen = _seen(drawer, sent)
     name = Request.checked(**sent.controls).name
@@ -168,7 +168,7 @@ def _seen(drawer: Drawer, sent: Sent) -> tuple[Drawn, View | DrawnSession]:
 
 def _results() -> Component:
     plots = [controls.plot("Flow–volume", id=f"{KEY}-loop"), controls.plot("Volume–time", id=f"{KEY}-spirogram")]
-    shown = [
+    plot_parts = [
         headed(html.H3(id=f"{KEY}-subject"), html.Div(id=f"{KEY}-legend")),
         html.Div(id=f"{KEY}-notes", role="status"),
         html.Div(plots, className="plots"),
@@ -180,18 +180,18 @@ def _results() -> Component:
         html.P(id=f"{KEY}-hint", className="hint"),
         dcc.Download(id=f"{KEY}-download"),
     ]
-    return html.Div([card(shown), card(indices)], className="results")
+    return html.Div([card(plot_parts), card(indices)], className="results")
 
 
 def judged(seen: View) -> list[Component]:
-    """Whether the user's effort is acceptable, and what was breathed in around it."""
+    """Whether the user's effort is acceptable, and the inspired volume around it."""
     found = seen.user
     if found is None:
         return []
     fev1, fvc = ("acceptable" if found[f"acceptable_{name}"] else "not acceptable" for name in ("fev1", "fvc"))
     if found["provisional_fvc"]:
         fvc = "provisional until another effort repeats it, since it has no plateau"
-    words = f"Your effort by ATS/ERS 2019, as far as a curve tells: FEV₁ {fev1}, FVC {fvc}."
+    words = f"Your effort by ATS/ERS 2019, as far as a curve alone shows it: FEV₁ {fev1}, FVC {fvc}."
     inspired = [
         f"{INDICES[name].label} {found[name]:.2f} {INDICES[name].unit}"
         for name in INSPIRED

@@ -18,11 +18,11 @@ from spiro_diffusion.generation.known_values import NAMES
 KEY = "generate"
 CONTROL_NAMES = ("draw", "n", "guidance", "effort", "before", "after", "spoiled", "pattern", *NAMES, "seed")
 CONTROLS = PERSON | {name: f"{KEY}-{name}" for name in CONTROL_NAMES}
-OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of what is shown for one kind of draw alone
+OF_EFFORTS, OF_SESSION = "of-efforts", "of-session"  # classes of components for one kind of draw only
 
 
 def choice() -> Component:
-    """Whether single efforts are drawn or a session."""
+    """The choice between single efforts and a session."""
     draws = dcc.RadioItems(requests.DRAWS, "efforts", id=CONTROLS["draw"], inline=True)
     return card([labelled("Draw", draws)], id=f"{KEY}-choice")
 
@@ -47,7 +47,10 @@ def _single(first: Request) -> list[Component]:
     return [
         slider(CONTROLS["n"], "Number of curves", requests.N, first.n, 8),
         slider(CONTROLS["guidance"], "Guidance", requests.GUIDANCE, first.guidance, 0.25),
-        html.P("1 keeps the spread of the population; more overstates what age, height and sex say.", className="hint"),
+        html.P(
+            "1 keeps the spread of the population; larger values exaggerate the effect of age, height and sex.",
+            className="hint",
+        ),
         _chosen("effort", "Kind of effort", efforts, first.effort),
     ]
 
@@ -66,23 +69,23 @@ def _session(first: Request) -> list[Component]:
 
 def _patient() -> list[Component]:
     patterns = {EITHER: "as they come"} | {key: f"{words[:1].upper()}{words[1:]}" for key, words in PATTERNS.items()}
-    known = [
+    fields = [
         labelled(
             f"{label(INDICES[name])}{f' ({INDICES[name].unit})' if INDICES[name].unit else ''}",
             dcc.Input("", type="text", id=CONTROLS[name], debounce=True, maxLength=requests.LONGEST_KNOWN),
         )
         for name in NAMES
     ]
-    hint = "A value (2.5), a range (2.2:2.8), percent of predicted (80%) or a z-score (z-1.7). Empty: whatever comes."
+    hint = "A value (2.5), a range (2.2:2.8), percent of predicted (80%) or a z-score (z-1.7). Empty: not fixed."
     return [
         _chosen("pattern", "Pattern", patterns, EITHER),
         html.Details(
-            [html.Summary("Known values"), html.P(hint, className="hint"), html.Div(known, className="known")]
+            [html.Summary("Known values"), html.P(hint, className="hint"), html.Div(fields, className="known")]
         ),
-        html.P("What is rare is searched for, and takes longer.", className="hint"),
+        html.P("Rare combinations take longer.", className="hint"),
     ]
 
 
 def _chosen(name: str, title: str, words: Mapping[str, str], value: str) -> Component:
-    """A list, by its control's name."""
+    """A drop-down list, by its control's name."""
     return labelled(title, dcc.Dropdown(dict(words), value, id=CONTROLS[name], clearable=False, searchable=False))

@@ -21,7 +21,7 @@ INDEX = f"""<!DOCTYPE html>
 
 
 def make(drawer: Drawer, panels: Sequence[Panel] = PANELS) -> Dash:
-    """The page as a Dash application; everything it shows comes from this computer."""
+    """The page as a Dash application; it loads nothing from other hosts."""
     app = Dash(
         "spiro_diffusion.app",
         title="Spiro-Diffusion",

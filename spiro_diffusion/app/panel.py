@@ -10,7 +10,7 @@ from spiro_diffusion.app.requests import Drawer
 
 
 class Panel(NamedTuple):
-    """One thing that the page does, in a section under its title.
+    """A function of the page, in a section under its title.
 
     `layout` makes its components, whose ids begin with `key` and a hyphen, `connect` registers its callbacks.
     """

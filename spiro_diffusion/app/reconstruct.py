@@ -27,13 +27,13 @@ ABSENT = (
     "repro; then start this page again."
 )
 FIRST = (
-    "Choose a file with an effort that was cut short, coughed into or badly begun. Shown are what is wrong with it, "
-    "the full efforts that fit what was measured well, and their prediction intervals. Not for diagnosis."
+    "Choose a file with an effort that was cut short, interrupted by a cough or badly started. The page shows its "
+    "faults, the full efforts that fit what was measured well, and their prediction intervals. Not for diagnosis."
 )
 
 
 def layout(drawer: Drawer) -> Component:
-    """Controls beside what was found; without a reconstructor, one line."""
+    """Controls beside the results; one line if there is no reconstructor."""
     if drawer.generator.reconstructor_file is None:
         return html.P(ABSENT, className="note")
     mask: Any = {"placeholder": "0:2.0", "maxLength": LONGEST_MASK, "debounce": True, "autoComplete": "off"}
@@ -53,7 +53,7 @@ def layout(drawer: Drawer) -> Component:
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
-    """Register what the controls do."""
+    """Register the callbacks of the controls."""
     if drawer.generator.reconstructor_file is None:
         return
     upload.connect(app, KEY)
@@ -82,7 +82,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
     )
     def save(clicks: Any, person: dict[str, Any], mask: Any, stored: Any, number: Any) -> tuple[Any, list]:
         effort = user_effort.effort(stored, number)
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         if effort is None:
             return no_update, []
         try:
@@ -92,7 +92,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
 
 
 def completion_cards(drawer: Drawer, effort: Effort, person: dict[str, Any], mask: Any) -> list[Component]:
-    """What is shown of an effort, for what a browser sent: why there is nothing, or faults, plots and table."""
+    """The results for an effort: the faults, plots and table, or the reason why there are none."""
     try:
         return _results(_reconstruction(drawer, effort, person, mask))
     except SpiroError as error:
@@ -108,7 +108,7 @@ def _reconstruction(drawer: Drawer, effort: Effort, person: dict[str, Any], mask
 
 
 def _file(drawer: Drawer, reconstruction: Reconstruction, button: str) -> Any:
-    """What is downloaded: bands by time, indices, or the picture."""
+    """The download: bands by time, indices, or the picture."""
     result = reconstruction.recovered
     if button.endswith("picture"):
         return dcc.send_bytes(
@@ -121,12 +121,12 @@ def _file(drawer: Drawer, reconstruction: Reconstruction, button: str) -> Any:
 
 def _results(reconstruction: Reconstruction) -> list[Component]:
     result, warnings = reconstruction
-    loop, spirogram = completion_view.shown_loop(result), completion_view.shown_spirogram(result)
+    loop, spirogram = completion_view.loop_plot(result), completion_view.spirogram_plot(result)
     plots = [
         controls.plot("Flow–volume", id=f"{KEY}-loop", figure=figures.loop(loop)),
         controls.plot("Volume–time", id=f"{KEY}-spirogram", figure=figures.spirogram(spirogram)),
     ]
-    shown = [
+    plot_parts = [
         headed(f"{len(result.flow)} full efforts that fit yours", controls.legend(LEGEND)),
         *(note(text) for text in warnings),
         *(note(completion_view.found(fault)) for fault in result.faults),
@@ -138,4 +138,4 @@ def _results(reconstruction: Reconstruction) -> list[Component]:
         html.Div(completion_view.table(result), className="scroll"),
         html.P(completion_view.NOTE, className="hint"),
     ]
-    return [card(shown), card(indices)]
+    return [card(plot_parts), card(indices)]

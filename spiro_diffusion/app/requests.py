@@ -33,16 +33,16 @@ N = (8, 128)  # curves: fewer have no percentiles, 128 take a second on one core
 GUIDANCE = (1.0, 3.0)
 SEEDS = (0, 999_999)
 LINES = 32  # single curves that are drawn: more hide the bands
-RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and an answer in a second or two
+RECONSTRUCTIONS = 50  # of an interrupted effort: enough for its percentiles, and drawn in a second or two
 KEPT = 8  # requests whose curves are remembered, at most 2.4 MB each
 
 
 @dataclass(frozen=True)
 class Request:
-    """A person (age in years, height in cm, sex), and what is requested: `n` single efforts of a kind, or a session.
+    """A person (age in years, height in cm, sex), and the request: `n` single efforts of a kind, or a session.
 
-    A session has `before` and `after` efforts, one of them `spoiled` so where a kind is named. `requested`: pattern and
-    known values, keywords of `SpiroGenerator.generate`.
+    A session has `before` and `after` efforts, one of them of the kind `spoiled` if one is named. `requested`: pattern
+    and known values, keywords of `SpiroGenerator.generate`.
     """
 
     age: float
@@ -60,9 +60,9 @@ class Request:
 
     @classmethod
     def checked(cls, **sent: Any) -> "Request":
-        """From what a browser sent: the fields, `pattern`, and what is known by `known_values.NAMES`.
+        """Validate the data of a browser: the fields, `pattern`, and the known values by `known_values.NAMES`.
 
-        Raises SpiroError where a value is none or out of range; age, height, sex and the request are checked when
+        Raises SpiroError if a value is invalid or out of range; age, height, sex and the request are checked when
         curves are drawn.
         """
         values = person(sent) | {"guidance": _within("guidance", sent.get("guidance"), GUIDANCE)}
@@ -85,7 +85,7 @@ class Request:
 
     @classmethod
     def first(cls, made_from: Mapping[str, Any]) -> "Request":
-        """What the page begins with: a man of 45 years and 175 cm, or the nearest that the model was trained on."""
+        """The first request of the page: a man of 45 years and 175 cm, or the nearest within the training data."""
         nearest = {name: min(max(START[name], low), high) for name, (low, high) in whole(made_from).items()}
         return cls(nearest["age"], nearest["height"], "male")
 
@@ -112,7 +112,7 @@ class Reconstruction(NamedTuple):
 
 
 class Drawer:
-    """Curves for requests; one draw at a time, and the last ones remembered."""
+    """Draws curves for requests, one at a time; the last results are cached."""
 
     def __init__(self, generator: SpiroGenerator) -> None:
         self.generator = generator
@@ -123,13 +123,13 @@ class Drawer:
     def __call__(self, request: Request) -> Drawn:
         """Draw.
 
-        Raises SpiroError where the person is beyond the model's training data.
+        Raises SpiroError if the person is beyond the model's training data.
         """
         with self._lock:
             return self._kept(request)
 
     def reconstruct(self, effort: Effort, subject: Mapping[str, Any], mask: str | None) -> Reconstruction:
-        """Full efforts for an interrupted one of a person as `person` makes it; `mask` as in `completion.parse_mask`.
+        """Complete an interrupted effort of a person as of `person`; `mask` as in `completion.parse_mask`.
 
         Raises SpiroError as `SpiroGenerator.reconstruct` does.
         """
@@ -137,7 +137,7 @@ class Drawer:
             return self._completed(effort.flow.tobytes(), mask, **subject)
 
     def completed(self, session: Session) -> dict[int, Interval]:
-        """Completions of the blows of a session that were stopped, by their number; none of one that cannot be."""
+        """Completions of the interrupted blows of a session, by their number; those that fail are left out."""
         with self._lock:
             return page.complete(session, self.generator.reconstruct)
 
@@ -161,23 +161,23 @@ class Drawer:
 
 
 def person(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Age (years), height (cm) and sex of what a browser sent.
+    """Age (years), height (cm) and sex from the data of a browser.
 
-    Raises SpiroError where age or height is no number; their range is checked when curves are drawn.
+    Raises SpiroError if age or height is no number; their range is checked when curves are drawn.
     """
     return {name: _number(name, values.get(name)) for name in ("age", "height")} | {"sex": str(values.get("sex"))}
 
 
 def btps(value: Any) -> float | None:
-    """The factor to BTPS of what a browser sent, None where it sent none.
+    """The factor to BTPS from the data of a browser, None if it is empty.
 
-    Raises SpiroError where it is no number; its range is checked where it is used.
+    Raises SpiroError if it is no number; its range is checked where it is used.
     """
     return None if value is None else _number("the factor to BTPS", value)
 
 
 def whole(made_from: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """The ages (years) and heights (cm), in whole numbers, that a model was trained on: lowest and highest."""
+    """The ages (years) and heights (cm) of the training data in whole numbers: lowest and highest."""
     return {name: (math.ceil(made_from[name][0]), math.floor(made_from[name][1])) for name in START}
 
 

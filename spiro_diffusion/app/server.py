@@ -19,25 +19,25 @@ BESIDES = 8 * 2**20  # bytes of a request besides an upload: the efforts that th
 
 
 def open_server(drawer: Drawer, port: int) -> BaseWSGIServer:
-    """A server of the page at 127.0.0.1; port 0 takes any that is free. `serve_forever` runs it.
+    """A server of the page at 127.0.0.1; port 0 takes any free one. `serve_forever` runs it.
 
-    Raises SpiroError where the port is taken.
+    Raises SpiroError if the port is taken.
     """
     drawer(Request.first(drawer.generator.made_from))  # the first draw takes longest
     app = guarded(page.make(drawer))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
     try:
-        held = socket.create_server((HOST, port))
+        listening = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
         why = "taken by another program" if getattr(error, "errno", None) == errno.EADDRINUSE else str(error)
         raise SpiroError(f"port {port} of {HOST}: {why}; give another with --port") from None
-    return make_server(HOST, held.getsockname()[1], app, threaded=True, fd=held.detach())
+    return make_server(HOST, listening.getsockname()[1], app, threaded=True, fd=listening.detach())
 
 
 def guarded(app: Dash) -> Flask:
-    """The application with limits on what it takes, and headers that keep it to its own address.
+    """The application with limits on requests, and headers that restrict it to its own address.
 
-    Call it when the page is whole: the headers hold hashes of its scripts.
+    Call it when the page is complete: the headers contain hashes of its scripts.
     """
     server: Flask = app.server
     server.config["MAX_CONTENT_LENGTH"] = int(user_effort.MOST_BYTES * BASE64) + BESIDES

@@ -1,4 +1,4 @@
-"""The session panel: all blows of a person, which of them count, and the page that a laboratory prints."""
+"""The session panel: all blows of a person, which of them count, and the printable report."""
 
 import dataclasses
 import functools
@@ -49,7 +49,7 @@ FIRST = (
 
 
 class Sent(NamedTuple):
-    """What a browser sent."""
+    """The data sent by a browser."""
 
     files: dict[str, dict[str, str] | None]
     btps: Any
@@ -58,7 +58,7 @@ class Sent(NamedTuple):
 
 
 def layout(drawer: Drawer) -> Component:
-    """Files, head and choices beside the page."""
+    """Files, head and choices beside the report."""
     low, high = BTPS_RANGE
     factor: Any = {"min": low, "max": high, "step": "any", "placeholder": "as the file says", "debounce": True}
     groups = [{"label": group.replace("_", " ").capitalize(), "value": group} for group in GROUPS]
@@ -73,7 +73,7 @@ def layout(drawer: Drawer) -> Component:
         labelled("Sheet", dcc.RadioItems(PAPERS, "a4", id=f"{KEY}-paper", inline=True)),
     ]
     if drawer.generator.reconstructor_file is not None:
-        choice = dcc.Checklist({"yes": "Complete blows that were stopped"}, [], id=f"{KEY}-complete")
+        choice = dcc.Checklist({"yes": "Complete interrupted blows"}, [], id=f"{KEY}-complete")
         items.append(choice)
     else:
         items.append(dcc.Store(id=f"{KEY}-complete", data=[]))
@@ -116,7 +116,7 @@ def _field(name: str, title: str) -> Component:
 
 
 def connect(app: Dash, drawer: Drawer) -> None:
-    """Register what the controls do."""
+    """Register the callbacks of the controls."""
     for name in FILES:
         control_id = f"{KEY}-{name}"
         upload.receive(app, f"{control_id}-upload", control_id, f"{control_id}-refused", f"{control_id}-most")
@@ -139,7 +139,7 @@ def connect(app: Dash, drawer: Drawer) -> None:
 
 
 def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
-    """Register how the page is shown and downloaded; `of_complete` is where the choice to complete lies."""
+    """Register the display and download of the report; `of_complete` is the id of the choice to complete."""
 
     @app.callback(
         output=Output(f"{KEY}-report", "children"),
@@ -147,7 +147,7 @@ def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
         prevent_initial_call=True,
     )
     def show(made: dict[str, Any], **choices: Any) -> Any:
-        return shown(drawer, Sent(**made), choices)
+        return report_frame(drawer, Sent(**made), choices)
 
     @app.callback(
         output=(Output(f"{KEY}-download", "data"), Output(f"{KEY}-download-said", "children")),
@@ -159,7 +159,7 @@ def _connect_page(app: Dash, drawer: Drawer, of_complete: str) -> None:
         prevent_initial_call=True,
     )
     def save(clicks: Any, made: dict[str, Any], **choices: Any) -> tuple[Any, list]:
-        del clicks  # which button it was, `ctx` says
+        del clicks  # `ctx` names the button
         return saved(drawer, Sent(**made), choices, str(ctx.triggered_id).rpartition("-")[2])
 
 
@@ -186,13 +186,13 @@ def _chosen(kind: type[Input | State], of_complete: str) -> dict[str, Any]:
 PANEL = Panel(KEY, "A session and its page", layout, connect)
 
 
-# --- what the callbacks answer --------------------------------------------------------------------------------------
+# --- results of the callbacks ---------------------------------------------------------------------------------------
 
 
 def offered(sent: Sent, value: list[str], rules: dict[str, Any] | None) -> tuple[list, list, Any, str, list]:
-    """The blows to choose from, those that count, what the rules say, the choice's class, and what is said.
+    """The blows to choose from, those that count, those that count by the rules, the class of the choice, and remarks.
 
-    What was decided of the same blows before is kept where the person changes.
+    Decisions on the same blows are kept when the person changes.
     """
     if not any(sent.files.values()):
         return [], [], None, "absent", [card([html.P(FIRST, className="hint")])]
@@ -222,8 +222,8 @@ def _labels(session: Session) -> list[str]:
     return labels
 
 
-def shown(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Component]:
-    """The page in a frame, or why there is none."""
+def report_frame(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Component]:
+    """The report in a frame, or the error."""
     if not any(sent.files.values()):
         return []
     try:
@@ -235,9 +235,9 @@ def shown(drawer: Drawer, sent: Sent, choices: dict[str, Any]) -> list[Component
 
 
 def saved(drawer: Drawer, sent: Sent, choices: dict[str, Any], kind: str) -> tuple[Any, list]:
-    """What is downloaded, or why nothing is."""
+    """The download, or the error."""
     if not any(sent.files.values()):
-        return no_update, [alert("There is no session yet: choose its blows")]
+        return no_update, [alert("There is no session yet: choose its efforts")]
     try:
         contents = _contents(drawer, sent, choices)
         paper, _ = page.checked(Path(f"a.{kind}"), contents.language, str(choices["paper"]))
@@ -249,14 +249,14 @@ def saved(drawer: Drawer, sent: Sent, choices: dict[str, Any], kind: str) -> tup
 
 
 def session_read(sent: Sent) -> Session:
-    """The session by the rules alone.
+    """The session by the rules, without decisions of the user.
 
     Raises SpiroError as `session_of` does, and for files that cannot be read.
     """
     btps = requests.btps(sent.btps)
     parts = {name: _curves(file["contents"], file["name"], btps) for name, file in sent.files.items() if file}
-    known = requests.person(sent.person)
-    person = Subject(known["age"], known["height"], known["sex"], sent.group or None)
+    given = requests.person(sent.person)
+    person = Subject(given["age"], given["height"], given["sex"], sent.group or None)
     if "file" not in parts:
         raise SpiroError("these are the blows after the drug; choose those before it too")
     return session_of(parts["file"], person, post=parts.get("post"))
@@ -268,7 +268,7 @@ def _curves(contents: str, name: str, btps: float | None) -> UserCurves:
 
 
 def _interpretation(sent: Sent, choices: dict[str, Any]) -> Interpretation:
-    """The session as it was decided; what is not said of it is by the rules."""
+    """The interpretation of the session with the user's decisions; the other blows are judged by the rules."""
     session = session_read(sent)
     head = {name: str(choices["head"].get(name) or "").strip()[: LONGEST.get(name, LONGEST_FIELD)] for name in FIELDS}
     counting, why = set(choices["counting"] or []), str(choices["why"] or "").strip()[:LONGEST_WHY]

@@ -14,8 +14,8 @@ NOTE = (
 
 
 def table(view: View) -> html.Table:
-    """A row an index: generated values and z-scores, GLI Global's lower limit of normal, the user's where there
-    is one."""
+    """A row for each index: generated values and z-scores, GLI Global's lower limit of normal, and the user's values if
+    there are any."""
     user = view.user is not None
     names = ["Index", f"Generated (n = {view.n})", "z-score", "LLN"]
     head = [html.Th(name, scope="col") for name in names]
@@ -25,7 +25,7 @@ def table(view: View) -> html.Table:
 
 
 def number(value: float | None, decimals: int) -> str:
-    """A number with a minus sign of its own width; a dash where there is none."""
+    """A number with a minus sign as wide as a digit; a dash if it is missing."""
     if value is None or not math.isfinite(value):
         return ABSENT
     text = f"{value:.{decimals}f}"

@@ -1,6 +1,6 @@
-"""The control that uploads user curves and lets the user choose one of several.
+"""The control that uploads user curves and lets the user select one of several.
 
-`KEY-user` holds what `user_effort.to_store` made, `KEY-user-effort` which of them is chosen: see `user_effort.effort`.
+`KEY-user` contains the result of `user_effort.to_store`, `KEY-user-effort` the selected one: see `user_effort.effort`.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from spiro_diffusion.user_curves.efforts import BTPS_RANGE
 
 
 def layout(key: str) -> list[Component]:
-    """The button, what is said about the file, the choice among its efforts, the factor that it may lack."""
+    """The button, remarks on the file, the choice among its efforts, and the factor to BTPS."""
     low, high = BTPS_RANGE
     factor: Any = {"min": low, "max": high, "step": "any", "placeholder": "as the file says", "debounce": True}
     return [
@@ -34,7 +34,7 @@ def layout(key: str) -> list[Component]:
         ),
         labelled("Factor to BTPS", dcc.Input(type="number", id=f"{key}-btps", **factor)),
         html.P(
-            "Where the file does not say it: 1 if at BTPS, else about 1.1, as the spirometer noted.", className="hint"
+            "If the file does not state it: 1 if at BTPS, else about 1.1, as the spirometer noted.", className="hint"
         ),
         html.Button("Remove", id=f"{key}-user-remove", className="user-remove"),
         dcc.Store(id=f"{key}-file"),
@@ -44,7 +44,7 @@ def layout(key: str) -> list[Component]:
 
 
 def connect(app: Dash, key: str) -> None:
-    """Register how a file is read, refused and removed."""
+    """Register the callbacks by which a file is read, refused and removed."""
     receive(app, f"{key}-upload", f"{key}-file", f"{key}-file-refused", f"{key}-most-bytes")
 
     @app.callback(
@@ -69,8 +69,8 @@ def connect(app: Dash, key: str) -> None:
 
 
 def receive(app: Dash, upload: str, store: str, refused: str, most: str) -> None:
-    """Register, by the names of its parts, that a chosen file comes into a store, or why it is refused; one of more
-    bytes than `most` holds never leaves the browser."""
+    """Register, by the names of its parts, that a chosen file is stored, or why it is refused; one of more bytes than
+    `most` is never sent by the browser."""
     app.clientside_callback(
         ClientsideFunction("spiro", "upload"),
         Output(store, "data"),
@@ -83,15 +83,18 @@ def receive(app: Dash, upload: str, store: str, refused: str, most: str) -> None
 
 
 def read(file: dict[str, str] | None, btps: Any) -> tuple[list | None, list, int | None, str, list[Component]]:
-    """Of what a browser sent: efforts to keep, those to choose from, the best, the choice's class, what is said."""
+    """From the data of a browser: efforts to keep, those to choose from, the best, the class of the choice, and
+    remarks."""
     if not file:
         return None, [], None, "absent", []
     try:
         found = user_effort.read_upload(file["contents"], file["name"], requests.btps(btps))
     except SpiroError as error:
         return None, [], None, "absent", [alert(str(error))]
-    options = [{"label": name[: user_effort.NAME_SHOWN], "value": i} for i, name in enumerate(found.names)]
-    summary = f"{file['name'][: user_effort.NAME_SHOWN]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    options = [{"label": name[: user_effort.MOST_NAME_LENGTH], "value": i} for i, name in enumerate(found.names)]
+    summary = (
+        f"{file['name'][: user_effort.MOST_NAME_LENGTH]}: {len(found.names)} curve{'s' if len(found.names) > 1 else ''}"
+    )
     notes = [html.P(summary), *(note(text) for text in found.notes)]
-    shown = "control" if len(options) > 1 else "absent"
-    return user_effort.to_store(found), options, user_effort.best(found), shown, notes
+    visibility = "control" if len(options) > 1 else "absent"
+    return user_effort.to_store(found), options, user_effort.best(found), visibility, notes

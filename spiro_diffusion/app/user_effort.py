@@ -1,4 +1,4 @@
-"""User curves within the page: the uploaded file, what the browser stores of it, one selected effort."""
+"""User curves within the page: the uploaded file, the data that the browser stores, the selected effort."""
 
 import base64
 import binascii
@@ -15,34 +15,34 @@ from spiro_diffusion.user_curves import UserCurves, read
 
 MOST_BYTES = 4 * 2**20  # eight efforts of 15 s at 1 kHz
 MOST_EFFORTS = 20  # a session has eight
-NAME_SHOWN = 60  # characters of a file's or a curve's name
+MOST_NAME_LENGTH = 60  # characters of a file's or a curve's name
 
 
 @dataclass(frozen=True, eq=False)
 class Effort:
-    """One effort of a file, whose others are those of its session."""
+    """One effort of a file, with the other efforts of its session."""
 
     session: UserCurves
     number: int
 
     @property
     def flow(self) -> NDArray[np.float64]:
-        """(T,) L/s of each 10 ms."""
+        """(T,) L/s every 10 ms."""
         return self.session.curves()[self.number]
 
 
 def read_upload(contents: str, file: str, btps: float | None = None) -> UserCurves:
     """The curves of an uploaded file; `contents` is a data address with base64, as a browser sends it.
 
-    `btps` is the factor to BTPS of a file that does not say its own.
+    `btps` is the factor to BTPS for a file that does not state it.
 
-    Raises SpiroError as `user_curves.read` does, and where the file or its curves are too many.
+    Raises SpiroError as `user_curves.read` does, and if the file is too large or has too many curves.
     """
-    file = file[:NAME_SHOWN]
+    file = file[:MOST_NAME_LENGTH]
     try:
         content = base64.b64decode(contents.partition(",")[2], validate=True)
     except (binascii.Error, ValueError):
-        raise SpiroError(f"{file}: did not arrive whole; choose it again") from None
+        raise SpiroError(f"{file}: did not arrive completely; choose it again") from None
     if len(content) > MOST_BYTES:
         raise SpiroError(too_large(file))
     curves = read(io.BytesIO(content), file, btps=btps)
@@ -54,7 +54,7 @@ def read_upload(contents: str, file: str, btps: float | None = None) -> UserCurv
 
 
 def too_large(file: str) -> str:
-    """What a file beyond MOST_BYTES is answered with; the page's script says the same before it sends one."""
+    """The message for a file beyond MOST_BYTES; the page's script has the same message."""
     return f"{file}: is larger than {MOST_BYTES // 2**20} MB; cut it to the efforts of one session"
 
 
@@ -64,16 +64,16 @@ def best(curves: UserCurves) -> int:
 
 
 def to_store(curves: UserCurves) -> list[dict[str, Any]]:
-    """What the browser keeps of each effort: its name, flow to 0.01 mL/s, what its record shows (None for NaN)."""
-    shown = curves.record.astype(object).where(curves.record.notna(), None).to_dict(orient="records")
+    """The data that the browser stores of each effort: name, flow to 0.01 mL/s, values of its record (None for NaN)."""
+    records = curves.record.astype(object).where(curves.record.notna(), None).to_dict(orient="records")
     return [
-        {"name": name[:NAME_SHOWN], "flow": flow.round(5).tolist(), "record": record}
-        for name, flow, record in zip(curves.names, curves.curves(), shown, strict=True)
+        {"name": name[:MOST_NAME_LENGTH], "flow": flow.round(5).tolist(), "record": record}
+        for name, flow, record in zip(curves.names, curves.curves(), records, strict=True)
     ]
 
 
 def effort(stored: list[dict[str, Any]] | None, number: int | None) -> Effort | None:
-    """An effort of what the browser kept, if there is one."""
+    """The selected effort of the data that the browser stores, if there is one."""
     if not stored or number is None:
         return None
     points = np.array([len(one["flow"]) for one in stored])

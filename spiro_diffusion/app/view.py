@@ -22,7 +22,7 @@ from spiro_diffusion.user_curves.tables import Person, person_table
 Floats = NDArray[np.floating]
 
 PERCENTILES = (5, 25, 50, 75, 95)
-SHOWN_S = 12.0  # of a curve against time: later volume hardly changes
+PLOTTED_S = 12.0  # of a curve against time: volume changes little after that
 BEFORE_S = 0.5  # shown before time zero
 VOLUME_STEP_L = 0.02  # of the band of flow against volume
 FINE_S, COARSE = 1.0, 10  # lines keep each 10 ms until FINE_S after time zero, each 100 ms (4 pixels) after
@@ -44,16 +44,16 @@ class Band(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A lower limit of normal: in words, and the straight line that shows it, from and to `x` and `y`."""
+    """A lower limit of normal: its label, and its straight line, from and to `x` and `y`."""
 
     words: str
     x: tuple[float, float]
     y: tuple[float, float]
 
 
-class Shown(NamedTuple):
-    """One plot: some of the generated curves, the band of all, the user's curve, GLI Global's limits, the ends of both
-    axes; of the user's curve what is not trusted.
+class CurvePlot(NamedTuple):
+    """One plot: some of the generated curves, the band of all, the user's curve and its untrusted part, GLI Global's
+    limits, and the ends of both axes.
     """
 
     lines: list[Line]
@@ -68,7 +68,7 @@ class Shown(NamedTuple):
 @dataclass(frozen=True)
 class Row:
     """An index: 5th, 50th and 95th percentile of the curves and of their z-scores, GLI Global's median and lower limit
-    of normal, the user's value and z-score. None where there is none, NaN where it is not determined.
+    of normal, the user's value and z-score. None where undefined, NaN where undetermined.
     """
 
     name: str
@@ -95,16 +95,16 @@ class View:
 
     subject: str
     n: int
-    loop: Shown
-    spirogram: Shown
+    loop: CurvePlot
+    spirogram: CurvePlot
     rows: list[Row]
     user: pd.Series | None
 
 
 def view(curves: Curves, effort: Effort | None = None) -> View:
-    """What to show of some curves of one person, and of a user's effort as if it were that person's.
+    """The view of curves of one person, and of a user's effort, evaluated as an effort of that person.
 
-    Raises SpiroError where GLI Global has no values for such a person.
+    Raises SpiroError if GLI Global has no values for such a person.
     """
     person = curves.people.iloc[0]
     table = curves.indices()
@@ -128,50 +128,50 @@ def loop(flow: Floats) -> Line:
 
 
 def loop_band(loops: list[Line], last: float) -> Band:
-    """Percentiles of flow at each expired volume up to `last` (L); a curve that has ended flows at 0."""
+    """Percentiles of flow at each expired volume up to `last` (L); flow is 0 after the end of a curve."""
     at = np.arange(0.0, last, VOLUME_STEP_L)
     flows = [np.interp(at, np.maximum.accumulate(x), y, right=0.0) for x, y in loops]
     return Band(at, np.percentile(flows, PERCENTILES, axis=0))
 
 
-def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> Shown:
+def _loop_view(curves: Curves, effort: Effort | None, fvc: float) -> CurvePlot:
     ends = spirometry.end_of_flow(curves.flow)
     loops = [loop(flow[:end].astype(np.float64)) for flow, end in zip(curves.flow, ends, strict=True) if end]
-    mine = loop(effort.flow) if effort else None
-    every = [*loops, mine] if mine else loops
+    user = loop(effort.flow) if effort else None
+    every = [*loops, user] if user else loops
     right = max(fvc, *(float(line.x.max()) for line in every))
     top = max(float(line.y.max()) for line in every)
-    bottom = min(0.0, float(mine.y.min())) if mine else 0.0
+    bottom = min(0.0, float(user.y.min())) if user else 0.0
     ceiling = beyond(top, 1.0)
-    return Shown(
+    return CurvePlot(
         lines=[thin_loop(line, curves.time) for line in loops[:LINES]],
         band=loop_band(loops, right),
-        user=mine,
+        user=user,
         limits=[loop_limit(fvc, ceiling)],
         x=(0.0, beyond(right, 0.5)),
         y=(math.floor(bottom) if bottom < -0.3 else 0.0, ceiling),
     )
 
 
-def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: float) -> Shown:
+def _spirogram_view(curves: Curves, effort: Effort | None, fev1: float, fvc: float) -> CurvePlot:
     kept = thinned(curves.time)
     time, volume = curves.time[kept], curves.volume[:, kept].astype(np.float64)
     ends = spirometry.end_of_flow(curves.flow)
-    mine = None
+    user = None
     if effort:
         axis = np.arange(len(effort.flow) + 1) * spirometry.SAMPLE_PERIOD_S - _time_zero(effort)
-        shown = (axis >= -BEFORE_S) & (axis <= SHOWN_S)
-        mine = Line(axis[shown], spirometry.volume(effort.flow[None])[0][shown])
-    top = max(fvc, float(volume.max()), float(mine.y.max()) if mine else 0.0)
-    return Shown(
+        in_range = (axis >= -BEFORE_S) & (axis <= PLOTTED_S)
+        user = Line(axis[in_range], spirometry.volume(effort.flow[None])[0][in_range])
+    top = max(fvc, float(volume.max()), float(user.y.max()) if user else 0.0)
+    return CurvePlot(
         lines=[
             Line(time[kept <= end][::2], row[kept <= end][::2])
             for row, end in zip(volume[:LINES], ends[:LINES], strict=True)
         ],
         band=Band(time, np.percentile(volume, PERCENTILES, axis=0)),
-        user=mine,
+        user=user,
         limits=spirogram_limits(fev1, fvc),
-        x=(-BEFORE_S, SHOWN_S),
+        x=(-BEFORE_S, PLOTTED_S),
         y=(0.0, beyond(top, 0.5)),
     )
 
@@ -189,10 +189,10 @@ def loop_limit(fvc: float, ceiling: float) -> Limit:
 
 
 def spirogram_limits(fev1: float, fvc: float) -> list[Limit]:
-    """Those of FEV1 and of FVC (L), at the times at which they are read."""
+    """The lower limits of FEV1 and FVC (L), at the times at which they are read."""
     return [
         Limit(_words("fev1", fev1), (0.4, 1.6), (fev1, fev1)),
-        Limit(_words("fvc", fvc), (SHOWN_S / 2, SHOWN_S), (fvc, fvc)),
+        Limit(_words("fvc", fvc), (PLOTTED_S / 2, PLOTTED_S), (fvc, fvc)),
     ]
 
 
@@ -202,20 +202,20 @@ def _words(name: str, lln: float) -> str:
 
 
 def thin_loop(line: Line, time: Floats) -> Line:
-    """A loop with a sample each 10 ms, from the begin of `time`, as it is drawn."""
+    """A loop with a sample every 10 ms, from the begin of `time`, for plotting."""
     kept = thinned(time)
     kept = kept[kept < len(line.x)]
     return Line(line.x[kept], line.y[kept])
 
 
 def thinned(time: Floats) -> NDArray[np.int64]:
-    """Samples of the 10 ms axis that lines are drawn through."""
+    """Samples of the 10 ms axis that are plotted."""
     fine = int((time < FINE_S).sum())
-    return np.concatenate([np.arange(fine), np.arange(fine, int((time <= SHOWN_S).sum()), COARSE)])
+    return np.concatenate([np.arange(fine), np.arange(fine, int((time <= PLOTTED_S).sum()), COARSE)])
 
 
 def beyond(value: float, step: float) -> float:
-    """The next multiple of `step` that leaves some room."""
+    """The next multiple of `step` above a value, with a margin."""
     return step * math.ceil((value + 0.2 * step) / step)
 
 
@@ -225,26 +225,26 @@ def _time_zero(effort: Effort) -> float:
 
 
 def _judged(effort: Effort, person: pd.Series) -> pd.Series:
-    whose = Person(person["age"], person["height"], int(person["sex"]))
-    return person_table(effort.session, whose).iloc[effort.number]
+    drawn_person = Person(person["age"], person["height"], int(person["sex"]))
+    return person_table(effort.session, drawn_person).iloc[effort.number]
 
 
 def _row(column: Column, table: pd.DataFrame, judged: pd.Series | None, person: pd.Series) -> Row:
-    name, known = column.name, column.name in Z_SCORES
-    limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if known else None
+    name, has_limits = column.name, column.name in Z_SCORES
+    limits = reference.gli_global(name, person["age"], person["height"], person["sex"]) if has_limits else None
     return Row(
         name=name,
         index=column.written,
         generated=_percentiles(table[name]),
-        z=_percentiles(table[f"{name}_z"]) if known else None,
+        z=_percentiles(table[f"{name}_z"]) if has_limits else None,
         median=float(limits.m) if limits else None,
         lln=float(limits.lln) if limits else None,
         user=float(judged[name]) if judged is not None else None,
-        user_z=float(judged[f"{name}_z"]) if judged is not None and known else None,
+        user_z=float(judged[f"{name}_z"]) if judged is not None and has_limits else None,
     )
 
 
 def _percentiles(values: pd.Series) -> tuple[float, float, float]:
-    """5th, 50th and 95th percentile of those that are determined; NaN where none is."""
+    """5th, 50th and 95th percentile of the determined values; NaN if there are none."""
     low, middle, high = values.quantile([0.05, 0.5, 0.95])
     return float(low), float(middle), float(high)

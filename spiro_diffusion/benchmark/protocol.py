@@ -72,9 +72,9 @@ def generation(source: Source) -> pd.DataFrame:
     as grade A (`again`): so the judge holds them against the published distributions.
     """
     table = read_table(source.curves)
-    held = table.iloc[rows_of_part(table, source.part)]
-    again = held[held["best"] & (held["grade"] != REQUESTED_GRADE)].assign(grade=REQUESTED_GRADE)
-    rows = pd.concat([held.assign(again=False), again.assign(again=True)], ignore_index=True)
+    held_out = table.iloc[rows_of_part(table, source.part)]
+    again = held_out[held_out["best"] & (held_out["grade"] != REQUESTED_GRADE)].assign(grade=REQUESTED_GRADE)
+    rows = pd.concat([held_out.assign(again=False), again.assign(again=True)], ignore_index=True)
     return rows.assign(id=row_ids(rows))
 
 
@@ -82,8 +82,8 @@ def sessions(source: Source) -> pd.DataFrame:
     """The efforts that sessions are drawn for, in the order of the judge: `id`, SESSION_CONDITIONS and the columns of
     `curves.parquet`. A session is the efforts of one `person` of one `test_type`, in the order of `place`, from 1."""
     table = read_table(source.curves)
-    held = table.iloc[rows_of_part(table, source.part)].reset_index(drop=True)
-    rows = efforts_of(held).assign(person=pd.factorize(held["seqn"])[0])
+    held_out = table.iloc[rows_of_part(table, source.part)].reset_index(drop=True)
+    rows = efforts_of(held_out).assign(person=pd.factorize(held_out["seqn"])[0])
     return rows.assign(id=_ids(rows, ["session"] * len(rows)))
 
 
@@ -94,14 +94,14 @@ def completion(source: Source) -> list[Case]:
     """
     table = read_table(source.curves)
     flow = load_rows(source.signals, len(table), (N_SAMPLES,))
-    own = rows_of_part(table, source.part)
-    held = own[examples.full(table, flow)[own] & table["best"].to_numpy(bool)[own]]
-    efforts, people = np.asarray(flow[held]), table.iloc[held].reset_index(drop=True)
+    part_rows = rows_of_part(table, source.part)
+    judged = part_rows[examples.full(table, flow)[part_rows] & table["best"].to_numpy(bool)[part_rows]]
+    efforts, people = np.asarray(flow[judged]), table.iloc[judged].reset_index(drop=True)
     cases = [interrupted(how, efforts, people, SEED) for how in JUDGED]
     enough = [case for case in cases if len(case.rows) >= MIN_PEOPLE]
     if not enough:
         raise SpiroError(
-            f"{source.curves}: {len(held)} full efforts of the {source.part} participants; at least {MIN_PEOPLE} are "
+            f"{source.curves}: {len(judged)} full efforts of the {source.part} participants; at least {MIN_PEOPLE} are "
             "needed: use more participants"
         )
     return enough

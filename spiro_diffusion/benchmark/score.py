@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.benchmark import protocol, submission
 from spiro_diffusion.benchmark.protocol import RESAMPLES, SEED, Source, Task
 from spiro_diffusion.core.artifacts import read_json
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.evaluation import (
     candidates,
     conditional,
@@ -45,7 +45,7 @@ from spiro_diffusion.evaluation.targets import counts, verdicts
 from spiro_diffusion.physiology import time_grid
 from spiro_diffusion.reconstruction.calibration import interval_score
 
-OURS, FLOOR, HELD = "generator", "floor", "held-out participants"
+OURS, FLOOR, AS_HELD_OUT = "generator", "floor", "held-out participants"
 NEAREST = session_judge.BASELINES[-1]  # of sessions, the one that needs no generator
 COMPLETION_BASELINES = ("plain_path", *BASELINES)  # of completion
 JUDGED = ("fvc", "fef2575")  # of completions
@@ -76,7 +76,7 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
     Raises SpiroError where the data are missing, or the file or the name does not fit.
     """
     if (
-        name in (OURS, FLOOR, HELD, *COMPLETION_BASELINES, *session_judge.BASELINES)
+        name in (OURS, FLOOR, AS_HELD_OUT, *COMPLETION_BASELINES, *session_judge.BASELINES)
         or not name.isprintable()
         or "|" in name
     ):
@@ -86,7 +86,7 @@ def score(task: Task, source: Source, metrics: Path, curves: Path, name: str) ->
 
 
 def _taken(name: str) -> SpiroError:
-    return SpiroError(f"--name {shown(name)}: is another row's name, or none for a table; choose another")
+    return SpiroError(f"--name {printable(name)}: is another row's name, or none for a table; choose another")
 
 
 def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
@@ -98,7 +98,7 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     record, notes = _record(metrics, about)
     if record is not None and name in record.candidates:
         raise _taken(name)
-    own = judge(candidate(found, requested, real), real, resamples=RESAMPLES, seed=SEED, name=name)
+    submission_tree = judge(candidate(found, requested, real), real, resamples=RESAMPLES, seed=SEED, name=name)
     if record is None:
         floor = judge(candidates.floor(real, protocol.DRAWS["generation"], SEED), real, resamples=RESAMPLES, seed=SEED)
         others: dict[str, Tree] = {FLOOR: floor}
@@ -106,9 +106,11 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
         if not record.baselines:
             notes = ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
         floor, others = record.floor, {n: t for n, t in record.candidates.items() if n != "grid round trip"}
-        own["crps_rivals"] = over_baselines(own, record.baselines, RESAMPLES, SEED)
-    verdict = ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(own, floor)).items() if n)
-    trees = {name: own, **others}
+        submission_tree["crps_rivals"] = over_baselines(submission_tree, record.baselines, RESAMPLES, SEED)
+    verdict = ", ".join(
+        f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(submission_tree, floor)).items() if n
+    )
+    trees = {name: submission_tree, **others}
     rows = {n: {path: f for path, f in leaves(tree) if isinstance(f, Figure)} for n, tree in trees.items()}
     return Scored("generation", about, rows, [f"targets of {name}: {verdict}", *notes])
 
@@ -124,8 +126,8 @@ def candidate(curves: submission.Curves, requested: pd.DataFrame, real: Real) ->
         people = people.reset_index(drop=True)
         return measured.draw(lambda some, *_: signals[some.index], people, draws, seed, "measured", first)
 
-    shown_curves, own = measure(curves.signals[~again], real.held.people, SEED)
-    return Candidate(shown_curves, own, measure(as_a, best, SEED + 1)[1])
+    requested_curves, measured_curves = measure(curves.signals[~again], real.held_out.people, SEED)
+    return Candidate(requested_curves, measured_curves, measure(as_a, best, SEED + 1)[1])
 
 
 def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
@@ -136,17 +138,19 @@ def sessions(source: Source, metrics: Path, curves: Path, name: str) -> Scored:
     about = data.about(real, source.source, source.part, {"draws": 1, "seed": SEED})
     drawn = session_candidates.Session(found.grades, found.signals)
     first = 0 if found.smooth else time_grid.FINE_BINS
-    own = {name: session_candidates.counted(drawn, real.held.people, SEED, first)}
+    candidate_sessions = {name: session_candidates.counted(drawn, real.held_out.people, SEED, first)}
     others, notes = _sessions_judged(metrics, about, requested)
     if not others:
-        nearest = session_candidates.nearest_session(real.held.people, real.train, real.train_signals, SEED)
-        own |= {FLOOR: real.members, NEAREST: nearest}
-    record = session_judge.judge(real.held, own, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED)
-    for number, (each, sessions_of) in enumerate(own.items()):
+        nearest = session_candidates.nearest_session(real.held_out.people, real.train, real.train_signals, SEED)
+        candidate_sessions |= {FLOOR: real.members, NEAREST: nearest}
+    record = session_judge.judge(
+        real.held_out, candidate_sessions, real.reference_surface(best=False), resamples=RESAMPLES, seed=SEED
+    )
+    for number, (each, sessions_of) in enumerate(candidate_sessions.items()):
         rng = np.random.default_rng([SEED, number, 1])
         record.candidates[each]["copies"] = session_copies.copies(sessions_of, real, RESAMPLES, rng)
     trees = record.candidates | others
-    rows = {name: of_sessions(trees[name]), HELD: _held_out(trees[name])}
+    rows = {name: of_sessions(trees[name]), AS_HELD_OUT: _held_out(trees[name])}
     rows |= {each: of_sessions(tree) for each, tree in trees.items() if each != name}
     return Scored("sessions", about | {"sessions": record.data["sessions"]}, rows, notes)
 
@@ -200,16 +204,16 @@ def completion(source: Source, metrics: Path, curves: Path, name: str) -> Scored
     ids = np.concatenate([protocol.case_ids(case) for case in cases])
     found = submission.read_completions(curves, ids.tolist())
     drawn = _indices(found) if isinstance(found, np.ndarray) else found
-    own: Row = {}
+    submission_row: Row = {}
     start = 0
     for case in cases:
         part = slice(start, start := start + len(case.rows))
-        own |= of_case(case, {index: values[part] for index, values in drawn.items()})
+        submission_row |= of_case(case, {index: values[part] for index, values in drawn.items()})
     efforts = max(len(case.rows) for case in cases)  # a cough interrupts them all
     about = {"source": source.source, "part": source.part, "efforts": efforts}
     others, notes = _completed(metrics / "reconstruct" / "judge.json", about)
     about |= {"participants": efforts, "draws": drawn["fvc"].shape[1], "seed": SEED}
-    return Scored("completion", about, {name: own, **others}, notes)
+    return Scored("completion", about, {name: submission_row, **others}, notes)
 
 
 def of_case(case: Case, drawn: dict[str, NDArray]) -> Row:
@@ -224,9 +228,9 @@ def of_case(case: Case, drawn: dict[str, NDArray]) -> Row:
 
 
 def _of_index(truth: NDArray, drawn: NDArray, case: Case) -> Row:
-    known = np.isfinite(truth)
-    good = known & np.isfinite(drawn).all(axis=1)
-    left_out = figure(1 - good.sum() / max(known.sum(), 1))
+    defined = np.isfinite(truth)
+    good = defined & np.isfinite(drawn).all(axis=1)
+    left_out = figure(1 - good.sum() / max(defined.sum(), 1))
     if good.sum() < MIN_PEOPLE:  # of each participant there is one effort
         return dict.fromkeys(FIGURES, too_few(int(good.sum()))) | {"undetermined": left_out}
     people = Resamples(case.people["seqn"][good], RESAMPLES, np.random.default_rng(SEED))

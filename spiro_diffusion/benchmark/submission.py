@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spiro_diffusion.benchmark.protocol import DRAWS, Task
 from spiro_diffusion.core.artifacts import read_npz
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import GRADES
 from spiro_diffusion.physiology import time_grid
 
@@ -56,16 +56,16 @@ def read_sessions(path: Path, requested: pd.DataFrame) -> Sessions:
     smooth = _smooth(path, arrays)
     grades = _texts(path, arrays, "grade", order)
     if foreign := sorted(set(grades.tolist()) - set(GRADES)):
-        raise SpiroError(f"{path}: grade {shown(foreign[0])}; expected one of {', '.join(GRADES)}; {SEE}")
+        raise SpiroError(f"{path}: grade {printable(foreign[0])}; expected one of {', '.join(GRADES)}; {SEE}")
     for name in SESSION:
         if name not in arrays:
             continue
-        own = _texts(path, arrays, name, order)
-        if len(wrong := np.flatnonzero(own != requested[name].to_numpy(str))):
+        texts = _texts(path, arrays, name, order)
+        if len(wrong := np.flatnonzero(texts != requested[name].to_numpy(str))):
             row = requested.iloc[wrong[0]]
             raise SpiroError(
-                f"{path}: {name} of the effort {row['id']} is {shown(own[wrong[0]])}, in sessions.csv {row[name]}; "
-                "efforts stay in the sessions of the task"
+                f"{path}: {name} of the effort {row['id']} is {printable(texts[wrong[0]])}, in sessions.csv {row[name]}"
+                "; efforts stay in the sessions of the task"
             )
     if FLOW in arrays and arrays[FLOW].ndim == 2:
         arrays[FLOW] = arrays[FLOW][:, None]
@@ -120,14 +120,16 @@ def _read(path: Path, ids: Sequence[str]) -> tuple[dict[str, NDArray], NDArray[n
     arrays = read_npz(path)
     if "id" not in arrays:
         raise SpiroError(f"{path}: has no array id, only {_named(arrays)}; {SEE}")
-    own = arrays["id"]
-    if own.ndim != 1 or own.dtype.kind != "U":
-        raise SpiroError(f"{path}: id is {own.dtype} {own.shape}; expected the task's ids as texts (n,); {SEE}")
-    row = {name: i for i, name in enumerate(own.tolist())}
+    ids_of_file = arrays["id"]
+    if ids_of_file.ndim != 1 or ids_of_file.dtype.kind != "U":
+        raise SpiroError(
+            f"{path}: id is {ids_of_file.dtype} {ids_of_file.shape}; expected the task's ids as texts (n,); {SEE}"
+        )
+    row = {name: i for i, name in enumerate(ids_of_file.tolist())}
     absent, unknown = [name for name in ids if name not in row], row.keys() - set(ids)
-    if absent or unknown or len(row) != len(own):
-        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(own) - len(row)} twice"
-        first = shown((absent or sorted(unknown) or ["none"])[0])
+    if absent or unknown or len(row) != len(ids_of_file):
+        differences = f"{len(absent)} missing, {len(unknown)} unknown, {len(ids_of_file) - len(row)} twice"
+        first = printable((absent or sorted(unknown) or ["none"])[0])
         raise SpiroError(
             f"{path}: of {len(ids)} ids {differences} (the first: {first}); give each id of `spiro benchmark prepare` "
             "on these data once"
@@ -176,4 +178,4 @@ def _check_unit(path: Path, name: str, largest: NDArray) -> None:
 
 
 def _named(arrays: dict[str, NDArray]) -> str:
-    return shown(", ".join(sorted(arrays)) or "nothing")
+    return printable(", ".join(sorted(arrays)) or "nothing")

@@ -54,9 +54,9 @@ def _generation() -> tuple[Column, ...]:
 def _completion() -> tuple[Column, ...]:
     """Error, CRPS, coverage and score of FVC by the interruption, and FEF25-75's error where it was hidden most."""
     cuts = {f"cut_{at}": f"cut at {at} s" for at in (1, 2, 3, 4)}
-    shown = cuts | {"cough": "cough"}
+    cases = cuts | {"cough": "cough"}
     return (
-        *(Column(f"{case}.fvc.error", f"FVC error, {words}", ML, "0") for case, words in shown.items()),
+        *(Column(f"{case}.fvc.error", f"FVC error, {words}", ML, "0") for case, words in cases.items()),
         *(Column(f"{case}.fvc.crps", f"FVC CRPS, {words}", ML, "least") for case, words in cuts.items()),
         *(
             Column(f"{case}.fvc.coverage_90", f"FVC in the 90 % interval, {words}", PERCENT, "90 %")
@@ -70,7 +70,7 @@ def _completion() -> tuple[Column, ...]:
     )
 
 
-SHOWN_OF_SESSIONS = (  # of session_figures.FIGURES; all are in the JSON
+LISTED_FIGURES = (  # of session_figures.FIGURES; all are in the JSON
     *(f"{index}_{what}" for what in ("cv", "gap", "first") for index in ("fev1", "fvc", "pef")),
     "fvc_skewness",
     *(f"{index}_correlation" for index in ("fev1", "fvc", "pef")),
@@ -82,7 +82,7 @@ def _sessions() -> tuple[Column, ...]:
     """The two-sample test, how many figures agree, some of them, and copies."""
     by_name = {one.name: one for one in SESSION_FIGURES}
     many = len(SESSION_FIGURES)
-    figures = (by_name[name] for name in SHOWN_OF_SESSIONS)
+    figures = (by_name[name] for name in LISTED_FIGURES)
     return (
         Column("auc", "two-sample AUC of sessions", RATIO, "0.5"),
         Column("holds", f"of {many} figures, differences from held-out people that hold 0", COUNT, str(many)),
@@ -104,9 +104,9 @@ def on_screen(scored: Scored) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     first, *others = scored.rows
     lines = []
     for column in COLUMNS[scored.task]:
-        own = cells.write(scored.rows[first].get(column.path, NONE), column.form).text
+        text = cells.write(scored.rows[first].get(column.path, NONE), column.form).text
         rest = (cells.write(scored.rows[name].get(column.path, NONE), column.form).value for name in others)
-        lines.append((column.label, column.ideal, own, *rest))
+        lines.append((column.label, column.ideal, text, *rest))
     return ("figure", "ideal", first, *others), lines
 
 

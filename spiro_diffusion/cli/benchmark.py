@@ -9,20 +9,20 @@ import typer
 
 from spiro_diffusion.cli.options import Output
 from spiro_diffusion.cli.program import command, group
-from spiro_diffusion.cli.screen import print_json, print_table, tell, wrote
+from spiro_diffusion.cli.screen import print_json, print_line, print_table, wrote
 
 DATA = Path("data")
 Data = Annotated[Path, typer.Option(help="Folder `data` of the pipeline.")]
 
 benchmark = group(
     "benchmark",
-    "Judge curves of any origin as ours are judged: docs/benchmark.md.",
+    "Evaluate curves of any generator by this project's protocol: docs/benchmark.md.",
     "spiro benchmark prepare --data data --out task",
 )
 
 
 class Tasks(StrEnum):
-    """What is judged."""
+    """The tasks."""
 
     GENERATION = "generation"
     SESSIONS = "sessions"
@@ -35,7 +35,7 @@ def prepare(
     output: Output,
     data: Data = DATA,
 ) -> None:
-    """Write what another group needs: for whom to draw, which efforts to complete, splits, grid. No truths."""
+    """Write the inputs of the tasks: subjects to draw for, efforts to complete, splits, grid; no targets."""
     from spiro_diffusion.benchmark import task  # noqa: PLC0415
     from spiro_diffusion.benchmark.protocol import Source  # noqa: PLC0415
     from spiro_diffusion.generation.curve_files import check_files  # noqa: PLC0415
@@ -50,16 +50,18 @@ def prepare(
 
 @command("spiro benchmark score --task generation --curves theirs.npz --name theirs", name="score", under=benchmark)
 def score(
-    task: Annotated[Tasks, typer.Option(help="What the curves are.")],
+    task: Annotated[Tasks, typer.Option(help="Task of the submission.")],
     curves: Annotated[Path, typer.Option(help="The submission, .npz.")],
     output: Output,
     data: Data = DATA,
-    metrics: Annotated[Path | None, typer.Option(help="Figures of the pipeline; metrics beside data.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the row; else the file's.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Folder of the pipeline's figures. Default: metrics beside data.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the row. Default: that of the file.")] = None,
     out: Annotated[Path | None, typer.Option(help="All figures with their intervals, .json.")] = None,
-    table: Annotated[Path | None, typer.Option(help="Markdown table that the rows are written into, .md.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Markdown file whose table takes the rows, .md.")] = None,
 ) -> None:
-    """Judge a submission, and print its row beside those of our generator, the floor and the baselines."""
+    """Evaluate a submission, and print it beside this generator, the floor and the baselines."""
     from spiro_diffusion.benchmark import score as scoring  # noqa: PLC0415
     from spiro_diffusion.benchmark import table as tables  # noqa: PLC0415
     from spiro_diffusion.benchmark.protocol import Source  # noqa: PLC0415
@@ -83,5 +85,5 @@ def score(
     )
     print_table(f"{task.value} ({about}; 95 % intervals by participant)", *tables.on_screen(found))
     for note in found.notes:
-        tell(note)
+        print_line(note)
     wrote(files)

@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Conditions, Draws, Force, Models, Output, Requests, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_indices, print_json, print_line, print_table, records, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ class People:
     people: Annotated[
         Path | None, typer.Option(help="CSV: age, height, sex; optional grade, test_type, pattern ...")
     ] = None
-    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave invalid rows of --people out.")] = False
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Skip invalid rows of --people.")] = False
 
     def table(self, subject: Subject) -> "pd.DataFrame | dict[str, Any]":
-        """Of the file, or of one subject.
+        """The subjects of the file, or the one given by options.
 
-        Raises SpiroError where both or neither are given.
+        Raises SpiroError if both or neither are given.
         """
         from spiro_diffusion.generation.subjects import read_people  # noqa: PLC0415 (pandas)
 
@@ -45,26 +45,26 @@ class People:
 
 @dataclass(frozen=True)
 class Files:
-    """What is written."""
+    """Output files."""
 
-    out: Annotated[Path | None, typer.Option(help="Curves as .csv, .parquet or .npz; *_indices.csv beside.")] = None
-    plot: Annotated[Path | None, typer.Option(help="Picture of the curves, .png.")] = None
-    wide: Annotated[bool, typer.Option("--wide", help="Table of one row a curve, columns t_-0.50 ...")] = False
+    out: Annotated[Path | None, typer.Option(help="Curves as .csv, .parquet or .npz, with *_indices.csv.")] = None
+    plot: Annotated[Path | None, typer.Option(help="Plot of the curves, .png.")] = None
+    wide: Annotated[bool, typer.Option("--wide", help="One row for each curve, columns t_-0.50 ...")] = False
     grid: Annotated[
-        Literal["10ms", "512"], typer.Option(help="In the file: a sample each 10 ms, or the model's 512.")
+        Literal["10ms", "512"], typer.Option(help="Time axis of the file: every 10 ms, or the model's 512 samples.")
     ] = "10ms"
 
     def checked(self, force: bool) -> list[Path]:
-        """All of them.
+        """All output files.
 
-        Raises SpiroError where one is there already, or its form is none.
+        Raises SpiroError if one exists already, or has an unknown ending.
         """
         from spiro_diffusion.generation import curve_files  # noqa: PLC0415 (pandas)
 
         if self.wide and (self.out is None or self.out.suffix.lower() == ".npz"):
             raise SpiroError("--wide is for --out with .csv or .parquet; .npz has a row a curve anyway")
         if self.grid != "10ms" and self.out is None:
-            raise SpiroError("--grid says what --out holds; give --out too")
+            raise SpiroError("--grid is for --out; give --out too")
         indices = self.out and curve_files.indices_path(self.out)
         return curve_files.check_files(force, (self.out, curve_files.ENDINGS), (indices, ()), (self.plot, (".png",)))
 
@@ -73,12 +73,13 @@ class Files:
 class Efforts:
     """Which efforts are drawn."""
 
-    any_effort: Annotated[bool, typer.Option("--any-effort", help="Any effort, not a person's best.")] = False
+    any_effort: Annotated[bool, typer.Option("--any-effort", help="Draw any effort, not a person's best.")] = False
     session: Annotated[
-        int | None, typer.Option(min=1, max=8, help="Efforts of one lung; -n lungs for each person.")
+        int | None,
+        typer.Option(min=1, max=8, help="Draw sessions of so many efforts of one lung; -n sessions for each person."),
     ] = None
     after: Annotated[
-        int, typer.Option(min=0, max=8, help="Of a session also efforts after two puffs of a bronchodilator.")
+        int, typer.Option(min=0, max=8, help="With --session: efforts after two puffs of a bronchodilator.")
     ] = 0
 
 
@@ -95,9 +96,9 @@ def generate(
 ) -> None:
     """Draw curves: best acceptable efforts before a bronchodilator, unless others are chosen.
 
-    Of a patient it takes what is known, a pattern or a kind of effort, and draws the rest (docs/patients.md).
+    Known values of a patient, a pattern or a kind of effort can be requested; the rest is drawn (docs/patients.md).
 
-    Flow in L/s and volume in L at BTPS on a 10 ms axis from -0.50 s, 0 being time zero.
+    Flow in L/s and volume in L at BTPS, every 10 ms from -0.50 s; time zero is at 0.
     """
     from spiro_diffusion.generation import curve_files, drawn_curves  # noqa: PLC0415
     from spiro_diffusion.generation.intended_use import trained_on  # noqa: PLC0415
@@ -111,7 +112,9 @@ def generate(
     common: dict[str, Any] = {"n": draws.draws, "seed": draws.seed, "skip_invalid": people.skip_invalid, "tell": warn}
     if efforts.session is None:
         if efforts.after:
-            raise SpiroError("--after is for --session: say how many efforts come before, as --session 6 --after 4")
+            raise SpiroError(
+                "--after is for --session: give the number of efforts before too, as --session 6 --after 4"
+            )
         common |= {"any_effort": efforts.any_effort, "progress": progress}
         curves = generator.generate(table, **common, **vars(conditions), **vars(requests))
     else:
@@ -132,27 +135,27 @@ def generate(
         return
     first = ["person", "draw"] if efforts.session is None else ["draw", "effort", "test_type", "grade"]
     print_indices(indices, f"{drawn_curves.counted(len(curves))}: {drawn_curves.summary(curves.people)}", first)
-    tell(f"the model was trained on {trained_on(generator.made_from)}; not for diagnosis")
+    print_line(f"the model was trained on {trained_on(generator.made_from)}; not for diagnosis")
     wrote(paths)
 
 
 @command("spiro cohort -n 1000 --seed 0 --out cohort")
 def cohort(
-    people: Annotated[int, typer.Option("-n", "--people", min=1, help="How many.")] = 10_000,
+    people: Annotated[int, typer.Option("-n", "--people", min=1, help="Number of people.")] = 10_000,
     retests: Annotated[int, typer.Option(min=0, max=100, help="Further visits of each person.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same people and curves.")] = 0,
-    out: Annotated[Path, typer.Option(help="A folder: efforts, people, data card, metadata.")] = Path("cohort"),
+    out: Annotated[Path, typer.Option(help="Output folder: efforts, people, data card, metadata.")] = Path("cohort"),
     models: Models = MODELS,
-    data: Annotated[Path, typer.Option(help="Folder with curves.parquet, from whose participants it draws.")] = Path(
+    data: Annotated[Path, typer.Option(help="Folder with curves.parquet, the participants to model people on.")] = Path(
         "data"
     ),
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
-    """A synthetic population: people as the survey weighs its participants, a lung each, in a folder ready to publish.
+    """Draw a synthetic population, weighted as the survey's participants, into a folder ready to publish.
 
-    Efforts in parts of bounded size, a row a person, a data card with prevalences beside the survey's, Croissant and
-    RO-Crate metadata, licence, citation and checksums (docs/datasets.md).
+    It contains efforts in parts of bounded size, a table of people, a data card with prevalences beside those of the
+    survey, Croissant and RO-Crate metadata, licence, citation and checksums (docs/datasets.md).
     """
     from spiro_diffusion.cohorts import card, folder  # noqa: PLC0415 (pandas)
 
@@ -171,19 +174,21 @@ def cohort(
         return
     rows = card.shares(written.participants, drawn.means)
     print_table("people by best values", ("", "participants, weighted", "drawn"), rows)
-    tell(f"{people} people, {drawn.efforts} efforts in {drawn.seconds:.1f} s: {rate:.2f} s per 1,000 efforts")
+    print_line(f"{people} people, {drawn.efforts} efforts in {drawn.seconds:.1f} s: {rate:.2f} s per 1,000 efforts")
     wrote([out / folder.CARD])
-    tell(f"and {len(written.files) - 1} files beside it")
+    print_line(f"and {len(written.files) - 1} files beside it")
 
 
 @command("spiro export --out onnx && python onnx/sample.py --age 45 --height 175 --sex male")
 def export(
-    out: Annotated[Path, typer.Option(help="Folder for the networks, their numbers and sample.py.")] = Path("onnx"),
+    out: Annotated[Path, typer.Option(help="Output folder: the networks, their constants and sample.py.")] = Path(
+        "onnx"
+    ),
     models: Models = MODELS,
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
-    """The generator as ONNX: draws the same curves with numpy and onnxruntime alone."""
+    """Export the generator to ONNX: the same curves with numpy and onnxruntime alone."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415
     from spiro_diffusion.engines import onnx_export  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
@@ -197,6 +202,6 @@ def export(
         return
     wrote(files)
     if difference is None:
-        tell("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
+        print_line("not compared: onnxruntime is not installed (`python -m pip install onnxruntime`)")
     else:
-        tell(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")
+        print_line(f"{onnx_export.COMPARED} curves drawn by both differ by at most {difference:.1e} L/s")

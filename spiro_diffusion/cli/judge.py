@@ -9,7 +9,7 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, AsJson, Folder, Force, Models
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_figures, print_json, tell, warn, wrote
+from spiro_diffusion.cli.screen import print_figures, print_json, print_line, warn, wrote
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.generation.intended_use import EVALUATED
@@ -20,10 +20,12 @@ COMPLETIONS = Path("metrics/reconstruct/judge.json")  # of a folder of the pipel
 @command("spiro info --json")
 def info(
     models: Models = MODELS,
-    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate/summary.json beside models.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="File of figures. Default: metrics/evaluate/summary.json beside models.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the model was trained on, how good it is, and what it must not be used for."""
+    """Training data, figures and limits of use of the model."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
     from spiro_diffusion.engines import choice, store  # noqa: PLC0415
     from spiro_diffusion.generation import model_figures  # noqa: PLC0415
@@ -38,22 +40,24 @@ def info(
     if as_json:
         print_json({"version": VERSION, "made_from": made_from, "figures": figures, "limits": LIMITS})
         return
-    tell(f"spiro {VERSION}")
-    tell(f"trained on {trained_on(made_from)}")
-    tell("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
+    print_line(f"spiro {VERSION}")
+    print_line(f"trained on {trained_on(made_from)}")
+    print_line("ages {:g} to {:g} years, heights {:g} to {:g} cm".format(*made_from["age"], *made_from["height"]))
     if figures:
         print_figures(figures, summary)
     else:
-        tell(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
+        print_line(f"no figures: {summary} is not there; make them with `dvc repro evaluate`")
     for limit in LIMITS:
-        tell(f"- {limit}")
+        print_line(f"- {limit}")
 
 
 @command("spiro card --metrics metrics/evaluate; spiro card --hub spiro-diffusion")
 def card(
     models: Models = MODELS,
-    metrics: Annotated[Path | None, typer.Option(help="Figures; metrics/evaluate beside the models.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Markdown; card.md beside the models.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Folder of figures. Default: metrics/evaluate beside the models.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Markdown file. Default: card.md beside the models.")] = None,
     hub: Annotated[
         Path | None, typer.Option(help="A folder to publish instead: card, weights, their licence, checksums.")
     ] = None,
@@ -99,13 +103,13 @@ def evaluate(folder: Folder = Path(), as_json: AsJson = False, force: Force = Fa
     whole = (folder / COMPLETIONS).is_file()  # the pages of both judges are one stage
     for stage in ("evaluate", "report") if whole else ("evaluate",):
         if run.run_one(stage, folder):
-            raise typer.Exit(1)  # the stage has said why
+            raise typer.Exit(1)  # the stage has printed the reason
     report(folder, as_json)
 
 
 @command("spiro report --json")
 def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
-    """Where the report of an evaluation is, and its headline figures."""
+    """Path of the evaluation report, and its headline figures."""
     from spiro_diffusion.core.artifacts import read_json  # noqa: PLC0415
 
     summary, page = (folder / EVALUATED / name for name in ("summary.json", "report.html"))
@@ -116,15 +120,17 @@ def report(folder: Folder = Path(), as_json: AsJson = False) -> None:
         print_json({"report": str(page) if there else None, "figures": figures})
         return
     print_figures(figures, summary)
-    tell(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
+    print_line(f"report: {page}{'' if there else ' is not there; make it with `dvc repro evaluate`'}")
 
 
 @command("spiro verify; spiro verify --remote beside; spiro verify --tolerance")
 def verify(
-    remote: Annotated[str | None, typer.Option(help="Read this DVC remote, not the cache and the files here.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete what is damaged, for dvc pull or push.")] = False,
+    remote: Annotated[str | None, typer.Option(help="Check this DVC remote, not the local cache and files.")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete damaged files, for dvc pull or push to restore.")
+    ] = False,
     tolerance: Annotated[
-        bool, typer.Option("--tolerance", help="Compare figures with the committed ones instead, within luck.")
+        bool, typer.Option("--tolerance", help="Compare figures with the committed ones, within their random error.")
     ] = False,
     folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
     as_json: AsJson = False,
@@ -143,8 +149,8 @@ def verify(
         print_json(counts | {"files": [dataclasses.asdict(s) for s in found if s.state != "whole"]})
     else:
         for s in bad:
-            tell(f"{s.state}: {s.path}: {s.where}: {s.file}")
-        tell(", ".join(f"{n} {state}" for state, n in counts.items()))
+            print_line(f"{s.state}: {s.path}: {s.where}: {s.file}")
+        print_line(", ".join(f"{n} {state}" for state, n in counts.items()))
     if bad:
         again = "" if remove else f"`spiro verify{f' --remote {remote}' if remote else ''} --remove`, then "
         remedy = f"`dvc push -r {remote}` where they are whole" if remote else "`dvc pull`"
@@ -158,12 +164,12 @@ def _verify_figures(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
-        tell(f"{'figure':<10}{'committed':>10}{'here':>10}{'may differ by':>15}")
+        print_line(f"{'figure':<10}{'committed':>10}{'here':>10}{'may differ by':>15}")
         for figure in found.figures:
             numbers = "".join(f"{_number(n):>{w}}" for n, w in ((figure.committed, 10), (figure.here, 10)))
             print(f"{figure.name:<10}{numbers}{_number(figure.allowed):>15}  {figure.state}")
         if not found.of("beyond"):
-            tell(found.sentence)
+            print_line(found.sentence)
     if found.of("beyond"):
         raise SpiroError(found.sentence)
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 Models = Annotated[
     str,
-    typer.Option(help="Folder of a model, a .zip of one, its address, or a name; `models`, or the wheel's own."),
+    typer.Option(help="Model: a folder, a .zip, its address or a name. Default: `models`, or that of the wheel."),
 ]
 Btps = Annotated[
-    float | None, typer.Option(help="Factor to BTPS of a file that does not say its own; 1 where it is at BTPS.")
+    float | None, typer.Option(help="Factor to BTPS for a file that does not state it; 1 for data at BTPS.")
 ]
 Calibration = Annotated[
-    Path | None, typer.Option(help="Corrects intervals: a file that `spiro reconstruct --calibrate` made.")
+    Path | None, typer.Option(help="Corrected intervals: a file made by `spiro reconstruct --calibrate`.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
-Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run as runs/full.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+Folder = Annotated[Path, typer.Option(help="Folder of the pipeline, or of a run such as runs/full.")]
 MODELS = "models"
 PATTERN = (
     "normal, obstruction, possible-restriction, possible-mixed, low-fev1 (ERS/ATS 2022); prism; gold-1 to gold-4 of "
@@ -41,13 +41,13 @@ class Subject:
     sex: Annotated[str | None, typer.Option(help="male or female.")] = None
 
     def keywords(self) -> dict[str, Any]:
-        """Those that are given."""
+        """The options that are given."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def person(self, what: str) -> "Person | None":
-        """All three, or None where none is given; `what` needs them.
+        """All three, or None if none is given; `what` names what needs them.
 
-        Raises SpiroError where only some are given.
+        Raises SpiroError if only some are given.
         """
         from spiro_diffusion.user_curves.tables import Person  # noqa: PLC0415 (pandas)
 
@@ -70,7 +70,7 @@ def _known(index: str, help: str) -> Any:
 class Requests:
     """Known values of a patient, and requirements on the curves."""
 
-    fev1: Annotated[str | None, _known("FEV1", f"L, % of predicted or z: {KNOWN}. The drawn curve's own.")] = None
+    fev1: Annotated[str | None, _known("FEV1", f"L, % of predicted or z: {KNOWN}; of the drawn curve.")] = None
     fvc: Annotated[str | None, _known("FVC", f"L, {AS_ABOVE}.")] = None
     ratio: Annotated[str | None, _known("FEV1/FVC", f"0 to 1, {AS_ABOVE}; % is of predicted (GLI Global).")] = None
     pef: Annotated[str | None, _known("PEF", f"L/s, {AS_ABOVE}; expected by Hankinson 1999.")] = None
@@ -92,7 +92,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class Draws:
-    """How many, from which seed, by which models."""
+    """Number of draws, seed and model."""
 
     draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Curves for each person.")] = 20
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same curves.")] = 0
@@ -101,7 +101,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Output:
-    """How results are printed and written."""
+    """Form of the output."""
 
     as_json: AsJson = False
     force: Force = False

@@ -7,17 +7,17 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Calibration, Models
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import tell
+from spiro_diffusion.cli.screen import print_line
 from spiro_diffusion.core.errors import SpiroError
 
 
 @command("spiro app --port 8050", name="app")
 def page(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = 8050,
     models: Models = MODELS,
     calibration: Calibration = None,
 ) -> None:
-    """Show the page in the browser: curves for a person, your own among them. For this computer alone."""
+    """Serve the app to the browser of this computer: curves for a subject, with your own effort beside them."""
     try:
         from spiro_diffusion.app.server import HOST, open_server  # noqa: PLC0415 (dash)
     except ModuleNotFoundError as error:
@@ -26,6 +26,6 @@ def page(
     from spiro_diffusion.app.requests import Drawer  # noqa: PLC0415
 
     server = open_server(Drawer(SpiroGenerator.from_checkpoint(models, calibration=calibration)), port)
-    tell(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
+    print_line(f"http://{HOST}:{server.port} (ends with Ctrl-C)")
     with contextlib.closing(server.socket), contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spiro_diffusion.cli.screen import say
+from spiro_diffusion.cli.screen import print_error
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.version import VERSION
 
@@ -61,8 +61,8 @@ def _flat(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def call(**values: Any) -> None:
-        held = {name: cls(**{key: values.pop(key) for key in _names(cls)}) for name, cls in groups.items()}
-        function(**held, **values)
+        option_groups = {name: cls(**{key: values.pop(key) for key in _names(cls)}) for name, cls in groups.items()}
+        function(**option_groups, **values)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -87,26 +87,26 @@ def main(argv: list[str] | None = None) -> int:
         status = int(app(argv, standalone_mode=False) or 0)
         sys.stdout.flush()
         if status == INTERRUPTED:  # typer makes it of Ctrl-C, without a word
-            say("interrupted")
+            print_error("interrupted")
         return status
     except (SpiroError, ModuleNotFoundError) as error:
-        say(_extra(error) if isinstance(error, ModuleNotFoundError) else str(error))
+        print_error(_extra(error) if isinstance(error, ModuleNotFoundError) else str(error))
         return 1
     except BrokenPipeError:  # of `spiro ... | head`: the reader has closed the pipe
         _leave_stdout()
         return 1
     except OSError as error:  # a full disk, a file that may not be read, a name that is too long
         _leave_stdout()
-        say(f"{error.filename or 'output'}: {error.strerror or error}")
+        print_error(f"{error.filename or 'output'}: {error.strerror or error}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
+        print_error("interrupted")
         return INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # what click raises on a wrong option
             raise
         if message := error.format_message():  # none where a command without arguments printed its help
-            say(f"{message} (see spiro --help)")
+            print_error(f"{message} (see spiro --help)")
         return 2
 
 

@@ -8,7 +8,16 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Btps, Calibration, Draws, Models, Output, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_indices, print_json, print_table, records, say, tell, warn, wrote
+from spiro_diffusion.cli.screen import (
+    print_error,
+    print_indices,
+    print_json,
+    print_line,
+    print_table,
+    records,
+    warn,
+    wrote,
+)
 from spiro_diffusion.cli.session import Reading, Sheet, as_json, print_session
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.vocabulary import INDICES
@@ -22,10 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """What is written of indices."""
+    """Output files of indices."""
 
-    out: Annotated[Path | None, typer.Option(help="All columns as .csv.")] = None
-    report: Annotated[Path | None, typer.Option(help="The session on one page, .pdf or .html.")] = None
+    out: Annotated[Path | None, typer.Option(help="Table of all columns, .csv.")] = None
+    report: Annotated[Path | None, typer.Option(help="One-page report of the session, .pdf or .html.")] = None
 
 
 @command("spiro indices mine.csv --age 45 --height 175 --sex male")
@@ -36,17 +45,18 @@ def indices(
     sheet: Sheet,
     results: Written,
     output: Output,
-    seqn: Annotated[int | None, typer.Option(help="Of SPXRAW, this participant alone.")] = None,
+    seqn: Annotated[int | None, typer.Option(help="Only this participant of SPXRAW.")] = None,
     btps: Btps = None,
 ) -> None:
-    """Indices of your own curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
+    """Indices of recorded curves; with age, height and sex also GLI Global z-scores, acceptability, session grades.
 
-    CSV: time in s; flow in L/s or volume in L at BTPS; `curve` tells several apart. A record may hold the breaths in
-    before and after the blow, and several blows. NHANES: SPXRAW_G.zip and the like, a table of data/repaired, or a CSV
-    with columns SPAFACT and SPXRAW; age, height and sex come from DEMO and BMX beside it. The efforts of one person are
-    one session: its best values, and what they mean.
+    CSV: time in s; flow in L/s or volume in L at BTPS; a column `curve` distinguishes efforts. A record may contain the
+    inspirations before and after an effort, and several efforts. NHANES: SPXRAW_G.zip and the like, a table of
+    data/repaired, or a CSV with columns SPAFACT and SPXRAW; age, height and sex come from DEMO and BMX in the same
+    folder. The efforts of one person are one session: its best values and their interpretation.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
+    from spiro_diffusion.sessions.reading import phases_of  # noqa: PLC0415
     from spiro_diffusion.user_curves import read  # noqa: PLC0415
     from spiro_diffusion.user_curves.tables import people_table, person_table  # noqa: PLC0415
 
@@ -56,12 +66,12 @@ def indices(
     about = found.about
     if about is not None:
         table = about.join(people_table(found, person))
-    whose = reading.person(subject) or reading.of_survey(found)
-    if whose is None and (reading.requested() or results.report):
+    subject_of_session = reading.person(subject) or reading.of_survey(found)
+    if subject_of_session is None and (reading.requested() or results.report):
         raise SpiroError("a session needs --age, --height and --sex, or of NHANES --seqn, with DEMO and BMX beside it")
-    session = None if whose is None else reading.interpret(found, whose, btps)
+    session = None if subject_of_session is None else reading.interpret(found, subject_of_session, btps)
     if about is None:
-        table = person_table(found, person)
+        table = person_table(found, person, phases_of(found))
         table.insert(0, "curve", found.names)
     notes = found.notes if session is None else session.session.notes
     if results.out:
@@ -76,7 +86,7 @@ def indices(
     if session is not None:
         print_session(session)
     for note in notes:
-        say(f"note: {note}")
+        print_error(f"note: {note}")
     wrote(files)
 
 
@@ -90,14 +100,16 @@ class Efforts:
     curve: Annotated[str | None, typer.Option(help="Which curve, where the file holds several.")] = None
     others: Annotated[
         Path | None,
-        typer.Option(help="Other efforts of the person, likewise; the same file: its curves but the one named."),
+        typer.Option(
+            help="Other efforts of the person, as a file; if it is the same file, all curves but the named one."
+        ),
     ] = None
     btps: Btps = None
 
     def read(self) -> "tuple[NDArray, list[NDArray], list[str]]":
-        """Flow of the effort, flow of each other one, and what is to be said of the file.
+        """Flow of the effort, flow of each other effort, and notes on the file.
 
-        Raises SpiroError where it is not clear which curve is meant, or there are no others.
+        Raises SpiroError if the file holds several curves and none is named, or there are no others.
         """
         from spiro_diffusion.user_curves import read  # noqa: PLC0415
 
@@ -142,15 +154,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Results:
-    """What is written."""
+    """Output files."""
 
-    out: Annotated[Path | None, typer.Option(help="Mean and percentiles by time, .csv.")] = None
-    plot: Annotated[Path | None, typer.Option(help="Picture of what was measured and drawn, .png.")] = None
+    out: Annotated[Path | None, typer.Option(help="Mean and percentiles over time, .csv.")] = None
+    plot: Annotated[Path | None, typer.Option(help="Plot of the recorded and the completed effort, .png.")] = None
 
 
 @dataclass(frozen=True)
 class Completions(Draws):
-    """As Draws, of full efforts."""
+    """As Draws, for completions."""
 
     draws: Annotated[int, typer.Option("-n", "--draws", min=1, help="Reconstructions drawn.")] = 100
 
@@ -164,19 +176,20 @@ def reconstruct(
     output: Output,
     device: Device,
     mask: Annotated[
-        str | None, typer.Option(help="What is trusted, s from time zero: 0:2.0 or 0:0.6,1.1:2.0; else found.")
+        str | None,
+        typer.Option(help="Trusted parts, s from time zero: 0:2.0 or 0:0.6,1.1:2.0. Default: all but faults."),
     ] = None,
 ) -> None:
-    """What a full effort would have given where yours was cut short, coughed into or badly begun. Not for diagnosis.
+    """Complete an effort that was cut short, interrupted by a cough or badly started. Not for diagnosis.
 
-    --calibrate FOLDER corrects the intervals for your spirometer and people: it cuts and completes their full efforts,
-    and writes FOLDER/calibration.json, which --calibration takes.
+    --calibrate FOLDER corrects the intervals for another spirometer or population: it cuts and completes the full
+    efforts of the folder, and writes FOLDER/calibration.json for --calibration.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 
     if device.calibrate is not None:
         if efforts.file is not None:
-            raise SpiroError("--calibrate FOLDER stands alone; then complete efforts with --calibration")
+            raise SpiroError("--calibrate FOLDER takes no effort; complete efforts afterwards with --calibration")
         _calibrate(device.calibrate, draws.models, efforts.btps, output)
         return
     person = subject.person(needs := "a reconstruction needs")
@@ -198,14 +211,14 @@ def reconstruct(
         print_json({"files": [str(f) for f in paths], "seed": draws.seed, **found.to_dict()})
         return
     for note in found.notes:
-        say(f"note: {note}")
+        print_error(f"note: {note}")
     _print_summary(found, f"{efforts.file}: {draws.draws} draws of the full effort (volumes L, flows L/s)")
-    tell(found.sentence)
+    print_line(found.sentence)
     wrote(paths)
 
 
 def _calibrate(folder: Path, models: str, btps: float | None, output: Output) -> None:
-    """Write FOLDER/calibration.json, and say what it corrects."""
+    """Write FOLDER/calibration.json, and print the corrections."""
     from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
     from spiro_diffusion.reconstruction.user_calibration import FILE  # noqa: PLC0415
@@ -227,7 +240,7 @@ def _calibrate(folder: Path, models: str, btps: float | None, output: Output) ->
     rows = [(f"{at:g}", str(n), f"{shift:+.2f}", f"{by:.2f}") for at, n, shift, by in zip(*columns, strict=True)]
     print_table(f"{folder}: how the 90 % intervals were corrected", header, rows)
     wrote(paths)
-    tell(f"use it: spiro reconstruct mine.csv --age 45 --height 175 --sex male --calibration {file}")
+    print_line(f"use it: spiro reconstruct mine.csv --age 45 --height 175 --sex male --calibration {file}")
 
 
 @command("spiro validate LOOPS")
@@ -238,11 +251,11 @@ def validate(
     calibration: Calibration = None,
     btps: Btps = None,
     draws: Annotated[int, typer.Option("-n", "--draws", min=10, help="Completions of each effort.")] = 200,
-    out: Annotated[Path | None, typer.Option(help="The table as .csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Table of results, .csv.")] = None,
 ) -> None:
-    """How well recorded efforts of real people are completed after 1, 2 and 3 s: volume where the record ends.
+    """Validate completions of recorded efforts cut after 1, 2 and 3 s: error of the volume where the record ends.
 
-    Whoever was in the training, or gave the simulator its facts, makes the figures better than they are.
+    Figures are too good for people who were in the training data or on whom the simulator is based.
     """
     from spiro_diffusion.generation import curve_files  # noqa: PLC0415
 

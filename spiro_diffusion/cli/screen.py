@@ -11,42 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.errors import printable
 from spiro_diffusion.core.vocabulary import INDICES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WIDEST = 400  # characters of a table on the screen; longer names are cut
-ROWS_SHOWN = 40  # curves listed on the screen; of more, percentiles
+MOST_ROWS = 40  # curves listed on the screen; of more, percentiles
 PROVISIONAL = "provisional"  # instead of no: an FVC that waits for an effort that repeats it
 HEADS = {"acceptable": "ok", "session": "grade"}  # of pairs, FEV1's and FVC's
 
 
-def say(line: str) -> None:
+def print_error(line: str) -> None:
     """One line on stderr."""
     typer.echo(f"spiro: {clean(line)}", err=True)
 
 
 def warn(line: str) -> None:
     """A warning on stderr."""
-    say(f"warning: {line}")
+    print_error(f"warning: {line}")
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """One line on stdout."""
     typer.echo(clean(line))
 
 
 def clean(line: str) -> str:
     """A text as one line without control characters."""
-    return shown(" ".join(line.split()), most=20_000)
+    return printable(" ".join(line.split()), most=20_000)
 
 
 def wrote(files: Sequence[Path]) -> None:
-    """Say which files were written."""
+    """Print which files were written."""
     for file in files:
-        tell(f"wrote {file}")
+        print_line(f"wrote {file}")
 
 
 def print_json(content: Any) -> None:
@@ -73,7 +73,7 @@ def print_figures(figures: dict[str, float | None], summary: Path) -> None:
     counts = [
         f"{v:.0f} {label}" for word, label in READ_VERDICTS.items() if (v := figures.get(f"targets_{word}")) is not None
     ]
-    tell(f"targets: {', '.join(counts)} (of {summary})")
+    print_line(f"targets: {', '.join(counts)} (of {summary})")
 
 
 def print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
@@ -90,13 +90,13 @@ def print_indices(table: "pd.DataFrame", title: str, keys: list[str]) -> None:
                 fvc = [PROVISIONAL if first else v for first, v in zip(table["provisional_fvc"], fvc, strict=True)]
             table = table.assign(**{name: ["/".join(pair) for pair in zip(fev1, fvc, strict=True)]})
     table = table[[name for name in (*keys, *heads) if name in table]]
-    if len(table) > ROWS_SHOWN:
+    if len(table) > MOST_ROWS:
         table = table.drop(columns=keys).select_dtypes("number").quantile([0.05, 0.5, 0.95])
         table.insert(0, "percentile", ["5", "50", "95"])
     rows = [tuple(cell(v) for v in row) for row in table.to_numpy(dtype=object)]
-    pairs_shown = "; ok, grade: of FEV1/of FVC" if "session" in table else ""
+    explanation = "; ok, grade: of FEV1/of FVC" if "session" in table else ""
     print_table(
-        f"{title} (volumes L, flows L/s{pairs_shown})", tuple(heads.get(str(name), str(name)) for name in table), rows
+        f"{title} (volumes L, flows L/s{explanation})", tuple(heads.get(str(name), str(name)) for name in table), rows
     )
 
 
@@ -117,7 +117,7 @@ def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, .
     from rich.text import Text  # noqa: PLC0415
 
     def plain(text: str) -> Text:
-        return Text(shown(text, WIDEST))
+        return Text(printable(text, WIDEST))
 
     table = Table(title=plain(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(header):

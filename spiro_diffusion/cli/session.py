@@ -10,8 +10,8 @@ import typer
 
 from spiro_diffusion.cli.options import MODELS, Btps, Models, Subject
 from spiro_diffusion.cli.program import command
-from spiro_diffusion.cli.screen import print_table, say, tell, warn, wrote
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.cli.screen import print_error, print_line, print_table, warn, wrote
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES, SEXES
 
 if TYPE_CHECKING:
@@ -27,36 +27,40 @@ RECONSTRUCTOR = "reconstructor.safetensors"
 
 @dataclass(frozen=True)
 class Reading:
-    """How a session is read, and what else is known of it."""
+    """Options for reading a session."""
 
-    post: Annotated[Path | None, typer.Option(help="Blows after the bronchodilator, in a file of their own.")] = None
+    post: Annotated[Path | None, typer.Option(help="File of the efforts after the bronchodilator.")] = None
     group: Annotated[
         str | None, typer.Option(help="For PEF (Hankinson) and FEF25-75 (GLI 2012): caucasian, african_american, ...")
     ] = None
-    equations: Annotated[str, typer.Option(help="Of FEV1, FVC and their ratio: gli_global or gli_2012.")] = "gli_global"
-    best: Annotated[str, typer.Option(help="Best values by ats_ers_2019, or the maxima of nhanes.")] = "ats_ers_2019"
+    equations: Annotated[str, typer.Option(help="For FEV1, FVC and their ratio: gli_global or gli_2012.")] = (
+        "gli_global"
+    )
+    best: Annotated[str, typer.Option(help="Best values by ats_ers_2019, or the maxima as in nhanes.")] = "ats_ers_2019"
     slow_vc: Annotated[float | None, typer.Option(help="Slow vital capacity, L.")] = None
     previous: Annotated[
         str | None,
-        typer.Option(help="An earlier visit, FEV1 (L) and age (years), of the young also height (cm): 1.90,9.5,135."),
+        typer.Option(help="An earlier visit: FEV1 (L), age (years), and below 18 years height (cm), as 1.90,9.5,135."),
     ] = None
-    reject: Annotated[list[str] | None, typer.Option(help="A blow that shall not count: NAME, or NAME=reason.")] = None
-    accept: Annotated[list[str] | None, typer.Option(help="A blow that shall count all the same, likewise.")] = None
+    reject: Annotated[list[str] | None, typer.Option(help="Exclude an effort: NAME, or NAME=reason.")] = None
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Include an effort despite its faults: NAME, or NAME=reason.")
+    ] = None
     header: Annotated[
-        list[str] | None, typer.Option(help="For the page: device=..., drug=..., dose=..., wait=..., operator=...")
+        list[str] | None, typer.Option(help="For the report: device=..., drug=..., dose=..., wait=..., operator=...")
     ] = None
 
     def person(self, subject: Subject) -> "Person | None":
-        """Whose session it is; None where nothing is said of them."""
+        """The person of the session; None if no option describes them."""
         from spiro_diffusion.sessions import Person  # noqa: PLC0415 (pandas)
 
-        known = subject.person("a session needs")
-        if known is None:
+        given = subject.person("a session needs")
+        if given is None:
             return None
-        return Person(known.age, known.height, str(known.sex), self.group)  # type: ignore[arg-type]
+        return Person(given.age, given.height, str(given.sex), self.group)  # type: ignore[arg-type]
 
     def of_survey(self, curves: "UserCurves") -> "Person | None":
-        """The one participant of NHANES's whose blows they are, where age, height and sex are known."""
+        """The NHANES participant of the efforts, if there is one, with known age, height and sex."""
         from spiro_diffusion.sessions import Person  # noqa: PLC0415
 
         about = curves.about
@@ -68,7 +72,7 @@ class Reading:
         return Person(age, height, SEXES[int(sex)], self.group)  # type: ignore[arg-type]
 
     def decisions(self) -> "dict[str, Decision]":
-        """What was decided of blows."""
+        """The user's decisions on efforts, by name."""
         from spiro_diffusion.sessions import Decision  # noqa: PLC0415
 
         operator = self.headers().operator
@@ -80,9 +84,9 @@ class Reading:
         return found
 
     def headers(self) -> "Header":
-        """What is given of device and drug.
+        """Device, drug and the like, as given.
 
-        Raises SpiroError for a word that the page has no place for.
+        Raises SpiroError for an unknown key.
         """
         from spiro_diffusion.sessions import Header  # noqa: PLC0415
         from spiro_diffusion.sessions.records import HEADER  # noqa: PLC0415
@@ -91,14 +95,14 @@ class Reading:
         for text in self.header or ():
             name, found, value = text.partition("=")
             if name not in HEADER or not found:
-                raise SpiroError(f"--header {shown(text, 60)}: give one of {', '.join(HEADER)}, as drug=salbutamol")
+                raise SpiroError(f"--header {printable(text, 60)}: give one of {', '.join(HEADER)}, as drug=salbutamol")
             given[name] = value.strip()
         return Header(**given)
 
     def earlier(self) -> "Previous | None":
         """The earlier visit.
 
-        Raises SpiroError where the text is none.
+        Raises SpiroError if the text cannot be read.
         """
         from spiro_diffusion.sessions import Previous  # noqa: PLC0415
 
@@ -108,18 +112,18 @@ class Reading:
         match = re.fullmatch(f"{number},{number}(?:,{number})?", self.previous)
         if match is None:
             raise SpiroError(
-                f"--previous {shown(self.previous, 40)}: give FEV1 in L and age in years, of the young also height in "
-                "cm, as 2.90,44.5 or 1.90,9.5,135"
+                f"--previous {printable(self.previous, 40)}: give FEV1 in L and age in years, of the young also height "
+                "in cm, as 2.90,44.5 or 1.90,9.5,135"
             )
         return Previous(float(match[1]), float(match[2]), float(match[3]) if match[3] else None)
 
     def requested(self) -> bool:
-        """Whether anything was said that only a session can use."""
+        """Whether an option is given that only a session uses."""
         given = (self.post, self.group, self.slow_vc, self.previous, self.reject, self.accept, self.header)
         return any(value is not None for value in given)
 
     def interpret(self, curves: "UserCurves", person: "Person", btps: float | None) -> "Interpretation":
-        """The session of curves that were read, with those of --post."""
+        """Interpret the session of `curves`, and of those of --post."""
         from spiro_diffusion.sessions import Visit, best_values, interpret, reading  # noqa: PLC0415
         from spiro_diffusion.user_curves import read  # noqa: PLC0415
 
@@ -128,7 +132,7 @@ class Reading:
             (self.best, best_values.CONVENTIONS, "best"),
         ):
             if value not in allowed:
-                raise SpiroError(f"--{option} {shown(value, 40)}: expected one of {', '.join(allowed)}")
+                raise SpiroError(f"--{option} {printable(value, 40)}: expected one of {', '.join(allowed)}")
         visit = Visit(self.headers(), self.slow_vc, self.earlier(), self.decisions())
         post = None if self.post is None else read(self.post, btps=btps)
         session = reading.session_of(curves, person, visit, post=post)
@@ -137,21 +141,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sheet:
-    """How the page of a session is made."""
+    """Options for the report of a session."""
 
-    language: Annotated[str, typer.Option(help="Of the page: en, zh or de.")] = "en"
-    paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4"
+    language: Annotated[str, typer.Option(help="Of the report: en, zh or de.")] = "en"
+    paper: Annotated[str, typer.Option(help="Paper size: a4 or letter.")] = "a4"
     models: Models = MODELS
 
     def write(self, read: "Interpretation", path: Path) -> None:
-        """Write the page; blows that were stopped are completed where there is a model."""
+        """Write the report; interrupted efforts are completed if a model is available."""
         from spiro_diffusion.sessions import page  # noqa: PLC0415
 
         page.checked(path, self.language, self.paper)
         page.write(read, path, language=self.language, paper=self.paper, completed=self._completed(read.session))
 
     def _completed(self, session: "Session") -> "dict[int, Interval]":
-        """Completions of the blows that were stopped; none where no model is."""
+        """Completions of the interrupted efforts; none without a model."""
         from spiro_diffusion.sessions import page  # noqa: PLC0415
 
         if not any(fault in page.STOPPED for blow in session.blows for fault in blow.faults if not blow.counts_fvc):
@@ -160,7 +164,7 @@ class Sheet:
 
         folder = store.located(self.models)
         if choice.completes(folder) is None:
-            say(f"note: blows that were stopped are not completed: no {folder / RECONSTRUCTOR}")
+            print_error(f"note: interrupted efforts are not completed: no {folder / RECONSTRUCTOR}")
             return {}
         from spiro_diffusion.api import SpiroGenerator  # noqa: PLC0415 (torch)
 
@@ -168,7 +172,7 @@ class Sheet:
 
 
 def print_session(read: "Interpretation") -> None:
-    """Best values, repeatability and grades, decisions, and what they mean."""
+    """Print best values, repeatability, grades, decisions and the interpretation."""
     phases = read.session.phases
     heads = {"pre": ("before", "blow", "z", "% pred."), "post": ("after", "blow", "z", "% pred.")}
     header = ("", "predicted", "LLN", *(head for phase in phases for head in heads[phase]))
@@ -191,18 +195,18 @@ def print_session(read: "Interpretation") -> None:
             f"{label} grade {grade}" + ("" if gap is None else f" (best two {1000 * gap:.0f} mL apart)")
             for label, grade, gap in (("FEV1", grades.fev1, gaps.fev1), ("FVC", grades.fvc, gaps.fvc))
         )
-        tell(f"{heads[phase][0]}: {described}")
+        print_line(f"{heads[phase][0]}: {described}")
     for one in read.session.blows:
         if one.decision is not None:
             verb = "counts" if one.decision.counts else "does not count"
-            tell(f"blow {one.number} ({one.name}) {verb}, as decided. {one.decision.why}".strip())
+            print_line(f"blow {one.number} ({one.name}) {verb}, as decided. {one.decision.why}".strip())
     for sentence in read.sentences():
-        tell(sentence)
-    tell(method(read))
+        print_line(sentence)
+    print_line(method(read))
 
 
 def method(read: "Interpretation") -> str:
-    """Where the values come from, in a sentence."""
+    """The methods and reference equations, in a sentence."""
     by: dict[str, list[str]] = {}
     for values in read.values.values():
         if (source := values.reference) is not None:
@@ -214,7 +218,7 @@ def method(read: "Interpretation") -> str:
 
 
 def as_json(read: "Interpretation") -> dict[str, Any]:
-    """A session as JSON holds it; None for what is not determined."""
+    """A session for JSON; None for undetermined values."""
     return {
         "best": read.convention,
         "values": {name: _plain_values(values) for name, values in read.values.items()},
@@ -243,31 +247,37 @@ def _number(value: float | None, decimals: int, *, sign: bool = False) -> str:
 
 @command("spiro sessions LAB LAB/people.csv")
 def sessions(
-    folder: Annotated[Path, typer.Argument(help="A file of blows for each person, in any format of docs/formats.md.")],
-    people: Annotated[Path, typer.Argument(help="Table: person (the file's name), age, height, sex; perhaps group.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A file of efforts for each person, in any format of docs/formats.md.")
+    ],
+    people: Annotated[
+        Path, typer.Argument(help="Table: person (the file's name), age, height, sex; optionally group.")
+    ],
     sheet: Sheet,
-    out: Annotated[Path, typer.Option(help="Folder of the table and the pages.")] = Path("sessions"),
-    pages: Annotated[str, typer.Option(help="A page for each person: pdf or html; none for the table alone.")] = "pdf",
+    out: Annotated[Path, typer.Option(help="Output folder of the table and the reports.")] = Path("sessions"),
+    pages: Annotated[
+        str, typer.Option(help="A report for each person: pdf or html; none for the table alone.")
+    ] = "pdf",
     btps: Btps = None,
 ) -> None:
-    """The sessions of all people of a folder: a page each, and one table of them, sessions.csv.
+    """Read the sessions of all people of a folder: a report for each, and one table, sessions.csv.
 
-    What was read before, from files that have not changed, is not read again; a file that cannot be read is listed at
-    the end, and the rest goes on.
+    Sessions of unchanged files are not read again. Files that cannot be read are listed at the end; the others are
+    read all the same.
     """
     from spiro_diffusion.sessions import folder as whole  # noqa: PLC0415 (pandas)
     from spiro_diffusion.sessions import page  # noqa: PLC0415
 
     if pages not in PAGES:
-        raise SpiroError(f"--pages {shown(pages, 20)}: expected one of {', '.join(PAGES)}")
+        raise SpiroError(f"--pages {printable(pages, 20)}: expected one of {', '.join(PAGES)}")
     made = None
     if pages != PAGES[-1]:
         page.checked(Path(f"page.{pages}"), sheet.language, sheet.paper)
         made = whole.Pages(f".{pages}", f"{sheet.language}, {sheet.paper}", sheet.write)
     found = whole.read_folder(folder, people, out, btps=btps, pages=made)
     for name, why in found.failed:
-        say(f"{shown(name, 60)}: {why}")
-    tell(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
+        print_error(f"{printable(name, 60)}: {why}")
+    print_line(f"{found.read} sessions read, {found.kept} as before, {len(found.failed)} failed")
     wrote([out / TABLE])
     if found.failed:
         raise SpiroError(f"{len(found.failed)} of {found.people} sessions could not be read; see above")

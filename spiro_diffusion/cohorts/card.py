@@ -28,11 +28,11 @@ RETESTS = (
     f"table 12), within-person SDs of {100 * BETWEEN_VISITS['fev1']:.1f} % (FEV1), {100 * BETWEEN_VISITS['fvc']:.1f} % "
     f"(FVC) and {100 * BETWEEN_VISITS['fef2575']:.1f} % (FEF25-75); that PEF moves as FEV1 does, and the correlation "
     f"{TOGETHER:g} between them, are assumptions. Drawn PEF and FEF25-75 vary more than that, as the model does not "
-    "hold to them. The sick and children vary more in life; nobody ages between visits."
+    "reproduce them. Patients and children vary more in reality; ages do not change between visits."
 )
 COHORT_LIMITS = (
-    "Synthetic: nobody in it exists. People are drawn after participants: age and height are a participant's of a "
-    "public survey, moved a little.",
+    "Synthetic: no participant is a real person. People are modelled on participants: age and height are those of a "
+    "participant of a public survey, moved a little.",
     *LIMITS,
     f"A participant with more than {PLACES} efforts before or after the bronchodilator gives {PLACES}.",
     "Flow is 10 ms means before the spirometer's counter of whole millilitres, without a real effort's tremor; the "
@@ -42,7 +42,7 @@ COHORT_LIMITS = (
 
 
 class Made(NamedTuple):
-    """How a population was made."""
+    """Provenance of a population."""
 
     retests: int
     seed: int
@@ -55,11 +55,11 @@ def card(about: About, made: Made, drawn: Drawn, participants: Means, judged: Ma
     """The data card as Markdown.
 
     Args:
-        participants: figures of the people it was drawn after, by survey weight. judged: the judge's summary of the
-            model, empty where it was not judged.
+        participants: figures of the people that it is modelled on, by survey weight.
+        judged: the evaluation summary of the model, empty if it was not evaluated.
     """
     real, synthetic = participants.table(), drawn.means.table()
-    figures = [f"The model's own figures are not known: `{EVALUATED}` is not beside the data."]
+    figures = [f"The figures of the model are not known: `{EVALUATED}` is not beside the data."]
     if judged:
         heading = "What the judge found of the model, on participants that training never saw:"
         figures = [heading, model_card.headline(judged)]
@@ -116,7 +116,7 @@ efforts = load_dataset("parquet", data_files="efforts/*.parquet", split="train",
 
 
 def _head(about: About, efforts: int) -> str:
-    """YAML that Hugging Face reads."""
+    """The YAML header for Hugging Face."""
     size = next((i for i, most in enumerate(SIZES) if efforts < most), None)
     low = "n" if size == 0 else NAMED[-1 if size is None else size - 1]
     category = f"n<{NAMED[0]}" if size == 0 else f"{low}<n<{NAMED[size]}" if size else f"n>{NAMED[-1]}"
@@ -134,7 +134,7 @@ def _head(about: About, efforts: int) -> str:
 
 
 def _made(made: Made, drawn: Drawn) -> str:
-    """How it was made, a line each."""
+    """The provenance, a line for each fact."""
     lines = (
         f"{drawn.people} people, {drawn.efforts} efforts, seed {made.seed}, spiro {VERSION}",
         f"the model was trained on {trained_on(made.made_from)}{UNKNOWN.get(made.made_from['data'], '')}",
@@ -183,8 +183,8 @@ def _groups(real: pd.DataFrame, drawn: pd.DataFrame) -> list[tuple[str, ...]]:
     return rows
 
 
-def _columns(held: tuple[columns.Column, ...]) -> str:
-    rows = [(f"`{c.name}`", c.kind, c.unit, c.meaning) for c in held]
+def _columns(described: tuple[columns.Column, ...]) -> str:
+    rows = [(f"`{c.name}`", c.kind, c.unit, c.meaning) for c in described]
     return model_card.markdown(("column", "type", "unit", "holds"), rows)
 
 
@@ -193,7 +193,7 @@ def _percent(share: float) -> str:
 
 
 def shares(participants: Means, drawn: Means) -> list[tuple[str, str, str]]:
-    """The first PREVALENCES for a screen: what, of participants, of drawn people."""
+    """The first PREVALENCES for the screen: label, share of participants, share of drawn people."""
     real, synthetic = participants.table()["mean"], drawn.table()["mean"]
     return [
         (PREVALENCES[name].words.partition(":")[0], f"{_percent(real[name])} %", f"{_percent(synthetic[name])} %")

@@ -21,11 +21,11 @@ from spiro_diffusion.generation.intended_use import EVALUATED, trained_on
 
 CARD, CROISSANT, CRATE = "README.md", "croissant.json", "ro-crate-metadata.json"
 LICENSE, CITATION, SUMS = "LICENSE", "CITATION.cff", "SHA256SUMS"
-HELD = (parts.EFFORTS, parts.PEOPLE, CARD, CROISSANT, CRATE, LICENSE, CITATION, SUMS)
+FILES = (parts.EFFORTS, parts.PEOPLE, CARD, CROISSANT, CRATE, LICENSE, CITATION, SUMS)
 
 
 class Written(NamedTuple):
-    """A population that was drawn, and how it compares with the participants it was drawn after."""
+    """The files of a population, and its comparison with the participants that it is modelled on."""
 
     files: list[Path]
     drawn: Drawn
@@ -48,11 +48,11 @@ def write_cohort(
     force: bool = False,
     progress: bool = False,
 ) -> Written:
-    """Draw people after the participants `curves` of the pipeline's `data`, and write a folder ready to publish:
-    `efforts/` and people.parquet (`columns`), a data card, Croissant and RO-Crate metadata, a licence, a citation and
-    the SHA-256 of all others. The same seed gives the same tables.
+    """Draw people modelled on the participants `curves` of the pipeline's `data`, and write a folder ready to publish:
+    `efforts/` and people.parquet (`columns`), a data card, Croissant and RO-Crate metadata, a licence, a citation
+    and the SHA-256 of all other files. The same seed gives the same tables.
 
-    Raises SpiroError where the folder is there already and not `force`, is not of a population, or takes no files.
+    Raises SpiroError if the folder exists and not `force`, is no population, or cannot be written.
     """
     check(folder, force)
     with appearing(folder) as part:
@@ -63,17 +63,17 @@ def write_cohort(
         write_text(part / CITATION, metadata.citation(about))
         made = card.Made(size.retests, seed, generator.made_from, data / "curves.parquet", curves["seqn"].nunique())
         write_text(part / CARD, card.card(about, made, drawn, participants, _judged(data)))
-        held = [_file(part, file) for file in sorted(part.rglob("*")) if file.is_file()]
-        write_json(part / CROISSANT, metadata.croissant(about, held))
-        held.append(_file(part, part / CROISSANT))
-        write_json(part / CRATE, metadata.ro_crate(about, held))
-        held.append(_file(part, part / CRATE))
-        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in held))
-    return Written([*(folder / file.path for file in held), folder / SUMS], drawn, participants)
+        files = [_file(part, file) for file in sorted(part.rglob("*")) if file.is_file()]
+        write_json(part / CROISSANT, metadata.croissant(about, files))
+        files.append(_file(part, part / CROISSANT))
+        write_json(part / CRATE, metadata.ro_crate(about, files))
+        files.append(_file(part, part / CRATE))
+        write_text(part / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in files))
+    return Written([*(folder / file.path for file in files), folder / SUMS], drawn, participants)
 
 
-def check(folder: Path, force: bool, held: Sequence[str] = HELD, what: str = "population") -> None:
-    """Raises SpiroError where no population, or another folder that holds these files, can be written there."""
+def check(folder: Path, force: bool, replaceable: Sequence[str] = FILES, what: str = "population") -> None:
+    """Raises SpiroError if no population, or another folder with these files, can be written there."""
     if folder.suffix in (".parquet", ".csv", ".npz"):
         raise SpiroError(f"{folder}: a {what} is a folder of several files; name a folder, as {folder.stem}")
     if folder.name in ("", ".."):
@@ -82,16 +82,16 @@ def check(folder: Path, force: bool, held: Sequence[str] = HELD, what: str = "po
         return
     if not folder.is_dir() or folder.is_symlink():
         raise SpiroError(f"{folder}: is no folder; give another name")
-    others = sorted(file.name for file in folder.iterdir() if file.name not in held)
+    others = sorted(file.name for file in folder.iterdir() if file.name not in replaceable)
     if others:
         raise SpiroError(f"{folder}: holds {others[0]!r}, which is not of a {what}; give another name")
     if any(folder.iterdir()) and not force:
-        raise SpiroError(f"{folder}: is there already; give another name, or --force to write over it")
+        raise SpiroError(f"{folder}: exists already; give another name, or --force to overwrite it")
 
 
 @contextlib.contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the name `folder` when the block ends well, and else goes."""
+    """Yield an empty folder that is renamed to `folder` if the block succeeds, and deleted if not."""
     lock = folder.with_name(f".{folder.name}.lock.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def _sync(file: Path) -> None:
-    """Bring a file or folder to the disk; Windows opens no folder, and writes its entries itself."""
+    """Flush a file or folder to the disk; Windows cannot open folders, and flushes their entries itself."""
     if os.name == "nt" and file.is_dir():
         return
     descriptor = os.open(file, os.O_RDWR if file.is_file() else os.O_RDONLY)
@@ -133,12 +133,12 @@ def _file(folder: Path, file: Path) -> File:
 
 def _described(drawn: Drawn, made_from: dict[str, Any]) -> str:
     return (
-        f"{drawn.efforts} forced expirations of {drawn.people} people who do not exist, drawn by a generative model "
+        f"{drawn.efforts} forced expirations of {drawn.people} synthetic people, drawn by a generative model "
         f"that was trained on {trained_on(made_from)}. For research; not for diagnosis."
     )
 
 
 def _judged(data: Path) -> dict[str, float | None]:
-    """The judge's summary beside the folder of the data, as in dvc.yaml; nothing where it is not there."""
+    """The evaluation summary beside the folder of the data, as in dvc.yaml; empty if there is none."""
     summary = data.parent / EVALUATED / "summary.json"
     return read_json(summary) if summary.is_file() else {}

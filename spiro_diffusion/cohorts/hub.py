@@ -14,7 +14,7 @@ from spiro_diffusion.models.header import read_made_from
 from spiro_diffusion.reporting import model_card
 
 WEIGHTS = ("vqvae.safetensors", "cldm.safetensors", "reconstructor.safetensors")  # the last where it is there
-HELD = (CARD, LICENSE, SUMS, *WEIGHTS)
+FILES = (CARD, LICENSE, SUMS, *WEIGHTS)
 OF_CODE = "licence: Apache-2.0"  # as the card of the repository has it
 OF_BOTH = f"licence of the weights: {weights_licence.NAME} (LICENSE); licence of the code: Apache-2.0"
 HEAD = {
@@ -33,18 +33,19 @@ spiro generate --models . --age 45 --height 175 --sex male -n 20 --out curves.cs
 
 
 def write_hub(folder: Path, models: Path, metrics: Path, force: bool = False) -> list[Path]:
-    """Write a folder that a model hub, a release or an archive takes as it is; its files.
+    """Write a folder that can be published on a model hub, in a release or in an archive. Returns its files.
 
     Args:
-        models: the checkpoints. metrics: what the judge left, `metrics/evaluate`.
+        models: the checkpoints.
+        metrics: the folder of the evaluation, `metrics/evaluate`.
 
     Raises:
-        SpiroError: the model was trained on anything but simulated people or was not judged, or the folder is there
-            already and not `force`, or holds other files.
+        SpiroError: the model was trained on anything but simulated people or was not evaluated, or the folder
+            exists and not `force`, or contains other files.
     """
     made_from = dataclasses.asdict(read_made_from(models / "cldm.safetensors"))
     weights_licence.check(made_from, models)
-    check(folder, force, HELD, "model")
+    check(folder, force, FILES, "model")
     text = model_card.card(made_from, model_card.read(metrics)).replace(OF_CODE, OF_BOTH)
     with appearing(folder) as part:
         write_text(part / CARD, f"---\n{yaml.safe_dump(HEAD, sort_keys=False)}---\n\n{text}\n{USE}")

@@ -58,7 +58,7 @@ class File(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a population is called, and what is said of it in a paragraph."""
+    """The name of a population, and a paragraph that describes it."""
 
     name: str
     description: str
@@ -76,7 +76,7 @@ class About(NamedTuple):
 
 
 def today() -> str:
-    """The date as ISO 8601; that of SOURCE_DATE_EPOCH where it is set, so that a rerun writes the same bytes."""
+    """The date as ISO 8601; that of SOURCE_DATE_EPOCH if it is set, so that a rerun writes the same bytes."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if epoch.isdecimal():
         return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
@@ -121,7 +121,9 @@ def croissant(about: About, files: list[File]) -> dict[str, Any]:
     }
 
 
-def _records(name: str, description: str, held: tuple[columns.Column, ...], source: dict[str, Any]) -> dict[str, Any]:
+def _records(
+    name: str, description: str, described: tuple[columns.Column, ...], source: dict[str, Any]
+) -> dict[str, Any]:
     fields = [
         {
             "@type": "cr:Field",
@@ -132,13 +134,13 @@ def _records(name: str, description: str, held: tuple[columns.Column, ...], sour
             "source": {**source, "extract": {"column": column.name}},
             **({"repeated": True} if column.kind.startswith("list") else {}),
         }
-        for column in held
+        for column in described
     ]
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description, "field": fields}
 
 
 def ro_crate(about: About, files: list[File]) -> dict[str, Any]:
-    """RO-Crate 1.1: the folder, its files, who made it and by which program."""
+    """RO-Crate 1.1: the folder, its files, their author and program."""
     root = {
         "@id": "./",
         "@type": "Dataset",

@@ -31,14 +31,14 @@ ARROW = {
 
 
 class Size(NamedTuple):
-    """How much is drawn."""
+    """The number of people and retests."""
 
     people: int
     retests: int = 0  # further visits of each person
 
 
 class Drawn(NamedTuple):
-    """What was drawn."""
+    """Counts and figures of the drawn people."""
 
     people: int
     efforts: int
@@ -86,9 +86,9 @@ def schema(chosen: tuple[columns.Column, ...]) -> pa.Schema:
 def write(
     folder: Path, generator: Engine, curves: pd.DataFrame, size: Size, seed: int, progress: bool = False
 ) -> Drawn:
-    """Draw people after the participants `curves`, and write their efforts and people.parquet into a folder.
+    """Draw people modelled on the participants `curves`, and write their efforts and people.parquet into a folder.
 
-    Memory does not grow with the people: those of `populations.SESSIONS` visits are held at once.
+    Memory does not grow with the people: those of `populations.SESSIONS` visits are in memory at once.
     """
     began, efforts, means = time.monotonic(), 0, Means()
     of_people = schema(columns.PEOPLE)

@@ -43,14 +43,13 @@ PREVALENCES |= {
 
 
 def people_of(efforts: pd.DataFrame) -> pd.DataFrame:
-    """A row a person, in order of appearance: age (years), height (cm), sex, efforts before and after the
-    bronchodilator; best values `effort_sets.BEST` (L, -, L/s; NaN where no effort counts) with z-scores (GLI Global)
-    and the pattern they name ("" where unknown); and the GRADED of the session before the bronchodilator ("" if
-    there is none).
+    """A row for each person, in order of appearance: age (years), height (cm), sex, efforts before and after the
+    bronchodilator; best values `effort_sets.BEST` (L, -, L/s; NaN if no effort counts) with z-scores (GLI Global)
+    and their pattern ("" if unknown); and the GRADED of the session before the bronchodilator ("" if there is none).
 
     Args:
-        efforts: one session each of people, a row an effort: person, effort (its place), test_type, grade, age,
-            height, sex and the indices that `ats_ers.judge_sessions` reads.
+        efforts: one session for each person, a row for each effort: person, effort (its place), test_type, grade,
+            age, height, sex and the indices that `ats_ers.judge_sessions` needs.
     """
     efforts = efforts.reset_index(drop=True)
     before = efforts["test_type"] == "Pre"
@@ -79,7 +78,8 @@ def _grades(efforts: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(people: pd.DataFrame) -> pd.DataFrame:
-    """Numbers whose means are reported, a row a person of `people_of`, NaN where a figure is not of this person.
+    """Numbers whose means are reported, a row for each person of `people_of`, NaN where a figure does not apply to the
+    person.
 
     Columns: those of PREVALENCES and `grade_fev1=A` and so on are 0 or 1; `fev1, female 20-39` and so on are values.
     """
@@ -119,11 +119,11 @@ class Means:
     def add(self, table: pd.DataFrame, weights: NDArray | None = None) -> None:
         """Add people: a table of `figures`, and a weight each, 1 where none are given."""
         values = table.to_numpy(float)
-        known = np.isfinite(values)
-        weighted = known * (np.ones(len(table)) if weights is None else np.asarray(weights, float))[:, None]
-        values = np.where(known, values, 0.0)
+        present = np.isfinite(values)
+        weighted = present * (np.ones(len(table)) if weights is None else np.asarray(weights, float))[:, None]
+        values = np.where(present, values, 0.0)
         sums = {
-            "n": known.sum(0),
+            "n": present.sum(0),
             "weight": weighted.sum(0),
             "first": (weighted * values).sum(0),
             "second": (weighted * values**2).sum(0),

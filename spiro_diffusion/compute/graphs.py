@@ -44,8 +44,8 @@ class Graph:
             self._capture(*arguments)
         if self.graph is None or [a.shape for a in arguments] != [a.shape for a in self.arguments]:
             return self.function(*arguments)
-        for held, new in zip(self.arguments, arguments, strict=True):
-            held.copy_(new)
+        for captured, new in zip(self.arguments, arguments, strict=True):
+            captured.copy_(new)
         self.graph.replay()
         return {k: v.clone() for k, v in self.result.items()}
 

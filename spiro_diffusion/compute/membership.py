@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import rendezvous
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 NAMES = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"
 REMEDY = (
@@ -56,7 +56,7 @@ class Member(NamedTuple):
 def _number(name: str, least: int, largest: int) -> int:
     text = os.environ[name]
     if not text.strip().isdecimal() or not least <= int(text) <= largest:
-        raise SpiroError(f"{name} is {shown(text)} in the environment; expected {least} to {largest}: {REMEDY}")
+        raise SpiroError(f"{name} is {printable(text)} in the environment; expected {least} to {largest}: {REMEDY}")
     return int(text)
 
 
@@ -76,7 +76,7 @@ def meet(member: Member, patience_s: float) -> tuple[dist.Store, list[str]]:
             raise SpiroError(_lone(member, [0], where, wait_s, advice)) from None
         if "timed out" in reason:
             raise SpiroError(
-                f"process {member.rank} of {member.world} found nobody at {where} within {wait_s:g} s: the first "
+                f"process {member.rank} of {member.world} found no process at {where} within {wait_s:g} s: the first "
                 f"process must run there; {advice} to work alone"
             ) from None
         raise SpiroError(
@@ -116,13 +116,13 @@ class Watch:
         self.spoken = dict.fromkeys(others, 0)
         self.last_contact = dict.fromkeys(others, time.monotonic())
         self.over = threading.Event()
-        for work in (self._speak, self._look):
+        for work in (self._send, self._look):
             threading.Thread(target=work, name=f"watch {work.__name__}", daemon=True).start()
 
     def _add(self, rank: int, number: int) -> int:
         return self.store.add(f"spiro/spoken/{rank}", number)
 
-    def _speak(self) -> None:
+    def _send(self) -> None:
         while not self.over.wait(self.every_s):
             try:
                 self._add(self.member.rank, 1)
@@ -184,10 +184,10 @@ def leave(line: str = "", status: int = 1) -> None:
 
 def leave_on_errors() -> None:
     """Let an uncaught error end the process at once, after it was printed."""
-    tell: Callable[..., object] = sys.excepthook
+    excepthook: Callable[..., object] = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
-        tell(kind, error, trace)
+        excepthook(kind, error, trace)
         leave(status=130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook

@@ -14,7 +14,7 @@ from spiro_diffusion.compute import distributed, portable_products
 from spiro_diffusion.compute import kernels as fused
 from spiro_diffusion.compute.launcher import Hosts, launch
 from spiro_diffusion.compute.membership import Member
-from spiro_diffusion.core.errors import SpiroError, shown, within
+from spiro_diffusion.core.errors import SpiroError, printable, within
 from spiro_diffusion.core.params import load_params
 
 
@@ -91,8 +91,8 @@ def spread(module: str, arguments: list[str]) -> None:
         return
     if params.hosts > 1 and not re.fullmatch(r"\S+:\d+", params.meeting):
         raise SpiroError(
-            f"params.yaml: runtime.meeting is {shown(repr(params.meeting))}; with {params.hosts} hosts (runtime.hosts) "
-            "expected host:port, such as gpu1:29400, the same on all of them"
+            f"params.yaml: runtime.meeting is {printable(repr(params.meeting))}; with {params.hosts} hosts "
+            "(runtime.hosts) expected host:port, such as gpu1:29400, the same on all of them"
         )
     meeting = params.meeting if params.hosts > 1 else Hosts().meeting
     launch(params.workers, module, arguments, Hosts(params.hosts, meeting, params.patience))

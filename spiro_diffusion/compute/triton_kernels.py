@@ -116,9 +116,9 @@ def _norm(
     b = tl.load(bias + channel, mask=channel < C, other=0.0).to(tl.float32)
     y = centred * inverse[:, None] * w[None, :] + b[None, :]
     if MODULATED:
-        own = (row // tokens)[:, None] * (2 * C) + channel[None, :]
-        scale = tl.load(modulation + own, mask=there, other=0.0).to(tl.float32)
-        shift = tl.load(modulation + own + C, mask=there, other=0.0).to(tl.float32)
+        offsets = (row // tokens)[:, None] * (2 * C) + channel[None, :]
+        scale = tl.load(modulation + offsets, mask=there, other=0.0).to(tl.float32)
+        shift = tl.load(modulation + offsets + C, mask=there, other=0.0).to(tl.float32)
         y = y * (1.0 + scale) + shift
     if SILU:
         y = y * tl.sigmoid(y)
@@ -187,9 +187,9 @@ def _norm_backward(
         if MODULATED:
             slope = tl.sum(with_normal, 0)
             level = tl.sum(alone, 0)
-            own = modulated + one * (2 * C) + channel
-            tl.store(own, (slope * w + level * b).to(modulated.dtype.element_ty), mask=inside)
-            tl.store(own + C, level.to(modulated.dtype.element_ty), mask=inside)
+            pointers = modulated + one * (2 * C) + channel
+            tl.store(pointers, (slope * w + level * b).to(modulated.dtype.element_ty), mask=inside)
+            tl.store(pointers + C, level.to(modulated.dtype.element_ty), mask=inside)
             of_weight += slope * (1.0 + scale)
             of_bias += level * (1.0 + scale)
     if not MODULATED:

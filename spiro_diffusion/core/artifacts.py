@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,7 +38,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     """
     while True:
         with open(path, "a", opener=not_following) as file:
-            if not _held(file.fileno()):
+            if not _locked(file.fileno()):
                 raise SpiroError(refusal)
             if not _names(path, file.fileno()):  # the last holder has renamed or removed it since
                 continue
@@ -46,7 +46,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
             return
 
 
-def _held(descriptor: int) -> bool:
+def _locked(descriptor: int) -> bool:
     """Take the lock of an open file, unless another process holds it."""
     try:
         if sys.platform == "win32":
@@ -181,7 +181,7 @@ def read_npz(path: Path) -> dict[str, NDArray]:
     except FileNotFoundError:
         raise SpiroError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`") from None
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise SpiroError(f"{path}: not a readable .npz file ({shown(error, 200)}); make it again") from None
+        raise SpiroError(f"{path}: not a readable .npz file ({printable(error, 200)}); make it again") from None
 
 
 @contextlib.contextmanager
@@ -189,7 +189,7 @@ def npy_stream(path: Path, shape: tuple[int, ...], dtype: str = "float32") -> It
     """Yield a writable memory map of an .npy file that takes the name `path` when the block ends."""
     with atomic(path) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk says so here; met through the map, it would kill the process
+        if hasattr(os, "posix_fallocate"):  # reports a full disk here; met through the map, it would kill the process
             with part.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         yield array
@@ -201,9 +201,9 @@ def release(array: np.ndarray) -> None:
 
     Not for a map whose numbers were changed without their file (copy on write): they are forgotten.
     """
-    held = getattr(array, "_mmap", None)
-    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

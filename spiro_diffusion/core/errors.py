@@ -19,7 +19,7 @@ def within(settings: object, **ranges: tuple[float, float]) -> None:
             raise ValueError(f"{name} is {value:g}; expected {expected}")
 
 
-def shown(value: object, most: int = 60) -> str:
+def printable(value: object, most: int = 60) -> str:
     """What a user's file says, as it can stand in a line: what does not print is escaped, what is long is cut."""
     text = str(value)
     text = text if len(text) <= most else f"{text[:most]}..."

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 KEPT = (
-    "interrupted; finished stages are kept, a training goes on from its last saved state: "
-    "`make repro` or `dvc repro` goes on from here"
+    "interrupted; finished stages are kept; `make repro` or `dvc repro` continues, and a training continues from its "
+    "last saved state"
 )
 
 # in the environment of stages whose parent, `pipeline.run_dvc`, prints the line

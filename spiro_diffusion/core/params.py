@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 P = typing.TypeVar("P")
 PARAMS_FILE = Path("params.yaml")
@@ -65,14 +65,14 @@ def filled(cls: type[P], values: dict[str, Any], where: str) -> P:
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise SpiroError(f"{where}{shown(key)} is not a parameter; known: {', '.join(fields)}")
-    held = {}
+            raise SpiroError(f"{where}{printable(key)} is not a parameter; known: {', '.join(fields)}")
+    checked = {}
     for name, field in fields.items():
         if name in values:
-            held[name] = _checked(values[name], hints[name], f"{where}{name}")
+            checked[name] = _checked(values[name], hints[name], f"{where}{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise SpiroError(f"{where}{name} is missing")
-    return cls(**held)
+    return cls(**checked)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
@@ -84,22 +84,22 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return _checked(value, hint, where)
     if origin is typing.Literal:
         if value not in options:
-            raise SpiroError(f"{where} is {shown(repr(value))}; expected one of {', '.join(map(repr, options))}")
+            raise SpiroError(f"{where} is {printable(repr(value))}; expected one of {', '.join(map(repr, options))}")
         return value
     if origin in (list, tuple, dict):  # YAML and JSON have no tuples
         return _collected(value, origin, options, where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise SpiroError(f"{where} is {shown(repr(value))}; expected {hint.__name__}")
+        raise SpiroError(f"{where} is {printable(repr(value))}; expected {hint.__name__}")
     return value
 
 
 def _collected(value: Any, origin: Any, options: tuple[Any, ...], where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
-            raise SpiroError(f"{where} is {shown(repr(value))}; expected a mapping")
-        return {str(key): _checked(v, options[1], f"{where}.{shown(key)}") for key, v in value.items()}
+            raise SpiroError(f"{where} is {printable(repr(value))}; expected a mapping")
+        return {str(key): _checked(v, options[1], f"{where}.{printable(key)}") for key, v in value.items()}
     if not isinstance(value, list):
-        raise SpiroError(f"{where} is {shown(repr(value))}; expected a list")
+        raise SpiroError(f"{where} is {printable(repr(value))}; expected a list")
     return origin(_checked(v, options[0], where) for v in value)

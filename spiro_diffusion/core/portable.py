@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.params import read_params
 
 KERNELS = {
@@ -52,7 +52,7 @@ def _is_portable() -> bool:
         return False
     portable = (read_params().get("runtime") or {}).get("portable", True)
     if not isinstance(portable, bool):
-        raise SpiroError(f"params.yaml: runtime.portable is {shown(repr(portable))}; expected bool")
+        raise SpiroError(f"params.yaml: runtime.portable is {printable(repr(portable))}; expected bool")
     if not portable and "DVC_STAGE" in os.environ:
         raise SpiroError(
             "params.yaml: runtime.portable is false, and DVC would store fast results as portable ones; "

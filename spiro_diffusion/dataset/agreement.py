@@ -53,22 +53,26 @@ def with_published(table: pd.DataFrame, best_values: pd.DataFrame) -> dict[str, 
         `median_absolute` in L, L/s or s, and `n`; `outliers` of FEV1 or FVC beyond 150 mL by reason.
     """
     best = table[table["best"]].set_index("seqn")
-    known = best_values.reindex(best.index)
-    best, known = best[known["fvc"].notna()], known[known["fvc"].notna()]
-    figures = {name: bland_altman(best[name].to_numpy(), known[name].to_numpy()) for name in PUBLISHED}
-    discrepant = ((best["fev1"] - known["fev1"]).abs() > OUTLIER_L) | ((best["fvc"] - known["fvc"]).abs() > OUTLIER_L)
+    published_best = best_values.reindex(best.index)
+    best, published_best = best[published_best["fvc"].notna()], published_best[published_best["fvc"].notna()]
+    figures = {name: bland_altman(best[name].to_numpy(), published_best[name].to_numpy()) for name in PUBLISHED}
+    discrepant = ((best["fev1"] - published_best["fev1"]).abs() > OUTLIER_L) | (
+        (best["fvc"] - published_best["fvc"]).abs() > OUTLIER_L
+    )
     pre = table[(table["test_type"] == "Pre") & table["seqn"].isin(best.index[discrepant])]
     reasons = [
-        _reason(ours, theirs, pre[pre["seqn"] == ours.Index])
-        for ours, theirs in zip(best[discrepant].itertuples(), known[discrepant].itertuples(), strict=True)
+        _reason(computed, published_row, pre[pre["seqn"] == computed.Index])
+        for computed, published_row in zip(
+            best[discrepant].itertuples(), published_best[discrepant].itertuples(), strict=True
+        )
     ]
     counts = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
     return {"participants": len(best), "indices": figures, "outliers": {"participants": len(reasons), **counts}}
 
 
-def bland_altman(ours: NDArray, theirs: NDArray) -> dict[str, float | int]:
+def bland_altman(computed: NDArray, published_values: NDArray) -> dict[str, float | int]:
     """Bias, SD, limits of agreement and median absolute difference, ours less theirs; pairs with a NaN left out."""
-    difference = (ours - theirs)[~np.isnan(ours - theirs)]
+    difference = (computed - published_values)[~np.isnan(computed - published_values)]
     if len(difference) < 2:
         return {"n": len(difference)}
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))

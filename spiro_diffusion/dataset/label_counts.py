@@ -45,8 +45,8 @@ def groups(age: NDArray, sex: NDArray) -> list[str]:
 
 
 def _by_group(people: pd.DataFrame) -> dict[str, int]:
-    own = pd.Series(groups(people["age"].to_numpy(float), people["sex"].to_numpy(int)), dtype=object).value_counts()
-    return {group: int(own.get(group, 0)) for group in GROUPS.values()}
+    counts = pd.Series(groups(people["age"].to_numpy(float), people["sex"].to_numpy(int)), dtype=object).value_counts()
+    return {group: int(counts.get(group, 0)) for group in GROUPS.values()}
 
 
 def extrapolated(counts: LabelCounts | None, labels: list[str], group: str) -> bool | None:

@@ -47,14 +47,14 @@ def load_signals(path: Path, rows: int) -> "Tensor":
     return torch.from_numpy(load_rows(path, rows, (N_SAMPLES,)))
 
 
-def pieces(held: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
+def pieces(array: np.ndarray, rows: NDArray[np.int64]) -> Iterator[tuple[slice, np.ndarray]]:
     """These rows of the map that `load_rows` gives, PIECE at a time: their places among `rows`, and a float32 copy.
 
     Memory holds one piece, and nothing of the map.
     """
     for part in batches(len(rows), PIECE):
-        yield part, held[rows[part]].astype(np.float32, copy=False)
-        release(held)
+        yield part, array[rows[part]].astype(np.float32, copy=False)
+        release(array)
 
 
 def rows_of(table: pd.DataFrame, part: Part, device: "torch.device") -> "Tensor":

@@ -19,10 +19,10 @@ def check(folder: Path) -> None:
     """Raises SpiroError where a file of an exported model is missing or other than it was written."""
     if not (folder / FILE).is_file():
         raise SpiroError(f"{folder / FILE}: no such file; export the model again with `spiro export`")
-    held = read_json(folder / FILE)
-    if not isinstance(held, dict):
+    hashes = read_json(folder / FILE)
+    if not isinstance(hashes, dict):
         raise SpiroError(f"{folder / FILE}: no list of files; export or fetch the model again")
-    for name, expected_hash in held.items():
+    for name, expected_hash in hashes.items():
         file = folder / Path(name).name
         if not file.is_file() or sha256(file) != expected_hash:
             what = "is damaged" if file.is_file() else "no such file"

@@ -39,13 +39,13 @@ def write(
 
     from spiro_diffusion.models.mixture_density import First  # noqa: PLC0415
 
-    held = {}
+    described = {}
     for segment, density in densities.items():
         rows, numbers = torch.zeros(2, density.config.features), torch.zeros(2, density.config.numbers)
         network(folder / f"{segment}_draw.onnx", density, features=rows, chance=numbers, noise=numbers)
         scales = {name: value.tolist() for name, value in density.scales._asdict().items()}
         limits = {name: getattr(density, name).tolist() for name in ("lowest", "highest")}
-        held[str(segment)] = {
+        described[str(segment)] = {
             "optional": density.optional,
             "numbers": density.config.numbers,
             "scales": scales,
@@ -54,7 +54,11 @@ def write(
     rows = torch.zeros(2, densities[Segment.TAIL].config.features)
     network(folder / f"{Segment.TAIL}_first.onnx", First(densities[Segment.TAIL]), features=rows)
     stored = {name: asdict(getattr(corrections, name)) for name in ("alone", "given", "limits")}
-    content = {"densities": held, "made_from": made_from, "corrections": stored | {"axes": corrections.axes.tolist()}}
+    content = {
+        "densities": described,
+        "made_from": made_from,
+        "corrections": stored | {"axes": corrections.axes.tolist()},
+    }
     write_json(folder / FILE, content)
 
 
@@ -93,7 +97,7 @@ class OnnxDensity:
         given = np.repeat(features, draws, axis=0).astype(np.float32)
         chance, noise = mixtures.chances(len(given), self.numbers, rng)
         drawn = self._run("draw", features=given, chance=chance, noise=noise)[0]
-        return mixtures.held(drawn, *self._limits).reshape(len(features), draws, -1)
+        return mixtures.within_range(drawn, *self._limits).reshape(len(features), draws, -1)
 
     def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
         """As `Mixtures.quantiles`."""

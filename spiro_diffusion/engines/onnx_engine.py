@@ -37,9 +37,9 @@ class OnnxEngine:
         self.made_from: dict[str, Any] = self.sampler.info["made_from"]
         self._warnings: list[str] = list(self.sampler.info["warnings"])
         facts = self.sampler.facts
-        theirs = self.sampler.names, facts["names"], facts["known_best"]
-        ours = conditioning.NAMES, effort_facts.NAMES, BEST
-        if [*map(tuple, theirs)] != [*ours] or not np.array_equal(self.sampler.edges_s, time_grid.EDGES_S):
+        exported = self.sampler.names, facts["names"], facts["known_best"]
+        expected = conditioning.NAMES, effort_facts.NAMES, BEST
+        if [*map(tuple, exported)] != [*expected] or not np.array_equal(self.sampler.edges_s, time_grid.EDGES_S):
             raise SpiroError(f"{folder}: was exported by another version of spiro-diffusion; export it again")
 
     def sample(
@@ -59,19 +59,21 @@ class OnnxEngine:
         del batch
         if guidance != 1.0:
             raise SpiroError("an exported model draws without guidance; open the folder with its checkpoints for it")
-        known, features = (np.repeat(rows, draws, axis=0) for rows in self._conditions(people))
-        out = np.empty((len(known), N_SAMPLES), np.float32)
-        with tqdm(total=len(known), desc="sampling", unit="curve", disable=not progress, delay=1, leave=False) as bar:
-            for first in range(0, len(known), BATCH):
+        conditions, features = (np.repeat(rows, draws, axis=0) for rows in self._conditions(people))
+        out = np.empty((len(conditions), N_SAMPLES), np.float32)
+        with tqdm(
+            total=len(conditions), desc="sampling", unit="curve", disable=not progress, delay=1, leave=False
+        ) as bar:
+            for first in range(0, len(conditions), BATCH):
                 part = slice(first, first + BATCH)
-                out[part] = self._part(known[part], features[part], seed, first)
+                out[part] = self._part(conditions[part], features[part], seed, first)
                 bar.update(len(out[part]))
         return _finite(out).reshape(len(people), draws, N_SAMPLES)
 
-    def _part(self, known: Floats32, features: Floats32, seed: int, first: int) -> Floats32:
+    def _part(self, conditions: Floats32, features: Floats32, seed: int, first: int) -> Floats32:
         sampler = self.sampler
-        drawn = sampler.efforts_alone(known, features, seed, sampler.facts["stream"], first=first)
-        return sampler.curves(sampler.graded(known, drawn), sampler.logs(drawn, features), seed, first=first)
+        drawn = sampler.efforts_alone(conditions, features, seed, sampler.facts["stream"], first=first)
+        return sampler.curves(sampler.graded(conditions, drawn), sampler.logs(drawn, features), seed, first=first)
 
     def sample_given(
         self,
@@ -85,22 +87,22 @@ class OnnxEngine:
         conditions, facts = conditioning.encode(people), logs.astype(np.float32)
         return _finite(self.sampler.curves(conditions, facts, seed, lungs=lungs))
 
-    def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+    def effort_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""
         conditions, features = self._conditions(efforts)
-        drawn = self.sampler.efforts_alone(conditions, features, seed, self.sampler.facts["stream_alone"], known)
+        drawn = self.sampler.efforts_alone(conditions, features, seed, self.sampler.facts["stream_alone"], known_best)
         logs = self.sampler.logs(drawn, features).astype(np.float64)
         return Facts(effort_tables.graded(efforts, self.sampler.grades(drawn)), logs)
 
-    def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
         """As `sessions.draw_facts`."""
         sets = EffortSets.of(efforts, "person")
         if int(sets.present.sum()) < len(efforts):
             raise SpiroError(
-                f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer"
+                f"a person has more than {PLACES} efforts before or after the bronchodilator; request fewer"
             )
         conditions, features = self._conditions(efforts)
-        best = np.full((len(sets.rows), len(BEST)), np.nan) if known is None else completed(known)
+        best = np.full((len(sets.rows), len(BEST)), np.nan) if known_best is None else completed(known_best)
         place = efforts["place"].to_numpy(float)[sets.rows]
         found = self.sampler.session_facts(conditions[sets.rows], place, sets.present, features[sets.rows], best, seed)
         person, slot = np.nonzero(sets.present)

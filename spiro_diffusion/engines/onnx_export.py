@@ -128,8 +128,8 @@ def largest_difference(generator: Generator, folder: Path) -> float | None:
 def _write(path: Path, network: nn.Module, **inputs: Tensor) -> None:
     """One network as ONNX, for any number of rows; a denoiser's second input is `sigma` (B,)."""
     if "conditions" in inputs:
-        known = inputs.pop("conditions")
-        inputs |= {"sigma": torch.ones(len(known)), "conditions": known}
+        conditions = inputs.pop("conditions")
+        inputs |= {"sigma": torch.ones(len(conditions)), "conditions": conditions}
     sets = {name: {1: "efforts"} for name in ("noisy", "conditions", "clean")} if path.stem == "facts" else {}
     outputs = OUTPUTS.get(path.stem.rpartition("_")[2], ["clean"])
     with atomic(path) as part, warnings.catch_warnings():

@@ -55,10 +55,10 @@ class Sampler:
 
         Raises ValueError where a person is beyond the trained ages and heights, or a category is not known.
         """
-        known, features = self.conditions(people), surface_features(people)
-        known, features = np.repeat(known, n, axis=0), np.repeat(features, n, axis=0)
-        drawn = self.efforts_alone(known, features, seed, self.facts["stream"])
-        return self.curves(self.graded(known, drawn), self.logs(drawn, features), seed)
+        conditions, features = self.conditions(people), surface_features(people)
+        conditions, features = np.repeat(conditions, n, axis=0), np.repeat(features, n, axis=0)
+        drawn = self.efforts_alone(conditions, features, seed, self.facts["stream"])
+        return self.curves(self.graded(conditions, drawn), self.logs(drawn, features), seed)
 
     def sessions(self, people: Sequence[Mapping[str, Any]], n: int, efforts: int, after: int, seed: int) -> "Sessions":
         """`n` sessions of one lung for each person, of so many efforts before and after the bronchodilator."""
@@ -67,16 +67,16 @@ class Sampler:
         kinds = ["Pre"] * half + ["Bron"] * half
         slots = [{**person, "test_type": kind} for person in lungs for kind in kinds]
         shape = len(lungs), 2 * half
-        known = self.conditions(slots).reshape(*shape, -1)
+        conditions = self.conditions(slots).reshape(*shape, -1)
         place = np.tile(np.arange(2 * half) % half + 1, (len(lungs), 1))
         there = np.tile(present, (len(lungs), 1))
         features = surface_features(slots).reshape(*shape, -1)
         best = np.full((len(lungs), len(self.facts["known_best"])), np.nan)
-        logs, grades = self.session_facts(known, place, there, features, best, seed)
-        known[..., self.names.index("grade")] = grades
-        known[..., self.names.index("best")] = self._best_of(logs, there & (grades < FAILED), half)
+        logs, grades = self.session_facts(conditions, place, there, features, best, seed)
+        conditions[..., self.names.index("grade")] = grades
+        conditions[..., self.names.index("best")] = self._best_of(logs, there & (grades < FAILED), half)
         at = np.nonzero(there)
-        signals = self.curves(known[at], logs[at], seed, lungs=at[0])
+        signals = self.curves(conditions[at], logs[at], seed, lungs=at[0])
         return Sessions(signals, at[0], place[at], at[1] >= half, grades[at].astype(int))
 
     @property
@@ -100,14 +100,14 @@ class Sampler:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def efforts_alone(
-        self, known: Floats, features: Floats, seed: int, stream: int, best: NDArray | None = None, first: int = 0
+        self, given: Floats, features: Floats, seed: int, stream: int, best: NDArray | None = None, first: int = 0
     ) -> Floats:
         """Drawn facts and grade bits (n, 11) of efforts `first` ..., each a set of one, with conditions (n, c) and
         surface features (n, 12); `best` (n, 5): what is known of their best values (L, -, L/s), NaN unknown."""
-        unknown = np.full((len(known), len(self.facts["known_best"])), np.nan)
+        unknown = np.full((len(given), len(self.facts["known_best"])), np.nan)
         best_condition = self._best(unknown if best is None else best, features)
-        nowhere, there = np.full((len(known), 1), np.nan, np.float32), np.ones((len(known), 1), np.float32)
-        conditions = np.concatenate([known, nowhere, best_condition, there], axis=1)[:, None]
+        nowhere, there = np.full((len(given), 1), np.nan, np.float32), np.ones((len(given), 1), np.float32)
+        conditions = np.concatenate([given, nowhere, best_condition, there], axis=1)[:, None]
         parts = []
         for i in _firsts(conditions):
             part = conditions[i : i + BATCH]
@@ -115,23 +115,23 @@ class Sampler:
         return np.concatenate(parts)[:, 0]
 
     def session_facts(
-        self, known: Floats, place: NDArray, present: NDArray, features: Floats, best: NDArray, seed: int
+        self, given: Floats, place: NDArray, present: NDArray, features: Floats, best: NDArray, seed: int
     ) -> tuple[Floats, Floats]:
         """Facts (P, E, 9) and grades (P, E), positions of A to D, of the efforts of P people in E slots.
 
         Args:
-            known: (P, E, c) conditions; at an empty slot those of any effort of the person. place: (P, E) from 1.
+            given: (P, E, c) conditions; at an empty slot those of any effort of the person. place: (P, E) from 1.
             present: (P, E) whether a slot is taken. features: (P, E, 12). best: (P, 5), as of `efforts_alone`.
         """
-        half, known = known.shape[1] // 2, known.copy()
-        known[..., self.names.index("best")] = np.nan
+        half, given = given.shape[1] // 2, given.copy()
+        given[..., self.names.index("best")] = np.nan
         best_condition = self._best(best, features[:, 0])
         some, others = np.any(present[:, :half], axis=1), np.any(present[:, half:], axis=1)
         both = (some & others).astype(float)[:, None]
         role = np.concatenate([np.full_like(both, 2.0), 3.0 * both, 4.0 * present], axis=1)
         middle, spread = self.facts["place"]
         places = np.pad((place - middle) / spread, ((0, 0), (2, 0)), constant_values=np.nan)
-        members = np.concatenate([np.repeat(known[:, :1], 2, axis=1), known], axis=1)
+        members = np.concatenate([np.repeat(given[:, :1], 2, axis=1), given], axis=1)
         bests = np.repeat(best_condition[:, None], members.shape[1], axis=1)
         conditions = np.concatenate([members, places[..., None], bests, role[..., None]], axis=2).astype(np.float32)
         logs, grades = [], []
@@ -139,7 +139,7 @@ class Sampler:
             part = slice(i, i + BATCH)
             start = self._facts_noise(conditions[part], seed, i, self.facts["stream_sessions"])
             drawn = self._diffuse("facts", conditions[part], start)
-            given_grades = known[part, :, self.names.index("grade"), None]
+            given_grades = given[part, :, self.names.index("grade"), None]
             bits = np.array(self.facts["grades"], np.float32)[np.nan_to_num(given_grades[..., 0]).astype(int)]
             drawn[:, 2:, -2:] = np.where(np.isnan(given_grades), drawn[:, 2:, -2:], bits)
             reached = best_condition[part][:, self._reached()]
@@ -152,7 +152,7 @@ class Sampler:
 
     def curves(
         self,
-        known: Floats,
+        given: Floats,
         logs: Floats,
         seed: int,
         first: int = 0,
@@ -162,10 +162,10 @@ class Sampler:
         in `lungs` (n,) share most of their noise."""
         parts, how = [], self.info["denoiser"]
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
-        for i in _firsts(known):
+        for i in _firsts(given):
             facts = logs[i : i + BATCH].astype(np.float32)
             conditions = np.concatenate(
-                [known[i : i + BATCH], (facts - self.scales["centre"]) / self.scales["spread"]], axis=1
+                [given[i : i + BATCH], (facts - self.scales["centre"]) / self.scales["spread"]], axis=1
             )
             start = self.noise(how["shape"], len(conditions), seed, first + i, how["stream"])
             if shared is not None:
@@ -184,11 +184,11 @@ class Sampler:
         bits = np.array(self.facts["grades"], np.float32)
         return (np.where(drawn[:, None, -2:] > 0, 1, -1) == bits).all(axis=2).argmax(axis=1)
 
-    def graded(self, known: Floats, drawn: Floats) -> Floats:
+    def graded(self, conditions: Floats, drawn: Floats) -> Floats:
         """The conditions (n, c) with the grades drawn where they say none."""
-        place, known = self.names.index("grade"), known.copy()
-        known[:, place] = np.where(np.isnan(known[:, place]), self.grades(drawn), known[:, place])
-        return known
+        place, conditions = self.names.index("grade"), conditions.copy()
+        conditions[:, place] = np.where(np.isnan(conditions[:, place]), self.grades(drawn), conditions[:, place])
+        return conditions
 
     def _best(self, values: NDArray, features: Floats) -> Floats:
         """Best values (n, 5) as conditions, of people with surface features (n, 12)."""
@@ -215,22 +215,22 @@ class Sampler:
         how, block = self.info["denoiser"], self.info["noise_block"]
         first = int(lungs.min()) // block * block
         common = self.noise(how["shape"], int(lungs.max()) + 1 - first, seed, first, how["stream_lungs"])
-        own, shared = np.sqrt(1 - how["lung_share"]), np.sqrt(how["lung_share"])
-        return np.float32(own) * start + np.float32(shared) * common[lungs - first]
+        effort_part, shared = np.sqrt(1 - how["lung_share"]), np.sqrt(how["lung_share"])
+        return np.float32(effort_part) * start + np.float32(shared) * common[lungs - first]
 
-    def _facts_noise(self, known: Floats, seed: int, first: int, stream: int) -> Floats:
+    def _facts_noise(self, conditions: Floats, seed: int, first: int, stream: int) -> Floats:
         """The noise (B, slots, channels) of draws first ...; none at an empty slot."""
-        shape = known.shape[1], self.facts["shape"][1]
-        return self.noise(shape, len(known), seed, first, stream) * (known[..., -1:] > 0)
+        shape = conditions.shape[1], self.facts["shape"][1]
+        return self.noise(shape, len(conditions), seed, first, stream) * (conditions[..., -1:] > 0)
 
-    def _diffuse(self, name: str, known: Floats, start: Floats) -> Floats:
+    def _diffuse(self, name: str, conditions: Floats, start: Floats) -> Floats:
         """From standard normal noise to a clean sample, both (B, tokens, channels)."""
         how = self.info[name]
         sigmas = karras_sigmas(how["steps"], *how["noise"])
         x, second_order = start * sigmas[0], how["sampler"] == "dpmpp_2m"
         last: Floats | None = None
         for i, (now, following) in enumerate(itertools.pairwise(sigmas)):
-            (clean,) = self.run(name, noisy=x, sigma=np.full(len(x), now), conditions=known)
+            (clean,) = self.run(name, noisy=x, sigma=np.full(len(x), now), conditions=conditions)
             if following == 0:
                 return clean
             step = np.log(now / following)

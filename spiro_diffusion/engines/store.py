@@ -21,7 +21,7 @@ from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.engines.choice import CHECKPOINT, EXPORTED
 
 PACKAGED = Path(__file__).parents[1] / "model"  # in a wheel that `make wheel` built
-DEFAULT, OWN = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
+DEFAULT, PACKAGED_NAME = "models", "packaged"  # the folder that is looked for first; the name of the wheel's model
 REGISTRY, CACHE = "SPIRO_MODELS", "SPIRO_CACHE"  # environment variables: a JSON file of names, a folder
 LARGEST = 2 << 30  # bytes, of an archive and unpacked
 TIMEOUT_S = 30
@@ -51,14 +51,14 @@ def located(models: str | Path = DEFAULT) -> Path:
         return path
     if path.is_file():
         return _unpacked(path)
-    if text in (DEFAULT, OWN) and holds_model(PACKAGED):
+    if text in (DEFAULT, PACKAGED_NAME) and holds_model(PACKAGED):
         return PACKAGED
-    known = registry()
-    if text in known:
-        return _fetched(*known[text])
+    entries = registry()
+    if text in entries:
+        return _fetched(*entries[text])
     if text == DEFAULT or path.suffix or len(path.parts) > 1:
-        return path  # who opens it says what is missing
-    raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(known)}")
+        return path  # the function that opens it reports what is missing
+    raise SpiroError(f"models: {text} is no folder, no .zip, no address and no name of {_names(entries)}")
 
 
 def holds_model(folder: Path) -> bool:
@@ -75,16 +75,16 @@ def registry() -> dict[str, Entry]:
     if not file:
         return {}
     try:
-        held = json.loads(Path(file).read_text(encoding="utf-8"))
-        return {str(name): Entry(str(e["address"]), str(e["sha256"])) for name, e in held.items()}
+        entries = json.loads(Path(file).read_text(encoding="utf-8"))
+        return {str(name): Entry(str(e["address"]), str(e["sha256"])) for name, e in entries.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpiroError(
             f'{file}: no registry of models ({error!r}); expected {{"name": {{"address": "https://…", "sha256": "…"}}}}'
         ) from None
 
 
-def _names(known: dict[str, Entry]) -> str:
-    return ", ".join((OWN, *known)) + ("" if known else f" (set {REGISTRY} to a JSON file for more)")
+def _names(entries: dict[str, Entry]) -> str:
+    return ", ".join((PACKAGED_NAME, *entries)) + ("" if entries else f" (set {REGISTRY} to a JSON file for more)")
 
 
 def _cache() -> Path:
@@ -119,7 +119,7 @@ def _archive(address: str, expected_hash: str) -> Path:
         _download(address, part)
     except (requests.RequestException, OSError) as error:
         raise SpiroError(
-            f"{address}: cannot be fetched ({_reason(error)}); what came is kept, and the next call goes on"
+            f"{address}: cannot be fetched ({_reason(error)}); what arrived is kept, and the next call continues"
         ) from None
     found = sha256(part)
     if expected_hash and found != expected_hash:
@@ -144,10 +144,10 @@ def _download(address: str, part: Path) -> None:
         if have and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it was whole
         response.raise_for_status()
-        goes_on = response.status_code == requests.codes.partial_content
-        size = have if goes_on else 0
+        resumed = response.status_code == requests.codes.partial_content
+        size = have if resumed else 0
         expected = int(response.headers.get("Content-Length", -size)) + size
-        with part.open("ab" if goes_on else "wb") as file:
+        with part.open("ab" if resumed else "wb") as file:
             for block in response.iter_content(CHUNK):
                 size += file.write(block)
                 if size > LARGEST:
@@ -175,8 +175,8 @@ def _unpacked(archive: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as home:
         try:
-            with zipfile.ZipFile(archive) as held:
-                _extract(held, Path(home) / "model", archive)
+            with zipfile.ZipFile(archive) as opened:
+                _extract(opened, Path(home) / "model", archive)
         except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise SpiroError(f"{archive}: cannot be unpacked into {folder.parent} ({error.strerror})") from None
@@ -188,15 +188,15 @@ def _unpacked(archive: Path) -> Path:
     return folder
 
 
-def _extract(held: zipfile.ZipFile, to: Path, archive: Path) -> None:
+def _extract(opened: zipfile.ZipFile, to: Path, archive: Path) -> None:
     """Its files by their names alone: no path leads out of the folder, and nothing unpacks beyond LARGEST."""
     to.mkdir()
-    files = [info for info in held.infolist() if not info.is_dir()]
+    files = [info for info in opened.infolist() if not info.is_dir()]
     if sum(info.file_size for info in files) > LARGEST:
         raise SpiroError(f"{archive}: unpacks to more than {LARGEST:,} bytes")
     places = {str(PurePosixPath(info.filename).parent) for info in files}
     if len(places) > 1 or any(".." in place for place in places):
-        raise SpiroError(f"{archive}: its files lie in several folders; a model's lie in one")
+        raise SpiroError(f"{archive}: its files are in several folders; those of a model are in one")
     for info in files:
-        with held.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
+        with opened.open(info) as source, (to / PurePosixPath(info.filename).name).open("wb") as file:
             shutil.copyfileobj(source, file)

@@ -26,16 +26,16 @@ RECONSTRUCTOR = "reconstructor.safetensors"
 class TorchEngine(Generator):
     """The generator, and facts of efforts for requests."""
 
-    def session_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+    def session_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
         """As `sessions.draw_facts`."""
-        return sessions.draw_facts(self, efforts, seed, known)
+        return sessions.draw_facts(self, efforts, seed, known_best)
 
-    def effort_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
+    def effort_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
         """As `Engine.effort_facts`."""
         model, sampling = self.cldm, self.cldm.config.sampling
         encoded = torch.from_numpy(conditioning.encode(efforts))
         features = torch.from_numpy(mean_surface.features(efforts)).float()
-        best = np.full((len(efforts), len(BEST)), np.nan) if known is None else known
+        best = np.full((len(efforts), len(BEST)), np.nan) if known_best is None else known_best
         draw = self.facts_drawer()
         logs, grades = [], []
         with self.runtime.applied(), torch.inference_mode():

@@ -29,10 +29,10 @@ def errors(real: Measured, again: Measured, groups: Resamples) -> Node:
         if not rows.any():
             result |= {k: missing("determined on no curve") for k in (f"{name}_{unit}", f"{name}_bias_{unit}")}
             continue
-        own = groups.restricted(rows)
-        result[f"{name}_{unit}"] = from_resamples(own.medians(np.abs(error[rows])))
+        resamples = groups.restricted(rows)
+        result[f"{name}_{unit}"] = from_resamples(resamples.medians(np.abs(error[rows])))
         result[f"{name}_{unit}_p95"] = figure(float(np.quantile(np.abs(error[rows]), 0.95)))
-        result[f"{name}_bias_{unit}"] = from_resamples(own.means(error[rows]))
+        result[f"{name}_bias_{unit}"] = from_resamples(resamples.means(error[rows]))
     squares = ((again.flow() - real.flow()) ** 2).mean(axis=1, dtype=np.float64)
     result["flow_rmse"] = from_resamples(np.sqrt(groups.means(squares)))
     return result

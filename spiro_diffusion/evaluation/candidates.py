@@ -25,10 +25,10 @@ ROUND_TRIP_QUESTIONS: tuple[Question, ...] = (
 class Candidate:
     """Curves and draws to be judged.
 
-    `curves`: one a row of `Real.held` where `paired` (with its conditions and in its order), else of other
-    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held`. `best_efforts`: the
+    `curves`: one a row of `Real.held_out` where `paired` (with its conditions and in its order), else of other
+    people. `draws`: indices (n, K) of K draws at the conditions of each row of `Real.held_out`. `best_efforts`: the
     same for its best efforts only, requested as grade A. `losses`: denoising loss of the curves of
-    `Real.members` and of `Real.held`. What is None leaves figures open, with the reason.
+    `Real.members` and of `Real.held_out`. What is None leaves figures open, with the reason.
     """
 
     curves: Measured | None
@@ -40,8 +40,8 @@ class Candidate:
 
 def best_effort_requests(real: Real) -> pd.DataFrame:
     """The best held-out efforts, requested as grade A."""
-    best = real.held.people["best"].to_numpy(bool)
-    return real.held.people[best].assign(grade=REQUESTED_GRADE)
+    best = real.held_out.people["best"].to_numpy(bool)
+    return real.held_out.people[best].assign(grade=REQUESTED_GRADE)
 
 
 def of_sampler(
@@ -56,7 +56,7 @@ def of_sampler(
 ) -> Candidate:
     """A generator's draws at the conditions of every held-out curve; `smooth` ones get the flutter they have lost."""
     first = 0 if smooth else None
-    curves, held_out_draws = measured.draw(sampler, real.held.people, draws, seed, name, first)
+    curves, held_out_draws = measured.draw(sampler, real.held_out.people, draws, seed, name, first)
     _, best_efforts = measured.draw(
         sampler, best_effort_requests(real), draws, seed + 1, f"{name}, best efforts", first
     )
@@ -66,7 +66,7 @@ def of_sampler(
 def reference(real: Real, draws: int, seed: int) -> Candidate:
     """The published distributions: indices alone."""
     rng = np.random.default_rng([seed, 3])
-    held_out_draws = baselines.reference_draws(real.held.people, draws, rng)
+    held_out_draws = baselines.reference_draws(real.held_out.people, draws, rng)
     return Candidate(None, held_out_draws, baselines.reference_draws(best_effort_requests(real), draws, rng))
 
 
@@ -75,7 +75,7 @@ def floor(real: Real, draws: int, seed: int) -> Candidate:
     rng = np.random.default_rng([seed, 4])
     drawn = [
         baselines.residual_draws(people, real.train, real.train_indices, draws, rng)
-        for people in (real.held.people, best_effort_requests(real))
+        for people in (real.held_out.people, best_effort_requests(real))
     ]
     return Candidate(real.members, drawn[0], drawn[1], paired=False)
 
@@ -85,6 +85,6 @@ def round_trip(real: Real, seed: int) -> Candidate:
 
     The counter's rounding is taken off before they are counted again, and the flutter within wide bins drawn anew.
     """
-    people = real.held.people
-    signals = dequantise.before(real.held.signals(), people["btps"].to_numpy())
+    people = real.held_out.people
+    signals = dequantise.before(real.held_out.signals(), people["btps"].to_numpy())
     return Candidate(measured.aligned(measured.generated(signals, people, seed, time_grid.FINE_BINS)))

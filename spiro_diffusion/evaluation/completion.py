@@ -17,7 +17,7 @@ from spiro_diffusion.core.batching import in_parallel
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.evaluation import completion_cells, groups, utility
 from spiro_diffusion.evaluation.bootstrap import Resamples
-from spiro_diffusion.evaluation.completion_baselines import Baseline, Drawn, Efforts, Known
+from spiro_diffusion.evaluation.completion_baselines import Baseline, BaselineData, Drawn, Efforts
 from spiro_diffusion.evaluation.completion_learners import BASELINES, MOST_TREES, baselines
 from spiro_diffusion.evaluation.conditional import crps, pit_steps
 from spiro_diffusion.evaluation.figures import MIN_PEOPLE, Figure, figure, from_resamples, missing
@@ -35,16 +35,16 @@ OF_INTERVALS = ("coverage_90", "interval_score")  # what is reported of a baseli
 BATCH = 8192  # curves at a time: 8,192 x 513 float64 is 34 MB, of which some are held
 CHUNK = 512
 LATEST_SHARE, FEV_S = 0.75, 1.0  # where FEF25-75 and FEV1 end, as a share of the volume and in s after time zero
-SHOWN = 4  # efforts of the page
-SHOWN_CUTS_S = (1.0, 2.0)
-SHOWN_DRAWS = 100
-SHOWN_PERCENTILES = (5, 25, 75, 95)
+EXAMPLES = 4  # efforts of the page
+EXAMPLE_CUTS_S = (1.0, 2.0)
+EXAMPLE_DRAWS = 100
+EXAMPLE_PERCENTILES = (5, 25, 75, 95)
 
 
 def judge(
     model: Reconstructor,
-    held: Efforts,
-    known: Known,
+    held_out: Efforts,
+    baseline_data: BaselineData,
     *,
     draws: int,
     resamples: int,
@@ -52,9 +52,9 @@ def judge(
     trees: int = MOST_TREES,
 ) -> dict[str, Any]:
     """All figures of interrupted efforts, by case; see docs/reconstruction.md. `trees`: of boosted quantiles."""
-    people = Resamples(held.people["seqn"], resamples, np.random.default_rng(seed))
-    cases = _cases(held, seed)
-    of_baselines = drawn_by(baselines(trees), cases, known, draws, seed)
+    people = Resamples(held_out.people["seqn"], resamples, np.random.default_rng(seed))
+    cases = _cases(held_out, seed)
+    of_baselines = drawn_by(baselines(trees), cases, baseline_data, draws, seed)
     result: dict[str, Any] = {}
     for number, (case, others) in enumerate(zip(cases, of_baselines, strict=True)):
         truth = _indices(case.truth)
@@ -65,21 +65,21 @@ def judge(
 
 
 def drawn_by(
-    of_baselines: dict[str, Baseline], cases: list[Case], known: Known, draws: int, seed: int
+    of_baselines: dict[str, Baseline], cases: list[Case], baseline_data: BaselineData, draws: int, seed: int
 ) -> list[dict[str, Drawn]]:
     """Draws of each baseline for each case, computed on all cores."""
     pairs = [(number, name) for number in range(len(cases)) for name in of_baselines]
 
     def drawn(i: int) -> Drawn:
         number, name = pairs[i]
-        return of_baselines[name](cases[number], known, draws, seed + number)
+        return of_baselines[name](cases[number], baseline_data, draws, seed + number)
 
     found = dict(zip(pairs, in_processes(drawn, len(pairs)), strict=True))
     return [{name: found[number, name] for name in of_baselines} for number in range(len(cases))]
 
 
 def given_others(
-    model: Reconstructor, held: Efforts, others: Others, *, draws: int, resamples: int, seed: int
+    model: Reconstructor, held_out: Efforts, others: Others, *, draws: int, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The cases of `judge`, of the participants with another effort: drawn without it, and given the best of them.
 
@@ -90,13 +90,13 @@ def given_others(
     result: dict[str, Any] = {"efforts": len(has)}
     if len(has) < MIN_PEOPLE:
         return result | {"reason": f"fewer than {MIN_PEOPLE} participants have another acceptable effort"}
-    some = Efforts(held.signals[has], held.people.iloc[has].reset_index(drop=True))
+    some = Efforts(held_out.signals[has], held_out.people.iloc[has].reset_index(drop=True))
     people = Resamples(some.people["seqn"], resamples, np.random.default_rng(seed))
     result["cases"] = {}
     for number, case in enumerate(_cases(some, seed)):
         truth, restricted = _indices(case.truth), people.restricted(case.rows)
         without, given = (
-            draw_plain(model, case, draws, seed + number, known) for known in (None, others.at(has[case.rows]))
+            draw_plain(model, case, draws, seed + number, siblings) for siblings in (None, others.at(has[case.rows]))
         )
         result["cases"][case.how.name] = {}
         for name in ("fvc", "fef2575"):
@@ -109,11 +109,11 @@ def given_others(
     return result
 
 
-def sharpness(model: Reconstructor, held: Efforts, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
+def sharpness(model: Reconstructor, held_out: Efforts, *, draws: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Median width (L) of the intervals of FVC by the time of the cut (s)."""
     found: dict[str, dict[str, float | None]] = {}
     for at in SHARPNESS_S:
-        case = cut(held.signals, held.people, at)
+        case = cut(held_out.signals, held_out.people, at)
         if len(case.rows) < MIN_PEOPLE:
             continue
         fvc = np.concatenate([paths.increments.sum(axis=1) for _, paths in _paths(model, case, draws, seed)])
@@ -181,16 +181,16 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
             found[f"{name}_{index}_coverage_90"] = generated[index]["coverage_90"]["value"]
             for ratio in ("error_ratio", "crps_ratio"):
                 ratios = [case[name][index][ratio]["value"] for name in BASELINES]
-                known = [r for r in ratios if r is not None]
-                found[f"{name}_{index}_{ratio}_worst"] = max(known) if known else None
+                defined = [r for r in ratios if r is not None]
+                found[f"{name}_{index}_{ratio}_worst"] = max(defined) if defined else None
         found[f"{name}_fvc_width_90_ml"] = _ml(generated["fvc"]["width_90"])
         for group, biased in case["ratio_bias"].items():
             found[f"{name}_ratio_bias_{group}"] = biased["bias"]["value"]
             of_baselines = [
                 case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
             ]
-            known = [bias for bias in of_baselines if bias is not None]
-            found[f"{name}_ratio_bias_{group}_least_rival"] = min(known, key=abs) if known else None
+            defined = [bias for bias in of_baselines if bias is not None]
+            found[f"{name}_ratio_bias_{group}_least_rival"] = min(defined, key=abs) if defined else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():
@@ -207,22 +207,22 @@ def _ml(litres: dict[str, Any]) -> float | None:
     return None if litres["value"] is None else round(1000 * litres["value"], 3)
 
 
-def shown(model: Reconstructor, held: Efforts, seed: int) -> dict[str, NDArray]:
+def example_arrays(model: Reconstructor, held_out: Efforts, seed: int) -> dict[str, NDArray]:
     """Arrays of some held-out efforts cut short, for the page: of `efforts` e their `age` (years), `sex` (1, 2),
     `ratio` (FEV1/FVC) and `volume` (e, edges) L as it was, and for each of `cut_s` the `bands` (cuts, e, percentiles,
     edges) of the volume drawn; NaN where an effort ended before the cut."""
-    few = np.linspace(0, len(held.signals) - 1, min(SHOWN, len(held.signals))).astype(int)
-    order = np.argsort((held.people["fev1"] / held.people["fvc"]).to_numpy())[few]  # from obstructed to not
-    signals, people = held.signals[order], held.people.iloc[order]
-    shape = len(SHOWN_CUTS_S), len(order), len(SHOWN_PERCENTILES), time_grid.N_SAMPLES + 1
+    few = np.linspace(0, len(held_out.signals) - 1, min(EXAMPLES, len(held_out.signals))).astype(int)
+    order = np.argsort((held_out.people["fev1"] / held_out.people["fvc"]).to_numpy())[few]  # from obstructed to not
+    signals, people = held_out.signals[order], held_out.people.iloc[order]
+    shape = len(EXAMPLE_CUTS_S), len(order), len(EXAMPLE_PERCENTILES), time_grid.N_SAMPLES + 1
     bands = np.full(shape, np.nan, dtype=np.float32)
-    for number, at_s in enumerate(SHOWN_CUTS_S):
+    for number, at_s in enumerate(EXAMPLE_CUTS_S):
         case = cut(signals, people, at_s)
-        curves = model.plain(case.signals, case.trusted, case.people, SHOWN_DRAWS, seed).flow()
-        volumes = time_grid.volume(curves).reshape(len(case.rows), SHOWN_DRAWS, -1)
-        bands[number, case.rows] = np.percentile(volumes, SHOWN_PERCENTILES, axis=1).swapaxes(0, 1)
+        curves = model.plain(case.signals, case.trusted, case.people, EXAMPLE_DRAWS, seed).flow()
+        volumes = time_grid.volume(curves).reshape(len(case.rows), EXAMPLE_DRAWS, -1)
+        bands[number, case.rows] = np.percentile(volumes, EXAMPLE_PERCENTILES, axis=1).swapaxes(0, 1)
     return {
-        "cut_s": np.array(SHOWN_CUTS_S),
+        "cut_s": np.array(EXAMPLE_CUTS_S),
         "age": people["age"].to_numpy(float),
         "sex": people["sex"].to_numpy(np.int64),
         "ratio": (people["fev1"] / people["fvc"]).to_numpy(float),
@@ -279,8 +279,8 @@ def _joined(parts: list[Drawn], draws: int) -> Drawn:
     return {name: np.concatenate([part[name] for part in parts]).reshape(-1, draws) for name in INDICES}
 
 
-def _cases(held: Efforts, seed: int) -> list[Case]:
-    cases = [interrupted(how, held.signals, held.people, seed) for how in JUDGED]
+def _cases(held_out: Efforts, seed: int) -> list[Case]:
+    cases = [interrupted(how, held_out.signals, held_out.people, seed) for how in JUDGED]
     return [case for case in cases if len(case.rows) >= MIN_PEOPLE]
 
 

@@ -43,20 +43,20 @@ class Efforts(NamedTuple):
         return interrupted(case.how, self.signals, self.people, seed)
 
 
-class Known(NamedTuple):
+class BaselineData(NamedTuple):
     """Full efforts that baselines learn from, and those of the participants by whom they are tuned."""
 
     trained: Efforts
     choosing: Efforts
 
 
-Baseline = Callable[[Case, Known, int, int], Drawn]
+Baseline = Callable[[Case, BaselineData, int, int], Drawn]
 
 
 # Rules and fits, which give a curve
 
 
-def held_value(case: Case) -> NDArray:
+def last_value(case: Case) -> NDArray:
     """Nothing more is breathed out; in a gap the flow stays what it was."""
     place = np.where(case.trusted, np.arange(time_grid.N_SAMPLES), 0)
     last = np.take_along_axis(case.signals, np.maximum.accumulate(place, axis=1), axis=1)
@@ -115,9 +115,9 @@ def _exponentials(flow: Floats, trusted: NDArray[np.bool_]) -> Floats:
     return np.where((best < len(first))[:, None], two, alone[row, one, None] * basis[one])
 
 
-def _by_rule(rule: Callable[[Case], NDArray], case: Case, known: Known, draws: int, seed: int) -> Drawn:
+def _by_rule(rule: Callable[[Case], NDArray], case: Case, data: BaselineData, draws: int, seed: int) -> Drawn:
     """Draws of a rule: its curve's indices, moved by its errors on training efforts."""
-    trained = known.trained
+    trained = data.trained
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(trained.signals))[:ERRORS_FROM]
     tried_on = Efforts(trained.signals[chosen], trained.people.iloc[chosen]).interrupted_as(case, seed)
@@ -137,9 +137,9 @@ def _by_rule(rule: Callable[[Case], NDArray], case: Case, known: Known, draws: i
 # What is learned from training efforts
 
 
-def neighbours(case: Case, known: Known, draws: int, seed: int) -> Drawn:
+def neighbours(case: Case, data: BaselineData, draws: int, seed: int) -> Drawn:
     """The hidden part of the training efforts whose seen part and person are most alike, in the size of the effort."""
-    trained = known.trained.interrupted_as(case, seed)
+    trained = data.trained.interrupted_as(case, seed)
     features, of_case = features_of(trained), features_of(case)
     scale = features.std(axis=0) + 1e-9
     k = min(NEIGHBOURS, len(features))
@@ -154,10 +154,10 @@ def neighbours(case: Case, known: Known, draws: int, seed: int) -> Drawn:
     return {"fvc": np.stack(fvc, axis=1), "fef2575": np.stack(fef, axis=1)}
 
 
-def regression(case: Case, known: Known, draws: int, seed: int) -> Drawn:
+def regression(case: Case, data: BaselineData, draws: int, seed: int) -> Drawn:
     """FVC and FEF25-75 by ridge regression on age, height, sex and what is seen; draws are moved by the errors on a
     fifth of the training participants that a first fit did not see."""
-    trained = known.trained.interrupted_as(case, seed)
+    trained = data.trained.interrupted_as(case, seed)
     x, new = features_of(trained), features_of(case)
     people = trained.people["seqn"].to_numpy()
     rng = np.random.default_rng(seed)
@@ -177,7 +177,7 @@ def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
 
 
 RULES: dict[str, Baseline] = {
-    "last_value": functools.partial(_by_rule, held_value),
+    "last_value": functools.partial(_by_rule, last_value),
     "exponential": functools.partial(_by_rule, exponential),
     "two_exponentials": functools.partial(_by_rule, two_exponentials),
     "neighbours": neighbours,

@@ -29,11 +29,13 @@ def cells(
         draws, truth: (n, draws) and (n,) of one index. obstructed: (n,), as predicted.
     """
     low, high = np.quantile(draws, ENDS, axis=1)
-    held = (low <= truth) & (truth <= high)
-    groups_held = {name: held[rows] for name, rows in _groups(people, obstructed).items() if rows.sum() >= MIN_PEOPLE}
+    covered = (low <= truth) & (truth <= high)
+    covered_of_groups = {
+        name: covered[rows] for name, rows in _groups(people, obstructed).items() if rows.sum() >= MIN_PEOPLE
+    }
     found = {}
-    for name, inside in groups_held.items():
-        exact = binomtest(int(inside.sum()), len(inside)).proportion_ci(1 - 0.05 / (cuts * len(groups_held)))
+    for name, inside in covered_of_groups.items():
+        exact = binomtest(int(inside.sum()), len(inside)).proportion_ci(1 - 0.05 / (cuts * len(covered_of_groups)))
         shares = {"holds": inside.mean(), "from": exact.low, "to": exact.high}
         found[name] = {"people": len(inside)} | {key: round(float(share), 4) for key, share in shares.items()}
     return found

@@ -17,11 +17,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from spiro_diffusion.evaluation.completion_baselines import (
     RULES,
     Baseline,
+    BaselineData,
     Drawn,
-    Known,
     as_volumes,
     features_of,
-    held_value,
+    last_value,
     regression_targets,
     seen_volume,
 )
@@ -39,10 +39,10 @@ NEIGHBOURS = (50, 100, 200, 400)  # among which the local regression chooses
 PENALTY = 0.1  # of its ridge, a neighbour, on coordinates of SD 1
 
 
-def boosted_quantiles(case: Case, known: Known, draws: int, seed: int, trees: int = MOST_TREES) -> Drawn:
+def boosted_quantiles(case: Case, data: BaselineData, draws: int, seed: int, trees: int = MOST_TREES) -> Drawn:
     """Draws between quantiles that at most so many boosted trees predict, on straight lines over the normal
     distribution's."""
-    trained, checked = (some.interrupted_as(case, seed) for some in known)
+    trained, checked = (some.interrupted_as(case, seed) for some in data)
     x, check, new = (features_of(one) for one in (trained, checked, case))
     to_check, rng = regression_targets(checked), np.random.default_rng(seed)
     drawn = {}
@@ -52,9 +52,9 @@ def boosted_quantiles(case: Case, known: Known, draws: int, seed: int, trees: in
     return as_volumes(case, drawn)
 
 
-def nearest_lungs(case: Case, known: Known, draws: int, seed: int) -> Drawn:
+def nearest_lungs(case: Case, data: BaselineData, draws: int, seed: int) -> Drawn:
     """Draws of a regression among the training efforts nearest by all that is seen of each."""
-    trained, checked = (some.interrupted_as(case, seed) for some in known)
+    trained, checked = (some.interrupted_as(case, seed) for some in data)
     x, check, new = _coordinates(trained, checked, case)
     to_check, rng = regression_targets(checked), np.random.default_rng(seed)
     drawn = {}
@@ -103,7 +103,7 @@ def _coordinates(trained: Case, *others: Case) -> list[Floats]:
     cases = (trained, *others)
     seen = [np.log(seen_volume(case)) for case in cases]
     curves = [
-        time_grid.volume(held_value(case)) / np.exp(size)[:, None] for case, size in zip(cases, seen, strict=True)
+        time_grid.volume(last_value(case)) / np.exp(size)[:, None] for case, size in zip(cases, seen, strict=True)
     ]
     middle = curves[0].mean(axis=0)
     axes = np.linalg.svd(curves[0] - middle, full_matrices=False)[2][:COMPONENTS].T

@@ -59,13 +59,15 @@ class Cloud:
             rows = slice(i * CHUNK, (i + 1) * CHUNK)
             d = np.sqrt(squared_distances(points[rows], self.points)).astype(np.float32)
             by_person = np.minimum.reduceat(d, self.starts, axis=1)
-            own = np.searchsorted(self.people, seqn[rows])
-            known = (own < len(self.people)) & (self.people[np.minimum(own, len(self.people) - 1)] == seqn[rows])
-            at = np.flatnonzero(known)
-            by_person[at, own[at]] = np.inf
+            person = np.searchsorted(self.people, seqn[rows])
+            in_training = (person < len(self.people)) & (
+                self.people[np.minimum(person, len(self.people) - 1)] == seqn[rows]
+            )
+            at = np.flatnonzero(in_training)
+            by_person[at, person[at]] = np.inf
             ends = np.append(self.starts[1:], len(self.points))
             for row in at:
-                d[row, self.starts[own[row]] : ends[own[row]]] = np.inf
+                d[row, self.starts[person[row]] : ends[person[row]]] = np.inf
             return by_person, d.argmin(axis=1)
 
         parts = list(in_parallel(chunk, -(-len(points) // CHUNK)))
@@ -79,12 +81,12 @@ def distances(real: Real, curves: Measured) -> dict[str, NDArray[np.float64]]:
     train = Cloud.of(real.train_shapes, real.train["seqn"].to_numpy())
     return {
         "generated": train.nearest(of_measured(curves), curves.seqn)[0].min(axis=1),
-        "held_out": train.nearest(real.held_shapes, real.held.seqn)[0].min(axis=1),
+        "held_out": train.nearest(real.held_out_shapes, real.held_out.seqn)[0].min(axis=1),
         "between_efforts": real.pairs,
     }
 
 
-def copies(candidate: Points, train: Cloud, held: Points, pairs: NDArray) -> Tree:
+def copies(candidate: Points, train: Cloud, held_out: Points, pairs: NDArray) -> Tree:
     """How the candidate's curves lie between the training curves and the held-out curves.
 
     Args:
@@ -102,21 +104,21 @@ def copies(candidate: Points, train: Cloud, held: Points, pairs: NDArray) -> Tre
             person are.
         distance_to_train, distance_between_efforts: medians, L/s.
     """
-    own = candidate.groups
-    if min(len(own.people), len(held.groups.people), len(train.people)) < 2 * MIN_PEOPLE:
+    resamples = candidate.groups
+    if min(len(resamples.people), len(held_out.groups.people), len(train.people)) < 2 * MIN_PEOPLE:
         return dict.fromkeys(FIGURES, missing(f"fewer than {2 * MIN_PEOPLE} participants"))
     to_train, nearest = train.nearest(candidate.points, candidate.seqn)
-    to_held, _ = Cloud.of(held.points, held.seqn).nearest(candidate.points, candidate.seqn)
-    held_to_train = train.nearest(held.points, held.seqn)[0].min(axis=1)
+    to_held_out, _ = Cloud.of(held_out.points, held_out.seqn).nearest(candidate.points, candidate.seqn)
+    held_out_to_train = train.nearest(held_out.points, held_out.seqn)[0].min(axis=1)
     closest = to_train.min(axis=1)
     none = missing("no participant has two efforts here")
     near = closest < np.quantile(pairs, NEAR_SHARE) if len(pairs) else closest < 0
     return {
-        "nearest_share": from_resamples(_nearest_share(to_train, to_held, own, held.groups)),
-        "nearer_than_held": from_resamples(auc(-closest, own, -held_to_train, held.groups)),
-        "authenticity": from_resamples(own.means(_authentic(closest, nearest, train).astype(float))),
+        "nearest_share": from_resamples(_nearest_share(to_train, to_held_out, resamples, held_out.groups)),
+        "nearer_than_held": from_resamples(auc(-closest, resamples, -held_out_to_train, held_out.groups)),
+        "authenticity": from_resamples(resamples.means(_authentic(closest, nearest, train).astype(float))),
         "distance_to_train": figure(float(np.median(closest))),
-        "near_copies": from_resamples(own.means(near.astype(float))) if len(pairs) else none,
+        "near_copies": from_resamples(resamples.means(near.astype(float))) if len(pairs) else none,
         "distance_between_efforts": figure(float(np.median(pairs))) if len(pairs) else none,
     }
 
@@ -138,28 +140,30 @@ def _authentic(closest: NDArray, nearest: NDArray, train: Cloud) -> NDArray[np.b
     return closest > between[back]
 
 
-def _nearest_share(to_train: NDArray, to_held: NDArray, candidate: Resamples, held: Resamples) -> NDArray[np.float64]:
+def _nearest_share(
+    to_train: NDArray, to_held_out: NDArray, candidate: Resamples, held_out: Resamples
+) -> NDArray[np.float64]:
     """Share (1 + B,) whose nearest participant is a training one, over all choices of equally many of them.
 
     A choice of s among P training participants misses the m that are nearer than the nearest held-out one
     with the probability C(P - m, s) / C(P, s). In a resample the held-out participants that were not drawn
     are away, and s shrinks with them.
     """
-    kept = min(KEPT_NEIGHBOURS, to_held.shape[1])
-    order = np.argpartition(to_held, kept - 1, axis=1)[:, :kept]
-    distance = np.take_along_axis(to_held, order, axis=1)
+    kept = min(KEPT_NEIGHBOURS, to_held_out.shape[1])
+    order = np.argpartition(to_held_out, kept - 1, axis=1)[:, :kept]
+    distance = np.take_along_axis(to_held_out, order, axis=1)
     rank = np.argsort(distance, axis=1)
     order, distance = np.take_along_axis(order, rank, axis=1), np.take_along_axis(distance, rank, axis=1)
     nearer = np.stack([np.searchsorted(np.sort(t), d) for t, d in zip(to_train, distance, strict=True)])
-    known = np.isin(candidate.people, held.people)[candidate.person]  # the own person is among the held-out
+    in_held_out = np.isin(candidate.people, held_out.people)[candidate.person]  # the own person is among the held-out
     available = np.isfinite(to_train).sum(axis=1)
     rows = np.arange(len(order))
     share = np.empty(len(candidate.weights))
-    for b, (weights, drawn) in enumerate(zip(candidate.weights, held.weights > 0, strict=True)):
+    for b, (weights, drawn) in enumerate(zip(candidate.weights, held_out.weights > 0, strict=True)):
         there = drawn[order]
         first = there.argmax(axis=1)
-        own_drawn = drawn[np.searchsorted(held.people, candidate.people).clip(max=len(held.people) - 1)]
-        size = drawn.sum() - (known & own_drawn[candidate.person])
+        person_drawn = drawn[np.searchsorted(held_out.people, candidate.people).clip(max=len(held_out.people) - 1)]
+        size = drawn.sum() - (in_held_out & person_drawn[candidate.person])
         m = nearer[rows, first]
         missed = _log_choose(available - m, size) - _log_choose(available, size)
         near = 1 - np.where(m > available - size, 0.0, np.exp(missed))
@@ -191,16 +195,16 @@ def membership(member: NDArray, member_groups: Resamples, other: NDArray, other_
     return from_resamples(auc(-sides[0], by_person[0], -sides[1], by_person[1]))
 
 
-def distance_membership(candidate: Points, members: Points, held: Points) -> Figure:
+def distance_membership(candidate: Points, members: Points, held_out: Points) -> Figure:
     """Membership AUC by how near a person's own curves lie to the generated ones.
 
     A held-out person's own conditions draw curves near to them, so those are left out; each member leaves
     out those of one held-out person too, to be as far from as many.
     """
-    if min(len(members.groups.people), len(held.groups.people)) < MIN_PEOPLE:
+    if min(len(members.groups.people), len(held_out.groups.people)) < MIN_PEOPLE:
         return missing(f"fewer than {MIN_PEOPLE} participants")
     cloud = Cloud.of(candidate.points, candidate.seqn)
-    stand_in = held.groups.people[members.groups.person % len(held.groups.people)]
+    stand_in = held_out.groups.people[members.groups.person % len(held_out.groups.people)]
     to_members = cloud.nearest(members.points, stand_in)[0].min(axis=1)
-    to_held = cloud.nearest(held.points, held.seqn)[0].min(axis=1)
-    return membership(np.log(to_members + 1e-6), members.groups, np.log(to_held + 1e-6), held.groups)
+    to_held_out = cloud.nearest(held_out.points, held_out.seqn)[0].min(axis=1)
+    return membership(np.log(to_members + 1e-6), members.groups, np.log(to_held_out + 1e-6), held_out.groups)

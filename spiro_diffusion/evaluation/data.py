@@ -31,8 +31,8 @@ def load_real(signals: Path, table_path: Path, repaired: Path, part: Part, seed:
         SpiroError: a file is missing, the files do not fit each other, or a part has too few participants.
     """
     table = raw_curves.read_table(table_path)
-    held, train = (table.iloc[rows_of_part(table, p)] for p in (part, "train"))
-    people = held["seqn"].nunique()
+    held_out, train = (table.iloc[rows_of_part(table, p)] for p in (part, "train"))
+    people = held_out["seqn"].nunique()
     pool = train["seqn"].unique()
     if people < MIN_PEOPLE or len(pool) < 2 * people:
         raise SpiroError(
@@ -42,14 +42,14 @@ def load_real(signals: Path, table_path: Path, repaired: Path, part: Part, seed:
     chosen = np.random.default_rng(seed).permutation(pool)
     samples = [train[train["seqn"].isin(chosen[i * people : (i + 1) * people])] for i in range(2)]
     shapes = load_rows(signals, len(table), (time_grid.N_SAMPLES,))
-    judges = measure(held, repaired, f"{part} curves")
-    if not np.allclose(shapes[held.index.to_numpy()], judges.signals(), atol=SAME_L_S):
+    judges = measure(held_out, repaired, f"{part} curves")
+    if not np.allclose(shapes[held_out.index.to_numpy()], judges.signals(), atol=SAME_L_S):
         raise SpiroError(
             f"{signals}: is not what the raw curves give on the grid aligned at time zero; only that grid can be "
             "judged: set resample.grid to it and run `dvc repro`"
         )
     return Real(
-        held=judges,
+        held_out=judges,
         members=measure(samples[0], repaired, "floor"),
         others=measure(samples[1], repaired, "training sample"),
         train=train.reset_index(drop=True),
@@ -61,7 +61,7 @@ def load_real(signals: Path, table_path: Path, repaired: Path, part: Part, seed:
 
 def about(real: Real, source: str, part: Part, params: dict[str, Any]) -> dict[str, Any]:
     """What was judged, on whom, and how, for the record."""
-    people = real.held.people
+    people = real.held_out.people
     return {
         **params,
         "source": source,

@@ -82,8 +82,8 @@ def series(values: ArrayLike) -> Series:
 def to_json(content: Any) -> Any:
     """Trees, and dictionaries and lists that hold some, as plain JSON; a figure is `{"value": …, "low": …, …}`."""
     if isinstance(content, Figure):
-        known = {k: v for k, v in vars(content).items() if v is not None}
-        return {"value": None} | known
+        fields = {k: v for k, v in vars(content).items() if v is not None}
+        return {"value": None} | fields
     if isinstance(content, Series):
         return {"value": list(content.value)}
     if isinstance(content, dict):

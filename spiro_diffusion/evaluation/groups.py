@@ -83,13 +83,13 @@ def reference(
     edges = np.linspace(low - margin, high + margin, BINS + 1)
     found: dict[str, Group | Figure] = {}
     for name in sorted({g for g in real.groups if g is not None}):
-        held, pool = _per_person(real, name, edges), _per_person(train, name, edges)
-        people = min(len(held), len(pool))
+        held_out, pool = _per_person(real, name, edges), _per_person(train, name, edges)
+        people = min(len(held_out), len(pool))
         if people < MIN_PEOPLE:
             found[name] = too_few(people)
             continue
-        truth = _distribution(held.sum(axis=0))
-        drawn = rng.multinomial(len(held), np.full(len(pool), 1 / len(pool)), size=resamples) @ pool
+        truth = _distribution(held_out.sum(axis=0))
+        drawn = rng.multinomial(len(held_out), np.full(len(pool), 1 / len(pool)), size=resamples) @ pool
         floor = _wasserstein(_distribution(drawn), truth, edges)
         rows = (real.groups == name) & np.isfinite(real.values)
         mean = float(np.average(real.values[rows], weights=real.weights[rows]))
@@ -153,8 +153,8 @@ def _distance(candidate: Values, name: str, group: Group | Figure) -> Tree:
     for values, groups in zip(columns.T, names.T, strict=True):
         rows = (groups == name) & np.isfinite(values)
         if candidate.weights[rows].sum() > 0:
-            own = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
-            found.append(float(_wasserstein(own, group.truth, group.edges)))
+            distribution = _distribution(np.cumsum(_histogram(values[rows], candidate.weights[rows], group.edges)))
+            found.append(float(_wasserstein(distribution, group.truth, group.edges)))
     if not found:
         return dict.fromkeys(FIGURES, missing("no curve of the candidate is in this group"))
     distance = float(np.mean(found))

@@ -81,10 +81,10 @@ def judge_all(
     def judged_level(i: int) -> Node:
         name, question, level = steps[i]
         view = views[name][level]
-        people = len(view.held_groups.people)
+        people = len(view.held_out_groups.people)
         return _METHODS[question](view) if people >= MIN_PEOPLE else missing(f"{people} participants")
 
-    if len(real.held) < PROCESSES_FROM:
+    if len(real.held_out) < PROCESSES_FROM:
         results: Iterator[Node] = map(judged_level, range(len(steps)))
     else:
         real.prepare()
@@ -106,17 +106,17 @@ def over_baselines(tree: Tree, baselines: Mapping[str, Tree], resamples: int, se
     """
     result: Tree = {}
     for name in COMPARED:
-        own = _crps_of_people(tree, name)
-        if isinstance(own, Figure):
-            result[name] = own
+        crps = _crps_of_people(tree, name)
+        if isinstance(crps, Figure):
+            result[name] = crps
             continue
         found = {k: _crps_of_people(t, name) for k, t in baselines.items()}
-        usable = {k: v.value for k, v in found.items() if isinstance(v, Series) and len(v.value) == len(own.value)}
+        usable = {k: v.value for k, v in found.items() if isinstance(v, Series) and len(v.value) == len(crps.value)}
         if not usable:
             result[name] = missing("no baseline was judged yet: dvc repro baselines/dvc.yaml")
             continue
         best = min(usable, key=lambda k: sum(usable[k]))
-        sums = np.column_stack([own.value, usable[best]])
+        sums = np.column_stack([crps.value, usable[best]])
         total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
         result[name] = dataclasses.replace(from_resamples(total[:, 0] / total[:, 1]), rival=best)
     return result
@@ -137,45 +137,56 @@ class _View:
     candidate: Candidate
     real: Real
     level: Level
-    held: Measured
+    held_out: Measured
     curves: Measured | None
-    held_rows: NDArray[np.bool_]
-    held_groups: Resamples
+    held_out_rows: NDArray[np.bool_]
+    held_out_groups: Resamples
     groups: Resamples
     resamples: int
     seed: int
 
     @classmethod
     def of(cls, candidate: Candidate, real: Real, level: Level, resamples: int, seed: int) -> "_View":
-        held_rows = at_level(real.held.people, level)
-        held = real.held.take(held_rows)
+        held_out_rows = at_level(real.held_out.people, level)
+        held_out = real.held_out.take(held_out_rows)
         rng = np.random.default_rng([seed, list(LEVELS).index(level)])
-        held_groups = Resamples(held.seqn, resamples, rng)
-        rows, own = held_rows, held_groups
+        held_out_groups = Resamples(held_out.seqn, resamples, rng)
+        rows, groups_of_candidate = held_out_rows, held_out_groups
         if not candidate.paired and candidate.curves is not None:
             rows = at_level(candidate.curves.people, level)
-            own = Resamples(candidate.curves.seqn[rows], resamples, rng)
+            groups_of_candidate = Resamples(candidate.curves.seqn[rows], resamples, rng)
         curves = None if candidate.curves is None else candidate.curves.take(rows)
-        return cls(candidate, real, level, held, curves, held_rows, held_groups, own, resamples, seed)
+        return cls(
+            candidate,
+            real,
+            level,
+            held_out,
+            curves,
+            held_out_rows,
+            held_out_groups,
+            groups_of_candidate,
+            resamples,
+            seed,
+        )
 
     def rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, list(LEVELS).index(self.level), 1, *key])
 
     def draws(self, name: str) -> NDArray | None:
         """(n, K) at the held-out rows of this level."""
-        return None if self.candidate.draws is None else self.candidate.draws[name][self.held_rows]
+        return None if self.candidate.draws is None else self.candidate.draws[name][self.held_out_rows]
 
     def values(self, name: str) -> NDArray:
         """(n, draws) of the candidate's own people: all draws where they are the held-out ones."""
         if self.candidate.paired and self.candidate.draws is not None:
-            return self.candidate.draws[name][self.held_rows]
+            return self.candidate.draws[name][self.held_out_rows]
         assert self.curves is not None
         return self.curves.indices[name][:, None]
 
     @property
     def people(self) -> pd.DataFrame:
         """Of the rows of `values`."""
-        return self.held.people if self.curves is None else self.curves.people
+        return self.held_out.people if self.curves is None else self.curves.people
 
 
 def _spread(view: _View) -> Tree:
@@ -184,11 +195,11 @@ def _spread(view: _View) -> Tree:
     for weighting in WEIGHTINGS:
         branch: Tree = {}
         for name in JUDGED:
-            observed, weights = view.held.indices[name][:, None], weights_of(view.held.people, weighting)
-            real = conditional.Side(view.held.people, observed, weights, view.held_groups)
+            observed, weights = view.held_out.indices[name][:, None], weights_of(view.held_out.people, weighting)
+            real = conditional.Side(view.held_out.people, observed, weights, view.held_out_groups)
             candidate_weights = weights_of(view.people, weighting)
-            own = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
-            branch[name] = conditional.spread(reference_surface, name, real, own)
+            generated = conditional.Side(view.people, view.values(name), candidate_weights, view.groups)
+            branch[name] = conditional.spread(reference_surface, name, real, generated)
         tree[weighting] = branch
     return tree
 
@@ -197,11 +208,11 @@ def _calibration(view: _View) -> Node:
     draws = {name: view.draws(name) for name in JUDGED}
     tree: Tree = {}
     for weighting in WEIGHTINGS:
-        weights = weights_of(view.held.people, weighting)
+        weights = weights_of(view.held_out.people, weighting)
         tree[weighting] = {
             name: NO_DRAWS
             if drawn is None
-            else conditional.calibration(view.held.indices[name], drawn, weights, view.held_groups)
+            else conditional.calibration(view.held_out.indices[name], drawn, weights, view.held_out_groups)
             for name, drawn in draws.items()
         }
     return tree
@@ -215,11 +226,13 @@ def _crps_gli(view: _View) -> Node:
         return NO_DRAWS
     tree: Tree = {}
     for name in COMPARED:
-        own = view.candidate.best_efforts[name]
-        published = reference(view.real, own.shape[1], view.seed).best_efforts
+        draws = view.candidate.best_efforts[name]
+        published = reference(view.real, draws.shape[1], view.seed).best_efforts
         assert published is not None
-        weights = np.ones(len(view.held))
-        tree[name] = conditional.crps_ratio(view.held.indices[name], own, published[name], weights, view.held_groups)
+        weights = np.ones(len(view.held_out))
+        tree[name] = conditional.crps_ratio(
+            view.held_out.indices[name], draws, published[name], weights, view.held_out_groups
+        )
     return tree
 
 
@@ -227,13 +240,13 @@ def _crps_people(view: _View) -> Tree:
     """Sums of each participant's CRPS over all curves, for baselines to be compared with; see `over_baselines`."""
     tree: Tree = {}
     for name in COMPARED:
-        own, observed = view.draws(name), view.held.indices[name]
-        if view.level != "every" or own is None:
+        draws, observed = view.draws(name), view.held_out.indices[name]
+        if view.level != "every" or draws is None:
             continue
-        if not (np.isfinite(observed).all() and np.isfinite(own).all()):
+        if not (np.isfinite(observed).all() and np.isfinite(draws).all()):
             tree[name] = missing("an index is not determined on some curve")
             continue
-        tree[name] = series(view.held_groups.per_person(conditional.crps(observed, own)[:, None]))
+        tree[name] = series(view.held_out_groups.per_person(conditional.crps(observed, draws)[:, None]))
     return tree
 
 
@@ -250,9 +263,9 @@ def _groups(view: _View) -> Tree:
             branch = {}
             for name in JUDGED:
                 values = view.values(name)[:, :DRAWS_OF_GROUPS]
-                own = groups.Values(view.people["seqn"].to_numpy(), values, weights, names)
+                generated = groups.Values(view.people["seqn"].to_numpy(), values, weights, names)
                 floors = view.real.groups(view.level, weighting, kind, name, view.resamples)
-                branch[name] = groups.distances(own, floors)
+                branch[name] = groups.distances(generated, floors)
             found |= {kind: dict(branch), **groups.summary(kind, branch)}
         tree[weighting] = found
     return tree
@@ -261,16 +274,16 @@ def _groups(view: _View) -> Tree:
 def _two_sample(view: _View) -> Node:
     if view.curves is None:
         return OPEN
-    own = embed(view.curves, view.real.convolutions)
-    sides = (view.held_groups, view.groups)
+    features = embed(view.curves, view.real.convolutions)
+    sides = (view.held_out_groups, view.groups)
     tree: Tree = {}
     for number, kind in enumerate((*two_sample.TABLES, *two_sample.WINDOWS)):
         tabular = kind in two_sample.TABLES
-        real = view.real.embedded[kind][view.held_rows]
+        real = view.real.embedded[kind][view.held_out_rows]
         classifier = two_sample.trees if tabular else two_sample.linear
-        points = two_sample.standardised(real, own[kind], None if tabular else two_sample.COMPONENTS)
+        points = two_sample.standardised(real, features[kind], None if tabular else two_sample.COMPONENTS)
         tree[kind] = {
-            "auc": two_sample.classifier_auc(real, own[kind], sides, classifier, view.rng(number)),
+            "auc": two_sample.classifier_auc(real, features[kind], sides, classifier, view.rng(number)),
             **two_sample.overlap(*points, sides),
         }
     return tree
@@ -281,7 +294,8 @@ def _utility(view: _View) -> Node:
         return OPEN
     others = view.real.others.take(at_level(view.real.others.people, view.level))
     learned = [
-        utility.trained_and_tested(train, view.held, view.held_groups, view.seed) for train in (view.curves, others)
+        utility.trained_and_tested(train, view.held_out, view.held_out_groups, view.seed)
+        for train in (view.curves, others)
     ]
     return utility.compare(*learned)
 
@@ -291,22 +305,22 @@ def _copying(view: _View) -> Node:
         return OPEN
     rows = at_level(view.real.train, view.level)
     train = copying.Cloud.of(view.real.train_shapes[rows], view.real.train["seqn"].to_numpy()[rows])
-    own = copying.Points(shapes.of_measured(view.curves), view.groups)
-    held = copying.Points(view.real.held_shapes[view.held_rows], view.held_groups)
-    tree: Tree = copying.copies(own, train, held, view.real.pairs)
+    generated = copying.Points(shapes.of_measured(view.curves), view.groups)
+    held_out = copying.Points(view.real.held_out_shapes[view.held_out_rows], view.held_out_groups)
+    tree: Tree = copying.copies(generated, train, held_out, view.real.pairs)
     member_rows = at_level(view.real.members.people, view.level)
     members = view.real.members.take(member_rows)
     member_groups = Resamples(members.seqn, view.resamples, view.rng())
     if view.candidate.paired:
-        known = copying.Points(shapes.of_measured(members), member_groups)
-        tree["membership_distance_auc"] = copying.distance_membership(own, known, held)
+        member_points = copying.Points(shapes.of_measured(members), member_groups)
+        tree["membership_distance_auc"] = copying.distance_membership(generated, member_points, held_out)
     else:
         tree["membership_distance_auc"] = missing("the candidate's curves are those of training participants")
     if view.candidate.losses is None:
         tree["membership_loss_auc"] = missing("the candidate has no loss")
     else:
-        of_members, of_held = view.candidate.losses[0][member_rows], view.candidate.losses[1][view.held_rows]
-        tree["membership_loss_auc"] = copying.membership(of_members, member_groups, of_held, view.held_groups)
+        of_members, of_held_out = view.candidate.losses[0][member_rows], view.candidate.losses[1][view.held_out_rows]
+        tree["membership_loss_auc"] = copying.membership(of_members, member_groups, of_held_out, view.held_out_groups)
     return tree
 
 
@@ -314,12 +328,12 @@ def _physics(view: _View) -> Node:
     indices = {name: view.values(name) for name in physics.READ}
     if np.isnan(indices["fall"]).all():
         return OPEN
-    real = physics.violations({name: view.held.indices[name] for name in physics.READ}, view.held.people)
-    own = physics.violations(indices, view.people)
+    real = physics.violations({name: view.held_out.indices[name] for name in physics.READ}, view.held_out.people)
+    violations = physics.violations(indices, view.people)
     return {
         weighting: physics.rates(
-            physics.Side(real, weights_of(view.held.people, weighting), view.held_groups),
-            physics.Side(own, weights_of(view.people, weighting), view.groups),
+            physics.Side(real, weights_of(view.held_out.people, weighting), view.held_out_groups),
+            physics.Side(violations, weights_of(view.people, weighting), view.groups),
         )
         for weighting in WEIGHTINGS
     }

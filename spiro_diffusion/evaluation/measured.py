@@ -115,10 +115,10 @@ def generated(signals: NDArray, people: pd.DataFrame, seed: int, flutter_from: i
 
 def aligned(curves: Measured) -> Measured:
     """Curves shifted by whole samples so that their time zero lies where that of real curves does."""
-    known = np.isfinite(curves.indices["t0"])
-    if (time_grid.zero_sample(curves.indices["t0"][known]) == time_grid.LEAD_SAMPLES).all():
+    defined = np.isfinite(curves.indices["t0"])
+    if (time_grid.zero_sample(curves.indices["t0"][defined]) == time_grid.LEAD_SAMPLES).all():
         return curves
-    t0 = np.where(known, curves.indices["t0"], time_grid.LEAD_S)
+    t0 = np.where(defined, curves.indices["t0"], time_grid.LEAD_S)
     return real(curves.people.assign(t0=t0), curves.counts)
 
 

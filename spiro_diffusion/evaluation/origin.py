@@ -93,7 +93,7 @@ class _Residual(nn.Module):
 
 
 class PlainUNet(nn.Module):
-    """Tokens (B, 64, 128), step (B,), known (B, 3) → the noise in them."""
+    """Tokens (B, 64, 128), step (B,), conditions (B, 3) → the noise in them."""
 
     def __init__(self, width: int = 112, context: int = 128) -> None:
         super().__init__()
@@ -108,10 +108,10 @@ class PlainUNet(nn.Module):
         self.up = _Residual(3 * width, width, context)
         self.leave = nn.Sequential(_GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, CHANNELS, 3, padding=1))
 
-    def forward(self, x: Tensor, step: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
         rates = torch.exp(-math.log(10_000) * torch.arange(self.context // 2, device=x.device) / (self.context // 2))
         phase = step[:, None] * rates
-        context = F.silu(self.step(torch.cat([phase.sin(), phase.cos()], 1)) + self.people(known))
+        context = F.silu(self.step(torch.cat([phase.sin(), phase.cos()], 1)) + self.people(conditions))
         wide = self.down[0](self.enter(x.transpose(1, 2)), context)
         h = self.middle(self.down[1](self.shrink(wide), context), context)
         return self.leave(self.up(torch.cat([self.grow(h), wide], 1), context)).transpose(1, 2)
@@ -157,7 +157,7 @@ class NoiseTask:
 
     model: PlainUNet
     tokens: Tensor
-    known: Tensor
+    conditions: Tensor
     validation: Tensor
     schedule: Schedule
 
@@ -173,7 +173,7 @@ class NoiseTask:
         step, noise = draws
         kept = self.schedule.kept[step][:, None, None]
         noisy = kept.sqrt() * self.tokens[rows] + (1 - kept).sqrt() * noise
-        return {"loss": F.mse_loss(self.model(noisy, step, self.known[rows]), noise)}
+        return {"loss": F.mse_loss(self.model(noisy, step, self.conditions[rows]), noise)}
 
     def validate(self) -> dict[str, float]:
         generator = torch.Generator(self.tokens.device).manual_seed(0)
@@ -191,19 +191,19 @@ class Origin:
 
     def sample(self, people: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
         """Signals float32 (people, draws, 512), L/s, by ancestral sampling over all steps."""
-        known = encoded_conditions(people).repeat_interleave(draws, 0).to(self.runtime.device)
+        conditions = encoded_conditions(people).repeat_interleave(draws, 0).to(self.runtime.device)
         generator = torch.Generator(self.runtime.device).manual_seed(seed)
-        parts = [self._sample(known[part], generator) for part in batches(len(known), self.BATCH)]
+        parts = [self._sample(conditions[part], generator) for part in batches(len(conditions), self.BATCH)]
         return torch.cat(parts).cpu().numpy().reshape(len(people), draws, N_SAMPLES)
 
     @torch.inference_mode()
-    def _sample(self, known: Tensor, generator: torch.Generator) -> Tensor:
+    def _sample(self, conditions: Tensor, generator: torch.Generator) -> Tensor:
         beta, kept = self.schedule
-        shape, device = (len(known), TOKENS, CHANNELS), known.device
+        shape, device = (len(conditions), TOKENS, CHANNELS), conditions.device
         x = torch.randn(shape, generator=generator, device=device)
         for i in tqdm(reversed(range(len(beta))), total=len(beta), desc="DDPM", unit="step", leave=False, delay=1):
             with self.runtime.autocast():
-                noise = self.unet(x, torch.full((len(known),), i, device=device), known).float()
+                noise = self.unet(x, torch.full((len(conditions),), i, device=device), conditions).float()
             x = (x - beta[i] / (1 - kept[i]).sqrt() * noise) / (1 - beta[i]).sqrt()
             if i:
                 x = x + beta[i].sqrt() * torch.randn(shape, generator=generator, device=device)

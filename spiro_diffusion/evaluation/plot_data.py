@@ -30,7 +30,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES_OF = ("fev1", "fvc", "pef")
 
 
-def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Measured, seed: int) -> Arrays:
+def plot_arrays(real: Real, candidate: Candidate, sessions: SessionSampler, again: Measured, seed: int) -> Arrays:
     """All arrays.
 
     Args:
@@ -40,16 +40,16 @@ def shown(real: Real, candidate: Candidate, sessions: SessionSampler, again: Mea
     assert candidate.curves is not None
     distances = copying.distances(real, candidate.curves)
     return {
-        **_people(real.held, sessions, seed),
+        **_people(real.held_out, sessions, seed),
         **_percentiles(real, candidate),
-        **_round_trip(real.held, again),
+        **_round_trip(real.held_out, again),
         **{f"distance_{name}": _finite(values) for name, values in distances.items()},
     }
 
 
-def people_shown(held: Measured) -> list[Measured]:
+def example_people(held_out: Measured) -> list[Measured]:
     """The efforts before the bronchodilator of the held-out participants nearest to the ages and sexes in PEOPLE."""
-    people = held.people
+    people = held_out.people
     best = people[people["best"]]
     found: list[Measured] = []
     taken: set[int] = set()
@@ -62,50 +62,50 @@ def people_shown(held: Measured) -> list[Measured]:
             break
         taken.add(seqn)
         rows = np.flatnonzero((people["seqn"] == seqn) & (people["test_type"] == "Pre"))[:EFFORTS]
-        found.append(held.take(rows))
+        found.append(held_out.take(rows))
     return found
 
 
-def _people(held: Measured, sessions: SessionSampler, seed: int) -> Arrays:
+def _people(held_out: Measured, sessions: SessionSampler, seed: int) -> Arrays:
     """Efforts of some held-out people, and a session of one lung with as many efforts for each of them."""
-    chosen = people_shown(held)
-    efforts = join([held.take(np.empty(0, np.int64)), *chosen])
+    chosen = example_people(held_out)
+    efforts = join([held_out.take(np.empty(0, np.int64)), *chosen])
     drawn = of_sampler(sessions, efforts.people, seed) if chosen else efforts
     result: Arrays = {
         f"person_{name}": np.array([p.people[name].iloc[0] for p in chosen], dtype=np.float64)
         for name in ("age", "height", "sex")
     }
     person = np.repeat(np.arange(len(chosen)), [len(p) for p in chosen])
-    for side, own in (("held_out", efforts), ("generated", drawn)):
+    for side, measured in (("held_out", efforts), ("generated", drawn)):
         result[f"{side}_person"] = person
-        result[f"{side}_flow"] = own.flow()
+        result[f"{side}_flow"] = measured.flow()
         for name in ("t0", "fet"):
-            result[f"{side}_{name}"] = own.indices[name]
+            result[f"{side}_{name}"] = measured.indices[name]
     return result
 
 
 def _percentiles(real: Real, candidate: Candidate) -> Arrays:
     """Of best efforts, by sex, against age and height."""
     assert candidate.draws is not None
-    best, trained = real.held.people["best"].to_numpy(bool), real.train["best"].to_numpy(bool)
-    people, train = real.held.people[best], real.train[trained]
+    best, trained = real.held_out.people["best"].to_numpy(bool), real.train["best"].to_numpy(bool)
+    people, train = real.held_out.people[best], real.train[trained]
     result: Arrays = {}
     for against in ("age", "height"):
         for sex in SEXES:
-            own, others = (table["sex"].to_numpy() == sex for table in (people, train))
-            x, at_train = people[against].to_numpy(float)[own], train[against].to_numpy(float)[others]
-            if not own.any():
+            of_sex, others = (table["sex"].to_numpy() == sex for table in (people, train))
+            x, at_train = people[against].to_numpy(float)[of_sex], train[against].to_numpy(float)[others]
+            if not of_sex.any():
                 continue
             spaced = np.geomspace if against == "age" else np.linspace  # childhood needs more places than old age
             grid = spaced(max(x.min(), at_train.min()), min(x.max(), at_train.max()), 60)
             for name in PERCENTILES_OF:
-                draws = candidate.draws[name][best][own]
+                draws = candidate.draws[name][best][of_sex]
                 arrays = {
                     "grid": grid,
                     "generated": _smooth(grid, np.repeat(x, draws.shape[1]), draws.ravel(), against),
                     "training": _smooth(grid, at_train, real.train_indices[name][trained][others], against),
                     "x": x,
-                    "values": real.held.indices[name][best][own],
+                    "values": real.held_out.indices[name][best][of_sex],
                 }
                 result |= {f"{against}_{sex}_{name}_{key}": array for key, array in arrays.items()}
     return result
@@ -129,13 +129,13 @@ def _smooth(grid: NDArray, x: NDArray, values: NDArray, against: str) -> NDArray
     return gaussian_filter1d(lines, 2.0, axis=1, mode="nearest")  # few people make steps
 
 
-def _round_trip(held: Measured, again: Measured) -> Arrays:
-    rows = _of_each_grade(held.people)
-    both = (held, again)
+def _round_trip(held_out: Measured, again: Measured) -> Arrays:
+    rows = _of_each_grade(held_out.people)
+    both = (held_out, again)
     return {
         "trip_flow": np.stack([curves.take(rows).flow() for curves in both]),
-        "trip_age": held.people["age"].to_numpy(float)[rows],
-        "trip_grade": held.people["grade"].to_numpy("U1")[rows],
+        "trip_age": held_out.people["age"].to_numpy(float)[rows],
+        "trip_grade": held_out.people["grade"].to_numpy("U1")[rows],
         **{f"trip_{name}": np.stack([curves.indices[name] for curves in both]).astype(np.float32) for name in JUDGED},
     }
 
@@ -144,9 +144,9 @@ def _of_each_grade(people: pd.DataFrame) -> NDArray[np.int64]:
     """A row of each grade that is there, of a person near 40."""
     rows = []
     for grade in GRADES:
-        own = np.flatnonzero(people["grade"] == grade)
-        if len(own):
-            rows.append(int(own[np.abs(people["age"].to_numpy(float)[own] - 40).argmin()]))
+        rows_of_grade = np.flatnonzero(people["grade"] == grade)
+        if len(rows_of_grade):
+            rows.append(int(rows_of_grade[np.abs(people["age"].to_numpy(float)[rows_of_grade] - 40).argmin()]))
     return np.array(rows, dtype=np.int64)
 
 

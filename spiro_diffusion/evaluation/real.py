@@ -19,13 +19,13 @@ from spiro_diffusion.evaluation.registry import GROUPINGS, LEVELS, WEIGHTINGS, G
 class Real:
     """The real curves that a candidate is held against.
 
-    `held`: the held-out participants'. `members`: those of as many training participants, the floor.
+    `held_out`: the held-out participants'. `members`: those of as many training participants, the floor.
     `others`: those of as many again, what a model is trained on to compare with training on generated ones.
     `train`, `train_indices`, `train_signals`: all training curves: table, indices of the 10 ms curve with
     `ratio`, and signals (n, 512).
     """
 
-    held: Measured
+    held_out: Measured
     members: Measured
     others: Measured
     train: pd.DataFrame
@@ -34,7 +34,7 @@ class Real:
 
     def prepare(self) -> None:
         """Compute what several questions share, before processes are forked that would each compute it."""
-        for name in ("train_shapes", "held_shapes", "pairs", "embedded"):
+        for name in ("train_shapes", "held_out_shapes", "pairs", "embedded"):
             getattr(self, name)
 
     @functools.cached_property
@@ -42,23 +42,23 @@ class Real:
         return shapes.shapes(self.train_signals)
 
     @functools.cached_property
-    def held_shapes(self) -> NDArray[np.float32]:
-        return shapes.of_measured(self.held)
+    def held_out_shapes(self) -> NDArray[np.float32]:
+        return shapes.of_measured(self.held_out)
 
     @functools.cached_property
     def pairs(self) -> NDArray[np.float64]:
-        return shapes.between_efforts(self.held_shapes, self.held.seqn)
+        return shapes.between_efforts(self.held_out_shapes, self.held_out.seqn)
 
     @functools.cached_property
     def convolutions(self) -> dict[str, two_sample.Convolutions]:
         return {
-            name: two_sample.Convolutions(self.held.counts, window, np.random.default_rng(0))
+            name: two_sample.Convolutions(self.held_out.counts, window, np.random.default_rng(0))
             for name, window in two_sample.WINDOWS.items()
         }
 
     @functools.cached_property
     def embedded(self) -> dict[str, NDArray]:
-        return embed(self.held, self.convolutions)
+        return embed(self.held_out, self.convolutions)
 
     @functools.cache  # noqa: B019 (one object a run; the floors are the same for every candidate)
     def groups(
@@ -66,7 +66,7 @@ class Real:
     ) -> dict[str, groups.Group | Figure]:
         """The real groups of one kind with the floor of an index."""
         sides = []
-        for people, indices in ((self.held.people, self.held.indices), (self.train, self.train_indices)):
+        for people, indices in ((self.held_out.people, self.held_out.indices), (self.train, self.train_indices)):
             chosen = at_level(people, level)
             some = people[chosen]
             found = group_names(kind, some, indices["ratio"][chosen])

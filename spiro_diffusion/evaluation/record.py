@@ -26,8 +26,8 @@ class Record:
     @property
     def candidates(self) -> dict[str, Tree]:
         """All trees, by the names that are shown."""
-        ours = {"generator": self.generator, "floor": self.floor, "grid round trip": self.grid_round_trip}
-        return ours | self.baselines
+        judged = {"generator": self.generator, "floor": self.floor, "grid round trip": self.grid_round_trip}
+        return judged | self.baselines
 
     def write(self, folder: Path) -> None:
         content = to_json({f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "targets"})

@@ -27,7 +27,7 @@ LEAST_SHARE, LEAST_L = 0.12, 0.2  # of a response (ATS/ERS 2005)
 OBSTRUCTED = 0.7  # FEV1/FVC below it (GOLD)
 Drawer = Callable[
     [pd.DataFrame, int, NDArray[np.float64]], pd.DataFrame
-]  # (efforts, seed, known) -> table with indices
+]  # (efforts, seed, known_best) -> table with indices
 
 
 def sd_of(column: str) -> Statistic:
@@ -114,17 +114,17 @@ def judge(table: pd.DataFrame, draw: Drawer, *, draws: int, resamples: int, seed
     A generated person without an effort that counts in both sessions is left out.
     """
     efforts = taken_by(table)
-    held = of_people(efforts)
-    efforts = efforts[efforts["person"].isin(held.index)].reset_index(drop=True)
+    participants = of_people(efforts)
+    efforts = efforts[efforts["person"].isin(participants.index)].reset_index(drop=True)
     requested = efforts[["person", "place", "test_type", "age", "height", "sex"]]
     order = pd.unique(requested["person"])
-    known = np.full((len(order), len(BEST)), np.nan)
+    known_best = np.full((len(order), len(BEST)), np.nan)
     for name in ("fev1", "fvc"):
-        known[:, BEST.index(name)] = held[f"{name}_before"].reindex(order)
-    drawn = [of_people(draw(requested, seed + i, known)) for i in range(draws)] if len(order) else [held]
-    own = pd.concat(drawn)
-    people = Resamples(held.index, resamples, np.random.default_rng([seed, 5]))
-    return beside((held, people), (own, people.of(own.index)), FIGURES)
+        known_best[:, BEST.index(name)] = participants[f"{name}_before"].reindex(order)
+    drawn = [of_people(draw(requested, seed + i, known_best)) for i in range(draws)] if len(order) else [participants]
+    generated = pd.concat(drawn)
+    people = Resamples(participants.index, resamples, np.random.default_rng([seed, 5]))
+    return beside((participants, people), (generated, people.of(generated.index)), FIGURES)
 
 
 def write(folder: Path, tree: Tree, people: int) -> None:

@@ -93,8 +93,8 @@ def nearest_session(people: pd.DataFrame, train: pd.DataFrame, signals: NDArray,
     chosen = np.zeros(len(people), dtype=np.int64)
     for rows in people.reset_index(drop=True).groupby(SESSION).indices.values():
         one = people.iloc[rows[:1]]
-        own = _place(one, np.array([len(rows)]))
-        distance = ((places - own) ** 2).sum(axis=1) + 1e9 * (kinds != one["test_type"].iloc[0])
+        place = _place(one, np.array([len(rows)]))
+        distance = ((places - place) ** 2).sum(axis=1) + 1e9 * (kinds != one["test_type"].iloc[0])
         nearest = rows_of[int(distance.argmin())]
         chosen[rows] = nearest[np.arange(len(rows)) % len(nearest)]
     found = dequantise.before(np.asarray(signals)[chosen], train["btps"].to_numpy()[chosen])

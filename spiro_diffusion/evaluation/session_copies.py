@@ -36,9 +36,9 @@ def of_efforts(shapes: NDArray, people: pd.DataFrame) -> tuple[NDArray[np.float3
 def copies(curves: Measured, real: Real, resamples: int, rng: np.random.Generator) -> Tree:
     """FIGURES of a candidate's sessions; see `copying.copies`."""
     train = Cloud.of(*of_efforts(real.train_shapes, real.train))
-    held, people = of_efforts(real.held_shapes, real.held.people)
+    held_out, people = of_efforts(real.held_out_shapes, real.held_out.people)
     generated, drawn = of_efforts(of_measured(curves), curves.people)
     first = Resamples(people, resamples, rng)
     second = first.of(drawn) if np.array_equal(np.unique(drawn), first.people) else Resamples(drawn, resamples, rng)
-    found = copying.copies(Points(generated, second), train, Points(held, first), np.empty(0))
+    found = copying.copies(Points(generated, second), train, Points(held_out, first), np.empty(0))
     return {name: found[name] for name in FIGURES}

@@ -186,25 +186,25 @@ FIGURES = (
 
 
 def beside(
-    held: tuple[pd.DataFrame, Resamples], candidate: tuple[pd.DataFrame, Resamples], figures: tuple = FIGURES
+    held_out: tuple[pd.DataFrame, Resamples], candidate: tuple[pd.DataFrame, Resamples], figures: tuple = FIGURES
 ) -> Tree:
     """Every figure of a candidate's sessions beside those of held-out people.
 
     Args:
-        held, candidate: sessions (see `session_values.of_efforts`) and resamples of their rows' participants; the same
-            draws on both sides where they are the same people.
+        held_out, candidate: sessions (see `session_values.of_efforts`) and resamples of their rows' participants; the
+            same draws on both sides where they are the same people.
 
     Returns:
         name → `held_out` and `candidate` with 95 % intervals, `difference` with an interval of 1 - ERROR over the
         number of figures (normal, with the SD of the resamples), and `half_width` of that one.
     """
-    people = min(len(resamples.people) for _, resamples in (held, candidate))
+    people = min(len(resamples.people) for _, resamples in (held_out, candidate))
     if people < MIN_PEOPLE:
         return {one.name: too_few(people) for one in figures}
     reach = float(-ndtri(ERROR / 2 / len(figures)))
     tree: Tree = {}
     for one in figures:
-        real, generated = one.statistic(*held), one.statistic(*candidate)
+        real, generated = one.statistic(*held_out), one.statistic(*candidate)
         difference = generated - real
         half = reach * float(np.std(difference[1:])) if np.isfinite(difference).all() else float("nan")
         tree[one.name] = {

@@ -71,14 +71,14 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
     Args:
         sampler: draws sessions of one lung each. independent: a curve for each held-out effort, each of its own lung.
     """
-    people = real.held.people
+    people = real.held_out.people
     generated = session_candidates.of_sampler(sampler, people, seed)
     train = real.train.assign(**{name: real.train_indices[name] for name in JUDGED})
     noisy = session_candidates.one_effort_with_noise(generated, train, seed)
     nearest = session_candidates.nearest_session(people, real.train, real.train_signals, seed)
     candidates = {"generator": generated, "floor": real.members}
     candidates |= dict(zip(BASELINES, (independent, noisy, nearest), strict=True))
-    record = judge(real.held, candidates, real.reference_surface(best=False), resamples=resamples, seed=seed)
+    record = judge(real.held_out, candidates, real.reference_surface(best=False), resamples=resamples, seed=seed)
     for number, (name, curves) in enumerate(candidates.items()):
         rng = np.random.default_rng([seed, number, 1])
         record.candidates[name]["copies"] = session_copies.copies(curves, real, resamples, rng)
@@ -86,7 +86,7 @@ def judge_generator(real: Real, sampler: SessionSampler, independent: Measured, 
 
 
 def judge(
-    held: Measured,
+    held_out: Measured,
     candidates: Mapping[str, Measured],
     reference_surface: ReferenceSurface,
     *,
@@ -99,7 +99,7 @@ def judge(
     - `auc`: of a two-sample test of all sessions by trees on CLASSIFIER_FEATURES
     - `gaps`: for a plot, best less second best (L, L/s) of FEV1, FVC and PEF of every session: `held_out`, `candidate`
     """
-    sessions = of_measured(held, reference_surface)
+    sessions = of_measured(held_out, reference_surface)
     trees = {}
     with threadpool_limits(limits=1, user_api="blas"):
         for number, (name, curves) in enumerate(candidates.items()):
@@ -120,14 +120,15 @@ def judge(
     return Record(data, trees)
 
 
-def compare(held: pd.DataFrame, candidate: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> Tree:
+def compare(held_out: pd.DataFrame, candidate: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> Tree:
     """One candidate's sessions beside held-out people's, both tables of `session_values.of_efforts`."""
-    sides = resampled(held, candidate, resamples, rng)
-    before = [(table["test_type"] == PRE).to_numpy() for table in (held, candidate)]
+    sides = resampled(held_out, candidate, resamples, rng)
+    before = [(table["test_type"] == PRE).to_numpy() for table in (held_out, candidate)]
     first, second = (
-        (table[rows], side.restricted(rows)) for table, side, rows in zip((held, candidate), sides, before, strict=True)
+        (table[rows], side.restricted(rows))
+        for table, side, rows in zip((held_out, candidate), sides, before, strict=True)
     )
-    features = [table[list(CLASSIFIER_FEATURES)].to_numpy(float) for table in (held, candidate)]
+    features = [table[list(CLASSIFIER_FEATURES)].to_numpy(float) for table in (held_out, candidate)]
     return {
         "figures": session_figures.beside(first, second),
         "auc": two_sample.classifier_auc(features[0], features[1], sides, two_sample.trees, rng),
@@ -140,10 +141,10 @@ def compare(held: pd.DataFrame, candidate: pd.DataFrame, *, resamples: int, rng:
 
 
 def resampled(
-    held: pd.DataFrame, candidate: pd.DataFrame, count: int, rng: np.random.Generator
+    held_out: pd.DataFrame, candidate: pd.DataFrame, count: int, rng: np.random.Generator
 ) -> tuple[Resamples, Resamples]:
     """Resamples of both sides' participants; the same draws where they are the same people."""
-    first = Resamples(held["seqn"], count, rng)
+    first = Resamples(held_out["seqn"], count, rng)
     if np.array_equal(np.unique(candidate["seqn"]), first.people):
         return first, first.of(candidate["seqn"])
     return first, Resamples(candidate["seqn"], count, rng)

@@ -38,14 +38,14 @@ class Judged:
         return next(f.figure for f in self.figures if f.path == self.worst)
 
     @property
-    def known(self) -> list[JudgedFigure]:
+    def computed(self) -> list[JudgedFigure]:
         """The figures that could be computed."""
         return [f for f in self.figures if f.figure.value is not None]
 
     @property
     def passed(self) -> int:
         """How many figures are met or within noise."""
-        return sum(f.verdict in ("met", "within_noise") for f in self.known)
+        return sum(f.verdict in ("met", "within_noise") for f in self.computed)
 
     def to_json(self) -> dict[str, Any]:
         figures = [{"path": f.path, "verdict": f.verdict, **to_json(f.figure)} for f in self.figures]

@@ -57,13 +57,13 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
     """Scores on `test` of both models trained on `train`; `resamples` are of the participants of `test`."""
     x, new = predictors(train), predictors(test)
     scores = Scores({}, {})
-    rows, held = usable(train.indices["fvc"]), usable(test.indices["fvc"])
-    y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(held, test.indices["fvc"], 1.0))
+    rows, tested = usable(train.indices["fvc"]), usable(test.indices["fvc"])
+    y, target = np.log(np.where(rows, train.indices["fvc"], 1.0)), np.log(np.where(tested, test.indices["fvc"], 1.0))
     measured = len(np.unique(train.seqn[rows]))
-    known, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
+    training_labels, truth = (obstructed(curves.people, curves.indices["ratio"]) for curves in (train, test))
     cases = min(
         len(np.unique(seqn[label == value]))
-        for seqn, label in ((train.seqn, known), (test.seqn, truth))
+        for seqn, label in ((train.seqn, training_labels), (test.seqn, truth))
         for value in (0, 1)
     )
     sides = [truth == value for value in (1, 0)]
@@ -72,13 +72,13 @@ def trained_and_tested(train: Measured, test: Measured, resamples: Resamples, se
             scores.reasons[f"r2_{model}"] = missing(f"an FVC in {measured} participants, fewer than {MIN_PEOPLE}")
         else:
             predicted = _predict(model, x[rows], y[rows], new, seed, classify=False)
-            scores.found[f"r2_{model}"] = _r2(target, predicted, held.astype(float), resamples)
+            scores.found[f"r2_{model}"] = _r2(target, predicted, tested.astype(float), resamples)
         if cases < MIN_PEOPLE:
             reason = f"{cases} participants with or without obstruction, fewer than {MIN_PEOPLE}"
             scores.reasons[f"auc_{model}"] = missing(reason)
         else:
-            labelled = ~np.isnan(known)
-            score = _predict(model, x[labelled], known[labelled], new, seed, classify=True)
+            labelled = ~np.isnan(training_labels)
+            score = _predict(model, x[labelled], training_labels[labelled], new, seed, classify=True)
             scores.found[f"auc_{model}"] = _auc(score, sides, resamples)
     return scores
 

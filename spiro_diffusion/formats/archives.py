@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.sniff import HEAD, TABLES, Kind, kind, page_title
 
 LARGEST = 2 << 30  # bytes unpacked; four times the largest file of the CDC (spxraw_g.sas7bdat, 0.45 GB)
@@ -29,7 +29,7 @@ class Content(NamedTuple):
 
     @property
     def what(self) -> str:
-        """What it is, in words; an HTML page with its title."""
+        """The type of the file in words; an HTML page with its title."""
         title = page_title(self.stream.peek(HEAD)[:HEAD]) if self.kind is Kind.HTML else ""
         kind = f"{self.kind} ({title!r})" if title else str(self.kind)
         return " in ".join([kind, *reversed(self.around)])
@@ -37,10 +37,10 @@ class Content(NamedTuple):
 
 @contextlib.contextmanager
 def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
-    """Open a file, or the one table in the archives that it is.
+    """Open a file, or the one table in it if it is an archive.
 
-    Raises SpiroError for an archive that is damaged, holds no or several tables, names a member outside of
-    the folder it would be unpacked in, or unpacks beyond `largest` bytes.
+    Raises SpiroError for an archive that is damaged, contains no table or several, names a member outside of the folder
+    it would be unpacked in, or unpacks beyond `largest` bytes.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -56,11 +56,11 @@ def opened(path: Path, largest: int = LARGEST) -> Iterator[Content]:
 
 @contextlib.contextmanager
 def _damage_reported() -> Iterator[None]:
-    """What zipfile and gzip raise at damaged archives, which is much, as one line."""
+    """Turn the various exceptions of zipfile and gzip for damaged archives into one line."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        reason = shown(str(error) or "it ends too early", 80)
+        reason = printable(str(error) or "it ends too early", 80)
         raise SpiroError(f"is a damaged archive ({reason}); fetch it again") from None
 
 
@@ -83,7 +83,7 @@ def _unwrapped(
 
 
 def _seekable(stream: "io.BufferedReader[Any]", stack: contextlib.ExitStack) -> IO[bytes]:
-    """A zip has to be seekable: one that lies in an archive is unpacked into a temporary file."""
+    """A seekable stream, which a zip needs: a zip within an archive is unpacked into a temporary file."""
     if stream.seekable():
         return stream
     file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, closed with the stack
@@ -93,7 +93,7 @@ def _seekable(stream: "io.BufferedReader[Any]", stack: contextlib.ExitStack) -> 
 
 
 def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
-    """The one member that holds a table (or an archive)."""
+    """The one member that is a table (or an archive)."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
         name = member.filename
@@ -112,13 +112,13 @@ def _table_in(archive: zipfile.ZipFile, largest: int) -> zipfile.ZipInfo:
                     tables.append(member)
         members = tables or members
     if len(members) != 1:
-        names = ", ".join(shown(member.filename, 40) for member in members[:3]) or "nothing"
+        names = ", ".join(printable(member.filename, 40) for member in members[:3]) or "nothing"
         raise SpiroError(f"is a zip of {len(members)} files ({names}); one table is expected")
     return members[0]
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that refuses to give more than `largest` bytes, whatever its archive announced."""
+    """A stream that refuses to give more than `largest` bytes, whatever size its archive states."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, largest: int) -> None:
         self.stream, self.left, self.largest = stream, largest, largest

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 
 HEAD = 1 << 16  # bytes that `sniff` needs; a line is no longer
 MOST_COLUMNS = 2000  # more are no table of a few curves; each would cost memory in every row
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text is written; lines are counted from 0."""
+    """The dialect of a text; lines are counted from 0."""
 
     encoding: str
     separator: str
@@ -34,11 +34,11 @@ class Dialect:
     names: list[str]
     begin: int  # line of the first row
     units: list[str]  # below the names, "" where there are none
-    mixed: bool = False  # points and commas both stand in numbers
+    mixed: bool = False  # points and commas both occur in numbers
 
 
 def decoded(head: bytes) -> Iterator[tuple[str, str]]:
-    """Encoding and text of the start of a file, in each encoding that it can be in, but for those that agree."""
+    """Encoding and text of the start of a file, for each encoding that fits, without duplicates."""
     if head.isascii():
         yield "utf-8", head.decode()
         return
@@ -54,7 +54,7 @@ def decoded(head: bytes) -> Iterator[tuple[str, str]]:
 
 
 def cells(line: str, separator: str) -> list[str]:
-    """The cells of a line, quotes and blanks around them taken off."""
+    """The cells of a line, without quotes and blanks around them."""
     if separator == " ":
         return _BEFORE_UNIT.sub("", line).split()
     try:
@@ -70,9 +70,9 @@ def is_number(cell: str) -> bool:
 
 
 def sniff(head: bytes, score: Callable[[list[str]], int]) -> Dialect | None:
-    """The dialect in which a line of the first `HEAD` bytes names columns; None where no line does.
+    """The dialect in which a line of the first `HEAD` bytes names columns; None if no line does.
 
-    `score` says how good a row of cells is as names: 0 for none. The best row counts, of equals the first.
+    `score` rates a row of cells as names: 0 for none. The best row is taken, the first of equal ones.
     """
     best: tuple[int, str, str, int, list[str], list[str]] | None = None
     for encoding, text in decoded(head):
@@ -114,12 +114,12 @@ def first_names(head: bytes) -> list[str]:
 
 def listed(names: Sequence[str]) -> str:
     """Names of columns in words, the first eight of them and each cut to 40 characters."""
-    message = ", ".join(shown(name, 40) for name in names[:8]) or "none"
+    message = ", ".join(printable(name, 40) for name in names[:8]) or "none"
     return message + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: str = ",") -> None:
-    """Raises SpiroError where a line has so many cells that each would cost memory; nothing is parsed for it."""
+    """Raises SpiroError for a line with so many cells that parsing them would exhaust memory."""
     mark = separator.encode()
     for piece in iter(lambda: file.readline(HEAD), b""):
         if piece.count(mark) >= MOST_COLUMNS and any(
@@ -130,9 +130,9 @@ def refuse_many_columns(file: BinaryIO, where: str, expected: str, separator: st
 
 
 def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
-    """The rows of a text as `pandas.read_csv` reads them with `options`; none of a text that is empty.
+    """The rows of a text as read by `pandas.read_csv` with `options`; none for an empty text.
 
-    Raises SpiroError where they are no table, or one has more cells than there are columns.
+    Raises SpiroError if they are no table, or one has more cells than there are columns.
     """
     try:
         with warnings.catch_warnings():
@@ -142,5 +142,5 @@ def rows(file: Path | BinaryIO, where: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=options.get("names"))
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        message = shown(" ".join(str(error).split()), 200)
+        message = printable(" ".join(str(error).split()), 200)
         raise SpiroError(f"{where}: not a readable CSV table ({message})") from None

@@ -1,11 +1,11 @@
-"""Log of the damage that repair finds in a file and of what it does about it."""
+"""Log of the damage found by repair in a file, and of the corrections."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Findings:
-    """Filled on the way through the file; complete when its last row has been read."""
+    """Filled while the file is read; complete after its last row."""
 
     mended: list[str] = field(default_factory=list)  # damage that was undone exactly
     nulled: dict[str, int] = field(default_factory=dict)  # sentinels that became missing, by column

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.column import Column
 from spiro_diffusion.formats.repair_log import Findings
 from spiro_diffusion.formats.sniff import HEAD
@@ -233,7 +233,7 @@ class _Page(NamedTuple):
 
 
 class _Description(NamedTuple):
-    """What the subheaders say of the rows."""
+    """The description of the rows by the subheaders."""
 
     rows: int
     row_width: int  # bytes
@@ -263,7 +263,7 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
                 done += len(frame)
                 yield frame
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
-            reason = shown(" ".join(str(error).split()), 80)
+            reason = printable(" ".join(str(error).split()), 80)
             raise SpiroError(f"is a damaged SAS7BDAT ({reason}); fetch it again") from None
     if done != announced:
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
@@ -391,7 +391,7 @@ def _pointers(page: _Page, layout: Layout) -> Iterator[_Pointer]:
 
 
 def _described(subheaders: dict[int, list[bytes]], layout: Layout, size: int) -> _Description:
-    """What the subheaders of a file of `size` bytes of pages say, held against each other."""
+    """The description by the subheaders of a file of `size` bytes of pages, checked for consistency."""
     word = layout.word
     for code, name in {ROW_SIZE: "row size", COLUMN_SIZE: "column size", TEXT: "text"}.items():
         if code not in subheaders or len(subheaders[code][0]) < SHORTEST[code] * word:
@@ -423,13 +423,13 @@ def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[int, int, int]]:
 
 def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
     """The rows that a page holds, which have to fit in it."""
-    held = 0
+    rows = 0
     for pointer in _pointers(page, layout) if described.compressed else ():
         signature = layout.unpack("I", page.data, pointer.offset)[0] if pointer.length >= 4 else 0
         plain = pointer.kind == 1 and pointer.length == described.row_width and signature not in SIGNATURES
-        held += pointer.compression == ROW or plain
+        rows += pointer.compression == ROW or plain
     if page.kind == META:
-        return held
+        return rows
     start = layout.page_header
     if page.kind == MIX:
         start += page.pointers * layout.pointer
@@ -438,4 +438,4 @@ def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
             raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
     if page.rows < 1 or start + page.rows * described.row_width > len(page.data):
         raise SpiroError(f"page {page.number} is damaged ({page.rows} rows do not fit in it); fetch it again")
-    return held + page.rows
+    return rows + page.rows

@@ -8,7 +8,7 @@ SAS7BDAT_MAGIC = bytes.fromhex("000000000000000000000000c2ea8160b31411cfbd920800
 
 
 class Kind(StrEnum):
-    """What a file can turn out to be; the value names it to a user."""
+    """The type of a file; the value names it in messages."""
 
     EMPTY = "empty"
     ZEROS = "nothing but zero bytes"
@@ -105,7 +105,7 @@ def _kind_of_text(head: bytes) -> Kind:
     even, odd = (head[first:200:2].strip(b"\0") for first in (0, 1))
     if len(head) > 16 and bool(even) != bool(odd):  # zeros in every other place, not in all
         return Kind.UTF16
-    if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape come in names
+    if any(byte < 7 or 13 < byte < 26 or 27 < byte < 32 for byte in head):  # bell and escape occur in names
         return Kind.UNKNOWN
     if start.startswith(b"<"):
         return Kind.XML
@@ -116,6 +116,6 @@ def _kind_of_text(head: bytes) -> Kind:
 
 
 def page_title(head: bytes) -> str:
-    """The title of an HTML page, or nothing."""
+    """The title of an HTML page, or ""."""
     found = re.search(rb"<title>\s*(.{1,80}?)\s*</title>", head, re.IGNORECASE | re.DOTALL)
     return " ".join(found.group(1).decode("utf-8", "replace").split()) if found else ""

@@ -1,7 +1,7 @@
 """Waveform files of spirometer testers: settings, then `[Data]` and volume (VT) or flow (FT) over time.
 
-The standards' waveforms (ATS 1994, ISO 26782) are given so. Values stand one a line, or behind their time; the
-settings say which of the two they are, their unit, and the interval or the rate where there are no times.
+The standards' waveforms (ATS 1994, ISO 26782) have this format. Values are one a line, optionally after their time; the
+settings give the quantity, its unit, and the interval or the rate if there are no times.
 """
 
 import re
@@ -25,7 +25,7 @@ LONGEST_LINE = 200  # characters of a setting that are looked at
 
 
 class WaveformFile(NamedTuple):
-    """What a file holds."""
+    """Contents of a waveform file."""
 
     kind: Literal["VT", "FT"]
     values: NDArray[np.float64]  # (n,) in the file's own unit
@@ -41,22 +41,23 @@ def is_marked(text: str) -> bool:
 
 
 def parse(text: str, where: str, name: str = "") -> WaveformFile:
-    """The one waveform of a text with a line [Data]; `where` names the file in errors, `name` may say VT or FT too.
+    """Parse the one waveform of a text with a line [Data]; `where` names the file in errors; `name` may contain VT or
+    FT too.
 
-    Raises SpiroError where the kind or the interval is not said, or a value is no number.
+    Raises SpiroError if the quantity or the interval is missing, or a value is no number.
     """
     mark = DATA.search(text)
     if mark is None:
         raise SpiroError(f"{where}: has no line [Data]")
     if DATA.search(text, mark.end()):
-        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each as a file of its own")
+        raise SpiroError(f"{where}: holds several waveforms (lines [Data]); give each in a separate file")
     lines = [line.strip() for line in text[mark.end() :].splitlines() if line.strip()]
     named = next((i for i, line in enumerate(lines) if re.match(r"[+-]?[.,\d]", line)), len(lines))
     heads = "\n".join(lines[:named])
     settings = f"{text[: mark.start()]}\n{heads}"
     found = KIND.search(heads) or KIND.search(settings) or KIND.search(name.replace("_", " "))
     if found is None:
-        raise SpiroError(f"{where}: [Data] is said to be neither VT (volume) nor FT (flow); add it")
+        raise SpiroError(f"{where}: [Data] is neither VT (volume) nor FT (flow); add the type")
     kind: Literal["VT", "FT"] = "VT" if found[1].upper() == "VT" else "FT"
     table = _values(lines[named:], where)
     times = table[:, 0] if table.shape[1] > 1 else None
@@ -84,7 +85,7 @@ def _values(lines: list[str], where: str) -> NDArray[np.float64]:
 
 
 def _factor(settings: str, heads: str, kind: str) -> float | None:
-    """To L or L/s by the unit that is named for the values: beside them, in a line of units, or anywhere else."""
+    """The factor to L or L/s, by the unit of the values: beside them, in a line of units, or anywhere else."""
     lines = [line[:LONGEST_LINE].lower() for line in settings.splitlines()]
     others = [line for line in lines if not REFERENCE.match(line)]
     for some in (heads.lower().splitlines(), [line for line in others if "unit" in line], others):
@@ -95,7 +96,7 @@ def _factor(settings: str, heads: str, kind: str) -> float | None:
 
 
 def _period(settings: str, where: str) -> float:
-    """Seconds between values, of a setting that names an interval or a rate."""
+    """Seconds between values, from a setting of an interval or a rate."""
     for line in settings.splitlines():
         name, _, value = line[:LONGEST_LINE].replace(":", "=").partition("=")
         number = re.search(r"(?:\d{1,9}([.,]\d{1,9})?|\.\d{1,9})", value)
@@ -110,4 +111,4 @@ def _period(settings: str, where: str) -> float:
                 size >= SLOWEST_S and not re.search(r"\bs\b|\bsec|second", words)
             )
             return size / 1000 if milliseconds else size
-    raise SpiroError(f"{where}: says no interval and no rate; add `Interval (ms)=10` before [Data]")
+    raise SpiroError(f"{where}: has no interval and no rate; add `Interval (ms)=10` before [Data]")

@@ -122,7 +122,7 @@ def _head(dataset: bytes, columns: list[Column]) -> bytes:
 
 
 class Description(NamedTuple):
-    """One NAMESTR record as it stands in a file, whether it makes sense or not."""
+    """One NAMESTR record as read, valid or not."""
 
     kind: int  # NUMERIC or CHARACTER
     width: int  # bytes

@@ -1,6 +1,6 @@
 """Columns of a table of indices: name, label, unit, decimals, and how each is computed.
 
-A column added here is in `spiro indices`, `spiro generate`, their files and the page.
+A column added to COLUMNS appears in `spiro indices`, `spiro generate`, their files and the app.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Z_SCORES = ("fev1", "fvc", "ratio")  # GLI Global has no others
 
 
 class Column(NamedTuple):
-    """An index of a table; `on_screen`: also where room is short, on the command line's screen."""
+    """An index of a table; `on_screen`: also in the short table of the command line."""
 
     name: str
     written: Index
@@ -53,7 +53,7 @@ def indices_table(found: Indices | pd.DataFrame, age: Any = None, height: Any = 
 
     With age (years), height (cm) and sex (1 or 2), one each or (n,), also GLI Global z-scores: fev1_z, fvc_z, ratio_z.
     """
-    with np.errstate(invalid="ignore"):  # what is breathed in has no ratio and no z-score: NaN
+    with np.errstate(invalid="ignore"):  # inspired volumes have no ratio and no z-score: NaN
         table = pd.DataFrame({column.name: np.asarray(column.compute(found)) for column in COLUMNS})
         if age is not None:
             for name in Z_SCORES:

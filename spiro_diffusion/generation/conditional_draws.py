@@ -1,7 +1,7 @@
-"""Rejection sampling of curves that meet a request: first of an effort's facts, then of its curve.
+"""Rejection sampling of curves that meet a request: first of the facts of an effort, then of its curve.
 
-It is rejection sampling: what is kept is distributed as the generator's draws are, given the request. The facts are the
-cheap part and are held against the request with a slack, the curves without one.
+By rejection sampling, the accepted draws are distributed as the draws of the generator given the request. Facts are
+cheap to draw, and compared with the request with some slack; curves are compared without slack.
 """
 
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ class Facts(Protocol):
 
 
 class Drawer(Protocol):
-    """What draws efforts in two steps."""
+    """The interface of a generator that draws efforts in two steps."""
 
-    def draw_facts(self, efforts: pd.DataFrame, seed: int, known: Floats | None) -> Facts:
-        """Facts of efforts; those with the same `person` are of one lung. `known` (people, 5), as they come: the
+    def draw_facts(self, efforts: pd.DataFrame, seed: int, known_best: Floats | None) -> Facts:
+        """Facts of efforts; those with the same `person` are of one lung. `known_best` (people, 5), as they come: the
         best FEV1, FVC (L), FEV1/FVC, PEF, FEF25-75 (L/s), NaN unknown."""
 
     def draw_curves(self, efforts: pd.DataFrame, logs: Floats, seed: int) -> NDArray[np.float32]:
@@ -52,7 +52,7 @@ class Drawer(Protocol):
 
 @dataclass(frozen=True)
 class Budget:
-    """How long is searched: candidates of each person at most."""
+    """The search budget: the largest number of candidates for each person."""
 
     facts: int = 100_000
     curves: int = 4_000  # and `curves_each` for each that is requested
@@ -60,7 +60,7 @@ class Budget:
 
 
 class Found(NamedTuple):
-    """m efforts with their curves that meet the request of their person, by person and draw."""
+    """m efforts with curves that meet the request of their person, by person and draw."""
 
     efforts: pd.DataFrame  # (m rows) as requested, with what was drawn of them; person: row of the people
     draw: Ints  # (m,) number among that person's, from 0
@@ -80,13 +80,13 @@ def draw(
     budget: Budget = Budget(),
     progress: bool = False,
 ) -> Found:
-    """`n` draws for each of P people that meet their request, fewer where the budget is spent.
+    """Draw `n` efforts or sessions for each of P people that meet their request; fewer if the budget is spent.
 
     Args:
-        efforts: a row an effort: `person`, from 0, one of P; age, height, sex (1 or 2), test_type and whatever else the
-            drawer takes. One effort of a person is judged by its own values; several are a session, judged by the best
-            values of its efforts of grade A, B or C: those before the bronchodilator, where there are some, and for a
-            GOLD grade those after it.
+        efforts: a row for each effort: `person`, from 0, one of P; age, height, sex (1 or 2), test_type and the
+            other conditions of the drawer. A single effort of a person is judged by its values; several are a session,
+            judged by the best values of its efforts of grade A, B or C: those before the bronchodilator, if there are
+            any, and for a GOLD grade those after it.
         seed: the same seed, people and n give the same draws.
     """
     search = _Search(drawer, efforts, required, n, seed, budget)
@@ -99,7 +99,7 @@ def draw(
 
 
 class _Queue(NamedTuple):
-    """Candidates whose facts are kept and whose curves are still to be drawn."""
+    """Candidates with accepted facts whose curves are still to be drawn."""
 
     candidates: Candidates
     logs: Floats
@@ -116,14 +116,16 @@ class _Queue(NamedTuple):
         """Both, one after the other."""
         if not len(self.candidates.owner):
             return other
-        own, more = self.candidates, other.candidates
-        later = more.efforts.assign(person=more.efforts["person"] + len(own.owner))
-        both = Candidates(pd.concat([own.efforts, later], ignore_index=True), np.concatenate([own.owner, more.owner]))
+        candidates, more = self.candidates, other.candidates
+        later = more.efforts.assign(person=more.efforts["person"] + len(candidates.owner))
+        both = Candidates(
+            pd.concat([candidates.efforts, later], ignore_index=True), np.concatenate([candidates.owner, more.owner])
+        )
         return _Queue(both, np.concatenate([self.logs, other.logs]))
 
 
 class _Search:
-    """What P people have, and what was tried for them."""
+    """State of the search: the draws found for P people, and the candidates tried."""
 
     def __init__(
         self, drawer: Drawer, efforts: pd.DataFrame, required: Requirements, n: int, seed: int, budget: Budget
@@ -140,7 +142,7 @@ class _Search:
         self.round = 0
 
     def step(self) -> bool:
-        """Draw some facts and some curves; False where nothing is left to do or the budget is spent."""
+        """Draw some facts and some curves; False if nothing is left to do or the budget is spent."""
         needed = self._needed()
         self.round += 1
         drew_facts = self._draw_facts(needed)
@@ -198,9 +200,9 @@ class _Search:
         number = self.found[candidates.owner] + pd.Series(good).groupby(candidates.owner).cumsum().to_numpy() - 1
         good &= number < self.n
         kept, rows = candidates.take(np.flatnonzero(good))
-        own = kept.efforts["person"].to_numpy()
+        person = kept.efforts["person"].to_numpy()
         self.kept.append(
-            (kept.efforts.assign(person=kept.owner[own]), number[good][own].astype(np.int64), signals[rows])
+            (kept.efforts.assign(person=kept.owner[person]), number[good][person].astype(np.int64), signals[rows])
         )
         self.curves += np.bincount(candidates.owner, minlength=self.people)
         self.found += np.bincount(kept.owner, minlength=self.people)

@@ -1,7 +1,7 @@
-"""Optional conditions of an effort beside age, height and sex, shared by API, command line and page.
+"""Optional conditions of an effort beside age, height and sex, shared by API, command line and app.
 
-Another condition is a row of CONDITIONS and a key of Subject; the command line, Python, the page and the table of
-subjects follow.
+Another condition is a row of CONDITIONS and a key of Subject; the command line, the Python API, the app and the table
+of subjects then have it too.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, TypedDict
 
 from spiro_diffusion.core.vocabulary import GRADES, TEST_TYPES
 
-Given = str | float | tuple[str | float | None, str | float | None]  # how a user gives what is known
+Given = str | float | tuple[str | float | None, str | float | None]  # a known value as given by the user
 
 
 DRUG = "two puffs, at least ten minutes"  # of albuterol, as NHANES 2011-2012 gave it
 
 
 class Condition(NamedTuple):
-    """A condition that is one of some words."""
+    """A categorical condition."""
 
     name: str  # of the model's condition, the option, the keyword and the column
     values: tuple[str, ...]
@@ -32,7 +32,7 @@ CONDITIONS = (
 
 
 class Subject(TypedDict, total=False):
-    """One subject by keywords, or defaults for rows whose own cell is empty; see CONDITIONS."""
+    """One subject by keywords, or defaults for rows whose cell is empty; see CONDITIONS."""
 
     age: float | None  # years
     height: float | None  # cm

@@ -6,26 +6,34 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.vocabulary import INDICES
-from spiro_diffusion.generation.known_values import EXACT_SHARE, LEAST_PERCENT, SEEN_Z, Box, Known, expected, z_scores
+from spiro_diffusion.generation.known_values import (
+    EXACT_SHARE,
+    LEAST_PERCENT,
+    SEEN_Z,
+    Box,
+    KnownValue,
+    expected,
+    z_scores,
+)
 from spiro_diffusion.physiology.patterns import ADULT_AGE, DEFINITIONS, Label
 
 Ends = Mapping[str, tuple[float, float]]  # by name, lowest and highest of one person, in L, L/s or as a ratio
 
 
 def reason(
-    known: Mapping[str, Known], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
+    known: Mapping[str, KnownValue], pattern: Label | None, person: pd.Series, ends: Ends, limits: Ends
 ) -> str | None:
-    """Why a request for a person cannot be met, None where it can: the person's age, then the first contradiction.
+    """Why a request for a person cannot be met, with the person's age and the first contradiction; None if it can.
 
-    `ends` are of what is known, `limits` of what the pattern leaves of it.
+    `ends` are those of the known values, `limits` what the pattern leaves of them.
     """
     if pattern is not None and DEFINITIONS[pattern].adults and person["age"] < ADULT_AGE:
         return f"{pattern} is defined for adults; at {person['age']:g} years give another pattern, obstruction say"
     return _order(known, ends) or _with_pattern(known, pattern, limits) or _ratio(ends, limits)
 
 
-def _order(known: Mapping[str, Known], ends: Ends) -> str | None:
-    """Indices of which one is never above the other."""
+def _order(known: Mapping[str, KnownValue], ends: Ends) -> str | None:
+    """Pairs of indices of which one is never above the other."""
     for small, large, why in (
         ("fev1", "fvc", "the first second is a part of it"),
         ("fef2575", "pef", "the peak is the highest flow"),
@@ -37,8 +45,8 @@ def _order(known: Mapping[str, Known], ends: Ends) -> str | None:
     return None
 
 
-def _with_pattern(known: Mapping[str, Known], pattern: Label | None, limits: Ends) -> str | None:
-    """An index of which the pattern leaves nothing."""
+def _with_pattern(known: Mapping[str, KnownValue], pattern: Label | None, limits: Ends) -> str | None:
+    """An index whose known value is incompatible with the pattern."""
     for name, (low, high) in limits.items():
         if pattern is not None and low > high:
             return f"{name} {known[name]} is no {pattern} of this person; it has {DEFINITIONS[pattern].words}"
@@ -46,7 +54,7 @@ def _with_pattern(known: Mapping[str, Known], pattern: Label | None, limits: End
 
 
 def _ratio(ends: Ends, limits: Ends) -> str | None:
-    """FEV1, FVC and their ratio, of which two give the third."""
+    """FEV1, FVC and their ratio, two of which determine the third."""
     (fev1_low, fev1_high), (fvc_low, fvc_high) = limits["fev1"], limits["fvc"]
     low, high = limits["ratio"][0], min(limits["ratio"][1], 1.0)
     least = max(fev1_low, 0.0) / fvc_high if fvc_high > 0 else 0.0
@@ -68,9 +76,9 @@ def _interval_text(low: float, high: float) -> str:
 
 
 def beyond_seen(
-    known: Sequence[Mapping[str, Known]], boxes: Mapping[str, Box], people: pd.DataFrame, invalid: dict[int, str]
+    known: Sequence[Mapping[str, KnownValue]], boxes: Mapping[str, Box], people: pd.DataFrame, invalid: dict[int, str]
 ) -> None:
-    """`invalid` gets, by row, values so far from what is expected that none was seen."""
+    """Add to `invalid`, by row, values so far from the predicted ones that none was observed."""
     given = {name: box for name, box in boxes.items() if box.given.any()}
     for name, (low, high) in z_scores(given, people).items():
         least, most = SEEN_Z[name]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spiro_diffusion.core.artifacts import TOKEN_BYTES, atomic
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.generation.drawn_curves import CHUNK, Curves, Grid, piece, sampled
 from spiro_diffusion.physiology import time_grid
 
@@ -18,39 +18,39 @@ LONGEST_NAME = 255 - len("...part") - 2 * TOKEN_BYTES  # bytes; a file is writte
 
 
 def check_files(force: bool, *files: tuple[Path | None, tuple[str, ...]]) -> list[Path]:
-    """The files that are to be written, of paths and the endings they may have; a path may be None.
+    """Check output files, given as paths with the endings they may have; a path may be None. Returns the paths.
 
-    Raises SpiroError where one has another ending, is there already and `force` is not given, is no place for a file,
-    or its name is too long.
+    Raises SpiroError if one has another ending, exists and `force` is not given, cannot be a file, or has too long a
+    name.
     """
     requested = [(path, endings) for path, endings in files if path is not None]
     for path, endings in requested:
         if endings and path.suffix.lower() not in endings:
             raise SpiroError(f"{path}: ending {path.suffix!r} is not known; expected {', '.join(endings)}")
         if len(path.name.encode()) > LONGEST_NAME:
-            raise SpiroError(f"{shown(path.name)}: the name has more than {LONGEST_NAME} bytes; give a shorter one")
+            raise SpiroError(f"{printable(path.name)}: the name has more than {LONGEST_NAME} bytes; give a shorter one")
         if path.is_dir():
             raise SpiroError(f"{path}: is a folder; name a file")
         if path.exists() and not path.is_file():
             raise SpiroError(f"{path}: is a device, not a file; name a file")
         if path.exists() and not force:
-            raise SpiroError(f"{path}: is there already; give another name, or --force to write over it")
+            raise SpiroError(f"{path}: exists already; give another name, or --force to overwrite it")
     return [path for path, _ in requested]
 
 
 def indices_path(out: Path) -> Path:
-    """Where the table of indices goes, beside the curves."""
+    """The path of the table of indices that goes with the curves."""
     return out.with_name(f"{out.stem}_indices.csv")
 
 
 def write_curves(
     path: Path, curves: Curves, progress: bool = False, *, wide: bool = False, grid: Grid = "10ms"
 ) -> None:
-    """Write curves by the file's ending: a CSV or Parquet table as `Curves.to_pandas` gives it, or NPZ arrays.
+    """Write curves by the file's ending: a CSV or Parquet table as of `Curves.to_pandas`, or NPZ arrays.
 
-    NPZ has time_s (T,), flow_l_s and volume_l (N, T), person and draw (N,), on the 512-sample grid edges_s (513,),
-    and the columns of the subjects (n,): those that were given as they were, then the conditions drawn for, texts
-    with "" for what is unknown.
+    NPZ has time_s (T,), flow_l_s and volume_l (N, T), person and draw (N,), on the 512-sample grid edges_s (513,), and
+    the columns of the subjects (n,): first the given ones as they were, then the conditions of the draws; texts are ""
+    where unknown.
     """
     with atomic(path) as part:
         if path.suffix.lower() == ".npz":

@@ -1,4 +1,4 @@
-"""Drawn curves: long or wide tables, arrays, indices with z-scores, and a picture."""
+"""Drawn curves: long or wide tables, arrays, indices with z-scores, and a plot."""
 
 import dataclasses
 import functools
@@ -37,14 +37,14 @@ class Sampled(NamedTuple):
 class Curves:
     """N generated curves of the subjects in a table.
 
-    `people` has the conditions they were drawn for (`subjects.conditioned`), `given` the columns that a user gave, as
-    they were given.
-    `signals` (N, 512) float32, L/s at BTPS: mean flow of each bin of the warped grid, between `grid.EDGES_S`.
-    `person` (N,): row of `people`, `draw` (N,): number among that person's; of sessions the number of the lung, and
-    `efforts` (N rows) says which effort of its session each curve is, of which test type and grade, and the best.
+    `people` has the conditions of the draws (`subjects.conditioned`), `given` the columns that the user gave,
+    unchanged. `signals` (N, 512) float32, L/s at BTPS: mean flow of each bin of the warped grid, between
+    `grid.EDGES_S`. `person` (N,): row of `people`, `draw` (N,): number of the draw of that person; for sessions the
+    number of the lung, and `efforts` (N rows) gives the place of each curve in its session, its test type and grade,
+    and whether it is the best.
 
-    On the 10 ms axis, made when first used: `time` (2048,), s from time zero, from -0.50; `flow` (N, 2048)
-    float32, L/s: mean of the 10 ms that begin at each of `time`; `volume` (N, 2048) float32, L: expired until then.
+    On the 10 ms axis, computed on first use: `time` (2048,), s from time zero, from -0.50; `flow` (N, 2048) float32,
+    L/s: mean of the 10 ms that begin at each of `time`; `volume` (N, 2048) float32, L: expired until then.
     """
 
     people: pd.DataFrame
@@ -75,7 +75,7 @@ class Curves:
 
     @property
     def keys(self) -> pd.DataFrame:
-        """Person, draw, and what was given of the person: a row a curve."""
+        """Person, draw, and the given columns of the person: a row for each curve."""
         keys = pd.DataFrame({"person": self.person, "draw": self.draw})
         if self.efforts is not None:
             keys = keys.join(self.efforts.reset_index(drop=True))
@@ -83,21 +83,22 @@ class Curves:
         return keys.join(given.iloc[self.person].reset_index(drop=True))
 
     def indices(self) -> pd.DataFrame:
-        """`keys`, the indices of `columns.COLUMNS` (L, L/s, s) and GLI Global z-scores: a row a curve."""
+        """`keys`, the indices of `columns.COLUMNS` (L, L/s, s) and GLI Global z-scores: a row for each curve."""
         people = self.people.iloc[self.person].reset_index(drop=True)
         found = spirometry.indices(self.flow, spirometry.end_of_flow(self.flow))
         return self.keys.join(indices_table(found, people["age"], people["height"], people["sex"]))
 
     def to_pandas(self, *, wide: bool = False, grid: Grid = "10ms") -> pd.DataFrame:
-        """A row a sample: person, draw, time_s, flow_l_s, volume_l; of sessions test_type and effort too. Or `wide`, a
-        row a curve: `keys` and flow (L/s) in a column a sample, t_-0.50 and so on, named by the time (s) it begins at.
+        """A row for each sample: person, draw, time_s, flow_l_s, volume_l; for sessions test_type and effort too. With
+        `wide`, a row for each curve: `keys`, and flow (L/s) in a column for each sample, t_-0.50 and so on, named by
+        the time (s) at which it begins.
 
-        `grid` "512" gives the 512 samples of the warped grid instead of one each 10 ms.
+        `grid` "512" gives the 512 samples of the warped grid instead of samples of 10 ms.
         """
         return piece(self, slice(None), wide, grid)
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Flow against volume and volume against time, a colour a person; with `path` also written there as PNG."""
+        """Plot flow against volume and volume against time, a colour for each person; with `path`, write a PNG too."""
         from spiro_diffusion.plotting import curves, style  # noqa: PLC0415 (half a second of imports)
 
         few = 1 < len(self.people) <= LEGEND
@@ -129,19 +130,19 @@ def sampled(signals: NDArray[np.float32], on: Grid) -> Sampled:
 
 
 def check_columns(people: pd.DataFrame, given: Sequence[str] = RESERVED) -> None:
-    """Raises SpiroError where a column of the subjects is named as one of the output's own."""
+    """Raises SpiroError if a column of the subjects has the name of an output column."""
     taken = [name for name in given if name in people]
     if taken:
         raise SpiroError(f"people: column {taken[0]!r} is a name of the output; rename it")
 
 
 def counted(n: int, what: str = "curve") -> str:
-    """How many there are, in words."""
+    """The number of curves, in words."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def summary(people: pd.DataFrame) -> str:
-    """One subject in words, or how many."""
+    """One subject in words, or the number of subjects."""
     return describe(people.iloc[0]) if len(people) == 1 else f"{len(people)} people"
 
 
@@ -151,7 +152,7 @@ def describe(person: pd.Series) -> str:
 
 
 def piece(curves: Curves, rows: slice, wide: bool, on: Grid) -> pd.DataFrame:
-    """Some curves as `Curves.to_pandas` gives them."""
+    """Some curves in the form of `Curves.to_pandas`."""
     time, exact, volume = sampled(curves.signals[rows], on)
     flow = exact.astype(np.float64).round(4)  # 0.1 mL/s
     if wide:

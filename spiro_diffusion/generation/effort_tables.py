@@ -1,4 +1,4 @@
-"""Tables of drawn efforts: what was drawn of each, and which is the person's best."""
+"""Tables of drawn efforts: their indices and grades, and which is the person's best."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class Facts(NamedTuple):
 
 
 def drawn_table(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.DataFrame:
-    """The efforts with what was drawn of them."""
+    """The efforts with their drawn facts."""
     table = graded(efforts, grades)
     for name in INDICES:
         table[name] = np.exp(logs[:, NAMES.index(name)])
@@ -37,9 +37,9 @@ def drawn_table(efforts: pd.DataFrame, logs: Floats, grades: NDArray) -> pd.Data
 
 
 def graded(efforts: pd.DataFrame, grades: NDArray) -> pd.DataFrame:
-    """The efforts with the grades drawn (n,), positions in GRADES, where they have none."""
+    """The efforts with drawn grades (n,), positions in GRADES, where none is given."""
     drawn = pd.Series(np.array(GRADES, dtype=object)[grades], index=efforts.index)
     if "grade" not in efforts:
         return efforts.assign(grade=drawn)
-    own = efforts["grade"].astype(object)
-    return efforts.assign(grade=own.where(own.notna(), drawn))
+    given_grades = efforts["grade"].astype(object)
+    return efforts.assign(grade=given_grades.where(given_grades.notna(), drawn))

@@ -1,4 +1,4 @@
-"""The trained generator: subjects in, curves out."""
+"""The trained generator: draws flow signals for subjects."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from spiro_diffusion.compute.graphs import Graph, Step
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.batching import batches
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.models import conditioning, effort_facts, index_diffusion, volumes
 from spiro_diffusion.models.edm import Denoiser, denoising_loss
 from spiro_diffusion.models.latent_diffusion import CLDM, load_cldm
@@ -35,7 +35,7 @@ _GRADE = conditioning.NAMES.index("grade")
 
 
 class Request(NamedTuple):
-    """What processes that sample together draw."""
+    """The request that processes which sample together draw."""
 
     people: int
     draws: int  # for each
@@ -69,11 +69,10 @@ class Generator:
     def from_checkpoints(cls, vqvae: Path, cldm: Path, runtime: Runtime) -> Self:
         """Load both models.
 
-        Raises SpiroError where one is missing or damaged, or the diffusion was trained on the latents of
-        another VQ-VAE.
+        Raises SpiroError if one is missing or damaged, or the diffusion was trained on the latents of another VQ-VAE.
         """
         model, made_from = load_cldm(cldm)
-        autoencoder = load_vqvae(vqvae)  # says what is wrong with the file, before its hash is computed
+        autoencoder = load_vqvae(vqvae)  # reports a damaged file before its hash is computed
         if made_from["vqvae"] != artifacts.sha256(vqvae):
             raise SpiroError(f"{cldm}: was trained on the latents of another VQ-VAE than {vqvae}; fetch both again")
         return cls(autoencoder, model, made_from, runtime)
@@ -100,40 +99,42 @@ class Generator:
         batch: int | None = None,
         progress: bool = True,
     ) -> np.ndarray:
-        """Signals float32 (people, draws, bins), L/s: what passes the mouth, before any counter.
+        """Draw signals float32 (people, draws, bins), L/s: flow at the mouth, before any counter.
 
-        A row's draws depend on the seed and its place in the table, not on the batch size. The sampler and its steps
-        are those of the checkpoint where none are given. `guidance` 1 samples the conditional distribution; more
-        overstates what the conditions say.
+        The draws of a row depend on the seed and its place in the table, not on the batch size. By default, the sampler
+        and its steps are those of the checkpoint. `guidance` 1 samples the conditional distribution; larger values
+        exaggerate the effect of the conditions.
 
-        Raises SpiroError where the sampler is none, or the weights draw what is not finite.
+        Raises SpiroError for an unknown sampler, or if the weights draw values that are not finite.
         """
-        own = self.cldm.config.sampling
+        defaults = self.cldm.config.sampling
         if sampler not in (None, *SAMPLERS):
-            raise SpiroError(f"sampler is {shown(sampler)}; expected one of {', '.join(SAMPLERS)}")
-        size = max(1, (batch or BATCH[self.runtime.device.type]) // own.noise_block) * own.noise_block
-        request = Request(len(people), draws, seed, sampler or own.sampler, steps or own.steps, guidance, size)
-        known, features = _tensors(people)
+            raise SpiroError(f"sampler is {printable(sampler)}; expected one of {', '.join(SAMPLERS)}")
+        size = max(1, (batch or BATCH[self.runtime.device.type]) // defaults.noise_block) * defaults.noise_block
+        request = Request(
+            len(people), draws, seed, sampler or defaults.sampler, steps or defaults.steps, guidance, size
+        )
+        conditions, features = _tensors(people)
         if distributed.world() > 1:
             distributed.from_first_text(json.dumps(request))
-            distributed.from_first(known)
+            distributed.from_first(conditions)
             distributed.from_first(features)
         out = np.empty((request.total, N_SAMPLES), np.float32)
         bar = tqdm(total=request.total, desc="generate", unit="curve", disable=not progress, delay=1, leave=False)
         with self.runtime.applied(), bar:
-            for part, flow in zip(request.parts, self._flows(request, known, features), strict=True):
+            for part, flow in zip(request.parts, self._flows(request, conditions, features), strict=True):
                 out[part] = _finite(flow)
                 bar.update(part.stop - part.start)
         return out.reshape(len(people), draws, N_SAMPLES)
 
     def help(self) -> None:
-        """Draw a share of what the first process samples, until it says that this was all (`distributed.dismiss`)."""
+        """Draw a share of what the first process samples, until it announces the end (`distributed.dismiss`)."""
         with self.runtime.applied():
             while text := distributed.from_first_text():
                 request = Request(*json.loads(text))
-                known = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
+                conditions = distributed.from_first(torch.empty((request.people, len(conditioning.NAMES))))
                 features = distributed.from_first(torch.empty((request.people, len(self.cldm.facts.coefficients))))
-                for _ in self._flows(request, known, features):
+                for _ in self._flows(request, conditions, features):
                     pass  # each is sent to the first process
 
     def sample_given(
@@ -144,25 +145,28 @@ class Generator:
         *,
         lungs: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Signals float32 (n, bins), L/s, of efforts whose facts are given: one curve for each row of `people` and of
+        """Draw signals float32 (n, bins), L/s, of efforts with given facts: one curve for each row of `people` and of
         `logs` (n, 9), in the order of `effort_facts.NAMES`. Rows with the same number in `lungs` (n,) are efforts of
-        one lung and share most of their noise, so that their curves have the same shape (`Sampling.lung_share`); each
-        alone is distributed as without.
+        one lung and share most of their noise, so that their curves have the same shape (`Sampling.lung_share`); the
+        distribution of each single curve is unchanged.
 
-        Raises SpiroError where the weights draw what is not finite.
+        Raises SpiroError if the weights draw values that are not finite.
         """
-        device, own = self.runtime.device, self.cldm.config.sampling
-        known, facts_of_rows = torch.from_numpy(conditioning.encode(people)), torch.from_numpy(logs.astype(np.float32))
+        device, defaults = self.runtime.device, self.cldm.config.sampling
+        conditions, facts_of_rows = (
+            torch.from_numpy(conditioning.encode(people)),
+            torch.from_numpy(logs.astype(np.float32)),
+        )
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
         out = np.empty((len(people), N_SAMPLES), np.float32)
         with self.runtime.applied(), torch.inference_mode():
-            finish = self._token_finisher(own.sampler, own.steps, 1.0)
-            for part in batches(len(people), BATCH[device.type] // own.noise_block * own.noise_block):
+            finish = self._token_finisher(defaults.sampler, defaults.steps, 1.0)
+            for part in batches(len(people), BATCH[device.type] // defaults.noise_block * defaults.noise_block):
                 facts = facts_of_rows[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
                     noise = self._of_lungs(noise, shared[part], seed)
-                out[part] = _finite(finish(known[part].to(device), facts, noise).cpu())
+                out[part] = _finite(finish(conditions[part].to(device), facts, noise).cpu())
         return out
 
     def _of_lungs(self, noise: Tensor, lungs: np.ndarray, seed: int) -> Tensor:
@@ -173,10 +177,10 @@ class Generator:
         common = common[torch.from_numpy(lungs - first).to(noise.device)]
         return math.sqrt(1 - sampling.lung_share) * noise + math.sqrt(sampling.lung_share) * common
 
-    def _flows(self, request: Request, known: Tensor, features: Tensor) -> Iterator[Tensor]:
+    def _flows(self, request: Request, conditions: Tensor, features: Tensor) -> Iterator[Tensor]:
         """Signals (n, bins) of each part of a request, in order, on the CPU; nothing in processes that help."""
         device = self.runtime.device
-        known, features = known.to(device), features.to(device)
+        conditions, features = conditions.to(device), features.to(device)
         options = request.sampler, request.steps, request.guidance
         if options not in self._finishers:
             function = self._finisher(*options)
@@ -188,8 +192,8 @@ class Generator:
             rows, n = torch.arange(part.start, part.stop, device=device) // request.draws, part.stop - part.start
             streams = (self.fact_shape, FACT_STREAM), (self.latent_shape, LATENT_STREAM)
             noise = (self.noise(shape, n, request.seed, part.start, stream) for shape, stream in streams)
-            function = captured if n == request.batch else plain  # the rest of a batch does not come again
-            return function(known[rows], features[rows], *noise)["flow"]
+            function = captured if n == request.batch else plain  # the rest of a batch is not drawn again
+            return function(conditions[rows], features[rows], *noise)["flow"]
 
         return distributed.in_order(request.parts, draw, (N_SAMPLES,))
 
@@ -200,10 +204,10 @@ class Generator:
         model, draw = self.cldm, self.facts_drawer(guidance)
         finish_tokens = self._token_finisher(sampler, steps, guidance)
 
-        def finish(known: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
-            drawn = draw(index_diffusion.alone(known), fact_noise)[:, 0]
-            logs, known = model.facts.restore(drawn, features), index_diffusion.with_grades(known, drawn)
-            return {"flow": _void(finish_tokens(known, logs, token_noise), logs)}
+        def finish(conditions: Tensor, features: Tensor, fact_noise: Tensor, token_noise: Tensor) -> dict[str, Tensor]:
+            drawn = draw(index_diffusion.alone(conditions), fact_noise)[:, 0]
+            logs, conditions = model.facts.restore(drawn, features), index_diffusion.with_grades(conditions, drawn)
+            return {"flow": _void(finish_tokens(conditions, logs, token_noise), logs)}
 
         return finish
 
@@ -218,8 +222,8 @@ class Generator:
         draw = self._drawer(model.denoiser, sampler, levels, guidance)
         narrower = self.vqvae.narrower()
 
-        def finish(known: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
-            conditions = torch.cat([known, model.facts.as_conditions(logs)], dim=1)
+        def finish(given: Tensor, logs: Tensor, noise: Tensor) -> Tensor:
+            conditions = torch.cat([given, model.facts.as_conditions(logs)], dim=1)
             with self.runtime.autocast():
                 drawn = draw(conditions, noise)
             tokens = model.restore(drawn.float())
@@ -230,9 +234,9 @@ class Generator:
 
     def facts_drawer(self, guidance: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
         """A function from conditions (B, slots, k) and standard normal noise to facts as their denoiser draws them."""
-        noise, own = self.cldm.config.facts_noise, self.cldm.config.sampling
-        levels = karras_sigmas(own.facts_steps, noise.minimum, noise.maximum, own.facts_rho)
-        return self._drawer(self.cldm.facts.denoiser, own.facts_sampler, levels, guidance)
+        noise, defaults = self.cldm.config.facts_noise, self.cldm.config.sampling
+        levels = karras_sigmas(defaults.facts_steps, noise.minimum, noise.maximum, defaults.facts_rho)
+        return self._drawer(self.cldm.facts.denoiser, defaults.facts_sampler, levels, guidance)
 
     def _drawer(
         self, denoiser: Denoiser, sampler: SamplerName, levels: Tensor, guidance: float
@@ -241,9 +245,9 @@ class Generator:
         levels (steps + 1,)."""
         sigmas = levels.to(self.runtime.device)
 
-        def draw(known: Tensor, start: Tensor) -> Tensor:
-            tokens = denoiser.network.conditions(known)
-            blank = denoiser.network.conditions(_blank(known)) if guidance != 1.0 else None
+        def draw(conditions: Tensor, start: Tensor) -> Tensor:
+            tokens = denoiser.network.conditions(conditions)
+            blank = denoiser.network.conditions(_blank(conditions)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
@@ -274,32 +278,32 @@ class Generator:
         """Denoising loss (n,) of curves and of their facts over eight fixed noise levels each, for membership
         inference. `people` has the columns of the facts too; an effort without facts has no loss (NaN)."""
         device, model, block = self.runtime.device, self.cldm, self.cldm.config.sampling.noise_block
-        known, features = (t.to(device) for t in _tensors(people))
+        encoded, features = (t.to(device) for t in _tensors(people))
         logs = torch.from_numpy(effort_facts.read(people)).float().to(device)
         out = []
         with self.runtime.applied(), torch.inference_mode():
             for part in batches(len(signals), max(1, batch // block) * block):
-                own, at = logs[part], (seed, part.start)
-                grades = index_diffusion.bits(known[part, _GRADE].nan_to_num(0)).to(device)
-                facts = torch.cat([model.facts.standardise(own, features[part]), grades], dim=1)[:, None]
-                conditions = index_diffusion.alone(known[part])
+                logs_of_part, at = logs[part], (seed, part.start)
+                grades = index_diffusion.bits(encoded[part, _GRADE].nan_to_num(0)).to(device)
+                facts = torch.cat([model.facts.standardise(logs_of_part, features[part]), grades], dim=1)[:, None]
+                conditions = index_diffusion.alone(encoded[part])
                 losses = self._loss(model.facts.denoiser, facts, conditions, *at, FACT_LEVELS)
                 clean = model.standardise(self.vqvae.encode(self._flow(signals[part])))
-                both = torch.cat([known[part], model.facts.as_conditions(own)], dim=1)
+                both = torch.cat([encoded[part], model.facts.as_conditions(logs_of_part)], dim=1)
                 with self.runtime.autocast():
                     losses += self._loss(model.denoiser, clean, both, *at, LEVELS)
-                out.append(torch.where(own.isfinite().all(1), losses, torch.nan).cpu())
+                out.append(torch.where(logs_of_part.isfinite().all(1), losses, torch.nan).cpu())
         return torch.cat(out).numpy()
 
     def _loss(
-        self, denoiser: Denoiser, clean: Tensor, known: Tensor, seed: int, first: int, levels: tuple[float, ...]
+        self, denoiser: Denoiser, clean: Tensor, conditions: Tensor, seed: int, first: int, levels: tuple[float, ...]
     ) -> Tensor:
         """Mean loss (B,) over noise levels (log sigma) of rows first ... of all."""
         losses = torch.zeros(len(clean), device=clean.device)
         for i, level in enumerate(levels):
             noise = self.noise(tuple(clean.shape[1:]), len(clean), seed + i, first, LOSS_STREAM)
             sigma = torch.full((len(clean),), math.exp(level), device=clean.device)
-            losses += denoising_loss(denoiser, clean, known, sigma, noise)
+            losses += denoising_loss(denoiser, clean, conditions, sigma, noise)
         return losses / len(levels)
 
     def _flow(self, signals: np.ndarray) -> Tensor:
@@ -321,11 +325,11 @@ def _tensors(people: pd.DataFrame) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(conditioning.encode(people)), torch.from_numpy(mean_surface.features(people)).float()
 
 
-def _blank(known: Tensor) -> Tensor:
-    """Conditions of which nothing is known; the roles in a set (B, E, k) still are."""
-    blank = torch.full_like(known, torch.nan)
-    if known.ndim == 3:
-        blank[..., -1] = known[..., -1]
+def _blank(conditions: Tensor) -> Tensor:
+    """Unknown conditions in all places; the roles in a set (B, E, k) are kept."""
+    blank = torch.full_like(conditions, torch.nan)
+    if conditions.ndim == 3:
+        blank[..., -1] = conditions[..., -1]
     return blank
 
 
@@ -338,7 +342,7 @@ def _void(flow: Tensor, drawn: Tensor) -> Tensor:
 def _finite(flow: Tensor) -> np.ndarray:
     """Flow as an array.
 
-    Raises SpiroError where it is not finite.
+    Raises SpiroError if it is not finite.
     """
     if not flow.isfinite().all():
         raise SpiroError("the weights of the models draw flow that is not finite; fetch them again, or train again")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.generation.conditions import Given
 from spiro_diffusion.physiology import reference
@@ -47,8 +47,8 @@ EXPECTED = "expected as 2.5, 2.2:2.8, 80%, 70%:80%, z-1.7 or z-2:z-1"
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of an index: `low` to `high`, both included, in `unit`; the same twice where it is exact."""
+class KnownValue:
+    """A known value of an index: `low` to `high`, both included, in `unit`; both equal if it is exact."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ class Known:
 
     @property
     def exact(self) -> bool:
-        """Whether it is one number."""
+        """Whether it is a single number."""
         return self.low == self.high
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Known:
 
 
 class Box(NamedTuple):
-    """What n people's index may be, in L, L/s or as a ratio; NaN in `exact` where it is not one number."""
+    """The admissible range of an index of n people, in L, L/s or as a ratio; NaN in `exact` unless it is one number."""
 
     low: Floats  # (n,)
     high: Floats
@@ -74,35 +74,35 @@ class Box(NamedTuple):
 
     @property
     def given(self) -> NDArray[np.bool_]:
-        """Whether anything is known."""
+        """Whether there is a known value."""
         return np.isfinite(self.low) | np.isfinite(self.high)
 
     def within(self, other: "Box") -> "Box":
-        """What both hold."""
+        """The intersection with another range."""
         return Box(np.maximum(self.low, other.low), np.minimum(self.high, other.high), self.exact)
 
     def take(self, rows: NDArray[np.int64]) -> "Box":
-        """Of some of the people, perhaps again and again."""
+        """The ranges of some of the people; rows may repeat."""
         return Box(self.low[rows], self.high[rows], self.exact[rows])
 
     def tolerance(self, name: str) -> Floats:
-        """How far a drawn curve's index may be from the exact value; 0 of a range."""
+        """The largest difference of a drawn curve's index from an exact value; 0 for a range."""
         near = EXACT_SHARE * np.abs(self.exact)
         near = np.maximum(near, EXACT_L) if name in VOLUMES else near
         return np.nan_to_num(near, nan=0.0)
 
     def holds(self, value: Floats, name: str, slack: float | Floats = 0.0) -> NDArray[np.bool_]:
-        """Whether values (n,) are in it, with the tolerance of exact ones, or wider by a share `slack`."""
+        """Whether values (n,) are in the range, with the tolerance for exact ones, or widened by a share `slack`."""
         near = self.tolerance(name) + slack * np.abs(value)
         return ~self.given | ((value >= self.low - near) & (value <= self.high + near))
 
 
-def parse(name: str, given: Given | Known) -> Known:
-    """What is known of an index, of text, a number, or a pair of either (None: open).
+def parse(name: str, given: Given | KnownValue) -> KnownValue:
+    """Parse a known value of an index: text, a number, or a pair of either (None: open).
 
-    Raises SpiroError where it is none of the forms, is upside down, or no lung has it.
+    Raises SpiroError if it has none of the forms, its ends are reversed, or no lung has it.
     """
-    if isinstance(given, Known):
+    if isinstance(given, KnownValue):
         return _possible(name, given)
     if isinstance(given, str):
         ends: Sequence[str | float | None] = given.split(":")
@@ -111,14 +111,16 @@ def parse(name: str, given: Given | Known) -> Known:
     else:
         ends = (given,)
     if not 1 <= len(ends) <= 2 or all(_open(end) for end in ends):
-        raise SpiroError(f"{name} is {shown(given)}; {EXPECTED}")
+        raise SpiroError(f"{name} is {printable(given)}; {EXPECTED}")
     read = [None if _open(end) else _end(name, end) for end in ends]
     units = {end[1] for end in read if end is not None}
     if len(units) > 1:
-        raise SpiroError(f"{name} is {shown(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)")
+        raise SpiroError(
+            f"{name} is {printable(given)}; give both ends as values, as percent (70%:80%) or as z (z-2:z-1)"
+        )
     low = -math.inf if read[0] is None else read[0][0]
     high = math.inf if read[-1] is None else read[-1][0]
-    return _possible(name, Known(low, high, units.pop()))
+    return _possible(name, KnownValue(low, high, units.pop()))
 
 
 def _open(end: str | float | None) -> bool:
@@ -131,10 +133,10 @@ def _end(name: str, end: str | float | None) -> tuple[float, Unit]:
         found = form.fullmatch(text)
         if found and math.isfinite(float(found[1])):
             return float(found[1]), unit  # type: ignore[return-value]
-    raise SpiroError(f"{name} is {shown(end)}; {EXPECTED}")
+    raise SpiroError(f"{name} is {printable(end)}; {EXPECTED}")
 
 
-def _possible(name: str, known: Known) -> Known:
+def _possible(name: str, known: KnownValue) -> KnownValue:
     label = INDICES[name].label
     if known.low > known.high:
         raise SpiroError(f"{name} is {known}; the range is upside down: give the lower end first")
@@ -151,23 +153,23 @@ def _possible(name: str, known: Known) -> Known:
 
 
 def expected(name: str, people: pd.DataFrame) -> LMS:
-    """What is expected of n people, by EQUATIONS; NaN where these have nothing of them.
+    """Predicted values of n people, by EQUATIONS; NaN for people whom they do not cover.
 
     `people`: age (years), height (cm), sex (1 or 2), optionally ethnicity (RIDRETH1), by which PEF and FEF25-75 differ:
-    who has none is taken as `other` of GLI-2012 and as white of Hankinson 1999.
+    unknown ethnicity is taken as `other` in GLI-2012 and as white in Hankinson 1999.
     """
     age, height, sex = (people[column].to_numpy(np.float64) for column in ("age", "height", "sex"))
     if name in ("fev1", "fvc", "ratio"):
         return reference.gli_global(name, age, height, sex)
     ethnicity = people["ethnicity"] if "ethnicity" in people else pd.Series(np.nan, index=people.index)
-    known = pd.to_numeric(ethnicity, errors="coerce").fillna(5).to_numpy(np.int64)
+    group = pd.to_numeric(ethnicity, errors="coerce").fillna(5).to_numpy(np.int64)
     if name == "fef2575":
-        return reference.gli_2012(name, age, height, sex, reference.GLI_GROUP_OF_RIDRETH1[known - 1])
-    return reference.hankinson(name, age, height, sex, reference.HANKINSON_GROUP_OF_RIDRETH1[known - 1])
+        return reference.gli_2012(name, age, height, sex, reference.GLI_GROUP_OF_RIDRETH1[group - 1])
+    return reference.hankinson(name, age, height, sex, reference.HANKINSON_GROUP_OF_RIDRETH1[group - 1])
 
 
-def box(name: str, known: Sequence[Known | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
-    """What is known of an index of n people, in L, L/s or as a ratio.
+def box(name: str, known: Sequence[KnownValue | None], people: pd.DataFrame, invalid: dict[int, str]) -> Box:
+    """The admissible ranges of an index of n people, in L, L/s or as a ratio.
 
     `invalid` gets, by row, why a percent or z-score is undefined: the equations do not cover such a person.
     """
@@ -187,12 +189,12 @@ def box(name: str, known: Sequence[Known | None], people: pd.DataFrame, invalid:
 
 
 def _without_reference(name: str, person: pd.Series) -> str:
-    whose = f"{person['age']:g} years and {person['height']:g} cm"
-    return f"{EQUATIONS[name]} has no {INDICES[name].label} for {whose}; give {name} as a value"
+    described = f"{person['age']:g} years and {person['height']:g} cm"
+    return f"{EQUATIONS[name]} has no {INDICES[name].label} for {described}; give {name} as a value"
 
 
 def _values(ends: Floats, unit: Unit, lms: LMS) -> Floats:
-    """Ends (n,) in percent or as z-scores, as values; what is open stays open."""
+    """Ends (n,) in percent or as z-scores, converted to values; open ends stay open."""
     if unit == "percent":
         return lms.m * ends / 100
     with np.errstate(invalid="ignore", over="ignore"):
@@ -202,7 +204,7 @@ def _values(ends: Floats, unit: Unit, lms: LMS) -> Floats:
 
 
 def z_scores(boxes: Mapping[str, Box], people: pd.DataFrame) -> dict[str, tuple[Floats, Floats]]:
-    """The lowest and highest z-score (n,) of what is known of each index; NaN where it has no reference."""
+    """The lowest and highest z-score (n,) of the known range of each index; NaN if it has no reference."""
     found = {}
     for name, one in boxes.items():
         lms = expected(name, people)

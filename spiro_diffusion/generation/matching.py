@@ -34,7 +34,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def of(cls, efforts: pd.DataFrame, rows_of: list[Ints], each: Ints) -> "Candidates":
-        """So many candidates for each of P people, whose efforts are at `rows_of` in the table."""
+        """A number of candidates for each of P people, whose efforts are at `rows_of` in the table."""
         owner = np.repeat(np.arange(len(each)), each)
         rows = [rows_of[person] for person in owner]
         number = np.repeat(np.arange(len(owner)), [len(some) for some in rows])
@@ -42,12 +42,12 @@ class Candidates(NamedTuple):
         return cls(efforts.iloc[at].reset_index(drop=True).assign(person=number), owner)
 
     def take(self, chosen: Ints) -> tuple["Candidates", Ints]:
-        """Some of them, and the rows of their efforts."""
+        """Some of the candidates, and the rows of their efforts."""
         place = np.full(len(self.owner), -1)
         place[chosen] = np.arange(len(chosen))
-        own = place[self.efforts["person"].to_numpy()]
-        rows = np.flatnonzero(own >= 0)
-        some = self.efforts.iloc[rows].assign(person=own[rows]).reset_index(drop=True)
+        new_person = place[self.efforts["person"].to_numpy()]
+        rows = np.flatnonzero(new_person >= 0)
+        some = self.efforts.iloc[rows].assign(person=new_person[rows]).reset_index(drop=True)
         return Candidates(some, self.owner[chosen]), rows
 
     def best(self, values: Floats, *, after: Bools) -> Floats:
@@ -87,7 +87,7 @@ def by_facts(candidates: Candidates, logs: Floats, required: Requirements) -> Bo
 
 
 def moved(candidates: Candidates, logs: Floats, required: Requirements) -> Floats:
-    """The facts (m, k), moved within the slack so that the best values are those that are exactly known."""
+    """The facts (m, k), moved within the slack so that best values equal the exactly known ones."""
     best = candidates.best(np.exp(logs[:, PLACES]), after=np.zeros(len(candidates.owner), dtype=bool))
     exact = {name: required.known[name].exact[candidates.owner] for name in NAMES}
     fev1, fvc, ratio = (exact[name] for name in ("fev1", "fvc", "ratio"))
@@ -101,7 +101,7 @@ def moved(candidates: Candidates, logs: Floats, required: Requirements) -> Float
 
 
 def by_curves(candidates: Candidates, signals: NDArray[np.float32], required: Requirements, seed: int) -> Bools:
-    """Whether candidates (c,) with these curves (m, 512), in L/s, meet the request, as they are and after the
+    """Whether candidates (c,) with these curves (m, 512), in L/s, meet the request, both unrounded and after the
     spirometer's counter, whose first millilitre is drawn from the seed."""
     rng, flow = np.random.default_rng(seed), time_grid.to_10ms(signals)
     kept = _meet(candidates, flow, required)
@@ -127,8 +127,8 @@ def _meet(candidates: Candidates, flow: NDArray[np.float32], required: Requireme
         kept &= ~rows | patterns.carries(label, of_pattern[:, 0], of_pattern[:, 1], age, height, sex)
     person = candidates.efforts["person"].to_numpy()
     for kind in {request.effort for request in requested if request.effort is not None}:
-        own = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
-        there = np.bincount(person[own], minlength=len(kept)) > 0
+        carries_kind = effort_kinds.carries(kind, found, candidates.efforts["age"].to_numpy(float))
+        there = np.bincount(person[carries_kind], minlength=len(kept)) > 0
         kept &= there | np.array([request.effort != kind for request in requested])
     return kept
 

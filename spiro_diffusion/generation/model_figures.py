@@ -13,8 +13,8 @@ COVERED = (0.65, 0.92)  # of the 80 % intervals
 
 
 def warning(models: Path) -> list[str]:
-    """What the judge's figures of the model in a folder say against it; nothing where they are good, absent or of
-    another model.
+    """Warnings on a model in a folder that missed evaluation targets; none if it met them, or if its figures are absent
+    or those of another model.
 
     Reads metrics/evaluate beside the folder: `data.models` of judge.json is the SHA-256 of cldm.safetensors.
     """
@@ -32,8 +32,8 @@ def warning(models: Path) -> list[str]:
     shares = {INDICES[name].label: figures.get(f"best_{name}_coverage_80") for name in JUDGED}
     off = {label: s for label, s in shares.items() if _known(s) and not COVERED[0] <= s <= COVERED[1]}
     if off:
-        held = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
-        shortfalls.append(f"of held-out people its 80 % intervals hold {held}")
+        coverages = ", ".join(f"{100 * share:.0f} % ({label})" for label, share in off.items())
+        shortfalls.append(f"of held-out people its 80 % intervals hold {coverages}")
     if not shortfalls:
         return []
     return [f"the figures of this model are bad: {'; '.join(shortfalls)} (of {summary}; see `spiro report`)"]

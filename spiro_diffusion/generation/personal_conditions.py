@@ -1,7 +1,7 @@
 """Optional conditions of a subject beside age, height and sex: weight, ethnicity and NHANES cycle.
 
-In training they are hidden for a share of curves, so that nothing changes for who does not give them. In a table of
-people they are columns; a model without that condition keeps its column as any other.
+In training they are hidden for a share of curves, so that they remain optional. In a table of people they are columns;
+for a model without such a condition its column is one of the other columns that are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import CYCLES, ETHNICITIES
 from spiro_diffusion.models import conditioning
 
@@ -18,7 +18,7 @@ NAMES = ("weight", "bmi", "ethnicity", "cycle")  # keywords, options and columns
 WEIGHT_KG, BMI = (
     (10.0, 250.0),
     (10.0, 90.0),
-)  # kg, kg/m2: wider than anybody of NHANES 2011-2012
+)  # kg, kg/m2: wider than the range of NHANES 2011-2012
 WORDS = {
     **{str(code): code for code in ETHNICITIES},
     **{f"{code}.0": code for code in ETHNICITIES},
@@ -29,11 +29,11 @@ WORDS = {
 
 
 def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str] = ()) -> pd.DataFrame:
-    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) as the model takes them, NaN or None where
-    unknown; `defaults` go for all whose own cell is empty. `bmi` (kg/m2) gives a weight by the height. `cycles`:
-    those that the model was trained on, none where that is not known.
+    """The table with weight (kg), ethnicity (RIDRETH1) and cycle (E, F, G) in the form of the model, NaN or None where
+    unknown; `defaults` are for all rows whose cell is empty. `bmi` (kg/m2) gives the weight by the height. `cycles`:
+    those of the training data, empty if unknown.
 
-    Raises SpiroError where a value is none, or the model does not have the condition.
+    Raises SpiroError if a value is invalid, or the model does not have the condition.
     """
     table = table.drop(columns=[n for n in NAMES if n in table]).assign(
         **{
@@ -49,11 +49,11 @@ def added(table: pd.DataFrame, defaults: Mapping[str, Any], cycles: Sequence[str
             table = table.drop(columns=name)
     weight = _read(table, "weight", _number(WEIGHT_KG, "kg"))
     if "bmi" in table:
-        own = _read(table, "bmi", _number(BMI, "kg/m2"))
-        both = pd.notna(weight) & pd.notna(own)
+        given_bmi = _read(table, "bmi", _number(BMI, "kg/m2"))
+        both = pd.notna(weight) & pd.notna(given_bmi)
         if both.any():
             raise SpiroError(f"people: row {int(np.flatnonzero(both)[0]) + 1} has weight and bmi; give one of them")
-        weight = np.where(pd.notna(own), own * (table["height"].to_numpy(float) / 100) ** 2, weight)
+        weight = np.where(pd.notna(given_bmi), given_bmi * (table["height"].to_numpy(float) / 100) ** 2, weight)
     found = table.drop(columns=[n for n in NAMES if n in table])
     if "weight" in table or "bmi" in table:
         found["weight"] = weight
@@ -72,7 +72,7 @@ def _cells(table: pd.DataFrame, name: str, common: object) -> pd.Series:
 
 
 def _read(table: pd.DataFrame, name: str, function: Callable[[str], Any]) -> Any:
-    """A column (n,) through a function of its text; NaN, or None of texts, where a cell is blank."""
+    """Apply a function to the text of each cell of a column (n,); NaN, or None for texts, where a cell is blank."""
     if name not in table:
         return np.full(len(table), np.nan)
     read = []
@@ -81,7 +81,7 @@ def _read(table: pd.DataFrame, name: str, function: Callable[[str], Any]) -> Any
             read.append(None if pd.isna(cell) else function(str(cell).strip()))
         except ValueError as error:
             where = "" if len(table) == 1 else f" in row {row + 1}"
-            raise SpiroError(f"{name} is {shown(cell)}{where}; {error}") from None
+            raise SpiroError(f"{name} is {printable(cell)}{where}; {error}") from None
     return read if name == "cycle" else np.array([np.nan if value is None else value for value in read], dtype=float)
 
 

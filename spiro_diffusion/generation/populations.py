@@ -1,7 +1,7 @@
 """Synthetic populations: subjects drawn by NHANES weights, each with a lung and its visits.
 
-A smoothed bootstrap: a participant by survey weight, age and height moved a little, sex and the number of that
-participant's efforts before and after the bronchodilator as they are.
+A smoothed bootstrap: a participant is drawn by survey weight; age and height are moved a little; sex and the number of
+efforts before and after the bronchodilator are kept.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.generation.engine import Engine, draw_sessions
 from spiro_diffusion.models.effort_sets import ACCEPTED, BEST, MAXIMA, PLACES, EffortSets, Floats, with_ratio
 
-# SD, years and cm: no subject equals a participant, and the population is hardly wider
+# SD, years and cm: no subject equals a participant, and the population is only slightly wider
 JITTER = {"age": 0.5, "height": 1.0}
 DECIMALS = 1  # of age and height, as height is measured
 EFFORTS = ["grade", "test_type", "best"]
@@ -31,23 +31,24 @@ OF_VISIT = ("person", "session", "effort", "test_type", "grade", "best", "age", 
 
 
 class Visits(NamedTuple):
-    """Some people's efforts: OF_VISIT of each, a person's sessions one after another, and the curves."""
+    """The efforts of some people: OF_VISIT of each, the sessions of a person one after another, and the curves."""
 
     table: pd.DataFrame  # person from 0, session from 1, effort from 1 before and after the bronchodilator
     signals: NDArray[np.float32]  # (n, 512) L/s, before any counter
 
 
 def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.random.Generator) -> pd.DataFrame:
-    """Efforts of `n` people: person, effort (from 1), age (years), height (cm), sex, grade, test_type, best.
+    """Draw `n` people and their efforts: person, effort (from 1), age (years), height (cm), sex, grade, test_type,
+    best.
 
     Args:
-        curves: efforts of participants (seqn, age, height, sex, mec_weight and EFFORTS), as data/curves.parquet has.
-        trained: `age` and `height`, lowest and highest each: no subject lies beyond them.
+        curves: efforts of participants (seqn, age, height, sex, mec_weight and EFFORTS), as in data/curves.parquet.
+        trained: `age` and `height`, lowest and highest each: all subjects are within them.
 
-    Raises SpiroError where no participant with a weight lies within them.
+    Raises SpiroError if no participant with a weight is within them.
     """
-    known = np.all([curves[name].between(*trained[name]) for name in JITTER], axis=0)
-    efforts = curves[known & (curves["mec_weight"] > 0)].sort_values("seqn", kind="stable", ignore_index=True)
+    in_range = np.all([curves[name].between(*trained[name]) for name in JITTER], axis=0)
+    efforts = curves[in_range & (curves["mec_weight"] > 0)].sort_values("seqn", kind="stable", ignore_index=True)
     if efforts.empty:
         raise SpiroError("no participant with a survey weight is within the ages and heights that the model knows")
     participants = efforts.groupby("seqn", sort=True).agg({"mec_weight": "first", "age": "size"})
@@ -66,17 +67,18 @@ def draw_people(curves: pd.DataFrame, n: int, trained: dict[str, Any], rng: np.r
 
 
 def draw_visits(generator: Engine, curves: pd.DataFrame, people: int, retests: int, seed: int) -> Iterator[Visits]:
-    """Whole people drawn after the participants of `curves`: a lung each, and its efforts at each visit, some people
-    at a time, so that memory does not grow with them.
+    """Draw people modelled on the participants of `curves`: for each a lung, and its efforts at each visit, some people
+    at a time, so that memory does not grow with their number.
 
-    Each has as many efforts before and after the bronchodilator as the participant had, up to PLACES each; their
-    grades are drawn. A retest is a session of a lung whose best values are the person's own, moved by `retest_values`.
-    The same seed gives the same people, whatever draws them.
+    Each has as many efforts before and after the bronchodilator as the participant had, up to PLACES each; their grades
+    are drawn. A retest is a session of a lung whose best values are those of the person, changed by `retest_values`.
+    The same seed gives the same people with every engine.
 
     Args:
-        curves: efforts of participants, as of `draw_people`. retests: further visits of each person.
+        curves: efforts of participants, as for `draw_people`.
+        retests: further visits of each person.
 
-    Raises SpiroError where no participant with a weight is within the trained ages and heights.
+    Raises SpiroError if no participant with a weight is within the trained ages and heights.
     """
     most = max(1, SESSIONS // (1 + retests))
     for i, first in enumerate(range(0, people, most)):
@@ -96,7 +98,7 @@ def draw_visits(generator: Engine, curves: pd.DataFrame, people: int, retests: i
 
 
 def seated(efforts: pd.DataFrame) -> pd.DataFrame:
-    """Efforts of `draw_people` as `draw_sessions` takes them: person, age (years), height (cm), sex, test_type, place.
+    """Efforts of `draw_people` in the form of `draw_sessions`: person, age (years), height (cm), sex, test_type, place.
 
     Places are counted before and after the bronchodilator; efforts beyond the model's PLACES are left out.
     """
@@ -108,9 +110,10 @@ def seated(efforts: pd.DataFrame) -> pd.DataFrame:
 
 
 def reached(efforts: pd.DataFrame) -> Floats:
-    """`effort_sets.BEST` (P, 5) of the sessions of people, in the order in which they come: L, -, L/s.
+    """`effort_sets.BEST` (P, 5) of the sessions of people, in order of appearance: L, -, L/s.
 
-    Where no effort has a grade that counts, all of its session count: a lung is there even if nothing is reported.
+    If no effort of a session has a grade that counts, all of its efforts count: they describe the lung even if nothing
+    would be reported.
     """
     sets = EffortSets.of(efforts, "person")
     best = sets.best(efforts)
@@ -118,26 +121,26 @@ def reached(efforts: pd.DataFrame) -> Floats:
 
 
 def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list[Floats]:
-    """Best values of further visits of people, each as `first` (P, 5), the `effort_sets.BEST` of their first visit.
+    """Best values of further visits of people, each like `first` (P, 5), the `effort_sets.BEST` of their first visit.
 
-    A visit's values are the person's own times exp(e), e normal with the SDs of BETWEEN_VISITS; the first visit has
-    such an e too, so that all visits of a person are alike. NHANES examined each participant once: nothing of this is
-    trained. It is the week-to-week variation of healthy adults that ATS/ERS 2005 published (Pellegrino et al., doi
-    10.1183/09031936.05.00035205, table 12): changes of 12 % in FEV1, 11 % in FVC and 21 % in FEF25-75 are significant.
-    Taken for 95 % limits of a difference, 1.96 sqrt(2) SD, they are within-person SDs of 4.3, 4.0 and 7.6 %. PEF, which
-    the table lacks, moves as FEV1 does, and the correlation TOGETHER of the four is an assumption.
+    The values of a visit are those of the person times exp(e), e normal with the SDs of BETWEEN_VISITS; the first visit
+    has such an e too, so that all visits of a person have the same distribution. NHANES examined each participant once:
+    none of this is trained. It is the week-to-week variation of healthy adults that ATS/ERS 2005 published (Pellegrino
+    et al., doi 10.1183/09031936.05.00035205, table 12): changes of 12 % in FEV1, 11 % in FVC and 21 % in FEF25-75 are
+    significant. Taken as 95 % limits of a difference, 1.96 sqrt(2) SD, they give within-person SDs of 4.3, 4.0 and 7.6
+    %. PEF, which the table lacks, is given the SD of FEV1, and the correlation TOGETHER of the four is an assumption.
     """
     sd = np.array([BETWEEN_VISITS[name] for name in MAXIMA])
     shape = (1 + retests, len(first), len(MAXIMA))
-    common, own = rng.normal(size=(*shape[:2], 1)), rng.normal(size=shape)
-    e = sd * (np.sqrt(TOGETHER) * common + np.sqrt(1 - TOGETHER) * own)
+    common, independent = rng.normal(size=(*shape[:2], 1)), rng.normal(size=shape)
+    e = sd * (np.sqrt(TOGETHER) * common + np.sqrt(1 - TOGETHER) * independent)
     columns = [BEST.index(name) for name in MAXIMA]
     return [with_ratio(first[:, columns] * np.exp(e[visit] - e[0])) for visit in range(1, 1 + retests)]
 
 
 def read_participants(data: Path) -> pd.DataFrame:
-    """The efforts that a population is drawn after and compared with, of the pipeline's folder `data`.
+    """Read the efforts that a population is modelled on and compared with, from the pipeline's folder `data`.
 
-    Raises SpiroError where it has no curves.parquet.
+    Raises SpiroError if it has no curves.parquet.
     """
     return read_table(data / "curves.parquet", ["seqn", "age", "height", "sex", "mec_weight", *EFFORTS, *READ])

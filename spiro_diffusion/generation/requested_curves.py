@@ -18,11 +18,11 @@ from spiro_diffusion.generation.session_curves import Size, of_effort
 from spiro_diffusion.generation.subjects import Accepted
 
 AFTER = f"drawn after a bronchodilator: {DRUG}, as NHANES 2011-2012 gave albuterol"
-MOST_LISTED = 5  # people of whom a message says how many curves they have
+MOST_LISTED = 5  # people listed in a message with their number of curves
 
 
 def notes(people: pd.DataFrame) -> list[str]:
-    """What is said where efforts after a bronchodilator are drawn."""
+    """Remarks if efforts after a bronchodilator are drawn."""
     return [AFTER] if (people["test_type"] == "Bron").any() else []
 
 
@@ -37,12 +37,12 @@ def curves(
     tell: Callable[[str], object],
     progress: bool = False,
 ) -> Curves:
-    """So many curves or sessions for each person that meet the request, fewer where the search budget is spent;
-    `tell` is called with a warning that says for whom, and what is extrapolation. `given` of the curves has the columns
-    pattern, effort and extrapolation too, as far as they are requested; of sessions the kind of effort is
+    """Draw a number of curves or sessions for each person that meet the request; fewer if the search budget is spent.
+    `tell` is called with a warning that names the people concerned, and what is extrapolation. `given` of the curves
+    has the columns pattern, effort and extrapolation too, if they are requested; for sessions the kind of effort is
     `asked_effort`.
 
-    Raises SpiroError where none was found.
+    Raises SpiroError if none was found.
     """
     marks, warnings = _marks(kept, required, made_from)
     for warning in warnings:
@@ -68,8 +68,8 @@ def curves(
 def _marks(
     kept: Accepted, required: Requirements, made_from: Mapping[str, Any]
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Of each person the pattern, the kind of effort and whether they are extrapolation, None where not requested or
-    not known; and what is said of it."""
+    """For each person the pattern, the kind of effort and whether they are extrapolation, None if not requested or
+    unknown; and remarks."""
     table = kept.table
     groups = label_counts.groups(table["age"].to_numpy(float), table["sex"].to_numpy(int))
     counts, note_of_label = made_from.get("labels") or None, {}
@@ -87,21 +87,21 @@ def _marks(
                 )
     if counts is None and any(request.pattern or request.effort for request in required.requests):
         note_of_label["", ""] = (
-            f"the checkpoint does not say whether at least {FEWEST} training people carry what is asked for"
+            f"the checkpoint does not record whether at least {FEWEST} training people meet the request"
         )
     return marks, list(note_of_label.values())
 
 
 def _short(found: Found, kept: Accepted, required: Requirements, n: int) -> str:
-    """What is said of people with fewer than `n` curves; "" where there are none."""
+    """A remark on people with fewer than `n` curves; "" if there are none."""
     short = np.flatnonzero(found.counts < n)
     if not len(short):
         return ""
     texts = []
     for row in short[:MOST_LISTED]:
-        whose = drawn_curves.describe(kept.table.iloc[row]) if len(kept.table) == 1 else f"row {kept.rows[row] + 1}"
+        person = drawn_curves.describe(kept.table.iloc[row]) if len(kept.table) == 1 else f"row {kept.rows[row] + 1}"
         texts.append(
-            f"{found.counts[row]} of {n} for {whose} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
+            f"{found.counts[row]} of {n} for {person} (tried {found.facts[row]:,} lungs, {found.curves[row]:,} curves)"
         )
     more = f" and {len(short) - MOST_LISTED} others" if len(short) > MOST_LISTED else ""
-    return f"found {', '.join(texts)}{more}: what is asked for is rare in the model; ask for less, or for a wider range"
+    return f"found {', '.join(texts)}{more}: the request is rare in the model; request less, or a wider range"

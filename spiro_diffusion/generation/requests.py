@@ -1,6 +1,6 @@
 """Requests for patients: known values, pattern and kind of effort, parsed and checked for contradictions.
 
-A request is given by keywords for all, or by columns of the table of people: known_fev1, known_fvc, known_ratio,
+A request is given by keywords for all people, or by columns of the table of people: known_fev1, known_fvc, known_ratio,
 known_pef, known_fef2575, pattern and effort.
 """
 
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.generation import contradictions, known_values, personal_conditions
 from spiro_diffusion.generation.conditions import CONDITIONS
-from spiro_diffusion.generation.known_values import NAMES, Box, Known, parse
+from spiro_diffusion.generation.known_values import NAMES, Box, KnownValue, parse
 from spiro_diffusion.generation.subjects import Accepted, accepted
 from spiro_diffusion.physiology import effort_kinds, patterns
 from spiro_diffusion.physiology.effort_kinds import Kind
@@ -22,14 +22,14 @@ from spiro_diffusion.physiology.patterns import DEFINITIONS, Label
 
 WORDS = (*NAMES, "pattern", "effort")  # keywords
 COLUMNS = {**{f"known_{name}": name for name in NAMES}, "pattern": "pattern", "effort": "effort"}  # and keyword
-MOST_LISTED = 5  # rows whose reason is said; of the others it says how many
+MOST_LISTED = 5  # rows listed with their reason; the others are counted
 
 
 @dataclass(frozen=True)
 class Request:
     """The request for one patient's curves."""
 
-    known: Mapping[str, Known] = field(default_factory=dict)  # by NAMES
+    known: Mapping[str, KnownValue] = field(default_factory=dict)  # by NAMES
     pattern: Label | None = None
     effort: Kind | None = None
 
@@ -38,9 +38,9 @@ class Request:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Request":
-        """Of keywords (WORDS), None where one is not given.
+        """From keywords (WORDS); a missing one is None.
 
-        Raises SpiroError where one is not understood, or no lung has it.
+        Raises SpiroError if one cannot be read, or no lung has it.
         """
         known = {name: parse(name, given[name]) for name in NAMES if given.get(name) is not None}
         pattern = _word("pattern", given.get("pattern"), patterns.LABELS)
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def after(self) -> bool:
-        """Whether the pattern is one of values after a bronchodilator."""
+        """Whether the pattern is defined on values after a bronchodilator."""
         return self.pattern is not None and DEFINITIONS[self.pattern].after
 
 
@@ -61,7 +61,7 @@ class Requirements(NamedTuple):
     bounds: dict[str, Box]  # likewise, of the patterns
 
     def take(self, rows: Sequence[int]) -> "Requirements":
-        """Of some of the people."""
+        """The requirements on some of the people."""
         at = np.asarray(rows, dtype=np.int64)
         some = [{name: box.take(at) for name, box in boxes.items()} for boxes in self[1:]]
         return Requirements([self.requests[row] for row in rows], *some)
@@ -70,7 +70,7 @@ class Requirements(NamedTuple):
 def requirements(requests: Sequence[Request], people: pd.DataFrame, invalid: dict[int, str]) -> Requirements:
     """The requirements on n people (age, height, sex as 1 or 2, optionally ethnicity), in L, L/s and as ratios.
 
-    `invalid` gets, by row, why no curve can be so.
+    `invalid` gets, by row, why no curve can meet them.
     """
     known = {name: known_values.box(name, [r.known.get(name) for r in requests], people, invalid) for name in NAMES}
     bounds = {name: _of_patterns(name, requests, people) for name in NAMES}
@@ -91,13 +91,13 @@ def accept(
     skip_invalid: bool = False,
     any_effort: bool = False,
 ) -> tuple[Accepted, Requirements | None]:
-    """The people of a table as `subjects.accepted` gives them, with the requirements on their curves; None where
-    nothing is requested beyond the conditions.
+    """The people of a table as of `subjects.accepted`, with the requirements on their curves; None if nothing is
+    requested beyond the conditions.
 
-    A GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade, where the user
-    says neither. `given`: keywords for all whose own cell is empty: WORDS, `personal_conditions.NAMES`, CONDITIONS.
+    By default, a GOLD grade is drawn after the bronchodilator, and a kind of effort among efforts of any grade.
+    `given`: keywords for all people whose cell is empty: WORDS, `personal_conditions.NAMES`, CONDITIONS.
 
-    Raises SpiroError that says why a request is impossible, unless `skip_invalid` leaves it out and others are left.
+    Raises SpiroError that names why a request is impossible, unless `skip_invalid` leaves it out and others are left.
     """
     requests, invalid = _read(table, given)
     defaults = {condition.name: given.get(condition.name) for condition in CONDITIONS}
@@ -116,7 +116,7 @@ def accept(
 
 
 def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request], dict[int, str]]:
-    """The request of each row, its own cells before the keywords; by row why one is invalid."""
+    """The request of each row, its cells before the keywords; by row why one is invalid."""
     common = Request.of(given)
     columns = [column for column in COLUMNS if column in table]
     requests, invalid = [common] * len(table), {}
@@ -132,7 +132,7 @@ def _read(table: pd.DataFrame, given: Mapping[str, Any]) -> tuple[list[Request],
 def _after(
     table: pd.DataFrame, requests: list[Request], defaults: Mapping[str, str | None], invalid: dict[int, str]
 ) -> pd.DataFrame:
-    """The table with `Bron` where a pattern needs it and nothing is said; `invalid` gets the rows that say `Pre`."""
+    """The table with `Bron` where a pattern needs it and no test type is given; `invalid` gets the rows with `Pre`."""
     if not any(request.after for request in requests):
         return table
     cells = list(table["test_type"]) if "test_type" in table else [None] * len(table)
@@ -148,7 +148,7 @@ def _after(
 def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[str]:
     """A warning on the rows that are left out.
 
-    Raises SpiroError where there are some and none is to be left out, or no other is there.
+    Raises SpiroError if there are some and none may be left out, or no other is left.
     """
     if not reasons:
         return []
@@ -157,7 +157,7 @@ def _refuse(reasons: Mapping[int, str], rows: int, skip_invalid: bool) -> list[s
     texts = [f"row {row + 1}: {why}" for row, why in sorted(reasons.items())]
     if len(texts) > MOST_LISTED:
         texts = [*texts[:MOST_LISTED], f"and {len(texts) - MOST_LISTED} others"]
-    text = f"{len(reasons)} of {rows} rows ask for what cannot be: {' | '.join(texts)}"
+    text = f"{len(reasons)} of {rows} rows have contradictory requests: {' | '.join(texts)}"
     if not skip_invalid or len(reasons) == rows:
         raise SpiroError(f"people: {text}; correct them, or leave them out (--skip-invalid)")
     return [f"left out: {text}"]
@@ -170,7 +170,7 @@ def _of_patterns(name: str, requests: Sequence[Request], people: pd.DataFrame) -
         rows = np.array([row for row, r in enumerate(requests) if r.pattern == label])
         for bound in DEFINITIONS[label].bounds:
             if bound.name == name:
-                ends = [Known(bound.low, bound.high, bound.unit)] * len(rows)
+                ends = [KnownValue(bound.low, bound.high, bound.unit)] * len(rows)
                 box = known_values.box(name, ends, people.iloc[rows], {})
                 low[rows] = box.low
                 # the upper end is excluded
@@ -187,7 +187,7 @@ def _word(name: str, given: object, words: Sequence[str]) -> str | None:
         return None
     word = str(given).strip().lower().replace(" ", "-").replace("_", "-")
     if word not in words:
-        raise SpiroError(f"{name} is {shown(given)}; expected one of {', '.join(words)}")
+        raise SpiroError(f"{name} is {printable(given)}; expected one of {', '.join(words)}")
     return word
 
 

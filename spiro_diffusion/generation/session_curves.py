@@ -14,7 +14,7 @@ PERSONAL = ("age", "height", "sex", "weight", "ethnicity", "cycle")
 
 
 class Size(NamedTuple):
-    """How much is drawn for each person."""
+    """The number of lungs and efforts for each person."""
 
     lungs: int
     before: int  # efforts of each lung, up to PLACES
@@ -31,10 +31,11 @@ class Size(NamedTuple):
 
 
 def curves_of(engine: Engine, people: pd.DataFrame, given: pd.DataFrame, size: Size, seed: int) -> Curves:
-    """Sessions of people, each of as many lungs as are requested.
+    """Draw sessions of people, each of the requested number of lungs.
 
     Args:
-        people: age, height, sex and what else is known, a row a person; given: their columns as a user gave them.
+        people: age, height, sex and other known conditions, a row for each person.
+        given: the columns as the user gave them.
     """
     lungs = np.repeat(np.arange(len(people)), size.lungs)
     drawn = draw_sessions(engine, size.efforts(people.iloc[lungs].reset_index(drop=True)), seed)
@@ -49,7 +50,7 @@ def of_effort(drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def check(required: Requirements, size: Size) -> None:
-    """Raises SpiroError where a session of this size cannot meet the request."""
+    """Raises SpiroError if a session of this size cannot meet the request."""
     graded = [str(request.pattern) for request in required.requests if request.after]
     if graded and not size.after:
         raise SpiroError(f"{graded[0]} is of values after a bronchodilator: draw efforts after it too, as --after 4")

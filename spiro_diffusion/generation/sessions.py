@@ -21,25 +21,25 @@ GRADE = conditioning.NAMES.index("grade")
 KNOWN = [len(conditioning.NAMES) + 1 + BEST.index(name) for name in NAMES[:REACHED]]  # of a set's conditions
 
 
-def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Facts:
-    """Facts and grades of efforts; those of one person are of one lung.
+def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known_best: Floats | None = None) -> Facts:
+    """Draw facts and grades of efforts; those of one person are of one lung.
 
     Args:
-        efforts: a row an effort: person, place (from 1, its order in the session), test_type, age, height, sex, and
-            what else is known of `conditioning.CONDITIONS`; a grade that is given stays.
+        efforts: a row for each effort: person, place (from 1, its order in the session), test_type, age, height,
+            sex, and other known values of `conditioning.CONDITIONS`; a given grade is kept.
         seed: a person's draws depend on it and on the person's place among all, not on the batch size.
-        known: (people, 5) `effort_sets.BEST` of the session, in the people's order of appearance; NaN where unknown.
-            The session reaches known FEV1, FVC and PEF; its draws are conditioned on the others.
+        known_best: (people, 5) `effort_sets.BEST` of the session, in the people's order of appearance; NaN where
+            unknown. Known FEV1, FVC and PEF are those of the session; the draws are conditioned on the others.
 
-    Raises SpiroError where a person has more efforts than a session holds.
+    Raises SpiroError if a person has more efforts than a session can have.
     """
     sets = EffortSets.of(efforts, "person")
     if int(sets.present.sum()) < len(efforts):
-        raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; ask for fewer")
+        raise SpiroError(f"a person has more than {PLACES} efforts before or after the bronchodilator; request fewer")
     runtime, facts = generator.runtime, generator.cldm.facts
     features = torch.from_numpy(mean_surface.features(efforts)).float().to(runtime.device)
     present = torch.from_numpy(sets.present).to(runtime.device)
-    conditions = _conditions(generator, efforts, sets, known, features)
+    conditions = _conditions(generator, efforts, sets, known_best, features)
     draw, sampling = generator.facts_drawer(), generator.cldm.config.sampling
     found = torch.empty((len(sets.rows), EFFORTS, CHANNELS))
     most = PEOPLE[runtime.device.type] // sampling.noise_block * sampling.noise_block
@@ -60,22 +60,22 @@ def draw_facts(generator: Generator, efforts: pd.DataFrame, seed: int, known: Fl
     return Facts(drawn_table(efforts, logs, index_diffusion.grades(drawn).numpy().astype(int)), logs)
 
 
-def draw_sessions(generator: Generator, efforts: pd.DataFrame, seed: int, known: Floats | None = None) -> Drawn:
+def draw_sessions(generator: Generator, efforts: pd.DataFrame, seed: int, known_best: Floats | None = None) -> Drawn:
     """Facts as `draw_facts` draws them, and a curve for each effort."""
-    facts = draw_facts(generator, efforts, seed, known)
+    facts = draw_facts(generator, efforts, seed, known_best)
     lungs = facts.table["person"].to_numpy()
     return Drawn(facts.table, generator.sample_given(facts.table, facts.logs, seed, lungs=lungs))
 
 
 def _conditions(
-    generator: Generator, efforts: pd.DataFrame, sets: EffortSets, known: Floats | None, features: Tensor
+    generator: Generator, efforts: pd.DataFrame, sets: EffortSets, known_best: Floats | None, features: Tensor
 ) -> Tensor:
     """Conditions (P, TOKENS, k) of the facts' network."""
     device, rows = generator.runtime.device, torch.from_numpy(sets.rows)
     encoded = torch.from_numpy(conditioning.encode(efforts.drop(columns="best", errors="ignore")))[rows]
     place = index_diffusion.place_condition(efforts["place"].to_numpy(float))[rows]
     first = features[rows[:, 0].to(device)]
-    values = np.full((len(rows), len(BEST)), np.nan) if known is None else completed(known)
+    values = np.full((len(rows), len(BEST)), np.nan) if known_best is None else completed(known_best)
     best = generator.cldm.facts.known_best(torch.from_numpy(values).float().to(device), first)
     role = index_diffusion.roles(torch.from_numpy(sets.present)).to(device)
     return index_diffusion.together(encoded.to(device), place.to(device), best, role)

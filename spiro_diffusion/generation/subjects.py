@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import SEX_CODES
 from spiro_diffusion.formats import dialect
 from spiro_diffusion.generation.conditions import CONDITIONS
@@ -25,11 +25,11 @@ OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_CSV = 1 << 30  # bytes; 13,000 drawn curves
 OTHER_HEIGHTS = {"metres": (0, 3, 100), "feet": (3, 8, 30.48), "inches": (8, 90, 2.54), "millimetres": (600, 2300, 0.1)}
 # from, to, and centimetres of one: heights that do not occur, or not at that age and sex
-FAR = 0.8  # of the lowest usual height: who is smaller and of a usual height in inches was given in inches
+FAR = 0.8  # of the lowest usual height: a smaller one that is usual in inches was given in inches
 NEAR = {"age": 2.0, "height": 3.0}  # years, cm from the end of the trained range: few curves there, a warning
 MOST_LISTED = 5  # kinds of invalid rows that a message describes; of the others it lists the numbers
 
-Invalid = dict[int, tuple[str, str]]  # by a row's number from 0: what a cell says, what was expected
+Invalid = dict[int, tuple[str, str]]  # by row from 0: the content of a cell, and what was expected
 
 
 class Accepted(NamedTuple):
@@ -37,16 +37,16 @@ class Accepted(NamedTuple):
 
     table: pd.DataFrame  # as `conditioned` makes it
     given: pd.DataFrame  # their rows as they were given, but for the conditions drawn for
-    warnings: list[str]  # on rows left out, and on subjects of whom the model saw few
+    warnings: list[str]  # on rows left out, and on subjects rare in the training data
     rows: list[int]  # of the table as it was given, from 0
 
 
 def read_people(path: Path) -> pd.DataFrame:
-    """A table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
+    """Read a table of subjects from a CSV with age (years), height (cm) and sex, optionally grade and test_type.
 
-    Other columns are kept as they are.
+    Other columns are kept unchanged.
 
-    Raises SpiroError where the file cannot be read or lacks a column.
+    Raises SpiroError if the file cannot be read or lacks a column.
     """
     try:
         with path.open("rb") as file:
@@ -69,15 +69,15 @@ def read_people(path: Path) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip().lower())
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
-        raise SpiroError(f"{path}: two columns are named {shown(twice[0])}; keep one")
+        raise SpiroError(f"{path}: two columns are named {printable(twice[0])}; keep one")
     return _checked(table, str(path))
 
 
 def as_table(people: pd.DataFrame | Mapping[str, Any] | None = None, **person: Any) -> pd.DataFrame:
-    """A table of people from a table, from a mapping of column to values (a list, or one for all), or from one
+    """A table of people from a table, from a mapping of column to values (a list, or one value for all), or from one
     `person` by keywords: age (years), height (cm), sex.
 
-    Raises SpiroError where both or neither are given, or a column is missing.
+    Raises SpiroError if both or neither are given, or a column is missing.
     """
     given = {name: value for name, value in person.items() if value is not None}
     if people is not None and given:
@@ -107,7 +107,7 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _numbers(cells: pd.Series) -> np.ndarray:
-    """Cells as float64 (n,), NaN for what is no finite number."""
+    """Cells as float64 (n,), NaN if not a finite number."""
     if cells.dtype == bool:
         cells = cells.astype(str)
     try:
@@ -118,17 +118,17 @@ def _numbers(cells: pd.Series) -> np.ndarray:
 
 
 def _no_number(name: str, cells: pd.Series, row: int) -> tuple[str, str]:
-    return f"{name} is {shown(cells.iloc[row])}", "expected a number"
+    return f"{name} is {printable(cells.iloc[row])}", "expected a number"
 
 
 def conditioned(people: pd.DataFrame, *, any_effort: bool = False, **defaults: str | None) -> pd.DataFrame:
     """The table with age and height as numbers, sex as 1 or 2, and the conditions of the effort to draw.
 
-    The effort is the best acceptable one before the bronchodilator, grade A, where the table's own cells and
-    `defaults` say nothing else; `any_effort` leaves grade and best open. No effort of grade D, and none after the
-    bronchodilator, is such a best.
+    By default (cells of the table, then `defaults`), the effort is the best acceptable one before the bronchodilator,
+    of grade A; `any_effort` leaves grade and best open. An effort of grade D, or after the bronchodilator, is never a
+    best one.
 
-    Raises SpiroError that lists the rows with a cell that is none of its known values.
+    Raises SpiroError that lists the rows with an unknown value.
     """
     table, invalid = _read(people, any_effort, defaults)
     _refuse(invalid, len(table))
@@ -143,8 +143,8 @@ def accepted(
     any_effort: bool | np.ndarray = False,
     **defaults: str | None,
 ) -> Accepted:
-    """The subjects of a table that a model can draw, of which `trained` says the ages and heights. `any_effort` may
-    be of each row (n,).
+    """The subjects of a table within the range of the model, whose ages and heights are in `trained`. `any_effort` may
+    be given for each row (n,).
 
     Raises SpiroError that lists the invalid rows, unless `skip_invalid` leaves them out and others are left.
     """
@@ -165,29 +165,31 @@ def accepted(
 def _read(
     people: pd.DataFrame, any_effort: bool | np.ndarray, defaults: Mapping[str, str | None]
 ) -> tuple[pd.DataFrame, Invalid]:
-    """The table as `conditioned` makes it, as far as its cells are valid."""
+    """The table in the form of `conditioned`, where its cells are valid."""
     out = people.reset_index(drop=True).copy()  # in one piece: of hundreds of columns pandas would warn
     invalid: Invalid = {}
     for name in UNITS:
         cells, out[name] = out[name], _numbers(out[name])
         for missing in np.flatnonzero(out[name].isna()):
             invalid.setdefault(int(missing), _no_number(name, cells, int(missing)))
-    known: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
+    accepted: dict[str, dict[str, Any]] = {"sex": SEX_WORDS}
     every = np.broadcast_to(any_effort, len(out))
     for condition in CONDITIONS:
         name = condition.name
-        own = [defaults.get(name) or (condition.any_effort if any_one else condition.default) for any_one in every]
+        fallbacks = [
+            defaults.get(name) or (condition.any_effort if any_one else condition.default) for any_one in every
+        ]
         given = list(out[name]) if name in out else [None] * len(out)
-        filled = [default if pd.isna(cell) else cell for cell, default in zip(given, own, strict=True)]
+        filled = [default if pd.isna(cell) else cell for cell, default in zip(given, fallbacks, strict=True)]
         out[name] = pd.Series(filled, dtype=object)
-        known[name] = {value.lower(): value for value in condition.values}
-    for name, words in known.items():
+        accepted[name] = {value.lower(): value for value in condition.values}
+    for name, words in accepted.items():
         expected = ", ".join(SEX_CODES if name == "sex" else words.values())
         read = []
         for row, cell in enumerate(out[name]):
             word = str(cell).strip().lower()
             if cell is not None and word not in words:
-                invalid.setdefault(row, (f"{name} is {shown(cell)}", f"expected one of {expected}"))
+                invalid.setdefault(row, (f"{name} is {printable(cell)}", f"expected one of {expected}"))
             read.append(words.get(word))
         out[name] = pd.Series(read, dtype=object)
     lesser = (out["grade"] == "D") | (out["test_type"] == "Bron")
@@ -199,7 +201,7 @@ def _read(
 def check_range(people: pd.DataFrame, trained: Mapping[str, Any], of: str = "the model was trained on") -> None:
     """Raises SpiroError that lists the subjects beyond some ages (years) and heights (cm).
 
-    `trained` holds `age` and `height`, each [lowest, highest]; `of` says in the message whose they are.
+    `trained` has `age` and `height`, each [lowest, highest]; `of` names the range in the message.
     """
     _refuse(_beyond(people, trained, of), len(people))
 
@@ -219,7 +221,7 @@ def _beyond(people: pd.DataFrame, trained: Mapping[str, Any], of: str) -> Invali
 
 
 def _in_inches(people: pd.DataFrame) -> np.ndarray:
-    """Whether each height (n,) is far too small for the age and sex, and a usual one in inches."""
+    """Whether each height (n,) is far too small for the age and sex in cm, and usual in inches."""
     age, height = (people[name].to_numpy(np.float64) for name in UNITS)
     low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(np.float64))
     inches = height * OTHER_HEIGHTS["inches"][2]
@@ -227,7 +229,7 @@ def _in_inches(people: pd.DataFrame) -> np.ndarray:
 
 
 def _hint(height: float) -> str:
-    """The unit that a height, which cannot be in cm, is likely in."""
+    """The likely unit of a height that cannot be in cm."""
     for unit, (least, most, cm) in OTHER_HEIGHTS.items():
         if least < height < most:
             return f"; give centimetres, not {unit} ({height:g} {unit} are {height * cm:.0f} cm)"
@@ -241,7 +243,7 @@ def _refuse(invalid: Invalid, rows: int) -> None:
 
 
 def _listed(invalid: Invalid, rows: int) -> str:
-    """All invalid rows in one line, those of the same kind together."""
+    """All invalid rows in one line, grouped by the reason."""
     kinds: dict[tuple[str, str], list[int]] = {}
     for row in sorted(invalid):
         kinds.setdefault(invalid[row], []).append(row + 1)
@@ -253,10 +255,10 @@ def _listed(invalid: Invalid, rows: int) -> str:
 
 
 def _rows(numbered: list[int]) -> str:
-    """Numbers of rows in words, neighbours as a range."""
+    """Numbers of rows in words, consecutive ones as a range."""
     parts = np.split(numbered, np.flatnonzero(np.diff(numbered) > 1) + 1)
     texts = [f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
-    return f"row{'s' if len(numbered) > 1 else ''} {shown(', '.join(texts), 100)}"
+    return f"row{'s' if len(numbered) > 1 else ''} {printable(', '.join(texts), 100)}"
 
 
 def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
@@ -267,16 +269,16 @@ def _near_ends(people: pd.DataFrame, trained: Mapping[str, Any]) -> list[str]:
         values = people[name].to_numpy(np.float64)
         near = int(((values < low + NEAR[name]) | (values > high - NEAR[name])).sum())
         if near:
-            whose = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
+            begin = f"{name} {values[0]:g} is" if len(values) == 1 else f"{near} of {len(values)} people are"
             warnings.append(
-                f"{whose} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
+                f"{begin} within {NEAR[name]:g} {unit} of the ends of the trained {name}s "
                 f"({low:g} to {high:g}), where the model saw few curves"
             )
     return warnings
 
 
 def unmet_heights(people: pd.DataFrame) -> list[str]:
-    """A warning on subjects of a height that the survey hardly met at their age (its own ages alone)."""
+    """A warning on subjects of a height that is very rare in the survey at their age (for ages of the survey only)."""
     age, height = (people[name].to_numpy(np.float64) for name in UNITS)
     low, high = POPULATION.usual_heights(age, people["sex"].to_numpy(int))
     surveyed = (age >= POPULATION.height.ages[0]) & (age <= POPULATION.height.ages[-1] + 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from spiro_diffusion.core.errors import SpiroError
 
-SHIPPED = "simulated"  # the only source whose weights are given away: those of others may not be ours to give
+SHIPPED = "simulated"  # the only source whose weights may be distributed: those of other data may be restricted
 NAME = "CC-BY-4.0"
 TERMS = f"""The weights in this folder were trained by spiro-diffusion, on simulated people alone.
 
@@ -18,7 +18,7 @@ The program that draws from them is licensed under Apache-2.0. Simulated; not fo
 
 
 def check(made_from: Mapping[str, Any], models: Path) -> None:
-    """Raises SpiroError where weights were trained on anything but simulated people."""
+    """Raises SpiroError if weights were trained on anything but simulated people."""
     if made_from["data"] != SHIPPED:
         raise SpiroError(
             f"{models}: was trained on {made_from['data']}; only models of simulated people are given away"

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch.overrides import TorchFunctionMode
 
 from spiro_diffusion.core.artifacts import atomic
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.models.header import KEY, read_config, unreadable
 from spiro_diffusion.physiology import mean_surface
 
@@ -48,9 +48,9 @@ def save_checkpoint(
     """Write `tensors`, `config` and the code's `constants` to `path`; the same content gives the same bytes."""
     config = config | ({} if constants is None else {"constants": _plain(constants)})
     text = json.dumps({"kind": kind, "config": config}, sort_keys=True, allow_nan=False)
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as part:
-        part.write_bytes(save(held, metadata={KEY: text}))
+        part.write_bytes(save(stored, metadata={KEY: text}))
 
 
 def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -> Checkpoint:
@@ -68,10 +68,10 @@ def load_checkpoint(path: Path, kind: str, constants: Constants | None = None) -
     except (SafetensorError, OSError, ValueError) as error:
         raise unreadable(path, error) from None
     if foreign:
-        raise SpiroError(f"{path}: tensor '{shown(foreign[0])}' is of a type that no model of this project has")
+        raise SpiroError(f"{path}: tensor '{printable(foreign[0])}' is of a type that no model of this project has")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise SpiroError(f"{path}: tensor '{shown(name)}' holds values that are not finite; train again")
+            raise SpiroError(f"{path}: tensor '{printable(name)}' holds values that are not finite; train again")
     if constants is not None:
         _check(config.get("constants"), _plain(constants), path)
     return Checkpoint(tensors, config)
@@ -100,7 +100,7 @@ def _difference(saved: Any, current: Any, name: str) -> str | None:
     elif isinstance(current, list) and isinstance(saved, list) and len(current) == len(saved):
         pairs = [(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(saved, current, strict=True))]
     elif not _same(saved, current):
-        return f"{shown(name)} is {shown(saved)} in the file and {shown(current)} in this code"
+        return f"{printable(name)} is {printable(saved)} in the file and {printable(current)} in this code"
     return next((found for pair in pairs if (found := _difference(pair[1], pair[2], pair[0]))), None)
 
 
@@ -147,7 +147,7 @@ def rebuilt(make: Callable[[], M], tensors: dict[str, torch.Tensor], path: Path)
     current = model.state_dict()
     for name in sorted(current.keys() | tensors.keys()):
         if name not in current or name not in tensors or not _alike(current[name], tensors[name]):
-            raise SpiroError(f"{path}: tensor '{shown(name)}' does not fit the network that its config describes")
+            raise SpiroError(f"{path}: tensor '{printable(name)}' does not fit the network that its config describes")
     model.load_state_dict(tensors)
     return model.eval()
 

@@ -49,10 +49,10 @@ class ConditionTokens(nn.Module):
         phase = value * self.frequencies
         numbers = self.numbers(torch.cat([value, phase.sin(), phase.cos()], dim=-1)).transpose(0, 1)
         categories = [table(filled[:, i].long()) for i, table in enumerate(self.categories, start=first)]
-        known = torch.cat([numbers[:, :first], torch.stack(categories, dim=1), numbers[:, first:]], dim=1)
-        held = torch.where(missing[..., None], self.unknown.to(known.dtype), known)
+        embedded = torch.cat([numbers[:, :first], torch.stack(categories, dim=1), numbers[:, first:]], dim=1)
+        tokens = torch.where(missing[..., None], self.unknown.to(embedded.dtype), embedded)
         # the age at which a height is reached differs by sex: let the tokens see each other once
-        return held + self.mix(held) + self.mix(held.mean(1, keepdim=True))
+        return tokens + self.mix(tokens) + self.mix(tokens.mean(1, keepdim=True))
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ REACHED = 3  # of NAMES, those of which a session reaches its largest (FEV1, FVC
 def read(curves: pd.DataFrame) -> np.ndarray:
     """Facts of curves (n, 9), from their COLUMNS; NaN in a row where one is not determined or not positive."""
     values = curves[list(INDICES)].to_numpy(float)
-    known = (values > 0).all(axis=1, keepdims=True)
+    defined = (values > 0).all(axis=1, keepdims=True)
     fev1, fvc = values[:, 0], values[:, 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         early = curves["fev05"].to_numpy(float) / fev1
         late = (curves["fev3"].to_numpy(float) - fev1) / (fvc - fev1)
     shares = np.clip(np.nan_to_num(np.column_stack([early, late]), nan=1.0), EDGE, 1 - EDGE)
-    logs = np.column_stack([np.log(np.where(known, values, np.nan)), np.log(shares / (1 - shares))])
-    return np.where(known, logs, np.nan)
+    logs = np.column_stack([np.log(np.where(defined, values, np.nan)), np.log(shares / (1 - shares))])
+    return np.where(defined, logs, np.nan)

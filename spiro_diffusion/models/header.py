@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.params import filled
 
 LARGEST = 2 << 30  # bytes; the full-size models have some 100 MB
@@ -33,7 +33,7 @@ class MadeFrom:
         for name in ("age", "height"):
             ends = getattr(self, name)
             if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 300:
-                raise ValueError(f"{name} is {shown(ends)}; expected the lowest and the highest")
+                raise ValueError(f"{name} is {printable(ends)}; expected the lowest and the highest")
 
     @classmethod
     def of(
@@ -64,14 +64,14 @@ def read_config(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(head, dict) or head.get("kind") != kind or not isinstance(head.get("config"), dict):
         found = head.get("kind") if isinstance(head, dict) else None
         found = found if isinstance(found, str) else "another kind of file"
-        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {shown(found)})")
+        raise SpiroError(f"{path}: is no '{kind}' checkpoint of this project (found: {printable(found)})")
     config: dict[str, Any] = head["config"]
     return config
 
 
 def unreadable(path: Path, error: Exception) -> SpiroError:
     """What is said of a damaged file."""
-    return SpiroError(f"{path}: not a readable checkpoint ({shown(error, 200)}); fetch it again with `dvc pull`")
+    return SpiroError(f"{path}: not a readable checkpoint ({printable(error, 200)}); fetch it again with `dvc pull`")
 
 
 def configured(cls: type[C], config: dict[str, Any], key: str, path: Path) -> C:

@@ -96,8 +96,8 @@ class EffortTokens(nn.Module):
         super().__init__()
         self.person = ConditionTokens(width, len(BEST))
         self.kinds = [conditioning.NAMES.index(c.name) for c in OF_EFFORT]
-        own = [i in self.kinds for i in range(len(conditioning.NAMES))] + [False] * len(BEST)
-        self.register_buffer("not_the_persons", torch.tensor(own), persistent=False)
+        of_effort = [i in self.kinds for i in range(len(conditioning.NAMES))] + [False] * len(BEST)
+        self.register_buffer("not_the_persons", torch.tensor(of_effort), persistent=False)
         wide = sum(len(c.values) + 1 for c in OF_EFFORT) + 2 + EFFORT
         self.effort = nn.Sequential(nn.Linear(wide, width), nn.SiLU(), nn.Linear(width, width))
 
@@ -106,11 +106,11 @@ class EffortTokens(nn.Module):
         person = torch.cat([conditions[:, 0, :first], conditions[:, 0, first + 1 : last]], dim=1)
         person = person.masked_fill(self.not_the_persons, torch.nan)
         place, role = conditions[..., first : first + 1], conditions[..., last:]
-        own = [torch.isnan(place), torch.nan_to_num(place), *(role == i for i in range(ALONE, EFFORT + 1))]
+        parts = [torch.isnan(place), torch.nan_to_num(place), *(role == i for i in range(ALONE, EFFORT + 1))]
         for at, condition in zip(self.kinds, OF_EFFORT, strict=True):
             value = torch.nan_to_num(conditions[..., at : at + 1], nan=-1.0)
-            own += [value == i for i in range(-1, len(condition.values))]
-        effort = self.effort(torch.cat([part.to(conditions.dtype) for part in own], dim=-1))
+            parts += [value == i for i in range(-1, len(condition.values))]
+        effort = self.effort(torch.cat([part.to(conditions.dtype) for part in parts], dim=-1))
         return torch.cat([self.person(person).mean(1)[:, None] + effort, (role > 0).to(effort.dtype)], dim=-1)
 
 
@@ -208,7 +208,7 @@ class Facts(nn.Module):
         """Set the scales of sets from training people: standardised efforts (P, EFFORTS, CHANNELS), and who has which
         slot (P, EFFORTS)."""
         before, after = reached(people, present)
-        left = (people[..., : len(NAMES)] - _own(before.facts, after.facts))[present.bool()]
+        left = (people[..., : len(NAMES)] - _per_slot(before.facts, after.facts))[present.bool()]
         self.within.copy_(left.mean(0))
         self.within_sd.copy_(left.std(0).clamp(min=0.01))
         both = before.any & after.any
@@ -222,7 +222,7 @@ class Facts(nn.Module):
         before, after = reached(people, present)
         person = torch.where(before.any[:, None], before.facts, after.facts)
         response = (after.facts - before.facts - self.response) / self.response_sd
-        left = (people[..., : len(NAMES)] - _own(before.facts, after.facts) - self.within) / self.within_sd
+        left = (people[..., : len(NAMES)] - _per_slot(before.facts, after.facts) - self.within) / self.within_sd
         members = F.pad(torch.stack([person, response], dim=1), (0, CHANNELS - len(NAMES)))
         found = torch.cat([members, torch.cat([left, people[..., len(NAMES) :]], dim=2)], dim=1)
         return found * (roles(present) > 0)[..., None]
@@ -236,7 +236,7 @@ class Facts(nn.Module):
         efforts = found[:, 2:]
         left = torch.cat([efforts[..., : len(NAMES)] * self.within_sd + self.within, efforts[..., len(NAMES) :]], dim=2)
         missed = [F.pad(one.facts[:, :REACHED], (0, len(NAMES) - REACHED)) for one in reached(left, present)]
-        facts = left[..., : len(NAMES)] + _own(person, after) - _own(*missed)
+        facts = left[..., : len(NAMES)] + _per_slot(person, after) - _per_slot(*missed)
         return torch.cat([facts, efforts[..., len(NAMES) :]], dim=2)
 
     def standardise(self, logs: Tensor, features: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ def reached(people: Tensor, present: Tensor) -> tuple[Reached, Reached]:
     return found[0], found[1]
 
 
-def _own(before: Tensor, after: Tensor) -> Tensor:
+def _per_slot(before: Tensor, after: Tensor) -> Tensor:
     """The values of each session (P, 9), repeated for its slots (P, EFFORTS, 9)."""
     return torch.cat([before[:, None].expand(-1, PLACES, -1), after[:, None].expand(-1, PLACES, -1)], dim=1)
 
@@ -298,30 +298,35 @@ def roles(present: Tensor) -> Tensor:
     return torch.cat([first, present * float(EFFORT)], dim=1)
 
 
-def alone(known: Tensor) -> Tensor:
+def alone(conditions: Tensor) -> Tensor:
     """Conditions (B, c) of efforts, each a set of one of which nothing else is known: (B, 1, k)."""
-    unknown = torch.full((len(known), 1 + len(BEST)), torch.nan, dtype=known.dtype, device=known.device)
-    role = torch.full((len(known), 1), float(ALONE), dtype=known.dtype, device=known.device)
-    return torch.cat([known, unknown, role], dim=1)[:, None]
+    unknown = torch.full((len(conditions), 1 + len(BEST)), torch.nan, dtype=conditions.dtype, device=conditions.device)
+    role = torch.full((len(conditions), 1), float(ALONE), dtype=conditions.dtype, device=conditions.device)
+    return torch.cat([conditions, unknown, role], dim=1)[:, None]
 
 
-def together(known: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor:
+def together(of_efforts: Tensor, place: Tensor, best: Tensor, role: Tensor) -> Tensor:
     """Conditions (P, TOKENS, k) of sets.
 
     Args:
-        known: (P, EFFORTS, c) of the efforts, at an empty slot those of any effort of the person; place: (P, EFFORTS);
-            best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
+        of_efforts: (P, EFFORTS, c) of the efforts, at an empty slot those of any effort of the person; place:
+            (P, EFFORTS); best: (P, 5) as `Facts.known_best` gives them; role: (P, TOKENS).
     """
-    members = known[:, :1].expand(-1, 2, -1)
-    own = torch.cat([members, known], dim=1)
+    members = of_efforts[:, :1].expand(-1, 2, -1)
+    conditions = torch.cat([members, of_efforts], dim=1)
     places = torch.cat([torch.full_like(place[:, :2], torch.nan), place], dim=1)
-    return torch.cat([own, places[..., None], best[:, None].expand(-1, TOKENS, -1), role[..., None]], dim=2)
+    return torch.cat([conditions, places[..., None], best[:, None].expand(-1, TOKENS, -1), role[..., None]], dim=2)
 
 
-def with_grades(known: Tensor, drawn: Tensor) -> Tensor:
+def with_grades(conditions: Tensor, drawn: Tensor) -> Tensor:
     """Conditions (B, c) with the grades of drawn efforts (B, CHANNELS) where they say none."""
     place = conditioning.NAMES.index("grade")
-    own = known[:, place]
+    given_grade = conditions[:, place]
     return torch.cat(
-        [known[:, :place], torch.where(torch.isnan(own), grades(drawn), own)[:, None], known[:, place + 1 :]], dim=1
+        [
+            conditions[:, :place],
+            torch.where(torch.isnan(given_grade), grades(drawn), given_grade)[:, None],
+            conditions[:, place + 1 :],
+        ],
+        dim=1,
     )

@@ -38,8 +38,8 @@ class Conv(nn.Module):
         return self._convolved(x, self.conv.bias)
 
     def _convolved(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        image, own = x.transpose(1, 2).unsqueeze(2), self.conv
-        image = F.conv2d(image, own.weight, bias, own.stride, own.padding, own.dilation)
+        image, conv = x.transpose(1, 2).unsqueeze(2), self.conv
+        image = F.conv2d(image, conv.weight, bias, conv.stride, conv.padding, conv.dilation)
         # squeezed, not indexed: the gradient of an index is copied into zeros, that of a squeeze is a view
         return image.squeeze(2).transpose(1, 2)
 

@@ -25,7 +25,7 @@ RIDGE = 1e-4  # penalty a row of the linear start, on standardised features
 PLACES = 12  # of the first feature, with a regression each
 LEAST_USUAL = 0.001  # SD of a feature at one time, in its overall SD: below it the counter's noise would be a feature
 CHUNK = 8192  # rows at a time
-SHOWN = 4.0  # features are held within so many SDs: nothing beyond was seen in training
+FEATURE_LIMIT_SD = 4.0  # features are held within so many SDs: nothing beyond was seen in training
 
 
 @dataclass(frozen=True)
@@ -93,22 +93,22 @@ class Density(nn.Module):
 
     def fit_scales(self, features: Tensor, numbers: Tensor) -> None:
         """Set the scales and the ridge regressions from training rows (n, features) and (n, numbers)."""
-        own = self.config.features - self.config.optional
+        required = self.config.features - self.config.optional
         there = self._there(features)[:, 0] > 0
         self.feature_mean.copy_(features.mean(0))
         self.feature_sd.copy_(features.std(0).clamp_min(1e-6))
         if there.any():
-            self.feature_mean[own:-1] = features[there, own:-1].mean(0)
-            self.feature_sd[own:-1] = features[there, own:-1].std(0).clamp_min(1e-6)
+            self.feature_mean[required:-1] = features[there, required:-1].mean(0)
+            self.feature_sd[required:-1] = features[there, required:-1].std(0).clamp_min(1e-6)
         if self.config.optional:
             self.feature_mean[-1], self.feature_sd[-1] = 0.0, 1.0
         x = (features - self.feature_mean) / self.feature_sd
-        first = x[:, 0].clamp(-SHOWN, SHOWN)
+        first = x[:, 0].clamp(-FEATURE_LIMIT_SD, FEATURE_LIMIT_SD)
         self.places.copy_(torch.quantile(first, torch.linspace(0, 1, PLACES, device=x.device)))
-        self._fit_usual(x, slice(1, own))
+        self._fit_usual(x, slice(1, required))
         given = self._given(features)
         seen = given.clone()
-        seen[:, own:] = 0
+        seen[:, required:] = 0
         rest = self._regress(seen, numbers, self.coefficients)
         self.number_sd.copy_(rest.std(0).clamp_min(1e-6))
         if there.any():
@@ -194,8 +194,8 @@ class Density(nn.Module):
     @property
     def scales(self) -> Scales:
         """What is usual of the features."""
-        held = self.feature_mean, self.feature_sd, self.places, self.usual_mean, self.usual_sd
-        return Scales(*(part.cpu().double().numpy() for part in held))
+        buffers = self.feature_mean, self.feature_sd, self.places, self.usual_mean, self.usual_sd
+        return Scales(*(part.cpu().double().numpy() for part in buffers))
 
     def quantiles(self, features: NDArray, levels: Sequence[float]) -> Floats:
         """Quantiles (n, levels) of the first number for features (n, f), in its unit."""
@@ -214,10 +214,10 @@ class Density(nn.Module):
             for part in batches(len(given), batch):
                 parts.append(self(*map(self._sent, (given[part], chance[part], noise[part]))).cpu().numpy())
         limits = (part.cpu().numpy() for part in (self.lowest, self.highest))
-        return mixtures.held(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
+        return mixtures.within_range(np.concatenate(parts), *limits).reshape(len(features), draws, -1)
 
     def standardised(self, features: NDArray) -> Floats:
-        """The first features (n, k) in SDs from what was usual in the training, beyond SHOWN too."""
+        """The first features (n, k) in SDs from what was usual in the training, beyond FEATURE_LIMIT_SD too."""
         return self.scales.standardised(features)
 
     def _sent(self, numbers: NDArray) -> Tensor:
@@ -227,9 +227,9 @@ class Density(nn.Module):
         """Features in SDs from what is usual; optional ones that are absent are 0, their mean."""
         x = (features - self.feature_mean) / self.feature_sd
         weight = self._weights(x[:, 0])
-        x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-SHOWN, SHOWN)
-        own = self.config.features - self.config.optional
-        return torch.cat([x[:, :own], x[:, own:] * self._there(features)], dim=1)
+        x = ((x - weight @ self.usual_mean) / (weight @ self.usual_sd)).clamp(-FEATURE_LIMIT_SD, FEATURE_LIMIT_SD)
+        required = self.config.features - self.config.optional
+        return torch.cat([x[:, :required], x[:, required:] * self._there(features)], dim=1)
 
     def _there(self, features: Tensor) -> Tensor:
         """(B, 1): 1 where optional features are given, else 0."""

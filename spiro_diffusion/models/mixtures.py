@@ -63,7 +63,7 @@ def chances(rows: int, numbers: int, rng: np.random.Generator) -> tuple[NDArray[
     return rng.random(shape, dtype=np.float32), rng.standard_normal(shape, dtype=np.float32)
 
 
-def held(drawn: NDArray, lowest: NDArray, highest: NDArray) -> Floats:
+def within_range(drawn: NDArray, lowest: NDArray, highest: NDArray) -> Floats:
     """Draws (n, numbers) within what training saw.
 
     Raises SpiroError where one is not finite.

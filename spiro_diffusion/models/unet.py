@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spiro_diffusion.compute import kernels
-from spiro_diffusion.core.errors import shown, within
+from spiro_diffusion.core.errors import printable, within
 from spiro_diffusion.models.condition_tokens import ConditionTokens
 from spiro_diffusion.models.layers import Conv, Norm, step_phase, zero_linear
 from spiro_diffusion.models.vqvae import TOKENS
@@ -35,7 +35,9 @@ class UNetConfig:
         within(self, channels=(1, 128), width=(1, 4096), blocks=(1, 16), head=(1, 4096), context=(1, 4096))
         within(self, dropout=(0, 1), facts=(0, 64))
         if not 1 <= len(self.multipliers) <= 6 or not all(1 <= m <= 64 for m in self.multipliers):
-            raise ValueError(f"multipliers is {shown(list(self.multipliers))}; expected 1 to 6 numbers from 1 to 64")
+            raise ValueError(
+                f"multipliers is {printable(list(self.multipliers))}; expected 1 to 6 numbers from 1 to 64"
+            )
         for width in (self.width * m for m in self.multipliers):
             if width % max(1, width // self.head):
                 raise ValueError(f"head is {self.head}; {width} channels do not share out to heads of that size")

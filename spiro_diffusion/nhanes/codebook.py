@@ -203,8 +203,10 @@ class File:
         """Which SEQN (n,) are of the cycle."""
         cycle = CYCLES[self.cycle]
         with np.errstate(invalid="ignore"):
-            own = np.where((seqn > 0) & (seqn <= LARGEST_SEQN), seqn % SEQN_STEP, np.nan) if self.simulated else seqn
-            return (own >= cycle.first_seqn) & (own <= cycle.last_seqn) & (seqn % 1 == 0)
+            seqn_in_cycle = (
+                np.where((seqn > 0) & (seqn <= LARGEST_SEQN), seqn % SEQN_STEP, np.nan) if self.simulated else seqn
+            )
+            return (seqn_in_cycle >= cycle.first_seqn) & (seqn_in_cycle <= cycle.last_seqn) & (seqn % 1 == 0)
 
     @property
     def paths(self) -> tuple[str, str]:

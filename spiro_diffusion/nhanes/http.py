@@ -110,10 +110,10 @@ def check(path: Path, file: codebook.File) -> None:
 def _kept(path: Path, record: Path) -> Fetched | None:
     """The record of a complete file in the cache, if there is one and it fits."""
     try:
-        known = Fetched(**json.loads(record.read_text(encoding="utf-8")))
+        earlier = Fetched(**json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return known if path.is_file() and sha256(path) == known.sha256 else None
+    return earlier if path.is_file() and sha256(path) == earlier.sha256 else None
 
 
 def _session(patience: Patience) -> requests.Session:

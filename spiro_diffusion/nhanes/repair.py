@@ -320,9 +320,9 @@ def _is_published(raw: Path, cycle: str, manifest: dict[str, Any]) -> bool:
     return False
 
 
-def _unchanged(path: Path, known: dict[str, Any] | None, found: dict[str, Any]) -> None:
+def _unchanged(path: Path, recorded: dict[str, Any] | None, found: dict[str, Any]) -> None:
     """Compare a file with the manifest. Repaired damage explains a difference; nothing else does."""
-    if known is None or sha256(path) == known.get("sha256"):
+    if recorded is None or sha256(path) == recorded.get("sha256"):
         return
     if not found["mended"]:
         raise SpiroError(f"{path}: is not what download brought (its SHA-256 differs); dvc repro -f download")

@@ -22,9 +22,9 @@ def numbers(name: str, values: np.ndarray, first_row: int = 0) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         digits = f" with {decimals} decimals" if decimals else " in whole numbers" if decimals == 0 else ""
-        known = f"{lowest:g} to {highest:g}{digits}"
+        expected = f"{lowest:g} to {highest:g}{digits}"
         raise SpiroError(
-            f"row {first_row + row}: {name} is {values[row]:.9g}, the codebook has {known}; fetch it again"
+            f"row {first_row + row}: {name} is {values[row]:.9g}, the codebook has {expected}; fetch it again"
         )
 
 
@@ -36,9 +36,9 @@ def texts(name: str, values: np.ndarray, first_row: int = 0) -> None:
     wrong = ~np.isin(values, list(allowed.values))
     if wrong.any():
         row = int(wrong.argmax())
-        known = ", ".join(repr(value) for value in sorted(allowed.values))
+        expected = ", ".join(repr(value) for value in sorted(allowed.values))
         raise SpiroError(
-            f"row {first_row + row}: {name} is {str(values[row])!r:.40}, the codebook has {known}; fetch it again"
+            f"row {first_row + row}: {name} is {str(values[row])!r:.40}, the codebook has {expected}; fetch it again"
         )
 
 
@@ -137,9 +137,9 @@ def known_names(names: list[str], file: codebook.File) -> tuple[list[str], list[
 
     Raises SpiroError where a name is unknown and cannot be inferred, or occurs twice.
     """
-    known = {name for columns in file.columns for name in columns}
+    defined = {name for columns in file.columns for name in columns}
     names = [name.upper() for name in names]
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if name not in defined]
     restored: list[str] = []
     if unknown:
         for columns in file.columns:

@@ -180,7 +180,7 @@ def _header_end(data: bytes, file: codebook.File, version: xport.Announcements, 
             witnesses[count] += 1
     count, agreeing = witnesses.most_common(1)[0] if witnesses else (0, 0)
     if agreeing < 2 or len(data) < _rows_begin(count):
-        raise SpiroError("its XPORT header is damaged (the number of columns cannot be told); fetch it again")
+        raise SpiroError("its XPORT header is damaged (the number of columns cannot be determined); fetch it again")
     if written != count:
         found.mended.append(f"number of columns restored to {count}")
     if announced != _rows_begin(count) - xport.RECORD:
@@ -246,8 +246,10 @@ def _columns(
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
-def _rows(body: bytes, columns: list[Column], file: codebook.File, known: int | None, found: Findings) -> np.ndarray:
-    """The rows, of which there have to be `known`, where that is known."""
+def _rows(
+    body: bytes, columns: list[Column], file: codebook.File, rows_expected: int | None, found: Findings
+) -> np.ndarray:
+    """The rows, of which there have to be `rows_expected`, where that is known."""
     width = sum(column.width for column in columns)
     seqn = next((column for column in columns if column.name == "SEQN"), None)
     if seqn is None:
@@ -261,13 +263,13 @@ def _rows(body: bytes, columns: list[Column], file: codebook.File, known: int | 
         raise SpiroError(_why_none(body, values, file))
     if good[count:].any():
         raise SpiroError(f"row {count}: SEQN is {values[count]:g}, which is none of cycle {file.cycle}; fetch it again")
-    if known is not None and count != known:
-        raise SpiroError(f"holds {count} rows, {known} are expected; fetch it again")
-    _end_of(body[count * width :], -count * width % xport.RECORD, count, known is not None, found)
+    if rows_expected is not None and count != rows_expected:
+        raise SpiroError(f"holds {count} rows, {rows_expected} are expected; fetch it again")
+    _end_of(body[count * width :], -count * width % xport.RECORD, count, rows_expected is not None, found)
     return rows[:count]
 
 
-def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings) -> None:
+def _end_of(rest: bytes, padding: int, count: int, count_known: bool, found: Findings) -> None:
     """Report what follows the last row: nothing but `padding` blanks in a sound file.
 
     Blanks too few or too many can also come from rows lost further up, unless their number is known.
@@ -275,7 +277,7 @@ def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings)
     blanks = len(rest) - len(rest.lstrip(BLANK))
     behind = rest[padding:]
     if behind.startswith(b"HEADER RECORD"):
-        raise SpiroError("holds more than one table; give each as a file of its own")
+        raise SpiroError("holds more than one table; give each in a separate file")
     if blanks == len(rest) == padding:
         return
     if len(rest) == padding and not rest.strip(b"\0"):  # less than a record, and so less than a row
@@ -283,9 +285,9 @@ def _end_of(rest: bytes, padding: int, count: int, known: bool, found: Findings)
         return
     ended = min(blanks, padding) > 0  # blanks stand behind the last row and nowhere else
     only_ends = not behind.strip(b"\r\n\x1a")  # line ends and Ctrl-Z, which programs write behind a text
-    if ended and known and blanks == len(rest) < padding:
+    if ended and count_known and blanks == len(rest) < padding:
         found.mended.append(f"{padding - blanks} blanks behind the last row restored")
-    elif blanks >= padding and (only_ends or (ended and (known or behind.strip(BLANK)))):
+    elif blanks >= padding and (only_ends or (ended and (count_known or behind.strip(BLANK)))):
         found.mended.append(f"{len(behind)} bytes behind the last row removed")
     else:
         raise SpiroError(f"is truncated or damaged behind row {count - 1} ({len(rest)} bytes remain); fetch it again")

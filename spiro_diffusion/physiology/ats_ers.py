@@ -170,8 +170,8 @@ def _repeats(fvc: Floats, age: Floats, testing_set: NDArray) -> tuple[Bools, Boo
     groups = table.groupby("set", sort=False)["fvc"]
     earlier = groups.cummax().groupby(table["set"]).shift()
     first = earlier.isna()
-    known = earlier.fillna(table["fvc"])
-    repeats = ~first & (table["fvc"] >= known - repeatability(known, table["age"]) - 1e-9)
+    largest_earlier = earlier.fillna(table["fvc"])
+    repeats = ~first & (table["fvc"] >= largest_earlier - repeatability(largest_earlier, table["age"]) - 1e-9)
     of_first = table["fvc"].where(first).groupby(table["set"]).ffill()
     near = (table["fvc"] - of_first).abs() <= repeatability(np.maximum(of_first, table["fvc"]), table["age"]) + 1e-9
     repeats |= first & (near & ~first).groupby(table["set"]).transform("any")

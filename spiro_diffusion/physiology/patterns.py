@@ -99,8 +99,8 @@ def pattern_of(fev1_z: ArrayLike, fvc_z: ArrayLike, ratio_z: ArrayLike) -> NDArr
     """The one of PARTITION that z-scores (n,) of FEV1, FVC and FEV1/FVC name; "" where one is missing."""
     z = {"fev1": np.asarray(fev1_z), "fvc": np.asarray(fvc_z), "ratio": np.asarray(ratio_z)}
     missing = ~np.isfinite(z["fev1"] + z["fvc"] + z["ratio"])
-    held = [_all([_within(z[b.name], b) for b in DEFINITIONS[label].bounds]) & ~missing for label in PARTITION]
-    return np.select(held, list(PARTITION), "")
+    fulfilled = [_all([_within(z[b.name], b) for b in DEFINITIONS[label].bounds]) & ~missing for label in PARTITION]
+    return np.select(fulfilled, list(PARTITION), "")
 
 
 def carries(label: Label, fev1: ArrayLike, fvc: ArrayLike, age: ArrayLike, height: ArrayLike, sex: ArrayLike) -> Bools:
@@ -112,11 +112,11 @@ def carries(label: Label, fev1: ArrayLike, fvc: ArrayLike, age: ArrayLike, heigh
     """
     values = _values(fev1, fvc)
     definition = DEFINITIONS[label]
-    held = [_within(in_unit(values[b.name], b, age, height, sex), b) for b in definition.bounds]
-    held.append(np.isfinite(values["ratio"]))
+    fulfilled = [_within(in_unit(values[b.name], b, age, height, sex), b) for b in definition.bounds]
+    fulfilled.append(np.isfinite(values["ratio"]))
     if definition.adults:
-        held.append(np.asarray(age) >= ADULT_AGE)
-    return np.broadcast_to(_all(held), np.broadcast(values["ratio"], np.asarray(age)).shape)
+        fulfilled.append(np.asarray(age) >= ADULT_AGE)
+    return np.broadcast_to(_all(fulfilled), np.broadcast(values["ratio"], np.asarray(age)).shape)
 
 
 def labels(
@@ -151,5 +151,5 @@ def _within(value: Floats, bound: Bound) -> Bools:
     return (value >= bound.low) & (value < bound.high)
 
 
-def _all(held: list[Bools]) -> Bools:
-    return np.logical_and.reduce(np.broadcast_arrays(*held))
+def _all(conditions: list[Bools]) -> Bools:
+    return np.logical_and.reduce(np.broadcast_arrays(*conditions))

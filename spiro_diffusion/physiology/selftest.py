@@ -21,7 +21,7 @@ from spiro_diffusion.formats.waveform_file import WaveformFile
 from spiro_diffusion.physiology import counter, spirometry
 from spiro_diffusion.physiology.manoeuvre import forced_expiration
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S, Indices
-from spiro_diffusion.physiology.waveforms import Known, Waveform, all_waveforms, sampled
+from spiro_diffusion.physiology.waveforms import ExactIndices, Waveform, all_waveforms, sampled
 
 Floats = NDArray[np.float64]
 CHECKED = ("fev1", "fvc", "pef", "fef2575", "bev")
@@ -70,21 +70,21 @@ class Result:
     name: str
     route: str
     measured: dict[str, float]  # by index; L, L/s
-    known: dict[str, float]  # those that are known
+    reference: dict[str, float]  # those that are known
     period_s: float
 
     def error(self, index: str) -> float:
         """Measured less known; NaN where the index is not known."""
-        return self.measured[index] - self.known.get(index, np.nan)
+        return self.measured[index] - self.reference.get(index, np.nan)
 
     def beyond(self) -> list[str]:
         """The limits that are not held, as "ISO 26782: FEV1"."""
-        ours = LIMITS["ours"] | ({"pef": PEF_AT_10_MS} if self.period_s >= SAMPLE_PERIOD_S else {})
+        project_limits = LIMITS["ours"] | ({"pef": PEF_AT_10_MS} if self.period_s >= SAMPLE_PERIOD_S else {})
         return [
             f"{source}: {INDICES[index].label}"
-            for source, limits in (LIMITS | {"ours": ours}).items()
+            for source, limits in (LIMITS | {"ours": project_limits}).items()
             for index, limit in limits.items()
-            if index in self.known and not limit.holds(self.error(index), self.known[index])
+            if index in self.reference and not limit.holds(self.error(index), self.reference[index])
         ]
 
 
@@ -123,14 +123,14 @@ ROUTES: dict[str, Callable[[Waveform], Indices]] = {
 def known_waveforms() -> list[Result]:
     """The built-in waveforms by every route."""
     return [
-        Result(wave.name, route, _values(measure(wave)), _known(known), FAST_S if measure is _fast else SAMPLE_PERIOD_S)
-        for wave, known in all_waveforms()
+        Result(wave.name, route, _values(measure(wave)), _exact(exact), FAST_S if measure is _fast else SAMPLE_PERIOD_S)
+        for wave, exact in all_waveforms()
         for route, measure in ROUTES.items()
     ]
 
 
-def _known(known: Known) -> dict[str, float]:
-    return {index: float(getattr(known, index)) for index in CHECKED}
+def _exact(exact: ExactIndices) -> dict[str, float]:
+    return {index: float(getattr(exact, index)) for index in CHECKED}
 
 
 def _values(found: Indices) -> dict[str, float]:
@@ -156,13 +156,13 @@ def standard_waveforms(folder: Path) -> list[Result]:
         wave = read_waveform(path)
         if wave is None:
             continue
-        known = dict(wave.known)
-        own = _values(_alone(wave.flow, wave.period_s))
-        results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", own, known, wave.period_s))
+        reference = dict(wave.reference)
+        measured = _values(_alone(wave.flow, wave.period_s))
+        results.append(Result(path.name, f"{1 / wave.period_s:.0f} Hz", measured, reference, wave.period_s))
         slow = spirometry.at_10_ms(wave.flow, wave.period_s)
         counts = counter.count(slow[None], BTPS, np.random.default_rng(0))
         found = _alone(counter.flow(counts, BTPS)[0], SAMPLE_PERIOD_S)
-        results.append(Result(path.name, "100 Hz, whole mL", _values(found), known, SAMPLE_PERIOD_S))
+        results.append(Result(path.name, "100 Hz, whole mL", _values(found), reference, SAMPLE_PERIOD_S))
     if not results:
         raise SpiroError(f"{folder}: holds no waveform; expected files with a line [Data] and VT or FT")
     return results
@@ -174,7 +174,7 @@ class StandardWaveform(NamedTuple):
     kind: Literal["VT", "FT"]
     flow: Floats  # (T,) L/s
     period_s: float
-    known: dict[str, float]  # L, L/s
+    reference: dict[str, float]  # L, L/s
 
 
 def read_waveform(path: Path) -> StandardWaveform | None:
@@ -194,13 +194,13 @@ def read_waveform(path: Path) -> StandardWaveform | None:
     if len(found.values) < FEWEST:
         raise SpiroError(f"{path}: {len(found.values)} values below [Data]; expected a waveform")
     period = found.period_s or _period(found.times, path)
-    known = _references(found.settings)
+    references = _references(found.settings)
     values = found.values * (found.factor or _factor_by_size(found))
     if found.kind == "VT":
         values = values if values[-1] >= values[0] else -values
-        return StandardWaveform(found.kind, np.diff(values) / period, period, known)
+        return StandardWaveform(found.kind, np.diff(values) / period, period, references)
     flow = values if values.sum() >= 0 else -values
-    return StandardWaveform(found.kind, flow, period, {"pef": float(flow.max())} | known)
+    return StandardWaveform(found.kind, flow, period, {"pef": float(flow.max())} | references)
 
 
 def _factor_by_size(found: WaveformFile) -> float:
@@ -221,7 +221,7 @@ def _period(time: Floats | None, path: Path) -> float:
 
 def _references(header: str) -> dict[str, float]:
     """Indices (L, L/s) that the header names."""
-    known = {}
+    values = {}
     for index, names in _REFERENCES.items():
         found = re.search(rf"(?im)^\s*(?:{names})\b[^\n\d=:;]*[=:;\t, ]\s*({_NUMBER})([^\n]*)$", header)
         if not found:
@@ -231,8 +231,8 @@ def _references(header: str) -> dict[str, float]:
             value /= 60
         elif "ml" in unit or value > 30:
             value /= 1000
-        known[index] = value
-    return known
+        values[index] = value
+    return values
 
 
 # A report
@@ -290,19 +290,19 @@ def _largest(results: list[Result]) -> list[str]:
         some = [result for result in results if result.route == route]
         cells = []
         for index in CHECKED:
-            known = [result for result in some if index in result.known]
-            worst = max(known, key=lambda r: abs(r.error(index) / (r.known[index] or 1)), default=None)
-            if known and INDICES[index].unit == "L":
-                worst = max(known, key=lambda r: abs(r.error(index)))
+            with_reference = [result for result in some if index in result.reference]
+            worst = max(with_reference, key=lambda r: abs(r.error(index) / (r.reference[index] or 1)), default=None)
+            if with_reference and INDICES[index].unit == "L":
+                worst = max(with_reference, key=lambda r: abs(r.error(index)))
             cells.append(_cell(worst, index) if worst else "")
         lines.append(f"| {route} | {' | '.join(cells)} |")
     return lines
 
 
 def _cell(result: Result, index: str) -> str:
-    if index not in result.known:
+    if index not in result.reference:
         return ""
-    error, known = result.error(index), result.known[index]
+    error, reference = result.error(index), result.reference[index]
     if INDICES[index].unit == "L":
         return f"{1000 * error:+.1f} mL"
-    return f"{100 * error / known:+.2f} %"
+    return f"{100 * error / reference:+.2f} %"

@@ -17,7 +17,7 @@ class Waveform(NamedTuple):
     seconds: float
 
 
-class Known(NamedTuple):
+class ExactIndices(NamedTuple):
     """Indices in s, L and L/s."""
 
     t0: float
@@ -39,13 +39,13 @@ def exponential(onset: float, size: float, tau: float, seconds: float) -> Wavefo
     return Waveform(f"exponential {size:g} L, {tau:g} s", volume, seconds)
 
 
-def exponential_indices(onset: float, size: float, tau: float, seconds: float) -> Known:
+def exponential_indices(onset: float, size: float, tau: float, seconds: float) -> ExactIndices:
     """In closed form: flow is highest at once."""
     fvc = size * -np.expm1(-(seconds - onset) / tau)
     fev05, fev1, fev6 = (size * -np.expm1(-min(s, seconds - onset) / tau) for s in (0.5, 1, 6))
     f = fvc / size
     fef = 0.5 * fvc / (tau * np.log((1 - 0.25 * f) / (1 - 0.75 * f)))
-    return Known(onset, 0, fev05, fev1, fev6, fvc, size / tau, fef)
+    return ExactIndices(onset, 0, fev05, fev1, fev6, fvc, size / tau, fef)
 
 
 def trapezoid(onset: float, peak: float, rise: float, hold: float, fall: float, seconds: float) -> Waveform:
@@ -59,7 +59,7 @@ def trapezoid(onset: float, peak: float, rise: float, hold: float, fall: float, 
     return Waveform(f"trapezoid {peak:g} L/s, rise {rise:g} s", volume, seconds)
 
 
-def trapezoid_indices(onset: float, peak: float, rise: float, hold: float, fall: float, seconds: float) -> Known:
+def trapezoid_indices(onset: float, peak: float, rise: float, hold: float, fall: float, seconds: float) -> ExactIndices:
     """In closed form: time zero lies in the middle of the rise."""
     volume = trapezoid(onset, peak, rise, hold, fall, seconds).volume
     t0 = onset + rise / 2
@@ -75,7 +75,7 @@ def trapezoid_indices(onset: float, peak: float, rise: float, hold: float, fall:
         return rise + hold + fall * (1 - float(np.sqrt(1 - 2 * (v - flat[1]) / (peak * fall))))
 
     fef = 0.5 * fvc / (time(0.75 * fvc) - time(0.25 * fvc))
-    return Known(t0, peak * rise / 8, fev05, fev1, fev6, fvc, peak, fef)
+    return ExactIndices(t0, peak * rise / 8, fev05, fev1, fev6, fvc, peak, fef)
 
 
 def lung(onset: float, rise: float, parts: list[tuple[float, float]], seconds: float) -> Waveform:
@@ -92,7 +92,7 @@ def lung(onset: float, rise: float, parts: list[tuple[float, float]], seconds: f
     return Waveform(f"{len(parts)} compartment{'s' if len(parts) > 1 else ''}, rise {rise:g} s", volume, seconds)
 
 
-def searched(wave: Waveform) -> Known:
+def searched(wave: Waveform) -> ExactIndices:
     """The same definitions on the formula itself, at 0.1 ms."""
     t = np.arange(0, wave.seconds, 1e-4)
     v = wave.volume(t)
@@ -103,7 +103,7 @@ def searched(wave: Waveform) -> Known:
     t25, t75 = np.interp([0.25 * fvc, 0.75 * fvc], v, t)
     at = (float(wave.volume(np.array(min(t0 + s, wave.seconds)))) for s in (0, 0.5, 1, 6))
     bev, fev05, fev1, fev6 = at
-    return Known(t0, bev, fev05, fev1, fev6, fvc, flow[k], 0.5 * fvc / (t75 - t25))
+    return ExactIndices(t0, bev, fev05, fev1, fev6, fvc, flow[k], 0.5 * fvc / (t75 - t25))
 
 
 def sampled(wave: Waveform, period_s: float = 0.01) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ def sampled(wave: Waveform, period_s: float = 0.01) -> NDArray[np.float64]:
     return np.diff(wave.volume(t)) / period_s
 
 
-def all_waveforms() -> list[tuple[Waveform, Known]]:
+def all_waveforms() -> list[tuple[Waveform, ExactIndices]]:
     """Expirations from a small child's to a severe obstruction, with their indices."""
     exponentials = [(0.2, 4.0, 0.5, 8.0), (0.33, 1.2, 0.25, 4.0), (0.4137, 3.0, 1.8, 15.0), (0.05, 6.5, 0.4, 10.0)]
     trapezoids = [
@@ -128,6 +128,6 @@ def all_waveforms() -> list[tuple[Waveform, Known]]:
         (0.3, 0.09, [(3.0, 0.35), (1.5, 0.6), (0.5, 2.5)], 14.0),
         (0.2, 0.3, [(3.5, 0.5)], 7.0),
     ]
-    known = [(exponential(*p), exponential_indices(*p)) for p in exponentials]
-    known += [(trapezoid(*p), trapezoid_indices(*p)) for p in trapezoids]
-    return known + [(wave, searched(wave)) for wave in (lung(*p) for p in lungs)]
+    waveforms = [(exponential(*p), exponential_indices(*p)) for p in exponentials]
+    waveforms += [(trapezoid(*p), trapezoid_indices(*p)) for p in trapezoids]
+    return waveforms + [(wave, searched(wave)) for wave in (lung(*p) for p in lungs)]

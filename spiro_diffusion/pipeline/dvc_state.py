@@ -52,11 +52,11 @@ def _repair(root: Path, name: str) -> str:
     if name == RWLOCK:
         file.unlink()
         return "removed, no other DVC runs here"
-    shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=root, capture_output=True, check=False)
-    if shown.returncode:
+    committed = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=root, capture_output=True, check=False)
+    if committed.returncode:
         file.unlink()
         return "removed; stages that ran are taken from DVC's run cache"
-    artifacts.write_text(file, shown.stdout.decode())
+    artifacts.write_text(file, committed.stdout.decode())
     return "taken from the last commit; stages that ran since are taken from DVC's run cache"
 
 

@@ -17,7 +17,7 @@ from spiro_diffusion.evaluation.bootstrap import Resamples
 from spiro_diffusion.evaluation.figures import Figure, figure, missing
 from spiro_diffusion.evaluation.judge import judge_all, over_baselines
 from spiro_diffusion.evaluation.measured import Measured
-from spiro_diffusion.evaluation.plot_data import shown
+from spiro_diffusion.evaluation.plot_data import plot_arrays
 from spiro_diffusion.evaluation.real import Real
 from spiro_diffusion.evaluation.record import Record
 from spiro_diffusion.evaluation.session_candidates import Session
@@ -75,34 +75,34 @@ def evaluate(
         drawn = draw_sessions(generator, requested, seed)
         return Session(drawn.table["grade"].to_numpy(), drawn.signals)
 
-    held, members = real.held.signals(), real.members.signals()
+    held_out, members = real.held_out.signals(), real.members.signals()
     losses = (
         generator.denoising_loss(members, _usual(real.members.people), params.seed),
-        generator.denoising_loss(held, _usual(real.held.people), params.seed),
+        generator.denoising_loss(held_out, _usual(real.held_out.people), params.seed),
     )
-    own = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
-    again = measured.generated(generator.reconstruct(held), real.held.people, params.seed, flutter_from=0)
-    use = codebook_use(generator.codes(held), generator.vqvae.quantiser.codes)
-    record = judged(params, real, own, again, {k: figure(v) for k, v in use.items()})
+    candidate = candidates.of_sampler(sampler, real, params.draws, params.seed, "generator", losses, smooth=True)
+    again = measured.generated(generator.reconstruct(held_out), real.held_out.people, params.seed, flutter_from=0)
+    use = codebook_use(generator.codes(held_out), generator.vqvae.quantiser.codes)
+    record = judged(params, real, candidate, again, {k: figure(v) for k, v in use.items()})
     sampling = {name: getattr(generator.cldm.config.sampling, name) for name in ("sampler", "steps")}
     record.data.update(data.about(real, source, part, asdict(params) | sampling), models=artifacts.sha256(cldm))
     record.write(metrics)
-    assert own.curves is not None
-    session_judge.judge_generator(real, sessions, own.curves, resamples=params.resamples, seed=params.seed).write(
+    assert candidate.curves is not None
+    session_judge.judge_generator(real, sessions, candidate.curves, resamples=params.resamples, seed=params.seed).write(
         metrics
     )
     table = read_table(curves)
     table = table if part == "test" else table[table["split"] != "test"]  # trials exclude the test participants
     responded = response.judge(
         table,
-        lambda efforts, seed, known: draw_facts(generator, efforts, seed, known).table,
+        lambda efforts, seed, known_best: draw_facts(generator, efforts, seed, known_best).table,
         draws=RESPONSE_DRAWS,
         resamples=params.resamples,
         seed=params.seed,
     )
     response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
-    artifacts.write_npz(metrics / "shown.npz", shown(real, own, sessions, again, params.seed))
+    artifacts.write_npz(metrics / "shown.npz", plot_arrays(real, candidate, sessions, again, params.seed))
     distributed.dismiss()
 
 
@@ -113,26 +113,27 @@ def _usual(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def judged(
-    params: Params, real: Real, own: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
+    params: Params, real: Real, candidate: candidates.Candidate, again: Measured, codebook: dict[str, Figure]
 ) -> Record:
     """The record of the generator and both floors, but for what it says of the data.
 
     Args:
-        own: the generator's curves; again: the held-out curves read back by the autoencoder, which has used `codebook`.
+        candidate: the generator's curves
+        again: the held-out curves read back by the autoencoder, which has used `codebook`.
     """
     trip = candidates.round_trip(real, params.seed)
     trees = judge_all(
-        {"generator": own, "floor": candidates.floor(real, params.draws, params.seed), "grid_round_trip": trip},
+        {"generator": candidate, "floor": candidates.floor(real, params.draws, params.seed), "grid_round_trip": trip},
         real,
         resamples=params.resamples,
         seed=params.seed,
         questions={"grid_round_trip": candidates.ROUND_TRIP_QUESTIONS},
     )
     assert trip.curves is not None
-    people = Resamples(real.held.seqn, params.resamples, np.random.default_rng(params.seed))
+    people = Resamples(real.held_out.seqn, params.resamples, np.random.default_rng(params.seed))
     none = dict.fromkeys(codebook, missing("no codebook is used"))
     for name, curves, use in (("generator", again, codebook), ("grid_round_trip", trip.curves, none)):
-        errors = autoencoder.errors(real.held, curves, people)
+        errors = autoencoder.errors(real.held_out, curves, people)
         trees[name]["reconstruction"] = {**errors, **use} if isinstance(errors, dict) else errors
     trees["generator"]["crps_rivals"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])

@@ -16,8 +16,8 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.portable import FAST
 
 LOCK = Path("dvc.lock")
-OWN = SCRATCH / "fast"
-OWN_LOCK, ASIDE, CACHE = OWN / "dvc.lock", OWN / "portable.lock", OWN / "cache"
+FAST_FOLDER = SCRATCH / "fast"
+FAST_LOCK, ASIDE, CACHE = FAST_FOLDER / "dvc.lock", FAST_FOLDER / "portable.lock", FAST_FOLDER / "cache"
 ANNOUNCED = """\
 A fast run: the last digits of its outputs, and so their hashes, differ from those in dvc.lock, which is as it was.
 Compare figures with `dvc metrics diff`, outputs with `dvc status`; `dvc repro` makes the portable ones again."""
@@ -28,24 +28,24 @@ def repro(stages: list[str]) -> int:
 
     Raises SpiroError where the repository's own configuration says where DVC's cache is.
     """
-    OWN.mkdir(parents=True, exist_ok=True)
-    (OWN / "config").write_text(f"[cache]\n    dir = {CACHE.resolve()}\n")
+    FAST_FOLDER.mkdir(parents=True, exist_ok=True)
+    (FAST_FOLDER / "config").write_text(f"[cache]\n    dir = {CACHE.resolve()}\n")
     present = Path(_dvc(["cache", "dir"], capture_output=True, text=True).stdout.strip())
-    own = {FAST: "1", "DVC_GLOBAL_CONFIG_DIR": str(OWN.resolve())}
-    if Path(_dvc(["cache", "dir"], own, capture_output=True, text=True).stdout.strip()) != CACHE.resolve():
+    environment = {FAST: "1", "DVC_GLOBAL_CONFIG_DIR": str(FAST_FOLDER.resolve())}
+    if Path(_dvc(["cache", "dir"], environment, capture_output=True, text=True).stdout.strip()) != CACHE.resolve():
         raise SpiroError(
             ".dvc/config sets cache.dir, where the fast mode would store its results; unset it for this run"
         )
     _link(present / "files", CACHE / "files")
     if not ASIDE.exists():  # else a run that was killed has left it
         ASIDE.write_bytes(LOCK.read_bytes() if LOCK.exists() else b"")
-    if OWN_LOCK.exists():
-        LOCK.write_bytes(OWN_LOCK.read_bytes())
+    if FAST_LOCK.exists():
+        LOCK.write_bytes(FAST_LOCK.read_bytes())
     try:
-        return _dvc(["repro", *stages], own).returncode
+        return _dvc(["repro", *stages], environment).returncode
     finally:
         if LOCK.exists():
-            OWN_LOCK.write_bytes(LOCK.read_bytes())
+            FAST_LOCK.write_bytes(LOCK.read_bytes())
         if ASIDE.stat().st_size:
             ASIDE.replace(LOCK)
         else:

@@ -14,7 +14,7 @@ from spiro_diffusion.dataset.raw_curves import read_table
 from spiro_diffusion.dataset.signals import load_rows
 from spiro_diffusion.dataset.splits import JudgedSplit, judged_part, rows_of_part
 from spiro_diffusion.evaluation import completion, figures
-from spiro_diffusion.evaluation.completion_baselines import Efforts, Known
+from spiro_diffusion.evaluation.completion_baselines import BaselineData, Efforts
 from spiro_diffusion.generation.generator import Generator
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
 from spiro_diffusion.reconstruction import examples, sibling_efforts
@@ -55,21 +55,23 @@ def reconstruct(
     full = examples.full(table, flow)
     judged_rows, train, choosing = (rows_of_part(table, name) for name in (part, "train", "choosing"))
     train, choosing = train[full[train]], choosing[full[choosing]]
-    held = judged_rows[full[judged_rows] & table["best"].to_numpy(bool)[judged_rows]]
-    if len(held) < figures.MIN_PEOPLE:
+    rows = judged_rows[full[judged_rows] & table["best"].to_numpy(bool)[judged_rows]]
+    if len(rows) < figures.MIN_PEOPLE:
         raise SpiroError(
-            f"{curves}: {len(held)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
+            f"{curves}: {len(rows)} full efforts of the {part} participants; at least {figures.MIN_PEOPLE} are needed: "
             "use more participants"
         )
-    judged = Efforts(np.asarray(flow[held]), table.iloc[held].reset_index(drop=True))
-    others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, held)))
-    known = Known(*(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing)))
+    judged = Efforts(np.asarray(flow[rows]), table.iloc[rows].reset_index(drop=True))
+    others = sibling_efforts.Others.of(flow, *sibling_efforts.best(table, sibling_efforts.siblings(table, rows)))
+    baseline_data = BaselineData(
+        *(Efforts(np.asarray(flow[r]), table.iloc[r].reset_index(drop=True)) for r in (train, choosing))
+    )
     options: dict[str, Any] = {"draws": params.draws, "seed": params.seed}
     drawn = options | {"resamples": params.resamples}
-    about = {"source": source, "efforts": len(held), "training_efforts": len(train), **asdict(params), "part": part}
+    about = {"source": source, "efforts": len(rows), "training_efforts": len(train), **asdict(params), "part": part}
     content = {
         "data": about,
-        "cases": completion.judge(model, judged, known, trees=params.trees, **drawn),
+        "cases": completion.judge(model, judged, baseline_data, trees=params.trees, **drawn),
         "others": completion.given_others(model, judged, others, **options, resamples=params.resamples),
         "sharpness": completion.sharpness(model, judged, **options),
         "natural": completion.natural(
@@ -79,4 +81,4 @@ def reconstruct(
     result = figures.to_json(content)
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", completion.summary(artifacts.read_json(metrics / "judge.json")))
-    artifacts.write_npz(metrics / "shown.npz", completion.shown(model, judged, params.seed))
+    artifacts.write_npz(metrics / "shown.npz", completion.example_arrays(model, judged, params.seed))

@@ -138,32 +138,34 @@ def train_cldm(
     with runtime.start().applied() as compute:
         load_vqvae(vqvae)  # a checkpoint that cannot be read ends the stage now, not after the training
         efforts, curves_in_all = Efforts.read(curves)
-        held = load_rows(latents, curves_in_all, (TOKENS, CHANNELS), half=True)
+        all_latents = load_rows(latents, curves_in_all, (TOKENS, CHANNELS), half=True)
         model = _untrained(params, efforts, moments)
         logs = torch.from_numpy(efforts.logs).float()
         features = torch.from_numpy(mean_surface.features(efforts.table)).float()
-        own = facts_training.Examples.of(model.facts, efforts.table, efforts.logs, features, efforts.train).to(
-            compute.device
-        )
+        facts_examples = facts_training.Examples.of(
+            model.facts, efforts.table, efforts.logs, features, efforts.train
+        ).to(compute.device)
         fact_conditions = model.facts.as_conditions(logs).to(compute.device)
         clean = torch.empty((len(efforts.rows), TOKENS, model.config.network.channels), device=compute.device)
-        for part, tokens in pieces(held, efforts.rows):
+        for part, tokens in pieces(all_latents, efforts.rows):
             clean[part] = model.standardise(torch.from_numpy(tokens)).to(compute.device)
         model.to(compute.device)
 
-        known = torch.from_numpy(conditioning.encode(efforts.table)).to(compute.device)
+        conditions = torch.from_numpy(conditioning.encode(efforts.table)).to(compute.device)
         choosing = torch.from_numpy(efforts.choosing).to(compute.device)
         weights = loop.equal_people(efforts.table["seqn"].to_numpy()[efforts.choosing]).to(compute.device)
         train = torch.from_numpy(efforts.train).to(compute.device)
 
         log, change = Log(metrics / "facts"), params.augmentation(facts=0).to(compute.device)
-        of_facts = facts_training.FactsTask(model.facts, own, choosing, model.config.facts_noise, change, params.seed)
+        of_facts = facts_training.FactsTask(
+            model.facts, facts_examples, choosing, model.config.facts_noise, change, params.seed
+        )
         exact = compute.exact()  # a few small layers: nothing to gain from short numbers
         fitted = loop.fit(of_facts, params.facts_recipe, train, exact, "train_cldm_facts", run, log)
         model.facts.denoiser.load_state_dict(fitted.weights)
         log.close()
 
-        examples = Examples(clean, torch.cat([known, fact_conditions], dim=1), choosing, weights)
+        examples = Examples(clean, torch.cat([conditions, fact_conditions], dim=1), choosing, weights)
         _fit_latents(model, params, examples, train, compute, run, metrics)
         source = artifacts.read_json(manifest)["source"]
         trained = efforts.table.iloc[efforts.train]
@@ -208,7 +210,7 @@ def _moments(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises SpiroError where they are of another number of channels.
     """
-    held = artifacts.read_json(path)
-    if len(held["mean"]) != CHANNELS:
-        raise SpiroError(f"{path}: {len(held['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
-    return np.array(held["mean"]), np.array(held["covariance"])
+    moments = artifacts.read_json(path)
+    if len(moments["mean"]) != CHANNELS:
+        raise SpiroError(f"{path}: {len(moments['mean'])} channels, expected {CHANNELS}; run `dvc repro encode`")
+    return np.array(moments["mean"]), np.array(moments["covariance"])

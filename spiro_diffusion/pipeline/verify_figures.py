@@ -81,7 +81,7 @@ def _factor(seeds: int) -> float:
 def _committed(folder: Path) -> dict[str, Any]:
     command = ["git", "show", f"HEAD:./{MAIN}"]
     try:
-        shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+        committed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise SpiroError(f"{folder / MAIN}: no commit of it to compare with; this needs a git clone") from error
-    return json.loads(shown)
+    return json.loads(committed)

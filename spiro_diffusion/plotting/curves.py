@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spiro_diffusion.physiology import spirometry, time_grid
 from spiro_diffusion.plotting import style
 
-SHOWN_S = 10.0  # of a curve against time
+PLOTTED_S = 10.0  # of a curve against time
 MOST_LINES = 40  # of draws under what was measured
 Floats = NDArray[np.floating]
 
@@ -38,7 +38,7 @@ def subjects(
     """Curves (N, T) in L/s of some subjects (N,), a colour a subject; a legend where they have names."""
     canvas, loops, spirograms = panels(title)
     alpha = float(np.clip(6 / np.sqrt(len(flow)), 0.15, 0.8))
-    last = np.minimum(spirometry.end_of_flow(flow), int((time < SHOWN_S).sum()))
+    last = np.minimum(spirometry.end_of_flow(flow), int((time < PLOTTED_S).sum()))
     named: set[int] = set()
     for i, (person, end) in enumerate(zip(subject, last, strict=True)):
         label = names[person] if names and person not in named else None

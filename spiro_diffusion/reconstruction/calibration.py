@@ -1,14 +1,15 @@
 """Calibration of prediction intervals of completed efforts, on people whose full efforts are known.
 
-The volume still to come after a cut is drawn from a density. People whom it has not seen say how far it is off: by the
-median (`shift`), and by how much its 90 % interval must be wider or narrower to hold nine in ten of them (`factor`).
-For one person drawn from the same population as the n people of the correction, the corrected interval holds with a
-probability of at least 0.90 (split conformal prediction, Vovk et al. 2005): had the shift been given, the factors that
-the n + 1 people need would be exchangeable, so that the new one takes any rank among them with the same probability,
-and `factor` is the one of rank ceil(0.9 (n + 1)). The shift is measured on the same people; each one's factor is taken
-after the shift of the others, as the new one's is: the promise is off by as much as one person moves a median.
+The volume still to come after a cut is drawn from a density. People outside its training data show its error: that of
+the median (`shift`), and the factor by which its 90 % interval must be wider or narrower to contain nine in ten of the
+true values (`factor`). For a person drawn from the same population as the n people of the correction, the corrected
+interval contains the true value with a probability of at least 0.90 (split conformal prediction, Vovk et al. 2005):
+with a given shift, the factors that the n + 1 people need would be exchangeable, so that the new one takes any rank
+among them with the same probability, and `factor` is that of rank ceil(0.9 (n + 1)). The shift is measured on the same
+people, and the factor of each person after the shift of the others, as for the new person: the guarantee is off by as
+much as one person moves a median.
 
-Factors are measured at a few cuts, and taken on straight lines over the logarithm of time between them.
+Factors are measured at a few cuts, and interpolated linearly over the logarithm of time between them.
 """
 
 import math
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.errors import printable
 
 Floats = NDArray[np.float64]
 Case = tuple[float, Floats, Floats, NDArray]  # of a cut, as `fit` takes it
@@ -31,7 +32,7 @@ LARGEST_SHIFT, LARGEST_FACTOR = 5.0, 10.0  # beyond these it is another quantity
 
 @dataclass(frozen=True)
 class Calibration:
-    """A correction at each of some cuts, from the earliest on; without any, nothing is corrected."""
+    """A correction at each of some cuts, from the earliest on; an empty one corrects nothing."""
 
     cut_s: list[float]  # s after time zero
     shift: list[float]  # in halves of the density's 90 % interval
@@ -43,19 +44,19 @@ class Calibration:
         if len({len(column) for column in columns}) > 1:
             raise ValueError(f"has columns of {', '.join(str(len(column)) for column in columns)} numbers")
         if self.cut_s != sorted(self.cut_s) or any(not 0 < at < 60 for at in self.cut_s):
-            raise ValueError(f"cut_s is {shown(self.cut_s)}; expected rising times in s")
+            raise ValueError(f"cut_s is {printable(self.cut_s)}; expected rising times in s")
         if any(not abs(by) <= LARGEST_SHIFT for by in self.shift):
-            raise ValueError(f"shift is {shown(self.shift)}; expected at most {LARGEST_SHIFT:g} each way")
+            raise ValueError(f"shift is {printable(self.shift)}; expected at most {LARGEST_SHIFT:g} each way")
         if any(not 0 < by <= LARGEST_FACTOR for by in self.factor):
-            raise ValueError(f"factor is {shown(self.factor)}; expected up to {LARGEST_FACTOR:g}")
+            raise ValueError(f"factor is {printable(self.factor)}; expected up to {LARGEST_FACTOR:g}")
 
     @classmethod
     def none(cls) -> "Calibration":
-        """One that corrects nothing."""
+        """The calibration without a correction."""
         return cls([], [], [], [])
 
     def corrected(self, drawn: Floats, quantiles: Floats, cut_s: Floats, wider: Floats | float = 1.0) -> Floats:
-        """Draws (n,) from densities whose quantiles at LEVELS are (n, 3), of efforts cut at (n,) s.
+        """Correct draws (n,) from densities with quantiles (n, 3) at LEVELS, of efforts cut at (n,) s.
 
         `wider`: (n,) a further factor of the spread.
         """
@@ -64,7 +65,7 @@ class Calibration:
         return middle + shift * (high - low) / 2 + factor * wider * (drawn - middle)
 
     def interval(self, quantiles: Floats, cut_s: Floats) -> Floats:
-        """The quantiles (n, 3) of densities as they are corrected."""
+        """The corrected quantiles (n, 3) of densities."""
         return np.stack([self.corrected(column, quantiles, cut_s) for column in quantiles.T], axis=1)
 
     def _at(self, cut_s: Floats) -> tuple[Floats, Floats]:
@@ -75,19 +76,20 @@ class Calibration:
 
 
 def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:
-    """Width of 90 % intervals (n,), plus 20 times how far outside the true value lies (Gneiting and Raftery 2007)."""
+    """Width of 90 % intervals (n,), plus 20 times the distance of a true value outside them (Gneiting and Raftery
+    2007)."""
     return high - low + 20 * (np.maximum(low - true, 0) + np.maximum(true - high, 0))
 
 
 def fit(cases: Sequence[Case]) -> Calibration:
-    """The correction by people whose numbers are known.
+    """Fit the correction to people whose true values are known.
 
     Args:
         cases: of each cut, its time (s), the true numbers (n,), the densities' quantiles at LEVELS (n, 3), and the
-            person (n,) of each effort: several efforts of one count as much as one. Cuts of fewer than LEAST_PEOPLE
-            people are left out.
+            person (n,) of each effort: several efforts of one person count as much as one. Cuts with fewer than
+            LEAST_PEOPLE people are left out.
 
-    Numbers far from what any density says are corrected as far as a correction goes, LARGEST_SHIFT and LARGEST_FACTOR.
+    Corrections are limited to LARGEST_SHIFT and LARGEST_FACTOR.
     """
     rows = [(at, *_correction(true, quantiles, person)) for at, true, quantiles, person in cases]
     rows = [row for row in rows if row[-1] >= LEAST_PEOPLE]
@@ -109,26 +111,26 @@ def _correction(true: Floats, quantiles: Floats, person: NDArray) -> tuple[float
 
 
 def needed(true: Floats, quantiles: Floats) -> Floats:
-    """By how much (n,) each interval around its median must grow to hold the true number."""
+    """The factors (n,) by which each interval must grow around its median to contain the true number."""
     low, middle, high = quantiles.T
     return np.where(true > middle, (true - middle) / (high - middle), (middle - true) / (middle - low))
 
 
 def bound(values: Floats, person: NDArray, share: float) -> float:
-    """What a new person's value stays below with a probability of `share`: of n people the one of rank
-    ceil(share (n + 1)), and the highest where n is too few for that."""
+    """The bound below which a new person's value lies with a probability of `share`: of n values the one of rank
+    ceil(share (n + 1)), or the largest if n is too small for that."""
     n = len(np.unique(person))
     return quantile(values, equal_people(person), min(math.ceil(share * (n + 1)) / n, 1.0))
 
 
 def equal_people(person: NDArray) -> Floats:
-    """Weights (n,) of efforts by which each person counts as one."""
+    """Weights (n,) of efforts that give each person the same total weight."""
     of = np.unique(person, return_inverse=True)[1]
     return np.asarray(1 / np.bincount(of)[of], dtype=np.float64)
 
 
 def quantile(values: Floats, weight: Floats, level: float) -> float:
-    """The least value up to which there is at least that share of the weight."""
+    """The least value at which the cumulative weight reaches the share."""
     order = np.argsort(values)
     total = np.cumsum(weight[order]) / weight.sum()
     return float(values[order][min(int(np.searchsorted(total, level - 1e-9)), len(order) - 1)])

@@ -1,6 +1,6 @@
 """Complete a user's interrupted effort: its faults, and the full effort with prediction intervals.
 
-The command line, the Python API and the page all come here.
+The command line, the Python API and the app complete efforts through this module.
 """
 
 import dataclasses
@@ -31,20 +31,20 @@ PERCENTILES = (5, 25, 50, 75, 95)
 SUMMARISED = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
 SAME = 5e-3  # relative width below which an index counts as measured
 LARGEST_PEAK_RATIO = 4.0  # times the peak flow of another effort: no two forced efforts of one lung differ so
-LIMIT = "Not for diagnosis: a reconstruction says what is likely, not what was measured."
+LIMIT = "Not for diagnosis: a reconstruction shows what is likely, not what was measured."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recovered:
     """M reconstructions of one effort on the 10 ms axis `time` (2048,), s from time zero, from -0.50.
 
-    `person`: a table of one row. `faults`: what was found, empty where the user said what is trusted. `measured`
-    (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn
-    anew, so that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s.
-    `notes`: what was done to the file. `others`: other efforts of the person that the draws were given. `made_from`:
-    what the model was trained on. `measured_on`: whose efforts its intervals were corrected by, where they are the
-    user's. `wider`: the factor by which the intervals were widened because the effort is dissimilar to the training
-    efforts; None where it is not.
+    `person`: a table of one row. `faults`: the detected faults, empty if the user gave the trusted parts. `measured`
+    (2048,): flow of the record, L/s. `trusted` (2048,): which of its samples are kept. `moved`: the onset was drawn, so
+    that each draw has its own time zero and the trusted part comes earlier. `flow` (M, 2048), L/s. `notes`: remarks on
+    the reading of the file. `others`: number of other efforts of the person used as a condition. `made_from`: the
+    training data of the model. `measured_on`: the people of the user's calibration, if there is one. `wider`: the
+    factor by which the intervals were widened because the effort is dissimilar to the training efforts; None if it is
+    not.
     """
 
     person: pd.DataFrame
@@ -72,11 +72,11 @@ class Recovered:
 
     @functools.cached_property
     def recorded(self) -> pd.Series:
-        """Indices of the effort as it was recorded, faults and all."""
+        """Indices of the effort as recorded, including its faults."""
         return self._table(self.measured[None]).iloc[0]
 
     def summary(self) -> pd.DataFrame:
-        """A row an index: `recorded`, and of the draws `median`, `mean`, and the ends of the 50 and 90 % intervals
+        """A table by index: `recorded`, and of the draws `median`, `mean`, and the ends of the 50 and 90 % intervals
         `low_50`, `high_50`, `low_90`, `high_90`."""
         rows = {}
         for name in SUMMARISED:
@@ -87,7 +87,8 @@ class Recovered:
         return pd.DataFrame(rows).T
 
     def bands(self) -> pd.DataFrame:
-        """A row a time: time_s, mean and percentiles of volume (L) and flow (L/s), what was measured and trusted."""
+        """A table by time: time_s, mean and percentiles of volume (L) and flow (L/s), the measured values and whether
+        they are trusted."""
         table: dict[str, Any] = {"time_s": self.time}
         for name, values in (("volume_l", self.volume), ("flow_l_s", self.flow)):
             table[f"{name}_mean"] = values.mean(axis=0)
@@ -97,10 +98,13 @@ class Recovered:
 
     @property
     def sentence(self) -> str:
-        """What is wrong and how sure the reconstruction is, in plain words."""
+        """Faults, prediction intervals and limits of the reconstruction, in words."""
         if self.trusted.all():
-            return f"No fault was found: the effort stands as it was recorded. {LIMIT}"
-        what = "; ".join(f"{f.kind} ({f.reason})" for f in self.faults) or "part of the effort is not trusted, as asked"
+            return f"No fault was found: the effort is kept as recorded. {LIMIT}"
+        what = (
+            "; ".join(f"{f.kind} ({f.reason})" for f in self.faults)
+            or "part of the effort is not trusted, as requested"
+        )
         table, remarks = self.summary(), []
         for name in ("fvc", "fev1", "fef2575"):
             row, (label, unit, *_) = table.loc[name], INDICES[name]
@@ -118,7 +122,7 @@ class Recovered:
 
     @property
     def caveats(self) -> list[str]:
-        """Of whom the probability is, and what speaks against it: a sentence each."""
+        """The population to which the probabilities apply, and reasons to doubt them: a sentence each."""
         remarks = []
         if self.measured_on is not None:
             remarks.append(f"The probability was measured on the efforts of {self.measured_on}.")
@@ -137,7 +141,7 @@ class Recovered:
         return remarks
 
     def to_dict(self) -> dict[str, Any]:
-        """Faults, indices with intervals, and the sentence, as JSON can hold them (None: not determined)."""
+        """Faults, indices with intervals, and the sentence, for JSON (None: undetermined)."""
         table = self.summary()
         return {
             "sentence": self.sentence,
@@ -154,7 +158,7 @@ class Recovered:
         }
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Flow against volume and volume against time: what was measured, and bands of what is drawn."""
+        """Plot flow against volume and volume against time: the measured curve, and bands of the draws."""
         from spiro_diffusion.plotting import curves, style  # noqa: PLC0415 (half a second of imports)
 
         title = (
@@ -183,14 +187,15 @@ def recover(
     """Reconstruct one effort.
 
     Args:
-        flow: (T,) L/s at BTPS of each 10 ms, the record and no more.
-        person: one row as `subjects.conditioned` makes it.
-        spans: what is trusted, s from time zero, see `parse_mask`; without it what `faults.detect` leaves.
+        flow: (T,) L/s at BTPS every 10 ms, the record without padding.
+        person: one row in the form of `subjects.conditioned`.
+        spans: the trusted parts, s from time zero, see `parse_mask`; by default all but the faults of
+            `faults.detect`.
         others: other efforts of the person, flow as above, of the same part of the test (before or after the
-            bronchodilator). The best of those that are well begun and whole as far as they go is used.
+            bronchodilator). The best of those without faults other than an early end is used.
 
-    Raises SpiroError where there is no expiration, too little of it is trusted, or another effort is none, is the same
-    curve, or has faults as all have.
+    Raises SpiroError if there is no expiration, too little of it is trusted, or another effort is no expiration, is the
+    same curve, or if all of them have faults.
     """
     flow = np.asarray(flow, dtype=np.float64)
     t0 = spirometry.indices(flow[None], np.array([len(flow)])).t0
@@ -229,9 +234,9 @@ def recover(
 
 
 def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[str]]:
-    """The best of other efforts (largest sum of FEV1 and FVC), and what is to be said of those left out.
+    """The best of the other efforts (largest sum of FEV1 and FVC), and notes on those that are not used.
 
-    An early end does not leave one out: the densities see how nearly it had ended.
+    An effort with an early end can be used: the densities are given how nearly it had ended.
     """
     sizes, signals, notes = [], [], []
     peak = np.max(flow)
@@ -245,7 +250,7 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
         if not np.isfinite(index.t0[0]):
             raise SpiroError(f"{place}: holds no expiration: no flow from which time zero could be determined")
         if any(_same(other, one) for one in given):
-            raise SpiroError(f"{place}: is a curve that was given already; another effort is another blow")
+            raise SpiroError(f"{place}: is the same curve again; give another effort")
         if not 1 / LARGEST_PEAK_RATIO < other.max() / peak < LARGEST_PEAK_RATIO:
             raise SpiroError(
                 f"{place}: peaks at {other.max():.4g} L/s, the interrupted effort at {peak:.4g} L/s: "
@@ -267,18 +272,18 @@ def _best_other(flow: NDArray, curves: Sequence[NDArray]) -> tuple[Others, list[
 
 
 def _same(one: NDArray, other: NDArray) -> bool:
-    """Whether one curve is the other, or a part of it from its begin."""
+    """Whether one curve equals the other, or its beginning."""
     n = min(len(one), len(other))
     return bool(np.allclose(one[:n], other[:n], atol=1e-5))
 
 
 def parse_mask(text: str) -> list[tuple[float, float]]:
-    """Spans of time (s from time zero) from a text such as `0:2.0`, `0:0.6,1.1:2.0` or `0.3:`.
+    """Parse spans of time (s from time zero) from a text such as `0:2.0`, `0:0.6,1.1:2.0` or `0.3:`.
 
-    A span that begins at 0 or before takes what came before time zero with it; an open end says that the effort had
-    ended by itself.
+    A span that begins at 0 or before includes all before time zero; an open end states that the effort had ended by
+    itself.
 
-    Raises SpiroError where the text is none.
+    Raises SpiroError if the text is not of this form.
     """
     spans = []
     for part in text.split(","):
@@ -306,7 +311,7 @@ def _mask(spans: list[tuple[float, float]], end: float) -> NDArray[np.bool_]:
 
 
 def _window(flow: NDArray, t0: NDArray) -> NDArray[np.float64]:
-    """The record (T,) on the axis of 2048 samples; what came before it is in its first, as on the grid."""
+    """The record (T,) on the axis of 2048 samples; volume before the axis is in its first sample, as on the grid."""
     first = int(time_grid.zero_sample(t0)[0]) - time_grid.LEAD_SAMPLES
     window = np.zeros(time_grid.N_10MS)
     place = np.arange(len(flow)) - first
@@ -317,7 +322,7 @@ def _window(flow: NDArray, t0: NDArray) -> NDArray[np.float64]:
 
 
 def _on_10ms(mask: NDArray[np.bool_], time: NDArray) -> NDArray[np.bool_]:
-    """Which samples of 10 ms lie wholly in trusted bins."""
+    """Which samples of 10 ms lie entirely within trusted bins."""
     middle = time + SAMPLE_PERIOD_S / 2
     ends = [np.searchsorted(time_grid.EDGES_S, middle + d * SAMPLE_PERIOD_S, side="right") - 1 for d in (-0.499, 0.499)]
     first, last = (np.clip(e, 0, time_grid.N_SAMPLES - 1) for e in ends)

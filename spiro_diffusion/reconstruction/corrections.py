@@ -10,14 +10,14 @@ from spiro_diffusion.reconstruction.dissimilarity import Limits
 
 
 class Corrections(NamedTuple):
-    """What people whom the densities of tails have not seen say of them."""
+    """Corrections of the intervals of tails, fitted to people outside the training data of the densities."""
 
     alone: Calibration  # of an effort of which nothing else is known
     given: Calibration  # of one beside other efforts of the person
-    limits: Limits  # of what is like the training
+    limits: Limits  # for efforts similar to the training efforts
     axes: NDArray[np.float64]  # (f, f) on which that is measured, see `dissimilarity`; (0, 0) where it is not
 
     @classmethod
     def none(cls) -> "Corrections":
-        """Of densities that were not validated."""
+        """The corrections of densities that were not validated."""
         return cls(Calibration.none(), Calibration.none(), Limits([], [], 1.0), np.zeros((0, 0)))

@@ -31,9 +31,9 @@ AXES = "unlikeness.axes"
 
 
 def constants() -> Constants:
-    """What decides a draw beside weights and shapes."""
+    """The constants that determine draws, beside weights and shapes."""
     settings = {name.lower(): value for name, value in vars(segments).items() if name.isupper()}
-    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.SHOWN}
+    density = {"least_sd": mixture_density.LEAST_SD, "shown": mixture_density.FEATURE_LIMIT_SD}
     corrected = {"levels": calibration.LEVELS, "farthest": dissimilarity.FARTHEST}
     parts = {"segments": settings, "density": density, "corrections": corrected}
     return {"time_grid": {"edges_s": time_grid.EDGES_S}, **parts, **mean_surface_probe()}
@@ -42,7 +42,7 @@ def constants() -> Constants:
 def save_densities(
     path: Path, densities: dict[Segment, Density], made_from: MadeFrom, corrections: Corrections
 ) -> None:
-    """Write the densities, on what they were trained, and what corrects them."""
+    """Write the densities with their training data and the corrections of their intervals."""
     tensors = {f"{name}.{k}": v for name, model in densities.items() for k, v in model.state_dict().items()}
     tensors[AXES] = torch.from_numpy(corrections.axes.astype(np.float32))
     config = {"densities": {name: asdict(m.config) for name, m in densities.items()}, "made_from": asdict(made_from)}
@@ -51,9 +51,9 @@ def save_densities(
 
 
 def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Corrections]:
-    """The densities in eval mode on the CPU, on what they were trained, and what corrects them.
+    """Load the densities in eval mode on the CPU, their training data, and the corrections of their intervals.
 
-    Raises SpiroError where the checkpoint is missing, damaged, of another kind or of code with other constants.
+    Raises SpiroError if the checkpoint is missing, damaged, of another kind, or made by code with other constants.
     """
     tensors, config = load_checkpoint(path, KIND, constants())
     made_from, densities = configured(MadeFrom, config, "made_from", path), {}
@@ -70,7 +70,7 @@ def load_densities(path: Path) -> tuple[dict[Segment, Density], MadeFrom, Correc
 
 
 class DeviceDensity(NamedTuple):
-    """A density where it computes; see `mixtures.Mixtures`."""
+    """A density on a device; see `mixtures.Mixtures`."""
 
     model: Density
     runtime: Runtime
@@ -97,9 +97,9 @@ class DeviceDensity(NamedTuple):
 
 
 def load_reconstructor(path: Path, generator: Generator) -> Reconstructor:
-    """Load `reconstructor.safetensors`, for the generator that it works with.
+    """Load `reconstructor.safetensors` for use with a generator.
 
-    Raises SpiroError where it is missing, damaged or of code with other constants.
+    Raises SpiroError if it is missing, damaged, or made by code with other constants.
     """
     densities, made_from, corrections = load_densities(path)
     return Reconstructor(DeviceDensity.all(densities, generator.runtime), generator, asdict(made_from), corrections)

@@ -1,9 +1,9 @@
 """Dissimilarity of an interrupted effort to the efforts that the densities were trained on.
 
-The score is the mean square of what is seen of the effort, on axes on which the training efforts vary alike (a
-Mahalanobis distance with a small ridge, over the number of features). Efforts of people whom the densities have
-not seen give the score that 99 of 100 of them stay below, and the factor by which the intervals of the most dissimilar
-tenth of them had to be widened to hold.
+The score is the mean square of the features of the measured part, on axes on which the training efforts have equal
+variance (a Mahalanobis distance with a small ridge, over the number of features). Efforts of people outside the
+training data give the score below which 99 of 100 of them lie, and the factor by which the intervals of the most
+dissimilar tenth had to be widened to contain the true values.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import shown
+from spiro_diffusion.core.errors import printable
 from spiro_diffusion.reconstruction.calibration import (
     HOLDS,
     LARGEST_FACTOR,
@@ -28,14 +28,14 @@ from spiro_diffusion.reconstruction.calibration import (
 Floats = NDArray[np.float64]
 
 USUAL_SHARE = 0.99  # of people whose efforts count as like those of the training
-MOST_UNLIKE = 0.1  # of people, by whom the wider intervals are measured
+MOST_UNLIKE = 0.1  # of people, on whom the wider intervals are measured
 RIDGE = 0.01  # of the variance of a standardised feature
 FARTHEST = 20.0  # SDs: larger values are clipped
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The score that is usual at each of some cuts; without any, no effort is dissimilar."""
+    """The largest usual score at each of some cuts; with empty limits, no effort is dissimilar."""
 
     cut_s: list[float]  # s after time zero
     score: list[float]
@@ -43,7 +43,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if len(self.cut_s) != len(self.score) or self.cut_s != sorted(self.cut_s) or not all(self.cut_s):
-            raise ValueError(f"cut_s is {shown(self.cut_s)}, score {shown(self.score)}; expected a score for each")
+            raise ValueError(
+                f"cut_s is {printable(self.cut_s)}, score {printable(self.score)}; expected a score for each"
+            )
         if not 1 <= self.wider <= LARGEST_FACTOR:
             raise ValueError(f"wider is {self.wider}; expected 1 to {LARGEST_FACTOR:g}")
 
@@ -68,15 +70,15 @@ def scores(standardised: Floats, axes: Floats) -> Floats:
 
 
 def limits(cases: Sequence[Case], found: Sequence[Floats], calibration: Calibration) -> Limits:
-    """The limits by people whom the densities have not seen: `cases` as of `calibration.fit`, with scores `found`."""
+    """The limits from people outside the training data: `cases` as for `calibration.fit`, with scores `found`."""
     usual, unlike = [], []
     for (at, true, quantiles, person), of_cut in zip(cases, found, strict=True):
         if len(np.unique(person)) < LEAST_PEOPLE:
             continue
         usual.append((at, round(bound(of_cut, person, USUAL_SHARE), 4)))
         far = of_cut > quantile(of_cut, equal_people(person), 1 - MOST_UNLIKE)
-        held = calibration.interval(quantiles[far], np.full(far.sum(), at))
-        unlike.append((needed(true[far], held), person[far]))
+        interval = calibration.interval(quantiles[far], np.full(far.sum(), at))
+        unlike.append((needed(true[far], interval), person[far]))
     if not usual:
         return Limits([], [], 1.0)
     factors, person = (np.concatenate(column) for column in zip(*unlike, strict=True))

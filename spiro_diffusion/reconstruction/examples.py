@@ -21,7 +21,7 @@ CHUNK = 2048  # efforts at a time
 
 
 class Examples(NamedTuple):
-    """n examples of one segment; `rows` (n,) are those of the table they were made from."""
+    """n examples of one segment; `rows` (n,) are the rows of the table that they were made from."""
 
     features: NDArray[np.float32]
     numbers: NDArray[np.float32]
@@ -29,7 +29,8 @@ class Examples(NamedTuple):
 
 
 def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
-    """Which efforts are full: grade A, well begun, to a plateau, without a cough, a sudden end or another breath.
+    """Which efforts are full: grade A, a good start, an end at a plateau, without a cough, a sudden end or a second
+    breath.
 
     Args:
         signals: (n, bins) L/s, rows as in the table.
@@ -45,17 +46,18 @@ def full(curves: pd.DataFrame, signals: NDArray) -> NDArray[np.bool_]:
 
 
 def _late_rise(v: Floats) -> Floats:
-    """How far (n,) L/s the flow comes back after the first second, as `faults` detects another breath."""
+    """The rise (n,) of flow in L/s after the first second, by which `faults` detects a second breath."""
     times = np.broadcast_to(np.arange(1.0, LATEST_S, 0.1), (len(v), round((LATEST_S - 1.0) / 0.1)))
     flow = (volume_at(v, times + faults.BREATH_S) - volume_at(v, times)) / faults.BREATH_S
     return np.asarray((flow - np.minimum.accumulate(flow, axis=1)).max(axis=1), dtype=np.float64)
 
 
 def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, seed: int) -> dict[Segment, Examples]:
-    """`each` examples of every segment of the full efforts `rows` of the table.
+    """Make `each` examples of every segment of the full efforts `rows` of the table.
 
     Args:
-        signals: (all, bins) L/s. seed: places what is hidden, and chooses which other efforts are shown.
+        signals: (all, bins) L/s.
+        seed: decides the hidden parts, and the other efforts that are given as a condition.
     """
     rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     family = sibling_efforts.siblings(curves, rows)
@@ -67,11 +69,11 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
         end, people = segments.end_edge(flow), mean_surface.features(curves.iloc[some])
         t_pef = curves["t_pef"].to_numpy(float)[some]
         for _ in range(each):
-            shown = Others.of(
+            others = Others.of(
                 signals, *sibling_efforts.best(curves, sibling_efforts.some(family[start : start + CHUNK], other_rng))
             )
             for name, make in ((Segment.TAIL, _tail), (Segment.GAP, _gap), (Segment.ONSET, _onset)):
-                features, numbers, good = make(v, end, people, shown, t_pef, rng)
+                features, numbers, good = make(v, end, people, others, t_pef, rng)
                 good &= np.isfinite(features).all(axis=1) & np.isfinite(numbers).all(axis=1)
                 made = (features[good].astype(np.float32), numbers[good].astype(np.float32), some[good])
                 parts[name].append(Examples(*made))
@@ -81,25 +83,25 @@ def examples(signals: NDArray, curves: pd.DataFrame, rows: Places, each: int, se
 Made = tuple[Floats, Floats, NDArray[np.bool_]]  # features, numbers, and where they make sense
 
 
-def _tail(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _tail(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     latest = np.clip(time_grid.EDGES_S[end] - 0.1, EARLIEST_S, LATEST_S)
     cut = _edge(EARLIEST_S * (latest / EARLIEST_S) ** rng.random(len(v)))
     good = (cut < end) & (v[np.arange(len(v)), cut] > LEAST_SEEN_L)
-    features = np.column_stack([segments.tail_features(v, cut, people), sibling_efforts.tail_features(shown, v, cut)])
+    features = np.column_stack([segments.tail_features(v, cut, people), sibling_efforts.tail_features(others, v, cut)])
     return features, segments.tail_numbers(v, cut, np.maximum(end, cut)), good
 
 
-def _gap(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _gap(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     begin = _edge(_log_uniform(GAP_BEGIN_S, len(v), rng))
     close = np.maximum(_edge(time_grid.EDGES_S[begin] + _log_uniform(GAP_S, len(v), rng)), begin + 1)
     good = time_grid.EDGES_S[close] + 0.2 < time_grid.EDGES_S[end]
     features = np.column_stack(
-        [segments.gap_features(v, begin, close, people), sibling_efforts.gap_features(shown, v, begin, close)]
+        [segments.gap_features(v, begin, close, people), sibling_efforts.gap_features(others, v, begin, close)]
     )
     return features, segments.gap_numbers(v, begin, close), good
 
 
-def _onset(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
+def _onset(v: Floats, end: Places, people: Floats, others: Others, t_pef: Floats, rng: np.random.Generator) -> Made:
     join = _edge(np.nan_to_num(t_pef) + rng.uniform(*JOIN_S, len(v)))
     rest = np.maximum(time_grid.EDGES_S[end] - time_grid.EDGES_S[join], SEEN_S)
     cut = np.where(
@@ -107,7 +109,7 @@ def _onset(v: Floats, end: Places, people: Floats, shown: Others, t_pef: Floats,
     )
     good = np.isfinite(t_pef) & (join < cut) & (time_grid.EDGES_S[join] > 0.02)
     features = np.column_stack(
-        [segments.onset_features(v, join, cut, people), sibling_efforts.onset_features(shown, v, join)]
+        [segments.onset_features(v, join, cut, people), sibling_efforts.onset_features(others, v, join)]
     )
     return features, segments.onset_numbers(v, join), good
 

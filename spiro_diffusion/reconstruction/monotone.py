@@ -1,8 +1,8 @@
 """Monotone volume paths through given points, and curves bent to follow them.
 
-A drawn curve seldom passes exactly the volumes that were measured or drawn beside it. `bend` maps its volume by a
-smooth monotone function, so that it does: flow is multiplied by that function's slope, which has no step, and the
-curve's own texture stays.
+A drawn curve seldom passes exactly through volumes that were measured or drawn independently of it. `bend` maps its
+volume by a smooth monotone function so that it does: flow is multiplied by the slope of that function, which is
+continuous, and the fine structure of the curve is kept.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def volume_at(v: Floats, times: Floats) -> Floats:
 
 
 def through(x: Floats, y: Floats, first: Floats, last: Floats, at: Floats) -> Floats:
-    """Monotone cubic pieces through rising points, (n, m) at `at` (n, m); held constant beyond both ends.
+    """Monotone cubic pieces through rising points, evaluated at `at` (n, m): (n, m); constant beyond both ends.
 
     Args:
         x, y: (n, k), both rising. first, last: (n,), given slopes at the ends.
@@ -70,8 +70,8 @@ def bend(drawn: Floats, times: Floats, volumes: Floats, first: Floats, last: Flo
         first, last: (n,) L/s, flow with which the path begins and ends. Beyond the ends volume is held.
     """
     rising = np.maximum.accumulate(drawn, axis=1)
-    own = volume_at(rising, times)
-    span = np.maximum(own[:, -1:] - own[:, :1], 1e-6)
+    drawn_volumes = volume_at(rising, times)
+    span = np.maximum(drawn_volumes[:, -1:] - drawn_volumes[:, :1], 1e-6)
     path = plain(times, volumes, first, last)
     share = PLAIN_SHARE * span / np.maximum(volumes[:, -1:] - volumes[:, :1], 1e-6)
     mixed = (1 - PLAIN_SHARE) * rising + share * path

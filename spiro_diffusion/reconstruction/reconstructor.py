@@ -1,11 +1,12 @@
 """Complete interrupted efforts: draw the missing segments given the measured part and the person.
 
-1. Small conditional densities (`mixture_density`) draw how much air was still to come, for how long, and where its
-   volume passes a few knots; likewise of gaps and of onsets (`segments`). They may be given another effort of the
-   person (`sibling_efforts`).
-2. The trained diffusion draws a whole curve for the facts (FEV1, FVC, PEF, ...) that follow from these and from what
-   was measured.
-3. That curve takes the hidden place, its volume bent to pass what was drawn (`monotone`); what is trusted stays.
+1. Small conditional densities (`mixture_density`) draw the remaining volume, its duration, and the times at which it
+   passes a few knots; likewise for gaps and for onsets (`segments`). Another effort of the person can be given as a
+   condition (`sibling_efforts`).
+2. The trained diffusion draws a whole curve given the facts (FEV1, FVC, PEF, ...) that follow from these and from the
+   measured part.
+3. That curve fills the hidden segment, its volume bent to pass through the drawn points (`monotone`); the trusted part
+   is kept.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from spiro_diffusion.reconstruction.segments import Floats, Places, Segment, Str
 from spiro_diffusion.reconstruction.sibling_efforts import Others
 
 if TYPE_CHECKING:
-    from spiro_diffusion.models.mixtures import Mixtures  # loads SciPy, which who draws curves does without
+    from spiro_diffusion.models.mixtures import Mixtures  # loads SciPy, which drawing curves does not need
 
 ZERO_EDGE = time_grid.LEAD_SAMPLES  # edge of the grid at time zero
 JOIN_S = 0.05  # over which flow beside a join is read: the counter's noise is 0.02 L/s
@@ -34,7 +35,7 @@ LATEST_JOIN_S = 1.2  # of a trusted part after a bad onset
 Bools = NDArray[np.bool_]
 
 
-class Known(NamedTuple):
+class Context(NamedTuple):
     """Conditions of N efforts: `mean_surface.features` (N, 12) of the person, and their best other efforts."""
 
     surfaces: Floats
@@ -42,7 +43,7 @@ class Known(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """One hidden stretch of N efforts (`rows` (N,) where there is one), and what was drawn for it."""
+    """One hidden stretch of N efforts (`rows` (N,) that have one), and its drawn points."""
 
     rows: Bools
     stretch: Stretch
@@ -51,11 +52,11 @@ class Filled(NamedTuple):
     bins: Bools  # (N, bins) that it covers
 
     def plain(self, increments: Floats) -> Floats:
-        """Increments (N, bins) with a plain path in its place."""
+        """Increments (N, bins) with a plain path in the stretch."""
         return self._with(increments, monotone.plain(*self.stretch, self.first, self.last))
 
     def bent(self, increments: Floats, volumes: Floats) -> Floats:
-        """Increments with drawn curves, volumes (N, edges), bent into its place."""
+        """Increments with drawn curves, volumes (N, edges), bent into the stretch."""
         return self._with(increments, monotone.bend(volumes, *self.stretch, self.first, self.last))
 
     def some(self, rows: Places) -> "Filled":
@@ -73,8 +74,8 @@ class Filled(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """N efforts whose hidden stretches are drawn and filled in on plain paths: `increments` (N, bins) L a bin, the
-    stretches, and a row of `people` each."""
+    """N efforts whose hidden stretches are drawn and filled in with plain paths: `increments` (N, bins) L a bin, the
+    stretches, and a row of `people` for each."""
 
     increments: Floats
     hidden: list[Filled]
@@ -83,7 +84,7 @@ class Paths(NamedTuple):
     def flow(self) -> NDArray[np.float32]:
         """The efforts (N, bins) in L/s.
 
-        Raises SpiroError where the weights drew what is not finite.
+        Raises SpiroError if the weights drew values that are not finite.
         """
         result = (self.increments / time_grid.WIDTHS_S).astype(np.float32)
         if not np.isfinite(result).all():
@@ -113,8 +114,8 @@ class CurveDrawer(Protocol):
 class Reconstructor:
     """The trained densities and the generator that they work with.
 
-    `made_from`: what they were trained on, as in the generator. `corrections`: what other people say of their tails.
-    `measured_on`: whose efforts these are of, where they are a user's.
+    `made_from`: their training data, as of the generator. `corrections`: of the intervals of tails, from people outside
+    the training data. `measured_on`: the people of the user's calibration, if there is one.
     """
 
     def __init__(
@@ -129,16 +130,17 @@ class Reconstructor:
         self.corrections, self.measured_on = corrections or Corrections.none(), measured_on
 
     def calibrated(self, calibration: Calibration, measured_on: str | None = None) -> "Reconstructor":
-        """The same with another correction of tails: of other people, as `measured_on` says, or of none."""
+        """The same with another correction of tails: that of the people in `measured_on`, or none."""
         corrections = self.corrections._replace(alone=calibration, given=calibration)
         return Reconstructor(self.densities, self.generator, self.made_from, corrections, measured_on)
 
     def unlike(self, signals: NDArray, trusted: Bools, people: pd.DataFrame) -> Bools:
-        """Which of n efforts, arguments as of `fill`, lie far from all that the densities of tails learned from."""
+        """Which of n efforts, arguments as for `fill`, are dissimilar to the training efforts of the densities of
+        tails."""
         cut = last_edge(trusted)
         rows = np.flatnonzero(cut < time_grid.N_SAMPLES)
-        held = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
-        seen = segments.tail_features(_volume(held), cut[rows], mean_surface.features(people.iloc[rows]))
+        trusted_volumes = np.where(trusted[rows], signals[rows], 0) * time_grid.WIDTHS_S
+        seen = segments.tail_features(_volume(trusted_volumes), cut[rows], mean_surface.features(people.iloc[rows]))
         found = np.zeros(len(signals), dtype=bool)
         found[rows] = self._unlike(seen, cut[rows])
         return found
@@ -153,7 +155,7 @@ class Reconstructor:
         *,
         others: Others | None = None,
     ) -> NDArray[np.float32]:
-        """Full efforts (n, draws, bins) in L/s for interrupted ones, arguments as of `plain` and `diffused`."""
+        """Complete interrupted efforts: (n, draws, bins) in L/s, arguments as for `plain` and `diffused`."""
         found = self.diffused(self.plain(signals, trusted, people, draws, seed, others=others), seed)
         return found.flow().reshape(len(signals), draws, time_grid.N_SAMPLES)
 
@@ -179,9 +181,9 @@ class Reconstructor:
         rows = np.repeat(np.arange(len(signals)), draws)
         people = people.iloc[rows].reset_index(drop=True)
         others = (Others.none(len(signals)) if others is None else others).at(rows)
-        known = Known(mean_surface.features(people), others)
+        context = Context(mean_surface.features(people), others)
         increments = np.asarray(signals, dtype=np.float64)[rows] * time_grid.WIDTHS_S
-        return Paths(*self._hidden(increments, trusted[rows], known, rng), people)
+        return Paths(*self._hidden(increments, trusted[rows], context, rng), people)
 
     def diffused(self, paths: Paths, seed: int) -> Paths:
         """The same, with a path between the knots that the diffusion draws.
@@ -201,14 +203,14 @@ class Reconstructor:
     def _drawn(self, increments: Floats, people: pd.DataFrame, seed: int) -> Floats:
         """Volumes (N, edges) of curves that the diffusion draws for the facts of efforts on plain paths."""
         logs = effort_facts.read(time_grid.indices_of_signals(increments / time_grid.WIDTHS_S).to_pandas())
-        known = np.flatnonzero(np.isfinite(logs).all(axis=1))
+        with_facts = np.flatnonzero(np.isfinite(logs).all(axis=1))
         drawn = np.zeros_like(increments)
-        if len(known):
-            drawn[known] = self.generator.sample_given(people.iloc[known], logs[known], seed)
+        if len(with_facts):
+            drawn[with_facts] = self.generator.sample_given(people.iloc[with_facts], logs[with_facts], seed)
         return time_grid.volume(np.maximum(drawn, 0))
 
     def _hidden(
-        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
+        self, increments: Floats, hold: Bools, context: Context, rng: np.random.Generator
     ) -> tuple[Floats, list[Filled]]:
         """The hidden stretches of N efforts, drawn one after the other, each conditioned on those before it.
 
@@ -220,48 +222,48 @@ class Reconstructor:
         """
         found = []
         if (hold.argmax(axis=1) > ZERO_EDGE).any():
-            increments, hold, filled = self._onset(increments, hold, known, rng)
+            increments, hold, filled = self._onset(increments, hold, context, rng)
             found.append(filled)
             increments = filled.plain(increments)
         for begin, end in zip(*(edges.T for edges in _gaps(hold)), strict=True):
-            found.append(self._gap(_volume(increments), begin, end, known, rng))
+            found.append(self._gap(_volume(increments), begin, end, context, rng))
             increments = found[-1].plain(increments)
         if not hold[:, -1].all():
-            found.append(self._tail(_volume(increments), last_edge(hold), known, rng))
+            found.append(self._tail(_volume(increments), last_edge(hold), context, rng))
             increments = found[-1].plain(increments)
         return increments, found
 
-    def _gap(self, v: Floats, begin: Places, end: Places, known: Known, rng: np.random.Generator) -> Filled:
+    def _gap(self, v: Floats, begin: Places, end: Places, context: Context, rng: np.random.Generator) -> Filled:
         close = np.maximum(end, begin + 1)
-        seen = segments.gap_features(v, begin, close, known.surfaces)
-        given = sibling_efforts.gap_features(known.others, v, begin, close)
+        seen = segments.gap_features(v, begin, close, context.surfaces)
+        given = sibling_efforts.gap_features(context.others, v, begin, close)
         numbers = self._numbers(Segment.GAP, np.column_stack([seen, given]), rng)
         bins = np.arange(time_grid.N_SAMPLES)
         covers = (bins >= begin[:, None]) & (bins < end[:, None])
         stretch = segments.gap_stretch(numbers, v, begin, close)
         return Filled(end > begin, stretch, _flow_before(v, begin), _flow_after(v, end), covers)
 
-    def _tail(self, v: Floats, cut: Places, known: Known, rng: np.random.Generator) -> Filled:
+    def _tail(self, v: Floats, cut: Places, context: Context, rng: np.random.Generator) -> Filled:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
-        seen = segments.tail_features(v, place, known.surfaces)
-        features = np.column_stack([seen, sibling_efforts.tail_features(known.others, v, place)])
+        seen = segments.tail_features(v, place, context.surfaces)
+        features = np.column_stack([seen, sibling_efforts.tail_features(context.others, v, place)])
         numbers = self._numbers(Segment.TAIL, features, rng)
-        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, known.others)
+        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, context.others)
         covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
         stretch = segments.tail_stretch(numbers, v, place)
         return Filled(rows, stretch, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
-        self, increments: Floats, hold: Bools, known: Known, rng: np.random.Generator
+        self, increments: Floats, hold: Bools, context: Context, rng: np.random.Generator
     ) -> tuple[Floats, Bools, Filled]:
-        """A full onset that breathes out the same volume; what follows moves to when it would have come.
+        """Draw a full onset of the same volume; the part after it moves to the time at which it would have come.
 
-        Returns increments and what is trusted after the move, and the onset.
+        Returns increments and the trusted bins after the move, and the onset.
         """
         v, rows = _volume(increments), hold.argmax(axis=1) > ZERO_EDGE
         join = np.where(rows, hold.argmax(axis=1), ZERO_EDGE + 10)
-        seen = segments.onset_features(v, join, last_edge(hold), known.surfaces)
-        given = sibling_efforts.onset_features(known.others, v, join)
+        seen = segments.onset_features(v, join, last_edge(hold), context.surfaces)
+        given = sibling_efforts.onset_features(context.others, v, join)
         numbers = self._numbers(Segment.ONSET, np.column_stack([seen, given]), rng)
         stretch = segments.onset_stretch(numbers, v, join)
         new = np.abs(time_grid.EDGES_S - stretch.times[:, -1:]).argmin(axis=1)
@@ -272,8 +274,8 @@ class Reconstructor:
 
         earlier = time_grid.EDGES_S[None] - (begins - time_grid.EDGES_S[join][:, None])
         moved = np.diff(monotone.volume_at(v, earlier), axis=1)
-        held = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
-        kept = np.diff(monotone.volume_at(held, earlier), axis=1) > 0  # a bin that holds any of it
+        hidden_count = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
+        kept = np.diff(monotone.volume_at(hidden_count, earlier), axis=1) > 0  # a bin that holds any of it
         kept[:, -1] = hold[:, -1]
         bins = np.arange(time_grid.N_SAMPLES)
         kept &= bins >= new[:, None]
@@ -287,11 +289,9 @@ class Reconstructor:
         return self.densities[segment].draw(features, 1, rng)[:, 0]
 
     def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
-        """Drawn volumes to come (n,), the first number of tails, as other people correct them."""
+        """Drawn remaining volumes (n,), the first number of tails, after the correction."""
         density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
-        first = np.append(
-            True, (features[1:] != features[:-1]).any(axis=1)
-        )  # of rows that are alike: one effort's draws
+        first = np.append(True, (features[1:] != features[:-1]).any(axis=1))  # of the draws of one effort
         quantiles = density.quantiles(features[first], LEVELS)[np.cumsum(first) - 1]
         far = self._unlike(features[:, : -density.optional], cut)
         wider = np.where(far, self.corrections.limits.wider, 1.0)
@@ -301,15 +301,15 @@ class Reconstructor:
         return np.where(others.among > 0, given, alone)
 
     def _unlike(self, seen: Floats, cut: Places) -> Bools:
-        """Whether what is seen of efforts, (n, f) features of their tails, is far from the training's."""
+        """Whether features (n, f) of the measured part are dissimilar to those of the training efforts."""
         found = dissimilarity.scores(self.densities[Segment.TAIL].standardised(seen), self.corrections.axes)
         return self.corrections.limits.passed(found, time_grid.EDGES_S[cut])
 
 
 def check_trusted(trusted: Bools) -> None:
-    """Whether a mask (bins,) leaves enough of an effort to reconstruct it from.
+    """Check that a mask (bins,) leaves enough of an effort to reconstruct it.
 
-    Raises SpiroError that says what is missing.
+    Raises SpiroError that names what is missing.
     """
     if not trusted.any():
         raise SpiroError("mask: nothing is trusted; give the spans that are, in s from time zero, as 0:2.0")
@@ -319,14 +319,14 @@ def check_trusted(trusted: Bools) -> None:
     if first > LATEST_JOIN_S:
         raise SpiroError(
             f"mask: nothing before {first:.2f} s is trusted; an onset can be restored up to {LATEST_JOIN_S:g} s, "
-            "later too little is known of the blow"
+            "later too little of the effort is known"
         )
     if seen < LEAST_SEEN_S - 1e-6:
         raise SpiroError(f"mask: {seen:.2f} s of the expiration are trusted; at least {LEAST_SEEN_S:g} s are needed")
 
 
 def _volume(increments: Floats) -> Floats:
-    """Volume (N, edges) at the edges, never falling: what was breathed out."""
+    """Expired volume (N, edges) at the edges, never falling."""
     v = np.zeros((len(increments), time_grid.N_SAMPLES + 1))
     np.cumsum(increments, axis=1, out=v[:, 1:])
     return np.maximum.accumulate(v, axis=1)
@@ -349,7 +349,7 @@ def _gaps(hold: Bools) -> tuple[Places, Places]:
 
 
 def _flow_before(v: Floats, edge: Places) -> Floats:
-    """Flow (N,) in L/s with which the trusted part ends at an edge, carried on from the 100 ms before."""
+    """Flow (N,) in L/s at the edge where a trusted part ends, extrapolated from the last 100 ms."""
     return _carried(v, edge, -JOIN_S)
 
 

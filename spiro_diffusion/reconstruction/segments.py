@@ -1,10 +1,10 @@
 """Missing segments of an effort as a few numbers, and features of its measured part.
 
-The segments of `Segment` cover any mask over the bins of the grid. A full effort has each, wherever it is hidden, so
-that every full training effort is as many examples as one likes.
+The segments of `Segment` cover any mask over the bins of the grid. A full effort contains each of them wherever it is
+hidden, so that any number of training examples can be made from a full effort.
 
-Volumes are (n, 513) in L at the edges of the grid, places are edges of the grid, (n,). Features never depend on
-what is hidden. Every constant here decides a feature or a number, and is kept in a checkpoint.
+Volumes are (n, 513) in L at the edges of the grid, places are edges of the grid, (n,). Features never depend on the
+hidden part. Every constant of this module determines a feature or a number, and is stored in the checkpoint.
 """
 
 from enum import StrEnum
@@ -59,9 +59,9 @@ def edge_at(time: float) -> int:
     return int(np.searchsorted(time_grid.EDGES_S, time - 1e-9))
 
 
-def cut_at(signals: NDArray, time: float, goes_on_s: float = 0.15) -> Places:
-    """Rows (m,) of efforts (n, bins) that go on so long after a time (s) that they can be cut there."""
-    return np.flatnonzero(time_grid.EDGES_S[end_edge(signals)] > time + goes_on_s)
+def cut_at(signals: NDArray, time: float, least_rest_s: float = 0.15) -> Places:
+    """Rows (m,) of efforts (n, bins) that last long enough after a time (s) to be cut there."""
+    return np.flatnonzero(time_grid.EDGES_S[end_edge(signals)] > time + least_rest_s)
 
 
 def last_edge(marked: NDArray[np.bool_]) -> Places:
@@ -73,8 +73,8 @@ def last_edge(marked: NDArray[np.bool_]) -> Places:
 
 
 def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
-    """Numbers (n, 7) of the tails of whole efforts, cut at `cut`, that end at `end`: the volume still to come over
-    that seen, the time still to come, and the shares of what was left that are out at each of KNOTS."""
+    """Numbers (n, 7) of the tails of whole efforts, cut at `cut`, that end at `end`: the remaining volume over the
+    volume before the cut, the remaining time, and the shares of the remaining volume expired at each of KNOTS."""
     seen, last = at(v, cut), at(v, end)
     begin = time_grid.EDGES_S[cut]
     time = time_grid.EDGES_S[end] - begin
@@ -84,9 +84,9 @@ def tail_numbers(v: Floats, cut: Places, end: Places) -> Floats:
 
 
 def tail_stretch(numbers: Floats, v: Floats, cut: Places) -> Stretch:
-    """The inverse of `tail_numbers` for efforts seen up to `cut`; the tail ends within the grid.
+    """The inverse of `tail_numbers` for efforts measured up to `cut`; the tail ends within the grid.
 
-    No tail is faster in the mean than the flow before the cut: late flow only falls.
+    The mean flow of a tail is at most the flow before the cut: late flow only falls.
     """
     seen, begin = at(v, cut), time_grid.EDGES_S[cut]
     rest = np.maximum(np.exp(numbers[:, 0]) * seen - LEAST_L, 0)
@@ -101,17 +101,17 @@ def tail_stretch(numbers: Floats, v: Floats, cut: Places) -> Stretch:
 def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
     """Features (n, f) of the part before a cut and of the person: `surface` (n, 12) is `mean_surface.features`.
 
-    Peak flow and the volumes of the first 0.4 s are not among it: they depend on the force of the effort and on the
-    device, and a tail on neither (docs/experiments.md, row 101). The windows say little of how flow bends within them:
-    that is described by `_shape`, and decides much of an early tail (row 118).
+    Peak flow and the volumes of the first 0.4 s are not among them: they depend on the force of the effort and on the
+    device, and a tail on neither (docs/experiments.md, row 101). The windows describe the curvature of flow poorly,
+    which determines much of an early tail (row 118): `_shape` describes it.
     """
     seen, t = at(v, cut), time_grid.EDGES_S[cut]
-    held = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
+    before_cut = np.minimum(v, seen[:, None])  # what is after the cut cannot leak in
     volume = np.maximum(seen, LEAST_L)
-    flows = _flows(held, t, -np.array(WINDOWS_S))
+    flows = _flows(before_cut, t, -np.array(WINDOWS_S))
     times = np.concatenate([t[:, None] * PARTS, np.minimum(np.array(TIMES_S), t[:, None])], axis=1)
-    shares = volume_at(held, times) / volume[:, None]
-    halfway = [_flows(held, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
+    shares = volume_at(before_cut, times) / volume[:, None]
+    halfway = [_flows(before_cut, t * part - 0.05, np.array([0.1])) for part in (0.5, 0.75)]
     return np.column_stack(
         [
             np.log(np.maximum(t, -0.2) + 0.3),
@@ -121,7 +121,7 @@ def tail_features(v: Floats, cut: Places, surface: Floats) -> Floats:
             shares,
             _logit(shares),
             np.log(np.column_stack(halfway) / volume[:, None]),
-            _shape(held, t, volume),
+            _shape(before_cut, t, volume),
             surface,
         ]
     )
@@ -142,8 +142,8 @@ def _shape(v: Floats, t: Floats, volume: Floats) -> Floats:
 
 
 def gap_numbers(v: Floats, begin: Places, end: Places) -> Floats:
-    """Numbers (n, 2) of the gap between two places: its volume over that of a straight line of flow, and the share of
-    it that is out in the middle."""
+    """Numbers (n, 2) of the gap between two places: its volume over that of a linear course of flow, and the share of
+    it expired at the middle."""
     low, high = at(v, begin), at(v, end)
     middle = volume_at(v, (time_grid.EDGES_S[begin] + time_grid.EDGES_S[end])[:, None] / 2)[:, 0]
     passed = np.maximum(high - low, 0)
@@ -160,7 +160,7 @@ def gap_stretch(numbers: Floats, v: Floats, begin: Places, end: Places) -> Stret
 
 
 def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floats:
-    """What is seen around a gap, (n, f)."""
+    """Features (n, f) of the parts around a gap."""
     low, high, first, last = at(v, begin), at(v, end), time_grid.EDGES_S[begin], time_grid.EDGES_S[end]
     volume = np.maximum(low, LEAST_L)
     before = _flows(np.minimum(v, low[:, None]), first, -np.array(AROUND_S))
@@ -182,7 +182,7 @@ def gap_features(v: Floats, begin: Places, end: Places, surface: Floats) -> Floa
 
 def onset_numbers(v: Floats, join: Places) -> Floats:
     """Numbers (n, 5) of the onset before the place `join`: the time from time zero to it, and the shares of its volume
-    that are out at ONSET_KNOTS of that time."""
+    expired at ONSET_KNOTS of that time."""
     time, seen = time_grid.EDGES_S[join], np.maximum(at(v, join), LEAST_L)
     out = volume_at(v, time[:, None] * ONSET_KNOTS) / seen[:, None]
     return np.column_stack([np.log(time + LEAST_S), _sticks(out)])
@@ -197,11 +197,11 @@ def onset_stretch(numbers: Floats, v: Floats, join: Places) -> Stretch:
 
 
 def onset_features(v: Floats, join: Places, cut: Places, surface: Floats) -> Floats:
-    """What is seen from a join to a cut, (n, f), without the time of the join, which is the target."""
+    """Features (n, f) of the part from a join to a cut, without the time of the join, which is the target."""
     seen, t = np.maximum(at(v, join), LEAST_L), time_grid.EDGES_S[join]
-    held = np.clip(v, seen[:, None], at(v, cut)[:, None])
-    flows = _flows(held, t, np.array(AROUND_S))
-    later = volume_at(held, t[:, None] + np.array([0.8, 1.6])) / seen[:, None]
+    trusted = np.clip(v, seen[:, None], at(v, cut)[:, None])
+    flows = _flows(trusted, t, np.array(AROUND_S))
+    later = volume_at(trusted, t[:, None] + np.array([0.8, 1.6])) / seen[:, None]
     return np.column_stack([np.log(seen), np.log(flows / seen[:, None]), np.log(later), surface])
 
 

@@ -1,8 +1,9 @@
 """Other efforts of the same person as a condition: the missing segment in the best of them.
 
-The best other effort (largest sum of FEV1 and FVC) is hidden as the interrupted one is; the densities are given what it
-hid, how its volume compares, how nearly it had ended, and of how many it is the best. Where there is no other effort
-these are zeros, and so is the flag that says which it is: one model answers both.
+The best other effort (largest sum of FEV1 and FVC) is hidden in the same way as the interrupted one; the densities are
+given the hidden part, its volume relative to the interrupted effort, how nearly it had ended, and the number of efforts
+of which it is the best. Without another effort these are zeros, as is a flag for its presence, so that one model serves
+both cases.
 """
 
 from typing import NamedTuple
@@ -16,22 +17,22 @@ from spiro_diffusion.reconstruction import segments
 from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats, Places
 
-SHOWN = 0.5  # share of the examples that are shown other efforts, where there are any
+GIVEN_SHARE = 0.5  # share of the examples that are shown other efforts, where there are any
 COMPARED = 5  # numbers beside those of the segment
 NONE = -1  # in a table of rows: no such effort
-PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: stands where no effort is given, and is not used
+PLAUSIBLE = time_grid.EDGES_S - time_grid.EDGES_S[0]  # (513,) L: a placeholder where no effort is given; not used
 
 
 class Others(NamedTuple):
-    """The best other effort of n people: volumes (n, 513) L at the grid's edges, and how many (n,) it is the best of,
-    0 where none is given."""
+    """The best other effort of n people: volumes (n, 513) L at the grid's edges, and the number (n,) of efforts of
+    which it is the best, 0 where none is given."""
 
     volumes: Floats
     among: Places
 
     @classmethod
     def none(cls, n: int) -> "Others":
-        """Of n people without another effort."""
+        """For n people without another effort."""
         return cls(np.broadcast_to(PLAUSIBLE, (n, time_grid.N_SAMPLES + 1)), np.zeros(n, dtype=np.int64))
 
     @classmethod
@@ -46,11 +47,12 @@ class Others(NamedTuple):
 
 
 def siblings(curves: pd.DataFrame, rows: Places) -> Places:
-    """Rows (n, m) of the other acceptable efforts of whoever made each of `rows` (n,), in the same part of the test
-    (before or after the bronchodilator: the lung differs); NONE where there are fewer. Never the effort itself."""
+    """Rows (n, m) of the other acceptable efforts of the person of each of `rows` (n,), in the same part of the test
+    (before or after the bronchodilator: the lung differs); NONE where there are fewer. The effort itself is never
+    among them."""
     session = curves.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-    known = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
-    good = np.flatnonzero(known)
+    eligible = np.isfinite(_size(curves)) & curves["acceptable"].to_numpy(bool)
+    good = np.flatnonzero(eligible)
     good = good[np.argsort(session[good], kind="stable")]
     begin, end = (np.searchsorted(session[good], session[rows], side=side) for side in ("left", "right"))
     place = begin[:, None] + np.arange((end - begin).max(initial=1))
@@ -59,30 +61,31 @@ def siblings(curves: pd.DataFrame, rows: Places) -> Places:
 
 
 def best(curves: pd.DataFrame, found: Places) -> tuple[Places, Places]:
-    """Row (n,) of the best effort of each row of `found` (n, m), NONE where there is none, and how many (n,) it is
-    the best of."""
+    """Row (n,) of the best effort of each row of `found` (n, m), NONE where there is none, and the number (n,) of
+    efforts of which it is the best."""
     there = found != NONE
     size = np.where(there, _size(curves)[found], -np.inf)
     return found[np.arange(len(found)), size.argmax(axis=1)], there.sum(axis=1)
 
 
 def some(found: Places, rng: np.random.Generator) -> Places:
-    """`found` (n, m) with any number of the efforts of a row left, and in 1 - SHOWN of the rows none."""
+    """`found` (n, m) reduced to a random number of the efforts of each row; to none in 1 - GIVEN_SHARE of the rows."""
     order = np.where(found != NONE, rng.random(found.shape), 2.0).argsort(axis=1).argsort(axis=1)
     number = 1 + np.floor(rng.random(len(found)) * (found != NONE).sum(axis=1))
-    number *= rng.random(len(found)) < SHOWN
+    number *= rng.random(len(found)) < GIVEN_SHARE
     return np.where(order < number[:, None], found, NONE)
 
 
 def tail_features(others: Others, v: Floats, cut: Places) -> Floats:
-    """What the other effort, cut at the same time, hid, (n, f); `v`, `cut` as in `segments.tail_features`."""
+    """Features (n, f) of the hidden part of the other effort, cut at the same time; `v`, `cut` as for
+    `segments.tail_features`."""
     sibling = _whole(others)
     numbers = segments.tail_numbers(sibling, cut, np.maximum(_end(sibling), cut))
     return _compared(others, sibling, numbers, segments.at(sibling, cut), segments.at(v, cut))
 
 
 def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Floats:
-    """What passed in the other effort at the time of the gap, (n, f)."""
+    """Features (n, f) of the other effort at the time of the gap."""
     sibling = _whole(others)
     return _compared(
         others, sibling, segments.gap_numbers(sibling, begin, end), segments.at(sibling, begin), segments.at(v, begin)
@@ -90,7 +93,8 @@ def gap_features(others: Others, v: Floats, begin: Places, end: Places) -> Float
 
 
 def onset_features(others: Others, v: Floats, join: Places) -> Floats:
-    """How fast the other effort gave the volume at the join, (n, f); when this one did is the target."""
+    """Features (n, f) of how fast the other effort reached the volume at the join; the time of this effort is the
+    target."""
     sibling, seen = _whole(others), segments.at(v, join)
     passed = sibling >= seen[:, None]
     place = np.where(passed.any(axis=1), passed.argmax(axis=1), _end(sibling))

@@ -22,15 +22,16 @@ class _Cut(NamedTuple):
     """n efforts cut at one time."""
 
     at: float  # s after time zero
-    seen: Floats  # (n, f), what is seen of each
-    others: Floats  # (n, g), what the best other effort of the person says
+    seen: Floats  # (n, f), features of the measured part
+    others: Floats  # (n, g), features of the best other effort of the person
     has_others: NDArray[np.bool_]
     true: Floats  # (n,), the first number of the tail that came
     person: NDArray
 
 
 def corrections(tail: Mixtures, learned: Examples, signals: NDArray, curves: pd.DataFrame, rows: Places) -> Corrections:
-    """What the full efforts `rows` of the table say of the density of tails, which learned from other people's.
+    """Fit the corrections of a density of tails to the full efforts `rows` of the table, of people outside its training
+    data.
 
     Args:
         signals: (all, bins) L/s, rows as in the table `curves`.
@@ -63,7 +64,7 @@ def _cut(at: float, signals: NDArray, curves: pd.DataFrame, rows: Places) -> _Cu
 
 
 def _case(tail: Mixtures, cut: _Cut, *, given: bool) -> Case:
-    """As `calibration.fit` takes it, of the efforts without or beside other efforts of the person."""
+    """A case for `calibration.fit`, of the efforts without or with other efforts of the person."""
     rows = cut.has_others if given else np.full(len(cut.true), True)
     features = np.column_stack([cut.seen, cut.others if given else 0 * cut.others])[rows]
     return cut.at, cut.true[rows], tail.quantiles(features, LEVELS), cut.person[rows]

@@ -1,4 +1,4 @@
-"""Calibration of completions on a user's own efforts, for their spirometer and patients, as a small file."""
+"""Calibration of completions to a user's recorded efforts, for their spirometer and patients, as a small file."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ FILE = "calibration.json"
 
 @dataclass(frozen=True)
 class UserCalibration:
-    """A correction, the model that it corrects, and whose efforts it was measured on."""
+    """A correction, the model that it corrects, and the people on whose efforts it was measured."""
 
     calibration: Calibration
     reconstructor: str  # SHA-256 of the checkpoint
@@ -26,13 +26,13 @@ class UserCalibration:
 
     @classmethod
     def of(cls, calibration: Calibration, checkpoint: Path, people: pd.DataFrame) -> "UserCalibration":
-        """Of people, n rows with age and height, for the model in `checkpoint`."""
+        """From the correction and its people, n rows with age and height, for the model in `checkpoint`."""
         age, height = ((float(people[name].min()), float(people[name].max())) for name in ("age", "height"))
         return cls(calibration, artifacts.sha256(checkpoint), len(people), age, height)
 
     @property
     def words(self) -> str:
-        """Whose efforts they are, in words."""
+        """The people whose efforts were used, in words."""
         return f"{self.people} people of your own, {self.age[0]:g} to {self.age[1]:g} years"
 
     def write(self, path: Path) -> None:
@@ -41,9 +41,9 @@ class UserCalibration:
 
 
 def read(path: Path, checkpoint: Path) -> UserCalibration:
-    """The correction in a file, for the model in `checkpoint`.
+    """Read the correction in a file, for the model in `checkpoint`.
 
-    Raises SpiroError where the file is missing, is none, or was measured with another model.
+    Raises SpiroError if the file is missing, is no calibration, or was measured with another model.
     """
     content = artifacts.read_json(path)
     if not isinstance(content, dict) or content.get("kind") != KIND:

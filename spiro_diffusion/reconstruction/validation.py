@@ -1,8 +1,8 @@
 """Validate and calibrate completions on recorded efforts of real people.
 
-A recorded effort is cut, its rest is drawn from what came before the cut and from age, height and sex alone, and the
-volume that is drawn for the time at which the record ends is compared with the recorded one. Whether the effort had
-ended by itself does not matter for that: many records stop while volume still rises, and their true FVC is larger.
+A recorded effort is cut, its remainder is drawn given only the part before the cut and age, height and sex, and the
+volume drawn for the time at which the record ends is compared with the recorded one. Whether the effort had ended by
+itself does not matter for that: many records stop while volume still rises, and their true FVC is larger.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ class Recorded(NamedTuple):
     people: pd.DataFrame  # n rows as `subjects.conditioned` makes them
     signals: NDArray[np.float32]  # (n, bins) L/s
     end_s: Floats  # (n,) s after time zero, at which the record ends
-    notes: list[str]  # what was read, and who was left out
+    notes: list[str]  # remarks on the reading, and on people left out
 
     def some(self, rows: NDArray) -> "Recorded":
         """Those of some people."""
@@ -43,8 +43,8 @@ class Recorded(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """The efforts `rows` (m,) that last beyond a cut: volumes (L) where the record ends, as drawn (m, draws), as
-    recorded (m,), and at the cut (m,)."""
+    """The efforts `rows` (m,) that last beyond a cut: volumes (L) where the record ends, drawn (m, draws) and recorded
+    (m,), and at the cut (m,)."""
 
     rows: NDArray[np.int64]
     drawn: Floats
@@ -53,11 +53,12 @@ class Completed(NamedTuple):
 
 
 def read(folder: Path, model: Reconstructor, *, btps: float | None = None) -> Recorded:
-    """The best effort (largest sum of FEV1 and FVC) of each person of a folder, see `user_curves.people.read_folder`.
+    """Read the best effort (largest sum of FEV1 and FVC) of each person of a folder, see
+    `user_curves.people.read_folder`.
 
-    Who is beyond the trained ages and heights is left out, and said.
+    People beyond the trained ages and heights are left out, with a note.
 
-    Raises SpiroError as that does, and where no person is left.
+    Raises SpiroError as that does, and if no person is left.
     """
     found = people_files.read_folder(folder, btps=btps)
     people = found.people.assign(place=range(len(found.people)))
@@ -85,20 +86,20 @@ def completed(model: Reconstructor, efforts: Recorded, at_s: float, draws: int, 
         paths = model.plain(truth[part] * trusted[part], trusted[part], people, draws, seed + start)
         flat = time_grid.volume(paths.flow().astype(np.float64))
         drawn.append(volume_at(flat, np.repeat(ends[part], draws, axis=0)).reshape(-1, draws))
-    held = np.concatenate(drawn) if drawn else np.zeros((0, draws))
-    return Completed(rows, held, volume_at(volume, ends)[:, 0], volume[:, edge])
+    volumes = np.concatenate(drawn) if drawn else np.zeros((0, draws))
+    return Completed(rows, volumes, volume_at(volume, ends)[:, 0], volume[:, edge])
 
 
 def table(model: Reconstructor, efforts: Recorded, *, draws: int, seed: int) -> pd.DataFrame:
-    """A row a cut that an effort outlasts, see `figures`."""
+    """A table by cut, of the cuts that some effort outlasts; see `figures`."""
     found = {at_s: completed(model, efforts, at_s, draws, seed) for at_s in CUTS_S}
     return pd.DataFrame([{"cut_s": at_s, **figures(cut)} for at_s, cut in found.items() if len(cut.rows)])
 
 
 def figures(found: Completed) -> dict[str, float]:
-    """Of one cut: the number of efforts; the median absolute error (mL) of the volume where the record ends, taken as
-    it was at the cut and as completed; the median of that error with its sign; the share of the 90 % intervals that
-    hold it, with the exact binomial 95 % interval; their median width and their mean score (mL)."""
+    """Figures of one cut: the number of efforts; the median absolute error (mL) of the volume where the record ends,
+    for the volume at the cut and as completed; the median signed error; the share of 90 % intervals that contain the
+    recorded volume, with the exact binomial 95 % interval; their median width and their mean score (mL)."""
     low, middle, high = np.quantile(found.drawn, LEVELS, axis=1)
     holds = (low <= found.recorded) & (found.recorded <= high)
     exact = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95)
@@ -116,9 +117,9 @@ def figures(found: Completed) -> dict[str, float]:
 
 
 def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, seed: int = 0) -> Calibration:
-    """The correction of tails by which the intervals of the volume where records end hold for people like these.
+    """The correction of tails with which the intervals of the volume where records end hold for people like these.
 
-    Raises SpiroError where they are fewer than LEAST_PEOPLE at every cut.
+    Raises SpiroError if every cut has fewer than LEAST_PEOPLE people.
     """
     found = cases(model, efforts, draws, seed)
     most = max(len(case[-1]) for case in found)
@@ -128,7 +129,7 @@ def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, see
 
 
 def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> list[Case]:
-    """What efforts say of the tails of a model without a correction, as `calibration.fit` takes it."""
+    """Cases for `calibration.fit` from efforts and a model without a correction."""
     plain, found = model.calibrated(Calibration.none()), []
     for at_s in (0.5, *CUTS_S):
         done = completed(plain, efforts, at_s, draws, seed)

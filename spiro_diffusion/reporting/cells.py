@@ -28,5 +28,5 @@ def write(figure: Figure, form: Form) -> Cell:
 
 
 def _number(value: float, form: Form) -> str:
-    shown = round(form.scale * value, form.decimals) + 0.0  # no negative zeros
-    return f"{shown:{'+' if form.signed else ''}.{form.decimals}f}"
+    rounded = round(form.scale * value, form.decimals) + 0.0  # no negative zeros
+    return f"{rounded:{'+' if form.signed else ''}.{form.decimals}f}"

@@ -25,7 +25,7 @@ NAMES = {
     "nearest_lungs": "regression on nearest lungs",
 }
 LABELS = {how.name: how.label for how in JUDGED}  # of cases
-SHOWN_S = 8.0
+PLOTTED_S = 8.0
 
 
 def errors(result: dict[str, Any]) -> Canvas:
@@ -86,22 +86,22 @@ def sharpness(result: dict[str, Any]) -> Canvas:
     return canvas
 
 
-def efforts(shown: Mapping[str, NDArray]) -> Canvas:
+def efforts(examples: Mapping[str, NDArray]) -> Canvas:
     """Some held-out efforts cut short: what was seen, the bands of what is drawn, and what was; see
-    `completion.shown`."""
-    cuts, edges = shown["cut_s"], time_grid.EDGES_S
-    canvas = Canvas(figsize=(2.7 * len(shown["age"]), 5.4), layout="constrained")
-    axes = canvas.subplots(len(cuts), len(shown["age"]), squeeze=False, sharey="col")
-    for row, cut_s, bands in zip(axes, cuts, shown["bands"], strict=True):
+    `completion.example_arrays`."""
+    cuts, edges = examples["cut_s"], time_grid.EDGES_S
+    canvas = Canvas(figsize=(2.7 * len(examples["age"]), 5.4), layout="constrained")
+    axes = canvas.subplots(len(cuts), len(examples["age"]), squeeze=False, sharey="col")
+    for row, cut_s, bands in zip(axes, cuts, examples["bands"], strict=True):
         seen = edges <= cut_s + 1e-9
         for i, ax in enumerate(row):
             low, lower, upper, high = bands[i]
             for ends, opacity in (((low, high), 0.2), ((lower, upper), 0.35)):
                 ax.fill_between(edges, *ends, color=style.GENERATED, alpha=opacity, lw=0)
-            ax.plot(edges, shown["volume"][i], color=style.REAL, lw=1, ls=":")
-            ax.plot(edges[seen], shown["volume"][i][seen], color=style.REAL, lw=2)
-            title = f"{SEXES[int(shown['sex'][i])]}, {shown['age'][i]:.0f} y, FEV1/FVC {shown['ratio'][i]:.2f}"
-            ax.set(xlim=(-0.3, SHOWN_S), title=title)
+            ax.plot(edges, examples["volume"][i], color=style.REAL, lw=1, ls=":")
+            ax.plot(edges[seen], examples["volume"][i][seen], color=style.REAL, lw=2)
+            title = f"{SEXES[int(examples['sex'][i])]}, {examples['age'][i]:.0f} y, FEV1/FVC {examples['ratio'][i]:.2f}"
+            ax.set(xlim=(-0.3, PLOTTED_S), title=title)
         row[0].set_ylabel(f"cut at {cut_s:g} s\nvolume (L)")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")

@@ -15,7 +15,7 @@ from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.plotting.style import ALERT, GENERATED, REAL, SOFT, ZERO
 from spiro_diffusion.reporting.sources import Source
 
-SHOWN_S = 12.0  # of a curve: later volume hardly changes
+PLOTTED_S = 12.0  # of a curve: volume changes little after that
 PEOPLE = {"male": "men and boys", "female": "women and girls"}
 AXES = {"age": "age (years)", "height": "height (cm)"}
 
@@ -29,14 +29,14 @@ def canvas_of(rows: int, columns: int, width: float, height: float, **options: b
     return canvas, canvas.subplots(rows, columns, squeeze=False, **options)  # type: ignore[call-overload]
 
 
-def flow_volume(shown: Arrays, source: Source) -> Canvas:
+def flow_volume(plot_data: Arrays, source: Source) -> Canvas:
     """Flow against volume of some people: their held-out efforts above, a generated session of as many below."""
-    return _side_by_side(shown, source, "volume (L)", "flow (L/s)", _loop)
+    return _side_by_side(plot_data, source, "volume (L)", "flow (L/s)", _loop)
 
 
-def volume_time(shown: Arrays, source: Source) -> Canvas:
+def volume_time(plot_data: Arrays, source: Source) -> Canvas:
     """Volume against time of the same people."""
-    return _side_by_side(shown, source, "time (s)", "volume (L)", _spirogram)
+    return _side_by_side(plot_data, source, "time (s)", "volume (L)", _spirogram)
 
 
 def _loop(flow: NDArray, t0: float = 0.0, fet: float = 0.0) -> Points:
@@ -47,22 +47,22 @@ def _loop(flow: NDArray, t0: float = 0.0, fet: float = 0.0) -> Points:
 def _spirogram(flow: NDArray, t0: float, fet: float) -> Points:
     volume = spirometry.volume(flow[None])[0]
     time = np.arange(len(volume)) * spirometry.SAMPLE_PERIOD_S - (t0 if np.isfinite(t0) else 0.0)
-    shown = (time > -0.3) & (time < min(SHOWN_S, fet if np.isfinite(fet) else SHOWN_S))
-    return time[shown], volume[shown]
+    plotted = (time > -0.3) & (time < min(PLOTTED_S, fet if np.isfinite(fet) else PLOTTED_S))
+    return time[plotted], volume[plotted]
 
 
-def _side_by_side(shown: Arrays, source: Source, x: str, y: str, line: Callable[..., Points]) -> Canvas:
-    people = len(shown["person_age"])
+def _side_by_side(plot_data: Arrays, source: Source, x: str, y: str, line: Callable[..., Points]) -> Canvas:
+    people = len(plot_data["person_age"])
     canvas, axes = canvas_of(2, people, 2.6 * people, 5.4, sharex="col", sharey="col")
     for column, (age, height, sex) in enumerate(
-        zip(shown["person_age"], shown["person_height"], shown["person_sex"], strict=True)
+        zip(plot_data["person_age"], plot_data["person_height"], plot_data["person_sex"], strict=True)
     ):
         axes[0, column].set_title(f"{SEXES[int(sex)]}, {age:.0f} y, {height:.0f} cm")
         for ax, side, colour in ((axes[0, column], "held_out", REAL), (axes[1, column], "generated", GENERATED)):
-            for i in np.flatnonzero(shown[f"{side}_person"] == column):
-                own = line(shown[f"{side}_flow"][i], shown[f"{side}_t0"][i], shown[f"{side}_fet"][i])
-                ax.plot(*own, color=colour, lw=1.0, alpha=0.8)
-                ax.plot(own[0][-1:], own[1][-1:], ".", color=colour, ms=4)  # where the effort ends
+            for i in np.flatnonzero(plot_data[f"{side}_person"] == column):
+                points = line(plot_data[f"{side}_flow"][i], plot_data[f"{side}_t0"][i], plot_data[f"{side}_fet"][i])
+                ax.plot(*points, color=colour, lw=1.0, alpha=0.8)
+                ax.plot(points[0][-1:], points[1][-1:], ".", color=colour, ms=4)  # where the effort ends
             ax.axhline(0, color=ZERO, lw=0.6, zorder=0)
         axes[1, column].set_xlabel(x)
     axes[0, 0].set_ylabel(f"{source.held_out}\n{y}", color=REAL)
@@ -70,25 +70,25 @@ def _side_by_side(shown: Arrays, source: Source, x: str, y: str, line: Callable[
     return canvas
 
 
-def percentiles(shown: Arrays, source: Source, against: str) -> Canvas:
+def percentiles(plot_data: Arrays, source: Source, against: str) -> Canvas:
     """Percentiles of indices of best efforts against `age` or `height`, by sex."""
     canvas, axes = canvas_of(2, len(PERCENTILES_OF), 10.5, 6.4, sharex=True)
     labels = {2: f"{source.word}, training people, median", 0: "the same, 5, 25, 75, 95 %"}
     for row, (code, sex) in enumerate(SEXES.items()):
         for ax, name in zip(axes[row], PERCENTILES_OF, strict=True):
             key = f"{against}_{code}_{name}"
-            if f"{key}_grid" not in shown:
+            if f"{key}_grid" not in plot_data:
                 empty(ax)
                 continue
-            grid, band = shown[f"{key}_grid"], shown[f"{key}_generated"]
+            grid, band = plot_data[f"{key}_grid"], plot_data[f"{key}_generated"]
             ax.fill_between(grid, band[0], band[4], color=GENERATED, alpha=0.16, lw=0, label="generated, 5 to 95 %")
             ax.fill_between(grid, band[1], band[3], color=GENERATED, alpha=0.28, lw=0, label="generated, 25 to 75 %")
             ax.plot(grid, band[2], color=GENERATED, lw=1.6, label="generated, median")
-            for i, line in enumerate(shown[f"{key}_training"]):
+            for i, line in enumerate(plot_data[f"{key}_training"]):
                 width, dashes = (1.2, "-") if i == 2 else (0.8, (0, (4, 2)))
                 ax.plot(grid, line, color=REAL, lw=width, ls=dashes, label=labels.get(i))
-            values = shown[f"{key}_values"]
-            ax.plot(shown[f"{key}_x"], values, ".", color=ALERT, ms=3.2, alpha=0.7, label=source.held_out)
+            values = plot_data[f"{key}_values"]
+            ax.plot(plot_data[f"{key}_x"], values, ".", color=ALERT, ms=3.2, alpha=0.7, label=source.held_out)
             ax.set_ylim(bottom=0)
             if row == 0:
                 ax.set_title(f"{INDICES[name].label} ({INDICES[name].unit})")
@@ -100,21 +100,21 @@ def percentiles(shown: Arrays, source: Source, against: str) -> Canvas:
     return canvas
 
 
-def round_trip(shown: Arrays, source: Source) -> Canvas:
+def round_trip(plot_data: Arrays, source: Source) -> Canvas:
     """Some held-out curves and what the VQ-VAE reads back of them, and the errors of all."""
-    columns = len(shown["trip_age"])
+    columns = len(plot_data["trip_age"])
     canvas, axes = canvas_of(2, columns, 2.6 * columns, 5.4)
-    for column, (age, grade) in enumerate(zip(shown["trip_age"], shown["trip_grade"], strict=True)):
+    for column, (age, grade) in enumerate(zip(plot_data["trip_age"], plot_data["trip_grade"], strict=True)):
         ax: Axes = axes[0, column]
         for flow, colour, label in zip(
-            shown["trip_flow"], (REAL, GENERATED), (source.held_out, "read back"), strict=True
+            plot_data["trip_flow"], (REAL, GENERATED), (source.held_out, "read back"), strict=True
         ):
             ax.plot(*_loop(flow[column]), color=colour, lw=1.0, label=label)
         ax.set(title=f"grade {grade}, {age:.0f} y", xlabel="volume (L)")
     axes[0, 0].set_ylabel("flow (L/s)")
     canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for ax, name in zip(axes[1], JUDGED, strict=False):
-        before, after = shown[f"trip_{name}"].astype(float)
+        before, after = plot_data[f"trip_{name}"].astype(float)
         index, error = INDICES[name], after - before
         error, unit = (1000 * error, "mL") if index.unit == "L" else (100 * error / before, "%")
         ax.plot(before, error, ".", color=GENERATED, ms=2.5, alpha=0.5)
@@ -127,7 +127,7 @@ def round_trip(shown: Arrays, source: Source) -> Canvas:
     return canvas
 
 
-def copying(shown: Arrays, source: Source) -> Canvas:
+def copying(plot_data: Arrays, source: Source) -> Canvas:
     """Distances to the nearest training curve, and between two efforts of one person, as distributions."""
     canvas, axes = canvas_of(1, 1, 7.0, 4.6)
     ax: Axes = axes[0, 0]
@@ -136,7 +136,7 @@ def copying(shown: Arrays, source: Source) -> Canvas:
         ("held_out", f"{source.held_out}, to the nearest training curve", REAL, "-"),
         ("between_efforts", f"{source.held_out}, between two efforts of one person", ALERT, "--"),
     ):
-        values = shown[f"distance_{key}"]
+        values = plot_data[f"distance_{key}"]
         if len(values):
             ax.plot(values, 100 * (np.arange(len(values)) + 0.5) / len(values), color=colour, ls=dashes, label=label)
     ax.set_xscale("log")

@@ -20,19 +20,19 @@ TRIP_VOLUMES = ("fvc", "fev6", "fev3", "fev1", "fev075", "fev05", "bev")
 TRIP_FLOWS = ("fef2575", "pef")
 
 
-def bland_altman(shown: Mapping[str, NDArray]) -> Figure:
+def bland_altman(plot_data: Mapping[str, NDArray]) -> Figure:
     """Difference against mean of four indices: each participant's best effort and the published value."""
     figure = Figure(figsize=(10, 7.6), layout="constrained")
     for axes, name in zip(figure.subplots(2, 2).flat, JUDGED, strict=True):
-        _bland_altman(axes, shown[f"best_{name}"], shown[f"published_{name}"], name)
+        _bland_altman(axes, plot_data[f"best_{name}"], plot_data[f"published_{name}"], name)
     figure.suptitle("Best acceptable effort before the bronchodilator, less the published value", color=INK)
     return figure
 
 
-def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None:
-    known = ~np.isnan(ours - theirs)
-    mean, difference = (ours[known] + theirs[known]) / 2, ours[known] - theirs[known]
-    figures = agreement.bland_altman(ours, theirs)
+def _bland_altman(axes: Axes, computed: NDArray, published_values: NDArray, name: str) -> None:
+    both = ~np.isnan(computed - published_values)
+    mean, difference = (computed[both] + published_values[both]) / 2, computed[both] - published_values[both]
+    figures = agreement.bland_altman(computed, published_values)
     label, unit = INDICES[name].label, INDICES[name].unit
     note = f"n = {figures['n']:,}"
     axes.set(xlabel=f"mean of the two ({unit})", ylabel=f"difference ({unit})")
@@ -53,7 +53,7 @@ def _bland_altman(axes: Axes, ours: NDArray, theirs: NDArray, name: str) -> None
     axes.set_title(f"{label} ({note})")
 
 
-def grid_round_trip(shown: Mapping[str, NDArray], errors: Mapping[str, Mapping[str, Any]]) -> Figure:
+def grid_round_trip(plot_data: Mapping[str, NDArray], errors: Mapping[str, Mapping[str, Any]]) -> Figure:
     """What the 512 samples keep: one curve read off the grid, and the errors of the indices of all.
 
     Args:
@@ -61,7 +61,7 @@ def grid_round_trip(shown: Mapping[str, NDArray], errors: Mapping[str, Mapping[s
     """
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     flow_volume, volume_time, volumes, flows = figure.subplots(2, 2).flat
-    signal, edges = shown["signal"], shown["edges"]
+    signal, edges = plot_data["signal"], plot_data["edges"]
     v = np.concatenate([[0], np.cumsum(signal * np.diff(edges))])
     flow_volume.stairs(signal, v, color=INK, linewidth=1, baseline=None)
     flow_volume.set(title="One curve of 512 samples", xlabel="volume (L)", ylabel="flow (L/s)")
@@ -71,7 +71,7 @@ def grid_round_trip(shown: Mapping[str, NDArray], errors: Mapping[str, Mapping[s
     volume_time.set_ylabel("volume (L)")
     _errors(volumes, errors, TRIP_VOLUMES)
     _errors(flows, errors, TRIP_FLOWS)
-    figure.suptitle(f"What the 512 samples keep of {shown['curves'].item():,} curves", color=INK)
+    figure.suptitle(f"What the 512 samples keep of {plot_data['curves'].item():,} curves", color=INK)
     return figure
 
 

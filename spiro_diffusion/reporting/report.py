@@ -63,13 +63,13 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     Raises SpiroError where a file is missing or damaged.
     """
     record = Record.read(folder)
-    shown = read_npz(metrics / "evaluate/shown.npz")
+    plot_data = read_npz(metrics / "evaluate/shown.npz")
     data = read_npz(metrics / "resample/shown.npz")
     stages = {name: read_json(metrics / path) for name, path in EARLIER.items()}
     sessions = session_judge.Record.read(metrics / "evaluate")
     source = source_of(record.data["source"])
     of_sessions = {"sessions": partial(session_plots.gaps, sessions, source)}
-    pictures = draw(folder / "plots", judged_pictures(record, shown, logs) | of_sessions)
+    pictures = draw(folder / "plots", judged_pictures(record, plot_data, logs) | of_sessions)
     with_data = draw(metrics / "resample/plots", data_pictures(data, stages["resample"]))
     of_people = session_plots.contents(sessions) | {
         "response": session_plots.responses(*response.read(metrics / "evaluate"))
@@ -78,30 +78,30 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     write_text(folder / "report.html", page)
 
 
-def judged_pictures(record: Record, shown: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
+def judged_pictures(record: Record, plot_data: Arrays, logs: Logs) -> dict[str, Callable[[], Canvas]]:
     """The pictures of an evaluation by name."""
     generated, floor, source = record.generator, record.floor, source_of(record.data["source"])
     pictures: dict[str, Callable[[], Canvas]] = {
-        "flow_volume": partial(curve_plots.flow_volume, shown, source),
-        "volume_time": partial(curve_plots.volume_time, shown, source),
-        "percentiles_age": partial(curve_plots.percentiles, shown, source, "age"),
-        "percentiles_height": partial(curve_plots.percentiles, shown, source, "height"),
-        "reconstruction": partial(curve_plots.round_trip, shown, source),
+        "flow_volume": partial(curve_plots.flow_volume, plot_data, source),
+        "volume_time": partial(curve_plots.volume_time, plot_data, source),
+        "percentiles_age": partial(curve_plots.percentiles, plot_data, source, "age"),
+        "percentiles_height": partial(curve_plots.percentiles, plot_data, source, "height"),
+        "reconstruction": partial(curve_plots.round_trip, plot_data, source),
         "spread": partial(judge_plots.spread, generated, floor, source),
         "calibration": partial(judge_plots.calibration, generated, floor),
         "wasserstein": partial(judge_plots.wasserstein, generated),
         "two_sample": partial(judge_plots.two_sample, record.candidates),
-        "copying": partial(curve_plots.copying, shown, source),
+        "copying": partial(curve_plots.copying, plot_data, source),
         "violations": partial(judge_plots.violations, generated, source),
     }
     return pictures | ({"training": partial(curve_plots.training, logs)} if logs else {})
 
 
-def data_pictures(shown: Arrays, agreement: Mapping[str, Any]) -> dict[str, Callable[[], Canvas]]:
+def data_pictures(plot_data: Arrays, agreement: Mapping[str, Any]) -> dict[str, Callable[[], Canvas]]:
     """The pictures of the data by name, from what the stage resample stored and measured."""
     return {
-        "bland_altman": partial(data_plots.bland_altman, shown),
-        "grid_round_trip": partial(data_plots.grid_round_trip, shown, agreement["round_trip"]),
+        "bland_altman": partial(data_plots.bland_altman, plot_data),
+        "grid_round_trip": partial(data_plots.grid_round_trip, plot_data, agreement["round_trip"]),
     }
 
 
@@ -186,7 +186,7 @@ def _target(target: Judged) -> dict[str, Any]:
         "shown": None if worst.value is None else write(worst, registry.line_at(target.worst).form),
         "what": _what(target.worst),
         "met": target.passed,
-        "of": len(target.known),
+        "of": len(target.computed),
         "reasons": sorted({f.figure.reason for f in target.figures if f.figure.reason}),
     }
 

@@ -18,7 +18,7 @@ from spiro_diffusion.reporting.cells import Cell, write
 from spiro_diffusion.reporting.curve_plots import canvas_of, empty
 from spiro_diffusion.reporting.sources import Source
 
-SHOWN = {"fev1": 0.5, "fvc": 0.5, "pef": 3.0}  # L, L/s: gaps up to here are drawn
+LARGEST_GAP = {"fev1": 0.5, "fvc": 0.5, "pef": 3.0}  # L, L/s: gaps up to here are drawn
 INDEPENDENT = BASELINES[0]
 COPIES = {  # of `session_copies.FIGURES`
     "nearest_share": "sessions nearest to a training session, 0.50 unless copied",
@@ -47,7 +47,7 @@ def gaps(record: Record, source: Source) -> Canvas:
             ax.step(values, shares, where="post", color=colour, label=label, ls=dashes, lw=1.6)
         if INDICES[index].unit == "L":
             ax.axvline(REPEATABLE_L, color=SOFT, lw=0.8, ls=":")
-        ax.set_xlim(0, SHOWN[index])
+        ax.set_xlim(0, LARGEST_GAP[index])
         ax.set_ylim(0, 100)
         ax.set_title(INDICES[index].label)
         ax.set_xlabel(f"best less second best ({INDICES[index].unit})")
@@ -59,13 +59,13 @@ def gaps(record: Record, source: Source) -> Canvas:
 def contents(record: Record) -> dict[str, Any]:
     """What the page says of sessions: names of the candidates, rows of both tables, and how many intervals hold 0."""
     trees = record.candidates
-    own = trees["generator"]
+    generator_tree = trees["generator"]
     others = {name: tree for name, tree in trees.items() if name != "generator"}
     rows = [
-        _row(own, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
+        _row(generator_tree, one) | {"others": [_difference(tree, one.name, one.form) for tree in others.values()]}
         for one in FIGURES
     ]
-    held = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}
+    holding = {name: holds(figures) for name, tree in trees.items() if isinstance(figures := tree["figures"], dict)}
     return {
         "data": record.data,
         "others": list(others),
@@ -78,7 +78,7 @@ def contents(record: Record) -> dict[str, Any]:
             for figure, label in COPIES.items()
         ],
         "auc": {name: write(at(tree, "auc"), RATIO) for name, tree in trees.items()},
-        "holds": {name: f"{count} of {of}" for name, (count, of) in held.items()},
+        "holds": {name: f"{count} of {of}" for name, (count, of) in holding.items()},
         "confidence": f"{100 * (1 - record.data['error'] / record.data['figures']):.2f}",
     }
 

@@ -19,7 +19,7 @@ _SOURCES = {
     "simulated": Source(
         "simulated source",
         "simulated",
-        "The people and their curves were drawn by this program's own simulator; nobody was measured. "
+        "The people and their curves were drawn by this program's simulator; no person was measured. "
         "Nothing here is a result on NHANES.",
     ),
     "nhanes": Source(

@@ -1,7 +1,7 @@
 """The best values of a session, with reference values.
 
-ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST): the largest FEV1 and the largest FVC, which may be of different blows;
-FEF25-75 of the blow with the largest sum of both. NHANES took the largest of every index.
+ATS/ERS 2019 (doi 10.1164/rccm.201908-1590ST): the largest FEV1 and the largest FVC, possibly from different blows;
+FEF25-75 from the blow with the largest sum of both. NHANES took the largest value of every index.
 """
 
 from typing import Literal, NamedTuple
@@ -18,12 +18,12 @@ Equations = Literal["gli_global", "gli_2012"]  # for FEV1, FVC and FEV1/FVC
 EQUATIONS: tuple[Equations, ...] = ("gli_global", "gli_2012")
 CONVENTIONS: tuple[Convention, ...] = ("ats_ers_2019", "nhanes")
 INDICES = ("fev1", "fvc", "ratio", "fef2575", "pef", "fet")
-SMALL = "fev075"  # stands beside FEV1 up to six years
+SMALL = "fev075"  # reported with FEV1 up to six years
 FEWEST = 2  # blows that can repeat each other
 
 
 class Reference(NamedTuple):
-    """Where an index's expected values come from. `derived`: the source gives a mean and a lower limit, no z."""
+    """The source of an index's predicted value. `derived`: the source gives a mean and a lower limit, no z-score."""
 
     equations: str
     group: str  # "" where the equations have none
@@ -31,7 +31,7 @@ class Reference(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best value of an index in a phase; `blow`: its number, None of FEV1/FVC; None where no reference has it."""
+    """The best value of an index in a phase; None if no reference covers it. `blow`: its number, None for FEV1/FVC."""
 
     value: float
     blow: int | None
@@ -59,8 +59,8 @@ class Values(NamedTuple):
 
 
 class Repeatability(NamedTuple):
-    """Best less second best of the blows that count, L, None of fewer than two; and the limits of ATS/ERS 2019 (L),
-    which differ up to six years alone."""
+    """Best less second best of the counted blows, L, None for fewer than two; and the limits of ATS/ERS 2019 (L), which
+    differ for children up to six years."""
 
     fev1: float | None
     fvc: float | None
@@ -69,7 +69,7 @@ class Repeatability(NamedTuple):
 
     @property
     def met(self) -> bool:
-        """Whether FEV1 and FVC repeat."""
+        """Whether FEV1 and FVC are repeatable."""
         gaps = ((self.fev1, self.limit), (self.fvc, self.limit_fvc))
         return all(gap is not None and gap <= limit + 1e-9 for gap, limit in gaps)
 
@@ -81,7 +81,7 @@ def best_values(session: Session, convention: Convention, equations: Equations) 
 
 
 def repeatability(session: Session, phase: Phase) -> Repeatability:
-    """How the blows that count repeat."""
+    """Repeatability of the counted blows."""
     age = session.person.age
     first = SMALL if age <= ats_ers.PRESCHOOL_AGE else "fev1"
     gaps: list[float | None] = []
@@ -94,7 +94,7 @@ def repeatability(session: Session, phase: Phase) -> Repeatability:
 
 
 def expected(name: str, person: Person, equations: Equations) -> tuple[Reference, LMS] | None:
-    """What is expected of the person; None where no equations have the index, or the person's group."""
+    """The reference of the person for an index; None if no equations cover the index or the person's group."""
     age, height, sex = person.age, person.height, SEX_CODES[person.sex]
     gli_group = "caucasian" if person.group == "mexican_american" else person.group  # as GLI-2012 counted them
     if name in ("fev1", "fvc", "ratio") and equations == "gli_global":
@@ -116,8 +116,8 @@ def _known(source: Reference, found: LMS) -> tuple[Reference, LMS] | None:
 
 
 def _values(session: Session, name: str, convention: Convention, equations: Equations) -> Values:
-    known = expected(name, session.person, equations)
-    source, lms = known or (None, None)
+    equation = expected(name, session.person, equations)
+    source, lms = equation or (None, None)
     best = {phase: found for phase in session.phases if (found := _best(session, phase, name, convention, lms))}
     median = float(lms.m) if lms else None
     change = None
@@ -145,7 +145,7 @@ def _best(session: Session, phase: Phase, name: str, convention: Convention, lms
 
 
 def _chosen(blows: list[Blow], name: str, convention: Convention) -> Blow | None:
-    """The blow that gives an index."""
+    """The blow that an index is taken from."""
     if name == "fvc" or (name == "fet" and convention != "nhanes"):
         return _largest(blows, "fvc", "counts_fvc")  # the time is of the blow that gave FVC
     if name in ("fev1", SMALL, "pef"):
@@ -157,5 +157,5 @@ def _chosen(blows: list[Blow], name: str, convention: Convention) -> Blow | None
 
 
 def _largest(blows: list[Blow], name: str, counted: str) -> Blow | None:
-    known = [blow for blow in blows if getattr(blow, counted) and np.isfinite(blow.indices[name])]
-    return max(known, key=lambda blow: blow.indices[name], default=None)
+    counting = [blow for blow in blows if getattr(blow, counted) and np.isfinite(blow.indices[name])]
+    return max(counting, key=lambda blow: blow.indices[name], default=None)

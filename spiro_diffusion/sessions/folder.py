@@ -1,4 +1,4 @@
-"""Read the sessions of all people of a folder into one table; an error in one does not stop the others."""
+"""Read the sessions of all people of a folder into one table; an error in one session does not stop the others."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ POST = "post"  # a column of the table: the file of the blows after the bronchod
 
 
 class Pages(NamedTuple):
-    """The ending of a page's file, a word that changes where pages made before are to be made anew, and what writes
-    one to a path."""
+    """The ending of the files of reports, a text that changes when earlier reports must be made anew, and the function
+    that writes one."""
 
     suffix: str
     version: str
@@ -34,8 +34,8 @@ class Pages(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How many people the table names; of how many sessions were read now, and kept from before; and of whom one could
-    not be read, with why."""
+    """Number of people in the table, of sessions read now, and of sessions kept from an earlier call; and the people
+    whose session could not be read, with reasons."""
 
     people: int
     read: int
@@ -51,17 +51,17 @@ def read_folder(
     btps: float | None = None,
     pages: Pages | None = None,
 ) -> Found:
-    """Write OUT/sessions.csv, a row a person, and OUT/pages.
+    """Write OUT/sessions.csv, a row for each person, and OUT/pages.
 
     Args:
-        folder: holds each person's blows in a file of their name, with any ending.
-        people: table with age (years), height (cm), sex and a column person, file, id or name; perhaps group, and
-            post, the name of the file of the blows after the bronchodilator.
+        folder: a file of blows for each person, named as the person, with any ending.
+        people: table with age (years), height (cm), sex and a column person, file, id or name; optionally group,
+            and post, the name of the file of the blows after the bronchodilator.
 
-    A session whose files and row of the table have not changed since this version read it is taken from before, where
-    its page is there.
+    A session is kept from an earlier call of this version if its files and its row of the table have not changed and
+    its report exists.
 
-    Raises SpiroError where the table cannot be read or says not whose files are whose.
+    Raises SpiroError if the table cannot be read or has no column that names the files.
     """
     table = read_people(people)
     column = next((name for name in NAMES if name in table), None)
@@ -94,7 +94,7 @@ def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _cell(row: dict[str, Any], column: str) -> str:
-    """What a cell that may be empty says."""
+    """The content of a cell that may be empty."""
     cell = row.get(column)
     return "" if cell is None or cell != cell else str(cell).strip()  # noqa: PLR0124 (NaN)
 
@@ -102,17 +102,17 @@ def _cell(row: dict[str, Any], column: str) -> str:
 def _files(folder: Path, name: str, row: dict[str, Any]) -> list[Path]:
     """The file of a person's blows, and of those after the bronchodilator where the table names one."""
     post = _cell(row, POST)
-    own = sorted(
+    files = sorted(
         f for f in folder.iterdir() if f.is_file() and name in (f.name, f.name.split(".")[0]) and f.name != post
     )
-    if not own:
+    if not files:
         raise SpiroError(f"{folder}: holds no file {name}")
-    if len(own) > 1:
+    if len(files) > 1:
         raise SpiroError(
-            f"{folder}: holds {len(own)} files {name} ({', '.join(f.name for f in own[:3])}); put the blows into one, "
-            f"or name that of the blows after the bronchodilator in a column {POST}"
+            f"{folder}: holds {len(files)} files {name} ({', '.join(f.name for f in files[:3])}); put the blows into "
+            f"one, or name that of the blows after the bronchodilator in a column {POST}"
         )
-    return [*own, *([folder / post] if post else [])]
+    return [*files, *([folder / post] if post else [])]
 
 
 def _row(
@@ -122,7 +122,7 @@ def _row(
     out: Path,
     pages: Pages | None,
 ) -> tuple[dict[str, Any], bool]:
-    """A person's row of the table, and whether it was made now."""
+    """A person's row of the table, and whether it was computed now."""
     made = (VERSION, *((pages.suffix, pages.version) if pages else ()))
     content = json.dumps([made, {key: str(value) for key, value in row.items()}], sort_keys=True)
     key = hashlib.sha256(content.encode())
@@ -148,7 +148,7 @@ def _row(
 
 
 def _file_name(person: str) -> str:
-    """A person's name as that of a file; no two alike."""
+    """A person's name as a file name; all are different."""
     plain = re.sub(r"[^\w. -]", "_", person)[:MOST_NAME]
     return plain if plain == person else f"{plain}-{hashlib.sha256(person.encode()).hexdigest()[:8]}"
 

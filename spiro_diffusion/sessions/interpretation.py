@@ -1,6 +1,6 @@
 """Interpretation of best values by the ERS/ATS standard of 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 
-Spirometry alone names a pattern, no disease: where FVC is low, lung volumes decide.
+Spirometry alone identifies a pattern, not a disease: if FVC is low, lung volumes are needed to decide.
 """
 
 import math
@@ -12,10 +12,10 @@ from spiro_diffusion.physiology.reference import Z_LLN
 from spiro_diffusion.sessions import best_values
 from spiro_diffusion.sessions.best_values import Change, Convention, Equations, Repeatability, Values
 from spiro_diffusion.sessions.records import ADULT_AGE, Person, Phase, Session
-from spiro_diffusion.sessions.sentences import Language, Statement, say
+from spiro_diffusion.sessions.sentences import Language, Statement, worded
 
 Pattern = Literal["normal", "obstruction", "restriction", "mixed", "low fev1", "unknown"]
-PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences say them
+PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, in the words of the sentences
     "normal": "normal",
     "obstruction": "obstruction",
     "possible-restriction": "restriction",
@@ -26,7 +26,7 @@ PATTERNS: dict[str, Pattern] = {  # of `patterns.PARTITION`, as the sentences sa
 Severity = Literal["none", "mild", "moderate", "severe"]
 Edition = Literal["2022", "2005"]
 Withheld = Literal["no fev1", "no fvc", "short fvc", "no reference"]
-MILD_TO, MODERATE_TO = -2.5, -4.0  # z; beyond lies severe
+MILD_TO, MODERATE_TO = -2.5, -4.0  # z-scores; severe beyond the last
 LOW_GRADES = ("D", "E", "F", "U")
 RESPONSE_2022 = 10.0  # % of predicted, more than it
 RESPONSE_2005_PERCENT, RESPONSE_2005_L = 12.0, 0.200  # of before, and L; as much at least
@@ -36,8 +36,8 @@ LOWEST_FEV1 = {"male": 0.5, "female": 0.4}  # L, the unit of FEV1Q
 
 
 class Finding(NamedTuple):
-    """The pattern of a phase. `prism`: ratio preserved, FEV1 below its lower limit. `severity` is by the z-score of
-    the index `severity_of`. `withheld`: why no pattern is named."""
+    """The pattern of a phase. `prism`: ratio preserved, FEV1 below its lower limit. `severity` is by the z-score of the
+    index `severity_of`. `withheld`: the reason if no pattern is named."""
 
     pattern: Pattern
     severity: Severity
@@ -48,7 +48,7 @@ class Finding(NamedTuple):
 
 
 class Response(NamedTuple):
-    """Whether FEV1 or FVC answered to the bronchodilator, by an edition's rule."""
+    """Whether FEV1 or FVC responded to the bronchodilator, by the criterion of an edition."""
 
     edition: Edition
     fev1: bool
@@ -56,26 +56,28 @@ class Response(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """In either."""
+        """Whether FEV1 or FVC responded."""
         return self.fev1 or self.fvc
 
 
 class VisitChange(NamedTuple):
-    """FEV1 since an earlier visit: of the young the conditional change score, of adults FEV1Q then and now."""
+    """Change of FEV1 since an earlier visit: the conditional change score for children and young people, FEV1Q at both
+    visits for adults."""
 
     score: float | None
     fev1q: tuple[float, float] | None
 
     @property
     def beyond(self) -> bool | None:
-        """Whether the score is beyond what is usual; None of adults, for whom no limit is published."""
+        """Whether the score is beyond its limit; None for adults, for whom no limit is published."""
         return None if self.score is None else abs(self.score) > CHANGE_LIMIT
 
 
 @dataclass(frozen=True, eq=False)
 class Interpretation:
-    """A session read: by index its `values`; by phase the `repeatability` and the `findings`; the response to the drug
-    by edition; the change since an earlier visit; FEV1/VC by phase where a slow VC was given; all as statements."""
+    """The interpretation of a session: `values` by index; `repeatability` and `findings` by phase; the response to the
+    bronchodilator by edition; the change since an earlier visit; FEV1/VC by phase if a slow VC was given; and all of
+    it as statements."""
 
     session: Session
     convention: Convention
@@ -89,14 +91,14 @@ class Interpretation:
     statements: list[Statement] = field(default_factory=list)
 
     def sentences(self, language: Language = "en") -> list[str]:
-        """What it means, in plain words."""
-        return [say(statement, language) for statement in self.statements]
+        """The interpretation in sentences."""
+        return [worded(statement, language) for statement in self.statements]
 
 
 def interpret(
     session: Session, *, convention: Convention = "ats_ers_2019", equations: Equations = "gli_global"
 ) -> Interpretation:
-    """The best values of a session and what they mean."""
+    """Compute the best values of a session and interpret them."""
     values = best_values.best_values(session, convention, equations)
     findings = {phase: find(session, phase, values) for phase in session.phases}
     read = Interpretation(
@@ -115,7 +117,7 @@ def interpret(
 
 
 def find(session: Session, phase: Phase, values: dict[str, Values]) -> Finding:
-    """The pattern of a phase from the z-scores of its best values."""
+    """Classify the pattern of a phase by the z-scores of its best values."""
     best = {name: values[name].best.get(phase) for name in ("fev1", "fvc", "ratio")}
     withheld = _withheld(session, phase, values)
     if withheld is not None:
@@ -127,7 +129,7 @@ def find(session: Session, phase: Phase, values: dict[str, Values]) -> Finding:
 
 
 def severity(z: float) -> Severity:
-    """How far a z-score lies below the lower limit of normal."""
+    """Severity by the z-score of a value below the lower limit of normal."""
     if z >= -Z_LLN:
         return "none"
     if z >= MILD_TO:
@@ -136,7 +138,7 @@ def severity(z: float) -> Severity:
 
 
 def responses(values: dict[str, Values]) -> list[Response]:
-    """Of FEV1 and FVC before and after, by 2022 and by 2005; empty where one is missing."""
+    """Responses of FEV1 and FVC by the criteria of 2022 and of 2005; empty if a phase is missing."""
     changes = {name: values[name].change for name in ("fev1", "fvc")}
     if all(change is None for change in changes.values()):
         return []
@@ -154,7 +156,8 @@ def responses(values: dict[str, Values]) -> list[Response]:
 
 
 def visit_change(session: Session, values: dict[str, Values], equations: Equations) -> VisitChange | None:
-    """FEV1 before the drug against an earlier visit's; None where there is none, or no reference has the person."""
+    """Change of FEV1 before the bronchodilator since an earlier visit; None if there is none, or no reference for the
+    person."""
     previous, best = session.visit.previous, values["fev1"].best.get("pre")
     if previous is None or best is None:
         return None
@@ -163,10 +166,10 @@ def visit_change(session: Session, values: dict[str, Values], equations: Equatio
         unit = LOWEST_FEV1[person.sex]
         return VisitChange(None, (previous.fev1 / unit, best.value / unit))
     then: Person = person._replace(age=previous.age, height=previous.height or person.height)
-    known = best_values.expected("fev1", then, equations)
-    if known is None or best.z is None:
+    equation = best_values.expected("fev1", then, equations)
+    if equation is None or best.z is None:
         return None
-    return VisitChange(change_score(float(known[1].z(previous.fev1)), best.z, previous.age, person.age), None)
+    return VisitChange(change_score(float(equation[1].z(previous.fev1)), best.z, previous.age, person.age), None)
 
 
 def change_score(z_then: float, z_now: float, age_then: float, age_now: float) -> float:
@@ -176,7 +179,8 @@ def change_score(z_then: float, z_now: float, age_then: float, age_now: float) -
 
 
 def _withheld(session: Session, phase: Phase, values: dict[str, Values]) -> Withheld | None:
-    """Why a phase's pattern is not named: a value or its reference is missing, or a low FVC is of blows too short."""
+    """Why the pattern of a phase is not named: a value or its reference is missing, or a low FVC is from blows that
+    ended early."""
     best = {name: values[name].best.get(phase) for name in ("fev1", "fvc")}
     for name, why in (("fev1", "no fev1"), ("fvc", "no fvc")):
         if best[name] is None:
@@ -261,8 +265,8 @@ def _of_response(read: Interpretation) -> list[Statement]:
         numbers: dict[str, str | float] = {"index": "+".join(which)}
         for name, change in changes.items():
             if change is not None:
-                shown = change.percent if response.edition == "2005" else change.percent_predicted
-                numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if shown is None else shown}
+                percent = change.percent if response.edition == "2005" else change.percent_predicted
+                numbers |= {f"{name}_l": change.absolute, f"{name}_percent": math.nan if percent is None else percent}
             else:
                 numbers |= {f"{name}_l": math.nan, f"{name}_percent": math.nan}
         statements.append(Statement(key, numbers))
@@ -273,6 +277,6 @@ def _of_response(read: Interpretation) -> list[Statement]:
 
 
 def _fell(change: Change) -> bool:
-    """Whether FEV1 fell after the bronchodilator by what would be a response if it had risen."""
+    """Whether FEV1 fell after the bronchodilator by an amount that as a rise would be a response."""
     by_2022 = change.percent_predicted is not None and change.percent_predicted < -RESPONSE_2022
     return by_2022 or (change.percent <= -RESPONSE_2005_PERCENT and change.absolute <= -RESPONSE_2005_L)

@@ -1,6 +1,6 @@
-"""The page of a session, as PDF or HTML.
+"""The report of a session on one page, as PDF or HTML.
 
-After the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
+Modelled on the standardised report of ATS 2017 (Culver et al., doi 10.1164/rccm.201710-1981ST) and the z-score scale of
 ERS/ATS 2022 (Stanojevic et al., doi 10.1183/13993003.01499-2021).
 """
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.version import VERSION
 from spiro_diffusion.core.vocabulary import INDICES
 from spiro_diffusion.physiology.ats_ers import PRESCHOOL_AGE
 from spiro_diffusion.sessions import page_html, page_pdf
 from spiro_diffusion.sessions.best_values import Values
 from spiro_diffusion.sessions.interpretation import Interpretation
-from spiro_diffusion.sessions.page_contents import Contents, Interval, ShownBlow
+from spiro_diffusion.sessions.page_contents import Contents, Interval, PageBlow
 from spiro_diffusion.sessions.page_pdf import PaperSize
 from spiro_diffusion.sessions.page_words import words
 from spiro_diffusion.sessions.records import HEADER, Blow, Phase, Session
@@ -44,23 +44,23 @@ def write(
     paper: str = "a4",
     completed: Mapping[int, Interval] | None = None,
 ) -> None:
-    """Write the page of a session, by the ending of `path` as PDF or HTML, whole or not at all.
+    """Write the report of a session as PDF or HTML, by the ending of `path`; no file is left on failure.
 
     Args:
         language: en, zh or de. paper: a4 or letter.
-        completed: blows that were stopped, by their number, as `complete` makes them.
+        completed: completions of interrupted blows by their number, see `complete`.
 
-    Raises SpiroError for another ending, language or sheet, for Chinese as PDF where no font has its letters, and
-    where the file cannot be written.
+    Raises SpiroError for another ending, language or paper size, for Chinese as PDF if no font contains its characters,
+    and if the file cannot be written.
     """
     path = Path(path)
-    size, shown_in = checked(path, language, paper)
-    contents = contents_of(read, shown_in, completed)
+    size, used_language = checked(path, language, paper)
+    contents = contents_of(read, used_language, completed)
     {".pdf": page_pdf.write, ".html": page_html.write}[path.suffix.lower()](path, contents, size)
 
 
 def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]:
-    """Sheet and language, before anything is read.
+    """Check paper size and language before anything is read.
 
     Raises SpiroError as `write` does, except for errors of writing.
     """
@@ -69,7 +69,7 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
     if language not in LANGUAGES:
         words(language)  # raises
     if paper not in PAPERS:
-        raise SpiroError(f"the sheet is {shown(paper, 20)}; expected {' or '.join(PAPERS)}")
+        raise SpiroError(f"the sheet is {printable(paper, 20)}; expected {' or '.join(PAPERS)}")
     if path.suffix.lower() == ".pdf":
         page_pdf.family(language)
     return next(one for one in PAPERS if one == paper), next(one for one in LANGUAGES if one == language)
@@ -78,10 +78,10 @@ def checked(path: Path, language: str, paper: str) -> tuple[PaperSize, Language]
 def complete(
     session: Session, reconstruct: Reconstruct, tell: Callable[[str], object] = lambda _: None
 ) -> dict[int, Interval]:
-    """Completions of the blows that were stopped, by their number; the others of the phase are given to each. None of
-    a blow that a person rejected.
+    """Complete the interrupted blows of a session, by their number, given the other blows of the phase. Blows that the
+    user rejected are left out.
 
-    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason why a blow could not be completed.
+    `reconstruct` is `SpiroGenerator.reconstruct`; `tell` is called with the reason if a blow cannot be completed.
     """
     person = {"age": session.person.age, "height": session.person.height, "sex": session.person.sex}
     found = {}
@@ -103,7 +103,7 @@ def complete(
 
 
 def interval(result: "Recovered") -> Interval:
-    """A completion as the page draws it."""
+    """A completion as the report plots it."""
     last = int(np.flatnonzero(np.median(result.flow, axis=0) > 0).max(initial=1)) + 2
     kept = slice(0, min(last, int(np.searchsorted(result.time, COMPLETED_S))))
     low, median, high = np.percentile(result.volume[:, kept], PERCENTILES, axis=0)
@@ -115,7 +115,7 @@ def interval(result: "Recovered") -> Interval:
 def contents_of(
     read: Interpretation, language: Language = "en", completed: Mapping[int, Interval] | None = None
 ) -> Contents:
-    """What stands on the page."""
+    """The contents of the report."""
     texts, session = words(language), read.session
     made = completed or {}
     return Contents(
@@ -146,7 +146,7 @@ def _row(values: Values) -> Values:
     return values._replace(change=None) if values.name == "fet" else values
 
 
-def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow:
+def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> PageBlow:
     remarks = [texts[fault] for fault in blow.faults]
     counted = ((blow.counts_fev1, blow.acceptable_fev1), (blow.counts_fvc, blow.acceptable_fvc))
     if blow.decision is None and any(counts and not acceptable for counts, acceptable in counted):
@@ -154,18 +154,18 @@ def _blow(blow: Blow, texts: dict[str, str], made: Interval | None) -> ShownBlow
     decided_by = ""
     if blow.decision is not None:
         decided_by = ": ".join(part for part in (blow.decision.who or texts["somebody"], blow.decision.why) if part)
-    return ShownBlow(blow, tuple(remarks), decided_by, made)
+    return PageBlow(blow, tuple(remarks), decided_by, made)
 
 
 def _grades(read: Interpretation, language: Language) -> list[str]:
     texts, session = words(language), read.session
     first = INDICES["fev075" if session.person.age <= PRESCHOOL_AGE else "fev1"].label
-    shown_number = Contents(language, [], [], [], [], [], []).number
+    formatted = Contents(language, [], [], [], [], [], []).number
     remarks = []
     for phase in session.phases:
         grades, gaps = session.grades[phase], read.repeatability[phase]
         numbers: dict[str, Any] = {
-            name: shown_number(value, 2)
+            name: formatted(value, 2)
             for name, value in (("gap_fev1", gaps.fev1), ("gap_fvc", gaps.fvc), ("limit", gaps.limit))
         }
         remarks.append(texts["graded"].format(phase=texts[WORD[phase]], first=first, fev1=grades.fev1, fvc=grades.fvc))

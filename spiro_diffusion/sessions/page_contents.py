@@ -28,10 +28,10 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class ShownBlow:
-    """A blow, in the order in which they were blown.
+class PageBlow:
+    """A blow of the report, in the order of the session.
 
-    `words`: why it, or a part of it, does not count, in the page's language; `decided`: by whom, and why.
+    `words`: why it, or a part of it, does not count, in the language of the report; `decided`: by whom, and the reason.
     """
 
     blow: Blow
@@ -58,13 +58,14 @@ class ShownBlow:
 
 @dataclass(frozen=True)
 class Contents:
-    """The page. `head`: what is given of person, device and drug, (name, value) in order; `grades`: in a line;
-    `pattern`: the sentences that say what the values mean; `method`: how it was computed; `comments`: the user's."""
+    """Contents of the report. `head`: person, device and drug as given, (name, value) in order; `grades`: in a line;
+    `pattern`: the sentences of the interpretation; `method`: how values were computed; `comments`: those of the
+    user."""
 
     language: str
     head: list[tuple[str, str]]
     rows: list[Values]
-    blows: list[ShownBlow]
+    blows: list[PageBlow]
     pattern: list[str]
     grades: list[str]
     method: list[str]
@@ -73,11 +74,11 @@ class Contents:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Those that hold a blow."""
-        return tuple(phase for phase in PHASES if any(shown.blow.phase == phase for shown in self.blows))
+        """The phases with at least one blow."""
+        return tuple(phase for phase in PHASES if any(listed.blow.phase == phase for listed in self.blows))
 
     def number(self, value: float | None, decimals: int, sign: bool = False) -> str:
-        """A number as the language prints it: with a minus of the figures' width, and a dash where there is none."""
+        """A number in the format of the language, with a minus sign as wide as a digit; a dash if it is missing."""
         if value is None or not np.isfinite(value):
             return "–"
         text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
@@ -87,6 +88,6 @@ class Contents:
 
 
 def z_place(z: float) -> float:
-    """Where a z-score stands on the scale, from 0 at its left end to 1 at its right."""
+    """Position of a z-score on the scale, from 0 at its left end to 1 at its right."""
     low, high = Z_ENDS
     return float((np.clip(z, low, high) - low) / (high - low))

@@ -71,7 +71,7 @@ class _Blow(NamedTuple):
 
 
 def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
-    """Write the page as HTML, whole or not at all; `size` is of the sheet on which it prints."""
+    """Write the report as HTML; no file is left on failure; `size` is the paper size for printing."""
     write_text(path, render(contents, size))
 
 
@@ -140,13 +140,13 @@ def _svg(body: str, width: int, label: str = "", kind: str = "zscale") -> Markup
 
 
 def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
-    """The z-score scale of an index as a drawing; nothing where it has no z-score."""
-    shown = [
+    """The z-score scale of an index as a drawing; empty without a z-score."""
+    marks = [
         (phase, best.z)
         for phase, best in ((phase, row.best.get(phase)) for phase in ("post", "pre"))
         if best is not None and best.z is not None and np.isfinite(best.z)
     ]
-    if not shown:
+    if not marks:
         return Markup()
     ends = [_x(z) for z in (Z_ENDS[0], *Z_ZONES, Z_ENDS[1])]
     parts = [
@@ -155,15 +155,15 @@ def _scale(row: Values, contents: Contents, texts: dict[str, str]) -> Markup:
     ]
     parts.append(f'<path d="M{ends[-2]:.1f} 0v14" stroke="{style.INK}" stroke-width="1.6"/>')
     parts.append(f'<path d="M{_x(0):.1f} 1v12" stroke="{style.SOFT}" stroke-dasharray="1 1.5" stroke-width=".8"/>')
-    parts += [MARKS[phase].format(x=_x(z)) for phase, z in shown]
+    parts += [MARKS[phase].format(x=_x(z)) for phase, z in marks]
     label = ", ".join(
-        f"{texts['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(shown)
+        f"{texts['before' if phase == 'pre' else 'after']} {contents.number(z, 2)}" for phase, z in reversed(marks)
     )
     return _svg("".join(parts), SCALE_WIDTH, f"{INDICES[row.name].label} {texts['z scale']}: {label}")
 
 
 def _ticks(contents: Contents) -> Markup:
-    """The z-scores at which the zones end; -2.5 and -1.645 lie close together."""
+    """The z-scores of the zones' limits; -2.5 and -1.645 are close together."""
     texts = [
         f'<text x="{_x(z):.1f}" y="11" text-anchor="{anchor}">{contents.number(z, decimals)}</text>'
         for z, decimals, anchor in ((-4.0, 0, "middle"), (-2.5, 1, "middle"), (-1.645, 3, "start"))
@@ -173,18 +173,18 @@ def _ticks(contents: Contents) -> Markup:
 
 
 def _zones(contents: Contents, texts: dict[str, str]) -> Markup:
-    """What the greys and the marks mean."""
+    """Explanation of the zones and the marks."""
     names = ("severe", "moderate", "mild", "normal")
-    shown = [
+    marks = [
         (f'<rect x="1" y="2" width="14" height="10" fill="{grey}" {EDGE}/>', texts[name])
         for grey, name in zip(GREYS, names, strict=True)
     ]
-    shown += [(MARKS[phase].format(x=8), texts["before" if phase == "pre" else "after"]) for phase in contents.phases]
-    return _explained(shown, 16)
+    marks += [(MARKS[phase].format(x=8), texts["before" if phase == "pre" else "after"]) for phase in contents.phases]
+    return _explained(marks, 16)
 
 
 def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
-    """What the lines and marks of the plots mean."""
+    """Legend of the plots."""
     lines = {
         "pre": f'stroke="{page_plots.COLOURS["pre"]}"',
         "post": f'stroke="{page_plots.COLOURS["post"]}" stroke-dasharray="6 2"',
@@ -200,24 +200,24 @@ def _legend(contents: Contents, texts: dict[str, str]) -> Markup:
     return _explained([({**drawn, "predicted": triangle}[kind], text) for kind, text in legend(contents, texts)], 26)
 
 
-def _explained(shown: list[tuple[str, str]], width: int) -> Markup:
+def _explained(explained: list[tuple[str, str]], width: int) -> Markup:
     pieces = [
         Markup('<span><svg width="{0}" height="14" viewBox="0 0 {0} 14" aria-hidden="true">').format(width)
         + Markup(drawing)
         + Markup("</svg>{}</span>").format(text)
-        for drawing, text in shown
+        for drawing, text in explained
     ]
     return Markup().join(pieces)
 
 
 def _blows(contents: Contents, texts: dict[str, str]) -> list[_Blow]:
-    shown = []
+    blows = []
     for one in contents.blows:
         name = f"{one.blow.number} {texts['before' if one.blow.phase == 'pre' else 'after']}"
         decimals = {"fev1": 2, "fvc": 2, "pef": 2, "fet": 1}
         numbers = [contents.number(one.blow.indices.get(index), digits) for index, digits in decimals.items()]
-        shown.append(_Blow(name, numbers, counted(one), reasons(contents, one, texts)))
-    return shown
+        blows.append(_Blow(name, numbers, counted(one), reasons(contents, one, texts)))
+    return blows
 
 
 def _scales(contents: Contents) -> page_plots.Scales:
@@ -226,7 +226,7 @@ def _scales(contents: Contents) -> page_plots.Scales:
 
 
 def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
-    """Both plots as drawings within the page, at the scales that the paper has."""
+    """Both plots as inline drawings, at the scales of the printed page."""
     scale = _scales(contents)
     drawings = (
         (page_plots.draw_loop, scale.loop, (texts["flow"], texts["volume"])),
@@ -238,18 +238,18 @@ def _plots(contents: Contents, texts: dict[str, str]) -> list[Markup]:
         whole = width + left + right, height + below + above
         figure = Figure(figsize=(whole[0] / MM_AN_INCH, whole[1] / MM_AN_INCH))
         place = (left / whole[0], below / whole[1], width / whole[0], height / whole[1])
-        held = io.StringIO()
+        buffer = io.StringIO()
         looks = {**style.STYLE, "svg.fonttype": "none", "svg.hashsalt": names[0], "font.family": ["sans-serif"]}
         with mpl.rc_context(looks), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of letters that only the browser's fonts have
             draw(figure.add_axes(place), contents, scale, texts)
-            figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-        plots.append(_inlined(held.getvalue(), " / ".join(names)))
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        plots.append(_inlined(buffer.getvalue(), " / ".join(names)))
     return plots
 
 
 def _inlined(svg: str, label: str) -> Markup:
-    """A drawing of Matplotlib's as a part of a page: its declarations and the addresses in them left out."""
+    """A Matplotlib SVG for inclusion in HTML, without declarations and namespace addresses."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")

@@ -23,7 +23,7 @@ from spiro_diffusion.sessions.page_contents import (
     Z_ENDS,
     Z_ZONES,
     Contents,
-    ShownBlow,
+    PageBlow,
     z_place,
 )
 from spiro_diffusion.sessions.page_words import words
@@ -60,7 +60,7 @@ LINE = 1.28  # heights of a line, of its letters
 def family(language: str) -> list[str]:
     """Font families for a language.
 
-    Raises SpiroError where there is none for Chinese.
+    Raises SpiroError if there is none for Chinese.
     """
     if language != "zh":
         return [LATIN]
@@ -83,7 +83,7 @@ def _names() -> set[str]:
 
 
 class Paper:
-    """A sheet on which things are put in mm from its upper left corner, and the figure that holds it."""
+    """A sheet on which elements are placed in mm from its upper left corner, and its figure."""
 
     def __init__(self, size: PaperSize, families: list[str]) -> None:
         self.width, self.height = SIZES[size]
@@ -202,9 +202,9 @@ def mm(points: float) -> float:
 
 
 def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
-    """Write the page as PDF, whole or not at all; the same contents give the same bytes.
+    """Write the report as PDF; no file is left on failure; the same contents give the same bytes.
 
-    Raises SpiroError where no font has the language's letters, or the file cannot be written.
+    Raises SpiroError if no font contains the characters of the language, or the file cannot be written.
     """
     data = render(contents, size)
     with atomic(path) as part:
@@ -212,10 +212,10 @@ def write(path: Path, contents: Contents, size: PaperSize = "a4") -> None:
 
 
 def render(contents: Contents, size: PaperSize = "a4") -> bytes:
-    """The page as PDF; errors as `write`."""
+    """The report as PDF; raises errors as `write`."""
     families = family(contents.language)
     looks = {**style.STYLE, "pdf.fonttype": 3, "font.family": families, "axes.unicode_minus": True}
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     fonts = logging.getLogger("matplotlib.font_manager")
     before = fonts.level
     fonts.setLevel(logging.ERROR)  # a Chinese font without a bold one is no news to a user
@@ -223,14 +223,16 @@ def render(contents: Contents, size: PaperSize = "a4") -> bytes:
         with mpl.rc_context(looks):
             paper = drawn(contents, size, families)
             title = words(contents.language)["title"]
-            paper.figure.savefig(held, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title})
+            paper.figure.savefig(
+                buffer, format="pdf", metadata={"CreationDate": None, "Producer": None, "Title": title}
+            )
     finally:
         fonts.setLevel(before)
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def drawn(contents: Contents, size: PaperSize, families: list[str]) -> Paper:
-    """The sheet with everything on it."""
+    """The sheet with all elements."""
     paper, texts = Paper(size, families), words(contents.language)
     y = _head(paper, contents, texts)
     y = _table(paper, contents, texts, y)
@@ -276,7 +278,7 @@ HEAD_COLUMNS, HEAD_GAP, HEAD_ROW = 4, 3.0, 4.0  # the last two in mm
 
 
 def _placed(paper: Paper, items: list[tuple[str, str]], y: float) -> float:
-    """Names and values in columns; one that is longer than a column takes two, or all."""
+    """Names and values in columns; a value wider than a column takes two, or the full width."""
     column = (paper.right - MARGIN + HEAD_GAP) / HEAD_COLUMNS
     place = 0
     for name, value in items:
@@ -333,7 +335,7 @@ LOW = "↓"  # behind a z-score below the lower limit of normal
 
 
 def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> float:
-    shown = columns(contents, texts)
+    table_columns = columns(contents, texts)
     paper.rule(y, weight=0.8)
     top = y + mm(SMALL) + 0.6
     paper.text(MARGIN, top, texts["best values"], BODY, bold=True)
@@ -341,7 +343,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
     for group, right in groups if "post" in contents.phases else groups[:1]:
         paper.text(MARGIN + right, top, texts[group], SMALL, bold=True, ha="right")
     foot = top + 3.6
-    for column in shown:
+    for column in table_columns:
         paper.text(MARGIN + column.right, foot, column.head, SMALL - 0.5, soft=True, ha="right")
     _scale_head(paper, contents, top, foot)
     y = foot + 1.2
@@ -351,7 +353,7 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
         label = index.label + (f" ({index.unit})" if index.unit else "")
         foot = y + 3.6
         paper.text(MARGIN, foot, label, BODY, bold=row.name in ("fev1", "fvc", "ratio"))
-        for column in shown:
+        for column in table_columns:
             low = column.cell.endswith("z") and is_low(
                 row.best.get("post") if column.cell == "post z" else row.best.get("pre")
             )
@@ -370,17 +372,17 @@ def _table(paper: Paper, contents: Contents, texts: dict[str, str], y: float) ->
 
 
 def is_derived(row: Values) -> bool:
-    """Whether its z is computed from a distribution that the source of the reference does not give as such."""
+    """Whether the z-score is computed from a distribution that its source does not give in this form."""
     return row.reference is not None and row.reference.derived
 
 
 def is_low(best: Best | None) -> bool:
-    """Whether it is below the lower limit of normal."""
+    """Whether the value is below the lower limit of normal."""
     return best is not None and best.z is not None and best.z < Z_ZONES[-1]
 
 
 def _zones(paper: Paper, contents: Contents, texts: dict[str, str], y: float) -> None:
-    """What the greys and marks of the scale mean."""
+    """Explanation of the zones and marks of the scale."""
     x = MARGIN
     size = SMALL - 0.5
     paper.text(x, y, texts["z scale"], size, soft=True)
@@ -468,7 +470,7 @@ def joined(sentences: list[str], language: str) -> str:
 
 
 def _plots(paper: Paper, contents: Contents, texts: dict[str, str], between: tuple[float, float]) -> float:
-    """Both plots as high as there is room, and below them what their lines and marks mean."""
+    """Both plots at the height that is available, and their legend."""
     top, bottom = between
     paper.rule(top, weight=0.5)
     axis_left, axis_below, gap, below_them = 10.0, 8.0, 16.0, 5.0
@@ -492,7 +494,7 @@ def _plots(paper: Paper, contents: Contents, texts: dict[str, str], between: tup
 
 
 def scale_text(contents: Contents, scale: page_plots.Scales, texts: dict[str, str]) -> str:
-    """How long a litre and a second are."""
+    """The scales of the plots, in mm per litre and per second."""
     litre, second = (f"{mm:g}".replace(".", contents.number(0.5, 1)[1]) for mm in (scale.mm_a_litre, scale.mm_a_second))
     return texts["scale"].format(mm=litre, time=second)
 
@@ -501,7 +503,7 @@ def legend(contents: Contents, texts: dict[str, str]) -> list[tuple[str, str]]:
     kinds: list[tuple[str, str]] = [
         (phase, texts[{"pre": "before", "post": "after"}[phase]]) for phase in contents.phases
     ]
-    if any(not shown.blow.counts for shown in contents.blows):
+    if any(not listed.blow.counts for listed in contents.blows):
         kinds.append(("rejected", texts["rejected"]))
     if any(blow.completed for blow in contents.blows):
         kinds.append(("completed", texts["completed"]))
@@ -509,7 +511,7 @@ def legend(contents: Contents, texts: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _sample(paper: Paper, kind: str, x: float, y: float, text: str) -> float:
-    """A line or mark of the plots and what it means; gives where the next begins."""
+    """A line or mark of the plots with its explanation; returns the position of the next."""
     high, wide = y - 0.9, 6.0
     if kind in ("lln", "predicted"):
         wide = 2.4
@@ -532,7 +534,7 @@ ROW = 3.5  # mm, of a blow
 class _Listed(NamedTuple):
     """A blow as it is listed, and its reasons in lines."""
 
-    shown: ShownBlow
+    entry: PageBlow
     why: list[str]
 
 
@@ -562,7 +564,7 @@ def _blows_height(columns_: list[list[_Listed]]) -> float:
 
 
 def _blows(paper: Paper, contents: Contents, texts: dict[str, str], y: float, columns_: list[list[_Listed]]) -> None:
-    """Every blow in order, in one column or two."""
+    """All blows in order, in one column or two."""
     paper.rule(y, weight=0.5)
     y += mm(BODY) + 0.3
     paper.text(MARGIN, y, texts["blows"], BODY, bold=True)
@@ -610,26 +612,26 @@ def _blow(
     places: _BlowColumns,
 ) -> None:
     (contents, one), (x, y) = listed, at
-    blow = one.shown.blow
+    blow = one.entry.blow
     phase = texts["before" if blow.phase == "pre" else "after"]
     paper.text(x, y, paper.cut(f"{blow.number} {phase}", 16.0, SMALL), SMALL)
     for name, right in places.numbers.items():
         paper.text(x + right, y, contents.number(blow.indices.get(name), 2 if name != "fet" else 1), SMALL, ha="right")
-    paper.text(x + places.counts, y, counted(one.shown), SMALL)
+    paper.text(x + places.counts, y, counted(one.entry), SMALL)
     for line, text in enumerate(one.why):
         paper.text(x + places.why, y + ROW * line, text, SMALL)
 
 
-def counted(blow: ShownBlow) -> str:
-    """For what a blow counts."""
+def counted(blow: PageBlow) -> str:
+    """The values for which a blow counts."""
     return (
         ", ".join(name for name, counts in (("FEV1", blow.blow.counts_fev1), ("FVC", blow.blow.counts_fvc)) if counts)
         or "–"
     )
 
 
-def reasons(contents: Contents, blow: ShownBlow, texts: dict[str, str]) -> str:
-    """Why a blow does not count, who decided otherwise, and what a completion of it gives."""
+def reasons(contents: Contents, blow: PageBlow, texts: dict[str, str]) -> str:
+    """Why a blow does not count, who decided otherwise, and the result of its completion."""
     reasons_given = [*blow.words, *([texts["decided"].format(who=blow.decided)] if blow.decided else [])]
     if blow.completed:
         low, median, high = (contents.number(value, 2) for value in blow.completed.fvc)

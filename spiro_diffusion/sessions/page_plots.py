@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from spiro_diffusion.plotting import style
 from spiro_diffusion.plotting.curves import smooth
 from spiro_diffusion.sessions.best_values import Values
-from spiro_diffusion.sessions.page_contents import Contents, Floats, ShownBlow
+from spiro_diffusion.sessions.page_contents import Contents, Floats, PageBlow
 
 MM_A_LITRE = (
     40.0,
@@ -61,14 +61,14 @@ class Scales(NamedTuple):
 
 
 def scales(contents: Contents, width: float, height: float) -> Scales:
-    """The scales of both plots, which have `width` mm between them and `height` mm each."""
+    """The scales of both plots, which share `width` mm and have `height` mm each."""
     volumes = [blow.volume for blow in contents.blows]
-    known = {row.name: row for row in contents.rows}
-    litres = _greatest([*volumes, *_limits(known.get("fvc")), *_completed(contents)], LEAST_L)
+    rows = {row.name: row for row in contents.rows}
+    litres = _greatest([*volumes, *_limits(rows.get("fvc")), *_completed(contents)], LEAST_L)
     lowest = min((float(v.min(initial=0.0)) for v in volumes), default=0.0)
     left = -np.ceil(-lowest) if lowest < -0.2 else 0.0
     flows = [smooth(blow.flow) for blow in contents.blows]
-    top = _greatest([*flows, *_limits(known.get("pef"))], LEAST_FLOW)
+    top = _greatest([*flows, *_limits(rows.get("pef"))], LEAST_FLOW)
     top = FLOW_A_LITRE * np.ceil(top / FLOW_A_LITRE)
     least = min((float(flow.min(initial=0.0)) for flow in flows), default=0.0)
     bottom = -FLOW_A_LITRE * np.ceil(-least / FLOW_A_LITRE) if least < -0.3 else 0.0
@@ -104,7 +104,7 @@ def _completed(contents: Contents) -> list[Floats]:
 
 
 def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
-    """Flow against volume of all blows, with what is predicted of FVC, PEF and FEF25-75."""
+    """Plot flow against volume of all blows, with the predicted FVC, PEF and FEF25-75."""
     for blow in _from_behind(contents):
         if blow.completed:
             volume = np.maximum.accumulate(blow.completed.median)
@@ -112,12 +112,12 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]
         ax.plot(blow.volume, smooth(blow.flow), **_line(blow))
     ax.axhline(0, color=style.INK, lw=0.6, zorder=1)
     _frame(ax, scale.litres, scale.flow, (texts["volume"], texts["flow"]), (1.0, FLOW_A_LITRE))
-    known = {row.name: row for row in contents.rows}
-    if row := known.get("pef"):
+    rows = {row.name: row for row in contents.rows}
+    if row := rows.get("pef"):
         _mark(ax, row, "y", 0.0)
-    if row := known.get("fvc"):
+    if row := rows.get("fvc"):
         _mark(ax, row, "x", 0.0)
-        middle = known.get("fef2575")
+        middle = rows.get("fef2575")
         if middle and middle.predicted and row.predicted:
             quarter = np.array([0.25, 0.75]) * row.predicted
             ax.plot(quarter, [middle.predicted] * 2, color=PREDICTED, lw=0.9, ls=(0, (4, 2)), zorder=6)
@@ -126,31 +126,33 @@ def draw_loop(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]
 
 
 def draw_spirogram(ax: Axes, contents: Contents, scale: Scales, texts: dict[str, str]) -> None:
-    """Volume against time of all blows, with what is predicted of FEV1 and FVC."""
+    """Plot volume against time of all blows, with the predicted FEV1 and FVC."""
     for blow in _from_behind(contents):
-        shown = blow.time >= -BEFORE_S
+        plotted = blow.time >= -BEFORE_S
         if blow.completed:
-            held = blow.completed
-            ax.fill_between(held.time, held.low, held.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1)
-            ax.plot(held.time, held.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
-        ax.plot(blow.time[shown], blow.volume[shown], **_line(blow))
+            completed = blow.completed
+            ax.fill_between(
+                completed.time, completed.low, completed.high, color=style.ALERT, alpha=0.18, lw=0, zorder=1
+            )
+            ax.plot(completed.time, completed.median, color=style.ALERT, lw=0.9, ls="-.", zorder=2)
+        ax.plot(blow.time[plotted], blow.volume[plotted], **_line(blow))
     _frame(ax, scale.seconds, scale.volume, (texts["time"], texts["volume"]), (1.0, 1.0))
-    known = {row.name: row for row in contents.rows}
-    if row := known.get("fev1"):
+    rows = {row.name: row for row in contents.rows}
+    if row := rows.get("fev1"):
         ax.axvline(1.0, color=style.GRID, lw=0.6, zorder=0)
         _mark(ax, row, "y", 1.0)
-    if row := known.get("fvc"):
+    if row := rows.get("fvc"):
         _mark(ax, row, "y", scale.seconds[1])
 
 
-def _from_behind(contents: Contents) -> list[ShownBlow]:
-    """The blows, those that do not count behind the others, the best before all."""
+def _from_behind(contents: Contents) -> list[PageBlow]:
+    """The blows in drawing order: those that do not count first, the best last."""
     best = {found.blow for row in contents.rows for found in row.best.values()}
     return sorted(contents.blows, key=lambda s: (s.blow.counts, s.blow.number in best, s.blow.phase == "pre"))
 
 
-def _line(blow: ShownBlow) -> dict[str, Any]:
-    """How a blow is drawn: after the drug dashed, what does not count thin and dotted."""
+def _line(blow: PageBlow) -> dict[str, Any]:
+    """Line style of a blow: dashed after the bronchodilator, thin and dotted if it does not count."""
     if not blow.blow.counts:
         return {"color": REJECTED, "lw": 1.0, "ls": ":", "zorder": 3}
     return {"color": COLOURS[blow.blow.phase], "lw": 0.9, "ls": DASHES[blow.blow.phase], "zorder": 4}

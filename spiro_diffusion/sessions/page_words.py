@@ -1,6 +1,6 @@
 """Texts of the page of a session, in every language of the page."""
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.sessions.sentences import LANGUAGES
 
 # English, Chinese, German.
@@ -142,11 +142,11 @@ _TABLE: dict[str, tuple[str, str, str]] = {
 
 
 def words(language: str) -> dict[str, str]:
-    """The words in a language.
+    """The texts in a language.
 
-    Raises SpiroError where the page is not made in it.
+    Raises SpiroError for an unknown language.
     """
     if language not in LANGUAGES:
-        raise SpiroError(f"the page is not made in {shown(language, 20)}; choose one of {', '.join(LANGUAGES)}")
+        raise SpiroError(f"the page is not made in {printable(language, 20)}; choose one of {', '.join(LANGUAGES)}")
     place = LANGUAGES.index(language)
     return {key: row[place] for key, row in _TABLE.items()}

@@ -1,4 +1,5 @@
-"""Read a session from files: the blows before and after the bronchodilator, judged, and which of them count."""
+"""Read a session from files: the blows before and after the bronchodilator, their acceptability, and which of them
+count."""
 
 import dataclasses
 import re
@@ -9,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES, SEX_CODES, TEST_TYPES
 from spiro_diffusion.generation.subjects import check_range, conditioned, unmet_heights
 from spiro_diffusion.physiology import ats_ers
@@ -44,17 +45,17 @@ def read_session(
     post: Path | BinaryIO | None = None,
     btps: float | None = None,
 ) -> Session:
-    """The session of one person.
+    """Read the session of one person.
 
     Args:
-        file: blows in any format of docs/formats.md, in the order in which they were blown; those whose name says so
-            (post, after, BD) were blown after the bronchodilator.
-        post: a file of the blows after it.
-        visit: what else is known.
-        btps: the factor to BTPS of a file that does not say its own.
+        file: blows in any format of docs/formats.md, in the order in which they were made; those with post, after
+            or BD in their name are blows after the bronchodilator.
+        post: a file of the blows after the bronchodilator.
+        visit: further information on the session.
+        btps: the factor to BTPS for a file that does not state it.
 
-    Raises SpiroError where a file cannot be read or holds several people, a decision is of no blow, or the person is
-    beyond all references.
+    Raises SpiroError if a file cannot be read or contains several people, if a decision names no blow, or if the person
+    is beyond all references.
     """
     return session_of(read(file, btps=btps), person, visit, post=None if post is None else read(post, btps=btps))
 
@@ -62,16 +63,17 @@ def read_session(
 def session_of(
     curves: UserCurves, person: Person, visit: Visit | None = None, *, post: UserCurves | None = None
 ) -> Session:
-    """As `read_session`, of curves that were read."""
+    """As `read_session`, for curves that have been read."""
     person, doubts = _checked(person)
     visit = visit or Visit()
     _check_visit(visit, person)
     parts = [_of_one_person(part) for part in (curves, post) if part is not None]
-    phases = [_phase(name, kind) for name, kind in _labelled(curves)]
+    phases = phases_of(curves)
     if post is not None:
         if "post" in phases:
             raise SpiroError(
-                "the first file holds blows after the bronchodilator itself; give all in one file, or none"
+                "the first file already holds blows after the bronchodilator; give all in one file, or only those "
+                "before it in the first"
             )
         _check_post(curves, post)
         phases += ["post"] * len(post.names)
@@ -103,9 +105,9 @@ def session_of(
 
 
 def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
-    """The session where a person has decided otherwise of some blows, by name.
+    """The session after decisions of the user on some blows, by name.
 
-    Raises SpiroError where there is no such blow.
+    Raises SpiroError if there is no such blow.
     """
     names, phases = [blow.name for blow in session.blows], [blow.phase for blow in session.blows]
     decided = _decisions(decisions, names)
@@ -126,12 +128,12 @@ def recounted(session: Session, decisions: Mapping[str, Decision]) -> Session:
 
 
 def _checked(person: Person) -> tuple[Person, list[str]]:
-    """The person, with the sex as the library writes it, and what is to be said of a height unusual for the age.
+    """The person with the sex in the form of the library, and a remark if the height is unusual for the age.
 
-    Raises SpiroError for an unknown sex or group, or a person whom no reference has.
+    Raises SpiroError for an unknown sex or group, or a person beyond all references.
     """
     if person.group is not None and person.group not in GROUPS:
-        raise SpiroError(f"group is {shown(str(person.group), 40)}; expected one of {', '.join(GROUPS)}")
+        raise SpiroError(f"group is {printable(str(person.group), 40)}; expected one of {', '.join(GROUPS)}")
     table = conditioned(pd.DataFrame([person._asdict()])[["age", "height", "sex"]])
     check_range(table, GLI_RANGE, "z-scores are given for")
     (sex,) = (word for word, code in SEX_CODES.items() if code == int(table["sex"].iloc[0]))
@@ -160,16 +162,16 @@ def _check_visit(visit: Visit, person: Person) -> None:
 
 
 def _check_post(curves: UserCurves, post: UserCurves) -> None:
-    """Raises SpiroError where the blows after the bronchodilator are blows before it."""
+    """Raises SpiroError if the blows after the bronchodilator are named as blows before it, or are the same blows."""
     if before := [name for name, kind in _labelled(post) if kind == TEST_TYPES[0] or _names_pre(name)]:
         raise SpiroError(
-            f"the file of the blows after the bronchodilator calls one {shown(before[0], 40)}; are the two files "
+            f"the file of the blows after the bronchodilator names one {printable(before[0], 40)}; are the two files "
             "exchanged?"
         )
-    known = [flow.tobytes() for flow in curves.curves()]
+    flows_before = [flow.tobytes() for flow in curves.curves()]
     for name, flow in zip(post.names, post.curves(), strict=True):
-        if flow.tobytes() in known:
-            raise SpiroError(f"blow {shown(name, 40)} is in both files; give the blows before and those after it")
+        if flow.tobytes() in flows_before:
+            raise SpiroError(f"blow {printable(name, 40)} is in both files; give the blows before and those after it")
 
 
 def _of_one_person(curves: UserCurves) -> UserCurves:
@@ -190,6 +192,11 @@ def _phase(name: str, kind: str) -> Phase:
     return "post" if POST.search(name) and not PRE.search(name) else "pre"
 
 
+def phases_of(curves: UserCurves) -> list[Phase]:
+    """Whether each effort was made before or after the bronchodilator: by its test type (NHANES) or its name."""
+    return [_phase(name, kind) for name, kind in _labelled(curves)]
+
+
 def _names_pre(name: str) -> bool:
     return bool(PRE.search(name)) and not POST.search(name)
 
@@ -201,15 +208,15 @@ def _names(parts: list[UserCurves]) -> list[str]:
 def _decisions(decisions: Mapping[str, Decision], names: list[str]) -> dict[str, Decision]:
     unknown = [name for name in decisions if name not in names]
     if unknown:
-        raise SpiroError(f"there is no blow {shown(unknown[0], 60)}; there are {shown(', '.join(names), 200)}")
+        raise SpiroError(f"there is no blow {printable(unknown[0], 60)}; there are {printable(', '.join(names), 200)}")
     return dict(decisions)
 
 
 def _judged(
     record: pd.DataFrame, phases: list[Phase], age: float
 ) -> tuple[pd.DataFrame, list[tuple[ats_ers.Failing, ...]]]:
-    """What ATS/ERS 2019 says of the blows: a column for each field of `ats_ers.Judged`, by names as of Blow; and the
-    faults of each. A record of less than a blow's volume counts for nothing, and no other is held against it.
+    """Acceptability by ATS/ERS 2019: a column for each field of `ats_ers.Judged`, named as in Blow; and the faults of
+    each blow. A record with less than the least volume of a blow is not counted, and not compared with the others.
     """
     none = (record["fvc"] < LEAST_L).to_numpy()
     record = record.assign(**{name: record[name].mask(none) for name in Indices.__annotations__})
@@ -223,7 +230,8 @@ def _judged(
 def _counted(
     table: pd.DataFrame, phases: list[Phase], names: list[str], decisions: Mapping[str, Decision]
 ) -> pd.DataFrame:
-    """counts_fev1, counts_fvc: the acceptable blows of each phase; where none is, the usable ones; and as decided."""
+    """counts_fev1, counts_fvc: the acceptable blows of each phase; the usable ones if none is acceptable; and the
+    decisions."""
     phase = np.array(phases)
     result = pd.DataFrame(index=table.index)
     for index in ("fev1", "fvc"):
@@ -240,7 +248,7 @@ def _counted(
 
 
 def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
-    """The grades of each phase, of the blows as they were judged or, where a person decided, as decided."""
+    """The grades of each phase, with the user's decisions on blows."""
     first = "fev075" if age <= ats_ers.PRESCHOOL_AGE else "fev1"
     rows = []
     for index, name in (("fev1", first), ("fvc", "fvc")):
@@ -256,10 +264,10 @@ def _grades(blows: list[Blow], age: float) -> dict[Phase, Grades]:
 
 
 def _indices(row: pd.Series) -> dict[str, float]:
-    known = {name: float(row[name]) for name in INDICES if name in row}
+    values = {name: float(row[name]) for name in INDICES if name in row}
     with np.errstate(invalid="ignore", divide="ignore"):
-        known["ratio"] = float(np.float64(known["fev1"]) / known["fvc"])
-    return known
+        values["ratio"] = float(np.float64(values["fev1"]) / values["fvc"])
+    return values
 
 
 def _no_blows(blows: list[Blow]) -> list[str]:
@@ -271,7 +279,7 @@ def _no_blows(blows: list[Blow]) -> list[str]:
 
 
 def _two_people(blows: list[Blow]) -> list[str]:
-    """What is to be said where acceptable blows of a phase differ as those of two people."""
+    """Remarks on phases whose acceptable blows differ as much as those of two people."""
     remarks = []
     for phase in PHASES:
         sizes = [blow.indices["fvc"] for blow in blows if blow.phase == phase and blow.acceptable_fvc]

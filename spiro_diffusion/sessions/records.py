@@ -1,4 +1,4 @@
-"""The record of a session before it is read: person, blows in order, device, drug, decisions."""
+"""The record of a session before interpretation: person, blows in order, device, drug, decisions."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,18 +24,18 @@ ADULT_AGE = 18.0  # years: up to it people grow, and changes are read by the con
 
 
 class Person(NamedTuple):
-    """Whose session it is; `group` None where it was not given."""
+    """The person of a session; `group` None if not given."""
 
     age: float  # years
     height: float  # cm
     sex: Sex
     group: Group | None = None
-    name: str = ""  # as the page shall call them
+    name: str = ""  # the name on the report
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is given of device, drug and day, in the user's words; "" where nothing is."""
+    """Device, drug, day and the like as the user gave them; "" if not given."""
 
     date: str = ""
     operator: str = ""
@@ -52,7 +52,7 @@ HEADER = tuple(entry.name for entry in dataclasses.fields(Header))
 
 
 class Decision(NamedTuple):
-    """What a person decided of a blow, beside the rules."""
+    """The user's decision on a blow, which overrides the rules."""
 
     counts: bool
     who: str = ""
@@ -85,7 +85,7 @@ class Blow:
 
     @property
     def counts(self) -> bool:
-        """Whether anything of it does."""
+        """Whether FEV1 or FVC of the blow counts."""
         return self.counts_fev1 or self.counts_fvc
 
 
@@ -101,13 +101,13 @@ class Previous(NamedTuple):
 
     fev1: float  # L
     age: float  # years
-    height: float | None = None  # cm; needed of who is below ADULT_AGE now
+    height: float | None = None  # cm; needed for a person below ADULT_AGE
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What is known of a session beside its blows. `slow_vc`: slow vital capacity, L. `decisions`: by a blow's name,
-    whether it counts, against the rules or with them."""
+    """Further information on a session. `slow_vc`: slow vital capacity, L. `decisions`: by a blow's name, whether it
+    counts."""
 
     header: Header = field(default_factory=Header)
     slow_vc: float | None = None
@@ -117,7 +117,7 @@ class Visit:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """All blows of a person on a day. `notes`: what was done to the files."""
+    """All blows of a person on a day. `notes`: remarks on the reading of the files."""
 
     person: Person
     blows: list[Blow]
@@ -127,7 +127,7 @@ class Session:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Those that hold a blow."""
+        """The phases with at least one blow."""
         return tuple(phase for phase in PHASES if any(blow.phase == phase for blow in self.blows))
 
     def of(self, phase: Phase) -> list[Blow]:

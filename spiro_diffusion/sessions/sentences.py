@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.core.vocabulary import INDICES
 
 Language = Literal["en", "zh", "de"]
@@ -13,7 +13,7 @@ COMMAS = ("de",)  # languages with a decimal comma
 
 
 class Statement(NamedTuple):
-    """A sentence by its key, and the words and numbers in it."""
+    """A sentence by its key, with the words and numbers that it contains."""
 
     key: str
     values: Mapping[str, str | float]
@@ -59,8 +59,8 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "unter ihren unteren Grenzen. Totale Lungenkapazität und Residualvolumen würden entscheiden.",
     ),
     "pattern: low fev1": (
-        "{phase}: FEV1 alone lies below its lower limit of normal; FEV1/FVC and FVC do not. This is no pattern of its "
-        "own: repeat the test, and measure lung volumes if it persists.",
+        "{phase}: FEV1 alone lies below its lower limit of normal; FEV1/FVC and FVC do not. This is not a separate "
+        "pattern: repeat the test, and measure lung volumes if it persists.",
         "{phase}：仅FEV1低于正常下限，FEV1/FVC和FVC不低。这不是独立的类型：应复查，若持续存在则测定肺容量。",
         "{phase}: allein FEV1 liegt unter der unteren Grenze des Normalen, FEV1/FVC und FVC nicht. Das ist kein "
         "eigenes Muster: Test wiederholen, bei Fortbestehen Lungenvolumina messen.",
@@ -111,7 +111,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     ),
     "fev1/vc": (
         "{phase}: FEV1 over the larger of slow VC ({vc:.2f} L) and FVC is {ratio:.2f}; the limits are those of "
-        "FEV1/FVC, since no reference of its own is used.",
+        "FEV1/FVC, as no separate reference is used.",
         "{phase}：FEV1与慢肺活量（{vc:.2f} L）和FVC中较大者之比为{ratio:.2f}；界限沿用FEV1/FVC。",
         "{phase}: FEV1 durch die größere von langsamer VC ({vc:.2f} L) und FVC ist {ratio:.2f}; die Grenzen sind die "
         "von FEV1/FVC.",
@@ -122,7 +122,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "Das liegt unter der unteren Grenze von FEV1/FVC ({lln:.2f}): Obstruktion, nach der Vitalkapazität.",
     ),
     "only after": (
-        "There is no blow before the bronchodilator: nothing can be said of a response.",
+        "There is no blow before the bronchodilator: a response cannot be determined.",
         "没有用药前的呼气：无法判断反应。",
         "Es gibt kein Manöver vor dem Bronchodilatator: über eine Antwort lässt sich nichts sagen.",
     ),
@@ -132,7 +132,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "FEV1 ist nach dem Bronchodilatator um {litres:.2f} L niedriger: sind die Manöver davor und danach vertauscht?",
     ),
     "change outside": (
-        "The score was made of ages 6 to 18 and of visits 3 months to 5 years apart; these are others.",
+        "The score is valid for ages 6 to 18 and visits 3 months to 5 years apart; this change is outside that range.",
         "该评分来自6至18岁、两次间隔3个月至5年的儿童；本次不在此范围。",
         "Der Wert stammt von Kindern zwischen 6 und 18 Jahren mit 3 Monaten bis 5 Jahren zwischen den Besuchen; diese "
         "Besuche sind andere.",
@@ -191,13 +191,13 @@ _TABLE: dict[str, tuple[str, str, str]] = {
 }
 
 
-def say(statement: Statement, language: Language) -> str:
-    """The sentence.
+def worded(statement: Statement, language: Language) -> str:
+    """A statement as a sentence of a language.
 
-    Raises SpiroError where it is not said in the language.
+    Raises SpiroError for an unknown language.
     """
     if language not in LANGUAGES:
-        raise SpiroError(f"language is {shown(str(language), 20)}; expected one of {', '.join(LANGUAGES)}")
+        raise SpiroError(f"language is {printable(str(language), 20)}; expected one of {', '.join(LANGUAGES)}")
     place = LANGUAGES.index(language)
     values: dict[str, str | _Number] = {}
     for name, value in statement.values.items():
@@ -218,7 +218,7 @@ def _indices(names: str, place: int) -> str:
 
 
 class _Number:
-    """A number that is printed with the language's decimal mark, and as a dash where there is none."""
+    """A number printed with the decimal mark of the language, as a dash if it is not finite."""
 
     def __init__(self, value: float, comma: bool) -> None:
         self.value, self.comma = value, comma

@@ -38,7 +38,7 @@ FINE_STEP = 0.1
 FINE = ONSET[0] + FINE_STEP * np.arange(121)
 TO_FINE = np.stack([np.interp(FINE, ONSET, unit) for unit in np.eye(len(ONSET))])
 SOONER_STEPS = 6
-HELD_BACK_S = 0.2  # a deficit of the drive fades so fast: peak flow falls more than FEV1, as within real sessions
+FADE_S = 0.2  # a deficit of the drive fades so fast: peak flow falls more than FEV1, as within real sessions
 PEAK_STEPS, PEAK_SAMPLES = 4, 70  # corrections of the steepest tangent; the peak lies in the first 0.7 s
 
 
@@ -75,11 +75,9 @@ class Effort(NamedTuple):
 
     onset: Floats  # (n, ONSET), as in Shape
     unit: Floats  # (n,) s, BEV / PEF
-    deficit: Floats  # (n,) share of the drive missing at the start; it fades with HELD_BACK_S
+    deficit: Floats  # (n,) share of the drive missing at the start; it fades with FADE_S
     head_start: Floats  # (n,) s of driven time already gone: an incomplete breath in
-    pace: (
-        Floats  # (n,) log of how fast the lung empties after peak flow, over its usual rate; it comes with HELD_BACK_S
-    )
+    pace: Floats  # (n,) log of how fast the lung empties after peak flow, over its usual rate; it comes with FADE_S
 
 
 def lungs(knots: Knots, shape: Shape) -> Lung:
@@ -178,9 +176,9 @@ def flow(lung: Lung, effort: Effort, samples: int) -> Floats:
     driven[:, :rising] = np.where(t[:, :rising] < FINE[-1] - FINE[0], inside, driven[:, :rising])
     driven *= unit[:, None]
     if effort.deficit.any():
-        driven -= effort.deficit[:, None] * HELD_BACK_S * (1 - np.exp(-driven / HELD_BACK_S))
+        driven -= effort.deficit[:, None] * FADE_S * (1 - np.exp(-driven / FADE_S))
     if effort.pace.any():
-        driven *= np.exp(effort.pace[:, None] * (1 - np.exp(-driven / HELD_BACK_S)))
+        driven *= np.exp(effort.pace[:, None] * (1 - np.exp(-driven / FADE_S)))
     driven += effort.head_start[:, None]
     return np.diff(volume(lung, driven), axis=1) / SAMPLE_PERIOD_S
 

@@ -40,7 +40,7 @@ class Linear:
     slopes: Floats  # (p, k)
     components: Floats  # (m, k), of the residuals: m independent normal scores make them
 
-    def held(self, predictors: Floats) -> Floats:
+    def standardised(self, predictors: Floats) -> Floats:
         """Standardised predictors (n, p), within REACH."""
         x = (predictors - self.centre) / self.scale
         distance = np.sqrt(((x @ self.precision) * x).sum(axis=1))
@@ -48,7 +48,7 @@ class Linear:
 
     def drawn(self, predictors: Floats, rng: Rng) -> Floats:
         """Values (n, k) at predictors (n, p)."""
-        x = self.held(predictors)
+        x = self.standardised(predictors)
         return self.mean + x @ self.slopes + rng.standard_normal((len(x), len(self.components))) @ self.components
 
 
@@ -88,7 +88,7 @@ class LungShapes:
         given = predictors(knots)
         values = self.shape.drawn(given, rng)
         early, between, onset = np.split(values, [_EARLY, _EARLY + _BETWEEN], axis=1)
-        below = self.shape.centre[0] + self.shape.scale[0] * self.shape.held(given)[:, 0]
+        below = self.shape.centre[0] + self.shape.scale[0] * self.shape.standardised(given)[:, 0]
         return Shape(early / np.minimum(below, STEEPEST_BEND)[:, None], between, onset)
 
 

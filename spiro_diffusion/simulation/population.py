@@ -46,8 +46,8 @@ class Population:
     bends: Floats
     covariances: Floats
 
-    def drawn(self, model: Marginal, people: pd.DataFrame, score: Floats, own: float = 1) -> Floats:
-        """A value (n,) of a model at normal scores (n,), with the share `own` of its spread."""
+    def drawn(self, model: Marginal, people: pd.DataFrame, score: Floats, spread: float = 1) -> Floats:
+        """A value (n,) of a model at normal scores (n,), with the share `spread` of its spread."""
         from scipy.special import ndtri  # noqa: PLC0415 (who draws curves needs the heights alone)
 
         age = people["age"].to_numpy()
@@ -58,7 +58,7 @@ class Population:
         if model.height:
             value += model.height * np.log(people["height"].to_numpy() / 165)
         e = np.interp(score, ndtri(self.probabilities), model.quantiles)
-        return value + own * np.interp(age, self.spread_ages, model.spread) * e
+        return value + spread * np.interp(age, self.spread_ages, model.spread) * e
 
     def usual_heights(self, age: ArrayLike, sex: ArrayLike) -> tuple[Floats, Floats]:
         """Heights (cm) that all but a thousandth of people of this age (years) and sex (1, 2) are between.

@@ -26,12 +26,12 @@ Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
 SHAPES = lung_shapes.load()
-BLOWN_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
+TESTED_SHARE = 6689 / 9756  # of the people in DEMO_G, those with curves
 EXAMINED_SHARE = 0.957  # of the people in DEMO_G, those who came to the examination
 NO_HEIGHT_SHARE = 37 / 6689  # of those with curves
-# Of the published spread, what is the person's own: the counter, tremor and the choice of the best effort add
-# the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
-OWN_SPREAD = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
+# The share of the published spread that is between persons: the counter, tremor and the choice of the best effort
+# add the rest. Of FVC, what the best effort of a session gives. Both from docs/simulator.md.
+PERSON_SPREAD_SHARE = {"fvc": 0.972, "ratio": 0.965, "pef": 0.94}
 BEST_OF_FVC = 0.994
 BEST_OF_PEF = 1.01  # the highest of several efforts, each with its flutter
 MOST_BEV, MOST_BEV_L = 0.047, 0.094  # of FVC, L: efforts that start slower are not accepted (ATS/ERS 2019: 5 %, 100 mL)
@@ -57,7 +57,7 @@ class Within(NamedTuple):
 
 
 # 91 sessions of three efforts or more of 62 real adults (real_loops); docs/simulator.md has the figures they answer to.
-HELD_BACK = Within(0.07, 0.9)  # mean share of the drive missing at the start: peak flow
+DEFICIT = Within(0.07, 0.9)  # mean share of the drive missing at the start: peak flow
 PACE = Within(0.033, 1.0)  # SD of the log rate of emptying: FEV1 and FEF25-75 at one FVC
 LENGTH = Within(0.065, 0.5)  # scale of log FET (Student, 3 degrees)
 WITHIN_START = 0.10  # SD of the log time that the drive takes to come
@@ -85,7 +85,7 @@ def simulate(cycle: str, participants: int, seed: int, shapes: LungShapes = SHAP
     """
     if cycle not in CYCLES:
         raise SpiroError(f"cycle {cycle!r} is unknown; choose from {', '.join(CYCLES)}")
-    block = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * BLOWN_SHARE)
+    block = int((CYCLES[cycle].last_seqn - CYCLES[cycle].first_seqn + 1) * TESTED_SHARE)
     most = MOST_BLOCKS * block
     if not 1 <= participants <= most:
         raise SpiroError(f"{participants} simulated participants in cycle {cycle}: choose from 1 to {most}")
@@ -103,8 +103,8 @@ def _block(cycle: str, number: int, participants: int, seed: int, shapes: LungSh
     rng = np.random.default_rng([seed, ord(cycle), number] if number else [seed, ord(cycle)])
     people = _people(cycle, participants, rng)
     people["seqn"] += number * SEQN_STEP
-    blown = people[people["blown"]].reset_index(drop=True)
-    sessions = _sessions(blown, rng)
+    tested = people[people["blown"]].reset_index(drop=True)
+    sessions = _sessions(tested, rng)
     knots = _knots(sessions, shapes)
     shape = shapes.drawn(knots, rng)
     efforts = _efforts(sessions, rng)
@@ -125,16 +125,18 @@ def _block(cycle: str, number: int, participants: int, seed: int, shapes: LungSh
 def _people(cycle: str, participants: int, rng: Rng) -> pd.DataFrame:
     """Everyone in DEMO, by SEQN: age, sex, ethnicity, body, whether examined, and whether they have curves."""
     first, last = CYCLES[cycle].first_seqn, CYCLES[cycle].last_seqn
-    n = min(round(participants / BLOWN_SHARE), last - first + 1)
-    blown = rng.permutation(n) < participants
-    shares = POPULATION.age_band_shares * np.where(blown[:, None], POPULATION.blown_shares, 1 - POPULATION.blown_shares)
+    n = min(round(participants / TESTED_SHARE), last - first + 1)
+    tested = rng.permutation(n) < participants
+    shares = POPULATION.age_band_shares * np.where(
+        tested[:, None], POPULATION.blown_shares, 1 - POPULATION.blown_shares
+    )
     band = _choose(shares, rng)
     low, high = POPULATION.age_bands[band], POPULATION.age_bands[band + 1]
     people = pd.DataFrame(
         {
             "seqn": first + np.sort(rng.choice(last - first + 1, n, replace=False)),
-            "blown": blown,
-            "examined": blown | (rng.random(n) < 1 - (1 - EXAMINED_SHARE) / (1 - BLOWN_SHARE)),
+            "blown": tested,
+            "examined": tested | (rng.random(n) < 1 - (1 - EXAMINED_SHARE) / (1 - TESTED_SHARE)),
             "age": rng.integers(low, high),
             "sex": rng.integers(1, 3, n),
             "ethnicity": rng.choice(POPULATION.ethnicities, n, p=POPULATION.ethnicity_shares),
@@ -157,21 +159,21 @@ def _choose(weights: Floats, rng: Rng) -> NDArray[np.int64]:
 # Sessions
 
 
-def _lung_function(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
+def _lung_function(people: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     """What the best effort of each person gives, before the bronchodilator."""
     names = list(POPULATION.values)
     root = np.linalg.cholesky(POPULATION.covariances)
-    scores = rng.standard_normal((len(blown), len(root))) @ root.T
+    scores = rng.standard_normal((len(people), len(root))) @ root.T
     ratio, fvc = scores[:, names.index("ratio")].copy(), scores[:, names.index("fvc")]  # fvc stays part of scores
     scores += np.outer(ratio**2 - 1, POPULATION.bends)
     obstruction = np.maximum(-1 - ratio, 0)  # in it FVC is lower and more varied than the bend says
     fvc *= 1 + 0.15 * obstruction
     fvc -= 0.10 * obstruction
     value = {
-        name: POPULATION.drawn(model, blown, scores[:, i], OWN_SPREAD.get(name, 1))
+        name: POPULATION.drawn(model, people, scores[:, i], PERSON_SPREAD_SHARE.get(name, 1))
         for i, (name, model) in enumerate(POPULATION.values.items())
     }
-    person = (blown["age"], blown["height"], blown["sex"])
+    person = (people["age"], people["height"], people["sex"])
     expected = np.exp(expiration.log_emptied(np.asarray(reference.gli_global("ratio", *person).m)))
     table = {
         "fvc": np.exp(value["fvc"]) * reference.gli_global("fvc", *person).m / BEST_OF_FVC,
@@ -191,22 +193,22 @@ def _share(emptied: pd.Series) -> pd.Series:
     return (-(1 + expiration.LEFT) * np.expm1(-emptied)).clip(upper=0.985)
 
 
-def _sessions(blown: pd.DataFrame, rng: Rng) -> pd.DataFrame:
+def _sessions(people: pd.DataFrame, rng: Rng) -> pd.DataFrame:
     """One row for each session of efforts: before the bronchodilator, and for some after it."""
-    n = len(blown)
-    sessions = pd.concat([blown[["seqn", "age"]], _lung_function(blown, rng)], axis=1)
+    n = len(people)
+    sessions = pd.concat([people[["seqn", "age"]], _lung_function(people, rng)], axis=1)
     sessions["test_type"] = "Pre"
     sessions["btps"] = np.clip(rng.normal(1.085, 0.012, n), 1.039, 1.129).round(3)
     sessions["position"] = np.where(rng.random(n) < 0.995, "Standing", "Sitting")
     # Small children and the old find it harder: shares of efforts that are not A or B, mean losses of FVC.
-    trouble = np.interp(blown["age"], [6, 8, 10, 14, 20, 55, 80], [0.57, 0.42, 0.35, 0.28, 0.19, 0.19, 0.29])
+    trouble = np.interp(people["age"], [6, 8, 10, 14, 20, 55, 80], [0.57, 0.42, 0.35, 0.28, 0.19, 0.19, 0.29])
     sessions["trouble"] = rng.beta(6 * trouble, 6 * (1 - trouble))
-    unsteady = np.interp(blown["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.049, 0.049, 0.09])
+    unsteady = np.interp(people["age"], [6, 8, 14, 20, 55, 80], [0.13, 0.11, 0.08, 0.049, 0.049, 0.09])
     sessions["unsteady"] = unsteady * np.exp(0.3 * rng.standard_normal(n))
     hasty = rng.random(n) < HASTY_SHARE * np.maximum(sessions["trouble"] - 0.15, 0)
     sessions["habit"] = np.where(hasty, HASTY_STOP_S * np.exp(0.4 * rng.standard_normal(n)), np.inf)  # s, the longest
 
-    lower_limit = reference.gli_global("ratio", blown["age"], blown["height"], blown["sex"]).lln
+    lower_limit = reference.gli_global("ratio", people["age"], people["height"], people["sex"]).lln
     sessions["selected"] = _share(sessions["emptied"]) < np.maximum(lower_limit, OBSTRUCTED_RATIO)
     after = sessions[sessions["selected"] & (rng.random(n) < BRONCHODILATOR_SHARE)].copy()
     opened = np.exp(rng.normal(0.10, 0.08, len(after)))
@@ -288,8 +290,8 @@ def _differ(efforts: pd.DataFrame, sessions: int, rng: Rng) -> None:
     best = efforts["loss"].to_numpy() == 0
     force, pace, length = rng.standard_normal((3, sessions))
     pace = UNEVEN * force + np.sqrt(1 - UNEVEN**2) * pace
-    held_back = rng.exponential(HELD_BACK.of(force)[session])
-    efforts["deficit"] = np.where(best, 0, np.minimum(held_back, 0.4))
+    deficit = rng.exponential(DEFICIT.of(force)[session])
+    efforts["deficit"] = np.where(best, 0, np.minimum(deficit, 0.4))
     efforts.loc[fault == "weak", "deficit"] = rng.uniform(0.3, 0.6, n)[fault == "weak"]
     efforts["pace"] = np.where(best, 0, np.clip(PACE.of(pace)[session] * rng.standard_normal(n), -0.6, 0.3))
     efforts["slower"] = np.where(best, 1, np.exp(WITHIN_START * rng.standard_normal(n)))
@@ -390,8 +392,8 @@ def _demo(people: pd.DataFrame, cycle: str, rng: Rng) -> pd.DataFrame:
     }
     if cycle == "G":
         table["RIDRETH3"] = ethnicity
-    known = people["examined"] & (people["age"] < (20 if cycle == "G" else 80))
-    table[CYCLES[cycle].exam_months] = people["months"].where(known)
+    has_months = people["examined"] & (people["age"] < (20 if cycle == "G" else 80))
+    table[CYCLES[cycle].exam_months] = people["months"].where(has_months)
     table["WTINT2YR"] = weight
     table["WTMEC2YR"] = np.where(people["examined"], weight * 1.04, 0)
     table["SDMVPSU"] = rng.integers(1, 3, n)

@@ -15,7 +15,7 @@ class Examples(NamedTuple):
     weights kept, and weights (v,) of sum 1 with which every participant counts the same."""
 
     clean: Tensor
-    known: Tensor
+    conditions: Tensor
     validation: Tensor
     weights: Tensor
 
@@ -36,10 +36,10 @@ class DenoisingTask:
     ) -> None:
         """Each validation row is denoised at `repeats` noise levels, the same at every validation."""
         self.model, self.noise, self.augmentation = denoiser, noise, augmentation
-        self.clean, self.known = examples.clean, examples.known
+        self.clean, self.conditions = examples.clean, examples.conditions
         self.validation = examples.validation.repeat(repeats)
         self.weights = examples.weights.repeat(repeats) / repeats
-        generator, n, device = torch.Generator().manual_seed(seed), len(self.validation), self.known.device
+        generator, n, device = torch.Generator().manual_seed(seed), len(self.validation), self.conditions.device
         self.fixed_sigma = draw_sigma(n, noise, generator, torch.device("cpu")).to(device)
         self.fixed_noise = torch.randn((n, *self.clean.shape[1:]), generator=generator).to(device)
 
@@ -47,19 +47,21 @@ class DenoisingTask:
         return False
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        device = self.known.device
+        device = self.conditions.device
         sigma = draw_sigma(rows, self.noise, generator, device)
         noise = torch.randn((rows, *self.clean.shape[1:]), generator=generator, device=device)
         return sigma, noise, self.augmentation.draw(rows, generator)
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         sigma, noise, change = draws
-        return {"loss": denoising_loss(self.model, self.clean[rows], self.known[rows] + change, sigma, noise).mean()}
+        return {
+            "loss": denoising_loss(self.model, self.clean[rows], self.conditions[rows] + change, sigma, noise).mean()
+        }
 
     def validate(self) -> dict[str, float]:
         parts = []
         for part in batches(len(self.validation), self.BATCH):
             rows = self.validation[part]
             sigma, noise = self.fixed_sigma[part], self.fixed_noise[part]
-            parts.append(denoising_loss(self.model, self.clean[rows], self.known[rows], sigma, noise))
+            parts.append(denoising_loss(self.model, self.clean[rows], self.conditions[rows], sigma, noise))
         return {"score": (torch.cat(parts).double() * self.weights).sum().item()}

@@ -29,7 +29,7 @@ class Examples(NamedTuple):
 
     clean: Tensor  # (n, CHANNELS)
     sets: Tensor  # (P, TOKENS, CHANNELS), see `Facts.as_set`
-    known: Tensor  # (n, c) `conditioning.encode`
+    conditions: Tensor  # (n, c) `conditioning.encode`
     place: Tensor  # (n,) as a condition
     effort_values: Tensor  # (n, 5) each effort's own values, as `Facts.known_best` gives them
     best: Tensor  # (P, 5) the session's best, likewise
@@ -81,7 +81,7 @@ class FactsTask:
         self, facts: Facts, examples: Examples, choosing: Tensor, noise: Noise, augmentation: Augmentation, seed: int
     ) -> None:
         self.model, self.examples, self.noise, self.augmentation = facts.denoiser, examples, noise, augmentation
-        device = examples.known.device
+        device = examples.conditions.device
         people = examples.person[choosing].unique()
         self.choosing, self.people = choosing.repeat(REPEATS), people.repeat(REPEATS)
         efforts = (examples.role == EFFORT).float().sum(dim=1)
@@ -96,7 +96,7 @@ class FactsTask:
         return False
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        device, draws = self.examples.known.device, []
+        device, draws = self.examples.conditions.device, []
         for shape in ((1, CHANNELS), (TOKENS, CHANNELS)):
             sigma = draw_sigma(rows, self.noise, generator, device)
             noise = torch.randn((rows, *shape), generator=generator, device=device)
@@ -106,7 +106,7 @@ class FactsTask:
 
     def _hidden_best(self, rows: int, generator: torch.Generator) -> Tensor:
         """What is added to best values, (rows, 5): noise, and NaN where one is hidden."""
-        device = self.examples.known.device
+        device = self.examples.conditions.device
         noise = BEST_JITTER * torch.randn((rows, len(BEST)), generator=generator, device=device)
         draw = torch.rand((rows, len(BEST) + 1), generator=generator, device=device) < BEST_HIDDEN
         return noise.masked_fill(draw[:, 1:] | draw[:, :1], torch.nan)
@@ -128,23 +128,25 @@ class FactsTask:
     def validate(self) -> dict[str, float]:
         examples, (alone, together) = self.examples, self.fixed
         rows, people = self.choosing, self.people
-        known = self._alone(
-            rows, examples.known.new_zeros(()), examples.effort_values.new_full((), torch.nan), torch.tensor(0.0)
+        conditions = self._alone(
+            rows, examples.conditions.new_zeros(()), examples.effort_values.new_full((), torch.nan), torch.tensor(0.0)
         )
-        first = denoising_loss(self.model, examples.clean[rows][:, None], known, *alone).double()
+        first = denoising_loss(self.model, examples.clean[rows][:, None], conditions, *alone).double()
         weights = self.weights[rows].double()
         unknown = examples.effort_values.new_full((), torch.nan)
-        known = self._set(people, examples.known.new_zeros(()), unknown, examples.known.new_full((1,), torch.nan))
-        second = self._together(people, *together, known).double()
+        conditions = self._set(
+            people, examples.conditions.new_zeros(()), unknown, examples.conditions.new_full((1,), torch.nan)
+        )
+        second = self._together(people, *together, conditions).double()
         found = ((first * weights).sum() / weights.sum()).item(), second.mean().item()
         return {"score": sum(found), "score_alone": found[0], "score_together": found[1]}
 
     def _alone(self, rows: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
         """Conditions (B, 1, k) of efforts alone."""
         examples = self.examples
-        known, place = examples.known[rows] + change, (examples.place[rows] + hidden)[:, None]
+        conditions, place = examples.conditions[rows] + change, (examples.place[rows] + hidden)[:, None]
         return torch.cat(
-            [known, place, examples.effort_values[rows] + best, torch.full_like(place, float(ALONE))], dim=1
+            [conditions, place, examples.effort_values[rows] + best, torch.full_like(place, float(ALONE))], dim=1
         )[:, None]
 
     def _set(self, people: Tensor, change: Tensor, best: Tensor, hidden: Tensor) -> Tensor:
@@ -152,16 +154,16 @@ class FactsTask:
         grades."""
         examples = self.examples
         rows = examples.set_rows[people]
-        known = examples.known[rows] + (change[:, None] if change.ndim else change)
+        conditions = examples.conditions[rows] + (change[:, None] if change.ndim else change)
         masking = [torch.zeros_like(hidden)] * len(conditioning.NAMES)
         masking[conditioning.NAMES.index("grade")] = hidden
         masking[conditioning.NAMES.index("best")] = torch.full_like(hidden, torch.nan)
-        known = known + torch.stack(masking, dim=-1)[:, None]
+        conditions = conditions + torch.stack(masking, dim=-1)[:, None]
         best = examples.best[people] + best
-        return index_diffusion.together(known, examples.place[rows], best, examples.role[people])
+        return index_diffusion.together(conditions, examples.place[rows], best, examples.role[people])
 
-    def _together(self, people: Tensor, sigma: Tensor, noise: Tensor, known: Tensor) -> Tensor:
+    def _together(self, people: Tensor, sigma: Tensor, noise: Tensor, conditions: Tensor) -> Tensor:
         """Loss (B,) of people."""
         present = (self.examples.role[people] > 0).to(noise.dtype)
         noise = noise * present[..., None]
-        return denoising_loss(self.model, self.examples.sets[people], known, sigma, noise, present)
+        return denoising_loss(self.model, self.examples.sets[people], conditions, sigma, noise, present)

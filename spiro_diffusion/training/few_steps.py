@@ -51,7 +51,7 @@ class JumpTask(DenoisingTask):
         """Noise, examples and augmentation are those of the teacher's training."""
         super().__init__(copy.deepcopy(teacher), examples, noise, augmentation, seed)
         self.teacher = teacher.eval()
-        self.levels = segments(noise, jumps).to(self.known.device)
+        self.levels = segments(noise, jumps).to(self.conditions.device)
 
     @property
     def sampled(self) -> Noise:
@@ -66,23 +66,23 @@ class JumpTask(DenoisingTask):
     def _jumps(self, rows: int) -> Tensor:
         return torch.arange(rows, device=self.levels.device) % len(self.levels)
 
-    def _losses(self, rows: Tensor, known: Tensor, jump: Tensor, noise: Tensor) -> Tensor:
+    def _losses(self, rows: Tensor, conditions: Tensor, jump: Tensor, noise: Tensor) -> Tensor:
         """Weighted squared error (B,) of the clean latents with which a jump lands where the teacher does."""
         sigmas = self.levels[jump]
         start, share = sigmas[:, 0], (sigmas[:, -1] / sigmas[:, 0])[:, None, None]
         x = self.clean[rows] + start[:, None, None] * noise
         with torch.no_grad():
-            landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(known))
+            landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(conditions))
             target = (landed - share * x) / (1 - share)
-        return (1 + start**-2) * ((self.model(x, start, known) - target) ** 2).mean(dim=(1, 2))
+        return (1 + start**-2) * ((self.model(x, start, conditions) - target) ** 2).mean(dim=(1, 2))
 
     def loss(self, rows: Tensor, draws: tuple[Tensor, ...]) -> dict[str, Tensor]:
         jump, noise, change = draws
-        return {"loss": self._losses(rows, self.known[rows] + change, jump, noise).mean()}
+        return {"loss": self._losses(rows, self.conditions[rows] + change, jump, noise).mean()}
 
     def validate(self) -> dict[str, float]:
         parts = []
         for part in batches(len(self.validation), self.BATCH):
             rows = self.validation[part]
-            parts.append(self._losses(rows, self.known[rows], self._jumps(len(rows)), self.fixed_noise[part]))
+            parts.append(self._losses(rows, self.conditions[rows], self._jumps(len(rows)), self.fixed_noise[part]))
         return {"score": (torch.cat(parts).double() * self.weights).sum().item()}

@@ -42,8 +42,8 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a file of records, expiration and inspiration of a manoeuvre joined; patients' names and numbers are
-    dropped."""
+    """Read the blows of a file of records; expiration and inspiration of a manoeuvre are joined. Names and numbers of
+    patients are dropped."""
     lines = [line for line in source.text().splitlines() if line.strip()]
     records = [_record(line, f"{source.where}: record {number}") for number, line in enumerate(lines, 1)]
     out = [record for record in records if not record.inspiration]
@@ -94,12 +94,12 @@ def _number(cell: str) -> float | None:
 
 
 def _name(record: _Record) -> str:
-    """Test type and number of the manoeuvre, where they are what table 8 has there: no other field's text is shown."""
+    """Test type and number of the manoeuvre, if they are of the form of table 8: other fields are never shown."""
     return "/".join(part.rstrip("-") for part in record.key[1:] if re.fullmatch(r"(pre|post)-?|\d{1,3}", part))
 
 
 def _blow(record: _Record, inward: _Record | None, where: str) -> RawBlow:
-    """One manoeuvre; the period of its points and their factor to BTPS are those that give its FVC."""
+    """One manoeuvre, with the period of its points and the factor to BTPS that reproduce its FVC."""
     factors = {1.0, record.btps or 1.0}
     readings = {
         (period, factor): factor * fvc.expired(record.flow, period) for period in PERIODS_S for factor in factors

@@ -24,7 +24,7 @@ _MODIFIERS = """expiratory expired exp forced air rate exspiratorischer exspirat
 expiratorio in en the of no nr number id name column elapsed"""
 MODIFIERS = frozenset(_MODIFIERS.split())
 CONDITIONS = ("btps", "atps")
-# Of a column that was calculated, not blown: it is no blow.
+# Of a calculated column, such as a predicted curve: it is no blow.
 _CALCULATED = """predicted pred reference ref soll sollwert norm normal lln uln theoretical théorique teórico teorico
 previsto verwacht должное 预计 预测 預計 予測 예측"""
 NOT_MEASURED = frozenset(_CALCULATED.split())
@@ -60,7 +60,7 @@ LONGEST_SYMBOL = 3  # letters of a unit as a symbol; a longer one is a word, whi
 
 
 class ColumnName(NamedTuple):
-    """What a column's name says."""
+    """The meaning of a column's name."""
 
     quantity: Quantity | None
     label: str = ""  # names that distinguish the columns of several blows
@@ -111,7 +111,7 @@ def parse(name: str) -> ColumnName:
 
 
 def _meaning(tokens: list[str], written: Quantity | None) -> tuple[Quantity | None, str]:
-    """What the words of a name mean, and what is left as a label; `written` is the quantity of its unit."""
+    """The meaning of the words of a name, and the remainder as a label; `written` is the quantity of its unit."""
     quantities = {WORDS[token] for token in tokens if token in WORDS} - {"curve"}
     first = WORDS.get(tokens[0]) if tokens else None
     if NOT_MEASURED.intersection(tokens) or (tokens and first is None):

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import atomic
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
+from spiro_diffusion.core.vocabulary import TEST_TYPES
 from spiro_diffusion.formats import dialect
 from spiro_diffusion.formats.dialect import HEAD, PREAMBLE_LINES, SEPARATORS, UNIT_LINES, Dialect, cells, listed, sniff
 from spiro_diffusion.formats.sniff import Kind
@@ -29,12 +30,12 @@ OF_SESSION = ("test_type", "effort")  # and beside these those of a session
 MILLISECONDS = 0.5  # a sample each half second and more, of times without a unit, is one each so many ms
 MOST_BLOWS = 50_000
 SEVERAL_CELLS = re.compile(r"\S*[)\]][,;]\S+|\S*\w[,;]\S*[(\[]\S*")  # of another separator than the blank
-SHOWN_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
+QUOTABLE_CELL = re.compile(r"[\W\d_eE]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)  # words could be a patient's name
 
 
 @dataclass(frozen=True)
 class Series:
-    """The columns of one blow, or of several where a column or blank lines separate them: positions in a row."""
+    """The columns of one blow, or of several that a column or blank lines separate: positions in a row."""
 
     label: str
     time: int
@@ -43,13 +44,13 @@ class Series:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a text in columns, and notes.
+    """Read the blows of a text in columns, and notes.
 
-    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by columns of their own
-    (`Flow 1`, `Flow 2`), or by blank lines. Where flow and volume are both there flow is read, and has to give that
-    volume. A unit that is written, in the name or below it, is obeyed.
+    Blows are distinguished by a column that names them (`curve`, or `person` and `draw`), by separate columns (`Flow
+    1`, `Flow 2`), or by blank lines. If both flow and volume are present, flow is read, and must agree with the volume.
+    A unit in the name, or below it, is applied.
 
-    Raises SpiroError that says what is wrong with columns or numbers.
+    Raises SpiroError that names the problem with columns or numbers.
     """
     found = sniff(source.head, score)
     if found is None:
@@ -65,8 +66,8 @@ def score(names: list[str]) -> int:
     if any(SEVERAL_CELLS.fullmatch(name) for name in names):
         return 0
     found = [column_names.parse(name).quantity for name in names] if len(names) < HEAD else []
-    known = "time" in found and ("flow" in found or "volume" in found)
-    return sum(quantity is not None for quantity in found) if known else 0
+    readable = "time" in found and ("flow" in found or "volume" in found)
+    return sum(quantity is not None for quantity in found) if readable else 0
 
 
 def _refuse(source: Source) -> NoReturn:
@@ -98,13 +99,13 @@ def _names_above_numbers(head: bytes) -> list[str]:
 
 
 def _count_of_numbers(row: list[str]) -> int:
-    """The cells of a row in which all that is not empty is a number, else 0."""
+    """The number of cells of a row in which all non-empty cells are numbers, else 0."""
     filled = [cell for cell in row if cell]
     return len(row) if filled and all(map(dialect.is_number, filled)) else 0
 
 
 def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
-    """The rows below the names as they are, columns by their places; blank lines are rows of nothing."""
+    """The rows below the names, columns by position; blank lines are rows of missing values."""
     if source.path and source.path.stat().st_size > LARGEST:
         raise SpiroError(f"{source.where}: has more than {LARGEST >> 20} MB; give it in parts")
     with source.opened() as file:
@@ -129,9 +130,9 @@ def _parsed(source: Source, found: Dialect) -> pd.DataFrame:
 def blows_of(
     table: pd.DataFrame, names: Sequence[tuple[str, str]], where: str, before: str = ""
 ) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a table whose columns are places; `names` are the columns' names and the units below them.
+    """Blows of a table with columns by position; `names` are the columns' names and the units below them.
 
-    `before` is the text above the rows: where it says ATPS, and nothing says BTPS, the factor is not known.
+    `before` is the text above the rows: if it states ATPS, and nothing states BTPS, the factor is unknown.
     """
     columns = _numbered([_column(name, below, where) for name, below in names])
     if {word.lower() for word in re.findall(r"\b[AB]TPS\b", before)} == {"atps"}:
@@ -149,14 +150,14 @@ def blows_of(
         read_blows, message = _blows_of_series(rows, group, one, columns, [name for name, _ in names], where)
         blows += read_blows
         notes += message
-    whose = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
-    people = rows[whose[0]].nunique() if whose else 1
+    person_columns = [place for place, (name, _) in enumerate(names) if name.strip().lower() == DRAWN[0]]
+    people = rows[person_columns[0]].nunique() if person_columns else 1
     if people > 1:
         notes.append(f"{people} people are in the file; z-scores and grades take them for one person")
-    if any(names[key][0].strip().lower() == OF_SESSION[0] and rows[key].nunique() > 1 for key in keys):
+    if any(names[key][0].strip().lower() == OF_SESSION[0] and {*TEST_TYPES} <= {*rows[key]} for key in keys):
         notes.append(
-            "efforts before and after a bronchodilator are in the file; best values take them for one session: "
-            "put those after it into a file of their own (--post)"
+            f"the file holds efforts before and after a bronchodilator (column {OF_SESSION[0]}); they are evaluated "
+            "separately"
         )
     if [names[key][0].lower() for key in keys[: len(DRAWN)]] == list(DRAWN):
         blows = [_until_end(blow) for blow in blows]
@@ -164,7 +165,7 @@ def blows_of(
 
 
 def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
-    """The columns, those of several blows side by side under the same names (time, flow, time, flow) distinguished."""
+    """The columns; those of several blows side by side under the same names (time, flow, time, flow) are numbered."""
     used = [i for i, column in enumerate(columns) if column.quantity in ("time", "flow", "volume")]
     kinds = [(columns[i].quantity, columns[i].label) for i in used]
     size = len({*kinds})
@@ -177,9 +178,9 @@ def _numbered(columns: list[ColumnName]) -> list[ColumnName]:
 
 
 def _column(name: str, below: str, where: str) -> ColumnName:
-    """What a name says together with the unit below it.
+    """The meaning of a name together with the unit below it.
 
-    Raises SpiroError where that unit is not known.
+    Raises SpiroError if that unit is unknown.
     """
     column, below = column_names.parse(name), below.strip("()[]{}<> \t")
     if not column.quantity or column.unit is not None or not below:
@@ -188,7 +189,9 @@ def _column(name: str, below: str, where: str) -> ColumnName:
     if both.quantity == column.quantity and both.unit is not None:
         return both
     if "/" in below:
-        raise SpiroError(f"{where}: the unit of {shown(name, 40)} is {shown(below, 20)}; give L/s, L/min or mL/s")
+        raise SpiroError(
+            f"{where}: the unit of {printable(name, 40)} is {printable(below, 20)}; give L/s, L/min or mL/s"
+        )
     return column
 
 
@@ -208,7 +211,7 @@ def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: 
     for i, column in enumerate(columns):
         if column.quantity in ("time", "flow", "volume"):
             if (column.quantity, column.label) in places:
-                raise SpiroError(f"{where}: two columns are named {shown(names[i][0])}; keep one")
+                raise SpiroError(f"{where}: two columns are named {printable(names[i][0])}; keep one")
             places[column.quantity, column.label] = i
     times = {label: i for (quantity, label), i in places.items() if quantity == "time"}
     labels = dict.fromkeys(label for quantity, label in places if quantity != "time")
@@ -222,7 +225,7 @@ def _series(columns: list[ColumnName], names: Sequence[tuple[str, str]], where: 
 
 
 def _without_repeated_names(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The rows but those that say the names again, as files do that hold a table a blow."""
+    """The rows without those that repeat the names, as in files with a table for each blow."""
     again = np.zeros(len(table), bool)
     for i, name in enumerate(names):
         if table[i].dtype.kind not in "fiu":
@@ -245,7 +248,7 @@ def _groups(
 
 
 def _as_names(cells: pd.Series) -> pd.Series:
-    """Names as written: a column of whole numbers that blank lines made floats has no decimals."""
+    """Names as written: whole numbers that became floats because of blank lines are written without decimals."""
     if cells.dtype.kind == "f" and (cells.dropna() % 1 == 0).all() and cells.abs().max() < 1e15:
         return cells.fillna(-1).astype(np.int64).astype(str)
     return cells.astype(str)
@@ -258,7 +261,7 @@ def _blows_of_series(
     assert value is not None  # a series has one of them
     quantity: Quantity = "flow" if series.flow is not None else "volume"
     used = rows[[series.time, value]]
-    if series.label:  # columns of their own end where their blow ends
+    if series.label:  # separate columns end where their blow ends
         last = np.flatnonzero(rows[value].notna().to_numpy())
         used, group = used.iloc[: last[-1] + 1 if len(last) else 0], group[: last[-1] + 1 if len(last) else 0]
     time = numbers(used[series.time], names[series.time], where) * (columns[series.time].unit or 1.0)
@@ -270,7 +273,7 @@ def _blows_of_series(
     conditions = columns[value].conditions
     notes: list[str] = []
     if columns[value].unit is None:
-        notes.append(f"{shown(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
+        notes.append(f"{printable(names[value], 40)} has no unit; read as {'L/s' if quantity == 'flow' else 'L'}")
     blows = []
     codes, uniques = pd.factorize(group)
     if len(uniques) > MOST_BLOWS:
@@ -278,13 +281,19 @@ def _blows_of_series(
     order = np.argsort(codes, kind="stable")
     for part in np.split(order, np.cumsum(np.bincount(codes, minlength=len(uniques)))[:-1]) if len(codes) else []:
         name = " ".join(filter(None, (str(group[part[0]]), series.label)))
-        own, volume = time[part], None if beside is None else beside[part]
-        if columns[series.time].unit is None and len(own) > 1 and (own[-1] - own[0]) / (len(own) - 1) > MILLISECONDS:
-            own, notes = own / 1000, [*notes, f"{shown(names[series.time], 40)} has no unit; read as ms"]
+        times, volume = time[part], None if beside is None else beside[part]
+        if (
+            columns[series.time].unit is None
+            and len(times) > 1
+            and (times[-1] - times[0]) / (len(times) - 1) > MILLISECONDS
+        ):
+            times, notes = times / 1000, [*notes, f"{printable(names[series.time], 40)} has no unit; read as ms"]
         whole = volume is not None and np.isfinite(volume[[0, -1]]).all()
         btps = None if conditions == "atps" else 1.0
         blows.append(
-            RawBlow(name, quantity, values[part], None, own, btps, volume if whole else None, shown(names[value], 40))
+            RawBlow(
+                name, quantity, values[part], None, times, btps, volume if whole else None, printable(names[value], 40)
+            )
         )
     return blows, notes
 
@@ -303,8 +312,8 @@ def numbers(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         cell = str(column.iloc[bad[0]])
-        message = shown(cell) if SHOWN_CELL.fullmatch(cell[:100]) else "text"
-        raise SpiroError(f"{where}: {shown(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
+        message = printable(cell) if QUOTABLE_CELL.fullmatch(cell[:100]) else "text"
+        raise SpiroError(f"{where}: {printable(name, 40)} is {message} in row {bad[0] + 1}; expected a number")
     return values
 
 

@@ -12,7 +12,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.user_curves import fvc
 from spiro_diffusion.user_curves.efforts import RawBlow
@@ -103,12 +103,12 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     try:
         parser.Parse(source.read(), True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise SpiroError(f"{source.where}: is damaged XML ({shown(error, 80)}); export it again") from None
+        raise SpiroError(f"{source.where}: is damaged XML ({printable(error, 80)}); export it again") from None
     trials = [trial for trial in found.trials if not trial.test or trial.test.upper() in FORCED]
     curves = [trial for trial in trials if any(key[1] == "SamplingValues" for key in trial.channels)]
     if not curves:
         what = f"{len(found.trials)} trials without curves" if found.trials else f"an XML document <{found.root:.40}>"
-        raise SpiroError(f"{source.where}: is {shown(what)}; of XML, ndd EasyOne's with curves is read")
+        raise SpiroError(f"{source.where}: is {printable(what)}; of XML, ndd EasyOne's with curves is read")
     skipped = len(found.trials) - len(curves)
     notes = [f"{skipped} trials that are no forced expirations, or have no curve, left out"] if skipped else []
     blows = [_blow(trial, i, source.where) for i, trial in enumerate(curves, 1)]

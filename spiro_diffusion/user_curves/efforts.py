@@ -1,6 +1,6 @@
-"""Turn raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
+"""Turn the raw blows of any reader into efforts: the forced expirations in them, with indices at the record's own rate.
 
-Units, length and sampling are checked. The flow of each 10 ms is for plots and for what takes no other period.
+Units, length and sampling are checked. Flow at 10 ms is for plots and for computations that need this period.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.physiology import manoeuvre, spirometry
 from spiro_diffusion.physiology.manoeuvre import ForcedExpiration
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
@@ -39,23 +39,24 @@ UNITS: dict[Quantity, str] = {"flow": "L/s", "volume": "L"}
 
 @dataclass(frozen=True)
 class RawBlow:
-    """One blow as a file holds it, at its own rate, expiration positive; perhaps with inspirations around it."""
+    """One blow as read from a file, at its own rate, expiration positive; inspirations before and after it may be
+    included."""
 
     name: str  # "" where the file holds one blow and no name
     quantity: Quantity
     values: NDArray[np.float64]  # (n,) L/s, each the mean from its time to the next; or L
     period: float | None = None  # s between samples
     times: NDArray[np.float64] | None = None  # (n,) s, where the file gives times instead
-    btps: float | None = 1.0  # factor that brings the values to BTPS; None where the file does not say
+    btps: float | None = 1.0  # factor that brings the values to BTPS; None if the file does not state it
     volume: NDArray[np.float64] | None = None  # (n,) L beside flow, which has to agree with it
     column: str = ""  # what the file calls the values
 
 
 @dataclass(frozen=True)
 class UserCurves:
-    """n efforts: their names (n,), flow (n, T) in L/s at BTPS of each 10 ms, samples (n,) of each, what their records
-    show at their own rate (n rows, see `manoeuvre.table`), what was done to them, and of NHANES's a table of n rows
-    about them (see `nhanes_files`)."""
+    """n efforts: their names (n,), flow (n, T) in L/s at BTPS every 10 ms, number of samples (n,) of each, values of
+    their records at their own rate (n rows, see `manoeuvre.table`), notes on the reading, and for NHANES a table of
+    n rows about them (see `nhanes_files`)."""
 
     names: list[str]
     flow: NDArray[np.float64]
@@ -65,7 +66,7 @@ class UserCurves:
     about: pd.DataFrame | None = None
 
     def curves(self) -> list[NDArray[np.float64]]:
-        """Flow (T,) of each effort, the record and no more."""
+        """Flow (T,) of each effort, without padding."""
         return [flow[:points] for flow, points in zip(self.flow, self.points, strict=True)]
 
 
@@ -79,18 +80,18 @@ class Record(NamedTuple):
 
 
 def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) -> list[Record]:
-    """Flow of each raw blow, all that its file holds of it; `where` names the file in errors.
+    """Flow of each raw blow, the whole record; `where` names the file in errors.
 
-    `btps` is the factor to BTPS of a file that does not say its own: 1 where it is at BTPS already. A record of an
-    uneven clock is brought to 10 ms, volume being kept.
+    `btps` is the factor to BTPS for a file that does not state it: 1 for data at BTPS. A record with uneven sampling is
+    resampled to 10 ms, volume being kept.
 
-    Raises SpiroError that says what is wrong with the sampling, or that the factor is not known.
+    Raises SpiroError that names the problem with the sampling, or if the factor is unknown.
     """
     if not blows:
         raise SpiroError(f"{where}: holds no samples")
     records = []
     for blow in blows:
-        place = f"{where}: curve {shown(blow.name)}" if blow.name else where
+        place = f"{where}: curve {printable(blow.name)}" if blow.name else where
         flow, period = _flow(blow, _factor(blow, btps, where), place)
         records.append(Record(blow.name, place, flow, period))
     return records
@@ -99,16 +100,18 @@ def to_records(blows: Sequence[RawBlow], where: str, btps: float | None = None) 
 def to_efforts(
     blows: Sequence[RawBlow], where: str, btps: float | None = None, notes: Sequence[str] = ()
 ) -> UserCurves:
-    """The forced expirations in raw blows; arguments as `to_records` takes them.
+    """The forced expirations in raw blows; arguments as for `to_records`.
 
-    Raises SpiroError as `to_records` does, and where there is no forced expiration, or in another unit.
+    Raises SpiroError as `to_records` does, and if there is no forced expiration or the unit must be another.
     """
     names, found, notes = [], [], list(notes)
     records = to_records(blows, where, btps)
     moved = [_moved(record) for record in records]
     for blow, record, breathed in zip(blows, records, moved, strict=True):
         if breathed < SMALLEST_L and max(moved) >= SMALLEST_L:
-            notes.append(f"curve {shown(record.name)} is left out: {breathed:.3g} L breathed are no forced expiration")
+            notes.append(
+                f"curve {printable(record.name)} is left out: {breathed:.3g} L breathed are no forced expiration"
+            )
             continue
         _check_unit(record, blow, breathed)
         expirations = manoeuvre.forced_expirations(record.flow, record.period_s, where=record.place)
@@ -121,13 +124,13 @@ def to_efforts(
     longest = max(map(len, curves))
     if len(curves) * longest > MOST_SAMPLES:
         raise SpiroError(f"{where}: {len(curves)} curves of up to {longest} samples are too many at once; give fewer")
-    held = np.zeros((len(curves), longest))
-    for row, curve in zip(held, curves, strict=True):
+    flow = np.zeros((len(curves), longest))
+    for row, curve in zip(flow, curves, strict=True):
         row[: len(curve)] = curve
     points = np.array([len(curve) for curve in curves])
     periods = {round(1000 * e.period_s, 3) for e in found if not _is_usual(e.period_s)}
     remarks = [*notes, *_about_periods(sorted(periods)), *_about_records(names, found)]
-    return UserCurves(names, held, points, manoeuvre.table(found), remarks)
+    return UserCurves(names, flow, points, manoeuvre.table(found), remarks)
 
 
 def _is_usual(period: float) -> bool:
@@ -135,7 +138,7 @@ def _is_usual(period: float) -> bool:
 
 
 def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]) -> list[str]:
-    """What was left out of the records, and their warnings."""
+    """Notes on the parts of records that were left out, and their warnings."""
     remarked = [(name, [*e.cut, *e.warnings]) for name, e in zip(names, expirations, strict=True)]
     remarked = [(name, words) for name, words in remarked if words]
     if len(remarked) <= MOST_LISTED:
@@ -147,7 +150,7 @@ def _about_records(names: Sequence[str], expirations: Sequence[ForcedExpiration]
 
 
 def distinct_names(names: Iterable[str]) -> Iterator[str]:
-    """The names, no two alike and none empty."""
+    """The names, made distinct and non-empty."""
     taken: Counter[str] = Counter()
     for i, given in enumerate(names):
         first = name = given or str(i + 1)
@@ -159,7 +162,7 @@ def distinct_names(names: Iterable[str]) -> Iterator[str]:
 
 
 def _about_periods(periods: list[float]) -> Iterator[str]:
-    """Of those other than 10 ms, in ms."""
+    """A note on sampling periods other than 10 ms."""
     if periods:
         remarks = ", ".join(f"{p:g}" for p in periods)
         yield f"sampled each {remarks} ms: indices are read at that rate, plots and reconstructions at 10 ms"
@@ -171,7 +174,7 @@ def _factor(blow: RawBlow, given: float | None, where: str) -> float:
     factor = blow.btps if blow.btps is not None else given
     if factor is None:
         raise SpiroError(
-            f"{where}: does not say whether it is at BTPS; say so with --btps 1 (on the page: factor to BTPS), or give "
+            f"{where}: does not state whether it is at BTPS; give --btps 1 if it is (on the page: factor to BTPS), or "
             "the factor from ATPS to BTPS that the spirometer noted, about 1.1"
         )
     low, high = BTPS_RANGE
@@ -187,7 +190,7 @@ def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64]
     numbers["volume_l"] = None if blow.volume is None else blow.volume[[0, -1]]
     for name, values in numbers.items():
         if values is not None and not np.abs(values).max(initial=0.0) < ABSURD:
-            raise SpiroError(f"{where}: {shown(name, 40)} holds numbers beyond any lung's")
+            raise SpiroError(f"{where}: {printable(name, 40)} holds numbers beyond any lung's")
     times, period = _clock(blow, where)
     value = blow.values * factor
     even = blow_is_even(times)
@@ -207,7 +210,7 @@ def _flow(blow: RawBlow, factor: float, where: str) -> tuple[NDArray[np.float64]
 
 
 def blow_is_even(times: NDArray) -> bool:
-    """Whether times lie on an even axis, but for the last digits."""
+    """Whether times lie on an even axis, up to rounding."""
     return bool(np.ptp(np.diff(times)) < SAME_PERIOD_S)
 
 
@@ -232,7 +235,7 @@ def _clock(blow: RawBlow, where: str) -> tuple[NDArray[np.float64], float]:
 
 
 def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.float64], float]:
-    """The even axis that times were taken on, perhaps rounded since; else, of an uneven clock, the times themselves."""
+    """The even axis that times were rounded from; for an uneven clock, the times themselves."""
     period = float(times[-1] - times[0]) / (len(times) - 1)
     even = np.linspace(times[0], times[-1], len(times))
     off = np.abs(times - even)
@@ -247,13 +250,13 @@ def _true_times(times: NDArray[np.float64], where: str) -> tuple[NDArray[np.floa
         row = int(off.argmax()) + 1
         raise SpiroError(
             f"{where}: time_s does not grow evenly (sample {row}); expected one sample each 10 ms, and several curves "
-            "told apart by a column 'curve'"
+            "distinguished by a column 'curve'"
         )
     return times, period
 
 
 def _rate_behind(times: NDArray, period: float) -> float | None:
-    """The usual rate (Hz) whose even times, rounded to the decimals of these, are these; if there is one."""
+    """The usual rate (Hz) whose even times, rounded to the decimals of these, equal these; None if there is none."""
     decimals = next((d for d in range(4) if np.allclose(times, np.round(times, d), atol=1e-9)), None)
     if decimals is None:
         return None
@@ -261,14 +264,14 @@ def _rate_behind(times: NDArray, period: float) -> float | None:
         if abs(rate * period - 1) > 0.02:
             break
         off = times - np.arange(len(times)) / rate
-        steps = 10**decimals / rate  # where they are whole, nothing was rounded: what is off is a lost sample
+        steps = 10**decimals / rate  # if whole, no time was rounded: a deviation is a lost sample
         if np.ptp(off) <= (SAME_PERIOD_S if steps >= 1 and steps % 1 == 0 else 10.0**-decimals * (1 + 1e-6)):
             return rate
     return None
 
 
 def _check_volume(summed: float, volume: NDArray, where: str) -> None:
-    """Raises SpiroError where flow, summed up (L), is not the volume (n,) that the file says beside it."""
+    """Raises SpiroError if flow, summed up (L), is not the volume (n,) of the file."""
     remarks = float(volume[-1] - volume[0])
     if abs(summed - remarks) > DISAGREE_L + DISAGREE_SHARE * abs(remarks):
         raise SpiroError(
@@ -278,22 +281,22 @@ def _check_volume(summed: float, volume: NDArray, where: str) -> None:
 
 
 def _moved(record: Record) -> float:
-    """The volume (L) between the emptiest and the fullest moment of a record."""
+    """The volume (L) between the lowest and the highest point of a record."""
     return float(np.ptp(spirometry.volume(record.flow[None], record.period_s)))
 
 
 def _check_unit(record: Record, blow: RawBlow, moved: float) -> None:
-    """Raises SpiroError where so little moves (L) that the unit must be larger."""
+    """Raises SpiroError if the volume (L) is so small that the unit must be larger."""
     if moved < SMALLEST_L:
-        column = shown(blow.column or blow.quantity, 40)
+        column = printable(blow.column or blow.quantity, 40)
         unit = "litres" if blow.quantity == "volume" else "litres a second"
         raise SpiroError(f"{record.place}: {moved:.3g} L breathed are no forced expiration; {column} is in {unit}")
 
 
 def _check_size(expiration: ForcedExpiration, blow: RawBlow, where: str) -> None:
-    """Raises SpiroError where no lung breathes out so fast, so much or so long."""
+    """Raises SpiroError if flow, volume or duration are beyond any lung's."""
     fvc, peak = (float(getattr(expiration.indices, name)[0]) for name in ("fvc", "pef"))
-    seconds, column = len(expiration.flow) * expiration.period_s, shown(blow.column or blow.quantity, 40)
+    seconds, column = len(expiration.flow) * expiration.period_s, printable(blow.column or blow.quantity, 40)
     if peak > FASTEST_L_S or fvc > LARGEST_L:
         raise SpiroError(
             f"{where}: flow peaks at {peak:.4g} L/s and {fvc:.4g} L are breathed out, more than a lung can; "

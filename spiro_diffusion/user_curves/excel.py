@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.dialect import MOST_COLUMNS, PREAMBLE_LINES, UNIT_LINES
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.user_curves.delimited import EXPECTED, blows_of, score
@@ -32,9 +32,9 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of a workbook, columns as in delimited text.
+    """Read the blows of a workbook, columns as in delimited text.
 
-    Raises SpiroError where it is damaged, unpacks beyond MOST_UNPACKED bytes, or no sheet has such columns.
+    Raises SpiroError if it is damaged, unpacks beyond MOST_UNPACKED bytes, or no sheet has such columns.
     """
     with source.opened() as file:
         with zipfile.ZipFile(file) as archive:
@@ -56,11 +56,11 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
 
 @contextlib.contextmanager
 def _damage_reported(where: str) -> Iterator[None]:
-    """What openpyxl raises at damaged workbooks, which is much, as one line."""
+    """Turn the various exceptions of openpyxl for damaged workbooks into one line."""
     try:
         yield
     except (SyntaxError, *_DAMAGED) as error:  # ElementTree's ParseError is a SyntaxError
-        raise SpiroError(f"{where}: is a damaged workbook ({shown(error, 80)})") from None
+        raise SpiroError(f"{where}: is a damaged workbook ({printable(error, 80)})") from None
 
 
 def _rows(sheet: Iterable[tuple], where: str) -> tuple[str, list[tuple]]:

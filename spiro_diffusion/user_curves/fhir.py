@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import write_json
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.sniff import Kind
 from spiro_diffusion.user_curves import column_names
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, Quantity, RawBlow, UserCurves
@@ -34,16 +34,16 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """Blows of all Observations with SampledData of flow or volume, named by their place in the file.
+    """Read the blows of all Observations with SampledData of flow or volume, named by their position in the file.
 
-    Raises SpiroError where the JSON is no such resource, or a sample is missing.
+    Raises SpiroError if the JSON is no such resource, or a sample is missing.
     """
     try:
         resource = _resource(source.read())
     except RecursionError:
         raise SpiroError(f"{source.where}: its JSON is nested too deep") from None
     except ValueError as error:
-        raise SpiroError(f"{source.where}: is damaged JSON ({shown(error, 80)})") from None
+        raise SpiroError(f"{source.where}: is damaged JSON ({printable(error, 80)})") from None
     observations = _observations(resource)
     if len(observations) > MOST_OBSERVATIONS:
         raise SpiroError(f"{source.where}: holds {len(observations)} Observations; give at most {MOST_OBSERVATIONS}")
@@ -55,7 +55,7 @@ def read(source: Source) -> tuple[list[RawBlow], list[str]]:
     if not blows:
         kind = resource.get("resourceType", "") if isinstance(resource, dict) else ""
         what = f"a FHIR {kind} without SampledData of flow or volume" if isinstance(kind, str) and kind else "JSON"
-        raise SpiroError(f"{source.where}: is {shown(what)}; of JSON, FHIR Observations with SampledData are read")
+        raise SpiroError(f"{source.where}: is {printable(what)}; of JSON, FHIR Observations with SampledData are read")
     return blows, []
 
 
@@ -88,14 +88,14 @@ def _observations(resource: Any) -> list[dict[str, Any]]:
 
 
 def _btps(observation: dict[str, Any], part: dict[str, Any]) -> float | None:
-    """1 where a text of the code, method or notes says BTPS, else None."""
+    """1 if a text of the code, method or notes states BTPS, else None."""
     message = json.dumps([x.get(key) for x in (observation, part) for key in ("code", "method", "note")])
     words = set(re.findall(r"\b(?:BTPS|ATPS)\b", message))
     return 1.0 if words == {"BTPS"} else None
 
 
 def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -> list[RawBlow]:
-    """The blow of one SampledData; none where its unit is no flow or volume."""
+    """The blow of one SampledData; None if its unit is no flow or volume."""
     origin = sampled.get("origin") if isinstance(sampled.get("origin"), dict) else {}
     assert isinstance(origin, dict)
     written = next((str(origin[key]) for key in ("code", "unit") if origin.get(key)), "")
@@ -105,9 +105,9 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
     quantity: Quantity = "flow" if unit[0] == "flow" else "volume"
     where = f"{where}: Observation {place}"
     if sampled.get("dimensions", 1) != 1:
-        raise SpiroError(f"{where}: SampledData of {shown(sampled['dimensions'], 20)} dimensions; expected 1")
+        raise SpiroError(f"{where}: SampledData of {printable(sampled['dimensions'], 20)} dimensions; expected 1")
     if sampled.get("offsets"):
-        raise SpiroError(f"{where}: its samples lie at offsets of their own (R5); give the curve as CSV with times")
+        raise SpiroError(f"{where}: its samples are at individual offsets (R5); give the curve as CSV with times")
     factor, zero = _number(sampled, "factor", 1.0, where), _number(origin, "value", 0.0, where)
     values = (zero + factor * _samples(sampled.get("data"), where)) * unit[1]
     return [RawBlow(str(place), quantity, values, _period(sampled, where), btps=btps, column=written[:20])]
@@ -116,7 +116,7 @@ def _blow(sampled: dict[str, Any], btps: float | None, place: int, where: str) -
 def _number(holder: dict[str, Any], key: str, default: float, where: str) -> float:
     value = holder.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise SpiroError(f"{where}: {key} is {shown(value, 20)}; expected a number")
+        raise SpiroError(f"{where}: {key} is {printable(value, 20)}; expected a number")
     return float(value)
 
 
@@ -137,7 +137,7 @@ def _period(sampled: dict[str, Any], where: str) -> float:
         return _number(sampled, "period", 0.0, where) / 1000
     unit = sampled.get("intervalUnit")
     if "interval" not in sampled or not isinstance(unit, str) or unit not in SECONDS:
-        raise SpiroError(f"{where}: says neither period (R4) nor interval with intervalUnit s or ms (R5)")
+        raise SpiroError(f"{where}: has neither period (R4) nor interval with intervalUnit s or ms (R5)")
     return _number(sampled, "interval", 0.0, where) * SECONDS[unit]
 
 

@@ -11,7 +11,7 @@ from spiro_diffusion.user_curves.efforts import RawBlow
 AGREES = 0.015  # relative: values read so have to give the FVC
 LEAST_DIFFERENCE = 0.01  # relative: readings that differ by less cannot be distinguished
 
-Reading = TypeVar("Reading")  # what the user is asked for: a factor to BTPS, a period
+Reading = TypeVar("Reading")  # the quantity requested from the user: a factor to BTPS, a period
 
 
 def expired(flow: NDArray, period: float) -> float:
@@ -21,7 +21,7 @@ def expired(flow: NDArray, period: float) -> float:
 
 
 def chosen(readings: dict[Reading, float], fvc: float | None) -> Reading | None:
-    """The key of the reading (L) that gives the FVC (L); None where none does, or several do."""
+    """The key of the reading (L) that reproduces the FVC (L); None if none does, or several do."""
     if not fvc or not np.isfinite(fvc) or fvc <= 0:
         return None
     off = sorted(((abs(volume / fvc - 1), key) for key, volume in readings.items()), key=lambda found: found[0])
@@ -30,6 +30,7 @@ def chosen(readings: dict[Reading, float], fvc: float | None) -> Reading | None:
 
 
 def applied(blows: Sequence[RawBlow]) -> list[str]:
-    """A note on the factors but 1 that were chosen so: a curve that has lost a part can give the FVC by one too."""
+    """A note on factors other than 1 that were inferred in this way: an incomplete curve can reproduce the FVC by
+    chance."""
     factors = ", ".join(f"{factor:g}" for factor in sorted({blow.btps or 1.0 for blow in blows} - {1.0}))
     return [f"by the FVC in the file its curves are not at BTPS: its factor, {factors}, is applied"] if factors else []

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.dataset import raw_curves
 from spiro_diffusion.formats import dialect, sniff, spxraw
 from spiro_diffusion.formats.sniff import Kind
@@ -21,7 +21,7 @@ from spiro_diffusion.user_curves.delimited import numbers
 from spiro_diffusion.user_curves.efforts import UserCurves, distinct_names
 from spiro_diffusion.user_curves.source import Source
 
-CSV_ADVICE = "give curves of your own as CSV, with time_s and flow_l_s or volume_l"
+CSV_ADVICE = "give other curves as CSV, with time_s and flow_l_s or volume_l"
 MOST_CURVES = 50_000  # in memory at once, as `api` draws: a whole cycle has some 37,000
 ABOUT = {"SEQN": "seqn", "SPATTYPE": "test_type", "SPAMANU": "curve_number", "SPAQEFF": "effort_grade"}
 PEOPLE = {"DEMO": {"RIDAGEYR": "age", "RIAGENDR": "sex"}, "BMX": {"BMXHT": "height"}}  # years, 1 or 2, cm
@@ -41,14 +41,14 @@ def _names(head: bytes) -> list[str]:
 
 
 def read(source: Source, seqn: int | None = None, people: bool = True) -> UserCurves:
-    """The curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from DEMO
-    and BMX.
+    """Read the curves of a file of SPXRAW, or those of one participant; with `people` also age, height and sex, from
+    DEMO and BMX.
 
-    Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may
-    have SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number,
-    effort_grade (the file's own), and age (completed years), sex and height (cm) where DEMO and BMX are known.
+    Text needs the columns SPAFACT (the BTPS factor) and SPXRAW (mL per 10 ms at ATPS, a text of integers), and may have
+    SEQN, SPATTYPE, SPAMANU, SPAQEFF, SPXPTS. The table `about` has curve, seqn, test_type, curve_number, effort_grade
+    (that of the file), and age (completed years), sex and height (cm) if DEMO and BMX are known.
 
-    Raises SpiroError that says what is wrong with the file, or that the participant is not in it.
+    Raises SpiroError that names the problem with the file, or if the participant is not in it.
     """
     with source.on_disk() as path:
         try:
@@ -107,8 +107,8 @@ def _from_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise SpiroError(f"{path}: holds no curves")
     table["SPAFACT"] = numbers(table["SPAFACT"], "SPAFACT", str(path))
     _check_factor(table["SPAFACT"].to_numpy(np.float64), path)
-    known = "SPXPTS" in table
-    given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if known else texts.str.strip(", ").str.count(",") + 1
+    has_lengths = "SPXPTS" in table
+    given = numbers(table["SPXPTS"], "SPXPTS", str(path)) if has_lengths else texts.str.strip(", ").str.count(",") + 1
     encoded = np.array([text.encode() for text in texts.str.ljust(int(texts.str.len().max()))])  # padded as SAS pads
     try:
         parsed = spxraw.curves(encoded, np.asarray(given, dtype=np.float64))
@@ -136,7 +136,7 @@ def _text_table(path: Path, key: str, needed: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise SpiroError(f"{path}: no column {missing[0]}; NHANES's curves are SPXRAW, with SPAFACT, the BTPS factor")
     if len(set(names)) < len(names):
-        raise SpiroError(f"{path}: two columns are named {shown(max(names, key=names.count))}; keep one")
+        raise SpiroError(f"{path}: two columns are named {printable(max(names, key=names.count))}; keep one")
     options: dict[str, Any] = {"sep": found.separator, "encoding": found.encoding, "skiprows": found.begin}
     return dialect.rows(path, str(path), **options, header=None, names=names, dtype=str)
 
@@ -169,19 +169,19 @@ def _sas_or_parquet(path: Path, file: codebook.File, columns: list[str]) -> pd.D
 
 
 def _parquet(path: Path, columns: list[str], optional: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Columns of a Parquet table, perhaps a damaged one: what Arrow raises at those is much, and here one line."""
+    """Columns of a Parquet table; the various exceptions of Arrow for damaged files become one line."""
     try:
         table = raw_curves.read_table(path, columns, optional)
         table = table[[*columns, *(name for name in optional if name in table)]]  # one may have become the index
         texts = table.columns[[kind.kind == "O" for kind in table.dtypes]]
         return table.astype(dict.fromkeys(texts, object))  # texts are decoded now, not where they are first shown
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = shown(" ".join(str(error).split()), 80)
+        reason = printable(" ".join(str(error).split()), 80)
         raise SpiroError(f"{path}: is a damaged Parquet table ({reason}); make it again") from None
 
 
 def _check_curves(table: pd.DataFrame, path: Path) -> None:
-    """Raises SpiroError where a table that `repair` may not have written holds anything but curves of SPXRAW."""
+    """Raises SpiroError if a table that `repair` may not have written contains anything but curves of SPXRAW."""
     raw = table["SPXRAW"]
     if not raw.map(lambda cell: isinstance(cell, np.ndarray) and cell.dtype.kind == "i" and cell.size > 0).all():
         raise SpiroError(f"{path}: SPXRAW does not hold lists of whole numbers, mL in each 10 ms; {CSV_ADVICE}")
@@ -191,7 +191,7 @@ def _check_curves(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_factor(factor: NDArray[np.float64], path: Path) -> None:
-    """Raises SpiroError where a factor (n,) from ATPS to BTPS is none."""
+    """Raises SpiroError if a factor (n,) from ATPS to BTPS is invalid."""
     low, high = BTPS_RANGE
     outside = np.flatnonzero((factor < low) | (factor > high))
     if len(outside):
@@ -202,7 +202,7 @@ def _check_factor(factor: NDArray[np.float64], path: Path) -> None:
 
 
 def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
-    """Age, sex and height by SEQN from DEMO and BMX beside a file of SPXRAW, or None and why not."""
+    """Age, sex and height by SEQN from DEMO and BMX in the folder of a file of SPXRAW, or None and the reason."""
     cycle = _cycle(path)
     if cycle is None:
         return None, "age, height and sex are not known: the file's name has no cycle, as SPXRAW_G has"
@@ -217,7 +217,8 @@ def _people(path: Path) -> tuple[pd.DataFrame | None, str]:
 
 
 def _table_beside(folder: Path, file: codebook.File) -> Path | None:
-    """The file of that name whose content is a table: codebook pages lie there too. The CDC's own comes first."""
+    """The file of that name whose content is a table (codebook pages may be in the folder too). That of the CDC comes
+    first."""
     named = [p for p in sorted(folder.iterdir()) if p.name.split(".")[0].upper() == file.name and p.is_file()]
     for path in sorted(named, key=lambda p: p.name.lower() != file.filename):
         with path.open("rb") as opened:
@@ -254,6 +255,6 @@ def _table_of_people(path: Path, file: codebook.File, columns: dict[str, str]) -
 
 
 def _cycle(path: Path) -> str | None:
-    """The cycle that a file's name says, E, F or G."""
+    """The cycle by the name of a file, E, F or G."""
     found = re.fullmatch(r"SPXRAW_([EFG])", path.name.split(".")[0].upper())
     return found[1] if found else None

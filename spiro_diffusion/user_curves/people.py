@@ -17,13 +17,13 @@ from spiro_diffusion.user_curves.efforts import UserCurves
 from spiro_diffusion.user_curves.reader import read
 
 TABLE = "people.csv"
-NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which says whose curves are whose
+NAMES = ("person", "curve", "file", "id", "name")  # columns of the table, one of which names the person of the curves
 MOST_HEAD = 4096  # bytes of a line of names
 MOST_BYTES = 256 << 20  # that a compressed file may hold
 
 
 class PeopleCurves(NamedTuple):
-    """The n people of whom there are curves, the rows of their table, and each one's efforts."""
+    """The n people with curves, the rows of their table, and the efforts of each."""
 
     people: pd.DataFrame
     curves: list[UserCurves]
@@ -31,13 +31,13 @@ class PeopleCurves(NamedTuple):
 
 
 def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
-    """The people of FOLDER/people.csv and their curves.
+    """Read the people of FOLDER/people.csv and their curves.
 
-    The table has age (years), height (cm), sex, and a column `person` (or `curve`, `file`, `id`, `name`). A person's
-    curves lie in a file of that name, with any ending, or under that name in the folder's one other file of curves
-    (a `.gz` of text too), in any format of docs/formats.md.
+    The table has age (years), height (cm), sex, and a column `person` (or `curve`, `file`, `id`, `name`). The curves of
+    a person are in a file of that name, with any ending, or under that name in the one other file of curves of the
+    folder (a text may be `.gz`), in any format of docs/formats.md.
 
-    Raises SpiroError, which names no patient, where there is no table, or no curve of anyone in it, or a file of curves
+    Raises SpiroError, which names no patient, if there is no table, no curve of anyone in it, or a file of curves
     cannot be read.
     """
     if not folder.is_dir():
@@ -49,11 +49,15 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
     names = [_plain(cell) for cell in table[column]]
     if len({*names}) < len(names):
         row = next(i for i, name in enumerate(names, 1) if name in names[: i - 1])
-        raise SpiroError(f"{folder / TABLE}: the {column} of row {row} stands twice; one row a person")
+        raise SpiroError(f"{folder / TABLE}: the {column} of row {row} occurs twice; give one row for each person")
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != TABLE and not f.name.startswith("."))
     files_of = {name: [f for f in files if name in (f.name, f.name.split(".")[0])] for name in names}
     if any(files_of.values()):
-        found = {name: _joined([_read(file, btps) for file in theirs]) for name, theirs in files_of.items() if theirs}
+        found = {
+            name: _joined([_read(file, btps) for file in person_files])
+            for name, person_files in files_of.items()
+            if person_files
+        }
     else:
         found = _in_one_file(files, names, btps)
     if not found:
@@ -65,7 +69,7 @@ def read_folder(folder: Path, *, btps: float | None = None) -> PeopleCurves:
 
 
 def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dict[str, UserCurves]:
-    """The curves of these people in the first file that holds any; notes and other tables may lie beside it."""
+    """The curves of these people in the first file with any; the folder may contain notes or tables too."""
     for file in files:
         try:
             curves = _read(file, btps)
@@ -73,15 +77,15 @@ def _in_one_file(files: list[Path], names: list[str], btps: float | None) -> dic
             if len(files) == 1:
                 raise
             continue
-        whose = [curve.split(" (")[0] for curve in curves.names]
-        rows = {name: [i for i, one in enumerate(whose) if one == name] for name in names}
+        curve_persons = [curve.split(" (")[0] for curve in curves.names]
+        rows = {name: [i for i, one in enumerate(curve_persons) if one == name] for name in names}
         if any(rows.values()):
-            return {name: _some(curves, theirs) for name, theirs in rows.items() if theirs}
+            return {name: _some(curves, person_rows) for name, person_rows in rows.items() if person_rows}
     return {}
 
 
 def _read(file: Path, btps: float | None) -> UserCurves:
-    """The curves of a file; of a table with a column `person` and none `curve`, the person's name is the curve's."""
+    """The curves of a file; in a table with a column `person` and no `curve`, curves are named by the person."""
     data = _unpacked(file) if file.suffix == ".gz" else None
     with file.open("rb") as opened:
         first = data.split(b"\n", 1)[0] if data is not None else opened.readline(MOST_HEAD)

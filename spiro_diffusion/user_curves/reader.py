@@ -1,4 +1,4 @@
-"""Read user curves for every command and the page; the format is detected by content, never by name.
+"""Read user curves for every command and the app; the format is detected by content, never by name.
 
 A new format is a file with `recognises(source)` and `read(source)`, and a line in FORMATS.
 """
@@ -24,7 +24,7 @@ from spiro_diffusion.user_curves.source import Source
 
 
 class Format(NamedTuple):
-    """A format of blows, in the order in which they are tried."""
+    """A format of blows; FORMATS has the order in which they are tried."""
 
     name: str
     recognises: Callable[[Source], bool]
@@ -55,16 +55,16 @@ def read(
     seqn: int | None = None,
     people: bool = True,
 ) -> UserCurves:
-    """The curves of a file in any format that is known (docs/formats.md).
+    """Read the curves of a file in any supported format (docs/formats.md).
 
     Args:
         file: a path, or an open binary file.
-        where: names the file in errors; without it its path does.
-        btps: the factor to BTPS of a file that does not say its own; 1 where it is at BTPS.
-        seqn: of NHANES's SPXRAW, this participant alone.
-        people: of NHANES's SPXRAW, join age, sex and height from DEMO and BMX beside it.
+        where: names the file in errors; by default its path.
+        btps: the factor to BTPS for a file that does not state it; 1 for data at BTPS.
+        seqn: for SPXRAW of NHANES, only this participant.
+        people: for SPXRAW of NHANES, join age, sex and height from DEMO and BMX of the same folder.
 
-    Raises SpiroError that says what is wrong with the file, or what it is where it is none of these.
+    Raises SpiroError that names the problem with the file, or its type if it is none of these formats.
     """
     source = Source.of(file, where)
     if not excel.recognises(source) and nhanes_files.recognises(source):
@@ -82,13 +82,13 @@ def read_records(file: Path | BinaryIO, where: str | None = None, *, btps: float
 
 
 def _blows(source: Source) -> tuple[list[RawBlow], list[str]]:
-    """What the first format reads that recognises a file, and notes.
+    """Blows and notes of the first format that recognises a file.
 
-    Raises SpiroError where none does.
+    Raises SpiroError if none does.
     """
-    for known in FORMATS:
-        if known.recognises(source):
-            return known.read(source)
+    for reader in FORMATS:
+        if reader.recognises(source):
+            return reader.read(source)
     raise SpiroError(
         f"{source.where}: is {source.kind}, not a readable CSV table or another format of curves (docs/formats.md)"
     )

@@ -55,7 +55,7 @@ class Source:
 
     @cached_property
     def head_text(self) -> str:
-        """The first 64 KiB in the first encoding that they can be in, "" where they are no text."""
+        """The first 64 KiB as text in the first encoding that fits, "" if they are no text."""
         if self.kind not in (Kind.CSV, Kind.TEXT):
             return ""
         return next((text for _, text in decoded(self.head)), "")
@@ -63,7 +63,7 @@ class Source:
     def read(self) -> bytes:
         """All bytes.
 
-        Raises SpiroError where they are more than MOST_BYTES.
+        Raises SpiroError if there are more than MOST_BYTES.
         """
         with self.opened() as file:
             data = file.read(MOST_BYTES + 1)
@@ -72,14 +72,14 @@ class Source:
         return data
 
     def text(self) -> str:
-        """All of a text, in the first encoding that it can be in."""
+        """The whole text, in the first encoding that fits."""
         for _, text in decoded(self.read()):
             return text
         raise SpiroError(f"{self.where}: is in no known encoding; save it as UTF-8")
 
     @contextlib.contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """A path at which the file lies, for as long as the block runs."""
+        """A path of the file, valid while the block runs."""
         if self.path:
             yield self.path
             return

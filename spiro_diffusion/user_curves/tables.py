@@ -1,5 +1,6 @@
 """Tables of user efforts: indices, z-scores, acceptability and session grades."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,30 +17,34 @@ GLI_RANGE = {"age": (3.0, 95.0), "height": (60.0, 230.0)}  # years (Bowerman 202
 
 
 class Person(NamedTuple):
-    """Whose efforts they are."""
+    """The person of the efforts."""
 
     age: float  # years
     height: float  # cm
     sex: str | int
 
 
-def person_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
-    """Indices of one person's own efforts, at their records' own rate, and FIVC and PIF where a record has them; of a
-    known person also z-scores, what `ats_ers.judge_sessions` says of each effort, and the grades of the session.
+def person_table(curves: UserCurves, person: Person | None, phases: Sequence[str] | None = None) -> pd.DataFrame:
+    """Indices of one person's efforts, each computed at the rate of its record, and FIVC and PIF where a record has
+    them; with `person` also z-scores, the result of `ats_ers.judge_sessions` for each effort, and session grades.
+
+    `phases` distinguishes the efforts before a bronchodilator from those after it, which are graded as two sessions;
+    without it all efforts are one session.
 
     Raises SpiroError where GLI Global has no values for such a person.
     """
     if person is None:
         return _with_inspired(indices_table(curves.record), curves.record)
     people = pd.DataFrame([person]).iloc[np.zeros(len(curves.names), int)]
-    return _judged_table(curves.record, people, np.zeros(len(people), int))
+    session = np.zeros(len(people), int) if phases is None else pd.factorize(np.array(phases))[0]
+    return _judged_table(curves.record, people, session)
 
 
 def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
-    """As `person_table`, of NHANES's efforts, whose `about` has seqn and test_type, and age, height and sex where they
-    are known. The efforts of a participant before, and those after the bronchodilator, are a session each.
+    """As `person_table`, for efforts of NHANES, whose `about` has seqn and test_type, and age, height and sex if they
+    are known. The efforts of a participant before the bronchodilator, and those after it, are a session each.
 
-    Raises SpiroError where a person is given for several participants.
+    Raises SpiroError if one person is given for several participants.
     """
     about, record = curves.about, curves.record
     assert about is not None  # NHANES's
@@ -53,16 +58,16 @@ def people_table(curves: UserCurves, person: Person | None) -> pd.DataFrame:
     if "age" not in about:
         return table
     people = about[list(Person._fields)]
-    known = people.notna().all(axis=1).to_numpy()
-    if known.any():
+    complete = people.notna().all(axis=1).to_numpy()
+    if complete.any():
         session = about.groupby(["seqn", "test_type"], sort=False).ngroup().to_numpy()
-        judged = _judged_table(record[known], people[known], session[known])
-        table = table.join(judged.drop(columns=list(table)).set_index(table.index[known]))
+        judged = _judged_table(record[complete], people[complete], session[complete])
+        table = table.join(judged.drop(columns=list(table)).set_index(table.index[complete]))
     return table
 
 
 def doubts(person: Person) -> list[str]:
-    """What is to be said of a height that hardly goes with the age, as where months were given for years."""
+    """Remarks on a height that is implausible for the age, as when months were given for years."""
     return [f"check age and height: {remark}" for remark in unmet_heights(conditioned(pd.DataFrame([person])))]
 
 
@@ -78,6 +83,6 @@ def _judged_table(record: pd.DataFrame, people: pd.DataFrame, session: NDArray) 
 
 
 def _with_inspired(table: pd.DataFrame, record: pd.DataFrame) -> pd.DataFrame:
-    """The table with those of INSPIRED that a record has."""
+    """The table with the columns of INSPIRED that a record has."""
     there = [name for name in INSPIRED if name in record and record[name].notna().any()]
     return table.join(record[there])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spiro_diffusion.core.artifacts import write_text
-from spiro_diffusion.core.errors import SpiroError, shown
+from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.dialect import cells
 from spiro_diffusion.user_curves.efforts import SAMPLE_PERIOD_S, RawBlow, UserCurves
 from spiro_diffusion.user_curves.source import Source
@@ -63,7 +63,7 @@ def _blow(name: str, text: str, where: str) -> RawBlow:
     series = _whole(points, place)
     hidden = len(series) - int(count[:9])
     if hidden < 0:
-        raise SpiroError(f"{place}: holds {len(series)} points of {shown(count, 20)}; fetch it again")
+        raise SpiroError(f"{place}: holds {len(series)} points of {printable(count, 20)}; fetch it again")
     if series[:hidden].any():
         raise SpiroError(f"{place}: the {hidden} points beyond its count are not zeros at its start; fetch it again")
     return RawBlow(name, "volume", np.concatenate([[0.0], series / ML_PER_L]), SAMPLE_PERIOD_S, btps=None)

@@ -1,4 +1,4 @@
-// What the page does without asking the server.
+// Callbacks that run in the browser, without the server.
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   spiro: {
     // A file goes to the server unless it is too large; taking it away goes there too.
@@ -15,7 +15,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
     clear: function () {
       return null;
     },
-    // Of the controls of single efforts and of a session those are shown that are meant.
+    // Show the controls of single efforts or those of a session.
     draws: function (what) {
       return "draws-" + what;
     },
@@ -25,13 +25,13 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
   },
 });
 
-// Enter in the number beside a slider counts, as leaving it does.
+// Enter in the number field of a slider applies the value, as leaving the field does.
 document.addEventListener("keydown", function (event) {
   if (event.key === "Enter" && event.target.matches(".dash-range-slider-input")) event.target.blur();
 });
 
-// Dash gives its sliders, numbers and lists no names: whoever hears the page gets those that stand above them. And it
-// calls radio buttons options of a list, which they are not.
+// Dash gives its sliders, numbers and lists no accessible names: take the labels above them, for screen readers. And it
+// gives radio buttons the role of list options, which is wrong.
 function nameControls() {
   for (const control of document.querySelectorAll(".control")) {
     const name = control.querySelector(".label").textContent;
