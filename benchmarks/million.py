@@ -87,8 +87,8 @@ def in_parts(folder: Path, participants: int, parts: int) -> dict[str, Any]:
 
     def made(number: int) -> Path:
         part = folder / f"part{number:02d}"
-        own = {"source": "simulated", "participants": participants // parts, "seed": number + 1}
-        settled(part, {"download": own})
+        download = {"source": "simulated", "participants": participants // parts, "seed": number + 1}
+        settled(part, {"download": download})
         for stage in DATA:
             measured(stage, part)
         return part

@@ -107,7 +107,8 @@ def test_a_set_of_one_sees_itself_as_with_empty_slots_beside_it(there: float) ->
         return [found, *(parameter.grad.clone() for parameter in block.parameters() if parameter.grad is not None)]
 
     one = computed(h, context, hidden)
-    several = computed(*(torch.cat([x, empty], dim=1) for x in (h, context)), torch.cat([hidden, beside], dim=3))
+    longer, contexts = (torch.cat([x, empty], dim=1) for x in (h, context))
+    several = computed(longer, contexts, torch.cat([hidden, beside], dim=3))
     assert len(one) == len(several) == 1 + len(list(block.parameters())), "every parameter has a gradient"
     for alone, among in zip(one, several, strict=True):
         torch.testing.assert_close(alone, among, rtol=1e-4, atol=1e-3)
