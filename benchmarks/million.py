@@ -115,7 +115,7 @@ def joined(parts: list[Path], data: Path) -> None:
     table.to_parquet(data / "curves.parquet", index=False)
     with artifacts.npy_rows(data / "signals_L512.npy", (len(table), N_SAMPLES), "float32") as append:
         for part in parts:
-            append(np.load(part / "data/signals_L512.npy", mmap_mode="r"))
+            append(np.load(part / "data/signals_L512.npy", mmap_mode="r", allow_pickle=False))
     manifest = artifacts.read_json(parts[0] / "data/raw/manifest.json")
     artifacts.write_json(data / "raw/manifest.json", manifest)  # of which the trainings read the kind of source
 
