@@ -108,8 +108,10 @@ def in_parts(folder: Path, participants: int, parts: int) -> dict[str, Any]:
 def joined(parts: list[Path], data: Path) -> None:
     """One table and one array of the parts' curves, whose people get SEQN of their own."""
     tables = [pd.read_parquet(part / "data/curves.parquet") for part in parts]
-    for number, table in enumerate(tables):
-        table["seqn"] += number * SEQN_STEP
+    block = 0  # of SEQN_STEP numbers, the first that no part has
+    for table in tables:
+        table["seqn"] += block * SEQN_STEP
+        block = int(table["seqn"].max()) // SEQN_STEP + 1
     table = pd.concat(tables, ignore_index=True)
     data.mkdir(parents=True, exist_ok=True)
     table.to_parquet(data / "curves.parquet", index=False)
