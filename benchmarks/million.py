@@ -87,8 +87,8 @@ def in_parts(folder: Path, participants: int, parts: int) -> dict[str, Any]:
 
     def made(number: int) -> Path:
         part = folder / f"part{number:02d}"
-        own = {"source": "simulated", "participants": participants // parts, "seed": number + 1}
-        settled(part, {"download": own})
+        download = {"source": "simulated", "participants": participants // parts, "seed": number + 1}
+        settled(part, {"download": download})
         for stage in DATA:
             measured(stage, part)
         return part
@@ -108,14 +108,16 @@ def in_parts(folder: Path, participants: int, parts: int) -> dict[str, Any]:
 def joined(parts: list[Path], data: Path) -> None:
     """One table and one array of the parts' curves, whose people get SEQN of their own."""
     tables = [pd.read_parquet(part / "data/curves.parquet") for part in parts]
-    for number, table in enumerate(tables):
-        table["seqn"] += number * SEQN_STEP
+    block = 0  # of SEQN_STEP numbers, the first that no part has
+    for table in tables:
+        table["seqn"] += block * SEQN_STEP
+        block = int(table["seqn"].max()) // SEQN_STEP + 1
     table = pd.concat(tables, ignore_index=True)
     data.mkdir(parents=True, exist_ok=True)
     table.to_parquet(data / "curves.parquet", index=False)
     with artifacts.npy_rows(data / "signals_L512.npy", (len(table), N_SAMPLES), "float32") as append:
         for part in parts:
-            append(np.load(part / "data/signals_L512.npy", mmap_mode="r"))
+            append(np.load(part / "data/signals_L512.npy", mmap_mode="r", allow_pickle=False))
     manifest = artifacts.read_json(parts[0] / "data/raw/manifest.json")
     artifacts.write_json(data / "raw/manifest.json", manifest)  # of which the trainings read the kind of source
 

@@ -71,11 +71,11 @@ def interrupted_table(judged: dict[str, Any]) -> list[str]:
         model, fvc = case["generator"], case["generator"]["fvc"]
         cells = [
             _interruption(name),
-            _said(fvc["error"], ".1f", 1000),
-            _said(model["fef2575"]["error"], ".3f"),
-            f"{_said(fvc['coverage_90'], '.1f', 100)} %, {_said(fvc['width_90'], '.0f', 1000)}",
-            _said(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
-            *(_said(case[r]["fvc"]["error"], ".1f", 1000) for r in baselines),
+            _text(fvc["error"], ".1f", 1000),
+            _text(model["fef2575"]["error"], ".3f"),
+            f"{_text(fvc['coverage_90'], '.1f', 100)} %, {_text(fvc['width_90'], '.0f', 1000)}",
+            _text(case["ratio_bias"]["obstructed"]["bias"], "+.4f"),
+            *(_text(case[r]["fvc"]["error"], ".1f", 1000) for r in baselines),
             _ratio(*(case[r]["fvc"]["crps_ratio"] for r in baselines)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -90,16 +90,16 @@ def others_table(judged: dict[str, Any]) -> list[str]:
         sides = [case["fvc"][side] for side in ("without", "given")]
         cells = [
             _interruption(name),
-            ", ".join(_said(side["error"], ".1f", 1000) for side in sides),
-            ", ".join(_said(side["width_90"], ".0f", 1000) for side in sides),
-            ", ".join(f"{_said(side['coverage_90'], '.1f', 100)} %" for side in sides),
+            ", ".join(_text(side["error"], ".1f", 1000) for side in sides),
+            ", ".join(_text(side["width_90"], ".0f", 1000) for side in sides),
+            ", ".join(f"{_text(side['coverage_90'], '.1f', 100)} %" for side in sides),
             _ratio(case["fvc"]["crps_ratio"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def _said(figure: dict[str, Any], form: str, scale: float = 1) -> str:
+def _text(figure: dict[str, Any], form: str, scale: float = 1) -> str:
     return "–" if figure["value"] is None else format(scale * figure["value"], form)
 
 

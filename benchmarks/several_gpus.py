@@ -206,8 +206,7 @@ class Measuring:
         distributed.dismiss()
 
     def all(self, ways: list[str]) -> None:
-        in_order = [way for way in OURS if way in ways]
-        for way in in_order:
+        for way in [way for way in OURS if way in ways]:
             for part in PARTS:
                 for batch in self.size.batches:
                     self.trained(part, way, batch)
@@ -241,8 +240,8 @@ def worker(options: argparse.Namespace) -> None:
 def launched(options: argparse.Namespace, processes: int, ways: list[str], lines: Path, seconds: float) -> str:
     """One torchrun; what went wrong, if anything."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    worker = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
-    command = [sys.executable, *torchrun, *worker, *(["--tiny"] if options.tiny else [])]
+    arguments = ["-m", "benchmarks.several_gpus", "--worker", "--out", str(lines), "--ways", *ways]
+    command = [sys.executable, *torchrun, *arguments, *(["--tiny"] if options.tiny else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

@@ -44,20 +44,20 @@ def watched(context: "BrowserContext") -> "Iterator[Page]":
     """A page. When it is left, every request it made went to 127.0.0.1, and no script had complained."""
     page = context.new_page()
     requested: list[str] = []
-    output: list[str] = []
+    errors: list[str] = []
 
     def dismissed(dialog: Dialog) -> None:
-        output.append(f"dialog: {dialog.message}")
+        errors.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     page.on("request", lambda request: requested.append(request.url))
     page.on("websocket", lambda socket: requested.append(socket.url))
-    page.on("pageerror", lambda error: output.append(str(error)))
-    page.on("console", lambda message: output.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("dialog", dismissed)
     yield page
     page.close()
     network = [url for url in requested if urlsplit(url).scheme not in ("data", "blob")]
     assert len(network) > 5, "the page asked for next to nothing: was it watched?"
     assert {urlsplit(url).hostname for url in network} == {"127.0.0.1"}
-    assert output == []
+    assert errors == []

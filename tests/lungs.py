@@ -19,7 +19,7 @@ class Facts(NamedTuple):
 
 
 class Lungs:
-    """Draws as `conditional_draws.Drawer` says. What is known it ignores, unless `told`: then the first of the
+    """Draws as `conditional_draws.Drawer` says. What is known it ignores, unless `conditioned`: then the first of the
     known values of FEV1 and FVC are those of all efforts, nearly."""
 
     def __init__(self, conditioned: bool = False, faithful: float = 0.004) -> None:

@@ -193,9 +193,9 @@ def judge(sample: Sample, data: bytes, path: Path) -> str:
     try:
         READERS[sample.reader](path)
     except SpiroError as error:
-        output = str(error)
-        if len(output) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", output):
-            raise Failed(f"no short line: {output[:300]!r}") from error
+        message = str(error)
+        if len(message) > MESSAGE + len(str(path)) or re.search(r"[\x00-\x1f\x7f]", message):
+            raise Failed(f"no short line: {message[:300]!r}") from error
         return "refused"
     return "read"
 

@@ -266,9 +266,9 @@ def test_recovered_indices_stand_beside_those_recorded(stopped: Recovered) -> No
 
 
 def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effort: user_effort.Effort) -> None:
-    output = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
+    text = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, None))
     for words in ("Early end, from ", "would most likely be", "Not for diagnosis", "50 full efforts", "90 % interval"):
-        assert words in output
+        assert words in text
     masked = text_of(reconstruct.completion_cards(mending, cut(effort), WHO, " 0:0.4 "))
     assert "Part of the effort is not trusted, as requested" in masked
     assert "Early end" not in masked
@@ -276,8 +276,8 @@ def test_the_panel_answers_with_all_of_it_and_obeys_a_mask(mending: Drawer, effo
 
 
 def test_an_effort_without_a_fault_is_said_to_stand(mending: Drawer, effort: user_effort.Effort) -> None:
-    output = text_of(reconstruct.completion_cards(mending, effort, WHO, None))
-    assert "No fault was found" in output
+    text = text_of(reconstruct.completion_cards(mending, effort, WHO, None))
+    assert "No fault was found" in text
 
 
 @pytest.mark.parametrize(
@@ -302,10 +302,10 @@ def test_what_cannot_be_made_whole_is_refused_in_one_line(
 
 
 def test_without_a_reconstructor_the_panel_says_how_to_get_one_and_the_page_stands(drawer: Drawer) -> None:
-    output = words(page.make(drawer))
-    assert "dvc pull train_reconstructor" in output
-    assert "reconstruct-upload" not in output
-    assert "generate-upload" in output
+    text = words(page.make(drawer))
+    assert "dvc pull train_reconstructor" in text
+    assert "reconstruct-upload" not in text
+    assert "generate-upload" in text
 
 
 # What is taken

@@ -251,9 +251,9 @@ def test_a_spoiled_effort_is_made_whole_and_a_bad_mask_is_told_in_a_line(page: A
     fvc = panel.locator(".recovered tbody tr:nth-child(2) td").all_inner_texts()
     assert float(fvc[0]) == pytest.approx(4 * (1 - np.exp(-0.59 / 0.5)), abs=0.02)
     assert float(fvc[1]) > float(fvc[0])
-    output = panel.locator(".said").inner_text()
-    assert "90 % probability" in output
-    assert "Not for diagnosis" in output
+    sentence = panel.locator(".said").inner_text()
+    assert "90 % probability" in sentence
+    assert "Not for diagnosis" in sentence
 
     def trusts(mask: str) -> None:
         page.locator("#reconstruct-mask").fill(mask)
@@ -325,8 +325,8 @@ def test_one_person_is_of_both_panels_and_a_bad_file_is_forgotten_with_the_next(
     sheet = tmp_path / "book.xlsx"
     sheet.write_bytes(b"PK\x03\x04 a workbook")
     bad = files(tmp_path, columns=pd.DataFrame({"a": [1]}))["columns"]
-    output = "columns are a"
-    for path, words in ((bad, output), (str(sheet), "book.xlsx: is a damaged archive"), (bad, output)):
+    refusal = "columns are a"
+    for path, words in ((bad, refusal), (str(sheet), "book.xlsx: is a damaged archive"), (bad, refusal)):
         give(page, path)
         page.wait_for_selector(f"#generate .alert:has-text({words!r})")
         assert page.locator("#generate .alert").count() == 1

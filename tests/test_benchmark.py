@@ -268,9 +268,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_malformed_file_is_refused_in_a_line(kind: str, tmp_path: Path) -> None:
-    arrays, output = BROKEN[kind]
+    arrays, message = BROKEN[kind]
     write_npz(tmp_path / "theirs.npz", {name: np.asarray(values) for name, values in arrays.items()})
-    with pytest.raises(SpiroError, match=re.escape(output)) as caught:
+    with pytest.raises(SpiroError, match=re.escape(message)) as caught:
         submission.read_curves(tmp_path / "theirs.npz", IDS)
     assert "\n" not in str(caught.value)
     assert "theirs.npz" in str(caught.value)

@@ -123,8 +123,8 @@ def test_a_seed_gives_the_sessions_of_spiro_generate(page: Any, generator: Spiro
 
 
 def test_who_is_beyond_the_trained_ages_is_refused(page: Any) -> None:
-    requested = "([...asked]) => demo.draw(...asked).catch((error) => error.message)"
-    assert page.evaluate(requested, [MAN | {"age": 80}, 1, 0]) == "age beyond 6 to 79, on which the model was trained"
+    draw = "([...asked]) => demo.draw(...asked).catch((error) => error.message)"
+    assert page.evaluate(draw, [MAN | {"age": 80}, 1, 0]) == "age beyond 6 to 79, on which the model was trained"
 
 
 def test_indices_are_those_of_the_ruler(page: Any, data: Path) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
+from spiro_diffusion.compute import distributed
+from spiro_diffusion.core.batching import batches
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.core.params import read_params
 from spiro_diffusion.dataset import splits
@@ -93,6 +96,23 @@ def test_two_processes_train_as_one(curves: Path, tmp_path: Path) -> None:
     for name, tensor in first.items():
         difference = (tensor - second[name]).norm() / (tensor.norm() + 1e-6)
         assert difference < 0.05, name
+
+
+def test_parts_come_in_order_with_the_next_one_computed_ahead() -> None:
+    happened: list[str] = []
+
+    def compute(part: slice) -> torch.Tensor:
+        happened.append(f"computed {part.start}")
+        return torch.full((part.stop - part.start, 2), float(part.start))
+
+    parts = list(batches(5, 2))
+    for part, result in zip(parts, distributed.in_order(parts, compute, (2,)), strict=True):
+        happened.append(f"used {part.start}")
+        assert result.tolist() == [[part.start] * 2] * (part.stop - part.start)
+    assert happened == ["computed 0", "computed 2", "used 0", "computed 4", "used 2", "used 4"], (
+        "no more than one ahead"
+    )
+    assert list(distributed.in_order([], compute, (2,))) == []
 
 
 def test_two_processes_encode_the_same_bytes_as_one(curves: Path, models: Path, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ class Loaded(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        output = dict(attrs)
-        if tag in LOADS and output.get("rel") not in IGNORED_RELATIONS:
-            self.found.append(output.get(LOADS[tag]) or "")
+        attributes = dict(attrs)
+        if tag in LOADS and attributes.get("rel") not in IGNORED_RELATIONS:
+            self.found.append(attributes.get(LOADS[tag]) or "")
 
 
 def loaded(page: Path) -> list[str]:
@@ -158,8 +158,8 @@ def test_every_command_has_a_line_in_the_page_of_the_command_line() -> None:
     sources = [file.read_text() for file in (ROOT / "spiro_diffusion" / "cli").glob("*.py")]
     commands = set(re.findall(r'^@command\("spiro (\w+)', "\n".join(sources), flags=re.M))
     assert len(commands) > 8
-    output = set(re.findall(r"^\| `spiro (\w+)` ", (ROOT / "docs" / "command_line.md").read_text(), flags=re.M))
-    assert commands <= output
+    documented = set(re.findall(r"^\| `spiro (\w+)` ", (ROOT / "docs" / "command_line.md").read_text(), flags=re.M))
+    assert commands <= documented
 
 
 def test_the_section_on_recorded_efforts_shows_the_stored_figures() -> None:

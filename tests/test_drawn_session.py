@@ -75,16 +75,16 @@ def test_the_change_is_of_the_best_values_and_the_response_of_predicted(seen: Dr
     median = float(reference.gli_global("fev1", 45, 175, 1).m)
     assert change.percent_predicted == pytest.approx(100 * rise / median, abs=0.3)
     assert seen.responded == ["fev1"]
-    output = words(drawn_session_table.sentences(seen))
-    assert "Before the bronchodilator: obstruction." in output
-    assert "After the bronchodilator: obstruction, GOLD 2." in output
-    assert "A response in FEV₁ by ERS/ATS 2022" in output
+    text = words(drawn_session_table.sentences(seen))
+    assert "Before the bronchodilator: obstruction." in text
+    assert "After the bronchodilator: obstruction, GOLD 2." in text
+    assert "A response in FEV₁ by ERS/ATS 2022" in text
 
 
 def test_the_tables_say_grade_change_and_what_does_not_repeat(seen: DrawnSession) -> None:
-    output = words(drawn_session_table.tables(seen))
+    whole = words(drawn_session_table.tables(seen))
     for text in ("two puffs, at least ten minutes", "beyond 150 mL", "within 150 mL", "+200 mL", "% pred."):
-        assert text in output
+        assert text in whole
     best, _, efforts = drawn_session_table.tables(seen)
     assert len(efforts.children[1].children) == 5 + 2  # the efforts, and a line above those of each phase
     titles = [line.children[0].children for line in best.children[1].children]
@@ -115,21 +115,21 @@ def test_the_best_effort_is_drawn_strong_and_over_the_others(drawer: Drawer) -> 
 
 
 def test_what_is_asked_of_the_patient_reaches_the_generator(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    requested: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     draw = SpiroGenerator.sessions
 
-    def noted(self: SpiroGenerator, **output: Any) -> Curves:
-        requested.append(output)
+    def noted(self: SpiroGenerator, **keywords: Any) -> Curves:
+        calls.append(keywords)
         names = ("age", "height", "sex", "seed", "n", "efforts", "after", "tell")
-        return draw(self, **{name: output[name] for name in names})
+        return draw(self, **{name: keywords[name] for name in names})
 
     monkeypatch.setattr(SpiroGenerator, "sessions", noted)
     sent = CONTROLS | {"before": 3, "after": 2, "pattern": "gold-2", "spoiled": "cough", "fev1": " 60%:70% ", "pef": ""}
     drawer(Request.checked(**sent))
-    (output,) = requested
-    assert (output["efforts"], output["after"], output["n"]) == (3, 2, 1)
-    assert (output["pattern"], output["effort"], output["fev1"]) == ("gold-2", "cough", "60%:70%")
-    assert "pef" not in output
+    (keywords,) = calls
+    assert (keywords["efforts"], keywords["after"], keywords["n"]) == (3, 2, 1)
+    assert (keywords["pattern"], keywords["effort"], keywords["fev1"]) == ("gold-2", "cough", "60%:70%")
+    assert "pef" not in keywords
     assert Request.checked(**sent).name == "male_45y_175cm_session_gold-2_seed0"
 
 

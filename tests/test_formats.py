@@ -33,10 +33,10 @@ def refusal(data: bytes | str, btps: float | None = None) -> str:
         warnings.simplefilter("error")  # it would be a line more
         with pytest.raises(SpiroError) as caught:
             read_bytes(data, btps)
-    output = str(caught.value)
-    assert output.isprintable()
-    assert len(output) < 600
-    return output.removeprefix("held: ")
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 600
+    return message.removeprefix("held: ")
 
 
 def expired(curves: UserCurves) -> list[float]:
@@ -58,8 +58,8 @@ def test_a_blow_is_the_same_in_every_format(name: str) -> None:
 @pytest.mark.parametrize("name", held_files.FILES)
 def test_no_name_or_number_of_a_patient_is_kept(name: str) -> None:
     curves = read_bytes(held_files.made(name), 1.0 if name in SILENT else None)
-    output = " ".join([*curves.names, *curves.notes])
-    assert not any(word in output for word in (*PATIENT, PATIENT[1][2:]))
+    text = " ".join([*curves.names, *curves.notes])
+    assert not any(word in text for word in (*PATIENT, PATIENT[1][2:]))
 
 
 @pytest.mark.parametrize(
@@ -406,13 +406,13 @@ def test_no_value_of_a_waveform_file_is_lost_to_a_bracket(change: Any, message: 
 
 def test_a_factor_that_the_fvc_chose_is_told() -> None:
     """A curve that lost 3 % of its volume gives its FVC by the factor that the file notes beside it."""
-    output = "by the FVC in the file its curves are not at BTPS: its factor, {}, is applied"
+    note = "by the FVC in the file its curves are not at BTPS: its factor, {}, is applied"
     whole = held_files.easyone()
     at = whole.index("<SamplingValues>")
     start, end = (whole.index(f"{value:.3f}", at) for value in FLOW[[130, 143]])
     assert read_bytes(whole).notes == []
-    assert read_bytes(whole[:start] + whole[end:]).notes == [output.format("1.03")]
-    assert output.format("1.083") in read_bytes(held_files.ats_record(1.083)).notes
+    assert read_bytes(whole[:start] + whole[end:]).notes == [note.format("1.03")]
+    assert note.format("1.083") in read_bytes(held_files.ats_record(1.083)).notes
 
 
 def test_inspirations_that_are_of_no_one_expiration_are_left_out_and_told() -> None:

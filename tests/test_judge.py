@@ -166,8 +166,8 @@ def test_impossible_curves_are_counted(real: Real) -> None:
 def test_a_loss_that_knows_its_training_curves_gives_members_away(real: Real) -> None:
     rng = np.random.default_rng(0)
     curves, losses = real.held_out, (rng.normal(0.9, 0.2, len(real.members)), rng.normal(1.1, 0.2, len(real.held_out)))
-    member_tree = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
-    assert node(member_tree, "copying.every.membership_loss_auc").low > 0.6
+    leaking = judged(real, candidates.Candidate(curves, losses=losses), ("copying",))
+    assert node(leaking, "copying.every.membership_loss_auc").low > 0.6
     blind = (rng.normal(size=len(real.members)), rng.normal(size=len(real.held_out)))
     tree = judged(real, candidates.Candidate(curves, losses=blind), ("copying",))
     assert interval_holds(node(tree, "copying.every.membership_loss_auc"), 0.5)

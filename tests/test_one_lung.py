@@ -16,7 +16,7 @@ from spiro_diffusion.models.condition_tokens import Augmentation
 from spiro_diffusion.models.edm import Noise
 from spiro_diffusion.models.effort_facts import CHANNELS
 from spiro_diffusion.models.effort_sets import EFFORTS, PLACES, EffortSets
-from spiro_diffusion.models.index_diffusion import TOKENS, Facts, FactsConfig, FactsNet
+from spiro_diffusion.models.index_diffusion import TOKENS, EffortBlock, Facts, FactsConfig, FactsNet
 from spiro_diffusion.models.samplers import heun, karras_sigmas
 from spiro_diffusion.training.facts import Examples, FactsTask
 
@@ -87,6 +87,34 @@ def test_empty_seats_decide_nothing() -> None:
     torch.testing.assert_close(network(x[:, :3], torch.zeros(1), conditions[:, :3]), here)
     other[:, 1] = 3.0
     assert not torch.allclose(network(other, torch.zeros(1), conditions)[:, :1], here[:, :1]), "efforts see each other"
+
+
+@pytest.mark.parametrize("there", [1.0, 0.0])
+def test_a_set_of_one_sees_itself_as_with_empty_slots_beside_it(there: float) -> None:
+    """Without attention, as it is computed, and with it: also in training, and where its one slot is empty."""
+    torch.manual_seed(0)
+    block = EffortBlock(64, dropout=0.0)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    h, context = torch.randn(2, 7, 1, 64)
+    empty, beside = torch.zeros(7, 2, 64), torch.full((7, 1, 1, 2), -2e4)
+    hidden = torch.full((7, 1, 1, 1), (there - 1) * 1e4)
+
+    def computed(h: torch.Tensor, context: torch.Tensor, hidden: torch.Tensor) -> list[torch.Tensor]:
+        block.zero_grad()
+        found = block(h, context, hidden)[:, :1]
+        found.square().sum().backward()
+        return [found, *(parameter.grad.clone() for parameter in block.parameters() if parameter.grad is not None)]
+
+    one = computed(h, context, hidden)
+    longer, contexts = (torch.cat([x, empty], dim=1) for x in (h, context))
+    several = computed(longer, contexts, torch.cat([hidden, beside], dim=3))
+    assert len(one) == len(several) == 1 + len(list(block.parameters())), "every parameter has a gradient"
+    for alone, among in zip(one, several, strict=True):
+        torch.testing.assert_close(alone, among, rtol=1e-4, atol=1e-3)
+    queries = block.queries.weight.grad
+    assert queries is not None
+    assert queries.is_contiguous(), "as `sum_gradients` needs it"
 
 
 def test_a_persons_efforts_do_not_depend_on_the_batch(generator: Generator) -> None:

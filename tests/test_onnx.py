@@ -18,6 +18,7 @@ from spiro_diffusion.engines import onnx_export
 
 WHY = "onnx and onnxruntime are not installed; pip install -r requirements.lock"
 pytest.importorskip("onnx", reason=WHY)
+OnnxEngine = pytest.importorskip("spiro_diffusion.engines.onnx_engine", reason=WHY, exc_type=ImportError).OnnxEngine
 onnx_sampler = pytest.importorskip("spiro_diffusion.engines.onnx_sampler", reason=WHY, exc_type=ImportError)
 
 PEOPLE: list[dict[str, Any]] = [
@@ -50,6 +51,17 @@ def test_the_same_curves_as_the_generator_for_any_number(generator: SpiroGenerat
     np.testing.assert_array_equal(fine["time_s"], curves.time)
     np.testing.assert_allclose(fine["flow_l_s"], curves.flow, atol=5e-4, rtol=0)
     np.testing.assert_allclose(fine["volume_l"], curves.volume, atol=5e-4, rtol=0)
+
+
+def test_the_efforts_of_a_session_depend_on_each_other_as_in_the_generator(
+    generator: SpiroGenerator, exported: Path
+) -> None:
+    efforts = pd.DataFrame({"age": 45.0, "height": 175.0, "sex": 1, "grade": None, "best": None, "person": 0,
+                            "test_type": ["Pre"] * 3 + ["Bron"] * 2, "place": [1, 2, 3, 1, 2]})  # fmt: skip
+    one, other = (e.session_facts(efforts, 7, None).logs for e in (generator._torch, OnnxEngine(exported)))
+    np.testing.assert_allclose(one, other, atol=1e-3, rtol=0)
+    fewer = OnnxEngine(exported).session_facts(efforts[:2], 7, None).logs
+    assert np.abs(fewer - other[:2]).max() > 0.01
 
 
 def test_every_condition_decides_the_curves(exported: Path) -> None:

@@ -158,12 +158,12 @@ def test_exchanged_names_of_another_cycle_are_refused_by_their_labels(tmp_path: 
 def test_halves_that_changed_places_are_refused_in_the_cdcs_files_and_told_of_in_others(tmp_path: Path) -> None:
     middle, end = (BMX.header + 208 * rows for rows in (20, 40))
     data = BMX.data[: BMX.header] + BMX.data[middle:end] + BMX.data[BMX.header : middle] + BMX.data[end:]
-    output = "but the CDC's files are sorted by SEQN: some rows may have changed places; fetch it again"
-    assert output in refusal(BMX, data, tmp_path)
+    reason = "but the CDC's files are sorted by SEQN: some rows may have changed places; fetch it again"
+    assert reason in refusal(BMX, data, tmp_path)
     (tmp_path / "raw.bin").write_bytes(data)
     (warning,) = repair_file(tmp_path / "raw.bin", BMX.file, tmp_path / "t.parquet")["warnings"]
     assert warning.startswith("row 20: SEQN ")
-    assert warning.endswith(output)
+    assert warning.endswith(reason)
 
 
 def test_an_xport_file_larger_than_any_of_the_cdcs_is_refused_at_once(tmp_path: Path) -> None:

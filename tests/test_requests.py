@@ -38,9 +38,9 @@ RARE = {"fev1": "z-4.6", "ratio": "z1.5:z1.6"}
 HUNDRED = dict.fromkeys(("men", "women", "boys", "girls"), 100)
 
 
-def found(message: dict[str, Any], n: int = 40, seed: int = 0, lungs: Lungs | None = None, **other: Any) -> Found:
+def found(given: dict[str, Any], n: int = 40, seed: int = 0, lungs: Lungs | None = None, **other: Any) -> Found:
     """Draws of one person."""
-    kept, required = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, message)
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **other}]), TRAINED, given)
     if required is None:
         required = requests.requirements([requests.Request()], kept.table, {})
     efforts = kept.table.assign(person=0, place=np.nan)
@@ -185,9 +185,9 @@ def test_limits_belong_to_the_better_side() -> None:
 
 @pytest.mark.parametrize("label", [*patterns.LABELS, *effort_kinds.KINDS])
 def test_every_curve_carries_the_label_that_was_asked_for(label: str) -> None:
-    listed = {"pattern" if label in patterns.LABELS else "effort": label}
+    requested = {"pattern" if label in patterns.LABELS else "effort": label}
     n = 8 if label == "gold-4" else 200
-    drawn = found(listed, n=n, age=70 if label in ("gold-3", "gold-4") else 45)
+    drawn = found(requested, n=n, age=70 if label in ("gold-3", "gold-4") else 45)
     assert len(drawn.signals) == drawn.counts[0] == n
     person = drawn.efforts
     for read, share in zip(measured(drawn.signals), (1.0, 0.99), strict=True):
@@ -225,8 +225,8 @@ def test_a_generator_that_is_told_what_is_known_draws_less() -> None:
 
 
 def test_a_seed_gives_the_same_curves_and_another_others() -> None:
-    listed = {"pattern": "obstruction", "fev1": "50%:90%"}
-    first, again, other = (found(listed, seed=seed).signals for seed in (1, 1, 2))
+    requested = {"pattern": "obstruction", "fev1": "50%:90%"}
+    first, again, other = (found(requested, seed=seed).signals for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -244,10 +244,10 @@ def test_the_population_put_together_from_requests_is_the_one_without() -> None:
     assert ks_2samp(every.fev1 / every.fvc, again.fev1 / again.fvc).pvalue > 0.01
 
 
-def session(message: dict[str, Any], n: int = 10) -> tuple[Found, pd.DataFrame]:
+def session(given: dict[str, Any], n: int = 10) -> tuple[Found, pd.DataFrame]:
     """Sessions of four efforts before and three after the bronchodilator; and their efforts, measured."""
     kept, _ = requests.accept(pd.DataFrame([MAN]), TRAINED, {})
-    required = requests.requirements([requests.Request.of(message)], kept.table, {})
+    required = requests.requirements([requests.Request.of(given)], kept.table, {})
     efforts = kept.table.loc[[0] * 7].assign(person=0, place=[1, 2, 3, 4, 1, 2, 3], grade=None)
     efforts["test_type"] = ["Pre"] * 4 + ["Bron"] * 3
     drawn = conditional_draws.draw(Lungs(), efforts.reset_index(drop=True), required, n, 0)
@@ -268,9 +268,9 @@ def test_of_a_session_the_best_values_count() -> None:
 
 
 def drawn(
-    message: dict[str, Any], tell: Callable[[str], object], n: int = 20, labels: Any = None, **person: Any
+    given: dict[str, Any], tell: Callable[[str], object], n: int = 20, labels: Any = None, **person: Any
 ) -> Curves:
-    kept, required = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, message)
+    kept, required = requests.accept(pd.DataFrame([{**MAN, **person}]), TRAINED, given)
     assert required is not None
     return requested_curves.curves(Lungs(), kept, required, {"labels": labels}, each=n, seed=0, tell=tell)
 

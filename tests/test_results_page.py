@@ -43,7 +43,7 @@ def test_targets_and_their_verdicts_are_those_of_the_run() -> None:
 def test_the_page_names_data_machine_and_numbers() -> None:
     about = read_json(FULL / "about.json")
     judged = about["judged"]
-    for message in (about["data"], about["machine"], f"Commit {about['commit']}"):
-        assert message in PAGE
+    for line in (about["data"], about["machine"], f"Commit {about['commit']}"):
+        assert line in PAGE
     assert f"{judged['training_curves']:,} efforts of {judged['training_participants']:,} participants" in PAGE
     assert f"{judged['curves']:,} efforts of {judged['participants']} {judged['split']} participants judge" in PAGE

@@ -36,12 +36,12 @@ def dangers(source: str) -> Iterator[str]:
 def _call(node: ast.Call) -> Iterator[str]:
     name = ast.unparse(node.func)
     keywords = {k.arg: k.value for k in node.keywords}
-    listed = {key: value.value for key, value in keywords.items() if isinstance(value, ast.Constant)}
+    constants = {key: value.value for key, value in keywords.items() if isinstance(value, ast.Constant)}
     if name in NAMES or name.rpartition(".")[2] in CALLS or name in ("torch.load", "torch.save", "torch.jit.load"):
         yield name
-    if name in ("np.load", "numpy.load") and listed.get("allow_pickle") is not False:
+    if name in ("np.load", "numpy.load") and constants.get("allow_pickle") is not False:
         yield f"{name} without allow_pickle=False"
-    if listed.get("allow_pickle") is True or listed.get("shell") is True:
+    if constants.get("allow_pickle") is True or constants.get("shell") is True:
         yield f"{name} with allow_pickle or shell"
     if name == "yaml.load" and ast.unparse(keywords.get("Loader", ast.Constant(None))) not in ("_Loader", "SafeLoader"):
         yield "yaml.load with a loader that makes objects"

@@ -43,13 +43,13 @@ def drawer(models: Path) -> Drawer:
 
 def test_the_rules_choose_and_what_was_decided_outlives_a_change_of_the_person() -> None:
     given = sent(session_contents.csv())
-    options, value, rules, look, output = session.offered(given, [], None)
+    options, value, rules, look, alerts = session.offered(given, [], None)
     names = [option["value"] for option in options]
     assert names == ["pre 1", "pre 2", "pre 3", "pre 4", "post 1", "post 2", "post 3"]
     assert "no end of expiration" in options[3]["label"]
     assert value == names  # the stopped blow counts for FEV1
     assert look != "absent"
-    assert output == []
+    assert alerts == []
     decided = [name for name in value if name != "pre 1"]
     older = given._replace(person={"age": 60, "height": 174, "sex": "male"})
     assert session.offered(older, decided, rules)[1] == decided

@@ -39,20 +39,20 @@ def texts(page_contents: Contents, size: page_pdf.PaperSize = "a4") -> list[str]
 
 def numbers(page_contents: Contents) -> list[str]:
     """What the table of best values, the head and the blows have to show."""
-    output = [value for _, value in page_contents.head]
+    found = [value for _, value in page_contents.head]
     for row in page_contents.rows:
-        output += [page_contents.number(row.lln, 2)] if row.lln else []
+        found += [page_contents.number(row.lln, 2)] if row.lln else []
         for best in row.best.values():
-            output += [
+            found += [
                 page_contents.number(best.value, 2),
                 page_contents.number(best.z, 2),
                 page_contents.number(best.percent, 0),
             ]
         if row.change:
-            output += [page_contents.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
+            found += [page_contents.number(value, d, True) for value, d in zip(row.change, (2, 0, 0), strict=True)]
     for one in page_contents.blows:
-        output += [page_contents.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
-    return output
+        found += [page_contents.number(one.blow.indices[name], 2) for name in ("fev1", "fvc", "pef")]
+    return found
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -67,9 +67,9 @@ def test_the_page_holds_each_number_in_each_language(language: Language) -> None
         assert re.search(rf"[|\s]{re.escape(number)}↓?\*?[|\s]", in_page)
     whole = " ".join(on_paper)
     for word in ("not for diagnosis", "best values", "blows", "method", "pattern", "grades"):
-        output = page_words.words(language)[word]
-        assert output in whole
-        assert output in page
+        title = page_words.words(language)[word]
+        assert title in whole
+        assert title in page
     for sentence in (
         "A remark.",
         "Dr. Example: cough heard",
@@ -127,18 +127,18 @@ def test_a_litre_is_as_long_as_two_litres_a_second() -> None:
     assert loop.get_window_extent().width / np.ptp(loop.get_xlim()) == pytest.approx(
         spirogram.get_window_extent().height / np.ptp(spirogram.get_ylim())
     )
-    output = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
+    scales = [text.get_text() for text in paper.ax.texts if "mm = 1 L" in text.get_text()]
     litre_mm = loop.get_window_extent().width / np.ptp(loop.get_xlim()) / paper.figure.dpi * 25.4
-    assert output[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
+    assert scales[0].startswith(f"{litre_mm:g} mm = 1 L = 2 L/s")
 
 
 def test_every_blow_is_drawn_and_a_completed_one_with_its_interval() -> None:
     page_contents, figure = contents(), Figure()
     loop, spirogram = figure.subplots(1, 2)
     scale = page_plots.scales(page_contents, 160, 80)
-    output = page_words.words("en")
-    page_plots.draw_loop(loop, page_contents, scale, output)
-    page_plots.draw_spirogram(spirogram, page_contents, scale, output)
+    page_texts = page_words.words("en")
+    page_plots.draw_loop(loop, page_contents, scale, page_texts)
+    page_plots.draw_spirogram(spirogram, page_contents, scale, page_texts)
     for ax in (loop, spirogram):
         styles = [line.get_linestyle() for line in ax.lines if len(line.get_xdata()) > 100]
         assert sorted(styles) == sorted(["-"] * 3 + ["--"] * 3 + [":", "-."])
@@ -162,10 +162,10 @@ def whole(flow: Floats, others: list[Floats] | None = None, **_: object) -> Reco
 
 def test_a_stopped_blow_is_completed_and_never_counts() -> None:
     session = session_contents.session()
-    output: list[str] = []
-    made = page.complete(session, whole, output.append)
+    reasons: list[str] = []
+    made = page.complete(session, whole, reasons.append)
     assert list(made) == [session_contents.STOPPED]  # the third has no end either, but a person rejected it
-    assert output == []
+    assert reasons == []
     assert made[4].fvc == pytest.approx((3.71, 3.8, 3.89), abs=0.01)
     assert (np.diff([made[4].low, made[4].median, made[4].high], axis=0) >= 0).all()
     read = interpret(session)
@@ -176,8 +176,8 @@ def test_a_stopped_blow_is_completed_and_never_counts() -> None:
     def fails(*_: object, **__: object) -> Recovered:
         raise SpiroError("too little is trusted")
 
-    assert page.complete(session, fails, output.append) == {}
-    assert output == ["blow 4 is not completed: too little is trusted"]
+    assert page.complete(session, fails, reasons.append) == {}
+    assert reasons == ["blow 4 is not completed: too little is trusted"]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_one_blow_and_none_that_can_be_used_have_a_page_that_says_so(blows: list
     ]
     data = io.BytesIO("\n".join(["curve,time_s,flow_l_s", *rows]).encode())
     page_contents = page.contents_of(interpret(read_session(data, session_contents.PERSON)))
-    output = " ".join(texts(page_contents))
-    assert ("read it with care" in output) == (len(blows) == 1)
-    assert ("nothing is interpreted" in output) == (len(blows) == 2)
-    assert page_contents.number(float(LLN["fvc"]), 2) in output
+    printed = " ".join(texts(page_contents))
+    assert ("read it with care" in printed) == (len(blows) == 1)
+    assert ("nothing is interpreted" in printed) == (len(blows) == 2)
+    assert page_contents.number(float(LLN["fvc"]), 2) in printed
     assert "nothing is interpreted" in page_html.render(page_contents) or len(blows) == 1
 
 

@@ -186,9 +186,9 @@ def test_every_sentence_is_said_in_every_language(tmp_path: Path) -> None:
     blows = {f"pre {i}": blow(3.3, 1.5, seconds=15.2) for i in range(3)}
     read = interpret(session(tmp_path, blows, Visit(slow_vc=4.0, previous=Previous(2.0, 40.0))))
     for language in LANGUAGES:
-        output = read.sentences(language)
-        assert len(output) == len(read.statements)
-        assert not any("{" in sentence for sentence in output)
+        sentences = read.sentences(language)
+        assert len(sentences) == len(read.statements)
+        assert not any("{" in sentence for sentence in sentences)
     assert "0,5 L" in " ".join(read.sentences("de"))
     with pytest.raises(SpiroError, match="language is fr"):
         read.sentences("fr")  # type: ignore[arg-type]

@@ -83,17 +83,18 @@ def export(
         raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
     model, rows = generator.cldm.cpu(), 2
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
-    conditions = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES)))
+    # a whole set: what is traced with a set of one has no attention, and sets are drawn with the same network
+    conditions = index_diffusion.alone(torch.zeros(rows, len(conditioning.NAMES))).repeat(1, index_diffusion.TOKENS, 1)
     both = torch.zeros(rows, len(conditioning.NAMES) + len(effort_facts.NAMES))
     features, present = torch.zeros(rows, len(model.facts.coefficients)), torch.ones(rows, effort_sets.EFFORTS)
-    _write(folder / "facts.onnx", model.facts.denoiser, noisy=torch.zeros(rows, *fact_shape), conditions=conditions)
+    sets = torch.zeros(rows, index_diffusion.TOKENS, effort_facts.CHANNELS)
+    _write(folder / "facts.onnx", model.facts.denoiser, noisy=sets, conditions=conditions)
     _write(
         folder / "known_best.onnx",
         KnownBest(model.facts),
         values=torch.ones(rows, len(effort_sets.BEST)),
         features=features,
     )
-    sets = torch.zeros(rows, index_diffusion.TOKENS, effort_facts.CHANNELS)
     repeated = features[:, None].expand(-1, effort_sets.EFFORTS, -1).contiguous()
     _write(folder / "sessions.onnx", Sessions(model.facts), drawn=sets, present=present, features=repeated)
     _write(folder / "denoiser.onnx", model.denoiser, noisy=torch.zeros(rows, *latent_shape), conditions=both)

@@ -127,8 +127,9 @@ def retest_values(first: Floats, retests: int, rng: np.random.Generator) -> list
     has such an e too, so that all visits of a person have the same distribution. NHANES examined each participant once:
     none of this is trained. It is the week-to-week variation of healthy adults that ATS/ERS 2005 published (Pellegrino
     et al., doi 10.1183/09031936.05.00035205, table 12): changes of 12 % in FEV1, 11 % in FVC and 21 % in FEF25-75 are
-    significant. Taken as 95 % limits of a difference, 1.96 sqrt(2) SD, they give within-person SDs of 4.3, 4.0 and 7.6
-    %. PEF, which the table lacks, is given the SD of FEV1, and the correlation TOGETHER of the four is an assumption.
+    significant. Taken as 95 % limits of a difference, 1.96 sqrt(2) SD, they give within-person SDs of
+    4.3, 4.0 and 7.6 %. PEF, which the table lacks, is given the SD of FEV1, and the correlation TOGETHER of the four is
+    an assumption.
     """
     sd = np.array([BETWEEN_VISITS[name] for name in MAXIMA])
     shape = (1 + retests, len(first), len(MAXIMA))
