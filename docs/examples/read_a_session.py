@@ -2,9 +2,9 @@
 # # Read a session
 #
 # How does a clinician read the blows of one person before and after a bronchodilator: which of them count, the best
-# values and the expected ones, the pattern, the response? Run it from the folder that holds `data/`, after `make
-# repro`; editors that know `# %%` cells open it as a notebook. The patient is a participant of the pipeline's data, who
-# by default is simulated. For research; **not for diagnosis**.
+# values and the expected ones, the pattern, the response? Run it from the folder that holds `data/`, after
+# `make repro`; editors that know `# %%` cells open it as a notebook. The patient is a participant of the pipeline's
+# data, who by default is simulated. For research; **not for diagnosis**.
 #
 # ## The blows of a patient
 #
