@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Check your own spirometer's curves
 #
-# What must a file hold, what is computed, and how do your curves lie among those of people of the same age, height and
-# sex? Run it from the folder that holds `models/` and `data/`, after `make repro`. For research; **not for
-# diagnosis**.
+# What must a file contain, what is computed from it, and how do your curves compare with those of people of the same
+# age, height and sex? Run it from the folder that holds `models/` and `data/`, after `make repro`. For research; **not
+# for diagnosis**.
 #
 # ## A file
 #
-# Yours is a CSV with `time_s` (s, a sample each 10 ms) and `flow_l_s` (L/s) or `volume_l` (L) at BTPS, expiration
-# positive, and `curve` where it holds several. Here the efforts of one held-out participant of the pipeline's data
-# stand for it.
+# Your file is a CSV with `time_s` (s, one sample every 10 ms) and `flow_l_s` (L/s) or `volume_l` (L) at BTPS,
+# expiration positive, and `curve` where it holds several. Here the efforts of one held-out participant of the
+# pipeline's data, by default simulated, take its place.
 
 # %%
 import numpy as np
@@ -57,8 +57,9 @@ print("session:", *table[["session_fev1", "session_fvc"]].iloc[0])
 # %% [markdown]
 # ## Among others of the same age, height and sex
 #
-# The generator draws 200 best efforts of such people. Where your own lies among them says how usual it is in the
-# population the model was trained on, sick people included; limits of normal are GLI's, of healthy people.
+# The generator draws 200 best efforts of such people. The position of your own effort among them shows how usual it is
+# in the population on which the model was trained, which includes sick people; the limits of normal are those of GLI,
+# which are of healthy people.
 
 # %%
 others = SpiroGenerator.from_checkpoint("models").generate(age=age, height=height, sex=sex, n=200, seed=0)
@@ -86,9 +87,9 @@ figure.savefig("own_curve.png", dpi=90)
 # %% [markdown]
 # ![The own curve over bands of the drawn ones](own_curve.png)
 #
-# ## What a wrong file says
+# ## Faulty files
 #
-# Wrong columns, units or sampling end in a line that says what is wrong; nothing is guessed.
+# Wrong columns, units or sampling rates end in one line that says what is wrong; nothing is guessed.
 
 # %%
 wrong = {

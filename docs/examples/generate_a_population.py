@@ -19,8 +19,8 @@ print(generator.made_from["curves"], "curves trained it; source:", generator.mad
 # %% [markdown]
 # ## One person
 #
-# A hundred best acceptable efforts before a bronchodilator. They are a hundred people of this age, height and sex,
-# not a hundred efforts of one: the spread is the population's.
+# These are a hundred best acceptable efforts before a bronchodilator. They belong to a hundred different people of this
+# age, height and sex, not to one person: their spread is that of the population.
 
 # %%
 curves = generator.generate(age=45, height=175, sex="male", n=100, seed=0)
@@ -33,7 +33,8 @@ curves.plot("one_person.png")
 #
 # ## Several people
 #
-# A table has a row a person; `person` in the result is that row. The same seed gives the same curves.
+# The table has one row per person; the column `person` of the result is the number of that row. The same seed gives the
+# same curves.
 
 # %%
 people = {"age": [10, 30, 70], "height": [140, 180, 160], "sex": ["female", "male", "female"]}
@@ -45,9 +46,9 @@ for person, row in medians.iterrows():
 # %% [markdown]
 # ## A population
 #
-# `draw_people` draws participants of the pipeline's data by their survey weight and moves age and height a little;
-# `spiro cohort` gives each of them a lung and writes a data set. One best effort each is drawn here, and set beside
-# the best efforts of the participants (of whatever source the data have).
+# `draw_people` draws participants of the pipeline's data by their survey weight and varies age and height slightly;
+# `spiro cohort` draws all efforts of each person from one lung and writes a data set. Here one best effort of each is
+# drawn and compared with the best efforts of the participants, who are simulated in the default data.
 
 # %%
 participants = load_curves().table
@@ -72,6 +73,6 @@ figure.savefig("population.png", dpi=90)
 # %% [markdown]
 # ![FEV1 and FVC against age, of participants and of drawn people](population.png)
 #
-# Who is who: points of participants and of drawn people should lie in one cloud. Whether they do is a matter of
-# figures, not of a picture: [how generation is judged](../evaluation.md). Efforts of one lung, and a data set to share,
-# are what [`spiro cohort`](../datasets.md) draws.
+# The points of participants and of drawn people should form one cloud. Whether they do is decided by figures and not by
+# a plot: [how generation is judged](../evaluation.md). For several efforts of one lung, and for a data set to share,
+# use [`spiro cohort`](../datasets.md).

@@ -2,14 +2,14 @@
 # # Read a session
 #
 # How does a clinician read the blows of one person before and after a bronchodilator: which of them count, the best
-# values beside what is expected, the pattern, the response? Run it from the folder that holds `data/`, after
-# `make repro`; it is a notebook in jupytext's percent format. The patient is one of the pipeline's data, by default
-# simulated: no person here is real. For research; **not for diagnosis**.
+# values and the expected ones, the pattern, the response? Run it from the folder that holds `data/`, after
+# `make repro`; editors that know `# %%` cells open it as a notebook. The patient is a participant of the pipeline's
+# data, who by default is simulated. For research; **not for diagnosis**.
 #
 # ## The blows of a patient
 #
-# A session is a file in any of the formats that `spiro indices` reads. Here it is a CSV with a column `curve` that says
-# which blows were after the bronchodilator.
+# A session is a file in any of the formats that `spiro indices` reads. Here it is a CSV with a column `curve`, whose
+# words `pre` and `post` say which blows were after the bronchodilator.
 
 # %%
 import numpy as np
@@ -51,10 +51,11 @@ for phase, grades in session.grades.items():
     print(f"{phase}: grade {grades.fev1} for FEV1, {grades.fvc} for FVC")
 
 # %% [markdown]
-# ## What is best, and what is expected
+# ## Best and expected values
 #
-# `interpret` takes the largest FEV1 and FVC, perhaps of two blows, and sets them beside GLI Global; FEF25-75 beside GLI
-# 2012. PEF's equations (Hankinson 1999) need a `group`, which is not given here, so its cells are blank.
+# `interpret` takes the largest FEV1 and FVC, possibly of two different blows, and compares them with GLI Global, and
+# FEF25-75 with GLI 2012. PEF's equations (Hankinson 1999) need a `group`, which is not given here, so its cells are
+# blank.
 
 # %%
 read = interpret(session)
@@ -68,8 +69,8 @@ print(pd.DataFrame(rows).T.astype(float).round(2).to_string(na_rep="-"))
 # %% [markdown]
 # ## What it means
 #
-# Each phase has a `finding`: pattern, severity, and why none is named where the blows do not allow it. Sentences come
-# in English, Chinese (`zh`) and German (`de`).
+# Each phase has a `finding`: pattern and severity, or the reason why none is named if the blows do not allow it.
+# Sentences come in English, Chinese (`zh`) and German (`de`).
 
 # %%
 for phase, finding in read.findings.items():
@@ -93,7 +94,8 @@ figure.savefig("session.png", dpi=90)
 #
 # ## Since an earlier visit
 #
-# Of adults FEV1Q then and now, of children the conditional change score, for which their height then has to be given.
+# For adults this is FEV1Q at both visits; for children it is the conditional change score, for which their height at
+# the earlier visit has to be given.
 
 # %%
 fev1 = read.values["fev1"].best["pre"].value

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # A teaching set of twelve patients
 #
-# How do you make cases to practise on? Twelve people: normal ones, obstruction, GOLD 2 and 3 after a bronchodilator,
-# possible restriction and mixed disorder, PRISm in an obese person, and efforts with a cough, an early stop and
-# a slow start. All are simulated, so a class may have them: no patient's data are shown. Run it from the folder that
-# holds `models/`, after `make repro`. For teaching how spirometry is read; **not for diagnosis**.
+# How do you make cases to practise on? This script draws twelve people: normal ones, obstruction, GOLD 2 and 3 after a
+# bronchodilator, possible restriction and mixed disorder, PRISm in an obese person, and efforts with a cough, an early
+# stop and a slow start. All are simulated, so that you can give them to a class without showing a patient's data. Run
+# it from the folder that holds `models/`, after `make repro`. For teaching how spirometry is read; **not for
+# diagnosis**.
 #
 # ## The patients
 #
-# Each is a [request](../patients.md): a session of one lung, whose best values have the pattern; or a single effort
-# that has one fault. Efforts after a bronchodilator are after two puffs and at least ten minutes, as NHANES
-# gave it.
+# Each patient is a [request](../patients.md): a session of one lung whose best values have the pattern, or a single
+# effort that has one fault. Efforts after a bronchodilator are after two puffs and at least ten minutes, as NHANES gave
+# it.
 
 # %%
 from html import escape
@@ -49,7 +50,7 @@ print(f"{len(PATIENTS)} patients by a model trained on {curves_seen} curves, sou
 #
 # Each is written as a file that `spiro indices` reads, and read back as a recorded session would be: which efforts
 # count, best values with z-scores, the pattern in words. Of five draws the first is taken whose quality is good enough
-# for a class. A patient whom the model has too rarely is left out, and said.
+# for a class. A patient of a kind that the model draws too rarely is left out, with a message.
 
 # %%
 TRIES = 5  # seeds of a patient, until the session can be read well
@@ -100,8 +101,8 @@ for title, found in read.items():
 # %% [markdown]
 # ## Pictures
 #
-# Flow against volume beside volume against time, as the standard shows them; blue before the bronchodilator, orange
-# after it.
+# Each plot has flow against volume beside volume against time, as the standard shows them: blue before the
+# bronchodilator, orange after it.
 
 
 # %%
@@ -135,9 +136,9 @@ figure.savefig("teaching_set.png", dpi=80)
 #
 # ## The page
 #
-# `teaching_set/index.html` has the questions first: person, picture, values of each effort beside what is expected. The
-# answers begin on a page of their own: what was asked of the model, which efforts count and why not, best values, and
-# what they mean, in the words of `spiro indices`.
+# `teaching_set/index.html` begins with the questions: the person, the plot, and the values of each effort beside the
+# lower limits of normal. The answers begin on a separate page: what was requested of the model, the faults of the
+# efforts, the best values, and their interpretation in the words of `spiro indices`.
 
 
 # %%

@@ -64,7 +64,7 @@ def card(
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
-    """The model card: data, use, limits, figures by group; with `--hub` in a folder as model hubs have it
+    """The model card: data, use, limits, figures by group; with `--hub` in a folder ready for a model hub
     (docs/publish.md).
     """
     from spiro_diffusion.core.artifacts import write_text  # noqa: PLC0415
@@ -135,7 +135,7 @@ def verify(
     folder: Annotated[Path, typer.Option(help="Root of the repository.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Read every stored byte of the pipeline again and hold it against dvc.lock."""
+    """Read every stored byte of the pipeline again and compare it with dvc.lock."""
     if tolerance:
         _verify_figures(folder, as_json)
         return
