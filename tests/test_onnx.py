@@ -1,5 +1,6 @@
 """What `spiro export` writes draws the curves of the generator without PyTorch."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def test_the_same_curves_as_the_generator_for_any_number(generator: SpiroGenerat
     np.testing.assert_array_equal(fine["time_s"], curves.time)
     np.testing.assert_allclose(fine["flow_l_s"], curves.flow, atol=5e-4, rtol=0)
     np.testing.assert_allclose(fine["volume_l"], curves.volume, atol=5e-4, rtol=0)
+
+
+def test_a_model_whose_sampler_the_export_lacks_is_refused(generator: SpiroGenerator, tmp_path: Path) -> None:
+    cldm = generator._torch.cldm
+    config = cldm.config
+    cldm.config = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, sampler="heun"))
+    try:
+        with pytest.raises(SpiroError, match="draws by the sampler heun; an export draws by euler or dpmpp_2m"):
+            generator.export(tmp_path)
+    finally:
+        cldm.config = config
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_efforts_of_a_session_depend_on_each_other_as_in_the_generator(

@@ -150,9 +150,13 @@ def in_order(parts: Sequence[slice], compute: Callable[[slice], Tensor], shape: 
         if rank() == 0:
             others = [torch.empty((part.stop - part.start, *shape)) for part in turn[1:]]
             coming = [dist.irecv(other, worker) for worker, other in enumerate(others, 1)]  # while it computes its own
-            here = _fetched(compute(turn[0]))
-            yield from before
-            before = _arrived(*here, list(zip(others, coming, strict=True)))
+            here, event = _fetched(compute(turn[0]))
+            arriving = _arrived(here, event, list(zip(others, coming, strict=True)))
+            if event is None:  # it is here already
+                yield from arriving
+            else:
+                yield from before
+                before = arriving
         elif rank() < len(turn):
             dist.send(compute(turn[rank()]).cpu().contiguous(), 0)
     yield from before

@@ -26,6 +26,7 @@ from spiro_diffusion.reconstruction.densities import load_densities
 OPSET = 18  # every onnxruntime since 1.14 (2023) runs it
 OUTPUTS = {"sessions": ["logs", "grades"], "draw": ["numbers"], "first": ["weights", "means", "sds", "start", "sd"]}
 COMPARED = 64  # curves
+SAMPLERS = "euler", "dpmpp_2m"  # that `onnx_sampler` and the page without a server have
 NETWORKS = ("facts", "known_best", "sessions", "denoiser", "decoder")
 FILES = (*(f"{name}.onnx" for name in NETWORKS), "sampler.json", "sample.py", manifest.FILE)
 
@@ -77,10 +78,15 @@ def export(
     """Write FILES: the networks, the numbers that the sampler needs, and the sampler (`onnx_sampler`) itself, which
     repeats the warnings on the model; and with a reconstructor's checkpoint what completes efforts too.
 
-    Raises SpiroError where the package onnx is not installed.
+    Raises SpiroError where the package onnx is not installed, or the model's samplers are not among those of
+    `onnx_sampler`.
     """
     if importlib.util.find_spec("onnx") is None:
         raise SpiroError("the export needs the package onnx; `python -m pip install onnx onnxruntime`")
+    sampling = generator.cldm.config.sampling
+    for sampler in (sampling.sampler, sampling.facts_sampler):
+        if sampler not in SAMPLERS:
+            raise SpiroError(f"the model draws by the sampler {sampler}; an export draws by {' or '.join(SAMPLERS)}")
     model, rows = generator.cldm.cpu(), 2
     fact_shape, latent_shape = generator.fact_shape, generator.latent_shape
     # a whole set: what is traced with a set of one has no attention, and sets are drawn with the same network

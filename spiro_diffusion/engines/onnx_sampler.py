@@ -185,7 +185,7 @@ class Sampler:
         return (np.where(drawn[:, None, -2:] > 0, 1, -1) == bits).all(axis=2).argmax(axis=1)
 
     def graded(self, conditions: Floats, drawn: Floats) -> Floats:
-        """The conditions (n, c) with the grades drawn where they say none."""
+        """The conditions (n, c) with the grades drawn where none is given."""
         place, conditions = self.names.index("grade"), conditions.copy()
         conditions[:, place] = np.where(np.isnan(conditions[:, place]), self.grades(drawn), conditions[:, place])
         return conditions

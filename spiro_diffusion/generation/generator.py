@@ -216,7 +216,7 @@ class Generator:
         self, sampler: SamplerName, steps: int, guidance: float
     ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """A function from conditions (B, c), facts (B, 9) and noise (B, TOKENS, r) to curves (B, bins), L/s, with the
-        volumes that the facts say."""
+        volumes of the facts."""
         model = self.cldm
         levels = karras_sigmas(steps, model.config.noise.minimum, model.config.noise.maximum)
         draw = self._drawer(model.denoiser, sampler, levels, guidance)

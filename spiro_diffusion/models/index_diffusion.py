@@ -133,7 +133,8 @@ class EffortBlock(nn.Module):
         return h + self.narrow(F.dropout(inner, self.dropout, self.training))
 
     def _seen(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """What each effort takes from those of its set; from a set of one, all."""
+        """What each effort takes from those of its set; from a set of one, all: traced with such a set, a network has
+        no attention."""
         if x.shape[1] == 1:
             return F.linear(x, *(part.chunk(3)[2] for part in (self.queries.weight, self.queries.bias)))
         query, key, value = (
@@ -319,7 +320,7 @@ def together(of_efforts: Tensor, place: Tensor, best: Tensor, role: Tensor) -> T
 
 
 def with_grades(conditions: Tensor, drawn: Tensor) -> Tensor:
-    """Conditions (B, c) with the grades of drawn efforts (B, CHANNELS) where they say none."""
+    """Conditions (B, c) with the grades of drawn efforts (B, CHANNELS) where none is given."""
     place = conditioning.NAMES.index("grade")
     given_grade = conditions[:, place]
     return torch.cat(

@@ -118,7 +118,7 @@ def judged(
     """The record of the generator and both floors, but for what it says of the data.
 
     Args:
-        candidate: the generator's curves
+        candidate: the generator's curves.
         again: the held-out curves read back by the autoencoder, which has used `codebook`.
     """
     trip = candidates.round_trip(real, params.seed)

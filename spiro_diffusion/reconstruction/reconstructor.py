@@ -274,8 +274,8 @@ class Reconstructor:
 
         earlier = time_grid.EDGES_S[None] - (begins - time_grid.EDGES_S[join][:, None])
         moved = np.diff(monotone.volume_at(v, earlier), axis=1)
-        hidden_count = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
-        kept = np.diff(monotone.volume_at(hidden_count, earlier), axis=1) > 0  # a bin that holds any of it
+        trusted_count = np.cumsum(np.pad(hold, ((0, 0), (1, 0))) * 1.0, axis=1)
+        kept = np.diff(monotone.volume_at(trusted_count, earlier), axis=1) > 0  # bins with any trusted part
         kept[:, -1] = hold[:, -1]
         bins = np.arange(time_grid.N_SAMPLES)
         kept &= bins >= new[:, None]
