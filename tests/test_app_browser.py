@@ -209,7 +209,7 @@ def test_a_file_that_holds_no_curve_is_refused_in_words(page: Any, tmp_path: Pat
 
 def test_the_factor_that_a_file_lacks_is_asked_for_and_taken(page: Any, tmp_path: Path) -> None:
     give(page, files(tmp_path, blow=held_files.made("uk_biobank"))["blow"])
-    page.wait_for_selector("#generate .alert:has-text('does not say whether it is at BTPS')")
+    page.wait_for_selector("#generate .alert:has-text('does not state whether it is at BTPS')")
     box = page.locator("#generate").get_by_role("spinbutton", name="Factor to BTPS")
     fvc = []
     for factor in ("1", "1.1"):
