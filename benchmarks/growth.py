@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -34,23 +35,44 @@ ONCE = {
     "train_vqvae": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1},
     "train_cldm": {"epochs": 1, "facts_epochs": 1, "validate_every": 1},
 }
+WATCH_S = 0.2  # between two looks at the memory
 FEW = {"draws": 2, "resamples": 100, "split": "test"}
 
 
-def measured(stage: str, folder: Path) -> tuple[float, float]:
-    """Seconds and the largest resident megabytes of a stage in `folder`, with the paths of dvc.yaml."""
+class Usage(NamedTuple):
+    """What a stage took: seconds, and the largest memory of its process in MB, resident (with mapped files) and
+    anonymous."""
+
+    wall_s: float
+    processor_s: float
+    resident_mb: float
+    anonymous_mb: float
+
+
+def measured(stage: str, folder: Path) -> Usage:
+    """What a stage takes in `folder`, with the paths of dvc.yaml; where it fails, its log ends the program."""
+    command = [sys.executable, "-m", "spiro_diffusion.pipeline", stage, *run.declared(ROOT)[stage]["cmd"].split()[3:]]
     paths = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, *"-m", "spiro_diffusion.pipeline", stage, *run.declared(ROOT)[stage]["cmd"].split()[3:]]
-    log = folder / f"{stage}.log"
-    files = [(os.POSIX_SPAWN_OPEN, fd, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for fd in (1, 2)]
-    before, began = Path.cwd(), time.perf_counter()
-    os.chdir(folder)
-    process = os.posix_spawn(sys.executable, command, os.environ | {"PYTHONPATH": paths}, file_actions=files)
-    os.chdir(before)
-    _, status, usage = os.wait4(process, 0)
+    log, began, anonymous_kb = folder / f"{stage}.log", time.perf_counter(), 0
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": paths}, stdout=out, stderr=out)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            anonymous_kb = max(anonymous_kb, _anonymous_kb(process.pid))
+            time.sleep(WATCH_S)
+    _, status, usage = ended
+    process.returncode = os.waitstatus_to_exitcode(status)
     if status:
         sys.exit(f"{stage} failed: {log.read_text()[-2000:]}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    wall, processor = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return Usage(wall, processor, usage.ru_maxrss / 1024, anonymous_kb / 1024)
+
+
+def _anonymous_kb(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has just ended
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
 
 
 def untrained(folder: Path) -> None:
@@ -72,7 +94,7 @@ def untrained(folder: Path) -> None:
 
 
 def grown(participants: int, whole: bool) -> tuple[dict[str, tuple[float, float]], int]:
-    """Seconds and megabytes by stage, and how many curves there were."""
+    """Seconds and resident megabytes by stage, and how many curves there were."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         params = run.merged(run.read_params(ROOT / "params.yaml"), [f"download.participants={participants}"])
@@ -81,10 +103,11 @@ def grown(participants: int, whole: bool) -> tuple[dict[str, tuple[float, float]
         artifacts.write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
         # in a process of its own: what this one has held once would count as the stages' (Linux passes it on)
         subprocess.run([sys.executable, __file__, "--models", str(folder)], check=True)
-        rows = {stage: measured(stage, folder) for stage in (*DATA, *(FLAT if whole else FLAT[:1]))}
+        usage = {stage: measured(stage, folder) for stage in (*DATA, *(FLAT if whole else FLAT[:1]))}
         if whole:
             shutil.copytree(folder / "tiny", folder / "models", dirs_exist_ok=True)
-            rows["evaluate"] = measured("evaluate", folder)
+            usage["evaluate"] = measured("evaluate", folder)
+        rows = {stage: (one.wall_s, one.resident_mb) for stage, one in usage.items()}
         return rows, artifacts.read_json(folder / "metrics/resample/agreement.json")["curves"]["curves"]
 
 

@@ -1,7 +1,7 @@
 """A million simulated curves: the stages from download to encode, and an epoch of each training.
 
     python -m benchmarks.million --folder F                 # one stage after another, as `dvc repro` runs them
-    python -m benchmarks.million --folder F --parts 28      # data in so many parts at once, then the epochs, on a GPU
+    python -m benchmarks.million --folder F --parts 27      # data in so many parts at once, then the epochs, on a GPU
 
 Disk: 20 GB. The first form measures each stage's wall and processor seconds and its largest anonymous memory, in a
 process of its own with params.yaml as it is, but for `download.participants`, `repair.largest_gb` and `encode.latents`;
@@ -13,8 +13,6 @@ has it.
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,46 +22,28 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks import growth
 from benchmarks.growth import DATA, ONCE, ROOT, untrained
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import read_params
 from spiro_diffusion.nhanes.codebook import SEQN_STEP
 from spiro_diffusion.physiology.time_grid import N_SAMPLES
-from spiro_diffusion.pipeline import run
 
 PARTICIPANTS = 180_000  # of 5.56 curves each
 CHANGES: dict[str, dict[str, Any]] = {"repair": {"largest_gb": 12.0}, "encode": {"latents": "float16"}}
 EPOCHS = ("train_vqvae", "encode", "train_cldm")
-WATCH_S = 0.2
 
 
 def measured(stage: str, folder: Path) -> dict[str, float]:
-    """Seconds and largest anonymous MB of a stage in `folder`; where it fails, its log ends the program."""
-    command = [sys.executable, "-m", "spiro_diffusion.pipeline", stage, *run.declared(ROOT)[stage]["cmd"].split()[3:]]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    began, anonymous = time.perf_counter(), 0
-    with (folder / f"{stage}.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            anonymous = max(anonymous, _anonymous_kb(process.pid))
-            time.sleep(WATCH_S)
-    if status:
-        sys.exit(f"{stage} failed: {(folder / f'{stage}.log').read_text()[-1500:]}")
-    wall, processor = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
-    found = {"wall_s": round(wall, 1), "processor_s": round(processor, 1), "anonymous_mb": round(anonymous / 1024)}
+    """What a stage takes in `folder`, printed and rounded."""
+    usage = growth.measured(stage, folder)
+    found = {
+        "wall_s": round(usage.wall_s, 1),
+        "processor_s": round(usage.processor_s, 1),
+        "anonymous_mb": round(usage.anonymous_mb),
+    }
     print(f"{folder.name}: {stage}: {found}", flush=True)
     return found
-
-
-def _anonymous_kb(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has just ended
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
 
 
 def settled(folder: Path, changes: dict[str, dict[str, Any]]) -> None:

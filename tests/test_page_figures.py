@@ -47,15 +47,15 @@ def expanded(key: str) -> list[str]:
     return [found for choice in choices.split(",") for found in expanded(head + choice + tail)]
 
 
-def figures(held: Any) -> Iterator[float]:
+def figures(value: Any) -> Iterator[float]:
     """All numbers of a value of a file, those in its texts among them, in order."""
-    if isinstance(held, list):
-        for part in held:
+    if isinstance(value, list):
+        for part in value:
             yield from figures(part)
-    elif isinstance(held, str):
-        yield from map(float, texts(held))
-    elif held is not None:
-        yield float(held)
+    elif isinstance(value, str):
+        yield from map(float, texts(value))
+    elif value is not None:
+        yield float(value)
 
 
 def at(file: Path, key: str) -> list[float]:
@@ -69,9 +69,9 @@ def at(file: Path, key: str) -> list[float]:
 
 def missing(block: str, wanted: list[float]) -> float | None:
     """The first of the figures that a block does not show, in their order, rounded as it shows them."""
-    shown = iter(texts(block))
+    numbers = iter(texts(block))
     for value in wanted:
-        if not any(abs(float(text) - value) <= 0.5001 * 10 ** -len(text.partition(".")[2]) for text in shown):
+        if not any(abs(float(text) - value) <= 0.5001 * 10 ** -len(text.partition(".")[2]) for text in numbers):
             return value
     return None
 
