@@ -59,6 +59,7 @@ ELSEWHERE = {  # the beginning of a command, and the test of it, or why there is
     "python -m spiro_diffusion.pipeline.run": "test_readme.py; with the CDC's files it needs the network",
     "python -m benchmarks.results_page": "test_workflows.py",
     "python -m benchmarks.models": "takes long; test_speed.py runs its parts",
+    "python -m benchmarks.million": "takes an hour and 20 GB",
     "python -m benchmarks.several_gpus": "needs GPUs; `--tiny` was run by hand",
     "python -m stages.train_cldm": "test_distributed.py and test_membership.py run stages in several processes",
     "torchrun": "test_membership.py and test_distributed.py, on one host",
