@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from repository import ROOT
 
@@ -65,7 +66,8 @@ def other_dvc(project: Path) -> Iterator[None]:
 
 
 def interrupted(folder: Path, *command: str, at: str | None) -> tuple[int, str]:
-    """Status and words of a command whose process group gets Ctrl-C once it has said `at`, or soon where None."""
+    """Status and words of a command whose process group gets Ctrl-C once it has said `at`, or where None, once it has
+    computed for 0.3 s: on a machine under load, it may not run our code before."""
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -78,7 +80,9 @@ def interrupted(folder: Path, *command: str, at: str | None) -> tuple[int, str]:
     ) as process:
         assert process.stdout is not None
         if at is None:
-            time.sleep(0.3)
+            running = psutil.Process(process.pid)
+            while sum(running.cpu_times()[:2]) < 0.3:
+                time.sleep(0.01)
         else:
             assert any(at in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
