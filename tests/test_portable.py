@@ -126,6 +126,59 @@ def test_a_stage_bound_to_one_core_makes_the_same_bytes(tmp_path: Path) -> None:
     assert differing(*made) == []
 
 
+WATCH = """
+import runpy, sys
+from unittest.mock import patch
+import torch, yaml
+from torch.utils._python_dispatch import TorchDispatchMode
+used = set()
+class Watch(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__.removeprefix("_foreach_").removesuffix("_")
+        tensors = [a for a in torch.utils._pytree.tree_leaves(args) if isinstance(a, torch.Tensor)]
+        used.update(f"{name} {tensor.dtype}".replace("torch.", "") for tensor in tensors)
+        return function(*args, **(kwargs or {}))
+stages = yaml.safe_load(open("dvc.yaml"))["stages"]
+for name in ("train_vqvae", "encode", "train_cldm", "evaluate", "train_reconstructor", "reconstruct"):
+    words = stages[name]["cmd"].split()
+    with patch("sys.argv", words[2:]), Watch():
+        runpy.run_module(f"stages.{name}", run_name="__main__")
+print(*sorted(used), sep="\\n")
+"""
+OF_MKL = {
+    "acos",
+    "asin",
+    "atan",
+    "cos",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "log",
+    "log10",
+    "log2",
+    "sin",
+    "sqrt",
+    "tan",
+    "tanh",
+}
+WITHOUT_APPROXIMATION = {f"{name} float32" for name in ("cos", "erf", "erfinv", "exp", "log", "sin", "tanh")}
+
+
+def test_no_stage_has_mkl_compute_a_function_from_an_approximation(done: Repository, tmp_path: Path) -> None:
+    """MKL begins a square root with `rsqrtps`, a common logarithm and one of float64 with `rcpps`: what these
+    instructions give differs between Intel and AMD, and MKL_CBWR does not keep its vector functions from them."""
+    repository = Repository.copy(done, tmp_path / "repository")
+    epoch = {"epochs": 1, "validate_every": 1}
+    repository.set(
+        {"train_vqvae": epoch | {"warmup_epochs": 1}, "train_cldm": epoch | {"facts_epochs": 1, "student_epochs": 1}}
+    )
+    used = set(repository(sys.executable, "-c", WATCH, **portable.KERNELS, **portable.WAITS).splitlines())
+    of_mkl = {function for function in used if function.split(" ")[0] in OF_MKL}
+    assert {"exp float32", "log float32", "sin float32"} < of_mkl
+    assert of_mkl <= WITHOUT_APPROXIMATION
+
+
 IMITATED = ("haswell", "zen3")  # an Intel and an AMD processor, both without AVX-512, which any real one can imitate
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spiro_diffusion.compute import distributed
+from spiro_diffusion.compute import cores, distributed
 from spiro_diffusion.compute.graphs import Graph, Step
 from spiro_diffusion.compute.runtime import Runtime
 from spiro_diffusion.core import artifacts
@@ -158,15 +158,21 @@ class Generator:
             torch.from_numpy(logs.astype(np.float32)),
         )
         shared = None if lungs is None else np.unique(lungs, return_inverse=True)[1]
+        parts = list(batches(len(people), BATCH[device.type] // defaults.noise_block * defaults.noise_block))
         out = np.empty((len(people), N_SAMPLES), np.float32)
-        with self.runtime.applied(), torch.inference_mode():
+        with self.runtime.applied():
             finish = self._token_finisher(defaults.sampler, defaults.steps, 1.0)
-            for part in batches(len(people), BATCH[device.type] // defaults.noise_block * defaults.noise_block):
+
+            @torch.inference_mode()
+            def draw(part: slice) -> Tensor:
                 facts = facts_of_rows[part].to(device)
                 noise = self.noise(self.latent_shape, len(facts), seed, part.start, LATENT_STREAM)
                 if shared is not None:
                     noise = self._of_lungs(noise, shared[part], seed)
-                out[part] = _finite(finish(conditions[part].to(device), facts, noise).cpu())
+                return finish(conditions[part].to(device), facts, noise).cpu()
+
+            for part, flow in zip(parts, cores.in_order(parts, draw, device), strict=True):
+                out[part] = _finite(flow)
         return out
 
     def _of_lungs(self, noise: Tensor, lungs: np.ndarray, seed: int) -> Tensor:
@@ -195,6 +201,8 @@ class Generator:
             function = captured if n == request.batch else plain  # the rest of a batch is not drawn again
             return function(conditions[rows], features[rows], *noise)["flow"]
 
+        if distributed.world() == 1 and device.type == "cpu":
+            return cores.in_order(request.parts, draw, device)
         return distributed.in_order(request.parts, draw, (N_SAMPLES,))
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from spiro_diffusion.core.errors import within
 from spiro_diffusion.models.checkpoint import Constants, load_checkpoint, rebuilt, save_checkpoint
 from spiro_diffusion.models.header import configured
-from spiro_diffusion.models.layers import Conv, Norm, zero_linear
+from spiro_diffusion.models.layers import Conv, Norm, activated, zero_linear
 from spiro_diffusion.models.quantiser import Quantised, Quantiser
 from spiro_diffusion.physiology import time_grid
 
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.mix = zero_linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mix(F.silu(self.spread(self.norm(x, silu=True))))
+        return x + self.mix(activated(self.spread(self.norm(x, silu=True))))
 
 
 def _blocks(width: int, number: int) -> nn.Sequential:
@@ -142,8 +142,8 @@ class VQVAE(nn.Module):
     def decode(self, tokens: Tensor) -> Decoded:
         """Tokens (B, 64, 128), taken as they are → what is read from them, (B, 512) each."""
         hidden = self.decoder(self.from_tokens(tokens))  # (B, 64, width)
-        fine = F.silu(self.fine(hidden)).reshape(tokens.shape[0], -1, FINE)  # (B, 512, FINE)
-        mean, spread, begun, going = self.out(F.silu(self.smooth(fine))).float().unbind(-1)
+        fine = activated(self.fine(hidden)).reshape(tokens.shape[0], -1, FINE)  # (B, 512, FINE)
+        mean, spread, begun, going = self.out(activated(self.smooth(fine))).float().unbind(-1)
         mean = mean + self.straight(hidden).float().flatten(1)
         log_sd = 4.0 * torch.tanh(spread / 4.0) - 3.0  # SD between 1 mL/s and 2.7 L/s
         return Decoded(mean * FLOW_UNIT, log_sd, begun, going)
