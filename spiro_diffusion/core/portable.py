@@ -2,6 +2,10 @@
 
 The libraries choose their kernels by the processor, and with them the order of sums. Each of these keeps one to what
 all processors have, or to one thread; all are needed.
+
+No setting keeps MKL, which computes PyTorch's functions of many numbers, from the instructions `rsqrtps` and `rcpps`,
+whose approximations differ between Intel and AMD. It uses them for square roots, common logarithms and logarithms of
+float64, which the stages therefore avoid (tests/test_portable.py).
 """
 
 import os

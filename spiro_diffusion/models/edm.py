@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
     def with_tokens(self, noisy: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
         """`forward` with the conditions as the network's tokens, which a sampler needs once for all noise levels."""
         s = sigma.to(torch.float32)[:, None, None]
-        c_in = (s**2 + self.sigma_data**2).rsqrt()  # not by sqrt: MKL computes it from an approximation (core.portable)
+        c_in = (s**2 + self.sigma_data**2).rsqrt()  # not by sqrt, see core.portable
         c_skip, c_out = (self.sigma_data * c_in) ** 2, s * self.sigma_data * c_in
         estimate = self.network.with_tokens(noisy * c_in, sigma.log() / 4, tokens)
         return c_skip * noisy + c_out * estimate.to(torch.float32)
