@@ -169,11 +169,11 @@ def test_no_stage_has_mkl_compute_a_function_from_an_approximation(done: Reposit
     """MKL begins a square root with `rsqrtps`, a common logarithm and one of float64 with `rcpps`: what these
     instructions give differs between Intel and AMD, and MKL_CBWR does not keep its vector functions from them."""
     repository = Repository.copy(done, tmp_path / "repository")
-    epoch = {"epochs": 1, "validate_every": 1}
-    repository.set(
-        {"train_vqvae": epoch | {"warmup_epochs": 1}, "train_cldm": epoch | {"facts_epochs": 1, "student_epochs": 1}}
-    )
-    used = set(repository(sys.executable, "-c", WATCH, **portable.KERNELS, **portable.WAITS).splitlines())
+    epoch: dict[str, object] = {"epochs": 1, "validate_every": 1}
+    repository.set({"train_vqvae": epoch | {"warmup_epochs": 1}})
+    repository.set({"train_cldm": epoch | {"facts_epochs": 1, "student_epochs": 1}})
+    repository.environment = portable.KERNELS | portable.WAITS
+    used = set(repository(sys.executable, "-c", WATCH).splitlines())
     of_mkl = {function for function in used if function.split(" ")[0] in OF_MKL}
     assert {"exp float32", "log float32", "sin float32"} < of_mkl
     assert of_mkl <= WITHOUT_APPROXIMATION
