@@ -9,6 +9,15 @@ import tiny
 from repository import MAIN, Repository
 
 
+LONG = ("remotes", "portable", "pipeline", "readme", "experiments", "evaluate", "workflows", "kills", "distributed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that no process of two is left alone with one at the end."""
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository in which all stages have run; a story leaves it as it found it.
