@@ -8,7 +8,6 @@ import pytest
 import tiny
 from repository import MAIN, Repository
 
-
 LONG = ("remotes", "portable", "pipeline", "readme", "experiments", "evaluate", "workflows", "kills", "distributed")
 
 
