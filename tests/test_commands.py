@@ -108,6 +108,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert (ROOT / name).is_dir(), f"{name} is missing: make repro"
         shutil.copytree(ROOT / name, tmp_path / name)
     assert (tmp_path / "models/reconstructor.safetensors").is_file(), "the models are missing: make repro"
+    (tmp_path / "models/card.md").unlink(missing_ok=True)  # of `make repro`; a page makes its own
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/full").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
