@@ -19,7 +19,7 @@ repro: setup  ## the stages on the simulated source, and the model card; FAST=1:
 test: setup lint  ## ruff, mypy and the tests
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder  # two processes of one thread: two threads wait for each other
 
-test-docs: setup  ## the commands of the documentation, on the models of `make repro`: three minutes
+test-docs: setup  ## the commands of the documentation, on the models of `make repro`: a minute
 	OMP_NUM_THREADS=1 pytest -m docs tests/test_commands.py
 
 lint: setup  ## ruff and mypy
