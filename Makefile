@@ -17,7 +17,7 @@ repro: setup  ## the stages on the simulated source, and the model card; FAST=1:
 	  echo 'Share:  git add params.yaml dvc.lock metrics && git commit -m "Run the pipeline" && dvc push'
 
 test: setup lint  ## ruff, mypy and the tests
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder  # two processes of one thread: two threads wait for each other
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder  # one thread each: two wait for each other
 
 test-docs: setup  ## the commands of the documentation, on the models of `make repro`: a minute
 	OMP_NUM_THREADS=1 pytest -m docs tests/test_commands.py

@@ -81,7 +81,7 @@ def interrupted(folder: Path, *command: str, at: str | None) -> tuple[int, str]:
         assert process.stdout is not None
         if at is None:
             running = psutil.Process(process.pid)
-            while sum(running.cpu_times()[:2]) < 0.3:
+            while process.poll() is None and sum(running.cpu_times()[:2]) < 0.3:
                 time.sleep(0.01)
         else:
             assert any(at in line for line in process.stdout)
