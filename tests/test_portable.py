@@ -145,7 +145,8 @@ for name in ("train_vqvae", "encode", "train_cldm", "evaluate", "train_reconstru
         runpy.run_module(f"stages.{name}", run_name="__main__")
 print(*sorted(used), sep="\\n")
 """
-OF_MKL = set("acos asin atan cos erf erfc erfinv exp log log10 log2 sin sqrt tan tanh".split())  # of PyTorch, by MKL
+TRIGONOMETRY = {"acos", "asin", "atan", "cos", "sin", "tan", "tanh"}
+OF_MKL = TRIGONOMETRY | {"erf", "erfc", "erfinv", "exp", "log", "log10", "log2", "sqrt"}  # of PyTorch, by MKL
 WITHOUT_APPROXIMATION = {f"{name} float32" for name in ("cos", "erf", "erfinv", "exp", "log", "sin", "tanh")}
 
 
