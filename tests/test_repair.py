@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import tracemalloc
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -443,7 +444,7 @@ def test_a_grade_that_contradicts_acceptability_is_refused(tmp_path: Path) -> No
 
 
 def test_a_name_that_is_lost_is_restored_by_the_published_columns(tmp_path: Path) -> None:
-    """A byte of the pointer to a name, which pyreadstat then gives as NaN."""
+    """A byte of the pointer to a name."""
     at = int(0.1224 * len(CURVES.data))
     (mended,) = repaired(CURVES, overwritten(CURVES.data, at, b"\0"), tmp_path)["mended"]
     assert mended.startswith("name of column ")
@@ -551,6 +552,22 @@ def test_a_compressed_file_is_read_by_pyreadstat(tmp_path: Path) -> None:
     assert report["kind"] == "compressed SAS7BDAT in zip"
     found = pq.read_table(tmp_path / "t.parquet").to_pandas()[list(CURVES.table)]
     pd.testing.assert_frame_equal(found, CURVES.table, check_dtype=False)
+
+
+@pytest.mark.parametrize("at", [1024 + 48, 1024 + 96])
+def test_what_pyreadstat_raises_is_a_line(at: int, tmp_path: Path) -> None:
+    """A bit of the pointers to the subheaders, and to a row."""
+    data = bytearray(compressed(CURVES.table))
+    data[at] ^= 1
+    assert "is a damaged SAS7BDAT" in refusal(CURVES, bytes(data), tmp_path)
+
+
+def test_what_pyreadstat_warns_of_is_a_line(tmp_path: Path) -> None:
+    """Two columns of one name."""
+    data = compressed(CURVES.table).replace(b"SPXPTS", b"SPXRAW", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "its description is damaged" in refusal(CURVES, data, tmp_path)
 
 
 # --- the stage ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""SAS7BDAT, the data set file of SAS: a writer, and a check of every page before pyreadstat reads the rows.
+"""SAS7BDAT, the data set file of SAS: a writer, and a reader that checks every page.
 
 The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Database Binary Format"
 (2013), and what pandas and ReadStat accept; the tests hold both against this writer.
@@ -8,6 +8,7 @@ The format is not published by SAS. The layout follows M. Shotwell, "SAS7BDAT Da
              others rows (data), or both (mix)
 """
 
+import itertools
 import math
 import struct
 import tempfile
@@ -15,16 +16,19 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from spiro_diffusion.core.errors import SpiroError, printable
 from spiro_diffusion.formats.column import Column
 from spiro_diffusion.formats.repair_log import Findings
 from spiro_diffusion.formats.sniff import HEAD
 from spiro_diffusion.formats.sniff import SAS7BDAT_MAGIC as MAGIC
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADER_SIZE = 1024  # bytes; what SAS writes on Windows, and the least that holds every field
 PAGE_SIZE = 131072  # bytes; holds 11 rows of SPXRAW, as wide as NHANES writes them
@@ -42,6 +46,7 @@ NARROW_MARKS, WIDE_MARK = (0x22, 0x32), 0x33  # bytes 32 and 35 of the header
 SIGNATURES = (ROW_SIZE, COLUMN_SIZE, COUNTS, TEXT, NAMES, ATTRIBUTES, FORMAT, 0xFFFFFFFF)
 UNUSED, ROW = 1, 4  # a subheader pointer's compression: no longer in use, a compressed row
 NUMBER, CHARACTER = 1, 2  # a column's kind
+BLANK = 0x20
 LARGEST_HEADER, LARGEST_PAGE, MOST_PAGES = 1 << 20, 1 << 24, 1 << 24  # bytes, bytes, pages
 
 
@@ -239,20 +244,98 @@ class _Description(NamedTuple):
     row_width: int  # bytes
     mix_rows: int  # most rows that a page with subheaders holds
     compressed: bool
+    columns: list[Column]  # without labels
 
 
-def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) -> Iterator[pd.DataFrame]:
-    """Check every page of a table, then stream its rows as pyreadstat reads them: numbers and texts (str).
+def read(
+    stream: BufferedReader, findings: Findings, rows_at_once: int = 704
+) -> Iterator[list[tuple[str, NDArray[np.float64 | np.bytes_]]]]:
+    """Check every page of a table and stream its rows, as columns in their order: each its name, and numbers (rows,),
+    NaN where missing, or texts (rows,), blank-padded bytes ('S').
 
-    pyreadstat (ReadStat) knows all layouts, and is silent about pages that were lost, overwritten or inserted: the rows
-    on all pages have to be as many as the header says, and nothing but what programs leave behind may follow.
+    Pages may be lost, overwritten or inserted: the rows on all pages have to be as many as the header says, and nothing
+    but what programs leave behind may follow. This is known when the last page has been read, so after the last rows.
+    The rows of a compressed table are read by pyreadstat.
 
     Raises SpiroError that names what does not fit.
     """
+    layout, page_size, pages, head = _read_header(stream, findings)
+    subheaders, first_pages = _meta(stream, layout, page_size, pages)
+    described = _described(subheaders, layout, page_size * pages)
+    findings.compressed = described.compressed
+    following = (_read_page(stream, n, pages, page_size, layout) for n in range(len(first_pages) + 1, pages + 1))
+    checked = _checked(itertools.chain(first_pages, following), described, layout)
+    if described.compressed:
+        yield from _by_pyreadstat(head, checked, described.rows, rows_at_once)
+    else:
+        rows = (_plain_rows(page, described, layout) for page in checked if page.kind != META)
+        for some in _regrouped(rows, rows_at_once):
+            yield [(column.name, _values(some, column, layout)) for column in described.columns]
+    _nothing_behind(stream, pages, findings)
+
+
+def _checked(pages: Iterable[_Page], described: _Description, layout: Layout) -> Iterator[_Page]:
+    """The pages, each with rows that fit in it, and in all as many as the header says."""
+    total = 0
+    for page in pages:
+        total += _rows_on(page, described, layout)
+        yield page
+    if total != described.rows:
+        raise SpiroError(f"its pages hold {total} rows, its header says {described.rows}; fetch it again")
+
+
+def _nothing_behind(stream: BufferedReader, pages: int, findings: Findings) -> None:
+    behind = 0
+    while block := stream.read(1 << 20):
+        behind += len(block)
+        if block.strip(LEFT_BEHIND):  # perhaps pages, and one of those above should not be there
+            raise SpiroError(f"has more bytes than its {pages} pages; fetch it again")
+    if behind:
+        findings.mended.append(f"{behind} bytes behind the last page left out")
+
+
+def _plain_rows(page: _Page, described: _Description, layout: Layout) -> NDArray[np.uint8]:
+    """The rows (rows, row width) of a page, as bytes."""
+    rows = np.frombuffer(page.data, np.uint8, page.rows * described.row_width, _first_row(page, layout))
+    return rows.reshape(page.rows, described.row_width)
+
+
+def _regrouped(parts: Iterable[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The rows of all parts, `size` at a time; the last may be fewer."""
+    waiting: list[NDArray[np.uint8]] = []
+    for part in parts:
+        waiting.append(part)
+        while sum(map(len, waiting)) >= size:
+            some = np.concatenate(waiting)
+            waiting = [some[size:]]
+            yield some[:size]
+    if left := [part for part in waiting if len(part)]:
+        yield np.concatenate(left)
+
+
+def _values(rows: NDArray[np.uint8], column: Column, layout: Layout) -> NDArray[np.float64 | np.bytes_]:
+    """A column of rows of bytes: numbers, of which SAS may leave out the last bytes, or texts, as wide as needed."""
+    field = rows[:, column.offset : column.offset + column.width]
+    if column.text:
+        used = np.flatnonzero(np.bitwise_or.reduce(field, axis=0) & ~np.uint8(BLANK))  # no byte but zero and a blank
+        width = 1 + int(used[-1]) if len(used) else 1
+        text = np.where(field[:, :width] == 0, np.uint8(BLANK), field[:, :width])
+        return text.view(f"S{width}")[:, 0]
+    number = np.zeros((len(rows), 8), np.uint8)
+    number[:, 8 - column.width :] = field if layout.little else field[:, ::-1]
+    return number.view("<f8")[:, 0]
+
+
+def _by_pyreadstat(
+    head: bytes, pages: Iterable[_Page], announced: int, rows_at_once: int
+) -> Iterator[list[tuple[str, NDArray]]]:
+    """The rows of a compressed table, of which pyreadstat needs a file."""
     import pyreadstat  # noqa: PLC0415, slow to load
 
-    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:  # pyreadstat seeks in a file
-        announced = _sound_copy(stream, file, findings)
+    with tempfile.NamedTemporaryFile(suffix=".sas7bdat") as file:
+        file.write(head)
+        for page in pages:
+            file.write(page.data)
         file.flush()
         done = 0
         try:
@@ -261,7 +344,7 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
             )
             while (frame := _next_of(chunks)) is not None:
                 done += len(frame)
-                yield frame
+                yield [(str(name), _as_array(frame[name])) for name in frame.columns]  # a lost name is NaN
         except (pyreadstat.ReadstatError, ValueError, TypeError, LookupError, OverflowError) as error:
             reason = printable(" ".join(str(error).split()), 80)
             raise SpiroError(f"is a damaged SAS7BDAT ({reason}); fetch it again") from None
@@ -269,43 +352,25 @@ def read(stream: BufferedReader, findings: Findings, rows_at_once: int = 704) ->
         raise SpiroError(f"its pages hold {done} rows, its header says {announced}; fetch it again")
 
 
-def _next_of(chunks: Iterator) -> pd.DataFrame | None:
+def _next_of(chunks: Iterator) -> "pd.DataFrame | None":
     """The next rows; pyreadstat warns of names that come twice, which it changes, and so are no column's of the CDC."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return next(chunks, (None,))[0]
 
 
+def _as_array(column: "pd.Series") -> NDArray[np.float64 | np.bytes_]:
+    """Numbers, or texts as blank-padded bytes ('S')."""
+    if column.dtype.kind in "fiu":
+        return column.to_numpy(np.float64)
+    array = np.array([str(text).encode("latin-1", "replace") for text in column])
+    return np.char.ljust(array, array.dtype.itemsize)
+
+
 def rows_announced(stream: BufferedReader) -> int:
     """The number of rows that a table's header says."""
     layout, page_size, pages, _ = _read_header(stream, Findings())
     return _described(_meta(stream, layout, page_size, pages)[0], layout, page_size * pages).rows
-
-
-def _sound_copy(stream: BufferedReader, out: IO[bytes], findings: Findings) -> int:
-    """Write the table to `out`, marks restored, each page checked; return the number of rows."""
-    layout, page_size, pages, head = _read_header(stream, findings)
-    out.write(head)
-    subheaders, read_pages = _meta(stream, layout, page_size, pages)
-    described = _described(subheaders, layout, page_size * pages)
-    findings.compressed, total = described.compressed, 0
-    for page in read_pages:
-        total += _rows_on(page, described, layout)
-        out.write(page.data)
-    for number in range(len(read_pages) + 1, pages + 1):
-        page = _read_page(stream, number, pages, page_size, layout)
-        total += _rows_on(page, described, layout)
-        out.write(page.data)
-    if total != described.rows:
-        raise SpiroError(f"its pages hold {total} rows, its header says {described.rows}; fetch it again")
-    behind = 0
-    while block := stream.read(1 << 20):
-        behind += len(block)
-        if block.strip(LEFT_BEHIND):  # perhaps pages, and one of those above should not be there
-            raise SpiroError(f"has more bytes than its {pages} pages; fetch it again")
-    if behind:
-        findings.mended.append(f"{behind} bytes behind the last page left out")
-    return described.rows
 
 
 def _read_header(stream: BufferedReader, findings: Findings) -> tuple[Layout, int, int, bytes]:
@@ -400,17 +465,24 @@ def _described(subheaders: dict[int, list[bytes]], layout: Layout, size: int) ->
     mix_rows = layout.unpack("W", subheaders[ROW_SIZE][0], 15 * word)[0]
     compressed = any(mark in subheaders[TEXT][0][:64] for mark in COMPRESSION)
     count = layout.unpack("W", subheaders[COLUMN_SIZE][0], word)[0]
-    places = sorted(place for subheader in subheaders.get(ATTRIBUTES, []) for place in _places(subheader, layout))
+    places = [place for subheader in subheaders.get(ATTRIBUTES, []) for place in _places(subheader, layout)]
     if count != len(places) or not count:
         raise SpiroError(f"its description is damaged ({count} columns, {len(places)} places); fetch it again")
     end = 0
-    for offset, width, kind in places:
+    for offset, width, kind in sorted(places):
         if kind not in (NUMBER, CHARACTER) or offset < end or not 1 <= width <= (8 if kind == NUMBER else 1 << 15):
             raise SpiroError(f"its description is damaged (a column of {width} bytes at {offset}); fetch it again")
         end = offset + width
     if end > row_width or (not compressed and row_width * rows > size):
         raise SpiroError(f"its description is damaged ({rows} rows of {row_width} bytes); fetch it again")
-    return _Description(rows, row_width, mix_rows, compressed)
+    names = [name for subheader in subheaders.get(NAMES, []) for name in _names(subheader, subheaders[TEXT], layout)]
+    if len(names) != count:
+        raise SpiroError(f"its description is damaged ({count} columns, {len(names)} names); fetch it again")
+    columns = [
+        Column(name, "", kind == CHARACTER, width, offset)
+        for name, (offset, width, kind) in zip(names, places, strict=True)
+    ]
+    return _Description(rows, row_width, mix_rows, compressed, columns)
 
 
 def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[int, int, int]]:
@@ -421,21 +493,37 @@ def _places(subheader: bytes, layout: Layout) -> Iterator[tuple[int, int, int]]:
         yield offset, width, kind
 
 
+def _names(subheader: bytes, texts: list[bytes], layout: Layout) -> Iterator[str]:
+    """Name of each column: a place in one of the text subheaders, counted from behind its signature; "" where there is
+    none."""
+    for i in range((len(subheader) - 2 * layout.word - 12) // 8):
+        number, offset, length = layout.unpack("HHH", subheader, layout.word + 8 + 8 * i)
+        text = texts[number] if number < len(texts) else b""
+        name = text[layout.word + offset : layout.word + offset + length] if offset + length else b""
+        yield name.decode("utf-8", "replace").rstrip(" \0")
+
+
+def _first_row(page: _Page, layout: Layout) -> int:
+    """Where the first row of a page begins: behind its header, and behind the pointers to its subheaders."""
+    start = layout.page_header + page.pointers * layout.pointer
+    return start + -start % 8
+
+
 def _rows_on(page: _Page, described: _Description, layout: Layout) -> int:
     """The rows that a page holds, which have to fit in it."""
     rows = 0
-    for pointer in _pointers(page, layout) if described.compressed else ():
+    for pointer in _pointers(page, layout):
+        if not described.compressed:
+            if pointer.compression == ROW:
+                raise SpiroError(f"page {page.number} is damaged (a compressed row in a plain table); fetch it again")
+            continue
         signature = layout.unpack("I", page.data, pointer.offset)[0] if pointer.length >= 4 else 0
         plain = pointer.kind == 1 and pointer.length == described.row_width and signature not in SIGNATURES
         rows += pointer.compression == ROW or plain
     if page.kind == META:
         return rows
-    start = layout.page_header
-    if page.kind == MIX:
-        start += page.pointers * layout.pointer
-        start += -start % 8
-        if page.rows != min(described.mix_rows, described.rows):
-            raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
-    if page.rows < 1 or start + page.rows * described.row_width > len(page.data):
+    if page.kind == MIX and page.rows != min(described.mix_rows, described.rows):
+        raise SpiroError(f"page {page.number} is damaged (rows beside subheaders); fetch it again")
+    if page.rows < 1 or _first_row(page, layout) + page.rows * described.row_width > len(page.data):
         raise SpiroError(f"page {page.number} is damaged ({page.rows} rows do not fit in it); fetch it again")
     return rows + page.rows

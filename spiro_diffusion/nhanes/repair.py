@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -118,22 +117,16 @@ def _xport_batches(
 
 def _sas7bdat_batches(stream: io.BufferedReader, file: codebook.File, findings: Findings) -> Iterator[Values]:
     names: list[str] = []
-    for frame in sas7bdat.read(stream, findings, ROWS_AT_ONCE):
+    for columns in sas7bdat.read(stream, findings, ROWS_AT_ONCE):
         if not names:
-            names, restored = validate.known_names([str(name) for name in frame.columns], file)  # a lost name is NaN
+            names, restored = validate.known_names([name for name, _ in columns], file)
             findings.mended += [f"name of column {name} restored" for name in restored]
         values: Values = {}
-        for name, column in zip(names, frame.columns, strict=True):
-            if codebook.is_text(name) == (frame[column].dtype.kind in "fiu"):
+        for name, (_, column) in zip(names, columns, strict=True):
+            if codebook.is_text(name) != (column.dtype.kind == "S"):
                 raise SpiroError(f"its description is damaged (type of column {name}); fetch it again")
-            values[name] = _as_bytes(frame[column]) if codebook.is_text(name) else frame[column].to_numpy(np.float64)
+            values[name] = column
         yield values
-
-
-def _as_bytes(texts: pd.Series) -> np.ndarray:
-    """Texts as blank-padded bytes ('S')."""
-    array = np.array([str(text).encode("latin-1", "replace") for text in texts])
-    return np.char.ljust(array, array.dtype.itemsize)
 
 
 # --- writing --------------------------------------------------------------------------------------------------
