@@ -6,8 +6,8 @@ LOOPS as of `benchmarks.fit_lung_shapes` (people.csv, loops.csv.gz, shape_auc.py
 modulo 5) the simulator's facts are fitted without it, as many participants are simulated as the default run has, the
 stages repair to train_reconstructor run on them, and that fifth's efforts are completed. Prints, by cut, the median
 error of the volume where the record ends, its bias, and how many of the 90 % intervals hold it; then the same after a
-correction by other people of the same researchers (20 random halves); then what rivals make of the same efforts
-(`benchmarks.loop_rivals`).
+correction by other people of the same researchers (20 random halves); then what baselines make of the same efforts
+(`benchmarks.loop_baselines`).
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks import fit_lung_shapes, loop_rivals
+from benchmarks import fit_lung_shapes, loop_baselines
 from spiro_diffusion.compute.runtime import RuntimeParams, configure
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import read_params
@@ -48,9 +48,9 @@ def main(loops: Path, participants: int, folder: Path, figures: Path | None) -> 
     tables = {
         "simulated people, facts without the judged fifth": [_gathered(models, efforts, fold, at_s) for at_s in CUTS_S],
         "the same, corrected by half of these people, judged on the other half": _corrected(models, efforts, fold),
-        **_rivals(efforts, fold, folder),
+        **_baselines(efforts, fold, folder),
         "ridge regression of these people, each left out once": [
-            loop_rivals.ridge_of_cohort(efforts, at) for at in CUTS_S
+            loop_baselines.ridge_of_cohort(efforts, at) for at in CUTS_S
         ],
     }
     for words, cases in tables.items():
@@ -78,14 +78,14 @@ def _corrected(models: list[Reconstructor], efforts: Recorded, fold: NDArray) ->
     return [_joined(parts) for parts in corrected]
 
 
-def _rivals(efforts: Recorded, fold: NDArray, folder: Path) -> dict[str, list[Completed]]:
-    """What rivals make of all efforts, each by those who learned from the simulated people of its fold."""
+def _baselines(efforts: Recorded, fold: NDArray, folder: Path) -> dict[str, list[Completed]]:
+    """What baselines make of all efforts, each by those who learned from the simulated people of its fold."""
     names = range(fit_lung_shapes.FOLDS)
-    baseline_data = [loop_rivals.baseline_data(folder / str(one)) for one in names]
-    found: dict[str, list[Completed]] = {name: [] for name in loop_rivals.LEARNED}
+    baseline_data = [loop_baselines.baseline_data(folder / str(one)) for one in names]
+    found: dict[str, list[Completed]] = {name: [] for name in loop_baselines.LEARNED}
     for at_s in CUTS_S:
         by_fold = [np.flatnonzero(fold == one) for one in names]
-        parts = [loop_rivals.learned(baseline_data[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
+        parts = [loop_baselines.learned(baseline_data[i], efforts.some(by_fold[i]), at_s, DRAWS, seed=i) for i in names]
         for name, cuts in found.items():
             by_fold_cases = [part[name]._replace(rows=by_fold[i][part[name].rows]) for i, part in enumerate(parts)]
             cuts.append(_joined(by_fold_cases))

@@ -29,7 +29,7 @@ STAGES = {
     "--metrics metrics/align.json",
     "filter": "--aligned data/aligned.parquet --filtered data/filtered.parquet --metrics metrics/filter.json",
     "resample": "--repaired data/repaired --filtered data/filtered.parquet --signals data/signals_L512.npy "
-    "--curves data/curves.parquet --metrics metrics/resample.json --shown metrics/shown.npz",
+    "--curves data/curves.parquet --metrics metrics/resample.json --plot-data metrics/plot_data.npz",
 }
 
 

@@ -73,13 +73,13 @@ def judge(generator: TorchEngine, table: pd.DataFrame, part: Any, n: int) -> dic
     resamples = Resamples(held_out["seqn"].to_numpy()[rows], RESAMPLES, rng)
     weights = np.ones(len(rows))
     for name in JUDGED:
-        observed, rival = held_out[name].to_numpy()[rows], gaussian(train, held_out.iloc[rows], name, rng)
-        scores = crps_ratio(observed, draws[name], rival, weights, resamples)
+        observed, baseline = held_out[name].to_numpy()[rows], gaussian(train, held_out.iloc[rows], name, rng)
+        scores = crps_ratio(observed, draws[name], baseline, weights, resamples)
         covered_by = calibration(observed, draws[name], weights, resamples)
         assert isinstance(scores, dict)
         assert isinstance(covered_by, dict)
         covered_by.pop("pit")
-        result[name] = to_json({**covered_by, "gaussian_crps": scores["rival"], "ratio": scores["ratio"]})
+        result[name] = to_json({**covered_by, "gaussian_crps": scores["baseline"], "ratio": scores["ratio"]})
     return result
 
 

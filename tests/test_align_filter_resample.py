@@ -62,7 +62,8 @@ def filtered(to: Path, **changes: Any) -> dict[str, Any]:
 def resample(raw: Path, to: Path, grid_name: resampling.GridName = "warped") -> dict[str, Any]:
     paths = {"signals": to / "signals.npy", "curves": to / "curves.parquet", "metrics": to / "resample.json"}
     params = resample_stage.Params(grid=grid_name)
-    resample_stage.resample(params, repaired=raw, filtered=to / "filtered.parquet", shown=to / "shown.npz", **paths)
+    paths |= {"filtered": to / "filtered.parquet", "plot_data": to / "plot_data.npz"}
+    resample_stage.resample(params, repaired=raw, **paths)
     return json.loads((to / "resample.json").read_text())
 
 
@@ -346,7 +347,7 @@ def test_a_column_of_codes_may_be_read_as_words(raw: Path, monkeypatch: pytest.M
 
 
 def test_plots_are_drawn_from_what_is_stored(made: Path, tmp_path: Path) -> None:
-    stored = report.data_pictures(read_npz(made / "shown.npz"), json.loads((made / "resample.json").read_text()))
+    stored = report.data_pictures(read_npz(made / "plot_data.npz"), json.loads((made / "resample.json").read_text()))
     for path in report.draw(tmp_path, stored).values():
         assert path.read_bytes().startswith(b"\x89PNG")
 

@@ -206,7 +206,7 @@ def test_a_perfect_generator_is_near_chance_and_stands_beside_the_others(perfect
     for path, ideal in ((AUC, 0.5), (NEAREST, 0.5), (COVERAGE, 0.8)):
         low, high = row[path].interval or (np.nan, np.nan)
         assert low - 0.02 < ideal < high + 0.02, (path, row[path])
-    assert row["crps_rivals.fvc"].rival == "PCA"
+    assert row["crps_over_baselines.fvc"].baseline == "PCA"
 
 
 def test_efforts_of_training_people_look_real_and_are_found_out_as_copies(

@@ -91,7 +91,7 @@ def earlier_stages(metrics: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {f"{side}_{name}": rng.uniform(3, 4, 9) for side in ("best", "published") for name in JUDGED}
     signal = {"signal": np.ones(512), "edges": np.linspace(-0.5, 19.5, 513), "curves": np.array(600)}
-    write_npz(metrics / "resample/shown.npz", arrays | signal)
+    write_npz(metrics / "resample/plot_data.npz", arrays | signal)
     rows = "step\tloss\n" + "".join(f"{i}\t{1 / (i + 1)}\n" for i in range(9))
     for folder in report.LOGS.values():
         write_text(metrics / folder / "loss.tsv", rows)
@@ -195,7 +195,7 @@ def test_simulated_curves_are_nowhere_called_real(out: Path) -> None:
         re.sub(r"<style>.*?</style>|base64,[^\"]*", "", (out / "evaluate/report.html").read_text(), flags=re.S)
     )
     assert not re.search(r"\breal\b", page, flags=re.I)
-    record, plot_data = Record.read(out / "evaluate"), read_npz(out / "evaluate/shown.npz")
+    record, plot_data = Record.read(out / "evaluate"), read_npz(out / "evaluate/plot_data.npz")
     words = {}
     for name, picture in report.judged_pictures(record, plot_data, {}).items():
         texts = [t.get_text() for t in picture().findobj(Text) if isinstance(t, Text)]

@@ -78,7 +78,7 @@ def test_blows_of_field_3066_become_the_training_data_of_the_pipeline(
         signals=tmp_path / "signals.npy",
         curves=tables["curves"],
         metrics=tmp_path / "resample.json",
-        shown=tmp_path / "shown.npz",
+        plot_data=tmp_path / "plot_data.npz",
     )
     curves = pd.read_parquet(tables["curves"])
     assert curves["seqn"].nunique() >= 25

@@ -204,7 +204,7 @@ def test_the_best_baseline_by_crps_is_the_one_to_beat(real: Real) -> None:
     good = of(real, world.perfect, ("crps_people",))
     poor = of(real, lambda p, d, s: world.perfect(p.iloc[::-1].reset_index(drop=True), d, s), ("crps_people",))
     against: Any = judge.over_baselines(poor, {"good": good, "poor": poor}, resamples=200)
-    assert against["fev1"].rival == "good"
+    assert against["fev1"].baseline == "good"
     assert against["fev1"].low > 1.2
     alone: Any = judge.over_baselines(good, {}, resamples=200)
     assert alone["fev1"].value is None

@@ -19,7 +19,7 @@ def stale(clone: Repository) -> list[str]:
     for pipeline in PIPELINES:
         lock = clone.folder / Path(pipeline).with_name("dvc.lock")
         if pipeline == "baselines/dvc.yaml" and not lock.is_file():
-            continue  # nobody ran the rivals for this commit
+            continue  # the baselines were not run for this commit
         for stage, changes in json.loads(clone("dvc", "status", "--json", pipeline)).items():
             for change in changes:
                 if isinstance(change, str):

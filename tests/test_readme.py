@@ -160,7 +160,7 @@ def test_commands_of_the_trained_model(done: Repository) -> None:
     ):
         (done.folder / name).unlink()
     done("git", "checkout", "--quiet", ".")
-    done("dvc", "checkout", "--quiet", "--force", "dvc.yaml")  # the rivals may not have been judged yet
+    done("dvc", "checkout", "--quiet", "--force", "dvc.yaml")  # the baselines may not have been judged yet
     assert done.repro() == []  # the card lies beside what DVC knows
     (done.folder / "models/card.md").unlink()
 

@@ -359,8 +359,8 @@ def test_simulated_people_of_the_test_split_judge_and_those_to_choose_by_chose(j
 def test_the_page_and_its_plots_come_from_stored_files_alone(judged: Path, tmp_path: Path) -> None:
     """Without models, data or a judge, as often as one likes, and with the same bytes."""
     stored = judged / "metrics/reconstruct"
-    assert sorted(f.name for f in stored.iterdir()) == ["judge.json", "shown.npz", "summary.json"]
-    assert (stored / "shown.npz").stat().st_size < 1e6
+    assert sorted(f.name for f in stored.iterdir()) == ["judge.json", "plot_data.npz", "summary.json"]
+    assert (stored / "plot_data.npz").stat().st_size < 1e6
     pages = []
     for name in ("once", "again"):
         folder = Path(shutil.copytree(stored, tmp_path / name))

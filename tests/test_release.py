@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib
 import os
 import re
 import runpy
@@ -21,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from spiro_diffusion.core.errors import SpiroError
+from spiro_diffusion.core.moved import MOVED
 from spiro_diffusion.engines.choice import open_engine
 
 RELEASE: dict[str, Any] = runpy.run_path(str(ROOT / ".ci" / "release.py"))
@@ -201,9 +203,25 @@ def test_the_tools_are_pinned() -> None:
 
 def test_an_old_module_is_found_in_the_table_of_moves() -> None:
     moves = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|$", MOVING, flags=re.M)
-    assert len(moves) > 60
+    assert dict(moves) == MOVED
     for old, new in moves:
         assert (ROOT / "spiro_diffusion" / f"{new.replace('.', '/')}.py").is_file(), (old, new)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import spiro_diffusion.grid", "from spiro_diffusion import grid", "from spiro_diffusion.grid import TimeGrid"],
+)
+def test_an_import_by_an_old_path_ends_in_a_line_that_names_the_new_one(statement: str) -> None:
+    done = subprocess.run([sys.executable, "-c", statement], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert "spiro_diffusion.grid is spiro_diffusion.physiology.time_grid since version 0.2" in line
+
+
+def test_a_module_that_never_was_is_not_said_to_have_moved() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'spiro_diffusion"):
+        importlib.import_module("spiro_diffusion.nothing")
 
 
 def test_the_old_runner_names_the_new_one() -> None:

@@ -98,9 +98,6 @@ def test_a_function_has_at_most_60_lines_and_8_parameters() -> None:
 
 
 PUBLISHED = {  # names that are keys of files or of the page's controls, or that users type
-    ("evaluation/figures.py", "rival"),
-    ("models/unet.py", "own"),  # of tensors in checkpoints
-    ("pipeline/resample.py", "shown"),  # an argument of the stage, in dvc.yaml
     ("app/requests.py", "spoiled"),
     ("sessions/records.py", "who"),
     *((file, "mended") for file in ("formats/repair_log.py", "nhanes/repair.py", "nhanes/xport_repair.py")),

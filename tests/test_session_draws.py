@@ -77,7 +77,7 @@ def test_a_session_of_a_kind_of_effort_has_at_least_one(
     assert kind.reshape(2, 3).any(axis=1).all()
     table = curves.indices()
     assert table["effort"].tolist() == [1, 2, 3] * 4
-    assert table.loc[table["person"] == 0, "asked_effort"].eq("slow-start").all()
+    assert table.loc[table["person"] == 0, "requested_effort"].eq("slow-start").all()
 
 
 def test_the_command_draws_a_session(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def data(folder: Path, people: int = 40, cycles: str = "G") -> Path:
         signals=folder / "signals_L512.npy",
         curves=folder / "curves.parquet",
         metrics=trash / "resample.json",
-        shown=trash / "shown.npz",
+        plot_data=trash / "plot_data.npz",
     )
     return folder
 

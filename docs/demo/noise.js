@@ -10,8 +10,8 @@ export function noise(size, rows, seed, first, stream, block) {
   for (let number = Math.floor(first / block); number * block < first + rows; number++) {
     const begin = Math.max(first, number * block)
     const end = Math.min(first + rows, (number + 1) * block)
-    const own = normal(name([seed, number, stream]), (end - number * block) * size)
-    numbers.set(own.subarray((begin - number * block) * size), (begin - first) * size)
+    const drawn = normal(name([seed, number, stream]), (end - number * block) * size)
+    numbers.set(drawn.subarray((begin - number * block) * size), (begin - first) * size)
   }
   return numbers
 }

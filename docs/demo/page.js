@@ -13,12 +13,12 @@ const COLUMNS = { fev1: ["FEV1 (L)", 2], fvc: ["FVC (L)", 2], ratio: ["FEV1/FVC"
 
 const root = document.querySelector("#demo")
 const part = (name) => root.querySelector(`[data-part=${name}]`)
-const own = (file) => new URL(file, import.meta.url)
+const local = (file) => new URL(file, import.meta.url)
 
 let info, norms, worker
 
 async function begin() {
-  const answers = await Promise.all(["model/sampler.json", "model/norms.json"].map((file) => fetch(own(file))))
+  const answers = await Promise.all(["model/sampler.json", "model/norms.json"].map((file) => fetch(local(file))))
   if (!answers.every((answer) => answer.ok)) {
     root.innerHTML = `<p class="note">This site was built without a model: there is nothing to draw with here.
       <code>make demo</code> builds it with one, once <code>make repro</code> or you have trained it.</p>`
@@ -35,7 +35,7 @@ async function begin() {
 }
 
 async function megabytes() {
-  const heads = await Promise.all(LARGE.map((file) => fetch(own(file), { method: "HEAD" })))
+  const heads = await Promise.all(LARGE.map((file) => fetch(local(file), { method: "HEAD" })))
   return Math.round(heads.reduce((sum, head) => sum + Number(head.headers.get("content-length")), 0) / 1e6)
 }
 
@@ -80,7 +80,7 @@ function form() {
 
 const field = (name) => part("form").elements[name]
 
-function asked() {
+function requested() {
   const number = (name) => Number(field(name).value)
   return {
     person: { age: number("age"), height: number("height"), sex: field("sex").value === "male" ? 1 : 2 },
@@ -96,7 +96,7 @@ function show() {
   for (const shown of root.querySelectorAll("[data-of]"))
     shown.textContent = `${field(shown.dataset.of).value} ${shown.dataset.unit}`
   part("efforts").hidden = field("what").value === "alike"
-  const { age, height } = asked().person
+  const { age, height } = requested().person
   const [low, high] = norms[field("sex").value].heights[norms.ages.indexOf(age)]
   part("unusual").hidden = height >= low && height <= high
   const usual = `${Math.round(low)} to ${Math.round(high)} cm`
@@ -105,8 +105,8 @@ function show() {
 
 function draw() {
   if (!part("form").reportValidity()) return
-  const request = asked()
-  worker ??= new Worker(own("worker.js"), { type: "module" })
+  const request = requested()
+  worker ??= new Worker(local("worker.js"), { type: "module" })
   const buttons = root.querySelectorAll("button")
   const busy = (is) => {
     buttons.forEach((button) => (button.disabled = is))

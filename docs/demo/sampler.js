@@ -30,7 +30,7 @@ export class Sampler {
   constructor(ort, info, networks) {
     Object.assign(this, { ort, info, networks, facts: info.facts })
     this.conditionNames = [...info.numbers, ...info.categories].map((condition) => condition.name)
-    this.told = () => {} // told how many of all network runs are done
+    this.progress = () => {} // called with how many of all network runs are done
   }
 
   /** Signals of n curves a person, rows of 512 in L/s; a person as of sample.py. */
@@ -40,7 +40,7 @@ export class Sampler {
     const [drawn, logs, parts] = [[], [], batches(rows.length)]
     this.begin(parts.length, parts.length)
     for (const [first, end] of parts) {
-      const alone = known.slice(first, end).map((told) => [[...told, NaN, ...this.noBest(), 1]])
+      const alone = known.slice(first, end).map((row) => [[...row, NaN, ...this.noBest(), 1]])
       drawn.push(...(await this.diffuse("facts", alone, this.factsNoise(alone, seed, first, this.facts.stream))))
     }
     const grade = this.conditionNames.indexOf("grade")
@@ -56,32 +56,32 @@ export class Sampler {
   async sessions(people, n, efforts, after, seed) {
     const half = this.facts.places
     const lungs = people.flatMap((person) => Array(n).fill(person))
-    const seats = Array.from({ length: 2 * half }, (_, i) => {
+    const slots = Array.from({ length: 2 * half }, (_, i) => {
       const late = i >= half
       return { place: (i % half) + 1, after: late, taken: i % half < (late ? after : efforts) }
     })
-    const seated = lungs.map((person) =>
-      seats.map((seat) => this.conditions({ ...person, best: null, test_type: seat.after ? "Bron" : "Pre" })),
+    const bySlot = lungs.map((person) =>
+      slots.map((slot) => this.conditions({ ...person, best: null, test_type: slot.after ? "Bron" : "Pre" })),
     )
     this.begin(batches(lungs.length).length, batches(lungs.length * (efforts + after)).length)
     const found = []
     for (const [first, end] of batches(lungs.length))
-      found.push(...(await this.sessionFacts(lungs.slice(first, end), seated.slice(first, end), seats, seed, first)))
+      found.push(...(await this.sessionFacts(lungs.slice(first, end), bySlot.slice(first, end), slots, seed, first)))
     const [known, logs, blown] = [[], [], []]
     const [grade, best] = ["grade", "best"].map((name) => this.conditionNames.indexOf(name))
-    found.forEach((own, lung) => {
-      const sizes = own.map(({ logs, grade }, i) =>
-        seats[i].taken && !seats[i].after && grade < FAILED ? fround(expOf(logs[0]) + expOf(logs[1])) : 0,
+    found.forEach((efforts, lung) => {
+      const sizes = efforts.map(({ logs, grade }, i) =>
+        slots[i].taken && !slots[i].after && grade < FAILED ? fround(expOf(logs[0]) + expOf(logs[1])) : 0,
       )
       const largest = Math.max(...sizes)
-      own.forEach((effort, i) => {
-        if (!seats[i].taken) return
-        const told = seated[lung][i]
-        told[grade] = effort.grade
-        told[best] = Number(largest > 0 && sizes[i] === largest)
-        known.push(told)
+      efforts.forEach((effort, i) => {
+        if (!slots[i].taken) return
+        const row = bySlot[lung][i]
+        row[grade] = effort.grade
+        row[best] = Number(largest > 0 && sizes[i] === largest)
+        known.push(row)
         logs.push(effort.logs)
-        blown.push({ lung, place: seats[i].place, after: seats[i].after, grade: effort.grade })
+        blown.push({ lung, place: slots[i].place, after: slots[i].after, grade: effort.grade })
       })
     })
     const lungs_of = blown.map(({ lung }) => lung)
@@ -106,35 +106,35 @@ export class Sampler {
     return [...numbers, ...categories]
   }
 
-  /** Facts (9) and grades of the efforts in every seat of people: rows of {logs, grade}. */
-  async sessionFacts(people, seated, seats, seed, first) {
-    const taken = seats.map((seat) => Number(seat.taken))
-    const both = [false, true].every((after) => seats.some((seat) => seat.taken && seat.after === after))
+  /** Facts (9) and grades of the efforts in every slot of people: rows of {logs, grade}. */
+  async sessionFacts(people, bySlot, slots, seed, first) {
+    const taken = slots.map((slot) => Number(slot.taken))
+    const both = [false, true].every((after) => slots.some((slot) => slot.taken && slot.after === after))
     const [middle, spread] = this.facts.place
     const roles = [2, 3 * both, ...taken.map((one) => 4 * one)]
-    const places = [NaN, NaN, ...seats.map((seat) => fround((seat.place - middle) / spread))]
-    const conditions = seated.map((own) =>
-      [own[0], own[0], ...own].map((told, i) => [...told, places[i], ...this.noBest(), roles[i]]),
+    const places = [NaN, NaN, ...slots.map((slot) => fround((slot.place - middle) / spread))]
+    const conditions = bySlot.map((rows) =>
+      [rows[0], rows[0], ...rows].map((row, i) => [...row, places[i], ...this.noBest(), roles[i]]),
     )
     const width = this.facts.shape[1]
     const start = this.factsNoise(conditions, seed, first, this.facts.stream_sessions)
     const drawn = await this.diffuse("facts", conditions, start)
     const given = this.conditionNames.indexOf("grade")
-    seated.forEach((own, lung) =>
-      own.forEach((told, seat) => {
-        if (!Number.isNaN(told[given])) drawn[lung].set(this.facts.grades[told[given]], (seat + 3) * width - 2)
+    bySlot.forEach((rows, lung) =>
+      rows.forEach((row, slot) => {
+        if (!Number.isNaN(row[given])) drawn[lung].set(this.facts.grades[row[given]], (slot + 3) * width - 2)
       }),
     )
-    const features = people.flatMap((person) => seats.map(() => surfaceFeatures(person)))
+    const features = people.flatMap((person) => slots.map(() => surfaceFeatures(person)))
     const found = await this.run("sessions", {
-      drawn: this.tensor(drawn, [people.length, seats.length + 2, width]),
-      present: this.tensor(people.map(() => taken), [people.length, seats.length]),
-      features: this.tensor(features, [people.length, seats.length, features[0].length]),
+      drawn: this.tensor(drawn, [people.length, slots.length + 2, width]),
+      present: this.tensor(people.map(() => taken), [people.length, slots.length]),
+      features: this.tensor(features, [people.length, slots.length, features[0].length]),
     })
-    const logs = split(found.logs.data, people.length * seats.length)
+    const logs = split(found.logs.data, people.length * slots.length)
     const grades = [...found.grades.data].map(Number)
     return people.map((_, lung) =>
-      seats.map((_, seat) => ({ logs: logs[lung * seats.length + seat], grade: grades[lung * seats.length + seat] })),
+      slots.map((_, slot) => ({ logs: logs[lung * slots.length + slot], grade: grades[lung * slots.length + slot] })),
     )
   }
 
@@ -145,14 +145,14 @@ export class Sampler {
     const signals = []
     for (const [first, end] of batches(known.length)) {
       const facts = logs.slice(first, end)
-      const told = facts.map((fact, row) => [
+      const conditions = facts.map((fact, row) => [
         ...known[first + row],
         ...Array.from(fact, (value, i) => fround(value - fround(centre[i])) / fround(spread[i])),
       ])
       const [tokens, channels] = this.info.denoiser.shape
-      let start = this.noise(tokens * channels, told.length, seed, first, this.info.denoiser.stream)
+      let start = this.noise(tokens * channels, conditions.length, seed, first, this.info.denoiser.stream)
       if (lungs) start = this.ofLungs(start, lungs.slice(first, end), seed)
-      const latents = await this.diffuse("denoiser", told, start)
+      const latents = await this.diffuse("denoiser", conditions, start)
       const { clean } = await this.run("decoder", {
         latents: this.tensor(latents, [facts.length, tokens, channels]),
         facts: this.tensor(facts, [facts.length, facts[0].length]),
@@ -173,18 +173,18 @@ export class Sampler {
     const [size, block] = [shape[0] * shape[1], this.info.noise_block]
     const first = Math.floor(lungs[0] / block) * block
     const common = this.noise(size, lungs.at(-1) + 1 - first, seed, first, stream_lungs)
-    const [own, shared] = [fround(Math.sqrt(1 - lung_share)), fround(Math.sqrt(lung_share))]
+    const [alone, shared] = [fround(Math.sqrt(1 - lung_share)), fround(Math.sqrt(lung_share))]
     return start.map((value, i) => {
       const same = common[(lungs[Math.floor(i / size)] - first) * size + (i % size)]
-      return fround(own * value) + fround(shared * same)
+      return fround(alone * value) + fround(shared * same)
     })
   }
 
-  /** The noise of facts; none at an empty seat. */
+  /** The noise of facts; none at an empty slot. */
   factsNoise(conditions, seed, first, stream) {
     const width = this.facts.shape[1]
     const start = this.noise(conditions[0].length * width, conditions.length, seed, first, stream)
-    const there = conditions.flat().map((told) => told.at(-1) > 0)
+    const there = conditions.flat().map((row) => row.at(-1) > 0)
     return start.map((value, i) => value * there[Math.floor(i / width)])
   }
 
@@ -232,7 +232,7 @@ export class Sampler {
   /** The grade, 0 to 3 for A to D, of a drawn effort (11). */
   gradeOf(drawn) {
     const bits = Array.from(drawn.slice(-2), (value) => (value > 0 ? 1 : -1))
-    return this.facts.grades.findIndex((own) => own.every((bit, i) => bit === bits[i]))
+    return this.facts.grades.findIndex((grade) => grade.every((bit, i) => bit === bits[i]))
   }
 
   noBest() {
@@ -256,7 +256,7 @@ export class Sampler {
 
   async run(network, inputs) {
     const answer = await this.networks[network].run(inputs)
-    if (network === "facts" || network === "denoiser") this.told(++this.done, this.all)
+    if (network === "facts" || network === "denoiser") this.progress(++this.done, this.all)
     return answer
   }
 }

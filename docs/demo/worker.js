@@ -9,7 +9,7 @@ onmessage = async ({ data: { person, alike, efforts, after, seed } }) => {
   try {
     opened ??= open()
     const sampler = await opened
-    sampler.told = (done, all) => postMessage({ done, all })
+    sampler.progress = (done, all) => postMessage({ done, all })
     const begun = performance.now()
     const drawn = alike
       ? (await sampler.draw([{ ...person, ...BEST_EFFORT }], alike, seed)).map((signal) => ({ signal }))

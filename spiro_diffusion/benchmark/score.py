@@ -106,7 +106,7 @@ def generation(source: Source, metrics: Path, curves: Path, name: str) -> Scored
         if not record.baselines:
             notes = ["no baseline was judged yet: dvc repro baselines/dvc.yaml"]
         floor, others = record.floor, {n: t for n, t in record.candidates.items() if n != "grid round trip"}
-        submission_tree["crps_rivals"] = over_baselines(submission_tree, record.baselines, RESAMPLES, SEED)
+        submission_tree["crps_over_baselines"] = over_baselines(submission_tree, record.baselines, RESAMPLES, SEED)
     verdict = ", ".join(
         f"{n} {word.replace('_', ' ')}" for word, n in counts(verdicts(submission_tree, floor)).items() if n
     )

@@ -190,7 +190,7 @@ def summary(result: dict[str, Any]) -> dict[str, float | None]:
                 case[other]["ratio_bias"][group]["bias"]["value"] for other in BASELINES if "ratio_bias" in case[other]
             ]
             defined = [bias for bias in of_baselines if bias is not None]
-            found[f"{name}_ratio_bias_{group}_least_rival"] = min(defined, key=abs) if defined else None
+            found[f"{name}_ratio_bias_{group}_least_baseline"] = min(defined, key=abs) if defined else None
         inside = [cell["from"] <= completion_cells.NOMINAL <= cell["to"] for cell in case["cells"].values()]
         found[f"{name}_cells"], found[f"{name}_cells_hold"] = len(inside), sum(inside)
     for name, indices in result["others"].get("cases", {}).items():

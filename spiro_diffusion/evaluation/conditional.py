@@ -167,4 +167,5 @@ def crps_ratio(observed: NDArray, draws: NDArray, baseline: NDArray, weights: ND
     of_draws, other = (
         resamples.means(crps(safe, np.where(good[:, None], d, 0.0)), weights * good) for d in (draws, baseline)
     )
-    return {"crps": from_resamples(of_draws), "rival": from_resamples(other), "ratio": from_resamples(of_draws / other)}
+    found = {"crps": of_draws, "baseline": other, "ratio": of_draws / other}
+    return {name: from_resamples(values) for name, values in found.items()}

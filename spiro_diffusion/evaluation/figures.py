@@ -21,7 +21,7 @@ class Figure:
     low: float | None = None
     high: float | None = None
     reason: str | None = None
-    rival: str | None = None  # the baseline that it is compared with
+    baseline: str | None = None  # the baseline that it is compared with
 
     @property
     def interval(self) -> tuple[float, float] | None:

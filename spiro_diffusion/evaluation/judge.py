@@ -118,7 +118,7 @@ def over_baselines(tree: Tree, baselines: Mapping[str, Tree], resamples: int, se
         best = min(usable, key=lambda k: sum(usable[k]))
         sums = np.column_stack([crps.value, usable[best]])
         total = Resamples(np.arange(len(sums)), resamples, np.random.default_rng([seed, 2])).sums(sums)
-        result[name] = dataclasses.replace(from_resamples(total[:, 0] / total[:, 1]), rival=best)
+        result[name] = dataclasses.replace(from_resamples(total[:, 0] / total[:, 1]), baseline=best)
     return result
 
 

@@ -1,6 +1,6 @@
 """Arrays of the curves and draws that the evaluation's plots show, selected while the models are loaded.
 
-Names of the arrays of `shown.npz` (p people, m efforts, n held-out curves):
+Names of the arrays of `plot_data.npz` (p people, m efforts, n held-out curves):
 
 - `person_age`, `person_height`, `person_sex` (p,); for `held_out` and `generated` efforts of these people `…_flow`
   (m, 2048) L/s of 10 ms, `…_person` (m,) the row of the person, `…_t0` and `…_fet` (m,) s

@@ -38,7 +38,7 @@ Question = Literal[  # in the order of the time that they take, longest first
     "physics",
 ]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
-ONCE = ("reconstruction", "crps_rivals")  # computed for the generator apart from the questions
+ONCE = ("reconstruction", "crps_over_baselines")  # computed for the generator apart from the questions
 Verdict = Literal["missed", "open", "within_noise", "met"]  # from the worst
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 READ_VERDICTS: dict[Verdict, str] = {  # in words, in the order in which they are read
@@ -255,7 +255,7 @@ ENTRIES = (
         summary=True,
         indices=("fev1", "fvc"),
     ),
-    Entry("crps_over_baselines", "crps_rivals.{index}", target="crps_baselines", indices=("fev1", "fvc")),
+    Entry("crps_over_baselines", "crps_over_baselines.{index}", target="crps_baselines", indices=("fev1", "fvc")),
     Entry(
         "wasserstein_over_floor",
         _GROUPS + "sex_age_mean_over_floor",

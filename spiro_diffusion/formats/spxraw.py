@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from spiro_diffusion.core.errors import SpiroError
 
 SAMPLE_LIMITS = (-64, 192)  # mL per 10 ms, of every value in SPXRAW
+BLANK, COMMA = b" ,"
 ALLOWED = np.isin(np.arange(256), np.frombuffer(b"0123456789,- ", np.uint8))  # bytes of a curve's text
 
 
@@ -18,17 +19,20 @@ def curves(texts: np.ndarray, points: np.ndarray, first_row: int = 0) -> pa.List
     Raises SpiroError that names the row, counted from `first_row`, and what is wrong with it.
     """
     raw = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), -1)
-    strange = ~ALLOWED[raw].all(axis=1)
+    filled = (raw != BLANK) & (raw != COMMA)
+    ends = np.where(filled.any(axis=1), raw.shape[1] - filled[:, ::-1].argmax(axis=1), 0)  # behind the last value
+    packed = raw[np.arange(raw.shape[1]) < ends[:, None]]
+    starts = np.concatenate([[0], np.cumsum(ends)]).astype(np.int32)
+    strange = ~ALLOWED[packed]
     if strange.any():
-        row = int(strange.argmax())
-        at = int((~ALLOWED[raw[row]]).argmax())
+        row = int(np.searchsorted(starts, strange.argmax(), side="right")) - 1
+        at = int(strange.argmax()) - starts[row]
         near = raw[row, max(0, at - 10) : at + 10].tobytes().decode("latin-1")
         raise _refusal(first_row + row, f"is no list of numbers: {near!r} at character {at}")
-    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(raw.shape[1]), len(raw), [None, pa.py_buffer(raw)])
-    strings = pc.ascii_trim(fixed.cast(pa.binary()).cast(pa.string()), " ")
-    if pc.any(pc.match_substring(strings, ", ")).as_py():
-        strings = pc.replace_substring_regex(strings, ", +", ",")
-    parts = pc.split_pattern(pc.ascii_rtrim(strings, ","), ",")
+    strings = pa.StringArray.from_buffers(len(raw), pa.py_buffer(starts), pa.py_buffer(packed))
+    if (packed == BLANK).any():
+        strings = pc.replace_substring_regex(pc.ascii_ltrim(strings, " "), ", +", ",")
+    parts = pc.split_pattern(strings, ",")
     offsets = parts.offsets.to_numpy()
     lengths = np.diff(offsets)
     wrong = lengths != points

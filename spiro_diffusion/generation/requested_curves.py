@@ -40,7 +40,7 @@ def curves(
     """Draw a number of curves or sessions for each person that meet the request; fewer if the search budget is spent.
     `tell` is called with a warning that names the people concerned, and what is extrapolation. `given` of the curves
     has the columns pattern, effort and extrapolation too, if they are requested; for sessions the kind of effort is
-    `asked_effort`.
+    `requested_effort`.
 
     Raises SpiroError if none was found.
     """
@@ -58,7 +58,7 @@ def curves(
     if short:
         tell(short)
     if session:
-        marks["asked_effort"] = marks.pop("effort")
+        marks["requested_effort"] = marks.pop("effort")
     given = kept.given.assign(**{name: values for name, values in marks.items() if any(v is not None for v in values)})
     person = found.efforts["person"].to_numpy(np.int64)
     table = of_effort(found.efforts) if session else None

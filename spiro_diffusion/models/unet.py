@@ -91,13 +91,13 @@ class Level(nn.Module):
     def __init__(self, inside: int, outside: int, config: UNetConfig, attend: bool) -> None:
         super().__init__()
         self.block = ResBlock(inside, outside, config.context, config.dropout)
-        self.cross = Attention(outside, config.head, config.context) if attend else None
-        self.own = Attention(outside, config.head) if attend else None
+        self.cross_attention = Attention(outside, config.head, config.context) if attend else None
+        self.self_attention = Attention(outside, config.head) if attend else None
 
     def forward(self, x: Tensor, context: Tensor, tokens: Tensor) -> Tensor:
         x = self.block(x, context)
-        if self.cross is not None and self.own is not None:
-            x = self.own(self.cross(x, tokens))
+        if self.cross_attention is not None and self.self_attention is not None:
+            x = self.self_attention(self.cross_attention(x, tokens))
         return x
 
 

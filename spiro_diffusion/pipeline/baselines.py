@@ -123,7 +123,7 @@ def baselines(params: Params, *, signals: Path, curves: Path, repaired: Path, ju
     task = Task(real, params, seed, signals, curves)
     chosen = {name: make for name, make in BASELINES.items() if make is not origin or params.origin_epochs}
     trees = {name: judge(make(task), real, resamples=resamples, seed=seed, name=name) for name, make in chosen.items()}
-    generator = record.generator | {"crps_rivals": over_baselines(record.generator, trees, resamples, seed)}
+    generator = record.generator | {"crps_over_baselines": over_baselines(record.generator, trees, resamples, seed)}
     verdicts = targets.verdicts(generator, record.floor)
     record = replace(record, generator=generator, baselines=trees, targets=verdicts)
     record.data["baselines"] = asdict(params)

@@ -102,7 +102,7 @@ def evaluate(
     )
     response.write(metrics, responded, response.taken_by(table)["seqn"].nunique())
     artifacts.write_json(metrics / "summary.json", targets.summary(record.generator, record.targets))
-    artifacts.write_npz(metrics / "shown.npz", plot_arrays(real, candidate, sessions, again, params.seed))
+    artifacts.write_npz(metrics / "plot_data.npz", plot_arrays(real, candidate, sessions, again, params.seed))
     distributed.dismiss()
 
 
@@ -135,6 +135,6 @@ def judged(
     for name, curves, use in (("generator", again, codebook), ("grid_round_trip", trip.curves, none)):
         errors = autoencoder.errors(real.held_out, curves, people)
         trees[name]["reconstruction"] = {**errors, **use} if isinstance(errors, dict) else errors
-    trees["generator"]["crps_rivals"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
+    trees["generator"]["crps_over_baselines"] = over_baselines(trees["generator"], {}, params.resamples, params.seed)
     verdicts = targets.verdicts(trees["generator"], trees["floor"])
     return Record({}, **trees, baselines={}, targets=verdicts)  # the stage baselines adds them

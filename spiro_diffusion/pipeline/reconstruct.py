@@ -81,4 +81,4 @@ def reconstruct(
     result = figures.to_json(content)
     artifacts.write_json(metrics / "judge.json", result)
     artifacts.write_json(metrics / "summary.json", completion.summary(artifacts.read_json(metrics / "judge.json")))
-    artifacts.write_npz(metrics / "shown.npz", completion.example_arrays(model, judged, params.seed))
+    artifacts.write_npz(metrics / "plot_data.npz", completion.example_arrays(model, judged, params.seed))

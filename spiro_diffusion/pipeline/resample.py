@@ -20,11 +20,11 @@ class Params:
 
 
 def resample(
-    params: Params, *, repaired: Path, filtered: Path, signals: Path, curves: Path, metrics: Path, shown: Path
+    params: Params, *, repaired: Path, filtered: Path, signals: Path, curves: Path, metrics: Path, plot_data: Path
 ) -> None:
     """Put each curve on the grid; report what the grid keeps and how the best efforts agree with SPX.
 
-    `metrics` takes the figures, `shown` the arrays that their plots show.
+    `metrics` takes the figures, `plot_data` the arrays of their plots.
     """
     table = read_table(filtered)
     schema.check(table, schema.FILTERED, filtered)
@@ -37,7 +37,7 @@ def resample(
     best = table[table["best"]].set_index("seqn")
     for name, values in (("best", best), ("published", published.reindex(best.index))):
         arrays |= {f"{name}_{index}": values[index].to_numpy(float) for index in JUDGED}
-    write_npz(shown, arrays)
+    write_npz(plot_data, arrays)
     table = table.assign(zero_sample=done.zero_sample, lead_volume=done.lead_volume)
     schema.check(table, schema.CURVES, curves)
     write_table(curves, table)

@@ -24,12 +24,12 @@ GROUPS = {  # of `completion_cells`, in words
 
 
 def write(folder: Path) -> None:
-    """Write `plots/` and `report.html` into a folder with `judge.json` and `shown.npz` of the stage `reconstruct`."""
+    """Write `plots/` and `report.html` into a folder with `judge.json` and `plot_data.npz` of `reconstruct`."""
     result = artifacts.read_json(folder / "judge.json")
     pictures = {
         "errors": partial(completion_plots.errors, result),
         "sharpness": partial(completion_plots.sharpness, result),
-        "efforts": partial(completion_plots.efforts, artifacts.read_npz(folder / "shown.npz")),
+        "efforts": partial(completion_plots.efforts, artifacts.read_npz(folder / "plot_data.npz")),
     }
     artifacts.write_text(folder / "report.html", render(result, report.draw(folder / "plots", pictures)))
 

@@ -63,8 +63,8 @@ def make(metrics: Path, folder: Path, logs: Logs) -> None:
     Raises SpiroError where a file is missing or damaged.
     """
     record = Record.read(folder)
-    plot_data = read_npz(metrics / "evaluate/shown.npz")
-    data = read_npz(metrics / "resample/shown.npz")
+    plot_data = read_npz(metrics / "evaluate/plot_data.npz")
+    data = read_npz(metrics / "resample/plot_data.npz")
     stages = {name: read_json(metrics / path) for name, path in EARLIER.items()}
     sessions = session_judge.Record.read(metrics / "evaluate")
     source = source_of(record.data["source"])

@@ -1,4 +1,4 @@
-"""Rivals of a completion on recorded efforts, whose volume where the record ends is the truth.
+"""Baselines of completion on recorded efforts, whose volume where the record ends is the truth.
 
 What learns from simulated people is told how long each record goes on, as the completion is: training efforts are ended
 at random times. The ridge regression learns from the recorded people themselves, each left out once.
