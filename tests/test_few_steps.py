@@ -41,10 +41,12 @@ def task(cldm: CLDM, jumps: int) -> few_steps.JumpTask:
 @torch.no_grad()
 def test_the_teacher_flows_as_the_sampler_does(cldm: CLDM) -> None:
     start = 160 * torch.randn((ROWS, 64, 4), generator=torch.Generator().manual_seed(0))
-    tokens = cldm.denoiser.network.conditions(torch.zeros((ROWS, KNOWN)))
+    conditions = torch.zeros((ROWS, KNOWN))
+    prepared = cldm.denoiser.network.prepare(conditions)
     sigmas = karras_sigmas(few_steps.SUBSTEPS, 0.02, 160.0)
-    sampled = dpmpp_2m(lambda x, sigma: cldm.denoiser.with_tokens(x, sigma.expand(ROWS), tokens), start, sigmas)
-    flowed = few_steps.flowed(cldm.denoiser, start, few_steps.segments(cldm.config.noise, 1).expand(ROWS, -1), tokens)
+    sampled = dpmpp_2m(lambda x, sigma: cldm.denoiser.with_prepared(x, sigma.expand(ROWS), prepared), start, sigmas)
+    segments = few_steps.segments(cldm.config.noise, 1).expand(ROWS, -1)
+    flowed = few_steps.flowed(cldm.denoiser, start, segments, conditions)
     assert sampled.std() > 0.1
     torch.testing.assert_close(flowed, sampled, rtol=1e-4, atol=1e-4)
 

@@ -236,7 +236,7 @@ class Generator:
                 drawn = draw(conditions, noise)
             tokens = model.restore(drawn.float())
             flow = self.vqvae.decode(self.vqvae.snap(tokens, narrower)).flow
-            return _void(volumes.with_volumes(flow.float(), index_diffusion.target_volumes(logs)), tokens.flatten(1))
+            return _void(volumes.with_volumes(flow.float(), index_diffusion.target_volumes(logs)), tokens.sum(2))
 
         return finish
 
@@ -254,14 +254,14 @@ class Generator:
         sigmas = levels.to(self.runtime.device)
 
         def draw(conditions: Tensor, start: Tensor) -> Tensor:
-            tokens = denoiser.network.conditions(conditions)
-            blank = denoiser.network.conditions(_blank(conditions)) if guidance != 1.0 else None
+            prepared = denoiser.network.prepare(conditions)
+            blank = denoiser.network.prepare(_blank(conditions)) if guidance != 1.0 else None
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = sigma.expand(len(x))
-                clean = denoiser.with_tokens(x, level, tokens)
+                clean = denoiser.with_prepared(x, level, prepared)
                 if blank is not None:
-                    free = denoiser.with_tokens(x, level, blank)
+                    free = denoiser.with_prepared(x, level, blank)
                     clean = free + guidance * (clean - free)
                 return clean
 

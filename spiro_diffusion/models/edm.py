@@ -5,7 +5,7 @@ unit variance at every noise level.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,11 @@ class Noise:
 class Network(Protocol):
     """What a denoiser wraps."""
 
-    @property
-    def conditions(self) -> nn.Module:
-        """Conditions (B, k) → tokens (B, k, width)."""
+    def prepare(self, conditions: Tensor) -> Any:
+        """What no noise level changes of the conditions (B, k)."""
 
-    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """x (B, tokens, channels), c_noise (B,), the conditions' tokens → as x."""
+    def with_prepared(self, x: Tensor, c_noise: Tensor, prepared: Any) -> Tensor:
+        """x (B, tokens, channels), c_noise (B,), prepared conditions → as x."""
 
 
 class Denoiser(nn.Module):
@@ -49,14 +48,14 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, sigma: Tensor, conditions: Tensor) -> Tensor:
         """noisy (B, tokens, channels), sigma (B,), conditions (B, k) → the same shape as noisy."""
-        return self.with_tokens(noisy, sigma, self.network.conditions(conditions))
+        return self.with_prepared(noisy, sigma, self.network.prepare(conditions))
 
-    def with_tokens(self, noisy: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the conditions as the network's tokens, which a sampler needs once for all noise levels."""
+    def with_prepared(self, noisy: Tensor, sigma: Tensor, prepared: Any) -> Tensor:
+        """`forward` with what the network prepares of the conditions, once for all noise levels."""
         s = sigma.to(torch.float32)[:, None, None]
         c_in = (s**2 + self.sigma_data**2).rsqrt()  # not by sqrt, see core.portable
         c_skip, c_out = (self.sigma_data * c_in) ** 2, s * self.sigma_data * c_in
-        estimate = self.network.with_tokens(noisy * c_in, sigma.log() / 4, tokens)
+        estimate = self.network.with_prepared(noisy * c_in, sigma.log() / 4, prepared)
         return c_skip * noisy + c_out * estimate.to(torch.float32)
 
 

@@ -156,10 +156,14 @@ class FactsNet(nn.Module):
         self.leave = zero_linear(config.width, CHANNELS)
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        return self.with_tokens(x, c_noise, self.conditions(conditions))
+        return self.with_prepared(x, c_noise, self.prepare(conditions))
 
-    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the efforts' tokens (B, E, width + 1), which no noise level changes."""
+    def prepare(self, conditions: Tensor) -> Tensor:
+        """The efforts' tokens (B, E, width + 1), which no noise level changes."""
+        return self.conditions(conditions)
+
+    def with_prepared(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
+        """`forward` with the efforts' tokens."""
         hidden = (tokens[..., -1][:, None, None] - 1) * 1e4
         context = F.silu(self.step(step_phase(c_noise))[:, None] + tokens[..., :-1])
         h = self.enter(x)

@@ -6,6 +6,7 @@ attends to).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,14 @@ class ResBlock(nn.Module):
         return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
 
 
+class Prepared(NamedTuple):
+    """What no noise level changes: the condition tokens (B, k + facts, context), and the keys and values that layers
+    which attended to them have made of them."""
+
+    tokens: Tensor
+    keys_values: dict[nn.Module, Tensor]
+
+
 class Attention(nn.Module):
     """Attention of tokens to themselves, or to condition tokens where these are given."""
 
@@ -72,14 +81,19 @@ class Attention(nn.Module):
         self.keys_values = nn.Linear(context or width, 2 * width)
         self.out = zero_linear(width, width)
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, prepared: Prepared | None = None) -> Tensor:
         h = self.norm(x)
-        query, keys_values = self.query(h), self.keys_values(h if tokens is None else tokens)
+        query, keys_values = self.query(h), self.keys_values(h) if prepared is None else self._of_conditions(prepared)
         if kernels.attends(query, keys_values, self.heads):
             return x + self.out(kernels.attention(query, keys_values, self.heads))
         key, value = (self._split(t) for t in keys_values.chunk(2, dim=-1))
         mixed = F.scaled_dot_product_attention(self._split(query), key, value)
         return x + self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _of_conditions(self, prepared: Prepared) -> Tensor:
+        if self not in prepared.keys_values:
+            prepared.keys_values[self] = self.keys_values(prepared.tokens)
+        return prepared.keys_values[self]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, tokens, head)
@@ -94,10 +108,10 @@ class Level(nn.Module):
         self.cross_attention = Attention(outside, config.head, config.context) if attend else None
         self.self_attention = Attention(outside, config.head) if attend else None
 
-    def forward(self, x: Tensor, context: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, prepared: Prepared) -> Tensor:
         x = self.block(x, context)
         if self.cross_attention is not None and self.self_attention is not None:
-            x = self.self_attention(self.cross_attention(x, tokens))
+            x = self.self_attention(self.cross_attention(x, prepared))
         return x
 
 
@@ -133,22 +147,26 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(Norm(inside), nn.SiLU(), zero_linear(inside, config.channels))
 
     def forward(self, x: Tensor, c_noise: Tensor, conditions: Tensor) -> Tensor:
-        return self.with_tokens(x, c_noise, self.conditions(conditions))
+        return self.with_prepared(x, c_noise, self.prepare(conditions))
 
-    def with_tokens(self, x: Tensor, c_noise: Tensor, tokens: Tensor) -> Tensor:
-        """`forward` with the condition tokens (B, k + facts, context), which no noise level changes."""
-        context = F.silu(self.step(step_phase(c_noise)) + tokens.mean(1))
+    def prepare(self, conditions: Tensor) -> Prepared:
+        """What a sampler needs of the conditions, once for all noise levels."""
+        return Prepared(self.conditions(conditions), {})
+
+    def with_prepared(self, x: Tensor, c_noise: Tensor, prepared: Prepared) -> Tensor:
+        """`forward` with prepared conditions."""
+        context = F.silu(self.step(step_phase(c_noise)) + prepared.tokens.mean(1))
         h = self.enter(x)
         h = h + self.place.to(h.dtype)
         levels, skips = len(self.config.multipliers), []
         for i, level in enumerate(self.down):
-            h = level(h, context, tokens)
+            h = level(h, context, prepared)
             skips.append(h)
             if (i + 1) % self.config.blocks == 0 and i // self.config.blocks < levels - 1:
                 h = self.shrink[i // self.config.blocks](h)
-        h = self.middle(h, context, tokens)
+        h = self.middle(h, context, prepared)
         for i, level in enumerate(self.up):
-            h = level(torch.cat([h, skips.pop()], dim=-1), context, tokens)
+            h = level(torch.cat([h, skips.pop()], dim=-1), context, prepared)
             if (i + 1) % self.config.blocks == 0 and i // self.config.blocks < levels - 1:
                 h = self.grow[i // self.config.blocks](h.repeat_interleave(2, dim=1))
         return self.leave(h)

@@ -27,12 +27,13 @@ def segments(noise: Noise, jumps: int) -> Tensor:
     return levels.unfold(0, SUBSTEPS // jumps + 1, SUBSTEPS // jumps)
 
 
-def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, tokens: Tensor) -> Tensor:
+def flowed(denoiser: Denoiser, x: Tensor, sigmas: Tensor, conditions: Tensor) -> Tensor:
     """`x` moved along the flow by DPM-Solver++(2M) through each row's own levels (B, steps + 1); the last may be 0."""
+    prepared = denoiser.network.prepare(conditions)
     earlier: Tensor | None = None
     for i in range(sigmas.shape[1] - 1):
         now, following = sigmas[:, i, None, None], sigmas[:, i + 1, None, None]
-        clean = denoiser.with_tokens(x, sigmas[:, i], tokens)
+        clean = denoiser.with_prepared(x, sigmas[:, i], prepared)
         blend = clean
         if earlier is not None:
             past = torch.log(sigmas[:, i - 1, None, None] / now)
@@ -72,7 +73,7 @@ class JumpTask(DenoisingTask):
         start, share = sigmas[:, 0], (sigmas[:, -1] / sigmas[:, 0])[:, None, None]
         x = self.clean[rows] + start[:, None, None] * noise
         with torch.no_grad():
-            landed = flowed(self.teacher, x, sigmas, self.teacher.network.conditions(conditions))
+            landed = flowed(self.teacher, x, sigmas, conditions)
             target = (landed - share * x) / (1 - share)
         return (1 + start**-2) * ((self.model(x, start, conditions) - target) ** 2).mean(dim=(1, 2))
 
