@@ -26,8 +26,7 @@ from spiro_diffusion.compute.runtime import RuntimeParams, configure
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.params import read_params
 from spiro_diffusion.pipeline import run
-from spiro_diffusion.reconstruction import calibration, validation
-from spiro_diffusion.reconstruction.calibration import Case
+from spiro_diffusion.reconstruction import cohort_calibration, validation
 from spiro_diffusion.reconstruction.densities import load_reconstructor
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.validation import CUTS_S, Completed, Recorded
@@ -70,7 +69,7 @@ def _corrected(models: list[Reconstructor], efforts: Recorded, fold: NDArray) ->
     for used, judged in _halves(len(fold)):
         # each fold's model is corrected by the used half; the facts that it knows leave the judged people out
         corrected_models = [
-            m.calibrated(calibration.fit([_of(case, used) for case in of_model]))
+            m.calibrated(cohort_calibration.fit([case.some(np.isin(case.person, used)) for case in of_model]))
             for m, of_model in zip(models, cases, strict=True)
         ]
         for number, at_s in enumerate(CUTS_S):
@@ -123,13 +122,6 @@ def _gathered(models: list[Reconstructor], efforts: Recorded, fold: NDArray, at_
         found = validation.completed(model, efforts.some(rows), at_s, DRAWS, seed=one)
         parts.append(found._replace(rows=rows[found.rows]))
     return _joined(parts)
-
-
-def _of(case: Case, used: NDArray) -> Case:
-    """A case of some people alone."""
-    at_s, true, quantiles, person = case
-    rows = np.isin(person, used)
-    return at_s, true[rows], quantiles[rows], person[rows]
 
 
 def _joined(parts: list[Completed]) -> Completed:

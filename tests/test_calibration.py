@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,17 @@ from spiro_diffusion import api
 from spiro_diffusion.cli import main
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.physiology import time_grid
-from spiro_diffusion.reconstruction import calibration, dissimilarity, examples, segments, trials, validation
+from spiro_diffusion.reconstruction import (
+    calibration,
+    cohort_calibration,
+    dissimilarity,
+    examples,
+    segments,
+    trials,
+    validation,
+)
 from spiro_diffusion.reconstruction.calibration import Calibration
+from spiro_diffusion.reconstruction.cohort_calibration import CohortCalibration, RecordedCase
 from spiro_diffusion.reconstruction.densities import DeviceDensity
 from spiro_diffusion.reconstruction.dissimilarity import Limits
 from spiro_diffusion.user_curves import people
@@ -97,6 +107,76 @@ def test_the_most_unlike_tenth_says_how_much_wider() -> None:
     limits = dissimilarity.limits([(at, true, quantiles, person)], [scores], Calibration.none())
     assert 2.5 < limits.wider < 6
     assert Limits([], [], 1.0).passed(scores, np.full(400, at)).sum() == 0
+
+
+# Of a user's people
+
+
+def recorded(rng: np.random.Generator, n: int, by_expected: float, by_time: float, at_s: float = 1.0) -> RecordedCase:
+    """n people whose volume where their record ends lies off the density, of SD 0.2, the more the less was expected and
+    the later the record ends."""
+    expected, after_s = rng.normal(-1.5, 0.5, n), np.exp(rng.normal(1.0, 0.4, n))
+    off = 0.3 + by_expected * (expected + 1.5) + by_time * (np.log(after_s) - 1.0)
+    half, there = 0.2 * HALF, expected - 0.1
+    quantiles = half * np.array([-1.0, 0.0, 1.0])
+    true = there + off * half + 0.2 * rng.standard_normal(n)
+    return RecordedCase(at_s, true, there[:, None] + quantiles, expected[:, None] + quantiles, after_s, np.arange(n))
+
+
+def completed_by(fitted: CohortCalibration, case: RecordedCase) -> np.ndarray:
+    """The corrected quantiles (n, 3) where the records end."""
+    cut_s = np.full(len(case.true), case.at_s)
+    whole = fitted.interval(case.expected, cut_s)
+    return whole - 0.1 + np.log(fitted.in_time(case.after_s[:, None], case.expected, cut_s))
+
+
+def test_a_correction_follows_the_expected_volume_and_the_time_at_which_records_end() -> None:
+    rng = np.random.default_rng(6)
+    fitted = cohort_calibration.fit([recorded(rng, 600, by_expected=-0.5, by_time=0.8)])
+    assert fitted.shift[0] == pytest.approx(0.3, abs=0.1)
+    assert fitted.by_expected[0] == pytest.approx(-0.5, abs=0.15)
+    assert fitted.by_time[0] == pytest.approx(0.8, abs=0.2)
+    new = recorded(rng, 20_000, by_expected=-0.5, by_time=0.8)
+    low, middle, high = completed_by(fitted, new).T
+    assert np.median(middle - new.true) == pytest.approx(0, abs=0.02)
+    assert ((low <= new.true) & (new.true <= high)).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_small_cohorts_hold_nine_in_ten_on_average() -> None:
+    rng, coverages = np.random.default_rng(7), []
+    for _ in range(60):
+        fitted = cohort_calibration.fit([recorded(rng, 25, by_expected=-0.5, by_time=0.8)])
+        new = recorded(rng, 400, by_expected=-0.5, by_time=0.8)
+        low, _, high = completed_by(fitted, new).T
+        coverages.append(((low <= new.true) & (new.true <= high)).mean())
+    assert 0.88 < np.mean(coverages) < 0.95
+
+
+def test_a_few_odd_ends_do_not_move_a_correction() -> None:
+    rng = np.random.default_rng(8)
+    case = recorded(rng, 60, by_expected=0.0, by_time=0.0)
+    odd = case._replace(true=np.where(np.arange(60) < 4, case.true - 5, case.true))
+    plain, moved = (cohort_calibration.fit([one]) for one in (case, odd))
+    assert moved.shift[0] == pytest.approx(plain.shift[0], abs=0.25)
+    assert moved.by_time[0] == pytest.approx(plain.by_time[0], abs=0.3)
+
+
+def test_ten_efforts_of_one_of_the_people_count_as_one() -> None:
+    case = recorded(np.random.default_rng(9), 40, by_expected=-0.5, by_time=0.5)
+    many = case.some(np.r_[np.arange(40), np.zeros(9, dtype=int)])
+    plain, again = cohort_calibration.fit([case]), cohort_calibration.fit([many])
+    assert again.people == [40]
+    assert again.factor == pytest.approx(plain.factor, rel=0.1)
+    assert again.shift == pytest.approx(plain.shift, abs=0.02)
+
+
+def test_beyond_the_range_of_the_people_a_correction_is_that_at_its_border() -> None:
+    fitted = CohortCalibration([1.0], [0.0], [1.0], [30], [0.5], [1.0], [[-2.0, -1.5, -1.0]], [[0.0, 0.7, 1.4]])
+    quantiles, cut_s = np.array([[-2.0, -1.0, 0.0], [-1.0, 0.0, 1.0]]), np.ones(2)
+    assert fitted.corrected(quantiles[:, 1], quantiles, cut_s) == pytest.approx([-0.75, 0.25])
+    factors = fitted.in_time(np.array([[1.0, 4.0, 60.0]] * 2), quantiles, cut_s)
+    assert factors[0] == pytest.approx(np.exp([-0.7, np.log(4) - 0.7, 0.7]))
+    assert CohortCalibration() == cohort_calibration.fit([recorded(np.random.default_rng(1), 8, 0, 0)])
 
 
 # On the tiny model
@@ -226,20 +306,25 @@ def test_too_few_people_another_model_and_no_table_end_in_one_line(
     assert "people.csv: no such file" in refused(capsys, "validate", str(few))
     assert "no such folder" in refused(capsys, "validate", "nowhere")
     blow(4.5, 0.5, 2.0).to_csv("mine.csv", index=False)
-    other = {
+    other: dict[str, Any] = {
         "kind": "spiro calibration",
         "reconstructor": "0" * 64,
         "people": 30,
         "age": [20, 60],
         "height": [150, 190],
     }
-    other["calibration"] = {"cut_s": [1.0], "shift": [0.1], "factor": [1.2], "people": [30]}
+    trends = {"by_expected": [0.0], "by_time": [0.2], "expected": [[-3.0, -2.0, -1.0]], "time": [[0.0, 1.0, 2.0]]}
+    other["calibration"] = {"cut_s": [1.0], "shift": [0.1], "factor": [1.2], "people": [30], **trends}
     Path("other.json").write_text(json.dumps(other))
     with_other = ("reconstruct", "mine.csv", *MAN, "--calibration", "other.json")
     assert "measured with another model" in refused(capsys, *with_other)
-    other["calibration"] = {"cut_s": [1.0], "shift": [0.1], "factor": [-1.2], "people": [30]}
+    for name, wrong in {"factor": [-1.2], "by_time": [1e9], "time": [[2.0, 1.0, 0.0]]}.items():
+        damaged = other | {"calibration": other["calibration"] | {name: wrong}}
+        Path("other.json").write_text(json.dumps(damaged))
+        assert f"{name} is" in refused(capsys, *with_other)
+    del other["calibration"]["time"]
     Path("other.json").write_text(json.dumps(other))
-    assert "factor is" in refused(capsys, *with_other)
+    assert "columns of" in refused(capsys, *with_other)
     Path("other.json").write_text("{}")
     assert "is no calibration" in refused(capsys, *with_other)
     assert "name the file" in refused(capsys, "reconstruct", *MAN)

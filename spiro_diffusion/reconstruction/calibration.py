@@ -14,7 +14,7 @@ Factors are measured at a few cuts, and interpolated linearly over the logarithm
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,10 @@ LARGEST_SHIFT, LARGEST_FACTOR = 5.0, 10.0  # beyond these it is another quantity
 class Calibration:
     """A correction at each of some cuts, from the earliest on; an empty one corrects nothing."""
 
-    cut_s: list[float]  # s after time zero
-    shift: list[float]  # in halves of the density's 90 % interval
-    factor: list[float]
-    people: list[int]  # by which it was measured
+    cut_s: list[float] = field(default_factory=list)  # s after time zero
+    shift: list[float] = field(default_factory=list)  # in halves of the density's 90 % interval
+    factor: list[float] = field(default_factory=list)
+    people: list[int] = field(default_factory=list)  # by which it was measured
 
     def __post_init__(self) -> None:
         columns = (self.cut_s, self.shift, self.factor, self.people)
@@ -53,7 +53,7 @@ class Calibration:
     @classmethod
     def none(cls) -> "Calibration":
         """The calibration without a correction."""
-        return cls([], [], [], [])
+        return cls()
 
     def corrected(self, drawn: Floats, quantiles: Floats, cut_s: Floats, wider: Floats | float = 1.0) -> Floats:
         """Correct draws (n,) from densities with quantiles (n, 3) at LEVELS, of efforts cut at (n,) s.
@@ -67,6 +67,10 @@ class Calibration:
     def interval(self, quantiles: Floats, cut_s: Floats) -> Floats:
         """The corrected quantiles (n, 3) of densities."""
         return np.stack([self.corrected(column, quantiles, cut_s) for column in quantiles.T], axis=1)
+
+    def in_time(self, after_s: Floats, quantiles: Floats, cut_s: Floats) -> Floats:
+        """Factors (n, k) of the volumes that come until `after_s` (n, k) s after the cuts: none here."""
+        return np.ones_like(after_s)
 
     def _at(self, cut_s: Floats) -> tuple[Floats, Floats]:
         if not self.cut_s:

@@ -134,6 +134,15 @@ class Reconstructor:
         corrections = self.corrections._replace(alone=calibration, given=calibration)
         return Reconstructor(self.densities, self.generator, self.made_from, corrections, measured_on)
 
+    def expected(self, signals: NDArray, trusted: Bools, people: pd.DataFrame) -> Floats:
+        """Quantiles (n, 3) at `calibration.LEVELS` of the remaining volume of n efforts, arguments as for `plain`, as a
+        logarithm over the volume before the cut, before any correction."""
+        cut = last_edge(trusted)
+        v = _volume(np.where(trusted, signals, 0) * time_grid.WIDTHS_S)
+        seen = segments.tail_features(v, cut, mean_surface.features(people))
+        given = sibling_efforts.tail_features(Others.none(len(v)), v, cut)
+        return self._quantiles(np.column_stack([seen, given]))
+
     def unlike(self, signals: NDArray, trusted: Bools, people: pd.DataFrame) -> Bools:
         """Which of n efforts, arguments as for `fill`, are dissimilar to the training efforts of the densities of
         tails."""
@@ -247,10 +256,10 @@ class Reconstructor:
         rows, place = cut < time_grid.N_SAMPLES, np.minimum(cut, time_grid.N_SAMPLES - 1)
         seen = segments.tail_features(v, place, context.surfaces)
         features = np.column_stack([seen, sibling_efforts.tail_features(context.others, v, place)])
-        numbers = self._numbers(Segment.TAIL, features, rng)
-        numbers[:, 0] = self._corrected(numbers[:, 0], features, place, context.others)
+        numbers, quantiles = self._numbers(Segment.TAIL, features, rng), self._quantiles(features)
+        numbers[:, 0] = self._corrected(numbers[:, 0], quantiles, features, place, context.others)
         covers = rows[:, None] & (np.arange(time_grid.N_SAMPLES) >= cut[:, None])
-        stretch = segments.tail_stretch(numbers, v, place)
+        stretch = self._in_time(segments.tail_stretch(numbers, v, place), quantiles, place, context.others)
         return Filled(rows, stretch, _flow_before(v, place), np.zeros(len(v)), covers)
 
     def _onset(
@@ -288,17 +297,31 @@ class Reconstructor:
     def _numbers(self, segment: Segment, features: Floats, rng: np.random.Generator) -> Floats:
         return self.densities[segment].draw(features, 1, rng)[:, 0]
 
-    def _corrected(self, drawn: Floats, features: Floats, cut: Places, others: Others) -> Floats:
-        """Drawn remaining volumes (n,), the first number of tails, after the correction."""
-        density, times = self.densities[Segment.TAIL], time_grid.EDGES_S[cut]
+    def _quantiles(self, features: Floats) -> Floats:
+        """Quantiles (n, 3) at LEVELS of the first number of tails, the remaining volume, before any correction."""
         first = np.append(True, (features[1:] != features[:-1]).any(axis=1))  # of the draws of one effort
-        quantiles = density.quantiles(features[first], LEVELS)[np.cumsum(first) - 1]
-        far = self._unlike(features[:, : -density.optional], cut)
+        return self.densities[Segment.TAIL].quantiles(features[first], LEVELS)[np.cumsum(first) - 1]
+
+    def _corrected(self, drawn: Floats, quantiles: Floats, features: Floats, cut: Places, others: Others) -> Floats:
+        """Drawn remaining volumes (n,), the first number of tails, after the correction."""
+        far = self._unlike(features[:, : -self.densities[Segment.TAIL].optional], cut)
         wider = np.where(far, self.corrections.limits.wider, 1.0)
         alone, given = (
-            one.corrected(drawn, quantiles, times, wider) for one in (self.corrections.alone, self.corrections.given)
+            one.corrected(drawn, quantiles, time_grid.EDGES_S[cut], wider)
+            for one in (self.corrections.alone, self.corrections.given)
         )
         return np.where(others.among > 0, given, alone)
+
+    def _in_time(self, stretch: Stretch, quantiles: Floats, cut: Places, others: Others) -> Stretch:
+        """A tail after the correction of the times at which its volume comes."""
+        times = time_grid.EDGES_S[cut]
+        alone, given = (
+            one.in_time(stretch.times - times[:, None], quantiles, times)
+            for one in (self.corrections.alone, self.corrections.given)
+        )
+        seen = stretch.volumes[:, :1]
+        moved = (stretch.volumes - seen) * np.where(others.among[:, None] > 0, given, alone)
+        return Stretch(stretch.times, seen + np.maximum.accumulate(moved, axis=1))
 
     def _unlike(self, seen: Floats, cut: Places) -> Bools:
         """Whether features (n, f) of the measured part are dissimilar to those of the training efforts."""

@@ -8,7 +8,7 @@ import pandas as pd
 from spiro_diffusion.core import artifacts
 from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.models.header import configured
-from spiro_diffusion.reconstruction.calibration import Calibration
+from spiro_diffusion.reconstruction.cohort_calibration import CohortCalibration
 
 KIND = "spiro calibration"
 FILE = "calibration.json"
@@ -18,14 +18,14 @@ FILE = "calibration.json"
 class UserCalibration:
     """A correction, the model that it corrects, and the people on whose efforts it was measured."""
 
-    calibration: Calibration
+    calibration: CohortCalibration
     reconstructor: str  # SHA-256 of the checkpoint
     people: int
     age: tuple[float, float]  # years, lowest and highest
     height: tuple[float, float]  # cm
 
     @classmethod
-    def of(cls, calibration: Calibration, checkpoint: Path, people: pd.DataFrame) -> "UserCalibration":
+    def of(cls, calibration: CohortCalibration, checkpoint: Path, people: pd.DataFrame) -> "UserCalibration":
         """From the correction and its people, n rows with age and height, for the model in `checkpoint`."""
         age, height = ((float(people[name].min()), float(people[name].max())) for name in ("age", "height"))
         return cls(calibration, artifacts.sha256(checkpoint), len(people), age, height)
@@ -48,7 +48,7 @@ def read(path: Path, checkpoint: Path) -> UserCalibration:
     content = artifacts.read_json(path)
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise SpiroError(f"{path}: is no calibration; make one with `spiro reconstruct --calibrate FOLDER`")
-    calibration = configured(Calibration, content, "calibration", path)
+    calibration = configured(CohortCalibration, content, "calibration", path)
     try:
         age, height = ((float(low), float(high)) for low, high in (content["age"], content["height"]))
         found = UserCalibration(calibration, str(content["reconstructor"]), int(content["people"]), age, height)

@@ -17,8 +17,9 @@ from spiro_diffusion.core.errors import SpiroError
 from spiro_diffusion.generation.subjects import accepted
 from spiro_diffusion.physiology import ats_ers, spirometry, time_grid
 from spiro_diffusion.physiology.spirometry import SAMPLE_PERIOD_S
-from spiro_diffusion.reconstruction import calibration, segments
-from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, Case, interval_score
+from spiro_diffusion.reconstruction import cohort_calibration, segments
+from spiro_diffusion.reconstruction.calibration import LEVELS, Calibration, interval_score
+from spiro_diffusion.reconstruction.cohort_calibration import CohortCalibration, RecordedCase
 from spiro_diffusion.reconstruction.monotone import volume_at
 from spiro_diffusion.reconstruction.reconstructor import Reconstructor
 from spiro_diffusion.reconstruction.segments import LEAST_L, Floats
@@ -116,20 +117,21 @@ def figures(found: Completed) -> dict[str, float]:
     }
 
 
-def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, seed: int = 0) -> Calibration:
-    """The correction of tails with which the intervals of the volume where records end hold for people like these.
+def calibrated(model: Reconstructor, efforts: Recorded, *, draws: int = 400, seed: int = 0) -> CohortCalibration:
+    """The correction of tails with which the volume where records end is right for people like these, and its intervals
+    hold.
 
     Raises SpiroError if every cut has fewer than LEAST_PEOPLE people.
     """
     found = cases(model, efforts, draws, seed)
-    most = max(len(case[-1]) for case in found)
+    most = max(len(case.person) for case in found)
     if most < LEAST_PEOPLE:
         raise SpiroError(f"{most} people with an effort of over 0.65 s were found; at least {LEAST_PEOPLE} are needed")
-    return calibration.fit([case for case in found if len(case[-1]) >= LEAST_PEOPLE])
+    return cohort_calibration.fit([case for case in found if len(case.person) >= LEAST_PEOPLE])
 
 
-def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> list[Case]:
-    """Cases for `calibration.fit` from efforts and a model without a correction."""
+def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> list[RecordedCase]:
+    """Cases for `cohort_calibration.fit` from efforts and a model, whose own correction is left out."""
     plain, found = model.calibrated(Calibration.none()), []
     for at_s in (0.5, *CUTS_S):
         done = completed(plain, efforts, at_s, draws, seed)
@@ -138,5 +140,9 @@ def cases(model: Reconstructor, efforts: Recorded, draws: int, seed: int) -> lis
         drawn = np.log((np.maximum(done.drawn - seen[:, None], 0) + LEAST_L) / seen[:, None])
         quantiles = np.quantile(drawn, LEVELS, axis=1).T if len(done.rows) else np.zeros((0, len(LEVELS)))
         quantiles += np.array([-1e-6, 0, 1e-6])  # an interval of no width needs no finite factor
-        found.append((at_s, rest, quantiles, done.rows))
+        before = np.arange(time_grid.N_SAMPLES) < segments.edge_at(at_s)
+        trusted = np.broadcast_to(before, (len(done.rows), len(before)))
+        expected = plain.expected(efforts.signals[done.rows], trusted, efforts.people.iloc[done.rows])
+        after_s = efforts.end_s[done.rows] - at_s
+        found.append(RecordedCase(at_s, rest, quantiles, expected, after_s, done.rows))
     return found
