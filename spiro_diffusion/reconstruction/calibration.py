@@ -120,11 +120,17 @@ def needed(true: Floats, quantiles: Floats) -> Floats:
     return np.where(true > middle, (true - middle) / (high - middle), (middle - true) / (middle - low))
 
 
-def bound(values: Floats, person: NDArray, share: float) -> float:
-    """The bound below which a new person's value lies with a probability of `share`: of n values the one of rank
-    ceil(share (n + 1)), or the largest if n is too small for that."""
+def bound(values: Floats, person: NDArray, share: float, *, between: bool = False) -> float:
+    """The bound below which a new person's value lies with a probability of at least `share`: of n values the one of
+    rank ceil(share (n + 1)), or the largest if n is too small for that. `between` ranks it is interpolated, for a
+    probability of about `share`, neither more nor less."""
     n = len(np.unique(person))
-    return quantile(values, equal_people(person), min(math.ceil(share * (n + 1)) / n, 1.0))
+    rank, weight = share * (n + 1), equal_people(person)
+    above = quantile(values, weight, min(math.ceil(rank) / n, 1.0))
+    if not between:
+        return above
+    below = quantile(values, weight, min(math.floor(rank) / n, 1.0))
+    return below + (rank - math.floor(rank)) * (above - below)
 
 
 def equal_people(person: NDArray) -> Floats:
