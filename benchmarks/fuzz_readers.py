@@ -40,12 +40,12 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Judge]]:
     import held_files  # noqa: PLC0415
     import mutation  # noqa: PLC0415
 
-    from spiro_diffusion.formats import sas7bdat  # noqa: PLC0415
+    from spiro_diffusion.formats.sas7bdat_layout import Layout  # noqa: PLC0415
 
     found: dict[str, tuple[bytes, Judge]] = {}
     for name in (*held_files.FILES, "excel sheet"):
         found[name] = fuzzing.content(name)[0], functools.partial(fuzzing.judge, name)
-    wide = corruption.sas7bdat_sample(40, 6, sas7bdat.Layout(wide=True, little=False))
+    wide = corruption.sas7bdat_sample(40, 6, Layout(wide=True, little=False))
     for sample in (*corruption.samples(), wide):
         found[f"repair {sample.name}"] = sample.data, functools.partial(_repaired, sample, folder)
     for i, original in enumerate(mutation.samples(folder / "sound")):

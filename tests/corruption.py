@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 import pyreadstat
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.formats import sas7bdat, xport
+from spiro_diffusion.formats import sas7bdat_writer, xport
 from spiro_diffusion.formats.column import Column
+from spiro_diffusion.formats.sas7bdat_layout import HEADER_SIZE, NARROW, Layout
 from spiro_diffusion.nhanes import codebook
 from spiro_diffusion.nhanes.repair import repair_file
 from spiro_diffusion.simulation.files import spxraw_rows
 
 Rng = np.random.Generator
 PAGE_SIZE = 4096
-NARROW = sas7bdat.Layout()
 
 
 # --- sound files ----------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def version_8_sample(rows: int, seed: int) -> Sample:
     return Sample("BMX_G, version 8", unreleased, data, sample.table, header, cells)
 
 
-def sas7bdat_sample(rows: int, seed: int, layout: sas7bdat.Layout = NARROW) -> Sample:
+def sas7bdat_sample(rows: int, seed: int, layout: Layout = NARROW) -> Sample:
     """SPXRAW_G as a bare SAS7BDAT of several pages."""
     file = dataclasses.replace(codebook.FILES["SPXRAW_G"], rows=rows, counts=())
     frame = invented_curves(file, rows, np.random.default_rng(seed))
@@ -120,11 +120,11 @@ def sas7bdat_sample(rows: int, seed: int, layout: sas7bdat.Layout = NARROW) -> S
     if not layout.little:
         batches = (_turned(batch, numbers) for batch in batches)
     out = io.BytesIO()
-    sas7bdat.write(out, file.name, columns, batches, rows, layout, PAGE_SIZE)
+    sas7bdat_writer.write(out, file.name, columns, batches, rows, layout, PAGE_SIZE)
     data = out.getvalue()
     name = f"{file.name}{', 64-bit' * layout.wide}{', big-endian' * (not layout.little)}"
     cells = _cells(data, columns, frame, layout)
-    return Sample(name, file, data, frame, sas7bdat.HEADER_SIZE + PAGE_SIZE, cells)
+    return Sample(name, file, data, frame, HEADER_SIZE + PAGE_SIZE, cells)
 
 
 def _turned(batch: np.ndarray, numbers: int) -> np.ndarray:
@@ -134,7 +134,7 @@ def _turned(batch: np.ndarray, numbers: int) -> np.ndarray:
     return turned
 
 
-def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame, layout: sas7bdat.Layout) -> np.ndarray:
+def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame, layout: Layout) -> np.ndarray:
     width = -(-max(c.offset + c.width for c in columns) // 8) * 8
     row_cells = np.full(width, -1)
     for column in columns:
@@ -142,7 +142,7 @@ def _cells(data: bytes, columns: list[Column], frame: pd.DataFrame, layout: sas7
     cells = np.full(len(data), -1)
     head, per_page = layout.page_header, (PAGE_SIZE - layout.page_header) // width
     for row in range(len(frame)):
-        page = sas7bdat.HEADER_SIZE + PAGE_SIZE * (1 + row // per_page)
+        page = HEADER_SIZE + PAGE_SIZE * (1 + row // per_page)
         start = page + head + row % per_page * width
         cells[start : start + width] = np.where(row_cells < 0, -1, row * frame.shape[1] + row_cells)
     return cells

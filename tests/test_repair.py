@@ -22,7 +22,7 @@ import pytest
 from corruption import FAILED, KINDS, Sample, damaged, invented, judge, samples, sas7bdat_sample, xport_sample, zipped
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.formats import sas7bdat, xport
+from spiro_diffusion.formats import sas7bdat_writer, xport
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.nhanes import codebook
 from spiro_diffusion.nhanes.repair import repair_file, repair_folder
@@ -373,7 +373,9 @@ def curves_changed(**changed: Any) -> bytes:
     table = CURVES.table.assign(**changed)
     columns, values = as_arrays(table)
     out = io.BytesIO()
-    sas7bdat.write(out, "SPXRAW_G", columns, [sas7bdat.row_bytes(columns, values)], len(table), page_size=4096)
+    sas7bdat_writer.write(
+        out, "SPXRAW_G", columns, [sas7bdat_writer.row_bytes(columns, values)], len(table), page_size=4096
+    )
     return out.getvalue()
 
 
@@ -526,10 +528,10 @@ def test_no_damage_makes_a_wrong_table(kind: str, tmp_path: Path) -> None:
 def compressed(table: pd.DataFrame) -> bytes:
     """SPXRAW as SAS compresses it, by run lengths; of the commands only the one that copies is used."""
     columns, values = as_arrays(table)
-    rows = sas7bdat.row_bytes(columns, values)
+    rows = sas7bdat_writer.row_bytes(columns, values)
     out = io.BytesIO()
     size = 65536
-    sas7bdat.write(out, "SPXRAW_G", columns, [rows], len(rows), page_size=size)
+    sas7bdat_writer.write(out, "SPXRAW_G", columns, [rows], len(rows), page_size=size)
     data = bytearray(out.getvalue()[: 1024 + size])
     at = data.index(b"DATASTEP") - 12
     data[at : at + 8] = b"SASYZCRL"

@@ -11,17 +11,16 @@ import pytest
 from corruption import sas7bdat_sample
 
 from spiro_diffusion.core.errors import SpiroError
-from spiro_diffusion.formats import sas7bdat
+from spiro_diffusion.formats import sas7bdat, sas7bdat_writer
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.formats.repair_log import Findings
-from spiro_diffusion.formats.sas7bdat import Layout
+from spiro_diffusion.formats.sas7bdat_layout import NARROW, Layout
 
 COLUMNS = placed(
     [Column("SEQN", "Number", False, 8), Column("SPXPTS", "Points", False, 8), Column("SPXRAW", "Raw curve", True, 101)]
 )
 ROWS = 90
 PAGE = 4096
-NARROW = Layout()
 LAYOUTS = [Layout(wide, little) for wide in (False, True) for little in (True, False)]
 
 
@@ -37,10 +36,10 @@ def written(layout: Layout = NARROW, rows: int = ROWS) -> bytes:
     out = io.BytesIO()
     values = {name: column[:rows] for name, column in table().items()}
     batches = [
-        sas7bdat.row_bytes(COLUMNS, {k: v[part] for k, v in values.items()}, layout)
+        sas7bdat_writer.row_bytes(COLUMNS, {k: v[part] for k, v in values.items()}, layout)
         for part in (slice(7), slice(7, None))
     ]
-    sas7bdat.write(out, "SPXRAW_G", COLUMNS, batches, rows, layout, PAGE)
+    sas7bdat_writer.write(out, "SPXRAW_G", COLUMNS, batches, rows, layout, PAGE)
     return out.getvalue()
 
 
@@ -86,7 +85,7 @@ def test_the_same_rows_give_the_same_bytes() -> None:
 
 def test_a_wrong_number_of_rows_is_not_written() -> None:
     with pytest.raises(ValueError, match="announced"):
-        sas7bdat.write(io.BytesIO(), "X", COLUMNS, [sas7bdat.row_bytes(COLUMNS, table())], ROWS + 1)
+        sas7bdat_writer.write(io.BytesIO(), "X", COLUMNS, [sas7bdat_writer.row_bytes(COLUMNS, table())], ROWS + 1)
 
 
 def mixed(data: bytes, rows: int) -> bytes:
@@ -140,7 +139,7 @@ def test_names_and_texts_are_those_of_pyreadstat(tmp_path: Path) -> None:
     rows[:, 8:16] = np.arange(ROWS, dtype="<f8").view(np.uint8).reshape(ROWS, 8)
     rows[::2, 16:20] = np.frombuffer(b" x y", np.uint8)
     out = io.BytesIO()
-    sas7bdat.write(out, "X", columns, [rows], ROWS, NARROW, PAGE)
+    sas7bdat_writer.write(out, "X", columns, [rows], ROWS, NARROW, PAGE)
     (tmp_path / "x.sas7bdat").write_bytes(out.getvalue())
     expected, _ = pyreadstat.read_sas7bdat(tmp_path / "x.sas7bdat")
     found = read(out.getvalue())
@@ -188,7 +187,7 @@ def test_short_numbers_and_names_beyond_ascii_are_read(width: int, little: bool)
     rows[:, :8] = eight
     rows[:, 8 : 8 + width] = eight[:, 8 - width :] if little else eight[:, :width]  # SAS keeps the leading bytes
     out = io.BytesIO()
-    sas7bdat.write(out, "X", columns, [rows], ROWS, layout, PAGE)
+    sas7bdat_writer.write(out, "X", columns, [rows], ROWS, layout, PAGE)
     found = read(out.getvalue().replace(b"SEQN", "GRÖ".encode()))
     assert list(found) == ["GRÖ", "SHORT"]
     np.testing.assert_array_equal(found["SHORT"], number)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spiro_diffusion.core.artifacts import atomic
-from spiro_diffusion.formats import sas7bdat, spxraw, xport
+from spiro_diffusion.formats import sas7bdat_writer, spxraw, xport
 from spiro_diffusion.formats.column import Column, placed
 from spiro_diffusion.nhanes.codebook import File
 
@@ -42,11 +42,11 @@ def _write_spxraw(curves: pd.DataFrame, cycle: str, path: Path) -> None:
         zipfile.ZipFile(part, "w") as archive,
         archive.open(member, "w", force_zip64=len(curves) > MOST_ZIP32) as out,
     ):
-        sas7bdat.write(out, f"SPXRAW_{cycle}", columns, rows, len(curves))
+        sas7bdat_writer.write(out, f"SPXRAW_{cycle}", columns, rows, len(curves))
 
 
 def spxraw_rows(curves: pd.DataFrame) -> tuple[list[Column], Iterator[np.ndarray]]:
-    """Columns and rows as `sas7bdat.write` takes them: numbers first, then texts, the curves last."""
+    """Columns and rows as `sas7bdat_writer.write` takes them: numbers first, then texts, the curves last."""
     values: dict[str, np.ndarray] = {}
     for name in curves.columns.drop("SPXRAW"):
         if pd.api.types.is_numeric_dtype(curves[name]):
@@ -63,6 +63,6 @@ def spxraw_rows(curves: pd.DataFrame) -> tuple[list[Column], Iterator[np.ndarray
             part = slice(start, start + ROWS_AT_ONCE)
             some = {name: array[part] for name, array in values.items()}
             some["SPXRAW"] = np.array([spxraw.text(np.asarray(curve)) for curve in curves["SPXRAW"].iloc[part]])
-            yield sas7bdat.row_bytes(columns, some)
+            yield sas7bdat_writer.row_bytes(columns, some)
 
     return columns, rows()
