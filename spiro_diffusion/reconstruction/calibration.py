@@ -75,8 +75,11 @@ class Calibration:
     def _at(self, cut_s: Floats) -> tuple[Floats, Floats]:
         if not self.cut_s:
             return np.zeros(len(cut_s)), np.ones(len(cut_s))
-        at, knots = np.log(np.maximum(cut_s, 0.01)), np.log(self.cut_s)
-        return np.interp(at, knots, self.shift), np.interp(at, knots, self.factor)
+        return self._column(self.shift, cut_s), self._column(self.factor, cut_s)
+
+    def _column(self, values: Sequence[float], cut_s: Floats) -> Floats:
+        """Values at the cuts, between those that were measured: linear over the logarithm of time."""
+        return np.interp(np.log(np.maximum(cut_s, 0.01)), np.log(self.cut_s), values)
 
 
 def interval_score(true: Floats, low: Floats, high: Floats) -> Floats:

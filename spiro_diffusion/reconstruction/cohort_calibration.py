@@ -80,6 +80,8 @@ class CohortCalibration(Calibration):
 
     def corrected(self, drawn: Floats, quantiles: Floats, cut_s: Floats, wider: Floats | float = 1.0) -> Floats:
         """Correct draws (n,) of whole remaining volumes; see `Calibration.corrected`."""
+        if not self.cut_s:
+            return drawn
         middle, half = quantiles[:, 1], (quantiles[:, 2] - quantiles[:, 0]) / 2
         shift, factor = self._at(cut_s)
         trend = self._column(self.by_expected, cut_s) * self._from_middle(middle, self.expected, cut_s)
@@ -88,14 +90,11 @@ class CohortCalibration(Calibration):
 
     def in_time(self, after_s: Floats, quantiles: Floats, cut_s: Floats) -> Floats:
         """Factors (n, k) of the volumes that come until `after_s` (n, k) s after the cuts."""
+        if not self.cut_s:
+            return np.ones_like(after_s)
         half = (quantiles[:, 2] - quantiles[:, 0]) / 2
         off = self._from_middle(np.log(np.maximum(after_s, LEAST_S)), self.time, cut_s)
         return np.asarray(np.exp((self._column(self.by_time, cut_s) * half)[:, None] * off))
-
-    def _column(self, values: Sequence[float], cut_s: Floats) -> Floats:
-        if not self.cut_s:
-            return np.zeros(len(cut_s))
-        return np.interp(np.log(np.maximum(cut_s, 0.01)), np.log(self.cut_s), values)
 
     def _from_middle(self, values: Floats, ranges: list[Range], cut_s: Floats) -> Floats:
         """Values (n, ...) within their ranges, counted from the middle of these."""
@@ -113,10 +112,8 @@ def fit(cases: Sequence[RecordedCase]) -> CohortCalibration:
 def _correction(case: RecordedCase) -> tuple[Any, ...]:
     """The columns of `CohortCalibration` for one cut."""
     half = (case.expected[:, 2] - case.expected[:, 0]) / 2
-    x, off = (
-        np.column_stack([case.expected[:, 1], np.log(np.maximum(case.after_s, LEAST_S))]),
-        (case.true - case.quantiles[:, 1]) / half,
-    )
+    off = (case.true - case.quantiles[:, 1]) / half
+    x = np.column_stack([case.expected[:, 1], np.log(np.maximum(case.after_s, LEAST_S))])
     weight = equal_people(case.person)
     middle, slopes, shift = _regression(x, off, weight)
     without = np.empty(len(off))
